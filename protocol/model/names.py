@@ -1,0 +1,205 @@
+"""Model names: `<base>[-<capability>][-extended]`, suffixes in any order.
+
+The catalogue is data: `Catalogue.build` takes the operator's models on top of `DEFAULT_MODELS`.
+Which upstream model a base stands for is the transport's business: it reads `Model.family`,
+`Model.upstream` and what it discovers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from protocol.model.errors import ModelUnknown
+
+_EXTENDED = "extended"
+_SHOWN = 64
+
+
+class Family(StrEnum):
+    """What kind of model a base is, as the site groups them."""
+
+    FLASH = "flash"
+    FLASH_LITE = "flash-lite"
+    FLASH_THINKING = "flash-thinking"
+    PRO = "pro"
+
+
+class Capability(StrEnum):
+    """What a turn is for; `CHAT` has no suffix."""
+
+    CHAT = "chat"
+    IMAGEN = "imagen"
+    VIDEO = "video"
+    CANVAS = "canvas"
+    DEEPSEARCH = "deepsearch"
+    STORYBOOK = "storybook"
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One base name of the catalogue."""
+
+    id: str
+    family: Family
+    created: int = 0
+    """When it was published, in epoch seconds; for listings only."""
+    guest: bool = False
+    """It needs no signed-in account, and takes no images or files."""
+    replaced_by: str | None = None
+    """Deprecated: this base answers in its place."""
+    aliases: tuple[str, ...] = ()
+    """Other names for it."""
+    upstream: dict[str, str] = {}
+    """The upstream's model id by transport name, where it shall not be found by family and discovery."""
+
+
+DEFAULT_MODELS = (
+    Model(id="gemini-2.5-flash-free", family=Family.FLASH, guest=True, created=1750118400),
+    Model(id="gemini-2.5-flash", family=Family.FLASH, created=1750118400),
+    Model(id="gemini-2.5-pro", family=Family.PRO, created=1750118400, replaced_by="gemini-3-pro"),
+    Model(id="gemini-3-pro", family=Family.PRO, created=1763424000),
+    Model(id="gemini-3.1-pro", family=Family.PRO, created=1771459200),
+    Model(id="gemini-3.5-flash", family=Family.FLASH, created=1779148800),
+    Model(id="gemini-3.5-flash-lite", family=Family.FLASH_LITE, created=1779148800),
+    Model(id="gemini-3.6-flash", family=Family.FLASH, created=1785196800),
+)
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """A model name, understood."""
+
+    model: Model
+    capability: Capability = Capability.CHAT
+    extended: bool = False
+    """The site's extended thinking."""
+    deprecated: str | None = None
+    """The name that was asked for, where that is deprecated."""
+
+    @property
+    def id(self) -> str:
+        """The canonical name of this selection."""
+        capability = "" if self.capability is Capability.CHAT else f"-{self.capability}"
+        return f"{self.model.id}{capability}{'-' + _EXTENDED if self.extended else ''}"
+
+
+def _capabilities(model: Model) -> tuple[Capability, ...]:
+    return tuple(c for c in Capability if c is not Capability.VIDEO or model.family is Family.PRO)
+
+
+def _shown(name: str) -> str:
+    """Cut a caller's word to what is fit for an error message."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
+
+
+class Catalogue:
+    """The models by name."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        """Take models whose names and aliases are unique and whose replacements exist.
+
+        Raises:
+            ValueError: a name occurs twice, or a replacement is not in the catalogue.
+
+        """
+        self._models: dict[str, Model] = {}
+        self._names: dict[str, Model] = {}
+        for model in models:
+            self._models[model.id] = model
+            for name in (model.id, *model.aliases):
+                if name in self._names:
+                    message = f"the model name {name!r} occurs twice"
+                    raise ValueError(message)
+                self._names[name] = model
+        for model in self._models.values():
+            if model.replaced_by is not None and model.replaced_by not in self._models:
+                message = f"{model.id!r} is replaced by {model.replaced_by!r}, which is not in the catalogue"
+                raise ValueError(message)
+
+    @classmethod
+    def build(
+        cls,
+        models: Iterable[Model] = (),
+        *,
+        aliases: Mapping[str, str] | None = None,
+        upstream: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> "Catalogue":
+        """Lay the operator's models, aliases and upstream ids over the default catalogue.
+
+        `aliases` maps a new name to a base; `upstream` maps a base to upstream ids by transport.
+
+        Raises:
+            ValueError: as the constructor does, or an alias or mapping names no base.
+
+        """
+        known = {model.id: model for model in (*DEFAULT_MODELS, *models)}
+        for alias, base in (aliases or {}).items():
+            if base not in known:
+                message = f"the alias {alias!r} names {base!r}, which is not in the catalogue"
+                raise ValueError(message)
+            model = known[base]
+            known[base] = msgspec.structs.replace(model, aliases=(*model.aliases, alias))
+        for base, ids in (upstream or {}).items():
+            if base not in known:
+                message = f"upstream ids are given for {base!r}, which is not in the catalogue"
+                raise ValueError(message)
+            model = known[base]
+            known[base] = msgspec.structs.replace(model, upstream={**model.upstream, **ids})
+        return cls(known.values())
+
+    def resolve(self, name: str) -> Selection:
+        """Understand a model name.
+
+        Raises:
+            ModelUnknown: no base of that name, or suffixes that make no sense; says what is possible.
+
+        """
+        base = self._base(name)
+        if base is None:
+            known = ", ".join(self._models)
+            message = f"The model '{_shown(name)}' does not exist. Known models: {known}."
+            raise ModelUnknown(message)
+        model = self._names[base]
+        deprecated = name if model.replaced_by is not None else None
+        if model.replaced_by is not None:
+            model = self._models[model.replaced_by]
+        suffixes = name[len(base) + 1 :].split("-") if len(name) > len(base) else []
+        capability, extended = self._suffixes(name, model, suffixes)
+        return Selection(model=model, capability=capability, extended=extended, deprecated=deprecated)
+
+    def selections(self) -> Iterator[Selection]:
+        """Yield every name that makes sense, deprecated bases included, in the catalogue's order."""
+        for listed in self._models.values():
+            model = self._models[listed.replaced_by] if listed.replaced_by else listed
+            for capability in _capabilities(model):
+                for extended in (False, True):
+                    if extended and capability not in {Capability.CHAT, Capability.CANVAS}:
+                        continue
+                    selection = Selection(model=model, capability=capability, extended=extended)
+                    if listed.replaced_by:
+                        old = listed.id + selection.id.removeprefix(model.id)
+                        selection = msgspec.structs.replace(selection, deprecated=old)
+                    yield selection
+
+    def model(self, base: str) -> Model | None:
+        """Return the catalogue's entry of a base id, if there is one."""
+        return self._models.get(base)
+
+    def _base(self, name: str) -> str | None:
+        fits = (base for base in self._names if name == base or name.startswith(base + "-"))
+        return max(fits, key=len, default=None)
+
+    def _suffixes(self, name: str, model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
+        allowed = {c.value: c for c in _capabilities(model) if c is not Capability.CHAT}
+        possible = f"'{model.id}' goes with one of: {', '.join(allowed)}; or with {_EXTENDED}, alone or with canvas."
+        chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
+        extended = len(chosen) < len(suffixes)
+        wrong = (
+            any(suffix not in allowed for suffix in chosen)
+            or len(chosen) > 1
+            or len(suffixes) - len(chosen) > 1
+            or (extended and chosen not in ([], [Capability.CANVAS.value]))
+        )
+        if wrong:
+            message = f"The model '{_shown(name)}' does not exist: {possible}"
+            raise ModelUnknown(message)
+        return (allowed[chosen[0]] if chosen else Capability.CHAT), extended

@@ -1,0 +1,120 @@
+"""One way to Gemini, and how it is registered."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from protocol.model import Event, GenerationRequest, Selection, Served
+from transports.clock import Clock
+
+ConfigT = TypeVar("ConfigT")
+ASGIApp = Callable[..., Any]
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """One credential, as the pool knows it; what signs a request stays with the transport."""
+
+    id: str
+    """Chosen by the operator; unique over all transports; fit for logs."""
+    transport: str
+    concurrency: int = 5
+    """How many requests it may carry at once."""
+    weight: float = 1.0
+    guest: bool = False
+    """It is nobody's account: only models that need none."""
+
+
+class Upstream(Protocol):
+    """The answer of one account to one request, as it comes; iterate it once."""
+
+    @property
+    def served(self) -> Served:
+        """Who answers."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield events until `Finish`; raise GatewayError where the answer breaks off."""
+        ...
+
+
+class Transport(Protocol):
+    """One way to Gemini. `connect` of its Kind yields it and owns its lifetime."""
+
+    @property
+    def name(self) -> str:
+        """The name it has in the settings."""
+        ...
+
+    @property
+    def accounts(self) -> Sequence[Account]:
+        """Its accounts; constant while it is connected."""
+        ...
+
+    def offers(self, selection: Selection) -> bool:
+        """Say whether it has the model and capability."""
+        ...
+
+    def open(self, request: GenerationRequest, account: Account) -> AbstractAsyncContextManager[Upstream]:
+        """Send the request with the account; leaving the context ends the upstream response at once.
+
+        Raises:
+            GatewayError: with the certainty that rotation needs to decide whether to go on.
+
+        """
+        ...
+
+
+class SessionStore(Protocol):
+    """Keeps what accounts must not lose. Every method may raise OSError when the store is out of order."""
+
+    async def load(self, account: str) -> tuple[bytes, int] | None:
+        """Return an account's saved session and its version."""
+        ...
+
+    async def save(self, account: str, value: bytes, *, expected: int) -> int | None:
+        """Save durably when the stored version is `expected` (0: none yet); return the new version, or None."""
+        ...
+
+    async def acquire(self, account: str, owner: str, ttl: float) -> bool:
+        """Become the account's only writer for `ttl` seconds, unless another owner is."""
+        ...
+
+    async def release(self, account: str, owner: str) -> None:
+        """Stop being the account's only writer, if `owner` is."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what happens at upstreams; subscribers make metrics of it."""
+
+    def upstream_request(self, transport: str) -> None:
+        """A request is about to be sent."""
+        ...
+
+    def upstream_error(self, transport: str, kind: str) -> None:
+        """A request ended with an error; `kind` is the class name of a GatewayError."""
+        ...
+
+
+class Deps(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transport is given besides its own settings."""
+
+    name: str
+    """The name it has in the settings."""
+    clock: Clock
+    store: SessionStore
+    observer: Observer
+    state_dir: Path
+    serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
+    """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
+
+
+class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
+    """A registered sort of transport."""
+
+    config: type[ConfigT]
+    """A frozen Struct that forbids unknown fields: its part of the settings."""
+    connect: Callable[[ConfigT, Deps], AbstractAsyncContextManager[Transport]]
