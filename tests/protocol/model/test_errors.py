@@ -1,0 +1,26 @@
+"""The tree of errors says whose fault it is, and what may be asked again."""
+
+import pytest
+
+from protocol.model import BadRequest, Certainty, RateLimited, Saturated, SignedOut, UpstreamFailed, UpstreamTimeout
+
+
+@pytest.mark.parametrize(
+    ("error", "certainty"),
+    [
+        (BadRequest("x"), Certainty.REFUSED),
+        (RateLimited("x"), Certainty.REFUSED),
+        (SignedOut("x"), Certainty.REFUSED),
+        (UpstreamFailed("x"), Certainty.MAYBE_ACCEPTED),
+        (UpstreamTimeout("x"), Certainty.MAYBE_ACCEPTED),
+        (Saturated("x"), Certainty.NOT_SENT),
+    ],
+)
+def test_each_kind_knows_what_is_certain_unless_told_better(error, certainty):
+    assert error.certainty is certainty
+    assert UpstreamFailed("x", certainty=Certainty.NOT_SENT).certainty is Certainty.NOT_SENT
+
+
+def test_a_code_given_replaces_that_of_the_kind():
+    assert UpstreamFailed("x").code == "upstream_protocol_error"
+    assert UpstreamFailed("x", code="upstream_reset").code == "upstream_reset"

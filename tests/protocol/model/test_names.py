@@ -1,0 +1,110 @@
+"""The grammar of model names, and the catalogue's data."""
+
+import itertools
+
+import pytest
+
+from protocol.model import Capability, Catalogue, Family, Model, ModelUnknown
+
+CATALOGUE = Catalogue.build()
+
+
+@pytest.mark.parametrize("selection", list(CATALOGUE.selections()), ids=lambda s: s.deprecated or s.id)
+def test_every_listed_name_resolves_to_itself(selection):
+    assert CATALOGUE.resolve(selection.deprecated or selection.id) == selection
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("gemini-3-pro-extended-canvas", "gemini-3-pro-canvas-extended"),
+        ("gemini-3-pro-canvas-extended", "gemini-3-pro-canvas-extended"),
+        ("gemini-2.5-flash-free-imagen", "gemini-2.5-flash-free-imagen"),
+        ("gemini-3.5-flash-lite-deepsearch", "gemini-3.5-flash-lite-deepsearch"),
+        ("gemini-2.5-pro-video", "gemini-3-pro-video"),
+    ],
+)
+def test_suffixes_in_any_order_name_the_same_model(name, canonical):
+    assert CATALOGUE.resolve(name).id == canonical
+
+
+def test_the_longest_base_wins():
+    assert CATALOGUE.resolve("gemini-3.5-flash-lite").model.family is Family.FLASH_LITE
+    assert CATALOGUE.resolve("gemini-2.5-flash-free").model.guest
+
+
+def test_a_deprecated_name_answers_as_its_replacement_and_says_so():
+    selection = CATALOGUE.resolve("gemini-2.5-pro-canvas")
+    assert (selection.model.id, selection.deprecated) == ("gemini-3-pro", "gemini-2.5-pro-canvas")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gemini-2.5-flash-video",
+        "gemini-3-pro-imagen-canvas",
+        "gemini-3-pro-canvas-canvas",
+        "gemini-3-pro-extended-extended",
+        "gemini-3-pro-imagen-extended",
+        "gemini-3-pro-",
+        "gemini-3-pro--canvas",
+        "gemini-3-pro-chat",
+    ],
+)
+def test_a_combination_that_makes_no_sense_says_what_is_possible(name):
+    with pytest.raises(ModelUnknown, match=r"goes with one of: .*canvas"):
+        CATALOGUE.resolve(name)
+
+
+def test_an_unknown_name_is_cut_and_cleaned_before_it_is_repeated():
+    with pytest.raises(ModelUnknown) as caught:
+        CATALOGUE.resolve("gpt\r\n\x1b[31m" + "x" * 70_000)
+    assert len(caught.value.message) < 400
+    assert caught.value.message.isprintable()
+
+
+def test_only_the_pro_family_has_video():
+    with_video = {s.model.family for s in CATALOGUE.selections() if s.capability is Capability.VIDEO}
+    assert with_video == {Family.PRO}
+
+
+def test_the_names_listed_are_unique():
+    names = [s.deprecated or s.id for s in CATALOGUE.selections()]
+    assert len(names) == len(set(names))
+
+
+def test_operators_add_alias_and_map_models_without_code():
+    catalogue = Catalogue.build(
+        [Model(id="gemini-4-pro", family=Family.PRO)],
+        aliases={"gpt-4o": "gemini-4-pro"},
+        upstream={"gemini-4-pro": {"web": "0123456789abcdef"}},
+    )
+    selection = catalogue.resolve("gpt-4o-video")
+    assert selection.id == "gemini-4-pro-video"
+    assert selection.model.upstream == {"web": "0123456789abcdef"}
+
+
+def test_an_operators_model_replaces_the_default_of_that_id():
+    catalogue = Catalogue.build([Model(id="gemini-3-pro", family=Family.FLASH)])
+    assert catalogue.resolve("gemini-3-pro").model.family is Family.FLASH
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"aliases": {"x": "nowhere"}},
+        {"upstream": {"nowhere": {}}},
+        {"aliases": {"gemini-3-pro": "gemini-2.5-flash"}},
+        {"models": [Model(id="a", family=Family.PRO, replaced_by="b")]},
+    ],
+)
+def test_a_catalogue_that_contradicts_itself_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"not in the catalogue|occurs twice"):
+        Catalogue.build(**wrong)
+
+
+def test_every_suffix_of_the_default_bases_is_in_the_listing():
+    bases = ["gemini-2.5-flash-free", "gemini-2.5-flash", "gemini-3-pro", "gemini-2.5-pro"]
+    suffixes = ["imagen", "canvas", "deepsearch", "storybook"]
+    names = {s.deprecated or s.id for s in CATALOGUE.selections()}
+    assert names >= {f"{base}-{suffix}" for base, suffix in itertools.product(bases, suffixes)}
