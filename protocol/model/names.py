@@ -107,13 +107,11 @@ class Catalogue:
             self._models[model.id] = model
             for name in (model.id, *model.aliases):
                 if name in self._names:
-                    message = f"the model name {name!r} occurs twice"
-                    raise ValueError(message)
+                    raise ValueError(f"the model name {name!r} occurs twice")
                 self._names[name] = model
         for model in self._models.values():
             if model.replaced_by is not None and model.replaced_by not in self._models:
-                message = f"{model.id!r} is replaced by {model.replaced_by!r}, which is not in the catalogue"
-                raise ValueError(message)
+                raise ValueError(f"{model.id!r} is replaced by {model.replaced_by!r}, which is not in the catalogue")
 
     @classmethod
     def build(
@@ -134,14 +132,12 @@ class Catalogue:
         known = {model.id: model for model in (*DEFAULT_MODELS, *models)}
         for alias, base in (aliases or {}).items():
             if base not in known:
-                message = f"the alias {alias!r} names {base!r}, which is not in the catalogue"
-                raise ValueError(message)
+                raise ValueError(f"the alias {alias!r} names {base!r}, which is not in the catalogue")
             model = known[base]
             known[base] = msgspec.structs.replace(model, aliases=(*model.aliases, alias))
         for base, ids in (upstream or {}).items():
             if base not in known:
-                message = f"upstream ids are given for {base!r}, which is not in the catalogue"
-                raise ValueError(message)
+                raise ValueError(f"upstream ids are given for {base!r}, which is not in the catalogue")
             model = known[base]
             known[base] = msgspec.structs.replace(model, upstream={**model.upstream, **ids})
         return cls(known.values())
@@ -156,8 +152,7 @@ class Catalogue:
         base = self._base(name)
         if base is None:
             known = ", ".join(self._models)
-            message = f"The model '{_shown(name)}' does not exist. Known models: {known}."
-            raise ModelUnknown(message)
+            raise ModelUnknown(f"The model '{_shown(name)}' does not exist. Known models: {known}.")
         model = self._names[base]
         deprecated = name if model.replaced_by is not None else None
         if model.replaced_by is not None:
@@ -200,6 +195,5 @@ class Catalogue:
             or (extended and chosen not in ([], [Capability.CANVAS.value]))
         )
         if wrong:
-            message = f"The model '{_shown(name)}' does not exist: {possible}"
-            raise ModelUnknown(message)
+            raise ModelUnknown(f"The model '{_shown(name)}' does not exist: {possible}")
         return (allowed[chosen[0]] if chosen else Capability.CHAT), extended

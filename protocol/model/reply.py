@@ -41,5 +41,4 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
                 )
             case _:
                 pass
-    message = "The upstream ended its answer before it was complete."
-    raise UpstreamFailed(message, code="upstream_truncated")
+    raise UpstreamFailed("The upstream ended its answer before it was complete.", code="upstream_truncated")

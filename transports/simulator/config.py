@@ -1,0 +1,53 @@
+"""The simulator's settings."""
+
+from typing import Literal
+
+import msgspec
+
+Plan = Literal["free", "plus", "pro", "advanced"]
+
+
+class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An account that the simulated site knows; its cookies open nothing else."""
+
+    psid: str
+    """The cookie `__Secure-1PSID`."""
+    psidts: str = ""
+    """The cookie `__Secure-1PSIDTS` at the start; empty: the account has none."""
+    plan: Plan = "advanced"
+    quota: int = 0
+    """Answers per model family until the limit (1037); 0: no limit."""
+    status: int = 1000
+    """What `otAQ7b` says of it."""
+
+    def __repr__(self) -> str:
+        """Show no cookie."""
+        return f"SimulatedAccount(plan={self.plan!r})"
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast and in what pieces the site answers."""
+
+    first_token_seconds: float = 0.2
+    tokens_per_second: float = 60.0
+    """0: as fast as the client reads."""
+    longest_seconds: float = 3.0
+    """A long answer speeds up so as to be done by then; 0: it does not."""
+    chunk_bytes: int = 0
+    """Cut the body into chunks of so many bytes, frames and characters notwithstanding; 0: a chunk a frame."""
+    flicker: bool = True
+    """Show a closing fence or a backslash in some frames that the next takes back."""
+
+
+class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The simulator as a transport."""
+
+    accounts: tuple[SimulatedAccount, ...] = ()
+    """None: one account of its own making."""
+    pace: Pace = Pace()
+    rotate_seconds: float = 540.0
+    """How often the gateway renews the rolling cookie."""
+    grace_seconds: float = 60.0
+    """How long an old `__Secure-1PSIDTS` still works after its rotation."""
+    rotation_gap_seconds: float = 60.0
+    """Rotations nearer to one another are answered 429."""

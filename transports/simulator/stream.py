@@ -1,0 +1,47 @@
+"""An ASGI response that can break off, and that notices when its reader has left."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, cast
+
+import anyio
+
+
+class Stream:
+    """Sends chunks until they end, break off or the reader leaves; counts which of it happened."""
+
+    def __init__(self, chunks: AsyncIterator[bytes | None], seen: Counter[str], done: Callable[[], None]) -> None:
+        """Count into `seen`; call `done` after a whole answer."""
+        self._chunks, self._seen, self._done = cast("AsyncGenerator[bytes | None]", chunks), seen, done
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        self._seen["streams_open"] += 1
+        outcome = "streams_left"
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                outcome = "streams_whole" if await self._send(send) else "streams_cut"
+                tasks.cancel_scope.cancel()
+        finally:
+            self._seen["streams_open"] -= 1
+            self._seen[outcome] += 1
+
+    async def _send(self, send: Any) -> bool:
+        headers = [(b"content-type", b"application/json; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with aclosing(self._chunks) as chunks:
+            async for chunk in chunks:
+                if chunk is None:
+                    return False
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._done()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
+
+
+async def _cancel_when_gone(receive: Any, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

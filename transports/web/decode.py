@@ -1,0 +1,233 @@
+"""The site's answers as events and facts; no I/O. Source: "Response", "Codes", "Batch calls"."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from protocol.model import Event, Finish, GatewayError, Text, Thought, UpstreamFailed, Usage, Waiting, estimate_tokens
+from transports.web import jspb, wire
+from transports.web.delta import Delta, strip_placeholders
+from transports.web.errors import drift, error_for_code
+from transports.web.frames import FrameParser
+from transports.web.snapshot import SnapshotReader, loads
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the site keeps a turn."""
+
+    cid: str
+    rid: str
+    rcid: str = ""
+    context: str = ""
+    """Present when the turn is saved."""
+
+
+class AnswerReader:
+    """Bytes of one StreamGenerate answer in, events out."""
+
+    def __init__(self, *, max_frame: int, input_tokens: int) -> None:
+        """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage."""
+        self._frames = FrameParser(max_frame)
+        self._snapshots = SnapshotReader()
+        self._input_tokens = input_tokens
+        self._text, self._thoughts = Delta(), Delta()
+        self._last_text, self._last_thoughts = "", ""
+        self._rcid = ""
+        self._ended = self._finished = False
+        self.complete = False
+        """The answer is whole, though the stream may not have ended."""
+        self.conversation: Conversation | None = None
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Take the next bytes; yield what they say.
+
+        Raises:
+            GatewayError: the site says so, or speaks otherwise than we know; what came before was yielded.
+
+        """
+        for frame in self._frames.feed(data):
+            if not self._finished:
+                yield from self._frame(frame)
+
+    def end(self) -> Iterator[Event]:
+        """Take the end of the stream; yield the last events.
+
+        Raises:
+            UpstreamFailed: the answer was not whole.
+
+        """
+        if self._finished:
+            return
+        if not self.complete:
+            raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+        yield from self._finish()
+
+    def _frame(self, frame: str) -> Iterator[Event]:
+        read = self._snapshots.read(frame)
+        for part in read.parts:
+            match jspb.text(part, wire.PART_KIND):
+                case wire.PART_ANSWER:
+                    yield from self._answer(frame, part, read.known)
+                case wire.PART_END:
+                    if not self._rcid:
+                        raise drift("it ended without an answer")
+                    yield from self._finish()
+                case _:
+                    pass
+
+    def _answer(self, frame: str, part: Any, known: str) -> Iterable[Event]:
+        body = jspb.text(part, wire.PART_BODY)
+        if body is None:
+            error = jspb.path(part, wire.PART_ERROR)
+            code = jspb.integer(error, *wire.ERROR_CODE)
+            if code is not None:
+                raise error_for_code(code)
+            return (Waiting(),) if error else ()
+        inner = loads(body)
+        self._keep_conversation(inner)
+        candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
+        events = self._snapshot(frame, candidate, known) if candidate is not None else ()
+        return events or (Waiting(),)
+
+    def _candidate(self, candidates: list[Any]) -> Any:
+        if not candidates:
+            return None
+        if not self._rcid:
+            self._rcid = jspb.text(candidates[0], wire.CANDIDATE_ID) or ""
+        for candidate in candidates:
+            if jspb.text(candidate, wire.CANDIDATE_ID) == self._rcid:
+                return candidate
+        raise drift("it switched to another candidate")
+
+    def _snapshot(self, frame: str, candidate: Any, known: str) -> list[Event]:
+        raw = jspb.text(candidate, *wire.CANDIDATE_TEXT)
+        text = known + (raw or "")
+        if text.startswith(wire.CARD_TEXT_PREFIXES):
+            text = jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
+        elif raw is not None:
+            self._snapshots.learn(frame, self._rcid, known, text)
+        thoughts = jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or self._last_thoughts
+        self._last_text, self._last_thoughts = text, thoughts
+        if jspb.integer(candidate, *wire.CANDIDATE_STATE) == wire.STATE_COMPLETE:
+            self.complete = True
+            return self._flush()
+        fresh = self._thoughts.flush(thoughts) if text else self._thoughts.push(thoughts)
+        return _events(fresh, self._text.push(text))
+
+    def _flush(self) -> list[Event]:
+        if not self._text.extended_by(self._last_text):
+            raise drift("it changed text that it had already given")
+        return _events(self._thoughts.flush(self._last_thoughts), self._text.flush(self._last_text))
+
+    def _finish(self) -> list[Event]:
+        if self._finished:
+            return []
+        events = self._flush()
+        self.complete = self._finished = True
+        reasoning = estimate_tokens(self._last_thoughts)
+        usage = Usage(
+            input_tokens=self._input_tokens,
+            output_tokens=estimate_tokens(strip_placeholders(self._last_text)) + reasoning,
+            reasoning_tokens=reasoning,
+        )
+        return [*events, Finish(reason="stop", usage=usage)]
+
+    def _keep_conversation(self, inner: Any) -> None:
+        cid = jspb.text(inner, wire.INNER_CONVERSATION, 0)
+        rid = jspb.text(inner, wire.INNER_CONVERSATION, 1)
+        context = jspb.text(inner, wire.INNER_CONTEXT)
+        if cid and rid:
+            self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "")
+
+
+def _events(thought: str, text: str) -> list[Event]:
+    events: list[Event] = []
+    if thought:
+        events.append(Thought(text=thought))
+    if text:
+        events.append(Text(text=text))
+    return events
+
+
+def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:
+    """Return a batch answer's payloads by RPC id; a rejected call has None.
+
+    Raises:
+        GatewayError: the answer carries an error code, or is none as we know it.
+
+    """
+    parser = FrameParser(max_frame)
+    answers: dict[str, Any] = {}
+    for frame in parser.feed(data):
+        parts = loads(frame)
+        for part in jspb.array(parts) if isinstance(parts, list) else []:
+            if jspb.text(part, wire.PART_KIND) != wire.PART_ANSWER:
+                continue
+            rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
+            code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
+            if rpc is None and code is not None:
+                raise error_for_code(code)
+            if rpc is not None:
+                answers[rpc] = loads(body) if body is not None else None
+    if parser.inside:
+        raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+    return answers
+
+
+class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the site offers to an account."""
+
+    id: str
+    name: str
+    number: int | None
+    family: str = ""
+
+
+class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the site says of an account."""
+
+    problem: GatewayError | None
+    plan: str
+    """free, plus, pro or advanced."""
+    models: tuple[DiscoveredModel, ...]
+
+
+def decode_status(payload: Any, problem: GatewayError | None) -> AccountStatus:
+    """Read the answer of `otAQ7b`."""
+    tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
+    flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
+    return AccountStatus(
+        problem=problem,
+        plan=_plan(tiers, flags),
+        models=tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS)))),
+    )
+
+
+def _integers(values: list[Any]) -> list[int]:
+    return [value for value in values if isinstance(value, int)]
+
+
+def _plan(tiers: set[int], flags: set[int]) -> str:
+    if wire.PLAN_PLUS in flags:
+        return "plus"
+    if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
+        return "pro"
+    return "advanced" if wire.PLAN_ADVANCED[0] in tiers or wire.PLAN_ADVANCED[1] in flags else "free"
+
+
+def _model(entry: Any) -> DiscoveredModel | None:
+    identifier = jspb.text(entry, *wire.DISCOVERED_ID)
+    if identifier is None:
+        return None
+    numbers = (jspb.integer(entry, *place) for place in wire.DISCOVERED_NUMBER)
+    return DiscoveredModel(
+        id=identifier,
+        name=_first_text(entry, wire.DISCOVERED_NAME),
+        family=_first_text(entry, wire.DISCOVERED_FAMILY),
+        number=next((number for number in numbers if number is not None), None),
+    )
+
+
+def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
+    return next((text for place in places if (text := jspb.text(entry, *place))), "")

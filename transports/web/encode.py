@@ -1,0 +1,114 @@
+"""Requests to the site, as bytes and headers; no I/O.
+
+Source: "Common request parts", "StreamGenerate", "Batch calls".
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from transports.web import wire
+
+_encode = msgspec.json.Encoder().encode
+
+
+class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as the site names it to one account."""
+
+    id: str
+    number: int
+    capacity: int
+    field13: bool = False
+    """The account writes its capacity one field later."""
+
+
+class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn to generate."""
+
+    prompt: str
+    language: str
+    request_uuid: str
+    """Upper case."""
+    client_uuid: str
+    """The session's."""
+    model: SiteModel | None
+    """None: the site's default."""
+    extended: bool = False
+    temporary: bool = True
+
+
+def _compact(value: Any) -> str:
+    try:
+        return _encode(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
+        return json.dumps(value, separators=(",", ":"))
+
+
+def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
+    """Return StreamGenerate's body; a guest has no access token."""
+    slots: list[Any] = [None] * wire.SLOTS
+    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, None, None, None, 0]
+    slots[wire.SLOT_LANGUAGE] = [call.language]
+    slots[wire.SLOT_CONVERSATION] = wire.FRESH_CONVERSATION
+    for slot, value in wire.FIXED_SLOTS.items():
+        slots[slot] = value
+    if call.temporary:
+        slots[wire.SLOT_TEMPORARY] = wire.TEMPORARY
+    slots[wire.SLOT_REQUEST_UUID] = call.request_uuid
+    slots[wire.SLOT_MODEL_NUMBER] = call.model.number if call.model else None
+    slots[wire.SLOT_THINKING] = _thinking(call)
+    return _form(_compact([None, _compact(slots)]), access_token)
+
+
+def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:
+    """Return StreamGenerate's own headers."""
+    headers = common_headers(site) | {
+        wire.TIER_HEADER: wire.TIER,
+        wire.TIER_LIST_HEADER: wire.TIER_LIST,
+        wire.REQUEST_UUID_HEADER: _compact([call.request_uuid, 1]),
+    }
+    if call.model is not None:
+        headers[wire.MODEL_HEADER] = _model_header(call.model, _thinking(call), call.client_uuid)
+    return headers
+
+
+def batch_form(calls: Sequence[tuple[str, str]], access_token: str | None) -> bytes:
+    """Return the body of a batch of `(rpc id, payload JSON)`."""
+    request = [[[rpc, payload, None, wire.BATCH_GENERIC] for rpc, payload in calls]]
+    return _form(_compact(request), access_token)
+
+
+def batch_headers(site: str, client_uuid: str) -> dict[str, str]:
+    """Return a batch call's headers."""
+    flags = [1, *[None] * 7, wire.MODEL_HEADER_FLAGS, *[None] * 7, client_uuid]
+    return common_headers(site) | {wire.MODEL_HEADER: _compact(flags)}
+
+
+def common_headers(site: str) -> dict[str, str]:
+    """Return what both endpoints want."""
+    return {
+        "Content-Type": wire.FORM_CONTENT_TYPE,
+        "Origin": site,
+        "Referer": f"{site}/",
+        wire.SAME_DOMAIN_HEADER: wire.SAME_DOMAIN,
+    }
+
+
+def _thinking(call: GenerateCall) -> int:
+    return wire.THINKING_EXTENDED if call.extended else wire.THINKING_STANDARD
+
+
+def _model_header(model: SiteModel, thinking: int, client_uuid: str) -> str:
+    capacity = [None, model.capacity] if model.field13 else [model.capacity]
+    head = [1, None, None, None, model.id, None, None, 0, wire.MODEL_HEADER_FLAGS, None, None]
+    return _compact([*head, *capacity, None, None, model.number, thinking, client_uuid])
+
+
+def _form(request: str, access_token: str | None) -> bytes:
+    fields = {wire.FORM_REQUEST: request}
+    if access_token is not None:
+        fields = {wire.FORM_ACCESS_TOKEN: access_token, **fields}
+    return urlencode(fields).encode()

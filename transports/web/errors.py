@@ -1,0 +1,137 @@
+"""The site's codes, statuses and pages, as this gateway's errors; no I/O. Source: "Codes"."""
+
+from enum import StrEnum
+
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Certainty,
+    DriftDetected,
+    GatewayError,
+    RateLimited,
+    SignedOut,
+    Unsupported,
+    UpstreamFailed,
+)
+from transports.web import wire
+
+_CODE_SHOWN = 10**6
+
+
+class Reason(StrEnum):
+    """Why an account waits for a person."""
+
+    SIGNED_OUT = "signed_out"
+    CONSENT = "consent"
+    CHALLENGE = "challenge"
+    REJECTED = "rejected"
+    TERMS = "terms"
+    GUARDIAN = "guardian"
+    LOCATION = "location"
+    UNAVAILABLE = "unavailable"
+
+
+class StaleToken(UpstreamFailed):
+    """HTTP 400: most likely the access token `at` is stale; bootstrap again, once."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+class ModelMismatch(UpstreamFailed):
+    """1050 or 1052: the model header does not fit; discover the models again, once."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+class Temporary(UpstreamFailed):
+    """1013: it passes; the same account may be asked once more."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+def error_for_code(code: int) -> GatewayError:
+    """Return the error of an in-stream code."""
+    match code:
+        case wire.CODE_TEMPORARY:
+            return Temporary("The upstream has a temporary failure; try again.")
+        case wire.CODE_USAGE_LIMIT:
+            return RateLimited("The usage limit of the upstream's account for this model is reached.")
+        case wire.CODE_MODEL_MISMATCH | wire.CODE_MODEL_HEADER:
+            return ModelMismatch("The upstream does not accept this model for this account.")
+        case wire.CODE_TOOL_NOT_ALLOWED:
+            return Unsupported("The upstream's account does not have this capability.", param="model")
+        case wire.CODE_ADDRESS_BLOCKED:
+            return Blocked("The upstream has temporarily blocked this gateway's address.")
+        case _:
+            shown = code if abs(code) < _CODE_SHOWN else "?"
+            return _refused(f"The upstream rejected the request (code {shown}).")
+
+
+def error_for_account(status: int) -> SignedOut | None:
+    """Return why an account cannot serve at all, None where it can (`otAQ7b` field 14)."""
+    reasons = {
+        wire.STATUS_UNAVAILABLE: Reason.UNAVAILABLE,
+        wire.STATUS_SIGNED_OUT: Reason.SIGNED_OUT,
+        wire.STATUS_REJECTED: Reason.REJECTED,
+        **dict.fromkeys(wire.STATUS_TERMS, Reason.TERMS),
+        **dict.fromkeys(wire.STATUS_GUARDIAN, Reason.GUARDIAN),
+        wire.STATUS_LOCATION: Reason.LOCATION,
+    }
+    reason = reasons.get(status)
+    return signed_out(reason) if reason else None
+
+
+def signed_out(reason: Reason) -> SignedOut:
+    """Return the error that parks an account."""
+    return SignedOut("The upstream's account cannot serve until its operator has attended to it.", reason=reason)
+
+
+def error_for_http(status: int, *, location: str = "", retry_after: float | None = None) -> GatewayError:
+    """Return the error of an answer that is not 200; `location` is where a redirect points."""
+    match status:
+        case 301 | 302 | 303 | 307 | 308:
+            return signed_out(_reason_of(location))
+        case 400:
+            return StaleToken("The upstream rejected the request.")
+        case 401 | 403:
+            return signed_out(Reason.SIGNED_OUT)
+        case 429:
+            return RateLimited("The upstream limits how often its account may ask.", retry_after=retry_after)
+        case _ if status >= 500:
+            return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
+        case _:
+            return _refused(f"The upstream rejected the request (HTTP {status}).")
+
+
+def html_instead_of_frames() -> SignedOut:
+    """Return the error of a page where an answer was due: a sign-in or consent page."""
+    return signed_out(Reason.SIGNED_OUT)
+
+
+def too_long(limit: int) -> BadRequest:
+    """Return the error of a conversation that the site would cut."""
+    return BadRequest(
+        f"The conversation is longer than this model takes ({limit} bytes of text).",
+        param="messages",
+        code="context_length_exceeded",
+    )
+
+
+def drift(what: str) -> DriftDetected:
+    """Return the error of an answer whose form we do not know."""
+    return DriftDetected(f"The upstream's answer has an unknown form: {what}.")
+
+
+def _refused(message: str) -> UpstreamFailed:
+    error = UpstreamFailed(message, code="upstream_rejected")
+    error.certainty = Certainty.REFUSED
+    return error
+
+
+def _reason_of(location: str) -> Reason:
+    if "/sorry/" in location:
+        return Reason.CHALLENGE
+    return Reason.CONSENT if "consent" in location else Reason.SIGNED_OUT

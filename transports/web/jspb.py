@@ -1,0 +1,46 @@
+"""Reading JSPB arrays: a field sits at its index, or in a trailing dict under `str(index + 1)`.
+
+Source: "JSPB arrays".
+"""
+
+from typing import Any, cast
+
+
+def field(array: Any, index: int) -> Any:
+    """Return the field at `index` in whichever form holds it; None where it is unset or `array` is no array."""
+    if not isinstance(array, list) or not array:
+        return None
+    items = cast("list[Any]", array)
+    last = items[-1]
+    sparse = cast("dict[str, Any]", last) if isinstance(last, dict) else None
+    dense = len(items) - (sparse is not None)
+    if index < dense and items[index] is not None:
+        return items[index]
+    return sparse.get(str(index + 1)) if sparse is not None else None
+
+
+def path(value: Any, *indexes: int) -> Any:
+    """Follow indexes through nested arrays; None where one is missing."""
+    for index in indexes:
+        value = field(value, index)
+        if value is None:
+            return None
+    return value
+
+
+def text(value: Any, *indexes: int) -> str | None:
+    """Follow indexes to a string; None where there is none."""
+    found = path(value, *indexes)
+    return found if isinstance(found, str) else None
+
+
+def integer(value: Any, *indexes: int) -> int | None:
+    """Follow indexes to a whole number; None where there is none."""
+    found = path(value, *indexes)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def array(value: Any, *indexes: int) -> list[Any]:
+    """Follow indexes to an array; empty where there is none."""
+    found = path(value, *indexes)
+    return cast("list[Any]", found) if isinstance(found, list) else []

@@ -1,0 +1,160 @@
+"""Every name, index and id of the Gemini website's wire protocol; no logic.
+
+Source: the design page "The wire protocol of the Gemini website". A change of the site is a change here.
+"""
+
+# Hosts
+SITE = "https://gemini.google.com"
+ACCOUNTS = "https://accounts.google.com"
+UPLOAD = "https://content-push.googleapis.com"
+MEDIA_SUFFIXES = ("googleusercontent.com", "usercontent.google.com", "gstatic.com")
+
+# Session: cookies, the page /app, rotation
+PSID = "__Secure-1PSID"
+PSIDTS = "__Secure-1PSIDTS"
+IDENTITY_COOKIES = (PSID, "SAPISID")
+COOKIE_DOMAIN = "google.com"
+
+APP_PATH = "/app"
+KEY_ACCESS_TOKEN = "SNlM0e"  # noqa: S105 -- the token's name in the page, not a token
+KEY_BUILD_LABEL = "cfb2h"
+KEY_SESSION_ID = "FdrFJe"
+KEY_LANGUAGE = "TuX5cc"
+KEY_PUSH_ID = "qKIAYe"
+
+ROTATE_PATH = "/RotateCookies"
+ROTATE_BODY = b'[000,"-0000000000000000000"]'
+ROTATE_CONTENT_TYPE = "application/json"
+
+# Common request parts
+FORM_CONTENT_TYPE = "application/x-www-form-urlencoded;charset=utf-8"
+SAME_DOMAIN_HEADER = "X-Same-Domain"
+SAME_DOMAIN = "1"
+QUERY_BUILD_LABEL = "bl"
+QUERY_SESSION_ID = "f.sid"
+QUERY_LANGUAGE = "hl"
+QUERY_REQUEST_ID = "_reqid"
+QUERY_RESPONSE = "rt"
+RESPONSE_CHUNKED = "c"
+QUERY_RPC_IDS = "rpcids"
+QUERY_SOURCE_PATH = "source-path"
+REQUEST_ID_FIRST = (10_000, 99_999)
+REQUEST_ID_STEP = 100_000
+FORM_ACCESS_TOKEN = "at"  # noqa: S105 -- a field's name
+FORM_REQUEST = "f.req"
+
+MODEL_HEADER = "x-goog-ext-525001261-jspb"
+MODEL_HEADER_FLAGS = [4, 5, 6, 8]
+MODEL_HEADER_FIELD = 11
+"""Where the capacity stands; a field-13 account writes null there and the capacity behind it."""
+TIER_HEADER = "x-goog-ext-73010989-jspb"
+TIER = "[0]"
+TIER_LIST_HEADER = "x-goog-ext-73010990-jspb"
+TIER_LIST = "[0,0,0]"
+REQUEST_UUID_HEADER = "x-goog-ext-525005358-jspb"
+
+THINKING_STANDARD = 1
+THINKING_EXTENDED = 2
+
+MODEL_IDS = {
+    "flash": {"free": "fbb127bbb056c959", "plus": "56fdd199312815e2", "advanced": "56fdd199312815e2"},
+    "pro": {"free": "9d8ca3786ebdfbea", "plus": "e6fa609c3fa255c0", "advanced": "e6fa609c3fa255c0"},
+    "flash-thinking": {"free": "5bf011840784117a", "plus": "e051ce1aa80aa576", "advanced": "e051ce1aa80aa576"},
+    "flash-lite": {"free": "cf41b0e0dd7d53e5", "plus": "8c46e95b1a07cecc", "advanced": "8c46e95b1a07cecc"},
+}
+MODEL_NUMBERS = {"flash": 1, "pro": 3, "flash-thinking": 5, "flash-lite": 6}
+CAPACITIES = {"free": 1, "advanced": 2, "pro": 3, "plus": 4}
+
+# StreamGenerate: the request's slots
+GENERATE_PATH = "/_/BardChatUi/data/assistant.lamda.BardFrontendService/StreamGenerate"
+SLOTS = 81
+SLOT_PROMPT = 0
+SLOT_LANGUAGE = 1
+SLOT_CONVERSATION = 2
+FRESH_CONVERSATION = ["", "", "", None, None, None, None, None, None, ""]
+SLOT_GEM = 19
+SLOT_TEMPORARY = 45
+TEMPORARY = 1
+SLOT_TOOL = 49
+SLOT_REQUEST_UUID = 59
+SLOT_MODEL_NUMBER = 79
+SLOT_THINKING = 80
+FIXED_SLOTS: dict[int, object] = {
+    6: [1],
+    7: 1,
+    10: 1,
+    11: 0,
+    17: [[0]],
+    18: 0,
+    27: 1,
+    30: [4],
+    41: [1],
+    53: 0,
+    61: [],
+    68: 1,
+}
+SLOT_68_VALUES = (1, 2)
+
+# StreamGenerate: the answer
+FRAMES_PREFIX = ")]}'"
+PART_ANSWER = "wrb.fr"
+PART_END = "e"
+PART_KIND, PART_RPC, PART_BODY, PART_ERROR = 0, 1, 2, 5
+ERROR_CODE = (2, 0, 1, 0)
+"""Path of the code inside an answer part's error."""
+BATCH_PERMISSION_DENIED = 7
+
+INNER_CONVERSATION = 1
+INNER_CANDIDATES = 4
+INNER_TOOL = (6, 1, 0)
+INNER_CONTEXT = 25
+CANDIDATE_ID = 0
+CANDIDATE_TEXT = (1, 0)
+CANDIDATE_CARD_TEXT = (22, 0)
+CANDIDATE_STATE = (8, 0)
+STATE_COMPLETE = 2
+CANDIDATE_THOUGHTS = (37, 0, 0)
+CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://googleusercontent.com/card_content/")
+PLACEHOLDER_HOST = "googleusercontent.com"
+
+# In-stream codes
+CODE_TEMPORARY = 1013
+CODE_USAGE_LIMIT = 1037
+CODE_MODEL_MISMATCH = 1050
+CODE_MODEL_HEADER = 1052
+CODE_TOOL_NOT_ALLOWED = 1053
+CODE_ADDRESS_BLOCKED = 1060
+
+# Account status
+STATUS_AVAILABLE = 1000
+STATUS_UNAVAILABLE = 1014
+STATUS_SIGNED_OUT = 1016
+STATUS_REJECTED = 1021
+STATUS_UNTRUSTED = 1033
+STATUS_TERMS = (1040, 1042)
+STATUS_GUARDIAN = (1054, 1057)
+STATUS_LOCATION = 1060
+
+# Batch calls
+BATCH_PATH = "/_/BardChatUi/data/batchexecute"
+BATCH_GENERIC = "generic"
+RPC_STATUS = "otAQ7b"
+RPC_ACTIVITY = "ESY5D"
+RPC_QUOTA = "qpEbW"
+RPC_CHATS = "MaZiqc"
+RPC_TURNS = "hNvQHb"
+RPC_DELETE = "GzXR5e"
+STATUS_PAYLOAD = "[]"
+ACTIVITY_PAYLOAD = '[[["bard_activity_enabled"]]]'
+
+ACCOUNT_STATUS = 14
+ACCOUNT_MODELS = 15
+ACCOUNT_TIERS = 16
+ACCOUNT_CAPABILITIES = 17
+PLAN_PLUS = 115
+PLAN_PRO = (16, 106)
+PLAN_ADVANCED = (8, 19)
+DISCOVERED_ID = (0,)
+DISCOVERED_FAMILY = ((1,), (10,))
+DISCOVERED_NAME = ((11,), (19,))
+DISCOVERED_NUMBER = ((17,), (9,))
