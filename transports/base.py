@@ -22,7 +22,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     transport: str
     concurrency: int = 5
     """How many requests it may carry at once."""
-    weight: float = 1.0
+    per_minute: int = 0
+    """How many it may begin in a minute; 0: no limit."""
     guest: bool = False
     """It is nobody's account: only models that need none."""
 
@@ -96,6 +97,10 @@ class Observer(Protocol):
 
     def upstream_error(self, transport: str, kind: str) -> None:
         """A request ended with an error; `kind` is the class name of a GatewayError."""
+        ...
+
+    def leased(self, transport: str, change: int) -> None:
+        """An account was leased (1) or given back (-1)."""
         ...
 
 

@@ -34,7 +34,10 @@ class AnswerReader:
         self._text, self._thoughts = Delta(), Delta()
         self._last_text, self._last_thoughts = "", ""
         self._rcid = ""
-        self._ended = self._finished = False
+        self.frames = 0
+        """How many valid frames came."""
+        self.finished = False
+        """`Finish` was yielded."""
         self.complete = False
         """The answer is whole, though the stream may not have ended."""
         self.conversation: Conversation | None = None
@@ -47,7 +50,7 @@ class AnswerReader:
 
         """
         for frame in self._frames.feed(data):
-            if not self._finished:
+            if not self.finished:
                 yield from self._frame(frame)
 
     def end(self) -> Iterator[Event]:
@@ -57,7 +60,7 @@ class AnswerReader:
             UpstreamFailed: the answer was not whole.
 
         """
-        if self._finished:
+        if self.finished:
             return
         if not self.complete:
             raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
@@ -65,6 +68,7 @@ class AnswerReader:
 
     def _frame(self, frame: str) -> Iterator[Event]:
         read = self._snapshots.read(frame)
+        self.frames += 1
         for part in read.parts:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
@@ -121,10 +125,10 @@ class AnswerReader:
         return _events(self._thoughts.flush(self._last_thoughts), self._text.flush(self._last_text))
 
     def _finish(self) -> list[Event]:
-        if self._finished:
+        if self.finished:
             return []
         events = self._flush()
-        self.complete = self._finished = True
+        self.complete = self.finished = True
         reasoning = estimate_tokens(self._last_thoughts)
         usage = Usage(
             input_tokens=self._input_tokens,

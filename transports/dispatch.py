@@ -1,0 +1,76 @@
+"""The engine: from a request's model and capability to the transports that have it, in the settings' order."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+
+from protocol.model import (
+    BadRequest,
+    Catalogue,
+    Certainty,
+    Exchange,
+    GatewayError,
+    GenerationRequest,
+    RateLimited,
+    Selection,
+    SignedOut,
+    Unsupported,
+)
+from transports.rotation import Rotation
+
+
+class Dispatch:
+    """Implements `protocol.model.Engine` over the transports of the settings."""
+
+    def __init__(self, catalogue: Catalogue, rotations: Sequence[Rotation], *, chat_seconds: float) -> None:
+        """Ask `rotations` in their order; a chat answer may take `chat_seconds`."""
+        self.catalogue = catalogue
+        self._rotations = rotations
+        self._chat_seconds = chat_seconds
+
+    def offers(self, selection: Selection) -> bool:
+        """Say whether some transport has this model and capability now."""
+        return any(rotation.transport.offers(selection) for rotation in self._rotations)
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:
+        """Open the request with the first transport that has it and takes it.
+
+        Raises:
+            Unsupported: no transport has this model and capability.
+            GatewayError: as `Engine.open`.
+
+        """
+        deadline = anyio.current_time() + self._chat_seconds
+        offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
+        if not offering:
+            raise Unsupported(
+                f"The model '{request.selection.id}' is not available here: no upstream of this gateway offers it.",
+                param="model",
+            )
+        async with AsyncExitStack() as stack:
+            yield await self._first(stack, offering, request, deadline)
+
+    async def _first(
+        self,
+        stack: AsyncExitStack,
+        rotations: Sequence[Rotation],
+        request: GenerationRequest,
+        deadline: float,
+    ) -> Exchange:
+        *others, last = rotations
+        for rotation in others:
+            try:
+                return await stack.enter_async_context(rotation.open(request, deadline))
+            except GatewayError as error:
+                if not _elsewhere(error):
+                    raise
+        return await stack.enter_async_context(last.open(request, deadline))
+
+
+def _elsewhere(error: GatewayError) -> bool:
+    """Say whether another transport may be asked: it may help, and nobody is at work already."""
+    if isinstance(error, BadRequest):
+        return isinstance(error, Unsupported)
+    return isinstance(error, RateLimited | SignedOut) or error.certainty is not Certainty.MAYBE_ACCEPTED

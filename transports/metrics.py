@@ -1,0 +1,54 @@
+"""What happens at upstreams, for Prometheus."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class PrometheusObserver:
+    """Counts into a registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics."""
+        self._requests = Counter(
+            "gateway_upstream_requests",
+            "Requests sent to upstreams.",
+            ["transport"],
+            registry=registry,
+        )
+        self._errors = Counter(
+            "gateway_upstream_errors",
+            "Requests to upstreams that ended with an error, by kind.",
+            ["transport", "kind"],
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "gateway_upstream_in_flight",
+            "Accounts' leases held now.",
+            ["transport"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+
+    def upstream_request(self, transport: str) -> None:
+        """Count a request that is about to be sent."""
+        self._requests.labels(transport).inc()
+
+    def upstream_error(self, transport: str, kind: str) -> None:
+        """Count an error; `kind` is the class name of a GatewayError."""
+        self._errors.labels(transport, kind).inc()
+
+    def leased(self, transport: str, change: int) -> None:
+        """Count a lease in (1) or out (-1)."""
+        self._in_flight.labels(transport).inc(change)
+
+
+class NullObserver:
+    """Hears nothing."""
+
+    def upstream_request(self, transport: str) -> None:
+        """Ignore a request."""
+
+    def upstream_error(self, transport: str, kind: str) -> None:
+        """Ignore an error."""
+
+    def leased(self, transport: str, change: int) -> None:
+        """Ignore a lease."""

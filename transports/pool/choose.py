@@ -1,0 +1,29 @@
+"""Which account to ask; a pure function of what is known."""
+
+from collections.abc import Iterable
+
+from transports.pool.state import State, Want
+
+
+def choose(states: Iterable[State], want: Want, now: float, tried: frozenset[str]) -> State | None:
+    """Return the account to ask now: the least loaded, then the one idle for longest; None where none is free.
+
+    A guest is asked before a signed-in account where a guest will do: it costs nobody's allowance.
+    """
+    fit = [
+        state
+        for state in states
+        if state.account.id not in tried and state.suits(want) and not state.busy and state.free_at(want, now) <= now
+    ]
+    return min(fit, key=_preference, default=None)
+
+
+def _preference(state: State) -> tuple[bool, bool, float, float]:
+    account = state.account
+    return (state.parked is not None, not account.guest, state.in_flight / account.concurrency, state.used_at)
+
+
+def next_free(states: Iterable[State], want: Want, now: float) -> float | None:
+    """Return when the first account that suits is free, never before `now`; None where none suits or all are parked."""
+    times = [state.free_at(want, now) for state in states if state.suits(want) and state.parked is None]
+    return max(now, min(times)) if times else None

@@ -1,0 +1,95 @@
+"""Hands out accounts, one lease per request, and remembers how they fared."""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+
+from protocol.model import GatewayError, RateLimited, Saturated, SignedOut
+from transports.base import Account
+from transports.clock import Clock
+from transports.pool.choose import choose, next_free
+from transports.pool.state import State, Want
+
+_MOST_WAITING_FACTOR = 2
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """An account for one request."""
+
+    account: Account
+    state: State
+
+
+class Pool:
+    """The accounts of one transport."""
+
+    def __init__(self, accounts: Iterable[Account], clock: Clock, *, wait_seconds: float) -> None:
+        """Let a request wait `wait_seconds` for a busy account, at most."""
+        self._states = [State(account) for account in accounts]
+        self._clock, self._wait_seconds = clock, wait_seconds
+        self._freed = anyio.Condition()
+        self._waiting = 0
+
+    @property
+    def states(self) -> list[State]:
+        """What is known of every account."""
+        return self._states
+
+    @asynccontextmanager
+    async def lease(self, want: Want, tried: frozenset[str]) -> AsyncGenerator[Lease]:
+        """Yield an account that is fit now and not in `tried`; waits for a busy one, not for a resting one.
+
+        Raises:
+            RateLimited: all that suit are resting; says until when.
+            SignedOut: all that suit wait for a person.
+            Saturated: all that are fit stayed busy, or too many wait already.
+
+        """
+        state = choose(self._states, want, self._clock.monotonic(), tried)
+        if state is None:
+            state = await self._wait(want, tried)
+        state.begin(self._clock.monotonic())
+        try:
+            yield Lease(account=state.account, state=state)
+        finally:
+            state.end()
+            with anyio.CancelScope(shield=True):
+                async with self._freed:
+                    self._freed.notify()
+
+    async def _wait(self, want: Want, tried: frozenset[str]) -> State:
+        capacity = sum(state.account.concurrency for state in self._states)
+        if self._waiting >= _MOST_WAITING_FACTOR * capacity:
+            raise Saturated("All of the gateway's accounts are busy, and enough requests wait for one.")
+        self._waiting += 1
+        try:
+            with anyio.move_on_after(self._wait_seconds):
+                async with self._freed:
+                    while True:
+                        now = self._clock.monotonic()
+                        state = choose(self._states, want, now, tried)
+                        if state is not None:
+                            return state
+                        if not self._only_busy(want, now, tried):
+                            raise self._refusal(want, now)
+                        await self._freed.wait()
+        finally:
+            self._waiting -= 1
+        raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
+
+    def _only_busy(self, want: Want, now: float, tried: frozenset[str]) -> bool:
+        return any(
+            state.busy and state.suits(want) and state.free_at(want, now) <= now and state.account.id not in tried
+            for state in self._states
+        )
+
+    def _refusal(self, want: Want, now: float) -> GatewayError:
+        free = next_free(self._states, want, now)
+        if free is None:
+            suits = any(state.suits(want) for state in self._states)
+            reason = "parked" if suits else "missing"
+            return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
+        message = "The usage limit of all of the gateway's accounts for this model is reached."
+        return RateLimited(message, retry_after=max(1.0, free - now))

@@ -1,0 +1,185 @@
+"""One request over as many accounts as it takes, until the first event; after it there is no way back."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.model import (
+    Event,
+    Exchange,
+    GatewayError,
+    GenerationRequest,
+    RateLimited,
+    Served,
+    SignedOut,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from transports.base import Observer, Transport, Upstream
+from transports.clock import Clock
+from transports.pool import Lease, Pool, Want
+from transports.verdict import Next, Verdict, judge
+
+_SDK_GAVE_UP = 2
+"""A client that has tried so often gets no retries of ours on top."""
+
+_LEAST_LEFT = 0.3
+"""No retry when less than this part of the time is left."""
+
+_log = structlog.get_logger()
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long and how often one request is tried."""
+
+    chat_seconds: float = 300.0
+    """For a whole chat answer."""
+    lease_seconds: float = 5.0
+    """For an account to be free."""
+    attempts: int = 3
+    """Accounts asked for one request, at most."""
+    retry_share: float = 0.2
+    """Retries under way, as a part of the requests in flight."""
+    retry_floor: int = 3
+    """Retries always allowed at once."""
+
+
+class Rotation:
+    """One transport and its pool."""
+
+    def __init__(self, transport: Transport, pool: Pool, policy: Policy, clock: Clock, observer: Observer) -> None:
+        """Ask `transport` with the accounts of `pool`."""
+        self.transport, self.pool = transport, pool
+        self._policy, self._clock, self._observer = policy, clock, observer
+        self._in_flight = self._retrying = 0
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest, deadline: float) -> AsyncGenerator[Exchange]:
+        """Open the request with the first account that takes it; `deadline` is of the event loop's clock.
+
+        Raises:
+            GatewayError: nobody took it; the last refusal, or the pool's.
+
+        """
+        self._in_flight += 1
+        try:
+            async with AsyncExitStack() as stack:
+                yield await self._attempts(stack, request, deadline)
+        finally:
+            self._in_flight -= 1
+
+    async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
+        want = Want.of(request.selection)
+        tried: frozenset[str] = frozenset()
+        failure: GatewayError | None = None
+        patience = _LEAST_LEFT * (deadline - anyio.current_time())
+        with ExitStack() as retries:
+            while True:
+                try:
+                    lease = await stack.enter_async_context(self.pool.lease(want, tried))
+                except (RateLimited, SignedOut) as nobody:
+                    raise _sum_up(failure, nobody) from None
+                try:
+                    return await self._attempt(stack, request, lease, deadline)
+                except GatewayError as error:
+                    await stack.aclose()
+                    verdict = self._judge(error, lease, request)
+                    tried |= {lease.account.id}
+                    late = deadline - anyio.current_time() < patience
+                    if late or not self._may_retry(verdict, request, len(tried)):
+                        raise
+                    failure = error
+                if len(tried) == 1:
+                    self._retrying += 1
+                    retries.callback(self._end_retry)
+
+    def _end_retry(self) -> None:
+        self._retrying -= 1
+
+    async def _attempt(
+        self,
+        stack: AsyncExitStack,
+        request: GenerationRequest,
+        lease: Lease,
+        deadline: float,
+    ) -> "Course":
+        name = self.transport.name
+        self._observer.upstream_request(name)
+        self._observer.leased(name, 1)
+        stack.callback(self._observer.leased, name, -1)
+        with anyio.move_on_at(deadline):
+            upstream = await stack.enter_async_context(self.transport.open(request, lease.account))
+            lease.state.succeed()
+            return Course(upstream, deadline, lambda error: self._judge(error, lease, request))
+        raise UpstreamTimeout("The upstream did not answer in time.")
+
+    def _judge(self, error: GatewayError, lease: Lease, request: GenerationRequest) -> Verdict:
+        """Let the accounts bear what an error means for them; say what it means for the request."""
+        verdict, now = judge(error, lease.state.failures), self._clock.monotonic()
+        if verdict.park:
+            lease.state.park(verdict.park, now)
+        if verdict.egress:
+            for state in self.pool.states:
+                state.rest(now + verdict.rest, None)
+        elif verdict.rest:
+            lease.state.rest(now + verdict.rest, Want.of(request.selection))
+        name, kind = self.transport.name, type(error).__name__
+        self._observer.upstream_error(name, kind)
+        _log.warning(
+            "upstream_refused",
+            request=request.id,
+            transport=name,
+            account=lease.account.id,
+            kind=kind,
+            code=error.code,
+            parked=verdict.park or None,
+        )
+        return verdict
+
+    def _may_retry(self, verdict: Verdict, request: GenerationRequest, attempts: int) -> bool:
+        policy = self._policy
+        if verdict.next in {Next.GIVE_UP, Next.ANOTHER_TRANSPORT} or request.attempts_before >= _SDK_GAVE_UP:
+            return False
+        most = min(policy.attempts, 2) if verdict.next is Next.ONCE else policy.attempts
+        budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
+        return attempts < most and (attempts > 1 or self._retrying < budget)
+
+
+class Course:
+    """The exchange of one request with the account that took it, up to the deadline."""
+
+    def __init__(self, upstream: Upstream, deadline: float, judge: Callable[[GatewayError], object]) -> None:
+        """Tell `judge` of an error on the way."""
+        self._upstream, self._deadline, self._judge = upstream, deadline, judge
+
+    @property
+    def served(self) -> Served:
+        """Who answers."""
+        return self._upstream.served
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        """Yield events until `Finish`."""
+        events = aiter(self._upstream)
+        try:
+            while True:
+                try:
+                    with anyio.fail_at(self._deadline):
+                        event = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise UpstreamTimeout("The answer took longer than this gateway allows.") from None
+                yield event
+        except GatewayError as error:
+            self._judge(error)
+            raise
+
+
+def _sum_up(failure: GatewayError | None, nobody: GatewayError) -> GatewayError:
+    """Return what the caller should know: the pool's word on quota, else what the last account said."""
+    if failure is None or isinstance(failure, RateLimited | SignedOut):
+        return nobody
+    return failure if isinstance(failure, UpstreamFailed) else nobody

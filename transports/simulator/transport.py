@@ -1,0 +1,55 @@
+"""The simulator as a transport: its site on a port of its own, and the web transport pointed at it."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from transports import web
+from transports.base import Deps, Kind, Transport
+from transports.simulator.config import SimulatedAccount, SimulatorConfig
+from transports.simulator.site import create_site
+
+_CONCURRENCY = 10_000
+
+
+def with_accounts(config: SimulatorConfig) -> SimulatorConfig:
+    """Return the settings with an account of the simulator's own making where they name none."""
+    if config.accounts:
+        return config
+    account = SimulatedAccount(psid=f"sim-{secrets.token_hex(8)}", psidts=f"sidts-{secrets.token_hex(8)}")
+    return msgspec.structs.replace(config, accounts=(account,))
+
+
+def export_of(account: SimulatedAccount) -> str:
+    """Return an account's cookies as a Cookie header."""
+    cookies = {"__Secure-1PSID": account.psid, "__Secure-1PSIDTS": account.psidts}
+    return "; ".join(f"{name}={value}" for name, value in cookies.items() if value)
+
+
+@asynccontextmanager
+async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transport]:
+    """Serve the simulated site for as long as the transport is connected."""
+    config = with_accounts(config)
+    async with deps.serve(create_site(config, deps.clock)) as base:
+        settings = web.WebConfig(
+            accounts=tuple(
+                web.WebAccount(
+                    id=f"{deps.name}-{number}",
+                    cookies=export_of(account),
+                    concurrency=_CONCURRENCY,
+                    per_minute=0,
+                )
+                for number, account in enumerate(config.accounts, 1)
+            ),
+            guest_concurrency=_CONCURRENCY,
+            guest_per_minute=0,
+            hosts=web.Hosts(site=base, accounts=base, upload=base),
+            rotate_seconds=config.rotate_seconds,
+        )
+        async with web.connect(settings, deps) as transport:
+            yield transport
+
+
+KIND = Kind(SimulatorConfig, connect)

@@ -1,0 +1,109 @@
+"""Calls to the site in one account's name. Source: "Common request parts", "Batch calls"."""
+
+import random
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+import anyio
+
+from protocol.model import GatewayError, UpstreamFailed
+from transports.http import CLIENT_ERRORS, mapped, retry_after
+from transports.web import cookies, encode, wire
+from transports.web.config import WebConfig
+from transports.web.decode import decode_batch
+from transports.web.errors import error_for_http, html_instead_of_frames
+from transports.web.page import Page
+from transports.web.vault import Vault
+
+_PAGE_LIMIT = 8 * 1024 * 1024
+
+
+class SiteClient:
+    """Sends requests with an account's cookies, or a guest's none (`vault` is None)."""
+
+    def __init__(self, config: WebConfig, http: aiohttp.ClientSession, *, vault: Vault | None, user_agent: str) -> None:
+        """Begin with a client identity and a request counter of its own."""
+        self.config = config
+        self.vault = vault
+        self.client_uuid = str(uuid.uuid4())
+        self._http, self._user_agent = http, user_agent
+        self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
+
+    def query(self, page: Page) -> dict[str, str]:
+        """Return the query parameters of the next call."""
+        request_id, self._request_id = self._request_id, self._request_id + wire.REQUEST_ID_STEP
+        return {
+            wire.QUERY_BUILD_LABEL: page.build_label,
+            wire.QUERY_SESSION_ID: page.session_id,
+            wire.QUERY_LANGUAGE: page.language,
+            wire.QUERY_REQUEST_ID: str(request_id),
+            wire.QUERY_RESPONSE: wire.RESPONSE_CHUNKED,
+        }
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        *,
+        only: Iterable[str] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return a request to enter, with the account's cookies or those named in `only`; follows no redirect."""
+        headers = {"User-Agent": self._user_agent, **headers}
+        if self.vault is not None:
+            headers["Cookie"] = cookies.header(self.vault.cookies, only)
+        return self._http.request(method, url, headers=headers, allow_redirects=False, **options)
+
+    async def call(self, method: str, url: str, headers: dict[str, str], **options: Any) -> tuple[int, Any, bytes]:
+        """Make a short call; return status, headers and body.
+
+        Raises:
+            UpstreamFailed: no whole answer came in time.
+
+        """
+        try:
+            with anyio.fail_after(self.config.timeouts.call):
+                async with self.request(method, url, headers, **options) as response:
+                    body = await _read(response)
+                    return response.status, response.headers, body
+        except CLIENT_ERRORS as error:
+            raise mapped(error) from None
+
+    async def batch(self, page: Page, *calls: tuple[str, str]) -> dict[str, Any]:
+        """Make batch calls; return their payloads by RPC id, None for a rejected one.
+
+        Raises:
+            GatewayError: the site did not answer as it should.
+
+        """
+        site = self.config.hosts.site
+        query = self.query(page) | {
+            wire.QUERY_RPC_IDS: ",".join(rpc for rpc, _ in calls),
+            wire.QUERY_SOURCE_PATH: wire.APP_PATH,
+        }
+        own = encode.batch_headers(site, self.client_uuid)
+        form = encode.batch_form(calls, page.access_token)
+        status, headers, body = await self.call("POST", site + wire.BATCH_PATH, own, params=query, data=form)
+        if status != 200:
+            raise answer_error(status, headers)
+        if body.lstrip()[:1] == b"<":
+            raise html_instead_of_frames()
+        return decode_batch(body, self.config.max_frame)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _PAGE_LIMIT:
+            response.close()
+            raise UpstreamFailed("The upstream's page is longer than this gateway accepts.")
+    return bytes(body)
+
+
+def answer_error(status: int, headers: Any) -> GatewayError:
+    """Return the error of an answer that is not 200."""
+    return error_for_http(status, location=headers.get("Location", ""), retry_after=retry_after(headers))

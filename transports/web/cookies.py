@@ -1,0 +1,107 @@
+"""A session's cookies: reading browsers' exports, writing the header, merging what the site sets. No I/O.
+
+Source: "Session", "Field notes".
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, cast
+
+from transports.web import wire
+
+_FORBIDDEN = frozenset(' ;,"\\')
+
+
+class CookieExportError(ValueError):
+    """An export that cannot be read; the message names no value."""
+
+
+def parse_export(text: str) -> dict[str, str]:
+    """Read an export: a Cookie header, JSON, Netscape format, or the two values on two lines.
+
+    Raises:
+        CookieExportError: it is none of these, or `__Secure-1PSID` is missing.
+
+    """
+    text = text.strip().removeprefix("\ufeff")
+    if text.startswith(("[", "{")):
+        pairs = _from_json(text)
+    elif "\t" in text:
+        pairs = _from_netscape(text)
+    elif "=" in text and wire.PSID in text:
+        pairs = _from_header(text)
+    else:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        pairs = list(zip((wire.PSID, wire.PSIDTS), lines, strict=False)) if len(lines) <= 2 else []
+    cookies = {name: value for name, value in pairs if value}
+    if wire.PSID not in cookies:
+        raise CookieExportError(f"the export holds no {wire.PSID}")
+    for name, value in cookies.items():
+        if not (_sendable(name) and _sendable(value)):
+            raise CookieExportError(f"the cookie {name[:64]!r} holds a character that no cookie may have")
+    return cookies
+
+
+def _from_json(text: str) -> list[tuple[str, str]]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise CookieExportError("the export is not valid JSON") from None
+    if isinstance(data, dict):
+        table = cast("dict[str, Any]", data)
+        if not isinstance(table.get("cookies"), list):
+            return [(name, value) for name, value in table.items() if isinstance(value, str)]
+        data = table["cookies"]
+    entries = [cast("dict[str, Any]", entry) for entry in cast("list[Any]", data) if isinstance(entry, dict)]
+    return [
+        (str(entry.get("name", "")), str(entry.get("value", "")))
+        for entry in entries
+        if _ours(str(entry.get("domain", wire.COOKIE_DOMAIN)))
+    ]
+
+
+def _from_netscape(text: str) -> list[tuple[str, str]]:
+    rows = [line.removeprefix("#HttpOnly_").split("\t") for line in text.splitlines()]
+    return [(row[5], row[6].strip()) for row in rows if len(row) == 7 and _ours(row[0])]
+
+
+def _from_header(text: str) -> list[tuple[str, str]]:
+    pieces = text.removeprefix("Cookie:").replace("\n", ";").split(";")
+    pairs = [piece.strip().partition("=") for piece in pieces]
+    return [(name, value.strip('"')) for name, equals, value in pairs if equals]
+
+
+def _ours(domain: str) -> bool:
+    return domain.lstrip(".").lower() == wire.COOKIE_DOMAIN
+
+
+def _sendable(text: str) -> bool:
+    return bool(text) and all("!" <= character <= "~" and character not in _FORBIDDEN for character in text)
+
+
+def header(cookies: Mapping[str, str], only: Iterable[str] | None = None) -> str:
+    """Return the Cookie header of all cookies, or of those named in `only`."""
+    names = cookies if only is None else [name for name in only if name in cookies]
+    return "; ".join(f"{name}={cookies[name]}" for name in names)
+
+
+def merge(cookies: Mapping[str, str], set_cookies: Iterable[str]) -> dict[str, str]:
+    """Return the cookies after an answer's `Set-Cookie` headers.
+
+    What would make another identity of it is dropped, and so is what cannot be sent or belongs to another domain.
+    """
+    merged = dict(cookies)
+    for line in set_cookies:
+        jar: SimpleCookie = SimpleCookie()
+        try:
+            jar.load(line)
+        except CookieError:
+            continue
+        for name, morsel in jar.items():
+            foreign = morsel["domain"] and not _ours(morsel["domain"])
+            changed = name in wire.IDENTITY_COOKIES and name in merged and merged[name] != morsel.value
+            if foreign or changed or morsel["max-age"] == "0" or not (_sendable(name) and _sendable(morsel.value)):
+                continue
+            merged[name] = morsel.value
+    return merged

@@ -1,0 +1,112 @@
+"""One account's session at the site: bootstrap, status, activity. Source: "Session", "Batch calls".
+
+Whoever needs the session gets it from `ready`; the first to find it missing or stale fetches it, the others wait.
+"""
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.model import DriftDetected, GatewayError
+from transports.clock import Clock
+from transports.web import cookies, jspb, wire
+from transports.web.client import SiteClient, answer_error
+from transports.web.decode import AccountStatus, decode_status
+from transports.web.errors import StaleToken, error_for_account, html_instead_of_frames
+from transports.web.page import Page, read_page
+
+_GUEST = AccountStatus(problem=None, plan="free", models=())
+
+_log = structlog.get_logger()
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that can ask: what the page and the status call said."""
+
+    page: Page
+    status: AccountStatus
+
+
+class Session:
+    """One account's session, or a guest's."""
+
+    def __init__(self, name: str, site: SiteClient, clock: Clock) -> None:
+        """Begin with nothing known; the first `ready` fetches it."""
+        self.name = name
+        self.site = site
+        self._clock = clock
+        self._ready: Ready | None = None
+        self._lock = anyio.Lock()
+        self._pinged_at: float | None = None
+
+    async def ready(self) -> Ready:
+        """Return the session, fetched if need be.
+
+        Raises:
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        async with self._lock:
+            if self._ready is None:
+                self._ready = await self._bootstrap()
+            return self._ready
+
+    async def forget(self, stale: Ready | None = None) -> None:
+        """Make the next `ready` fetch anew; with `stale`, only if nobody has fetched since."""
+        async with self._lock:
+            if stale is None or self._ready is stale:
+                self._ready = None
+
+    async def ping(self, ready: Ready) -> None:
+        """Send the activity ping, if it is due; an answer that is no good stops nothing.
+
+        Raises:
+            StaleToken: the session is stale.
+
+        """
+        now, seconds = self._clock.monotonic(), self.site.config.activity_seconds
+        due = self._pinged_at is None or now - self._pinged_at >= seconds
+        if self.site.vault is None or not seconds or not due:
+            return
+        self._pinged_at = now
+        try:
+            await self.site.batch(ready.page, (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD))
+        except StaleToken:
+            self._pinged_at = None
+            raise
+        except GatewayError as error:
+            _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
+
+    async def _bootstrap(self) -> Ready:
+        page = await self._page()
+        if self.site.vault is None:
+            return Ready(page=page, status=_GUEST)
+        if page.access_token is None:  # the site would answer as to a guest: never serve that as the account's
+            raise html_instead_of_frames()
+        status = await self._status(page)
+        if status.problem is not None:
+            raise status.problem
+        return Ready(page=page, status=status)
+
+    async def _page(self) -> Page:
+        status, headers, body = await self.site.call("GET", self.site.config.hosts.site + wire.APP_PATH, {})
+        if status != 200:
+            raise answer_error(status, headers)
+        page = read_page(body.decode("utf-8", "replace"))
+        if page is None:
+            raise html_instead_of_frames()
+        vault = self.site.vault
+        if vault is not None:
+            fresh = cookies.merge(vault.cookies, headers.getall("Set-Cookie", []))
+            if fresh != vault.cookies:
+                await vault.replace(fresh)
+        return page
+
+    async def _status(self, page: Page) -> AccountStatus:
+        answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
+        payload = answers.get(wire.RPC_STATUS)
+        if payload is None:
+            raise DriftDetected("The upstream does not tell the account's status.")
+        problem = error_for_account(jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE)
+        return decode_status(payload, problem)
