@@ -1,5 +1,6 @@
 """What a request carries beside its ASGI scope: its id, its caller, and the line that is logged of it."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
@@ -45,8 +46,10 @@ class Context(msgspec.Struct, kw_only=True):
     id: str
     started: float
     """Monotonic seconds of the request's arrival."""
-    now: Any
-    """The monotonic clock, `() -> float`."""
+    created: float
+    """Epoch seconds of the same."""
+    now: Callable[[], float]
+    """The monotonic clock."""
     closing: anyio.Event
     """Set when the process gives up on open streams."""
     record: Record

@@ -4,6 +4,8 @@ GatewayError
 ├── BadRequest       the caller's words are wrong                    (caller)
 │   └── Unsupported  right words, but not for this model             (caller)
 ├── ModelUnknown     no such model                                   (caller)
+├── Unauthorized     no license                                      (caller)
+├── Forbidden        a license that does not cover it                (caller)
 ├── Refused          the model declines, for safety                  (model)
 ├── RateLimited      the account has used up its share               (account)
 ├── SignedOut        the account's credential no longer works        (account)
@@ -73,6 +75,20 @@ class ModelUnknown(GatewayError):
     """No model of that name; the message says what is possible."""
 
     code = "model_not_found"
+
+
+class Unauthorized(GatewayError):
+    """The caller is not known."""
+
+    code = "invalid_api_key"
+    certainty = Certainty.NOT_SENT
+
+
+class Forbidden(GatewayError):
+    """The caller is known, and may not."""
+
+    code = "model_not_allowed"
+    certainty = Certainty.NOT_SENT
 
 
 class Refused(GatewayError):

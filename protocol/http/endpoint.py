@@ -1,0 +1,52 @@
+"""An endpoint of a dialect: a function from request to response, whose errors speak the dialect."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+
+from protocol.http.body import UNREAD
+from protocol.http.context import context_of
+from protocol.http.faults import ClientGone
+from protocol.model import GatewayError
+
+ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
+Refuse = Callable[[GatewayError], ASGIResponse]
+
+CLIENT_GONE = "client_closed_request"
+
+_log = structlog.get_logger()
+
+
+class Endpoint:
+    """The ASGI app of one route."""
+
+    def __init__(self, handle: Callable[[Request], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
+        """Answer with what `handle` returns; `refuse` writes an error in the dialect's form."""
+        self._handle = handle
+        self.refuse = refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        context = context_of(scope)
+        try:
+            response = await self._handle(Request(scope, receive))
+        except GatewayError as error:
+            context.record.error = error.code
+            response = self.refuse(error)
+            if scope.get(UNREAD):
+                send = _closing(send)
+        except ClientGone:
+            context.record.error = CLIENT_GONE
+            return
+        await response(scope, receive, send)
+
+
+def _closing(send: Any) -> Any:
+    async def close_after(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return close_after

@@ -1,0 +1,150 @@
+"""Server-sent events: a response that owns its exchange.
+
+The exchange is opened inside the response, so that leaving it, by its end, an error or the client's departure,
+closes exchange, upstream response and lease in that order and at once. The status waits for the first event; an
+upstream that says nothing for a heartbeat's time gets the client a 200 and a comment, so that nothing gives up.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import anyio
+
+from protocol.http.context import Context, context_of
+from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.whole import shutting_down
+from protocol.model import Event, Exchange, GatewayError
+
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+_HEARTBEAT = b": keep-alive\n\n"
+
+
+class EventWriter(Protocol):
+    """Writes one answer's events in a dialect."""
+
+    def opened(self, exchange: Exchange) -> bytes:
+        """Return what goes before the first event; who answers is known now."""
+        ...
+
+    def event(self, event: Event) -> bytes:
+        """Return an event's bytes, perhaps none."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: what still comes is not wanted."""
+        ...
+
+    def error(self, error: GatewayError) -> bytes:
+        """Return the bytes that end a stream with an error."""
+        ...
+
+
+class EventStream:
+    """Streams an exchange to the client."""
+
+    def __init__(
+        self,
+        exchange: AbstractAsyncContextManager[Exchange],
+        writer: EventWriter,
+        refuse: Refuse,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Take an exchange that is not open yet; `refuse` writes an error that comes before the first event."""
+        self._exchange, self._writer, self._refuse, self._headers = exchange, writer, refuse, headers
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        context = context_of(scope)
+        wire = _Wire(send, self._headers, context)
+        refusal: GatewayError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_leave, receive, tasks.cancel_scope, wire)
+            tasks.start_soon(wire.beat, tasks.cancel_scope)
+            with anyio.CancelScope() as work:
+                tasks.start_soon(_close, context, work)
+                refusal = await self._run(context, wire)
+            if work.cancelled_caught:
+                refusal = shutting_down()
+            if refusal is not None:
+                context.record.error = refusal.code
+                if wire.started:
+                    await wire.send(self._writer.error(refusal))
+            if wire.started:
+                await wire.finish()
+            tasks.cancel_scope.cancel()
+        if wire.gone:
+            context.record.error = CLIENT_GONE
+        elif refusal is not None and not wire.started:
+            await self._refuse(refusal)(scope, receive, send)
+
+    async def _run(self, context: Context, wire: "_Wire") -> GatewayError | None:
+        writer = self._writer
+        try:
+            async with self._exchange as exchange:
+                await wire.send(writer.opened(exchange))
+                async for event in exchange:
+                    data = writer.event(event)
+                    if data:
+                        context.mark_first_token()
+                        await wire.send(data)
+                    if writer.finished:
+                        return None
+        except GatewayError as error:
+            return error
+        return None
+
+
+class _Wire:
+    """One client's connection: sends one piece at a time, and says something when nothing else does."""
+
+    def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], context: Context) -> None:
+        self._send, self._headers, self._limits = send, headers, context.limits
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._at = anyio.current_time()
+        self.started = False
+        self.gone = False
+
+    async def send(self, data: bytes) -> None:
+        async with self._lock:
+            self._at = anyio.current_time()
+            if not self.started:
+                self.started = True
+                headers = [*HEADERS, *self._headers]
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            if data:
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                self._at = anyio.current_time()
+
+    async def finish(self) -> None:
+        async with self._lock:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def beat(self, scope: anyio.CancelScope) -> None:
+        """Send a comment whenever nothing was sent for a while; give up a client that takes nothing."""
+        while True:
+            await anyio.sleep_until(self._at + self._limits.heartbeat_seconds)
+            silent = anyio.current_time() - self._at
+            if self._lock.locked():
+                if silent >= self._limits.write_stall_seconds:
+                    self.gone = True
+                    scope.cancel()
+                await anyio.sleep(min(self._limits.heartbeat_seconds, self._limits.write_stall_seconds))
+            elif silent >= self._limits.heartbeat_seconds:
+                await self.send(_HEARTBEAT)
+
+
+async def _leave(receive: Any, scope: anyio.CancelScope, wire: _Wire) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    wire.gone = True
+    scope.cancel()
+
+
+async def _close(context: Context, work: anyio.CancelScope) -> None:
+    await context.closing.wait()
+    work.cancel()

@@ -1,0 +1,58 @@
+"""A response that is worked out while somebody waits for it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from protocol.http.context import context_of
+from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
+from protocol.model import GatewayError, Saturated
+
+
+def shutting_down() -> Saturated:
+    """Return the error of requests that the process's end cuts short."""
+    return Saturated("The gateway is shutting down.", code="shutting_down")
+
+
+class Whole:
+    """Does the work and sends its response; the work is cancelled at once when the client leaves."""
+
+    def __init__(self, work: Callable[[], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
+        """Take the work; `refuse` writes an error in the dialect's form."""
+        self._work, self._refuse = work, refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        context = context_of(scope)
+        response: ASGIResponse | None = None
+        gone = False
+
+        async def leave() -> None:
+            nonlocal gone
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone = True
+            tasks.cancel_scope.cancel()
+
+        async def close() -> None:
+            await context.closing.wait()
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave)
+            tasks.start_soon(close)
+            try:
+                response = await self._work()
+            except GatewayError as error:
+                context.record.error = error.code
+                response = self._refuse(error)
+            tasks.cancel_scope.cancel()
+        if response is None and gone:
+            context.record.error = CLIENT_GONE
+            return
+        if response is None:
+            error = shutting_down()
+            context.record.error = error.code
+            response = self._refuse(error)
+        await response(scope, receive, send)

@@ -1,0 +1,101 @@
+"""`POST /chat/completions`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.body import decode_body, read_body
+from protocol.http.context import Context, context_of
+from protocol.http.endpoint import ASGIResponse
+from protocol.http.stream import EventStream
+from protocol.http.whole import Whole
+from protocol.model import Engine, Event, Exchange, GenerationRequest, Selection, Served, estimate_tokens, fold
+from protocol.openai.chat import read, wire, write
+from protocol.openai.chat.stop import cut
+from protocol.openai.errors import error_response
+
+_log = structlog.get_logger()
+
+
+class _Cut:
+    """An exchange that ends at a stop sequence."""
+
+    def __init__(self, exchange: Exchange, stops: tuple[str, ...], input_tokens: int) -> None:
+        self._exchange, self._stops, self._input_tokens = exchange, stops, input_tokens
+
+    @property
+    def served(self) -> Served:
+        return self._exchange.served
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return cut(self._exchange, self._stops, self._input_tokens)
+
+
+@asynccontextmanager
+async def _open(engine: Engine, request: GenerationRequest, stops: tuple[str, ...]) -> AsyncGenerator[Exchange]:
+    async with engine.open(request) as exchange:
+        yield _Cut(exchange, stops, _input_tokens(request)) if stops else exchange
+
+
+def _input_tokens(request: GenerationRequest) -> int:
+    return sum(estimate_tokens(part.text) for turn in request.turns for part in turn.parts)
+
+
+class Chat:
+    """Chat completions over an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take the engine."""
+        self._engine = engine
+        self._told: set[str] = set()
+
+    async def __call__(self, request: Request) -> ASGIResponse:
+        """Read, open, write."""
+        context = context_of(request.scope)
+        raw = await read_body(request.scope, request.receive, context.limits)
+        body = await decode_body(raw, wire.decode_request)
+        asked = self._read(request, context, body)
+        head = write.Head.new(asked.selection.id, context.created)
+        headers = self._deprecation(asked.selection)
+        exchange = _open(self._engine, asked, read.stops(body))
+        if body.stream:
+            include = bool(body.stream_options and body.stream_options.include_usage)
+            writer = write.ChunkWriter(head, context.record, include_usage=include)
+            raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            return EventStream(exchange, writer, error_response, raw_headers)
+
+        async def work() -> ASGIResponse:
+            async with exchange as opened:
+                write.note_served(context.record, opened)
+                reply = await fold(opened)
+            context.mark_first_token()
+            write.note_usage(context.record, reply.usage)
+            return Response(write.completion(reply, head), headers=headers, media_type="application/json")
+
+        return Whole(work, error_response)
+
+    def _read(self, request: Request, context: Context, body: wire.ChatRequest) -> GenerationRequest:
+        assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+        attempts = request.headers.get("x-stainless-retry-count", "0")
+        asked = read.read(body, self._engine.catalogue, context.caller, context.id)
+        context.record.model = asked.selection.id
+        context.record.stream = bool(body.stream)
+        return asked if attempts == "0" else _again(asked, attempts)
+
+    def _deprecation(self, selection: Selection) -> dict[str, str]:
+        if selection.deprecated is None:
+            return {}
+        if selection.deprecated not in self._told:
+            self._told.add(selection.deprecated)
+            _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
+        text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers in its place."
+        return {"Deprecation": f"@{selection.model.created}", "Warning": f'299 - "{text}"'}
+
+
+def _again(request: GenerationRequest, attempts: str) -> GenerationRequest:
+    count = int(attempts) if attempts.isascii() and attempts.isdigit() and len(attempts) < 4 else 0
+    return msgspec.structs.replace(request, attempts_before=count)

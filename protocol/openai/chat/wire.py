@@ -1,0 +1,237 @@
+"""OpenAI's chat completions on the wire; names are OpenAI's."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class ContentText(msgspec.Struct, frozen=True, tag="text"):
+    """A piece of text."""
+
+    text: str
+
+
+class ContentRefusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """What an assistant declined with."""
+
+    refusal: str
+
+
+class ContentImage(msgspec.Struct, frozen=True, tag="image_url"):
+    """An image; not taken yet."""
+
+
+class ContentAudio(msgspec.Struct, frozen=True, tag="input_audio"):
+    """Audio; not taken yet."""
+
+
+class ContentFile(msgspec.Struct, frozen=True, tag="file"):
+    """A file; not taken yet."""
+
+
+Part = ContentText | ContentRefusal | ContentImage | ContentAudio | ContentFile
+Content = str | list[Part]
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A call's function."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the assistant made."""
+
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
+    """The operator's instructions."""
+
+    content: Content
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
+    """The developer's instructions."""
+
+    content: Content
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
+    """What the user said."""
+
+    content: Content
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
+    """What the model said."""
+
+    content: Content | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+
+
+class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
+    """What a tool answered."""
+
+    content: Content
+    tool_call_id: str
+
+
+class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
+    """What a function answered, in the API's older form."""
+
+    content: Content | None
+    name: str
+
+
+Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """How to stream."""
+
+    include_usage: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    """What form the answer shall have."""
+
+    type: str
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `POST /chat/completions`."""
+
+    model: str
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=2000)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+
+    # refused by `read` where they ask for what is not done yet
+    n: Positive | None = None
+    tools: list[Any] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[Any] | None = None
+    function_call: str | dict[str, Any] | None = None
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logit_bias: dict[str, float] | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
+
+    # checked, and otherwise without a counterpart upstream
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    seed: int | None = None
+    user: str | None = None
+    reasoning_effort: str | None = None
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    """Where prompt tokens went."""
+
+    cached_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    """Where completion tokens went."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens; estimates, since the website does not count."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer's message."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+    annotations: list[Any] = []
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer's choice."""
+
+    index: int = 0
+    message: AnswerMessage
+    logprobs: None = None
+    finish_reason: str
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: None = None
+
+
+class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk's choice."""
+
+    index: int = 0
+    delta: Delta
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    system_fingerprint: None = None
+    choices: list[ChunkChoice]
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    """Null in every chunk but the last, where usage was asked for."""
+
+
+decode_request = msgspec.json.Decoder(ChatRequest).decode

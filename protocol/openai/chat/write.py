@@ -1,0 +1,114 @@
+"""From our events and replies to OpenAI's chunks and completions."""
+
+import secrets
+from typing import assert_never
+
+import msgspec
+
+from protocol.http.context import Record
+from protocol.model import Event, Exchange, Finish, GatewayError, Reply, Text, Thought, Usage, Waiting
+from protocol.openai.chat import wire
+from protocol.openai.codec import encode
+from protocol.openai.errors import in_stream
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What every object of one answer repeats."""
+
+    id: str
+    created: int
+    model: str
+
+    @classmethod
+    def new(cls, model: str, created: float) -> "Head":
+        """Return a head with an id of its own."""
+        return cls(id=f"chatcmpl-{secrets.token_hex(14)}", created=int(created), model=model)
+
+
+def completion(reply: Reply, head: Head) -> bytes:
+    """Return a whole answer's body."""
+    message = wire.AnswerMessage(content=reply.text, reasoning_content=reply.thoughts or msgspec.UNSET)
+    return encode(
+        wire.Completion(
+            id=head.id,
+            created=head.created,
+            model=head.model,
+            choices=[wire.Choice(message=message, finish_reason=reply.finish)],
+            usage=usage_of(reply.usage),
+        ),
+    )
+
+
+def usage_of(usage: Usage) -> wire.Usage:
+    """Return tokens in OpenAI's form."""
+    return wire.Usage(
+        prompt_tokens=usage.input_tokens,
+        completion_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        prompt_tokens_details=wire.PromptDetails(),
+        completion_tokens_details=wire.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
+    )
+
+
+def note_served(record: Record, exchange: Exchange) -> None:
+    """Note who answers, for the log."""
+    record.transport, record.account = exchange.served.transport, exchange.served.account
+
+
+def note_usage(record: Record, usage: Usage) -> None:
+    """Note the tokens, for the log."""
+    record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
+
+
+class ChunkWriter:
+    """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
+
+    def __init__(self, head: Head, record: Record, *, include_usage: bool) -> None:
+        """Note what happens in `record`."""
+        self._head, self._record = head, record
+        self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
+        self.finished = False
+
+    def opened(self, exchange: Exchange) -> bytes:
+        """Return the chunk with the role."""
+        note_served(self._record, exchange)
+        return self._chunk(wire.Delta(role="assistant", content=""))
+
+    def event(self, event: Event) -> bytes:
+        """Return an event's chunk."""
+        match event:
+            case Text():
+                return self._chunk(wire.Delta(content=event.text))
+            case Thought():
+                return self._chunk(wire.Delta(reasoning_content=event.text))
+            case Finish():
+                return self._finish(event)
+            case Waiting():
+                return b""
+            case _:
+                assert_never(event)
+
+    def error(self, error: GatewayError) -> bytes:
+        """Return the error that ends the stream."""
+        return in_stream(error)
+
+    def _finish(self, event: Finish) -> bytes:
+        self.finished = True
+        note_usage(self._record, event.usage)
+        data = self._chunk(wire.Delta(), event.reason)
+        if self._usage is None:
+            data += self._event(self._object([], usage_of(event.usage)))
+        return data + _DONE
+
+    def _chunk(self, delta: wire.Delta, finish_reason: str | None = None) -> bytes:
+        return self._event(self._object([wire.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage))
+
+    def _object(self, choices: list[wire.ChunkChoice], usage: wire.Usage | msgspec.UnsetType | None) -> wire.Chunk:
+        head = self._head
+        return wire.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
+
+    @staticmethod
+    def _event(chunk: wire.Chunk) -> bytes:
+        return b"data: " + encode(chunk) + b"\n\n"

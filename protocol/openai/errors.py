@@ -1,0 +1,108 @@
+"""Errors in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`. Source: reliability 8.0."""
+
+import math
+
+import msgspec
+from starlette.responses import Response
+
+from protocol.http.faults import HttpFault
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Forbidden,
+    GatewayError,
+    ModelUnknown,
+    RateLimited,
+    Refused,
+    Saturated,
+    SignedOut,
+    Unauthorized,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+
+_STATUS: tuple[tuple[type[GatewayError], int, str], ...] = (
+    (BadRequest, 400, "invalid_request_error"),
+    (Refused, 400, "invalid_request_error"),
+    (Unauthorized, 401, "invalid_request_error"),
+    (Forbidden, 403, "permission_error"),
+    (ModelUnknown, 404, "invalid_request_error"),
+    (RateLimited, 429, "rate_limit_error"),
+    (UpstreamTimeout, 504, "server_error"),
+    (UpstreamFailed, 502, "server_error"),
+    (SignedOut, 503, "server_error"),
+    (Blocked, 503, "server_error"),
+    (Saturated, 503, "server_error"),
+    (GatewayError, 500, "server_error"),
+)
+_PERSON_SECONDS = 60
+_SDK_PATIENCE = 120
+"""The SDKs do not wait longer than so many seconds."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Error(msgspec.Struct, frozen=True):
+    """OpenAI's error."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body that holds it."""
+
+    error: Error
+
+
+def status_of(error: GatewayError) -> tuple[int, str]:
+    """Return an error's HTTP status and OpenAI's `type`."""
+    if isinstance(error, HttpFault):
+        return error.status, "invalid_request_error"
+    return next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
+
+
+def error_body(error: GatewayError) -> bytes:
+    """Return an error as JSON."""
+    _, kind = status_of(error)
+    param = error.param if isinstance(error, BadRequest) else None
+    if isinstance(error, ModelUnknown):
+        param = "model"
+    return _encode(ErrorBody(Error(message=error.message, type=kind, param=param, code=error.code)))
+
+
+def error_response(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+    """Return an error as a response, with what tells an SDK whether and when to try again."""
+    status, _ = status_of(error)
+    all_headers = _retry_headers(error) | (headers or {})
+    if isinstance(error, Unauthorized):
+        all_headers["WWW-Authenticate"] = "Bearer"
+    return Response(error_body(error), status, all_headers, media_type="application/json")
+
+
+def _retry_headers(error: GatewayError) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    match error:
+        case SignedOut() | Blocked():
+            headers = {"Retry-After": str(_PERSON_SECONDS), "x-should-retry": "false"}
+        case RateLimited():
+            seconds = math.ceil(error.retry_after if error.retry_after is not None else _PERSON_SECONDS)
+            headers = {"Retry-After": str(seconds)}
+            if seconds > _SDK_PATIENCE:
+                headers["x-should-retry"] = "false"
+        case Saturated():
+            headers = {"Retry-After": str(math.ceil(error.retry_after))}
+        case BadRequest() | Refused() | Forbidden():
+            headers = {"x-should-retry": "false"}
+        case UpstreamFailed(code="upstream_outcome_unknown"):
+            headers = {"x-should-retry": "false"}
+        case _:
+            pass
+    return headers
+
+
+def in_stream(error: GatewayError) -> bytes:
+    """Return an error as the last event of a stream that had begun: no `[DONE]` follows."""
+    return b"data: " + error_body(error) + b"\n\n"

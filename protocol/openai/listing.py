@@ -1,0 +1,105 @@
+"""`GET /models` and `GET /models/{id}`."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.context import context_of
+from protocol.http.endpoint import ASGIResponse
+from protocol.model import Caller, Capability, Engine, Forbidden, Selection
+from protocol.openai.codec import encode
+
+_PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
+
+
+class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A model, as OpenAI's clients read it, and what else is worth knowing."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "google"
+    capability: str
+    """What a request to it does: chat, imagen, video, canvas, deepsearch or storybook."""
+    family: str
+    extended_thinking: bool
+    needs_account: bool
+    input_modalities: list[str]
+    output_modalities: list[str]
+    available: bool
+    """Whether an upstream of this gateway offers it now."""
+    deprecated: bool
+    replaced_by: str | None
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """All models that a license may call."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+class Models:
+    """The models of an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take the engine."""
+        self._engine = engine
+
+    async def list(self, request: Request) -> ASGIResponse:
+        """Answer with all that the caller may call."""
+        caller = _caller(request)
+        data = [self._object(name, selection) for name, selection in self._names() if _may(caller, name, selection)]
+        return Response(encode(ModelList(data=data)), media_type="application/json")
+
+    async def retrieve(self, request: Request) -> ASGIResponse:
+        """Answer with one model; what the caller may not call is refused.
+
+        Raises:
+            ModelUnknown: no model of that name.
+            Forbidden: the license does not cover it.
+
+        """
+        name = request.path_params["model"]
+        selection = self._engine.catalogue.resolve(name)
+        if not _may(_caller(request), name, selection):
+            raise Forbidden(f"This license may not use the model '{selection.id}'.")
+        return Response(encode(self._object(name, selection)), media_type="application/json")
+
+    def _names(self) -> Iterator[tuple[str, Selection]]:
+        for selection in self._engine.catalogue.selections():
+            yield selection.deprecated or selection.id, selection
+            if selection.deprecated is None:
+                suffix = selection.id.removeprefix(selection.model.id)
+                for alias in selection.model.aliases:
+                    yield alias + suffix, selection
+
+    def _object(self, name: str, selection: Selection) -> ModelObject:
+        model = selection.model
+        pictures = _PICTURES.get(selection.capability)
+        return ModelObject(
+            id=name,
+            created=model.created,
+            capability=selection.capability.value,
+            family=model.family.value,
+            extended_thinking=selection.extended,
+            needs_account=not model.guest,
+            input_modalities=["text"],
+            output_modalities=["text", pictures] if pictures else ["text"],
+            available=self._engine.offers(selection),
+            deprecated=selection.deprecated is not None,
+            replaced_by=selection.id if selection.deprecated is not None else None,
+        )
+
+
+def _caller(request: Request) -> Caller:
+    caller = context_of(request.scope).caller
+    assert caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    return caller
+
+
+def _may(caller: Caller, name: str, selection: Selection) -> bool:
+    return caller.may_use(selection.id) or caller.may_use(name)
