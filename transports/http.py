@@ -3,8 +3,10 @@
 aiohttp's errors hold request headers, so nothing of them is chained or logged.
 """
 
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -29,9 +31,10 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @asynccontextmanager
-async def client(timeouts: Timeouts, *, proxy: str | None = None) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Yield a client with no cookie jar, no redirects' memory and no environment; one per account."""
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30)
+async def client(timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs."""
+    trust = ssl.create_default_context(cafile=ca_file) if ca_file is not None else True
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trust)
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=timeouts.connect,

@@ -55,6 +55,8 @@ class Context(msgspec.Struct, kw_only=True):
     record: Record
     limits: Limits
     caller: Caller | None = None
+    keep_prompt: bool = False
+    """Whether the operator wants prompts in the log."""
 
     def mark_first_token(self) -> None:
         """Note the time of the first text or thought; later calls change nothing."""

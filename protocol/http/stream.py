@@ -106,8 +106,9 @@ class _Wire:
         self._send, self._headers, self._limits = send, headers, context.limits
         self._lock = anyio.Lock(fast_acquire=True)
         self._at = anyio.current_time()
-        self.started = False
+        self.started = self.finished = False
         self.gone = False
+        """The client left before the end."""
 
     async def send(self, data: bytes) -> None:
         async with self._lock:
@@ -121,6 +122,7 @@ class _Wire:
                 self._at = anyio.current_time()
 
     async def finish(self) -> None:
+        self.finished = True  # from here on the server reports a disconnect of its own
         async with self._lock:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -141,8 +143,9 @@ class _Wire:
 async def _leave(receive: Any, scope: anyio.CancelScope, wire: _Wire) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    wire.gone = True
-    scope.cancel()
+    if not wire.finished:
+        wire.gone = True
+        scope.cancel()
 
 
 async def _close(context: Context, work: anyio.CancelScope) -> None:

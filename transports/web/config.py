@@ -50,6 +50,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     guest_concurrency: int = 2
     guest_per_minute: int = 10
     hosts: Hosts = Hosts()
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's, for a host that stands in."""
     user_agent: str = "Mozilla/5.0 (X11; Linux x86_64) gemini-gateway"
     rotate_seconds: float = 540.0
     """How often an account's rolling cookie is renewed, give or take a tenth; 0: never."""

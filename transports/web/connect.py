@@ -30,7 +30,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
         for account in config.accounts:
             vault = Vault(account.id, read_cookies(account), deps.store, deps.clock)
             await vault.load()
-            http = await stack.enter_async_context(client(config.timeouts, proxy=account.proxy))
+            http = await stack.enter_async_context(client(config.timeouts, proxy=account.proxy, ca_file=config.ca_file))
             site = SiteClient(config, http, vault=vault, user_agent=account.user_agent or config.user_agent)
             session = sessions[account.id] = Session(account.id, site, deps.clock)
             tasks.start_soon(Rotation(session, vault, deps.store, deps.clock).run)
@@ -43,7 +43,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
                 ),
             )
         if config.guest:
-            http = await stack.enter_async_context(client(config.timeouts))
+            http = await stack.enter_async_context(client(config.timeouts, ca_file=config.ca_file))
             site = SiteClient(config, http, vault=None, user_agent=config.user_agent)
             name = f"{deps.name}-guest"
             sessions[name] = Session(name, site, deps.clock)

@@ -84,6 +84,8 @@ class Chat:
         asked = read.read(body, self._engine.catalogue, context.caller, context.id)
         context.record.model = asked.selection.id
         context.record.stream = bool(body.stream)
+        if context.keep_prompt:
+            context.record.prompt = "\n".join(part.text for turn in asked.turns for part in turn.parts)
         return asked if attempts == "0" else _again(asked, attempts)
 
     def _deprecation(self, selection: Selection) -> dict[str, str]:

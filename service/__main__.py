@@ -1,0 +1,5 @@
+"""`python -m service` is `gemini-gateway`."""
+
+from service.cli import main
+
+main()

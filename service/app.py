@@ -1,0 +1,136 @@
+"""From settings to an ASGI app: routes, guards and the engine behind them."""
+
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+
+from protocol.http.context import Limits, context_of
+from protocol.http.faults import HttpFault
+from protocol.model import Engine
+from service import wiring
+from service.admission import Admission, Guarded
+from service.drain import Drain
+from service.guard import Guard
+from service.licenses import License, LicenseBook, Licensed, LicenseError, Licenses, check
+from service.observe import Metrics, Observed
+from service.operations import Operations
+from service.settings import Settings, SettingsError
+from transports.clock import Clock, SystemClock
+from transports.metrics import PrometheusObserver
+from transports.pool import SqliteStore
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """An app whose engine is open."""
+
+    app: Any
+    """ASGI."""
+    drain: Drain
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings,
+    *,
+    source: str,
+    store_path: Path,
+    serve: wiring.Serve,
+) -> AsyncGenerator[Running]:
+    """Open everything an app needs; leaving closes it.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+
+    """
+    clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
+    with _stores(store_path, clock) as (store, book):
+        licenses = Licenses(_fixed_licenses(settings, source), book)
+        parts = wiring.Parts(
+            clock=clock,
+            store=store,
+            observer=PrometheusObserver(registry),
+            state_dir=store_path.parent,
+            serve=serve,
+        )
+        async with wiring.open_engine(settings, parts, source) as engine:
+            operations = Operations(registry, drain)
+            routes = [*operations.routes(), *_api_routes(settings, engine, licenses, drain)]
+            app = Observed(_starlette(routes), Metrics(registry), clock, drain, _limits(settings))
+            app.refuse = wiring.house_refusal
+            app.log_prompts = settings.log.prompts
+            yield Running(app=Guard(app, settings.limits.header_bytes), drain=drain)
+
+
+def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, drain: Drain) -> Iterator[Route]:
+    """Yield every dialect's routes, guarded, below the prefix and bare."""
+    prefixes = dict.fromkeys((settings.server.prefix, ""))
+    for routes in wiring.PROTOCOLS:
+        for route in routes(engine):
+            guarded = Licensed(Admission(cast("Guarded", route.endpoint), drain, settings.limits.in_flight), licenses)
+            for prefix in prefixes:
+                yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
+
+
+def _starlette(routes: list[Route]) -> Starlette:
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _unclaimed})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _unclaimed(request: Request, error: Exception) -> Any:
+    """Answer what no route claimed."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
+    if error.status_code == 405:
+        fault = HttpFault(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
+    else:
+        fault = HttpFault(404, "not_found", "There is nothing at this path; the API is below /v1.")
+    context_of(request.scope).record.error = fault.code
+    return wiring.house_refusal(fault, dict(error.headers or {}))
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        body_bytes=limits.body_bytes,
+        body_seconds=limits.body_seconds,
+        heartbeat_seconds=limits.heartbeat_seconds,
+        write_stall_seconds=limits.write_stall_seconds,
+    )
+
+
+@contextmanager
+def _stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBook]]:
+    try:
+        store, book = SqliteStore(path, clock), LicenseBook(path)
+    except OSError as error:
+        raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
+    try:
+        yield store, book
+    finally:
+        book.close()
+
+
+def _fixed_licenses(settings: Settings, source: str) -> list[tuple[str, License]]:
+    found: list[tuple[str, License]] = []
+    for number, setting in enumerate(settings.licenses):
+        where = f"{source}: licenses[{number}]"
+        key = setting.key
+        if setting.key_file is not None:
+            try:
+                key = setting.key_file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                raise SettingsError(f"{where}.key_file: {setting.key_file} cannot be read") from None
+        try:
+            check(setting.id, key)
+        except LicenseError as error:
+            raise SettingsError(f"{where}: {error}") from None
+        found.append((key, License(id=setting.id, models=setting.models)))
+    return found

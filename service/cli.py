@@ -1,0 +1,277 @@
+"""The command `gemini-gateway`: arguments and settings in, a running server or an exit status out."""
+
+import os
+import socket
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from service import logs, wiring
+from service.licenses import LicenseBook, LicenseError, check, new_key
+from service.server import Tls, listen, run, run_app, url_of
+from service.settings import Drain, LicenseSetting, Log, Server, Settings, SettingsError, load
+from service.show import shown
+from service.workers import BAD_SETTINGS, Workers
+from transports.clock import SystemClock
+from transports.simulator import SimulatedAccount, SimulatorConfig, create_site, export_of, with_accounts
+from transports.simulator.config import Pace
+
+_CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"
+_DEFAULT_CONFIG = Path("gateway.toml")
+_DEMO_LICENSE = "demo"
+_PLANS = ("free", "plus", "pro", "advanced")
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar=_CONFIG_VARIABLE,
+    help=f"The settings file; by default {_DEFAULT_CONFIG} in this folder, where there is one.",
+)
+
+
+def main() -> None:
+    """Run the command; settings that are wrong end it with status 78 and one line."""
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"gemini-gateway: {error}", err=True)
+        sys.exit(BAD_SETTINGS)
+    except OSError as error:
+        click.echo(f"gemini-gateway: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gemini-gateway")
+def cli() -> None:
+    """An OpenAI-compatible gateway to Google Gemini."""
+
+
+@cli.command()
+@config_option
+@click.option("--host", help="Listen here instead of where the settings say.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the settings'.")
+@click.option("--fd", type=int, hidden=True)
+def serve(config_path: Path | None, host: str | None, port: int | None, fd: int | None) -> None:
+    """Run the gateway."""
+    path, settings = _settings(config_path)
+    source = _source(path)
+    logs.configure(settings.log)
+    if not wiring.transport_settings(settings, source):
+        raise SettingsError(
+            f"{source}: transports: there is no upstream. Set up [transports.web] (see deploy/gateway.example.toml), "
+            "or try `gemini-gateway demo`, which answers from a simulator",
+        )
+    wiring.build_catalogue(settings, source)
+    server = settings.server
+    if fd is not None:
+        listening = socket.socket(fileno=fd)
+    else:
+        listening = _listen(host or server.host, server.port if port is None else port, server.backlog)
+    if fd is None and server.workers > 1:
+        arguments = ["serve", *(["--config", str(path)] if path is not None else [])]
+        click.echo(f"Listening on {url_of(listening)}", err=True)
+        sys.exit(Workers(arguments, listening, server.workers).run())
+    url = url_of(listening)
+
+    def started() -> None:
+        click.echo(f"Listening on {url}", err=True) if fd is None else None
+
+    run(settings, source=source, store_path=_store_path(settings, path), listening=listening, started=started)
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--license-key", help="The license key to accept; by default a new one.")
+def demo(host: str, port: int, license_key: str | None) -> None:
+    """Run the gateway with the embedded simulator as its upstream: nothing to set up, nothing is kept."""
+    key = license_key or new_key()
+    try:
+        check(_DEMO_LICENSE, key)
+    except LicenseError as error:
+        raise click.BadParameter(str(error), param_hint="--license-key") from None
+    settings = Settings(
+        server=Server(host=host, port=port),
+        drain=Drain(grace_seconds=5.0),
+        log=Log(),
+        licenses=(LicenseSetting(id=_DEMO_LICENSE, key=key),),
+        transports={"simulator": {}},
+    )
+    logs.configure(settings.log)
+    listening = _listen(host, port, settings.server.backlog)
+    base = f"{url_of(listening)}{settings.server.prefix}/v1"
+
+    def started() -> None:
+        body = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
+        click.echo(f"Base URL:    {base}")
+        click.echo(f"License key: {key}")
+        click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
+        click.echo(f"curl {base}/chat/completions \\")
+        click.echo(f"  -H 'Authorization: Bearer {_quoted(key)}' -H 'Content-Type: application/json' \\")
+        click.echo(f"  -d '{body}'\n")
+
+    with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
+        store_path = Path(folder) / "gateway.sqlite3"
+        run(settings, source="demo", store_path=store_path, listening=listening, started=started)
+
+
+def _quoted(text: str) -> str:
+    """Return a text for use inside a shell's single quotes."""
+    return text.replace("'", "'\\''")
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--tls", is_flag=True, help="Speak TLS, with a certificate signed by itself.")
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="PSID:PSIDTS:PLAN[:QUOTA]",
+    help=f"An account that the site knows; plans are {', '.join(_PLANS)}, the quota is in answers. Repeatable.",
+)
+@click.option("--first-token-seconds", default=0.2, show_default=True, help="The wait before an answer.")
+@click.option("--tokens-per-second", default=60.0, show_default=True, help="How fast answers come; 0: at once.")
+@click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
+def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **pace: float) -> None:
+    """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
+    logs.configure(Log())
+    known = tuple(_account(text) for text in accounts)
+    config = with_accounts(SimulatorConfig(accounts=known, pace=msgspec.convert(pace, Pace)))
+    listening = _listen(host, port, 2048)
+    url = url_of(listening, "https" if tls else "http")
+    with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
+        clock = SystemClock()
+        files = None
+        if tls:
+            from service.certificate import write_certificate
+
+            files = Tls(*write_certificate(Path(folder), clock.wall()))
+
+        def started() -> None:
+            click.echo(f"Base URL: {url}")
+            if files is not None:
+                click.echo(f"Certificate: {files.certificate}")
+            for account in config.accounts:
+                click.echo(f"Account ({account.plan}): {export_of(account)}")
+
+        run_app(create_site(config, clock), listening, tls=files, started=started)
+
+
+def _account(text: str) -> SimulatedAccount:
+    psid, psidts, plan, quota, *more = [*text.split(":"), "", "", ""]
+    if not psid or (plan or "advanced") not in _PLANS or any(more) or not (quota or "0").isdigit():
+        expected = f"expected PSID:PSIDTS:PLAN[:QUOTA] with a plan of {', '.join(_PLANS)}"
+        raise click.BadParameter(expected, param_hint="--account")
+    tree = {"psid": psid, "psidts": psidts, "plan": plan or "advanced", "quota": int(quota or 0)}
+    return msgspec.convert(tree, SimulatedAccount)
+
+
+@cli.group()
+def licenses() -> None:
+    """Add, list and revoke licenses."""
+
+
+@licenses.command("add")
+@click.argument("identity", metavar="ID")
+@click.option(
+    "--model", "models", multiple=True, metavar="PATTERN", help="A model it may use, as gemini-3-*; repeatable."
+)
+@config_option
+def add_license(identity: str, models: tuple[str, ...], config_path: Path | None) -> None:
+    """Add a license; its key is printed once and stored as a digest only."""
+    key = new_key()
+    book = _book(config_path)
+    try:
+        book.add(identity, key, models or ("*",), SystemClock().wall())
+    except LicenseError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        book.close()
+    click.echo(key)
+
+
+@licenses.command("list")
+@config_option
+def list_licenses(config_path: Path | None) -> None:
+    """List licenses, without their keys, which nobody knows."""
+    book = _book(config_path)
+    for found in book.all():
+        since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
+        status = "active" if found.revoked is None else "revoked"
+        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}")
+    book.close()
+
+
+@licenses.command("revoke")
+@click.argument("identity", metavar="ID")
+@config_option
+def revoke_license(identity: str, config_path: Path | None) -> None:
+    """Revoke a license: running gateways refuse it from now on."""
+    book = _book(config_path)
+    try:
+        book.revoke(identity, SystemClock().wall())
+    except LicenseError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        book.close()
+    click.echo(f"revoked {identity}")
+
+
+@cli.group("config")
+def config_group() -> None:
+    """Show and check the settings."""
+
+
+@config_group.command("show")
+@config_option
+def show_config(config_path: Path | None) -> None:
+    """Print the settings that hold, secrets as ***."""
+    path, settings = _settings(config_path)
+    click.echo(shown(settings, wiring.transport_settings(settings, _source(path))), nl=False)
+
+
+@config_group.command("check")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Say whether the settings are right."""
+    path, settings = _settings(config_path)
+    wiring.transport_settings(settings, _source(path))
+    wiring.build_catalogue(settings, _source(path))
+    click.echo(f"{_source(path)}: ok")
+
+
+def _settings(path: Path | None) -> tuple[Path | None, Settings]:
+    if path is None and _DEFAULT_CONFIG.exists():
+        path = _DEFAULT_CONFIG
+    return path, load(path, os.environ)
+
+
+def _source(path: Path | None) -> str:
+    return str(path) if path is not None else "the environment"
+
+
+def _store_path(settings: Settings, path: Path | None) -> Path:
+    if path is not None:
+        return path.absolute().parent / settings.store.path
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "gemini-gateway" / settings.store.path
+
+
+def _book(config_path: Path | None) -> LicenseBook:
+    path, settings = _settings(config_path)
+    return LicenseBook(_store_path(settings, path))
+
+
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
+    try:
+        return listen(host, port, backlog)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None

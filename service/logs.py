@@ -1,0 +1,77 @@
+"""Logs: JSON lines in production, readable in a terminal; never a secret."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+from service.settings import Log
+
+_SECRETS = re.compile(
+    r"""(?P<name>(?:__Secure-[\w-]+|SAPISID|APISID|S?H?SID|NID|f\.sid)=)[^;,\s"'\\]+"""
+    r"""|(?P<bearer>\b[Bb]earer\s+)[\x21-\x7e]+"""
+    r"""|\bsk-gg-[\w-]+""",
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST = 8000
+
+
+def configure(settings: Log) -> None:
+    """Set up structlog, and the standard library's logging to speak through it."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20),
+        )
+        if not console
+        else structlog.processors.format_exc_info,
+    ]
+    last: list[Any] = (
+        [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *last, _redact],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *last, _redact], foreign_pre_chain=shared)
+    )
+    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
+
+
+def redacted(text: str) -> str:
+    """Return a text with what looks like a cookie or a key blotted out."""
+    return _SECRETS.sub(lambda found: f"{found['name'] or found['bearer'] or ''}***", text)
+
+
+def _level(name: str) -> int:
+    return logging.getLevelNamesMapping()[name.upper()]
+
+
+def _redact(_logger: Any, _method: str, rendered: Any) -> str:
+    return redacted(rendered)
+
+
+def _drop_meta(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.pop("_record", None)
+    event.pop("_from_structlog", None)
+    return event
+
+
+def _printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what could forge a line or move the cursor; the trace alone has lines."""
+    for key, value in event.items():
+        if isinstance(value, str) and key not in {"exception", "stack"}:
+            event[key] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], value[:_LONGEST])
+    return event

@@ -1,0 +1,163 @@
+"""What is seen of every request: its id, one access line, its metrics; and the last word on unexpected errors."""
+
+import secrets
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from protocol.http.context import Context, Limits, Record, attach
+from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.model import GatewayError
+from service.drain import Drain
+from transports.clock import Clock
+
+_CLIENT_GONE_STATUS = 499
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_log = structlog.get_logger()
+
+
+class Metrics:
+    """The requests' metrics; labels come from closed sets."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register them."""
+        self.requests = Counter(
+            "gateway_requests",
+            "Requests answered.",
+            ["route", "model", "status"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "gateway_requests_in_flight",
+            "Requests being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.first_token = Histogram(
+            "gateway_time_to_first_token_seconds",
+            "From a request's arrival to the first text or thought of its answer.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "gateway_request_duration_seconds",
+            "From a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "gateway_tokens",
+            "Tokens, as far as they are known or estimated.",
+            ["model", "direction"],
+            registry=registry,
+        )
+
+    def observe(self, route: str, status: int, record: Record, seconds: float) -> None:
+        """Count one answered request."""
+        model = record.model or "none"
+        self.requests.labels(route, model, str(status)).inc()
+        self.duration.labels(route).observe(seconds)
+        if record.first_token is not None:
+            self.first_token.labels(model).observe(record.first_token)
+        if record.input_tokens or record.output_tokens:
+            self.tokens.labels(model, "in").inc(record.input_tokens)
+            self.tokens.labels(model, "out").inc(record.output_tokens)
+
+
+class Observed:
+    """Wraps the whole app."""
+
+    def __init__(self, app: Any, metrics: Metrics, clock: Clock, drain: Drain, limits: Limits) -> None:
+        """Give every request a context with these."""
+        self._app, self._metrics, self._clock, self._drain, self._limits = app, metrics, clock, drain, limits
+        self.refuse: Refuse | None = None
+        self.log_prompts = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        context = self._context()
+        attach(scope, context)
+        answer = _Answer(send, context.id, self._drain)
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
+            context.record.error = "internal_error"
+            _log.exception("request_failed", request=context.id)
+            if answer.status is None and self.refuse is not None:
+                await self.refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
+        finally:
+            self._metrics.in_flight.dec()
+            self._finish(scope, context, answer.status)
+
+    def _context(self) -> Context:
+        now = self._clock.monotonic
+        return Context(
+            id=f"req_{secrets.token_hex(12)}",
+            started=now(),
+            created=self._clock.wall(),
+            now=now,
+            closing=self._drain.closing,
+            record=Record(),
+            limits=self._limits,
+            keep_prompt=self.log_prompts,
+        )
+
+    def _finish(self, scope: Any, context: Context, status: int | None) -> None:
+        record = context.record
+        matched = scope.get("route")
+        route = getattr(matched, "name", None) or "none"
+        if record.error == CLIENT_GONE or status is None:
+            status = _CLIENT_GONE_STATUS if record.error != "internal_error" else 500
+        seconds = self._clock.monotonic() - context.started
+        self._metrics.observe(route, status, record, seconds)
+        log = _log.debug if route in _QUIET else _log.info
+        log(
+            "request",
+            request=context.id,
+            method=scope["method"],
+            route=route,
+            status=status,
+            license=context.caller.id if context.caller else None,
+            model=record.model,
+            stream=record.stream,
+            transport=record.transport,
+            account=record.account,
+            first_token=_milliseconds(record.first_token),
+            duration=_milliseconds(seconds),
+            input_tokens=record.input_tokens,
+            output_tokens=record.output_tokens,
+            error=record.error,
+            **({"prompt": record.prompt} if record.prompt is not None else {}),
+        )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """Return seconds, rounded to the millisecond."""
+    return None if seconds is None else round(seconds, 3)
+
+
+class _Answer:
+    """Notes the status, and adds what every answer carries."""
+
+    def __init__(self, send: Any, request_id: str, drain: Drain) -> None:
+        self._send, self._drain = send, drain
+        self._id = request_id.encode()
+        self.status: int | None = None
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            extra = [(b"x-request-id", self._id)]
+            if self._drain.draining and b"connection" not in {name for name, _ in message["headers"]}:
+                extra.append((b"connection", b"close"))
+            message["headers"] = [*message["headers"], *extra]
+        await self._send(message)

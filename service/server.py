@@ -1,0 +1,184 @@
+"""The one module that knows hypercorn: sockets, signals, and an end that does not hang."""
+
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import structlog
+from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]
+from hypercorn.config import Config
+
+from service.app import Running, open_app
+from service.settings import Server, Settings
+
+_STOP_SECONDS = 5.0
+"""hypercorn is given so long to close idle connections."""
+
+_log = structlog.get_logger()
+
+
+class Tls:
+    """A certificate and its key, in files."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Name the files."""
+        self.certificate, self.key = certificate, key
+
+
+def listen(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a listening socket: clients may connect from now on.
+
+    Raises:
+        OSError: the address cannot be listened on.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=backlog)
+
+
+def url_of(listening: socket.socket, scheme: str = "http") -> str:
+    """Return the URL that a socket answers at."""
+    address: tuple[str, int] = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104 -- where it can be reached
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"
+
+
+def _config(listening: socket.socket, server: Server, tls: Tls | None) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listening.detach()}"]
+    config.backlog = server.backlog
+    config.keep_alive_timeout = server.keep_alive_seconds
+    config.keep_alive_max_requests = 10_000
+    config.graceful_timeout = _STOP_SECONDS
+    config.h11_max_incomplete_size = 32 * 1024
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = None
+    config.alpn_protocols = ["http/1.1"]
+    if tls is not None:
+        config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
+    return config
+
+
+@asynccontextmanager
+async def serving(
+    app: Any,
+    listening: socket.socket,
+    server: Server,
+    tls: Tls | None = None,
+) -> AsyncGenerator[None]:
+    """Serve an app on a listening socket, which it takes over, for as long as the context lasts."""
+    stop, stopped = anyio.Event(), anyio.Event()
+    config = _config(listening, server, tls)
+
+    async def run() -> None:
+        await hypercorn_serve(app, config, shutdown_trigger=stop.wait, mode="asgi")
+        stopped.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        try:
+            yield
+        finally:
+            stop.set()
+            with anyio.move_on_after(_STOP_SECONDS, shield=True):
+                await stopped.wait()
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serve_loopback(app: Any) -> AsyncGenerator[str]:
+    """Serve an app on a free loopback port for as long as the context lasts; yield its URL."""
+    listening = listen("127.0.0.1", 0, 2048)
+    url = url_of(listening)
+    async with serving(app, listening, Server()):
+        yield url
+
+
+def run(
+    settings: Settings,
+    *,
+    source: str,
+    store_path: Path,
+    listening: socket.socket,
+    started: Callable[[], None],
+) -> None:
+    """Run one worker until a signal and the drain after it; `started` is called when it answers.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+
+    """
+
+    async def main() -> None:
+        async with (
+            open_app(settings, source=source, store_path=store_path, serve=serve_loopback) as running,
+            serving(running.app, listening, settings.server),
+        ):
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                started()
+                await anext(signals)
+                await _drain(running, settings.drain.grace_seconds, signals)
+
+    run_loop(main, settings.server.loop)
+
+
+async def _drain(running: Running, grace_seconds: float, signals: Any) -> None:
+    _log.info("draining", in_flight=running.drain.in_flight, grace_seconds=grace_seconds)
+    async with anyio.create_task_group() as tasks:
+
+        async def hurry() -> None:
+            await anext(signals)
+            running.drain.hurry()
+
+        tasks.start_soon(hurry)
+        await running.drain.run(grace_seconds)
+        tasks.cancel_scope.cancel()
+    _log.info("drained", left=running.drain.in_flight)
+
+
+def run_app(app: Any, listening: socket.socket, *, tls: Tls | None, started: Callable[[], None]) -> None:
+    """Run a bare app until a signal."""
+
+    async def main() -> None:
+        async with serving(app, listening, Server(), tls):
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                started()
+                await anext(signals)
+
+    run_loop(main, "auto")
+
+
+def run_loop(main: Callable[[], Any], loop: str) -> None:
+    """Run a coroutine function on the loop of the settings: uvloop where it is installed, unless told otherwise.
+
+    Raises:
+        Exception: the one that ended it, out of the task groups' wrapping.
+
+    """
+    try:
+        anyio.run(main, backend_options={"use_uvloop": _use_uvloop(loop)})
+    except BaseExceptionGroup as group:
+        raise _alone(group) from None
+
+
+def _alone(error: BaseException) -> BaseException:
+    """Take an error out of the groups that hold nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        held = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(held) == 1:
+            return _alone(held[0])
+    return cast("BaseException", error)
+
+
+def _use_uvloop(loop: str) -> bool:
+    if loop == "auto":
+        try:
+            import uvloop  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        except ImportError:
+            return False
+    return loop != "asyncio"

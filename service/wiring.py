@@ -1,0 +1,102 @@
+"""The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocol import openai
+from protocol.model import Catalogue
+from service.settings import Settings, SettingsError, convert
+from transports import simulator, web
+from transports.base import ASGIApp, Deps, Kind, Observer, SessionStore
+from transports.clock import Clock
+from transports.dispatch import Dispatch
+from transports.pool import Pool
+from transports.rotation import Policy, Rotation
+
+PROTOCOLS = (openai.routes,)
+TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
+
+house_refusal = openai.error_response
+"""How to say no where no dialect is concerned."""
+
+Serve = Callable[[ASGIApp], AbstractAsyncContextManager[str]]
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine is made with besides its settings."""
+
+    clock: Clock
+    store: SessionStore
+    observer: Observer
+    state_dir: Path
+    serve: Serve
+
+
+def transport_settings(settings: Settings, source: str) -> dict[str, msgspec.Struct]:
+    """Return each transport's settings, in their order.
+
+    Raises:
+        SettingsError: a transport is unknown, its settings are wrong, or the simulator stands beside real upstreams.
+
+    """
+    found: dict[str, msgspec.Struct] = {}
+    for name, tree in settings.transports.items():
+        if name not in TRANSPORTS:
+            known = ", ".join(TRANSPORTS)
+            raise SettingsError(f"{source}: transports.{name}: unknown transport; expected one of: {known}")
+        found[name] = convert(tree, TRANSPORTS[name].config, source=source, at=f"transports.{name}", strict=False)
+    if "simulator" in found and len(found) > 1:
+        raise SettingsError(f"{source}: transports.simulator: cannot stand beside real upstreams")
+    return found
+
+
+def build_catalogue(settings: Settings, source: str) -> Catalogue:
+    """Return the catalogue with the settings' changes.
+
+    Raises:
+        SettingsError: they contradict each other.
+
+    """
+    models = settings.models
+    try:
+        return Catalogue.build(models.add, aliases=models.aliases, upstream=models.upstream)
+    except ValueError as error:
+        raise SettingsError(f"{source}: models: {error}") from None
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings, parts: Parts, source: str) -> AsyncGenerator[Dispatch]:
+    """Connect the transports; leaving closes them in reverse order.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+
+    """
+    deadlines = settings.deadlines
+    policy = Policy(
+        lease_seconds=deadlines.lease_seconds,
+        attempts=deadlines.attempts,
+    )
+    catalogue = build_catalogue(settings, source)
+    rotations: list[Rotation] = []
+    async with AsyncExitStack() as stack:
+        for name, config in transport_settings(settings, source).items():
+            deps = Deps(
+                name=name,
+                clock=parts.clock,
+                store=parts.store,
+                observer=parts.observer,
+                state_dir=parts.state_dir,
+                serve=parts.serve,
+            )
+            try:
+                transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
+            except ValueError as error:
+                raise SettingsError(f"{source}: transports.{name}: {error}") from None
+            pool = Pool(transport.accounts, parts.clock, wait_seconds=policy.lease_seconds)
+            rotations.append(Rotation(transport, pool, policy, parts.clock, parts.observer))
+        yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds)

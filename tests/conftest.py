@@ -1,0 +1,132 @@
+"""Parts that many tests stand on."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+KEY = "sk-test-0123456789abcdef"
+
+SETTINGS = """
+[server]
+port = 0
+
+[drain]
+grace_seconds = 10
+
+[[licenses]]
+id = "tester"
+key = "{key}"
+
+[transports.simulator.pace]
+first_token_seconds = 0.0
+tokens_per_second = 0.0
+"""
+
+
+class Process:
+    """A `gemini-gateway` command under test; its lines are read as they come."""
+
+    def __init__(self, *arguments, cwd, python=sys.executable, env=None):
+        self.log = Path(cwd) / f"{arguments[0]}.log"
+        self._out = self.log.open("wb")
+        self._popen = subprocess.Popen(
+            [python, "-u", "-m", "service", *arguments],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            env=env,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self):
+        return self._popen.pid
+
+    def text(self):
+        return self.log.read_text("utf-8", "replace")
+
+    def wait_for(self, word, seconds=30.0):
+        """Return the first line that has `word`."""
+        import time
+
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for line in self.text().splitlines():
+                if word in line:
+                    return line
+            if self._popen.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"no {word!r} from the process (status {self._popen.poll()}):\n{self.text()}")
+
+    def signal(self, number=signal.SIGTERM):
+        self._popen.send_signal(number)
+
+    def status(self, seconds=30.0):
+        """Wait for the end; return the exit status."""
+        return self._popen.wait(seconds)
+
+    def stop(self):
+        """End it and what it started, however it is."""
+        if self._popen.poll() is None:
+            self._popen.terminate()
+            try:
+                self._popen.wait(20)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait()
+        self._out.close()
+
+
+class Gateway(Process):
+    """`gemini-gateway serve` with settings of a test's own."""
+
+    def __init__(self, cwd, settings=None, *arguments, python=sys.executable, env=None):
+        (Path(cwd) / "gateway.toml").write_text(settings if settings is not None else SETTINGS.format(key=KEY))
+        super().__init__("serve", *arguments, cwd=cwd, python=python, env=env)
+        self.key = KEY
+        self.origin = self.wait_for("Listening on").rpartition(" ")[2].strip()
+        self.base_url = f"{self.origin}/gemini_official/v1"
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """A gateway over a simulator that answers at once."""
+    process = Gateway(tmp_path_factory.mktemp("gateway"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def start_gateway(tmp_path):
+    """Start gateways with settings of the test's own; all are ended."""
+    started = []
+
+    def start(settings=None, *arguments, **options):
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Gateway(folder, settings, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def start_command(tmp_path):
+    """Start any command of `gemini-gateway`; all are ended."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Process(*arguments, **{"cwd": tmp_path, **options}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
