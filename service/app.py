@@ -22,7 +22,7 @@ from service.guard import Guard
 from service.licenses import License, LicenseBook, Licensed, LicenseError, Licenses, check
 from service.observe import Metrics, Observed
 from service.operations import Operations
-from service.settings import Settings, SettingsError
+from service.settings import Origin, Settings, SettingsError
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
 from transports.pool import SqliteStore
@@ -40,7 +40,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 async def open_app(
     settings: Settings,
     *,
-    source: str,
+    origin: Origin,
     store_path: Path,
     serve: wiring.Serve,
 ) -> AsyncGenerator[Running]:
@@ -52,7 +52,7 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     with _stores(store_path, clock) as (store, book):
-        licenses = Licenses(_fixed_licenses(settings, source), book)
+        licenses = Licenses(_fixed_licenses(settings, origin), book)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -60,7 +60,7 @@ async def open_app(
             state_dir=store_path.parent,
             serve=serve,
         )
-        async with wiring.open_engine(settings, parts, source) as engine:
+        async with wiring.open_engine(settings, parts, origin) as engine:
             operations = Operations(registry, drain)
             routes = [*operations.routes(), *_api_routes(settings, engine, licenses, drain)]
             app = Observed(_starlette(routes), Metrics(registry), clock, drain, _limits(settings))
@@ -118,10 +118,10 @@ def _stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBoo
         book.close()
 
 
-def _fixed_licenses(settings: Settings, source: str) -> list[tuple[str, License]]:
+def _fixed_licenses(settings: Settings, origin: Origin) -> list[tuple[str, License]]:
     found: list[tuple[str, License]] = []
     for number, setting in enumerate(settings.licenses):
-        where = f"{source}: licenses[{number}]"
+        where = f"{origin.name}: licenses[{number}]"
         key = setting.key
         if setting.key_file is not None:
             try:

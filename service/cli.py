@@ -13,7 +13,7 @@ import msgspec
 from service import logs, wiring
 from service.licenses import LicenseBook, LicenseError, check, new_key
 from service.server import Tls, listen, run, run_app, url_of
-from service.settings import Drain, LicenseSetting, Log, Server, Settings, SettingsError, load
+from service.settings import Drain, LicenseSetting, Log, Server, Settings, SettingsError, load, origin_of
 from service.show import shown
 from service.workers import BAD_SETTINGS, Workers
 from transports.clock import SystemClock
@@ -60,14 +60,14 @@ def cli() -> None:
 def serve(config_path: Path | None, host: str | None, port: int | None, fd: int | None) -> None:
     """Run the gateway."""
     path, settings = _settings(config_path)
-    source = _source(path)
+    origin = origin_of(path)
     logs.configure(settings.log)
-    if not wiring.transport_settings(settings, source):
+    if not wiring.transport_settings(settings, origin):
         raise SettingsError(
-            f"{source}: transports: there is no upstream. Set up [transports.web] (see deploy/gateway.example.toml), "
-            "or try `gemini-gateway demo`, which answers from a simulator",
+            f"{origin.name}: transports: there is no upstream. "
+            "Set up [transports.web] (see deploy/gateway.example.toml), or try `gemini-gateway demo`, which answers from a simulator",
         )
-    wiring.build_catalogue(settings, source)
+    wiring.build_catalogue(settings, origin)
     server = settings.server
     if fd is not None:
         listening = socket.socket(fileno=fd)
@@ -82,7 +82,7 @@ def serve(config_path: Path | None, host: str | None, port: int | None, fd: int 
     def started() -> None:
         click.echo(f"Listening on {url}", err=True) if fd is None else None
 
-    run(settings, source=source, store_path=_store_path(settings, path), listening=listening, started=started)
+    run(settings, origin=origin, store_path=_store_path(settings, path), listening=listening, started=started)
 
 
 @cli.command()
@@ -118,7 +118,7 @@ def demo(host: str, port: int, license_key: str | None) -> None:
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
-        run(settings, source="demo", store_path=store_path, listening=listening, started=started)
+        run(settings, origin=origin_of(None), store_path=store_path, listening=listening, started=started)
 
 
 def _quoted(text: str) -> str:
@@ -235,7 +235,7 @@ def config_group() -> None:
 def show_config(config_path: Path | None) -> None:
     """Print the settings that hold, secrets as ***."""
     path, settings = _settings(config_path)
-    click.echo(shown(settings, wiring.transport_settings(settings, _source(path))), nl=False)
+    click.echo(shown(settings, wiring.transport_settings(settings, origin_of(path))), nl=False)
 
 
 @config_group.command("check")
@@ -243,19 +243,15 @@ def show_config(config_path: Path | None) -> None:
 def check_config(config_path: Path | None) -> None:
     """Say whether the settings are right."""
     path, settings = _settings(config_path)
-    wiring.transport_settings(settings, _source(path))
-    wiring.build_catalogue(settings, _source(path))
-    click.echo(f"{_source(path)}: ok")
+    wiring.transport_settings(settings, origin_of(path))
+    wiring.build_catalogue(settings, origin_of(path))
+    click.echo(f"{origin_of(path).name}: ok")
 
 
 def _settings(path: Path | None) -> tuple[Path | None, Settings]:
     if path is None and _DEFAULT_CONFIG.exists():
         path = _DEFAULT_CONFIG
     return path, load(path, os.environ)
-
-
-def _source(path: Path | None) -> str:
-    return str(path) if path is not None else "the environment"
 
 
 def _store_path(settings: Settings, path: Path | None) -> Path:

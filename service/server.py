@@ -13,7 +13,7 @@ from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[report
 from hypercorn.config import Config
 
 from service.app import Running, open_app
-from service.settings import Server, Settings
+from service.settings import Origin, Server, Settings
 
 _STOP_SECONDS = 5.0
 """hypercorn is given so long to close idle connections."""
@@ -102,7 +102,7 @@ async def serve_loopback(app: Any) -> AsyncGenerator[str]:
 def run(
     settings: Settings,
     *,
-    source: str,
+    origin: Origin,
     store_path: Path,
     listening: socket.socket,
     started: Callable[[], None],
@@ -116,7 +116,7 @@ def run(
 
     async def main() -> None:
         async with (
-            open_app(settings, source=source, store_path=store_path, serve=serve_loopback) as running,
+            open_app(settings, origin=origin, store_path=store_path, serve=serve_loopback) as running,
             serving(running.app, listening, settings.server),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

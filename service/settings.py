@@ -6,6 +6,7 @@ are given as JSON. What a transport's section may hold is the transport's busine
 
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_type_hints
 
@@ -137,11 +138,35 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
 
     """
     tree = _read(path) if path is not None else {}
-    convert(tree, Settings, source=str(path))
-    return _overlaid(tree, environment)
+    settings = convert(tree, Settings, origin_of(path))
+    for name in sorted(environment):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        if not all(keys):
+            raise SettingsError(f"{name}: is not of the form {ENVIRONMENT_PREFIX}SECTION__KEY")
+        tree = _with(tree, keys, _value(environment[name]))
+        # one after the other, so that an error names the variable that is wrong
+        origin = msgspec.structs.replace(origin_of(path), name=f"the environment ({name})")
+        settings = convert(tree, Settings, origin, strict=False)
+    return settings
 
 
-def convert(tree: Any, section: type[SectionT], *, source: str, at: str = "", strict: bool = True) -> SectionT:
+def origin_of(path: Path | None) -> "Origin":
+    """Return where the settings of a file, or of the environment alone, come from."""
+    return Origin(name=str(path), folder=path.absolute().parent) if path is not None else Origin(name="the environment")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where settings come from."""
+
+    name: str
+    """For messages."""
+    folder: Path = Path()
+    """What relative paths are relative to."""
+
+
+def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "", strict: bool = True) -> SectionT:
     """Convert a tree of plain values; `at` is its own key in the whole.
 
     Raises:
@@ -149,11 +174,18 @@ def convert(tree: Any, section: type[SectionT], *, source: str, at: str = "", st
 
     """
     try:
-        return msgspec.convert(tree, section, strict=strict)
+        return msgspec.convert(tree, section, strict=strict, dec_hook=partial(_decode, origin.folder))
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `")
         path = ".".join(filter(None, (at, place.rstrip("`").removeprefix("$").lstrip("."))))
-        raise SettingsError(f"{source}: {_explain(reason, path, section, at)}") from None
+        raise SettingsError(f"{origin.name}: {_explain(reason, path, section, at)}") from None
+
+
+def _decode(folder: Path, kind: type, value: Any) -> Any:
+    """Decode what msgspec does not know: paths."""
+    if kind is Path and isinstance(value, str) and value:
+        return folder / Path(value).expanduser()
+    raise msgspec.ValidationError(f"Expected `{'str' if kind is Path else kind.__name__}`")
 
 
 def _explain(reason: str, path: str, section: type[msgspec.Struct], at: str) -> str:
@@ -188,20 +220,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: is not valid TOML: {error}") from None
-
-
-def _overlaid(tree: dict[str, Any], environment: Mapping[str, str]) -> Settings:
-    """Lay one variable after the other over the tree, so that an error names the one that is wrong."""
-    settings = convert(tree, Settings, source="the environment")
-    for name in sorted(environment):
-        if not name.startswith(ENVIRONMENT_PREFIX):
-            continue
-        keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        if not all(keys):
-            raise SettingsError(f"the environment: {name}: is not of the form {ENVIRONMENT_PREFIX}SECTION__KEY")
-        tree = _with(tree, keys, _value(environment[name]))
-        settings = convert(tree, Settings, source=f"the environment ({name})", strict=False)
-    return settings
 
 
 def _with(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:

@@ -13,8 +13,8 @@ _SECRET_KEYS = frozenset({"key", "cookies", "psid", "psidts", "proxy", "secret",
 
 def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
     """Return the settings, defaults included, as TOML; secrets are `***`."""
-    tree = msgspec.to_builtins(settings)
-    tree["transports"] = {name: msgspec.to_builtins(config) for name, config in transports.items()}
+    tree = msgspec.to_builtins(settings, enc_hook=str)
+    tree["transports"] = {name: msgspec.to_builtins(config, enc_hook=str) for name, config in transports.items()}
     return tomli_w.dumps(_masked(tree))
 
 

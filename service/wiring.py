@@ -9,7 +9,7 @@ import msgspec
 
 from protocol import openai
 from protocol.model import Catalogue
-from service.settings import Settings, SettingsError, convert
+from service.settings import Origin, Settings, SettingsError, convert
 from transports import simulator, web
 from transports.base import ASGIApp, Deps, Kind, Observer, SessionStore
 from transports.clock import Clock
@@ -36,7 +36,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     serve: Serve
 
 
-def transport_settings(settings: Settings, source: str) -> dict[str, msgspec.Struct]:
+def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.Struct]:
     """Return each transport's settings, in their order.
 
     Raises:
@@ -47,14 +47,14 @@ def transport_settings(settings: Settings, source: str) -> dict[str, msgspec.Str
     for name, tree in settings.transports.items():
         if name not in TRANSPORTS:
             known = ", ".join(TRANSPORTS)
-            raise SettingsError(f"{source}: transports.{name}: unknown transport; expected one of: {known}")
-        found[name] = convert(tree, TRANSPORTS[name].config, source=source, at=f"transports.{name}", strict=False)
+            raise SettingsError(f"{origin.name}: transports.{name}: unknown transport; expected one of: {known}")
+        found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
-        raise SettingsError(f"{source}: transports.simulator: cannot stand beside real upstreams")
+        raise SettingsError(f"{origin.name}: transports.simulator: cannot stand beside real upstreams")
     return found
 
 
-def build_catalogue(settings: Settings, source: str) -> Catalogue:
+def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
     """Return the catalogue with the settings' changes.
 
     Raises:
@@ -65,11 +65,11 @@ def build_catalogue(settings: Settings, source: str) -> Catalogue:
     try:
         return Catalogue.build(models.add, aliases=models.aliases, upstream=models.upstream)
     except ValueError as error:
-        raise SettingsError(f"{source}: models: {error}") from None
+        raise SettingsError(f"{origin.name}: models: {error}") from None
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, parts: Parts, source: str) -> AsyncGenerator[Dispatch]:
+async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> AsyncGenerator[Dispatch]:
     """Connect the transports; leaving closes them in reverse order.
 
     Raises:
@@ -81,10 +81,10 @@ async def open_engine(settings: Settings, parts: Parts, source: str) -> AsyncGen
         lease_seconds=deadlines.lease_seconds,
         attempts=deadlines.attempts,
     )
-    catalogue = build_catalogue(settings, source)
+    catalogue = build_catalogue(settings, origin)
     rotations: list[Rotation] = []
     async with AsyncExitStack() as stack:
-        for name, config in transport_settings(settings, source).items():
+        for name, config in transport_settings(settings, origin).items():
             deps = Deps(
                 name=name,
                 clock=parts.clock,
@@ -96,7 +96,7 @@ async def open_engine(settings: Settings, parts: Parts, source: str) -> AsyncGen
             try:
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
             except ValueError as error:
-                raise SettingsError(f"{source}: transports.{name}: {error}") from None
+                raise SettingsError(f"{origin.name}: transports.{name}: {error}") from None
             pool = Pool(transport.accounts, parts.clock, wait_seconds=policy.lease_seconds)
             rotations.append(Rotation(transport, pool, policy, parts.clock, parts.observer))
         yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds)

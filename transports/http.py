@@ -31,7 +31,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @asynccontextmanager
-async def client(timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None) -> AsyncGenerator[aiohttp.ClientSession]:
+async def client(
+    timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None
+) -> AsyncGenerator[aiohttp.ClientSession]:
     """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs."""
     trust = ssl.create_default_context(cafile=ca_file) if ca_file is not None else True
     connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trust)

@@ -153,7 +153,12 @@ ERRORS = [
     ('<sim error="1052"/>', openai.InternalServerError, 502, "upstream_rejected"),
     ('<sim error="1053"/>', openai.BadRequestError, 400, "unsupported_value"),
     ('<sim error="1060"/>', openai.InternalServerError, 503, "no_account_available"),
-    ('<sim http="302" location="https://accounts.google.com/x"/>', openai.InternalServerError, 503, "no_account_available"),
+    (
+        '<sim http="302" location="https://accounts.google.com/x"/>',
+        openai.InternalServerError,
+        503,
+        "no_account_available",
+    ),
     ('<sim html="true"/>', openai.InternalServerError, 503, "no_account_available"),
 ]
 

@@ -24,11 +24,12 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
         ValueError: an account's export cannot be read; the message names the account and no value.
 
     """
+    exports = [(account, read_cookies(account)) for account in config.accounts]
     sessions: dict[str, Session] = {}
     accounts: list[Account] = []
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        for account in config.accounts:
-            vault = Vault(account.id, read_cookies(account), deps.store, deps.clock)
+        for account, cookies in exports:
+            vault = Vault(account.id, cookies, deps.store, deps.clock)
             await vault.load()
             http = await stack.enter_async_context(client(config.timeouts, proxy=account.proxy, ca_file=config.ca_file))
             site = SiteClient(config, http, vault=vault, user_agent=account.user_agent or config.user_agent)

@@ -1,0 +1,166 @@
+"""The process as its supervisor sees it: start, signals, drain, exit status; on every Python and loop there is."""
+
+import signal
+import sys
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.conftest import KEY, ROOT, SETTINGS
+
+NEWER = ROOT / ".venv-newer" / "bin" / "python"
+PYTHONS = [sys.executable, *([str(NEWER)] if NEWER.exists() else [])]
+
+every_python_and_loop = pytest.mark.parametrize(
+    ("python", "loop"),
+    [(python, loop) for python in PYTHONS for loop in ("asyncio", "uvloop")],
+    ids=lambda value: Path(value).parent.parent.name if "/" in value else value,
+)
+
+
+def settings(grace=10, loop="auto", more=""):
+    return (
+        SETTINGS.format(key=KEY)
+        .replace("port = 0", f'port = 0\nloop = "{loop}"')
+        .replace("grace_seconds = 10", f"grace_seconds = {grace}")
+        + more
+    )
+
+
+def stream(client, gateway, content):
+    return client.stream(
+        "POST",
+        f"{gateway.base_url}/chat/completions",
+        headers={"Authorization": f"Bearer {KEY}"},
+        json={"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": content}]},
+        timeout=60,
+    )
+
+
+SLOW = '<sim tokens-per-second="8"/><echo>slowly and slowly and slowly the words come</echo>'
+STUCK = '<sim stall-after="2" frames="6"/><echo>some words and then nothing more for a long time</echo>'
+
+
+@every_python_and_loop
+def test_a_stream_within_the_grace_ends_whole_and_the_exit_is_clean(start_gateway, python, loop):
+    gateway = start_gateway(settings(loop=loop), python=python)
+    with httpx.Client() as client, stream(client, gateway, SLOW) as response:
+        lines = response.iter_lines()
+        next(lines)
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_for('"draining"')
+        with httpx.Client() as other:
+            assert other.get(f"{gateway.origin}/readyz").status_code == 503
+            assert other.get(f"{gateway.origin}/healthz").status_code == 200
+            refused = other.get(f"{gateway.base_url}/models", headers={"Authorization": f"Bearer {KEY}"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+        rest = list(lines)
+    assert "data: [DONE]" in rest
+    assert gateway.status() == 0
+
+
+@every_python_and_loop
+def test_a_stream_beyond_the_grace_is_told_and_the_exit_is_clean(start_gateway, python, loop):
+    gateway = start_gateway(settings(grace=0.5, loop=loop), python=python)
+    with httpx.Client() as client, stream(client, gateway, STUCK) as response:
+        lines = response.iter_lines()
+        next(lines)
+        gateway.signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert '"code":"shutting_down"' in rest[-1]
+    assert "data: [DONE]" not in rest
+    assert gateway.status() == 0
+
+
+def test_an_idle_kept_alive_connection_does_not_delay_the_exit(start_gateway):
+    gateway = start_gateway(settings(grace=60))
+    with httpx.Client() as client:
+        assert client.get(f"{gateway.origin}/readyz").status_code == 200
+        gateway.signal(signal.SIGTERM)
+        assert gateway.status(15) == 0
+
+
+def test_a_second_signal_ends_open_streams_at_once(start_gateway):
+    gateway = start_gateway(settings(grace=600))
+    with httpx.Client() as client, stream(client, gateway, STUCK) as response:
+        lines = response.iter_lines()
+        next(lines)
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_for('"draining"')
+        gateway.signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert '"code":"shutting_down"' in rest[-1]
+    assert gateway.status() == 0
+
+
+def test_a_whole_answer_under_way_is_told_too(start_gateway):
+    gateway = start_gateway(settings(grace=0.5))
+    with httpx.Client() as client:
+        import threading
+
+        answers = []
+
+        def ask():
+            body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": STUCK}]}
+            headers = {"Authorization": f"Bearer {KEY}"}
+            answers.append(
+                client.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body, timeout=60),
+            )
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        wait_until_in_flight(gateway)
+        gateway.signal(signal.SIGTERM)
+        thread.join(30)
+    assert answers[0].status_code == 503
+    assert answers[0].json()["error"]["code"] == "shutting_down"
+    assert gateway.status() == 0
+
+
+def wait_until_in_flight(gateway):
+    import time
+
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if 'gateway_upstream_in_flight{transport="simulator"} 1.0' in httpx.get(f"{gateway.origin}/metrics").text:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the request did not arrive")
+
+
+@every_python_and_loop
+def test_several_workers_share_the_socket_and_the_metrics(start_gateway, python, loop):
+    gateway = start_gateway(settings(loop=loop).replace("port = 0", "port = 0\nworkers = 2"), python=python)
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>x</echo>"}]}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    for _ in range(12):
+        answer = httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body, timeout=60)
+        assert answer.status_code == 200
+    wanted = 'gateway_requests_total{model="gemini-3-pro",route="/v1/chat/completions",status="200"} 12.0'
+    for _ in range(6):
+        assert wanted in httpx.get(f"{gateway.origin}/metrics").text
+    gateway.signal(signal.SIGTERM)
+    assert gateway.status() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[server]\nprot = 1\n", ["gateway.toml", "server.prot", "unknown key", "port"]),
+        ('[server]\nport = "x"\n', ["gateway.toml", "server.port", "int"]),
+        ("[server\n", ["gateway.toml", "not valid TOML"]),
+        ("[transports.webb]\n", ["transports.webb", "unknown transport", "web"]),
+        ("[transports.web]\nguests = true\n", ["transports.web.guests", "unknown key", "guest"]),
+        ("", ["transports", "no upstream", "demo"]),
+        ("[transports.simulator]\n[transports.web]\n", ["simulator", "real upstreams"]),
+        ('[transports.web]\n[[transports.web.accounts]]\nid = "a"\ncookies_file = "/nowhere"\n', ["'a'", "/nowhere"]),
+    ],
+)
+def test_wrong_settings_end_the_start_with_one_line(start_command, tmp_path, text, words):
+    (tmp_path / "gateway.toml").write_text(text)
+    process = start_command("serve", "--port", "0")
+    assert process.status() == 78
+    lines = process.text().strip().splitlines()
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words)
