@@ -95,6 +95,11 @@ class Gateway(Process):
 
 
 @pytest.fixture(scope="session")
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
     """A gateway over a simulator that answers at once."""
     process = Gateway(tmp_path_factory.mktemp("gateway"))

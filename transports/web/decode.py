@@ -89,8 +89,8 @@ class AnswerReader:
                 raise error_for_code(code)
             return (Waiting(),) if error else ()
         inner = loads(body)
-        self._keep_conversation(inner)
         candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
+        self._keep_conversation(inner)
         events = self._snapshot(frame, candidate, known) if candidate is not None else ()
         return events or (Waiting(),)
 

@@ -1,0 +1,78 @@
+"""A simulated site on a real port, and web transports connected to it."""
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from protocol.model import Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
+from service.server import serve_loopback
+from transports import simulator, web
+from transports.base import Deps
+from transports.clock import SystemClock
+from transports.metrics import NullObserver
+from transports.pool import MemoryStore
+
+CATALOGUE = Catalogue.build()
+FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
+ACCOUNT = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1")
+
+
+def request_for(text, model="gemini-3-pro", **more):
+    turns = (Turn(role=Role.USER, parts=(TextPart(text=text),)),)
+    return GenerationRequest(id="req", caller=Caller(id="me"), selection=CATALOGUE.resolve(model), turns=turns, **more)
+
+
+def deps_for(clock=None, store=None):
+    clock = clock or SystemClock()
+    return Deps(
+        name="web",
+        clock=clock,
+        store=store or MemoryStore(clock),
+        observer=NullObserver(),
+        state_dir=Path("/nonexistent"),
+        serve=serve_loopback,
+    )
+
+
+class Site:
+    """A simulated site's address and what it has seen."""
+
+    def __init__(self, base):
+        self.base = base
+
+    async def state(self):
+        async with aiohttp.ClientSession() as session, session.get(f"{self.base}/simulator/state") as response:
+            return await response.json()
+
+    async def seen(self, what):
+        return (await self.state())["seen"].get(what, 0)
+
+    @asynccontextmanager
+    async def connect(self, *accounts, deps=None, **settings):
+        """Connect a web transport with these accounts, the site's first one by default."""
+        accounts = accounts or (web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT), per_minute=0),)
+        hosts = web.Hosts(site=self.base, accounts=self.base, upload=self.base)
+        config = web.WebConfig(**{"accounts": accounts, "hosts": hosts, "guest_per_minute": 0, **settings})
+        async with web.connect(config, deps or deps_for()) as transport:
+            yield transport
+
+
+@pytest.fixture
+def open_site():
+    """Open simulated sites with a test's own settings."""
+
+    @asynccontextmanager
+    async def open_one(*accounts, clock=None, **settings):
+        config = simulator.SimulatorConfig(**{"accounts": accounts or (ACCOUNT,), "pace": FAST, **settings})
+        async with serve_loopback(simulator.create_site(config, clock or SystemClock())) as base:
+            yield Site(base)
+
+    return open_one
+
+
+@pytest.fixture
+async def site(open_site):
+    async with open_site() as opened:
+        yield opened

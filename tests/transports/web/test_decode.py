@@ -1,0 +1,225 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.model import (
+    Blocked,
+    DriftDetected,
+    Finish,
+    RateLimited,
+    Text,
+    Thought,
+    Unsupported,
+    UpstreamFailed,
+    Waiting,
+)
+from transports.simulator import emit
+from transports.web.decode import AnswerReader, decode_batch, decode_status
+from transports.web.errors import ModelMismatch, Temporary
+
+ANY_TEXT = st.text(st.characters(), max_size=80) | st.text(st.sampled_from("a`\\*\n\"'<>é😀\ud83d\ude00 "), max_size=80)
+FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
+MAX_FRAME = 1 << 23
+
+
+def snapshot(text="", **fields):
+    return emit.Snapshot(**{"cid": "c_1", "rid": "r_1", "rcid": "rc_1", "text": text, **fields})
+
+
+def read(body, cuts=()):
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    edges = [0, *sorted(cuts), len(body)]
+    events = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        events += reader.feed(body[start:end])
+    return [*events, *reader.end()], reader
+
+
+def said(events, kind=Text):
+    return "".join(event.text for event in events if isinstance(event, kind))
+
+
+def normal(text):
+    """Join surrogate pairs, as JSON decoders do."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_TEXT, st.data())
+def test_any_text_through_any_growth_flicker_and_chunking_comes_out_whole(text, data):
+    text = normal(text)
+    body = emit.PREFIX
+    for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8))):
+        sparse = data.draw(st.booleans())
+        body += emit.answer(snapshot(text[:end] + data.draw(FLICKERS), sparse=sparse))
+    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=8))
+    events, reader = read(body, cuts)
+    assert normal(said(events)) == text
+    assert isinstance(events[-1], Finish)
+    assert reader.complete
+
+
+@settings(deadline=None, max_examples=60)
+@given(ANY_TEXT, ANY_TEXT)
+def test_thoughts_come_before_the_text_and_once(thoughts, text):
+    text, thoughts = normal(text), normal(thoughts)
+    half = len(thoughts) // 2
+    body = emit.PREFIX + emit.answer(snapshot("", thoughts=thoughts[:half]))
+    body += emit.answer(snapshot("", thoughts=thoughts, sparse=True))
+    body += emit.answer(snapshot(text, thoughts=thoughts, complete=True)) + emit.end(1)
+    events, _ = read(body)
+    assert normal(said(events, Thought)) == thoughts
+    assert normal(said(events)) == text
+
+
+def test_a_hundred_kilobytes_in_many_frames_come_out_whole():
+    text = "".join(f"line {number} `code` \\* ünïcödé 😀\n```\n" for number in range(2500))
+    steps = range(0, len(text), 2000)
+    body = b"".join([emit.PREFIX, *(emit.answer(snapshot(text[:end] + "\n```")) for end in steps)])
+    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+    events, _ = read(body, range(0, len(body), 65536))
+    assert said(events) == text
+
+
+def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
+    from transports.web import snapshot as module
+
+    decoded = []
+    loads = module.loads
+
+    def counting(text):
+        decoded.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(module, "loads", counting)
+    monkeypatch.setattr("transports.web.decode.loads", counting)
+    text = "words and `code`\n\n* “quoted” and 😀 more words\n" * 400
+    steps = range(0, len(text), 40)
+    body = b"".join([emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)])
+    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+    events, _ = read(body)
+    assert said(events) == text
+    assert sum(decoded) < 40 * len(text)
+    assert len(body) > 200 * len(text)
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_escaped_unicode_takes_the_short_way_too(monkeypatch, ascii_only):
+    text = "你好 “quotes” <b> 😀 " * 20
+    frames = []
+    for end in range(len(text) + 1):
+        inner = [None, ["c", "r"], None, None, [["rc", [text[:end]], None, None, None, None, None, None, [1]]]]
+        encoded = json.dumps(inner, ensure_ascii=ascii_only)
+        body = "\n" + json.dumps([["wrb.fr", None, encoded]], ensure_ascii=ascii_only) + "\n"
+        frames.append(f"{len(body.encode('utf-16-le')) // 2}{body}".encode())
+    events, _ = read(emit.PREFIX + b"".join(frames) + emit.end(1))
+    assert said(events) == text
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1013, Temporary),
+        (1037, RateLimited),
+        (1050, ModelMismatch),
+        (1052, ModelMismatch),
+        (1053, Unsupported),
+        (1060, Blocked),
+        (9999, UpstreamFailed),
+    ],
+)
+def test_codes_are_errors(code, kind):
+    with pytest.raises(kind):
+        read(emit.PREFIX + emit.error(code))
+
+
+def test_text_before_an_error_in_the_same_chunk_is_not_lost():
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0)
+    feed = reader.feed(emit.PREFIX + emit.answer(snapshot("so far")) + emit.error(1037))
+    assert next(feed) == Text(text="so far")
+    with pytest.raises(RateLimited):
+        next(feed)
+
+
+def test_queue_states_are_waiting():
+    events, _ = read(emit.PREFIX + emit.queued() + emit.answer(snapshot("x", complete=True)) + emit.end(1))
+    assert isinstance(events[0], Waiting)
+
+
+def test_an_end_before_the_answer_is_whole_is_an_error():
+    with pytest.raises(UpstreamFailed) as caught:
+        read(emit.PREFIX + emit.answer(snapshot("half")))
+    assert caught.value.code == "upstream_truncated"
+
+
+@pytest.mark.parametrize("ending", [emit.end(1), b""])
+def test_the_closing_part_or_the_complete_mark_is_enough(ending):
+    complete = not ending
+    events, _ = read(emit.PREFIX + emit.answer(snapshot("all", complete=complete)) + ending)
+    assert said(events) == "all"
+
+
+def test_another_candidate_is_drift():
+    body = emit.PREFIX + emit.answer(snapshot("one")) + emit.answer(snapshot("two", rcid="rc_2"))
+    with pytest.raises(DriftDetected):
+        read(body)
+
+
+def test_text_that_was_changed_is_drift():
+    body = emit.PREFIX + emit.answer(snapshot("what was said")) + emit.answer(snapshot("other", complete=True))
+    with pytest.raises(DriftDetected):
+        read(body)
+
+
+def test_a_card_takes_its_text_from_the_other_place():
+    inner = [
+        None,
+        ["c", "r"],
+        None,
+        None,
+        [["rc", ["http://googleusercontent.com/card_content/0"], {"23": ["the card"]}]],
+    ]
+    body = emit.PREFIX + emit.frame(["wrb.fr", None, json.dumps(inner)]) + emit.end(1)
+    events, _ = read(body)
+    assert said(events) == "the card"
+
+
+def test_the_conversation_is_remembered():
+    _, reader = read(emit.PREFIX + emit.answer(snapshot("x", complete=True, context="ctx", sparse=True)) + emit.end(1))
+    conversation = reader.conversation
+    assert (conversation.cid, conversation.rid, conversation.rcid) == ("c_1", "r_1", "rc_1")
+    assert conversation.context == "ctx"
+
+
+def test_deep_nesting_is_drift():
+    with pytest.raises(DriftDetected):
+        read(emit.PREFIX + emit.frame(["wrb.fr", None, "[" * 100_000]))
+
+
+def test_a_batch_answer_is_read_by_id():
+    body = emit.batch([("otAQ7b", [1]), ("hNvQHb", None)], frozenset({"hNvQHb"}))
+    assert decode_batch(body, MAX_FRAME) == {"otAQ7b": [1], "hNvQHb": None}
+    with pytest.raises(UpstreamFailed):
+        decode_batch(body[:-20], MAX_FRAME)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "flags", "plan"),
+    [
+        ([], [115], "plus"),
+        ([16], [], "pro"),
+        ([], [106], "pro"),
+        ([8], [], "advanced"),
+        ([], [19], "advanced"),
+        ([], [], "free"),
+    ],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
+    payload = emit.layout({14: 1000, 15: [["id1", "flash"]], 16: tiers, 17: flags}, sparse=sparse)
+    status = decode_status(payload, None)
+    assert status.plan == plan
+    assert [(model.id, model.family) for model in status.models] == [("id1", "flash")]

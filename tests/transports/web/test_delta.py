@@ -1,0 +1,65 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.web.delta import Delta, strip_placeholders
+
+TEXTS = st.text(st.sampled_from("ab `\\*_\n#😀é[]"), max_size=120) | st.text(
+    st.characters(exclude_categories=["Cs"]),
+    max_size=120,
+)
+FLICKERS = st.sampled_from(["", "```", "\n```", "`", "\\", "\\*", "\n\n```\n", "\\_"])
+
+
+@given(TEXTS, st.data())
+def test_any_growth_with_any_flicker_adds_up_to_the_last_snapshot(text, data):
+    delta = Delta()
+    said = ""
+    for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12))):
+        said += delta.push(text[:end] + data.draw(FLICKERS))
+        assert text.startswith(said)
+    assert said + delta.flush(text) == text
+
+
+@given(st.text(st.sampled_from("ab `\\*\n"), min_size=40, max_size=400))
+def test_all_but_the_end_is_said_at_once(text):
+    delta = Delta()
+    assert len(delta.push(text)) >= len(text.rstrip("ab*")) - 400
+    assert len(delta.push(text)) == 0
+
+
+def test_plain_text_is_not_held_back():
+    delta = Delta()
+    assert delta.push("plain words") == "plain words"
+    assert delta.push("plain words and more") == " and more"
+
+
+def test_what_was_said_is_never_taken_back():
+    delta = Delta()
+    assert delta.push("one two three") == "one two three"
+    assert delta.push("one TWO") == ""
+    assert not delta.extended_by("one TWO")
+    assert delta.push("one two three four") == " four"
+
+
+def test_placeholder_links_are_taken_out_wherever_frames_cut_them():
+    text = "see http://googleusercontent.com/image_generation_content/0 and https://googleusercontent.com/a/b/12. done"
+    for cut in range(len(text)):
+        delta = Delta()
+        assert delta.push(text[:cut]) + delta.flush(text) == "see  and . done"
+
+
+def test_other_links_stay():
+    for link in (
+        "http://google.com/a/1",
+        "http://googleusercontent.com/",
+        "https://lh3.googleusercontent.com/a/1",
+        "h",
+    ):
+        assert strip_placeholders(link) == link
+
+
+def test_half_a_surrogate_pair_waits_for_the_other():
+    delta = Delta()
+    assert delta.push("a\ud83d") == "a"
+    assert delta.push("a😀") == "😀"
+    assert delta.flush("a😀\ud83d") == "\ud83d"

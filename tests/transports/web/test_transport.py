@@ -1,0 +1,222 @@
+from types import SimpleNamespace
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import pytest
+from aioresponses import aioresponses
+
+from protocol.model import (
+    Certainty,
+    Finish,
+    RateLimited,
+    SignedOut,
+    Text,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from tests.transports.conftest import ACCOUNT, request_for
+from transports import simulator, web
+from transports.http import Timeouts
+from transports.web import wire
+
+
+class OddAnswer(aiohttp.ClientResponse):
+    """A mocked answer; aiohttp asks for a writer that aioresponses does not know of yet."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **{"stream_writer": SimpleNamespace(output_size=0), **options})
+
+
+def account_of(transport, guest=False):
+    return next(account for account in transport.accounts if account.guest is guest)
+
+
+async def ask(transport, text, model="gemini-3-pro", guest=False):
+    async with transport.open(request_for(text, model), account_of(transport, guest)) as answer:
+        events = [event async for event in answer]
+    return "".join(event.text for event in events if isinstance(event, Text)), events, answer.served
+
+
+async def test_a_request_keeps_to_the_page_in_every_header_slot_and_field(site):
+    async with site.connect() as transport:
+        text, events, served = await ask(transport, "<echo>hello</echo>")
+        assert (text, served.transport, served.account) == ("hello", "web", "one")
+        assert isinstance(events[-1], Finish)
+    state = await site.state()
+    assert state["departures"] == []
+    assert state["seen"]["rpc_ESY5D"] == 1
+
+
+@pytest.mark.parametrize("plan", ["free", "plus", "pro", "advanced"])
+@pytest.mark.parametrize(
+    "model", ["gemini-3-pro", "gemini-2.5-flash", "gemini-3.5-flash-lite", "gemini-3.6-flash-extended"]
+)
+async def test_each_plan_gets_the_model_ids_that_the_site_offers_it(open_site, plan, model):
+    known = simulator.SimulatedAccount(psid="p", psidts="t", plan=plan)
+    async with open_site(known) as site:
+        one = web.WebAccount(id="one", cookies=simulator.export_of(known), per_minute=0)
+        async with site.connect(one) as transport:
+            text, _, served = await ask(transport, "<echo>x</echo>", model)
+        assert text == "x"
+        family = "flash-lite" if "lite" in model else "pro" if "pro" in model else "flash"
+        column = plan if plan in ("free", "plus") else "advanced"
+        assert served.model == wire.MODEL_IDS[family][column]
+
+
+async def test_a_guest_is_served_without_cookies(site):
+    async with site.connect() as transport:
+        text, _, served = await ask(transport, "<echo>guest</echo>", "gemini-2.5-flash-free", guest=True)
+    assert (text, served.account) == ("guest", "web-guest")
+    assert (await site.state())["departures"] == []
+
+
+async def test_an_expired_session_is_parked_and_never_served_as_a_guest(site):
+    old = web.WebAccount(id="old", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
+    async with site.connect(old) as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport, "<echo>x</echo>")
+    assert await site.seen("generate") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(1021, "rejected"), (1040, "terms"), (1054, "guardian"), (1060, "location")]
+)
+async def test_an_account_with_a_problem_says_which(open_site, status, reason):
+    known = simulator.SimulatedAccount(psid="p", psidts="t", status=status)
+    async with open_site(known) as site:
+        one = web.WebAccount(id="one", cookies=simulator.export_of(known))
+        async with site.connect(one) as transport:
+            with pytest.raises(SignedOut) as caught:
+                await ask(transport, "<echo>x</echo>")
+    assert caught.value.reason == reason
+
+
+async def test_a_stale_token_is_fetched_anew_once_for_all_who_need_it(site):
+    async with site.connect() as transport:
+        await ask(transport, "<echo>x</echo>")
+        session = transport._sessions["one"]
+        import msgspec
+
+        stale = msgspec.structs.replace(
+            session._ready, page=msgspec.structs.replace(session._ready.page, access_token="old")
+        )
+        session._ready = stale
+        before = await site.seen("bootstrap")
+        results = []
+
+        async def one():
+            results.append((await ask(transport, "<echo>again</echo>"))[0])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(one)
+        assert results == ["again"] * 20
+        assert await site.seen("bootstrap") == before + 1
+
+
+async def test_a_second_400_is_the_answer(site):
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await ask(transport, '<sim http="400"/>')
+    assert caught.value.code == "upstream_rejected"
+    assert caught.value.certainty is Certainty.REFUSED
+    assert await site.seen("generate") == 2
+
+
+async def test_a_model_that_does_not_fit_is_discovered_anew_once(site):
+    async with site.connect() as transport:
+        text, _, _ = await ask(transport, '<sim error="1052" once="a"/><echo>mended</echo>')
+    assert text == "mended"
+    assert await site.seen("rpc_otAQ7b") == 2
+
+
+async def test_a_usage_limit_is_the_accounts(open_site):
+    known = simulator.SimulatedAccount(psid="p", psidts="t", quota=1)
+    async with open_site(known) as site:
+        one = web.WebAccount(id="one", cookies=simulator.export_of(known), per_minute=0)
+        async with site.connect(one) as transport:
+            await ask(transport, "<echo>x</echo>")
+            with pytest.raises(RateLimited):
+                await ask(transport, "<echo>x</echo>")
+            assert (await ask(transport, "<echo>other family</echo>", "gemini-2.5-flash"))[0] == "other family"
+
+
+async def test_leaving_early_ends_the_upstreams_response_at_once(site):
+    async with site.connect() as transport:
+        request = request_for('<sim stall-after="2" frames="6"/><echo>words and words and words</echo>')
+        async with transport.open(request, account_of(transport)) as answer:
+            async for event in answer:
+                if isinstance(event, Text):
+                    break
+            assert await site.seen("streams_open") == 1
+        with anyio.fail_after(10):
+            while await site.seen("streams_left") == 0:
+                await anyio.lowlevel.checkpoint()
+    assert await site.seen("streams_open") == 0
+
+
+async def test_silence_after_the_first_frames_is_a_stall(site):
+    async with site.connect(timeouts=Timeouts(between_frames=0.2)) as transport:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await ask(transport, '<sim stall-after="1" frames="4"/><echo>words and words</echo>')
+    assert caught.value.code == "upstream_stalled"
+
+
+async def test_no_first_frame_in_time_is_a_timeout(site):
+    async with site.connect(timeouts=Timeouts(first_frame=0.2)) as transport:
+        with pytest.raises(UpstreamTimeout):
+            await ask(transport, '<sim delay="30" queue="0"/>')
+
+
+async def test_an_unreachable_site_is_known_not_to_have_got_it(open_site):
+    async with open_site() as site:
+        base = site.base
+    site.base = base
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await ask(transport, "x")
+    assert caught.value.certainty is Certainty.NOT_SENT
+
+
+async def test_any_chunking_of_the_body_gives_the_same_answer(open_site):
+    text = "Grüße 你好 😀 `code` \\* " * 10
+    async with open_site(pace=simulator.Pace(first_token_seconds=0, tokens_per_second=0, chunk_bytes=3)) as site:
+        async with site.connect() as transport:
+            assert (await ask(transport, f"<echo>{text}</echo>"))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [
+        ({"status": 302, "headers": {"Location": "https://www.google.com/sorry/index"}}, SignedOut, "challenge"),
+        ({"status": 302, "headers": {"Location": "https://consent.google.com/m"}}, SignedOut, "consent"),
+        ({"status": 200, "body": "<html>Before you continue</html>"}, SignedOut, "signed_out"),
+        ({"status": 403}, SignedOut, "signed_out"),
+    ],
+)
+async def test_odd_pages_park_the_account_with_a_reason(open_site, answer, kind, code):
+    async with open_site() as site:
+        async with site.connect() as transport:
+            with aioresponses() as mocked:
+                mocked.get(f"{site.base}/app", response_class=OddAnswer, **answer)
+                with pytest.raises(kind) as caught:
+                    await ask(transport, "x")
+    assert caught.value.reason == code
+
+
+async def test_no_secret_is_in_an_error_or_a_repr(site):
+    secret = ACCOUNT.psid
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await ask(transport, '<sim drop-after="0"/>')
+        session = transport._sessions["one"]
+        shown = [
+            repr(caught.value),
+            str(caught.value),
+            repr(session._ready),
+            repr(session.site.vault.saved),
+            repr(transport),
+        ]
+        shown += [repr(caught.value.__context__) if not caught.value.__suppress_context__ else ""]
+        assert not any(secret in text or session._ready.page.access_token in text for text in shown)
