@@ -65,7 +65,8 @@ def serve(config_path: Path | None, host: str | None, port: int | None, fd: int 
     if not wiring.transport_settings(settings, origin):
         raise SettingsError(
             f"{origin.name}: transports: there is no upstream. "
-            "Set up [transports.web] (see deploy/gateway.example.toml), or try `gemini-gateway demo`, which answers from a simulator",
+            "Set up [transports.web] (see deploy/gateway.example.toml), "
+            "or try `gemini-gateway demo`, which answers from a simulator",
         )
     wiring.build_catalogue(settings, origin)
     server = settings.server

@@ -1,0 +1,389 @@
+"""What a client can do wrong, over a real socket, and how it is told."""
+
+import json
+import socket
+import time
+
+import httpx2 as httpx
+import pytest
+
+from tests.conftest import KEY, SETTINGS
+
+AUTH = {"Authorization": f"Bearer {KEY}"}
+HELLO = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>hi</echo>"}]}
+
+
+@pytest.fixture
+def http(gateway):
+    with httpx.Client(base_url=gateway.base_url, headers=AUTH, timeout=30) as client:
+        yield client
+
+
+def error_of(response):
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert response.headers["x-request-id"].startswith("req_")
+    assert response.headers["content-type"] == "application/json"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (b"", "invalid_json", None),
+        (b"{", "invalid_json", None),
+        (b'{"model": NaN}', "invalid_json", None),
+        (b"\xef\xbb\xbf{}", "invalid_json", None),
+        (b'{"model": "\xff"}', "invalid_utf8", None),
+        (b'{"tools": [' + b"[" * 100_000, "invalid_json", None),
+        (b"null", "invalid_value", None),
+        (b"[]", "invalid_value", None),
+        (b"{}", "invalid_value", None),
+        ({**HELLO, "model": 5}, "invalid_value", "model"),
+        ({**HELLO, "messages": []}, "invalid_value", "messages"),
+        ({**HELLO, "messages": "hi"}, "invalid_value", "messages"),
+        ({**HELLO, "messages": [{"role": "user", "content": 5}]}, "invalid_value", "messages[0].content"),
+        ({**HELLO, "messages": [{"role": "robot", "content": "x"}]}, "invalid_value", "messages[0].role"),
+        ({**HELLO, "messages": [{"content": "x"}]}, "invalid_value", "messages[0]"),
+        (
+            {**HELLO, "messages": [{"role": "user", "content": [{"type": "x"}]}]},
+            "invalid_value",
+            "messages[0].content[0].type",
+        ),
+        ({**HELLO, "messages": [{"role": "user", "content": ""}]}, "invalid_value", "messages"),
+        ({**HELLO, "temperature": 3}, "invalid_value", "temperature"),
+        ({**HELLO, "max_tokens": -1}, "invalid_value", "max_tokens"),
+        ({**HELLO, "n": 0}, "invalid_value", "n"),
+        ({**HELLO, "stream": "yes"}, "invalid_value", "stream"),
+        ({**HELLO, "stop": ["a", ""]}, "invalid_value", "stop"),
+        ({**HELLO, "stop": ["a"] * 5}, "invalid_value", "stop"),
+        ({**HELLO, "stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
+        ({**HELLO, "n": 2}, "unsupported_parameter", "n"),
+        ({**HELLO, "tools": [{"type": "function", "function": {"name": "f"}}]}, "unsupported_parameter", "tools"),
+        ({**HELLO, "tool_choice": "required"}, "unsupported_parameter", "tool_choice"),
+        ({**HELLO, "functions": [{"name": "f"}]}, "unsupported_parameter", "functions"),
+        ({**HELLO, "response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format"),
+        ({**HELLO, "logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({**HELLO, "modalities": ["text", "audio"]}, "unsupported_parameter", "modalities"),
+    ],
+    ids=lambda value: None if isinstance(value, dict | bytes) else str(value),
+)
+def test_bad_bodies_are_400_and_name_the_field(http, body, code, param):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = http.post("/chat/completions", content=content)
+    assert response.status_code == 400
+    error = error_of(response)
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)
+    assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
+def test_parts_that_are_not_taken_yet_are_named(http, kind):
+    content = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": "data:image/png;base64,xx"}}]
+    response = http.post("/chat/completions", json={**HELLO, "messages": [{"role": "user", "content": content}]})
+    assert response.status_code == 400
+    error = error_of(response)
+    assert error["param"] == "messages[0].content[1]"
+    assert kind in error["message"]
+
+
+def test_harmless_and_unknown_fields_are_ignored(http):
+    extra = {"temperature": 0.2, "seed": 7, "user": "u", "x-unknown": {"a": [1]}, "metadata": {}, "tools": [], "n": 1}
+    response = http.post("/chat/completions", json={**HELLO, **extra, "response_format": {"type": "text"}})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gpt-4", ["gemini-3-pro"]),
+        ("gemini-2.5-flash-video", ["gemini-2.5-flash", "imagen", "canvas", "deepsearch", "storybook"]),
+        ("gemini-3-pro-imagen-video", ["one of"]),
+        ("gemini-3-pro-\r\nX: y\u2028\x1b[31m" + "z" * 70_000, []),
+    ],
+)
+def test_an_unknown_model_is_404_and_says_what_is_possible(http, name, words):
+    response = http.post("/chat/completions", json={**HELLO, "model": name})
+    assert response.status_code == 404
+    error = error_of(response)
+    assert (error["code"], error["param"]) == ("model_not_found", "model")
+    assert all(word in error["message"] for word in words)
+    assert len(error["message"]) < 400
+    assert error["message"].isprintable()
+
+
+def test_a_capability_that_no_upstream_offers_is_a_400(http):
+    response = http.post("/chat/completions", json={**HELLO, "model": "gemini-3-pro-video"})
+    assert response.status_code == 400
+    assert error_of(response)["param"] == "model"
+
+
+def test_an_overlong_conversation_is_a_400(http):
+    body = {**HELLO, "messages": [{"role": "user", "content": "x" * 140_000}]}
+    response = http.post("/chat/completions", json=body)
+    assert response.status_code == 400
+    assert error_of(response)["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/gemini_official/v1/chat/completions", 405, "method_not_allowed"),
+        ("POST", "/v1/models", 405, "method_not_allowed"),
+        ("DELETE", "/v1/models/gemini-3-pro", 405, "method_not_allowed"),
+        ("GET", "/", 404, "not_found"),
+        ("POST", "/v1/chat/completions/", 404, "not_found"),
+        ("POST", "/v1/completions", 404, "not_found"),
+        ("GET", "//v1/models", 404, "not_found"),
+        ("GET", "/gemini_official/v1/models/", 404, "model_not_found"),
+    ],
+)
+def test_wrong_methods_and_paths(gateway, method, path, status, code):
+    response = httpx.request(method, gateway.origin + path, headers=AUTH)
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer short"},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": f"Bearer {KEY}x"},
+        {"Authorization": "Bearer " + "k" * 10_000},
+        {"Authorization": "Bearer ключ-ключ-ключ".encode()},
+        [("Authorization", f"Bearer {KEY}"), ("Authorization", f"Bearer {KEY}")],
+    ],
+    ids=range(9),
+)
+@pytest.mark.parametrize("path", ["/v1/models", "/gemini_official/v1/models/gemini-3-pro", "/v1/chat/completions"])
+def test_no_valid_license_is_401_everywhere_with_the_same_words(gateway, headers, path):
+    method = "POST" if "chat" in path else "GET"
+    response = httpx.request(method, gateway.origin + path, headers=headers, content=b"x" if method == "POST" else None)
+    assert response.status_code == 401
+    error = error_of(response)
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert error == error_of(httpx.get(f"{gateway.origin}/v1/models"))
+
+
+def test_the_bearer_scheme_is_case_insensitive(gateway):
+    assert httpx.get(f"{gateway.base_url}/models", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
+
+
+def test_a_compressed_body_is_415(http):
+    response = http.post("/chat/completions", content=b"x", headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert error_of(response)["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_over_the_cap_is_413(start_gateway, declared):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nbody_bytes = 10000\n")
+
+    def pieces():
+        yield from [b"x" * 1000] * 20
+
+    content = b"x" * 20_000 if declared else pieces()
+    response = httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, content=content)
+    assert response.status_code == 413
+    assert error_of(response)["code"] == "request_too_large"
+    fits = {**HELLO, "messages": [{"role": "user", "content": "<echo>" + "y" * 9000 + "</echo>"}]}
+    assert httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=fits).status_code == 200
+
+
+def raw(gateway, data, patience=20):
+    """Send bytes as they are; return all that comes back until the server closes."""
+    host, port = gateway.origin.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=patience) as connection:
+        connection.sendall(data)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return answer
+
+
+def test_a_body_that_does_not_come_is_408(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nbody_seconds = 0.3\n")
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 100\r\n\r\n{{"
+    )
+    answer = raw(gateway, head.encode())
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"request_timeout" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Long: " + "y" * 40_000 + "\r\n\r\n", b"431"),
+        (
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"400",
+        ),
+        (
+            "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            b"403",
+        ),
+        ("nonsense\r\n\r\n", b"400"),
+    ],
+    ids=["431", "cl-te", "websocket", "nonsense"],
+)
+def test_what_is_no_proper_request_is_refused_and_the_connection_closed(gateway, head, status):
+    answer = raw(gateway, head.encode("latin-1"))
+    assert answer.split(b" ", 2)[1] == status
+    assert httpx.get(f"{gateway.origin}/healthz").status_code == 200
+
+
+def test_http2_without_tls_is_told_505(gateway):
+    import h2.connection
+    import h2.events
+
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    client.send_headers(
+        1, [(":method", "GET"), (":path", "/v1/models"), (":scheme", "http"), (":authority", "x")], end_stream=True
+    )
+    host, port = gateway.origin.removeprefix("http://").split(":")
+    status = None
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(client.data_to_send())
+        while status is None and (piece := connection.recv(65536)):
+            for event in client.receive_data(piece):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = dict(event.headers)[b":status"]
+    assert status == b"505"
+
+
+def test_a_stream_has_the_headers_that_proxies_want_and_ends_with_done(http):
+    with http.stream("POST", "/chat/completions", json={**HELLO, "stream": True}) as response:
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-accel-buffering"] == "no"
+        assert response.headers["x-request-id"].startswith("req_")
+        lines = [line for line in response.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    assert all(line.startswith("data: ") for line in lines)
+
+
+def test_comments_keep_an_idle_stream_alive_before_and_between_events(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nheartbeat_seconds = 0.2\n")
+    content = '<sim delay="0.7" tokens-per-second="2"/><echo>one two three four</echo>'
+    body = {**HELLO, "stream": True, "messages": [{"role": "user", "content": content}]}
+    with httpx.stream("POST", f"{gateway.base_url}/chat/completions", headers=AUTH, json=body, timeout=30) as response:
+        assert response.status_code == 200
+        lines = [line for line in response.iter_lines() if line]
+    assert lines[0] == ": keep-alive"
+    first = next(index for index, line in enumerate(lines) if line.startswith("data: "))
+    assert ": keep-alive" in lines[first:]
+    assert lines[-1] == "data: [DONE]"
+
+
+def test_an_error_after_a_heartbeat_is_in_the_stream(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nheartbeat_seconds = 0.2\n")
+    body = {**HELLO, "stream": True, "messages": [{"role": "user", "content": '<sim delay="0.7" error="1037"/>'}]}
+    with httpx.stream("POST", f"{gateway.base_url}/chat/completions", headers=AUTH, json=body, timeout=30) as response:
+        assert response.status_code == 200
+        lines = [line for line in response.iter_lines() if line]
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "upstream_quota_exhausted"
+    assert "data: [DONE]" not in lines
+
+
+def test_the_deadline_is_a_504(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[deadlines]\nchat_seconds = 0.5\n")
+    body = {**HELLO, "messages": [{"role": "user", "content": '<sim delay="20"/>'}]}
+    response = httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=body, timeout=30)
+    assert response.status_code == 504
+    assert error_of(response)["code"] == "upstream_timeout"
+    body = {
+        **HELLO,
+        "stream": True,
+        "messages": [{"role": "user", "content": '<sim stall-after="1"/><echo>a b</echo>'}],
+    }
+    with httpx.stream("POST", f"{gateway.base_url}/chat/completions", headers=AUTH, json=body, timeout=30) as streamed:
+        lines = [line for line in streamed.iter_lines() if line]
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "upstream_timeout"
+
+
+def metric(gateway, line):
+    found = [row for row in httpx.get(f"{gateway.origin}/metrics").text.splitlines() if row.startswith(line + " ")]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+
+def eventually(check):
+    until = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_lease_and_upstream_at_once(start_gateway, stream):
+    gateway = start_gateway()
+    content = '<sim stall-after="2" frames="6"/><echo>some words and then nothing for hours</echo>'
+    body = json.dumps({**HELLO, "stream": stream, "messages": [{"role": "user", "content": content}]}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    host, port = gateway.origin.removeprefix("http://").split(":")
+    leases = 'gateway_upstream_in_flight{transport="simulator"}'
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head.encode() + body)
+        if stream:
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        eventually(lambda: metric(gateway, leases) == 1.0)
+    eventually(lambda: metric(gateway, leases) == 0.0)
+    gateway.wait_for('"status": 499')
+    assert metric(gateway, "gateway_requests_in_flight") == 1.0  # the request for the metrics itself
+
+
+def test_metrics_tell_requests_tokens_and_upstream_errors(start_gateway):
+    gateway = start_gateway()
+    httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
+    bad = {**HELLO, "messages": [{"role": "user", "content": '<sim error="1037"/>'}]}
+    httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=bad)
+    httpx.get(f"{gateway.origin}/nowhere/{KEY}")
+    labels = 'model="gemini-3-pro",route="/v1/chat/completions"'
+    assert metric(gateway, f'gateway_requests_total{{{labels},status="200"}}') == 1
+    assert metric(gateway, f'gateway_requests_total{{{labels},status="429"}}') == 1
+    assert metric(gateway, 'gateway_requests_total{model="none",route="none",status="404"}') == 1
+    assert metric(gateway, 'gateway_tokens_total{direction="out",model="gemini-3-pro"}') == 1
+    assert metric(gateway, 'gateway_upstream_errors_total{kind="RateLimited",transport="simulator"}') == 1
+    assert metric(gateway, 'gateway_upstream_requests_total{transport="simulator"}') == 2
+    assert metric(gateway, 'gateway_time_to_first_token_seconds_count{model="gemini-3-pro"}') == 1
+    assert KEY not in httpx.get(f"{gateway.origin}/metrics").text
+
+
+def test_the_access_line_tells_all_and_no_secret(start_gateway):
+    gateway = start_gateway()
+    response = httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
+    line = json.loads(gateway.wait_for(response.headers["x-request-id"]))
+    assert line["route"] == "/v1/chat/completions"
+    assert (line["license"], line["model"], line["status"]) == ("tester", "gemini-3-pro", 200)
+    assert (line["transport"], line["account"]) == ("simulator", "simulator-1")
+    assert line["first_token"] <= line["duration"]
+    assert (line["input_tokens"], line["output_tokens"]) == (4, 1)
+    assert KEY not in gateway.text()
+    assert "<echo>" not in gateway.text()
+
+
+def test_prompts_are_logged_only_when_switched_on(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[log]\nprompts = true\n")
+    httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
+    assert json.loads(gateway.wait_for('"request": "req_'))["prompt"] == "<echo>hi</echo>"
+
+
+def test_more_requests_than_admitted_are_503(start_gateway):
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nin_flight = 1\n")
+    stuck = {
+        **HELLO,
+        "stream": True,
+        "messages": [{"role": "user", "content": '<sim stall-after="1"/><echo>a b</echo>'}],
+    }
+    with httpx.stream("POST", f"{gateway.base_url}/chat/completions", headers=AUTH, json=stuck):
+        response = httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
+    assert response.status_code == 503
+    assert error_of(response)["code"] == "overloaded"
+    assert int(response.headers["retry-after"]) >= 1
