@@ -1,5 +1,6 @@
 """Reads a whole body at once, under a cap and a deadline, and decodes it."""
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ _OFF_LOOP_BYTES = 1024 * 1024
 _DISCARDED_BYTES = 1024 * 1024
 _DISCARD_SECONDS = 1.0
 _PATH_SHOWN = 128
+_MISSING = re.compile("Object missing required field `([^`]+)`")
 
 
 async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> bytes:
@@ -96,7 +98,11 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
         return decode(body)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
-        param = path.rstrip("`").removeprefix("$").removeprefix(".")[:_PATH_SHOWN] or None
+        path = path.rstrip("`").removeprefix("$")
+        missing = _MISSING.match(reason)
+        if missing:
+            path = f"{path}.{missing[1]}"
+        param = path.removeprefix(".")[:_PATH_SHOWN] or None
         where = f" (at '{param}')" if param else ""
         raise BadRequest(f"{_printable(reason)}{where}.", param=param) from None
     except UnicodeDecodeError:

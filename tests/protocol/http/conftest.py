@@ -1,0 +1,55 @@
+"""ASGI by hand: what the client does is data, what it gets is a list."""
+
+import anyio
+import pytest
+
+from protocol.http.context import Context, Limits, Record, attach
+
+
+class Connection:
+    """One request's `receive` and `send`."""
+
+    def __init__(self, *messages, closing=None, limits=None, headers=()):
+        self._messages = list(messages)
+        self._gone = anyio.Event()
+        self.sent = []
+        self.blocked = False
+        self.closing = closing or anyio.Event()
+        self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
+        self.context = Context(
+            id="req_1",
+            started=0.0,
+            created=0.0,
+            now=lambda: 1.0,
+            closing=self.closing,
+            record=Record(),
+            limits=limits or Limits(),
+        )
+        attach(self.scope, self.context)
+
+    def leave(self):
+        self._gone.set()
+
+    async def receive(self):
+        if self._messages:
+            return self._messages.pop(0)
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        if self.blocked:
+            await anyio.sleep_forever()
+        self.sent.append(message)
+
+    @property
+    def status(self):
+        return self.sent[0]["status"] if self.sent else None
+
+    @property
+    def body(self):
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+@pytest.fixture
+def connect():
+    return Connection

@@ -1,0 +1,139 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+from starlette.responses import Response
+
+from protocol.http.context import Limits
+from protocol.http.stream import EventStream
+from protocol.model import Finish, Served, Text, UpstreamFailed, Usage, Waiting
+
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+
+
+class Exchange:
+    """An exchange that does what the test says, and notes when it is closed."""
+
+    def __init__(self, *script, refusal=None, wait=None):
+        self.script, self.refusal, self.wait = script, refusal, wait
+        self.served = Served(transport="t", account="a", model="m")
+        self.closed = False
+
+    @asynccontextmanager
+    async def open(self):
+        if self.wait is not None:
+            await self.wait.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        try:
+            yield self
+        finally:
+            self.closed = True
+
+    async def __aiter__(self):
+        for step in self.script:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, anyio.Event):
+                await step.wait()
+                continue
+            yield step
+
+
+class Writer:
+    def __init__(self):
+        self.finished = False
+
+    def opened(self, exchange):
+        return b"open;"
+
+    def event(self, event):
+        self.finished = isinstance(event, Finish)
+        return b"end;" if self.finished else event.text.encode() if isinstance(event, Text) else b""
+
+    def error(self, error):
+        return f"error {error.code};".encode()
+
+
+def refuse(error):
+    return Response(error.code, 418)
+
+
+async def respond(connection, exchange):
+    await EventStream(exchange.open(), Writer(), refuse, [(b"x-more", b"1")])(
+        connection.scope,
+        connection.receive,
+        connection.send,
+    )
+
+
+async def test_an_answer_is_streamed_and_closed(connect):
+    connection, exchange = connect(), Exchange(Waiting(), Text(text="hi;"), FINISH)
+    await respond(connection, exchange)
+    assert connection.status == 200
+    assert (b"x-more", b"1") in connection.sent[0]["headers"]
+    assert connection.body == b"open;hi;end;"
+    assert connection.sent[-1]["more_body"] is False
+    assert exchange.closed
+    assert connection.context.record.first_token == 1.0
+    assert connection.context.record.error is None
+
+
+async def test_a_refusal_before_the_first_event_is_a_status(connect):
+    connection = connect()
+    await respond(connection, Exchange(refusal=UpstreamFailed("x", code="upstream_reset")))
+    assert (connection.status, connection.body) == (418, b"upstream_reset")
+    assert connection.context.record.error == "upstream_reset"
+
+
+async def test_an_error_after_it_is_in_the_stream(connect):
+    connection, exchange = connect(), Exchange(Text(text="hi;"), UpstreamFailed("x", code="upstream_reset"))
+    await respond(connection, exchange)
+    assert connection.body == b"open;hi;error upstream_reset;"
+    assert exchange.closed
+
+
+async def test_silence_before_the_first_event_commits_to_a_stream(connect):
+    connection = connect(limits=Limits(heartbeat_seconds=0.01))
+    ready = anyio.Event()
+    exchange = Exchange(refusal=UpstreamFailed("x", code="upstream_reset"), wait=ready)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond, connection, exchange)
+        while b": keep-alive\n\n" not in connection.body:
+            await anyio.lowlevel.checkpoint()
+        ready.set()
+    assert connection.status == 200
+    assert connection.body.endswith(b"error upstream_reset;")
+
+
+async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):
+    connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond, connection, exchange)
+        while b"hi;" not in connection.body:
+            await anyio.lowlevel.checkpoint()
+        connection.leave()
+    assert exchange.closed
+    assert connection.context.record.error == "client_closed_request"
+    assert connection.sent[-1].get("more_body") is True
+
+
+async def test_a_client_that_takes_nothing_is_given_up(connect):
+    connection = connect(limits=Limits(heartbeat_seconds=0.01, write_stall_seconds=0.02))
+    exchange = Exchange(Text(text="hi;"), FINISH)
+    connection.blocked = True
+    with anyio.fail_after(5):
+        await respond(connection, exchange)
+    assert exchange.closed
+    assert connection.context.record.error == "client_closed_request"
+
+
+async def test_the_end_of_the_process_is_told_in_the_stream(connect):
+    connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond, connection, exchange)
+        while b"hi;" not in connection.body:
+            await anyio.lowlevel.checkpoint()
+        connection.closing.set()
+    assert connection.body == b"open;hi;error shutting_down;"
+    assert exchange.closed

@@ -1,0 +1,68 @@
+import pytest
+
+from protocol.model import BadRequest, Caller, Catalogue, Forbidden, Role
+from protocol.openai.chat import wire
+from protocol.openai.chat.read import read, stops
+
+CATALOGUE = Catalogue.build(aliases={"house": "gemini-3-pro"})
+
+
+def understood(json_text, models=("*",)):
+    return read(wire.decode_request(json_text), CATALOGUE, Caller(id="me", models=models), "req_1")
+
+
+def chat(messages, more=""):
+    return f'{{"model": "gemini-3-pro", "messages": {messages}{more}}}'
+
+
+def test_every_role_becomes_a_turn():
+    request = understood(
+        chat(
+            """[
+            {"role": "system", "content": "s", "name": "n"},
+            {"role": "developer", "content": "d"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": "x", "tool_calls":
+                [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "assistant", "content": null, "function_call": {"name": "g", "arguments": "[]"}},
+            {"role": "assistant", "refusal": "no", "content": [{"type": "refusal", "refusal": "never"}]},
+            {"role": "tool", "tool_call_id": "c", "content": "t"},
+            {"role": "function", "name": "g", "content": "r"}]""",
+        ),
+    )
+    seen = [(turn.role, [part.text for part in turn.parts]) for turn in request.turns]
+    assert seen == [
+        (Role.SYSTEM, ["s"]),
+        (Role.DEVELOPER, ["d"]),
+        (Role.USER, ["a", "b"]),
+        (Role.ASSISTANT, ["x"]),
+        (Role.ASSISTANT, []),
+        (Role.ASSISTANT, ["never", "no"]),
+        (Role.TOOL, ["t"]),
+        (Role.TOOL, ["r"]),
+    ]
+    assert request.turns[0].name == "n"
+    assert [(call.id, call.name) for turn in request.turns for call in turn.tool_calls] == [("c", "f"), ("", "g")]
+    assert request.turns[6].tool_call_id == "c"
+
+
+def test_a_license_covers_models_by_pattern():
+    hello = '[{"role": "user", "content": "x"}]'
+    assert understood(chat(hello), ("gemini-3-*",)).selection.id == "gemini-3-pro"
+    with pytest.raises(Forbidden):
+        understood(chat(hello), ("gemini-2.5-*",))
+    assert understood(chat(hello).replace("gemini-3-pro", "house"), ("house",)).selection.id == "gemini-3-pro"
+
+
+def test_parts_that_are_not_taken_yet_name_their_place():
+    with pytest.raises(BadRequest) as caught:
+        understood(chat('[{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url"}]}]'))
+    assert caught.value.param == "messages[0].content[1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", ()), (', "stop": null', ()), (', "stop": "a"', ("a",)), (', "stop": ["a", "b"]', ("a", "b"))],
+)
+def test_stops_are_one_or_several(text, expected):
+    assert stops(wire.decode_request(chat('[{"role": "user", "content": "x"}]', text))) == expected

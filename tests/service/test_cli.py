@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import httpx2 as httpx
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def command(tmp_path):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "service", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    (tmp_path / "gateway.toml").write_text("")
+    return run
+
+
+def test_licenses_are_added_listed_and_revoked_while_the_gateway_runs(start_gateway):
+    gateway = start_gateway()
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "service", "licenses", *arguments],
+            cwd=gateway.log.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    key = run("add", "new-team", "--model", "gemini-2.5-*").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    listed = httpx.get(f"{gateway.base_url}/models", headers=headers).json()["data"]
+    assert {row["id"].startswith("gemini-2.5-") for row in listed} == {True}
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "x"}]}
+    refused = httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    assert "new-team\tactive" in run("list")
+    assert key not in run("list")
+    run("revoke", "new-team")
+    assert "new-team\trevoked" in run("list")
+    assert httpx.get(f"{gateway.base_url}/models", headers=headers).status_code == 401
+
+
+def test_mistakes_with_licenses_are_one_line(command):
+    command("licenses", "add", "team")
+    for arguments in (("add", "team"), ("add", "a b"), ("revoke", "nobody")):
+        done = command("licenses", *arguments)
+        assert done.returncode == 1
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_config_check_and_show(command, tmp_path):
+    assert command("config", "check").stdout == "gateway.toml: ok\n"
+    (tmp_path / "gateway.toml").write_text('[[licenses]]\nid = "a"\nkey = "secret-key-1"\n')
+    shown = command("config", "show")
+    assert 'key = "***"' in shown.stdout
+    assert "secret" not in shown.stdout
+    (tmp_path / "gateway.toml").write_text("[server]\nport = 'x'\n")
+    for action in ("check", "show"):
+        done = command("config", action)
+        assert done.returncode == 78
+        assert "server.port" in done.stderr
+
+
+def test_a_port_in_use_is_said_in_one_line(start_gateway, command):
+    port = start_gateway().origin.rpartition(":")[2]
+    done = command("demo", "--port", port)
+    assert done.returncode == 1
+    assert "cannot listen" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_demo_prints_a_curl_line_that_works(start_command):
+    demo = start_command("demo", "--port", "0", "--license-key", "it's-a-key")
+    demo.wait_for("-d '")
+    text = demo.text()
+    base = next(line for line in text.splitlines() if line.startswith("Base URL:")).split()[-1]
+    assert base.endswith("/gemini_official/v1")
+    assert "License key: it's-a-key" in text
+    line = "curl -s" + text.partition("curl")[2].partition("\n\n")[0]
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    assert "simulated" in done.stdout
+    demo.signal(2)
+    assert demo.status() == 0
+
+
+def test_the_version_and_the_help_are_there(command):
+    assert "0.1.0" in command("--version").stdout
+    for name in ("demo", "serve", "simulate", "licenses", "config"):
+        assert name in command("--help").stdout
+        assert command(name, "--help").returncode == 0
+
+
+def test_the_readme_names_only_commands_that_exist(command):
+    import re
+
+    for match in re.findall(r"gemini-gateway ((?:[a-z]+ ?){1,2})", (ROOT / "README.md").read_text()):
+        words = match.split()
+        assert command(*words[:2], "--help").returncode == 0 or command(words[0], "--help").returncode == 0

@@ -1,0 +1,45 @@
+import anyio
+
+from service.drain import Drain
+
+
+async def test_an_idle_process_ends_at_once():
+    drain = Drain()
+    with anyio.fail_after(5):
+        await drain.run(60)
+    assert drain.draining
+    assert not drain.closing.is_set()
+
+
+async def test_the_last_request_ends_the_wait():
+    drain = Drain()
+    drain.begin()
+    drain.begin()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(drain.run, 60)
+        await anyio.wait_all_tasks_blocked()
+        drain.end()
+        await anyio.wait_all_tasks_blocked()
+        assert drain.in_flight == 1
+        drain.end()
+    assert not drain.closing.is_set()
+
+
+async def test_requests_beyond_the_grace_are_told():
+    drain = Drain()
+    drain.begin()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(drain.run, 0.01)
+        await drain.closing.wait()
+        drain.end()
+
+
+async def test_hurrying_tells_them_now():
+    drain = Drain()
+    drain.begin()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(drain.run, 600)
+        await anyio.wait_all_tasks_blocked()
+        drain.hurry()
+        drain.end()
+    assert drain.closing.is_set()

@@ -1,0 +1,204 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from protocol.model import (
+    Certainty,
+    Finish,
+    RateLimited,
+    Served,
+    SignedOut,
+    Text,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamTimeout,
+    Usage,
+)
+from tests.clock import ManualClock
+from tests.transports.conftest import CATALOGUE, request_for
+from transports.base import Account
+from transports.dispatch import Dispatch
+from transports.metrics import NullObserver
+from transports.pool import Pool
+from transports.rotation import Policy, Rotation
+
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
+MAYBE = UpstreamFailed("x", code="upstream_reset")
+
+
+class Scripted:
+    """A transport whose accounts do what the test says: raise an error, or yield events and errors."""
+
+    def __init__(self, name="t", capabilities=True, **scripts):
+        self.name = name
+        self.accounts = [Account(id=account, transport=name) for account in scripts]
+        self.scripts = {account: list(script) for account, script in scripts.items()}
+        self.asked = []
+        self.closed = []
+        self.capabilities = capabilities
+
+    def offers(self, selection):
+        return self.capabilities
+
+    @asynccontextmanager
+    async def open(self, request, account):
+        self.asked.append(account.id)
+        script = self.scripts[account.id].pop(0)
+        if isinstance(script, Exception):
+            raise script
+        if script == "hang":
+            await anyio.sleep_forever()
+        try:
+            yield Answer(script, Served(transport=self.name, account=account.id, model="m"))
+        finally:
+            self.closed.append(account.id)
+
+
+class Answer:
+    def __init__(self, events, served):
+        self.events, self.served = events, served
+
+    async def __aiter__(self):
+        for event in self.events:
+            if isinstance(event, Exception):
+                raise event
+            if event == "hang":
+                await anyio.sleep_forever()
+            yield event
+
+
+def rotation_of(transport, clock=None, **policy):
+    clock = clock or ManualClock()
+    pool = Pool(transport.accounts, clock, wait_seconds=0.01)
+    return Rotation(transport, pool, Policy(**policy), clock, NullObserver())
+
+
+async def ask(rotation, request=None, seconds=30.0):
+    events = []
+    async with rotation.open(request or request_for("x"), anyio.current_time() + seconds) as exchange:
+        async for event in exchange:
+            events.append(event)
+    return events, exchange.served
+
+
+WHOLE = [Text(text="hi"), FINISH]
+
+
+async def test_a_refusal_moves_on_to_the_next_account():
+    transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
+    rotation = rotation_of(transport)
+    events, served = await ask(rotation)
+    assert events == WHOLE
+    assert served.account == "c"
+    assert transport.asked == ["a", "b", "c"]
+    assert [state.parked for state in rotation.pool.states] == [None, "signed_out", None]
+    assert all(state.in_flight == 0 for state in rotation.pool.states)
+
+
+async def test_no_more_accounts_are_asked_than_the_policy_allows():
+    transport = Scripted(**{name: [RateLimited("x")] for name in "abcde"})
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport))
+    assert len(transport.asked) == 3
+
+
+async def test_what_may_have_been_accepted_is_sent_once_more_and_no_more():
+    transport = Scripted(**{name: [MAYBE] for name in "abc"})
+    with pytest.raises(UpstreamFailed):
+        await ask(rotation_of(transport))
+    assert len(transport.asked) == 2
+
+
+async def test_after_the_first_event_nothing_is_sent_again():
+    transport = Scripted(a=[[Text(text="begun"), MAYBE]], b=[WHOLE])
+    seen = []
+    with pytest.raises(UpstreamFailed):
+        async with rotation_of(transport).open(request_for("x"), anyio.current_time() + 30) as exchange:
+            async for event in exchange:
+                seen.append(event)
+    assert seen == [Text(text="begun")]
+    assert transport.asked == ["a"]
+    assert transport.closed == ["a"]
+
+
+async def test_a_limit_in_mid_stream_rests_the_account():
+    clock = ManualClock()
+    transport = Scripted(a=[[Text(text="begun"), RateLimited("x", retry_after=60)], WHOLE])
+    rotation = rotation_of(transport, clock)
+    with pytest.raises(RateLimited):
+        await ask(rotation)
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 60
+    assert transport.asked == ["a"]
+    clock.advance(60)
+    assert (await ask(rotation))[0] == WHOLE
+
+
+async def test_all_resting_tells_the_soonest_time():
+    transport = Scripted(a=[RateLimited("x", retry_after=90)], b=[RateLimited("x", retry_after=30)])
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation_of(transport))
+    assert caught.value.retry_after == 30
+
+
+async def test_the_last_failure_is_told_when_nobody_is_left():
+    transport = Scripted(a=[NOT_SENT])
+    with pytest.raises(UpstreamFailed) as caught:
+        await ask(rotation_of(transport))
+    assert caught.value is NOT_SENT
+
+
+async def test_a_client_that_has_tried_twice_gets_no_retry_of_ours():
+    transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport), request_for("x", attempts_before=2))
+    assert transport.asked == ["a"]
+
+
+async def test_the_retry_budget_bounds_retries_under_way():
+    transport = Scripted(a=[NOT_SENT], b=[WHOLE])
+    with pytest.raises(UpstreamFailed):
+        await ask(rotation_of(transport, retry_floor=0, retry_share=0.0))
+    assert transport.asked == ["a"]
+
+
+async def test_the_deadline_ends_the_wait_for_the_first_event():
+    transport = Scripted(a=["hang"])
+    with pytest.raises(UpstreamTimeout):
+        await ask(rotation_of(transport), seconds=0.01)
+
+
+async def test_the_deadline_ends_an_answer_under_way():
+    transport = Scripted(a=[[Text(text="begun"), "hang"]])
+    with pytest.raises(UpstreamTimeout):
+        await ask(rotation_of(transport), seconds=0.05)
+    assert transport.closed == ["a"]
+
+
+async def test_another_transport_is_asked_when_the_first_cannot():
+    first = Scripted("first", a=[Unsupported("x")])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    async with dispatch.open(request_for("x")) as exchange:
+        assert exchange.served.transport == "second"
+
+
+async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
+    first = Scripted("first", a=[MAYBE])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    with pytest.raises(UpstreamFailed):
+        async with dispatch.open(request_for("x")):
+            pass
+    assert second.asked == []
+
+
+async def test_no_transport_with_the_capability_is_unsupported():
+    dispatch = Dispatch(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], chat_seconds=30)
+    assert not dispatch.offers(CATALOGUE.resolve("gemini-3-pro"))
+    with pytest.raises(Unsupported):
+        async with dispatch.open(request_for("x")):
+            pass

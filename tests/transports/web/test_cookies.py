@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from transports.web.cookies import CookieExportError, header, merge, parse_export
+
+WANTED = {"__Secure-1PSID": "g.a000/x=", "__Secure-1PSIDTS": "sidts-1"}
+ROWS = [{"name": name, "value": value, "domain": ".google.com"} for name, value in WANTED.items()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__Secure-1PSID=g.a000/x=; __Secure-1PSIDTS=sidts-1",
+        "Cookie: __Secure-1PSID=g.a000/x=; __Secure-1PSIDTS=sidts-1\n",
+        "g.a000/x=\nsidts-1\n",
+        json.dumps(WANTED),
+        json.dumps([*ROWS, {"name": "OTHER", "value": "1", "domain": "example.com"}]),
+        json.dumps({"cookies": ROWS}),
+        "# Netscape HTTP Cookie File\n"
+        "#HttpOnly_.google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSID\tg.a000/x=\n"
+        ".google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSIDTS\tsidts-1\n"
+        "gemini.google.com\tFALSE\t/\tTRUE\t1800000000\tHOSTONLY\t1\n",
+    ],
+    ids=["header", "cookie-header", "two-lines", "json-object", "json-list", "json-cookies", "netscape"],
+)
+def test_every_form_of_export_is_read(text):
+    assert parse_export(text) == WANTED
+
+
+def test_an_account_may_have_no_rolling_cookie():
+    assert parse_export("__Secure-1PSID=a; NID=511=ab/cd+ef") == {"__Secure-1PSID": "a", "NID": "511=ab/cd+ef"}
+    assert parse_export("only-the-psid") == {"__Secure-1PSID": "only-the-psid"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "NID=1; x=2", '{"a": 1}', "a\nb\nc", "__Secure-1PSID=a\x00b", "[1, 2]", "[" * 9999]
+)
+def test_what_is_no_export_is_refused_without_naming_a_value(text):
+    with pytest.raises(CookieExportError) as caught:
+        parse_export(text)
+    assert "a\x00b" not in str(caught.value)
+
+
+def test_the_header_is_what_was_given_unquoted():
+    assert header({"NID": "511=ab/cd+ef", "A": "b"}) == "NID=511=ab/cd+ef; A=b"
+    assert header(WANTED | {"NID": "1"}, ("__Secure-1PSID", "missing")) == "__Secure-1PSID=g.a000/x="
+
+
+def test_new_values_are_merged():
+    merged = merge(WANTED, ["__Secure-1PSIDTS=sidts-2; Domain=.google.com; Secure", "SIDCC=x/y=; Path=/"])
+    assert merged == {**WANTED, "__Secure-1PSIDTS": "sidts-2", "SIDCC": "x/y="}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "__Secure-1PSID=another; Domain=.google.com",
+        "X=1; Domain=.example.com",
+        "X=1; Max-Age=0",
+        "X=; Domain=.google.com",
+        "\x00=\x00",
+    ],
+)
+def test_another_identity_a_foreign_domain_and_nonsense_are_dropped(line):
+    assert merge(WANTED, [line]) == WANTED
