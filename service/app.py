@@ -63,10 +63,11 @@ async def open_app(
         async with wiring.open_engine(settings, parts, origin) as engine:
             operations = Operations(registry, drain)
             routes = [*operations.routes(), *_api_routes(settings, engine, licenses, drain)]
-            app = Observed(_starlette(routes), Metrics(registry), clock, drain, _limits(settings))
+            guarded = Guard(_starlette(routes), settings.limits.header_bytes)
+            app = Observed(guarded, Metrics(registry), clock, drain, _limits(settings))
             app.refuse = wiring.house_refusal
             app.log_prompts = settings.log.prompts
-            yield Running(app=Guard(app, settings.limits.header_bytes), drain=drain)
+            yield Running(app=app, drain=drain)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, drain: Drain) -> Iterator[Route]:

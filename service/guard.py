@@ -1,4 +1,4 @@
-"""The outermost app: what is no proper HTTP/1.1 request gets no further."""
+"""What is no proper HTTP/1.1 request gets no further."""
 
 from typing import Any
 

@@ -131,6 +131,7 @@ class Observed:
             stream=record.stream,
             transport=record.transport,
             account=record.account,
+            upstream_model=record.upstream_model,
             first_token=_milliseconds(record.first_token),
             duration=_milliseconds(seconds),
             input_tokens=record.input_tokens,

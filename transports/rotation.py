@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from protocol.model import (
+    Blocked,
     Event,
     Exchange,
     GatewayError,
@@ -80,7 +81,7 @@ class Rotation:
             while True:
                 try:
                     lease = await stack.enter_async_context(self.pool.lease(want, tried))
-                except (RateLimited, SignedOut) as nobody:
+                except (Blocked, RateLimited, SignedOut) as nobody:
                     raise _sum_up(failure, nobody) from None
                 try:
                     return await self._attempt(stack, request, lease, deadline)

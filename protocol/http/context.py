@@ -30,6 +30,8 @@ class Record(msgspec.Struct, kw_only=True):
     stream: bool = False
     transport: str | None = None
     account: str | None = None
+    upstream_model: str | None = None
+    """The upstream's own name of the model that answered."""
     first_token: float | None = None
     """Seconds from the request's arrival to the first text or thought."""
     input_tokens: int = 0

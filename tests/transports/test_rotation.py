@@ -78,8 +78,7 @@ def rotation_of(transport, clock=None, **policy):
 async def ask(rotation, request=None, seconds=30.0):
     events = []
     async with rotation.open(request or request_for("x"), anyio.current_time() + seconds) as exchange:
-        async for event in exchange:
-            events.append(event)
+        events += [event async for event in exchange]
     return events, exchange.served
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from protocol.model import GatewayError, RateLimited, Saturated, SignedOut
+from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut
 from transports.base import Account
 from transports.clock import Clock
 from transports.pool.choose import choose, next_free
@@ -43,6 +43,7 @@ class Pool:
 
         Raises:
             RateLimited: all that suit are resting; says until when.
+            Blocked: all that suit rest because our address is at fault.
             SignedOut: all that suit wait for a person.
             Saturated: all that are fit stayed busy, or too many wait already.
 
@@ -57,7 +58,7 @@ class Pool:
             state.end()
             with anyio.CancelScope(shield=True):
                 async with self._freed:
-                    self._freed.notify()
+                    self._freed.notify_all()
 
     async def _wait(self, want: Want, tried: frozenset[str]) -> State:
         capacity = sum(state.account.concurrency for state in self._states)
@@ -91,5 +92,7 @@ class Pool:
             suits = any(state.suits(want) for state in self._states)
             reason = "parked" if suits else "missing"
             return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
+        if all(state.blocked(now) for state in self._states if state.suits(want) and state.parked is None):
+            return Blocked("The upstream has temporarily blocked this gateway's address.")
         message = "The usage limit of all of the gateway's accounts for this model is reached."
         return RateLimited(message, retry_after=max(1.0, free - now))

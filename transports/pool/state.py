@@ -58,6 +58,10 @@ class State:
             rests.append(self._begun[0] + _MINUTE)
         return max(rests)
 
+    def blocked(self, now: float) -> bool:
+        """Say whether it rests for everything, since our address is at fault."""
+        return self._rests.get(None, now) > now
+
     @property
     def busy(self) -> bool:
         """Whether it carries all that it may at once."""

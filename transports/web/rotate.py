@@ -15,6 +15,8 @@ from transports.web.session import Session
 from transports.web.vault import Vault
 
 _JITTER = 0.1
+_SOON_SECONDS = 60.0
+"""The wait before another try, and before the first where nobody knows how old the value is."""
 _WRITER_SECONDS = 45.0
 _FRESH = 0.5
 """A value younger than this part of the interval needs no rotation: someone else has just done it."""
@@ -32,15 +34,20 @@ class Rotation:
     async def run(self) -> None:
         """Rotate whenever it is due, for as long as the session lives."""
         seconds = self._session.site.config.rotate_seconds
+        soon = min(_SOON_SECONDS, seconds)
+        age = self._clock.wall() - self._vault.saved.rotated_at
+        delay = min(seconds, max(soon, seconds - age))
         while seconds:
             jitter = 1 + random.uniform(-_JITTER, _JITTER)  # noqa: S311 -- spreads load, hides nothing
-            await self._clock.sleep(seconds * jitter)
+            await self._clock.sleep(delay * jitter)
+            delay = seconds
             try:
                 await self.once()
             except SignedOut as error:
                 _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
                 await self._session.forget()
             except (GatewayError, OSError) as error:
+                delay = soon
                 _log.warning("rotation_failed", account=self._session.name, error=type(error).__name__)
 
     async def once(self) -> None:

@@ -54,7 +54,8 @@ def usage_of(usage: Usage) -> wire.Usage:
 
 def note_served(record: Record, exchange: Exchange) -> None:
     """Note who answers, for the log."""
-    record.transport, record.account = exchange.served.transport, exchange.served.account
+    served = exchange.served
+    record.transport, record.account, record.upstream_model = served.transport, served.account, served.model
 
 
 def note_usage(record: Record, usage: Usage) -> None:

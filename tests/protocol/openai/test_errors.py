@@ -50,7 +50,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "kind", "code", "retry", "after"), ROWS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("error", "status", "kind", "code", "retry", "after"), ROWS, ids=str)
 def test_each_error_has_its_status_code_and_advice(error, status, kind, code, retry, after):
     response = error_response(error)
     body = json.loads(response.body)["error"]

@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from protocol.model import Capability, Family, RateLimited, Saturated, SignedOut
+from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut
 from tests.clock import ManualClock
 from transports.base import Account
 from transports.pool import Pool, Want
@@ -76,6 +76,16 @@ async def test_no_wait_for_a_resting_account_the_time_is_told():
         async with pool.lease(CHAT, NONE):
             pass
     assert caught.value.retry_after == 40
+
+
+async def test_a_blocked_address_is_no_usage_limit():
+    clock = ManualClock()
+    pool = pool_of("a", "b", clock=clock)
+    for state in pool.states:
+        state.rest(clock.monotonic() + 600, None)
+    with pytest.raises(Blocked):
+        async with pool.lease(CHAT, NONE):
+            pass
 
 
 async def test_all_parked_is_for_an_operator():

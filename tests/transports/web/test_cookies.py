@@ -6,6 +6,11 @@ from transports.web.cookies import CookieExportError, header, merge, parse_expor
 
 WANTED = {"__Secure-1PSID": "g.a000/x=", "__Secure-1PSIDTS": "sidts-1"}
 ROWS = [{"name": name, "value": value, "domain": ".google.com"} for name, value in WANTED.items()]
+NETSCAPE = """# Netscape HTTP Cookie File
+#HttpOnly_.google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSID\tg.a000/x=
+.google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSIDTS\tsidts-1
+gemini.google.com\tFALSE\t/\tTRUE\t1800000000\tHOSTONLY\t1
+"""
 
 
 @pytest.mark.parametrize(
@@ -17,10 +22,7 @@ ROWS = [{"name": name, "value": value, "domain": ".google.com"} for name, value 
         json.dumps(WANTED),
         json.dumps([*ROWS, {"name": "OTHER", "value": "1", "domain": "example.com"}]),
         json.dumps({"cookies": ROWS}),
-        "# Netscape HTTP Cookie File\n"
-        "#HttpOnly_.google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSID\tg.a000/x=\n"
-        ".google.com\tTRUE\t/\tTRUE\t1800000000\t__Secure-1PSIDTS\tsidts-1\n"
-        "gemini.google.com\tFALSE\t/\tTRUE\t1800000000\tHOSTONLY\t1\n",
+        NETSCAPE,
     ],
     ids=["header", "cookie-header", "two-lines", "json-object", "json-list", "json-cookies", "netscape"],
 )

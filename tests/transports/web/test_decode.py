@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +33,7 @@ def read(body, cuts=()):
     reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
     edges = [0, *sorted(cuts), len(body)]
     events = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         events += reader.feed(body[start:end])
     return [*events, *reader.end()], reader
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ def parsed(data, cuts=(), max_frame=1 << 20):
     parser = FrameParser(max_frame)
     edges = [0, *sorted(cuts), len(data)]
     frames = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         frames += parser.feed(data[start:end])
     return frames, parser
 

@@ -1,6 +1,7 @@
 from transports.web.page import read_page
 
-HTML = """<script>window.WIZ_global_data = {"cfb2h":"boq_label","FdrFJe":"-123","SNlM0e":"AK\\u003dx:1","TuX5cc":"de","qKIAYe":"feeds/x"};"""
+HTML = """<script>window.WIZ_global_data = {"cfb2h":"boq_label",
+"FdrFJe":"-123","SNlM0e":"AK\\u003dx:1","TuX5cc":"de","qKIAYe":"feeds/x"};"""
 
 
 def test_the_page_tells_what_requests_carry():
