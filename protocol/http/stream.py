@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import anyio
+import structlog
 
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
@@ -21,6 +22,8 @@ HEADERS = (
     (b"x-accel-buffering", b"no"),
 )
 _HEARTBEAT = b": keep-alive\n\n"
+
+_log = structlog.get_logger()
 
 
 class EventWriter(Protocol):
@@ -96,6 +99,9 @@ class EventStream:
                         return None
         except GatewayError as error:
             return error
+        except Exception:  # noqa: BLE001 -- a bug of ours must not look like the end of the answer
+            _log.exception("request_failed", request=context.id)
+            return GatewayError("The gateway failed.")
         return None
 
 

@@ -93,6 +93,13 @@ async def test_an_error_after_it_is_in_the_stream(connect):
     assert exchange.closed
 
 
+async def test_a_bug_of_ours_does_not_look_like_the_end(connect):
+    connection, exchange = connect(), Exchange(Text(text="hi;"), ZeroDivisionError("secret words"))
+    await respond(connection, exchange)
+    assert connection.body == b"open;hi;error internal_error;"
+    assert connection.context.record.error == "internal_error"
+
+
 async def test_silence_before_the_first_event_commits_to_a_stream(connect):
     connection = connect(limits=Limits(heartbeat_seconds=0.01))
     ready = anyio.Event()
