@@ -50,16 +50,24 @@ def _one(session: Session, rpc: str, payload: Any, now: float) -> Any:
             require(payload in ([13, None, [1, None, 1]], [13, None, [0, None, 1]]), f"payload of {rpc}")
             return _chats(session, now, pinned=payload[2][0] == 1)
         case wire.RPC_TURNS:
-            require(payload[1:] == [10, None, 1, [1], [4], None, 1], f"payload of {rpc}")
-            return _turns(session.conversations.get(payload[0]))
+            return _turns(session.conversations.get(_cid(rpc, payload, 10, None, 1, [1], [4], None, 1)))
         case wire.RPC_DELETE:
-            require(isinstance(payload[0], str), f"payload of {rpc}")
-            session.conversations.pop(payload[0], None)
+            session.conversations.pop(_cid(rpc, payload), None)
             return []
         case wire.RPC_QUOTA:
             return _quota(session, now)
         case _:
             raise Departure(f"rpc {rpc[:16]}")
+
+
+def _cid(rpc: str, payload: Any, *rest: Any) -> str:
+    """Return the conversation that a payload begins with; `rest` is what must follow it."""
+    match payload:
+        case [str(cid), *following]:
+            require(following == list(rest), f"payload of {rpc}")
+            return cid
+        case _:
+            raise Departure(f"payload of {rpc}")
 
 
 def _status(session: Session) -> list[Any]:

@@ -55,15 +55,14 @@ def parse(prompt: str) -> Script:
     echo, rest = _split_echo(prompt)
     attributes = {name: value for tag in _TAG.findall(rest) for name, value in _ATTRIBUTE.findall(tag)}
     length = attributes.pop("length", None)
-    text = echo if echo is not None else _answer(rest)
-    if length is not None:
-        text = _long(_number(length, "length"))
-    fields = {name.replace("-", "_"): value for name, value in attributes.items()}
-    unknown = sorted(fields.keys() - set(Script.__struct_fields__) - {"text"})
+    text = _long(_number(length, "length")) if length is not None else echo
+    fields = {"text": _answer(rest) if text is None else text}
+    fields |= {name.replace("-", "_"): value for name, value in attributes.items()}
+    unknown = sorted(fields.keys() - set(Script.__struct_fields__))
     if unknown:
         raise ValueError(f"<sim/> knows no attribute {unknown[0]!r}")
     try:
-        return msgspec.convert({**fields, "text": text}, Script, strict=False)
+        return msgspec.convert(fields, Script, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"<sim/>: {error}") from None
 

@@ -1,0 +1,54 @@
+from tests.clock import ManualClock
+from transports.simulator.accounts import Accounts
+from transports.simulator.config import SimulatedAccount
+
+ACCOUNT = SimulatedAccount(psid="p", psidts="t")
+
+
+def cookies(psidts="t", psid="p"):
+    return {"__Secure-1PSID": psid, **({"__Secure-1PSIDTS": psidts} if psidts else {})}
+
+
+def test_an_old_value_works_within_the_grace_and_then_no_more():
+    clock = ManualClock()
+    accounts = Accounts((ACCOUNT,), clock, grace=60, gap=60)
+    token = accounts.find(cookies()).access_token
+    status, fresh = accounts.rotate(cookies())
+    assert status == 200
+    assert accounts.find(cookies()).access_token != token
+    clock.advance(59)
+    assert accounts.find(cookies()).account is ACCOUNT
+    clock.advance(2)
+    assert accounts.find(cookies()).account is None
+    assert accounts.find(cookies(fresh)).account is ACCOUNT
+
+
+def test_rotations_keep_a_distance():
+    clock = ManualClock()
+    accounts = Accounts((ACCOUNT,), clock, grace=60, gap=60)
+    _, fresh = accounts.rotate(cookies())
+    assert accounts.rotate(cookies(fresh)) == (429, None)
+    clock.advance(60)
+    assert accounts.rotate(cookies(fresh))[0] == 200
+
+
+def test_whoever_is_not_known_is_a_guest_and_cannot_rotate():
+    accounts = Accounts((ACCOUNT,), ManualClock(), grace=60, gap=60)
+    for stranger in (cookies("x"), cookies(psid="q"), {}):
+        assert accounts.find(stranger).account is None
+        assert accounts.find(stranger).access_token is None
+        assert accounts.rotate(stranger) == (401, None)
+
+
+def test_an_export_without_the_rolling_cookie_works_until_it_is_rotated():
+    accounts = Accounts((ACCOUNT,), ManualClock(), grace=60, gap=60)
+    assert accounts.find(cookies("")).account is ACCOUNT
+    accounts.rotate(cookies())
+    assert accounts.find(cookies("")).account is None
+
+
+def test_an_account_that_has_no_rolling_cookie_rotates_to_none():
+    bare = SimulatedAccount(psid="p")
+    accounts = Accounts((bare,), ManualClock(), grace=60, gap=60)
+    assert accounts.rotate(cookies("")) == (200, None)
+    assert accounts.find(cookies("")).account is bare
