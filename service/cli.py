@@ -113,9 +113,8 @@ def demo(host: str, port: int, license_key: str | None) -> None:
         click.echo(f"Base URL:    {base}")
         click.echo(f"License key: {key}")
         click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
-        click.echo(f"curl {base}/chat/completions \\")
-        click.echo(f"  -H 'Authorization: Bearer {_quoted(key)}' -H 'Content-Type: application/json' \\")
-        click.echo(f"  -d '{body}'\n")
+        headers = f"-H 'Authorization: Bearer {_quoted(key)}' -H 'Content-Type: application/json'"
+        click.echo(f"curl {base}/chat/completions {headers} -d '{body}'\n")
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
