@@ -1,5 +1,6 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
+import secrets
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,11 +17,14 @@ from protocol.http.context import Limits, context_of
 from protocol.http.faults import HttpFault
 from protocol.model import Engine
 from service import wiring
+from service.address import Address
 from service.admission import Admission, Guarded
 from service.drain import Drain
+from service.fetch import refuse_to_fetch
 from service.guard import Guard
 from service.licenses import License, LicenseBook, Licensed, LicenseError, Licenses, check
-from service.observe import Metrics, Observed
+from service.links import KEY_BYTES, BoundLinks, Seal
+from service.observe import Means, Metrics, Observed
 from service.operations import Operations
 from service.settings import Origin, Settings, SettingsError
 from transports.clock import Clock, SystemClock
@@ -51,6 +55,8 @@ async def open_app(
 
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
+    address = Address(public_url="", prefix=settings.server.prefix)
+    seal = Seal(secrets.token_bytes(KEY_BYTES), clock, 3600.0)
     with _stores(store_path, clock) as (store, book):
         licenses = Licenses(_fixed_licenses(settings, origin), book)
         parts = wiring.Parts(
@@ -64,9 +70,15 @@ async def open_app(
             operations = Operations(registry, drain)
             routes = [*operations.routes(), *_api_routes(settings, engine, licenses, drain)]
             guarded = Guard(_starlette(routes), settings.limits.header_bytes)
-            app = Observed(guarded, Metrics(registry), clock, drain, _limits(settings))
-            app.refuse = wiring.house_refusal
-            app.log_prompts = settings.log.prompts
+            means = Means(
+                clock=clock,
+                drain=drain,
+                limits=_limits(settings),
+                links=lambda scope: BoundLinks(seal, address.base(scope)),
+                fetch=refuse_to_fetch,
+                log_prompts=settings.log.prompts,
+            )
+            app = Observed(guarded, Metrics(registry), means, wiring.house_refusal)
             yield Running(app=app, drain=drain)
 
 

@@ -1,12 +1,14 @@
 """What is seen of every request: its id, one access line, its metrics; and the last word on unexpected errors."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from protocol.http.context import Context, Limits, Record, attach
+from protocol.http.context import Context, Fetch, Limits, Links, Record, attach
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.model import GatewayError
 from service.drain import Drain
@@ -69,46 +71,59 @@ class Metrics:
             self.tokens.labels(model, "out").inc(record.output_tokens)
 
 
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What every request is given."""
+
+    clock: Clock
+    drain: Drain
+    limits: Limits
+    links: Callable[[Any], Links]
+    """Links below the address that a scope's request came to."""
+    fetch: Fetch
+    log_prompts: bool
+
+
 class Observed:
     """Wraps the whole app."""
 
-    def __init__(self, app: Any, metrics: Metrics, clock: Clock, drain: Drain, limits: Limits) -> None:
-        """Give every request a context with these."""
-        self._app, self._metrics, self._clock, self._drain, self._limits = app, metrics, clock, drain, limits
-        self.refuse: Refuse | None = None
-        self.log_prompts = False
+    def __init__(self, app: Any, metrics: Metrics, means: Means, refuse: Refuse) -> None:
+        """Give every request a context with these means; `refuse` tells of a bug."""
+        self._app, self._metrics, self._means, self._refuse = app, metrics, means, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        context = self._context()
+        context = self._context(scope)
         attach(scope, context)
-        answer = _Answer(send, context.id, self._drain)
+        answer = _Answer(send, context.id, self._means.drain)
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, answer.send)
         except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
             context.record.error = "internal_error"
             _log.exception("request_failed", request=context.id)
-            if answer.status is None and self.refuse is not None:
-                await self.refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
+            if answer.status is None:
+                await self._refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
         finally:
             self._metrics.in_flight.dec()
             self._finish(scope, context, answer.status)
 
-    def _context(self) -> Context:
-        now = self._clock.monotonic
+    def _context(self, scope: Any) -> Context:
+        means = self._means
+        now = means.clock.monotonic
         return Context(
             id=f"req_{secrets.token_hex(12)}",
             started=now(),
-            created=self._clock.wall(),
+            created=means.clock.wall(),
             now=now,
-            closing=self._drain.closing,
+            closing=means.drain.closing,
             record=Record(),
-            limits=self._limits,
-            keep_prompt=self.log_prompts,
+            limits=means.limits,
+            links=means.links(scope),
+            fetch=means.fetch,
+            keep_prompt=means.log_prompts,
         )
 
     def _finish(self, scope: Any, context: Context, status: int | None) -> None:
@@ -117,7 +132,7 @@ class Observed:
         route = getattr(matched, "name", None) or "none"
         if record.error == CLIENT_GONE or status is None:
             status = _CLIENT_GONE_STATUS if record.error != "internal_error" else 500
-        seconds = self._clock.monotonic() - context.started
+        seconds = context.now() - context.started
         self._metrics.observe(route, status, record, seconds)
         log = _log.debug if route in _QUIET else _log.info
         log(

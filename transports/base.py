@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from protocol.model import Event, GenerationRequest, Selection, Served
+from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Selection, Served
 from transports.clock import Clock
 
 ConfigT = TypeVar("ConfigT")
@@ -65,6 +65,10 @@ class Transport(Protocol):
             GatewayError: with the certainty that rotation needs to decide whether to go on.
 
         """
+        ...
+
+    def media(self, ref: MediaRef, *, original: bool) -> AbstractAsyncContextManager[MediaStream]:
+        """Open a piece of media of one of its accounts; as `protocol.model.Engine.media`."""
         ...
 
 

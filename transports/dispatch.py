@@ -12,10 +12,13 @@ from protocol.model import (
     Exchange,
     GatewayError,
     GenerationRequest,
+    MediaRef,
+    MediaStream,
     RateLimited,
     Selection,
     SignedOut,
     Unsupported,
+    UpstreamFailed,
 )
 from transports.rotation import Rotation
 
@@ -51,6 +54,15 @@ class Dispatch:
             )
         async with AsyncExitStack() as stack:
             yield await self._first(stack, offering, request, deadline)
+
+    @asynccontextmanager
+    async def media(self, ref: MediaRef, *, original: bool) -> AsyncGenerator[MediaStream]:
+        """Open a piece of media with the account whose it is; as `Engine.media`."""
+        owner = next((r.transport for r in self._rotations if r.transport.name == ref.transport), None)
+        if owner is None or ref.account not in {account.id for account in owner.accounts}:
+            raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
+        async with owner.media(ref, original=original) as stream:
+            yield stream
 
     async def _first(
         self,

@@ -1,12 +1,12 @@
 """What a request carries beside its ASGI scope: its id, its caller, and the line that is logged of it."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 import msgspec
 
-from protocol.model import Caller
+from protocol.model import Caller, MediaRef
 
 _KEY = "gemini_gateway.context"
 
@@ -42,6 +42,31 @@ class Record(msgspec.Struct, kw_only=True):
     """Only where the operator switched it on."""
 
 
+class Links(Protocol):
+    """Links to media that open in a browser without a key, below the address this request came to."""
+
+    def seal(self, ref: MediaRef, caller: Caller, *, original: bool = False) -> str:
+        """Return a link for this caller; it tells nothing of what is behind it, and expires."""
+        ...
+
+    def open(self, url: str, caller: Caller) -> MediaRef | None:
+        """Return what is behind a link that `seal` made for this caller; None where it is no such link."""
+        ...
+
+
+class Fetch(Protocol):
+    """Fetches what a caller's URL names."""
+
+    async def __call__(self, url: str, *, most: int) -> bytes:
+        """Return at most `most` bytes of a public http(s) address.
+
+        Raises:
+            BadRequest: `image_url_not_allowed` or `image_url_unreachable`; says nothing of what is there.
+
+        """
+        ...
+
+
 class Context(msgspec.Struct, kw_only=True):
     """One request's context; the service makes it, protocols read it."""
 
@@ -56,6 +81,8 @@ class Context(msgspec.Struct, kw_only=True):
     """Set when the process gives up on open streams."""
     record: Record
     limits: Limits
+    links: Links
+    fetch: Fetch
     caller: Caller | None = None
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""

@@ -1,6 +1,6 @@
 """The floor: what is asked, what is answered, what can go wrong; standard library and msgspec only."""
 
-from protocol.model.caller import Caller
+from protocol.model.caller import Caller, Feature
 from protocol.model.errors import (
     BadRequest,
     Blocked,
@@ -18,7 +18,21 @@ from protocol.model.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from protocol.model.event import Event, Finish, FinishReason, Text, Thought, Usage, Waiting
+from protocol.model.event import (
+    Begun,
+    Citation,
+    Document,
+    Event,
+    Finish,
+    FinishReason,
+    Media,
+    Text,
+    Thought,
+    Usage,
+    Waiting,
+    WebImage,
+)
+from protocol.model.media import MediaKind, MediaRef, MediaStream
 from protocol.model.names import (
     Capability,
     Catalogue,
@@ -27,29 +41,42 @@ from protocol.model.names import (
     Selection,
 )
 from protocol.model.port import Engine, Exchange, Served
-from protocol.model.reply import Reply, fold
-from protocol.model.request import GenerationRequest, Role, TextPart, ToolCall, Turn
+from protocol.model.reply import Piece, Reply, fold
+from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
 from protocol.model.usage import estimate_tokens
 
 __all__ = [
     "BadRequest",
+    "Begun",
     "Blocked",
     "Caller",
     "Capability",
     "Catalogue",
     "Certainty",
+    "Citation",
+    "Document",
     "DriftDetected",
     "Engine",
     "Event",
     "Exchange",
     "Family",
+    "Feature",
+    "FilePart",
     "Finish",
     "FinishReason",
     "Forbidden",
     "GatewayError",
     "GenerationRequest",
+    "Handle",
+    "Media",
+    "MediaKind",
+    "MediaPart",
+    "MediaRef",
+    "MediaStream",
     "Model",
     "ModelUnknown",
+    "Part",
+    "Piece",
     "RateLimited",
     "Refused",
     "Reply",
@@ -69,6 +96,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Waiting",
+    "WebImage",
     "estimate_tokens",
     "fold",
 ]

@@ -4,6 +4,9 @@ from typing import Literal
 
 import msgspec
 
+from protocol.model.media import MediaRef
+from protocol.model.request import Handle
+
 FinishReason = Literal["stop", "length", "content_filter"]
 
 
@@ -33,6 +36,46 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
+class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
+    """A picture, a video or music, where it stands in the answer: behind the text so far."""
+
+    ref: MediaRef
+    alt: str = ""
+    """What it shows, in the upstream's words."""
+    revised_prompt: str = ""
+    """What was drawn, where the upstream says that it changed the prompt."""
+
+
+class WebImage(msgspec.Struct, frozen=True, tag="web_image", kw_only=True):
+    """A picture that the upstream found on the public web."""
+
+    url: str
+    alt: str = ""
+
+
+class Citation(msgspec.Struct, frozen=True, tag="citation", kw_only=True):
+    """A source of what was said: `start` and `end` index all `Text` so far, in characters."""
+
+    start: int
+    end: int
+    url: str
+    title: str
+
+
+class Document(msgspec.Struct, frozen=True, tag="document", kw_only=True):
+    """What the answer's document is called and is; its body is text of the answer, in a fence where it is code."""
+
+    title: str
+    kind: str
+    """Its language, as `html` or `python`; `markdown` for prose."""
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """Work that takes minutes has begun, and can be picked up by this handle; a later one replaces it."""
+
+    handle: Handle
+
+
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """The last event of a whole answer; an exchange that ends without one has failed."""
 
@@ -40,4 +83,4 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
     usage: Usage
 
 
-Event = Waiting | Thought | Text | Finish
+Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Begun | Finish

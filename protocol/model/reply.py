@@ -5,16 +5,64 @@ from collections.abc import AsyncIterable
 import msgspec
 
 from protocol.model.errors import UpstreamFailed
-from protocol.model.event import Event, Finish, FinishReason, Text, Thought, Usage
+from protocol.model.event import (
+    Citation,
+    Document,
+    Event,
+    Finish,
+    FinishReason,
+    Media,
+    Text,
+    Thought,
+    Usage,
+    WebImage,
+)
+
+Piece = Text | Media | WebImage | Citation | Document
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """An exchange, folded."""
 
-    text: str
+    pieces: tuple[Piece, ...]
+    """What was said and shown, in order; text that nothing interrupts is one piece."""
     thoughts: str
     finish: FinishReason
     usage: Usage
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(piece.text for piece in self.pieces if isinstance(piece, Text))
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """All that was drawn, filmed or composed."""
+        return tuple(piece for piece in self.pieces if isinstance(piece, Media))
+
+
+class _Pieces:
+    """Pieces in the making."""
+
+    def __init__(self) -> None:
+        self._done: list[Piece] = []
+        self._text: list[str] = []
+
+    def say(self, text: str) -> None:
+        self._text.append(text)
+
+    def show(self, piece: Media | WebImage | Citation | Document) -> None:
+        self._settle()
+        self._done.append(piece)
+
+    def all(self) -> tuple[Piece, ...]:
+        self._settle()
+        return tuple(self._done)
+
+    def _settle(self) -> None:
+        if self._text:
+            self._done.append(Text(text="".join(self._text)))
+            self._text.clear()
 
 
 async def fold(events: AsyncIterable[Event]) -> Reply:
@@ -24,17 +72,19 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
         UpstreamFailed: the events ended without `Finish`.
 
     """
-    text: list[str] = []
+    pieces = _Pieces()
     thoughts: list[str] = []
     async for event in events:
         match event:
             case Text():
-                text.append(event.text)
+                pieces.say(event.text)
+            case Media() | WebImage() | Citation() | Document():
+                pieces.show(event)
             case Thought():
                 thoughts.append(event.text)
             case Finish():
                 return Reply(
-                    text="".join(text),
+                    pieces=pieces.all(),
                     thoughts="".join(thoughts),
                     finish=event.reason,
                     usage=event.usage,

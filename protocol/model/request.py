@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from protocol.model.caller import Caller
+from protocol.model.media import MediaRef
 from protocol.model.names import Selection
 
 
@@ -24,6 +25,28 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
+class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True):
+    """A file in a turn, whole: a picture, a document, sound or film."""
+
+    data: bytes
+    mime: str
+    """By its own first bytes, not by what the caller said."""
+    name: str
+
+    def __repr__(self) -> str:
+        """Show no content."""
+        return f"FilePart(mime={self.mime!r}, bytes={len(self.data)})"
+
+
+class MediaPart(msgspec.Struct, frozen=True, tag="media"):
+    """Something that this gateway handed out in an earlier turn, and that the upstream still has."""
+
+    ref: MediaRef
+
+
+Part = TextPart | FilePart | MediaPart
+
+
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call that the assistant made in an earlier turn; `arguments` is JSON text, as it was given."""
 
@@ -36,10 +59,24 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One message of the conversation."""
 
     role: Role
-    parts: tuple[TextPart, ...]
+    parts: tuple[Part, ...]
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Its text parts, a line between them."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """Where work that takes minutes is going on at an upstream, so that its answer can be picked up later."""
+
+    transport: str
+    account: str
+    token: str
+    """The transport's own words for it: opaque, fit for the store."""
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,3 +90,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The conversation, oldest first; never empty."""
     attempts_before: int = 0
     """How often the client's SDK says it tried already."""
+    aspect: tuple[int, int] | None = None
+    """The shape wanted of a picture or video, as (16, 9)."""
+    handle: Handle | None = None
+    """Nothing is asked anew: pick up the answer of the work that this names."""

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from protocol.http.context import context_of
 from protocol.http.endpoint import ASGIResponse
-from protocol.model import Caller, Capability, Engine, Forbidden, Selection
+from protocol.model import Caller, Capability, Engine, Selection
 from protocol.openai.codec import encode
 
 _PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
@@ -52,7 +52,7 @@ class Models:
     async def list(self, request: Request) -> ASGIResponse:
         """Answer with all that the caller may call."""
         caller = _caller(request)
-        data = [self._object(name, selection) for name, selection in self._names() if _may(caller, name, selection)]
+        data = [self._object(name, selection) for name, selection in self._names() if caller.may_use(selection, name)]
         return Response(encode(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -65,8 +65,7 @@ class Models:
         """
         name = request.path_params["model"]
         selection = self._engine.catalogue.resolve(name)
-        if not _may(_caller(request), name, selection):
-            raise Forbidden(f"This license may not use the model '{selection.id}'.")
+        _caller(request).permit(selection, name)
         return Response(encode(self._object(name, selection)), media_type="application/json")
 
     def _names(self) -> Iterator[tuple[str, Selection]]:
@@ -99,7 +98,3 @@ def _caller(request: Request) -> Caller:
     caller = context_of(request.scope).caller
     assert caller is not None, "the license is checked before the endpoint"  # noqa: S101
     return caller
-
-
-def _may(caller: Caller, name: str, selection: Selection) -> bool:
-    return caller.may_use(selection.id) or caller.may_use(name)

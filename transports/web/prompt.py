@@ -29,7 +29,7 @@ def flatten(turns: tuple[Turn, ...]) -> str:
     """
     last = turns[-1]
     if len(turns) == 1 and last.role is Role.USER and last.name is None:
-        prompt = _text(last)
+        prompt = last.text
     else:
         fence = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, turns)))
         prompt = "\n\n".join([_OPENING, *(_block(turn, fence) for turn in turns)])
@@ -38,12 +38,8 @@ def flatten(turns: tuple[Turn, ...]) -> str:
     return prompt
 
 
-def _text(turn: Turn) -> str:
-    return "\n".join(part.text for part in turn.parts)
-
-
 def _longest_run(turn: Turn) -> int:
-    texts = [_text(turn), *(call.arguments for call in turn.tool_calls)]
+    texts = [turn.text, *(call.arguments for call in turn.tool_calls)]
     return max((len(run) for text in texts for run in _BACKTICKS.findall(text)), default=0)
 
 
@@ -56,7 +52,7 @@ def _block(turn: Turn, fence: str) -> str:
     calls = "".join(
         f"\n{fence}assistant calls {call.name} (call {call.id})\n{call.arguments}\n{fence}" for call in turn.tool_calls
     )
-    body = _text(turn)
+    body = turn.text
     if not body and calls:
         return calls.removeprefix("\n")
     return f"{fence}{heading}\n{body}\n{fence}{calls}"

@@ -5,7 +5,7 @@ Source: "StreamGenerate", "Codes".
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -16,6 +16,8 @@ from protocol.model import (
     Event,
     GatewayError,
     GenerationRequest,
+    MediaRef,
+    MediaStream,
     Selection,
     Served,
     UpstreamFailed,
@@ -91,6 +93,10 @@ class WebTransport:
         prompt = flatten(request.turns)
         async with AsyncExitStack() as stack:
             yield await self._answer(stack, session, request.selection, prompt)
+
+    def media(self, ref: MediaRef, *, original: bool) -> AbstractAsyncContextManager[MediaStream]:
+        """Open a piece of media with the account's cookies."""
+        raise NotImplementedError
 
     async def _answer(self, stack: AsyncExitStack, session: Session, selection: Selection, prompt: str) -> Answer:
         mended: set[type[GatewayError]] = set()

@@ -42,7 +42,7 @@ async def _open(engine: Engine, request: GenerationRequest, stops: tuple[str, ..
 
 
 def _input_tokens(request: GenerationRequest) -> int:
-    return sum(estimate_tokens(part.text) for turn in request.turns for part in turn.parts)
+    return sum(estimate_tokens(turn.text) for turn in request.turns)
 
 
 class Chat:
@@ -85,7 +85,7 @@ class Chat:
         context.record.model = asked.selection.id
         context.record.stream = bool(body.stream)
         if context.keep_prompt:
-            context.record.prompt = "\n".join(part.text for turn in asked.turns for part in turn.parts)
+            context.record.prompt = "\n".join(turn.text for turn in asked.turns)
         return asked if attempts == "0" else _again(asked, attempts)
 
     def _deprecation(self, selection: Selection) -> dict[str, str]:

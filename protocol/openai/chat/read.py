@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from protocol.model import BadRequest, Caller, Catalogue, Forbidden, GenerationRequest, Role, TextPart, Turn
+from protocol.model import BadRequest, Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
 
@@ -19,11 +19,10 @@ def read(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller, request_i
 
     """
     selection = catalogue.resolve(body.model)
-    if not (caller.may_use(selection.id) or caller.may_use(body.model)):
-        raise Forbidden(f"This license may not use the model '{selection.id}'.")
+    caller.permit(selection, body.model)
     refuse_unsupported(body)
     turns = tuple(_turn(message, index) for index, message in enumerate(body.messages))
-    if not any(part.text for turn in turns for part in turn.parts):
+    if not any(turn.text for turn in turns):
         raise BadRequest("There is no text in 'messages'.", param="messages")
     return GenerationRequest(id=request_id, caller=caller, selection=selection, turns=turns)
 

@@ -6,7 +6,22 @@ from typing import assert_never
 import msgspec
 
 from protocol.http.context import Record
-from protocol.model import Event, Exchange, Finish, GatewayError, Reply, Text, Thought, Usage, Waiting
+from protocol.model import (
+    Begun,
+    Citation,
+    Document,
+    Event,
+    Exchange,
+    Finish,
+    GatewayError,
+    Media,
+    Reply,
+    Text,
+    Thought,
+    Usage,
+    Waiting,
+    WebImage,
+)
 from protocol.openai.chat import wire
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
@@ -86,7 +101,7 @@ class ChunkWriter:
                 return self._chunk(wire.Delta(reasoning_content=event.text))
             case Finish():
                 return self._finish(event)
-            case Waiting():
+            case Waiting() | Media() | WebImage() | Citation() | Document() | Begun():
                 return b""
             case _:
                 assert_never(event)

@@ -24,6 +24,8 @@ class Connection:
             closing=self.closing,
             record=Record(),
             limits=limits or Limits(),
+            links=None,
+            fetch=None,
         )
         attach(self.scope, self.context)
 

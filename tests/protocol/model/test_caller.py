@@ -1,14 +1,40 @@
-"""What a license covers."""
+import pytest
 
-from protocol.model import Caller
+from protocol.model import Caller, Catalogue, Feature, Forbidden
+
+CATALOGUE = Catalogue.build()
+
+
+def may(caller, name):
+    return caller.may_use(CATALOGUE.resolve(name), name)
 
 
 def test_a_caller_may_use_what_a_pattern_of_the_license_covers():
     caller = Caller(id="l1", models=("gemini-2.5-*", "gemini-3-pro"))
-    assert caller.may_use("gemini-2.5-flash-canvas")
-    assert caller.may_use("gemini-3-pro")
-    assert not caller.may_use("gemini-3-pro-video")
+    assert may(caller, "gemini-2.5-flash-canvas")
+    assert may(caller, "gemini-3-pro")
+    assert may(caller, "gemini-2.5-pro-video")  # by the name it asks for, whatever answers
+    assert not may(caller, "gemini-3-pro-video")
 
 
-def test_a_license_covers_everything_unless_it_says_otherwise():
-    assert Caller(id="l1").may_use("gemini-3-pro-video")
+def test_a_license_without_patterns_covers_everything():
+    assert may(Caller(id="l1"), "gemini-3-pro-video")
+
+
+@pytest.mark.parametrize(
+    ("name", "feature"),
+    [
+        ("gemini-3-pro", "chat"),
+        ("gemini-3-pro-imagen", "images"),
+        ("gemini-3-pro-video", "video"),
+        ("gemini-3-pro-canvas-extended", "canvas"),
+        ("gemini-3-pro-deepsearch", "research"),
+        ("gemini-3-pro-storybook", "storybook"),
+    ],
+)
+def test_a_feature_that_the_license_lacks_is_named(name, feature):
+    caller = Caller(id="l1", features=tuple(f for f in Feature if f != feature))
+    with pytest.raises(Forbidden, match=f"'{feature}'") as caught:
+        caller.permit(CATALOGUE.resolve(name), name)
+    assert caught.value.code == "license_required"
+    Caller(id="l1", features=(Feature(feature),)).permit(CATALOGUE.resolve(name), name)

@@ -2,7 +2,19 @@
 
 import pytest
 
-from protocol.model import Finish, Reply, Text, Thought, UpstreamFailed, Usage, Waiting, fold
+from protocol.model import (
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    Reply,
+    Text,
+    Thought,
+    UpstreamFailed,
+    Usage,
+    Waiting,
+    fold,
+)
 
 USAGE = Usage(input_tokens=1, output_tokens=2)
 
@@ -14,7 +26,16 @@ async def stream(*events):
 
 async def test_a_reply_is_its_events_joined():
     reply = await fold(stream(Waiting(), Thought("a"), Text("b"), Thought("c"), Text("d"), Finish("stop", USAGE)))
-    assert reply == Reply(text="bd", thoughts="ac", finish="stop", usage=USAGE)
+    assert reply == Reply(pieces=(Text("bd"),), thoughts="ac", finish="stop", usage=USAGE)
+    assert reply.text == "bd"
+
+
+async def test_what_was_shown_stays_where_it_stood():
+    ref = MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="https://x")
+    picture = Media(ref=ref)
+    reply = await fold(stream(Text("a"), Text("b"), picture, Text("c"), Finish("stop", USAGE)))
+    assert reply.pieces == (Text("ab"), picture, Text("c"))
+    assert (reply.text, reply.media) == ("abc", (picture,))
 
 
 async def test_events_without_a_finish_are_no_answer():

@@ -1,0 +1,81 @@
+"""Sealed links to media: what is behind one is encrypted inside it, so that any replica can serve it, without state.
+
+A link holds the upstream's place, the license it was made for and when it ends, under AEAD: nobody can read,
+change or make one. Whoever has a link may open it until then, as with any shared link.
+"""
+
+import base64
+import binascii
+import secrets
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from protocol.model import Caller, MediaRef
+from transports.clock import Clock
+
+KEY_BYTES = 32
+PATH = "/media/"
+_NONCE_BYTES = 12
+_CONTEXT = b"gemini-gateway media link 1"
+_LONGEST = 8192
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What a link holds."""
+
+    ref: MediaRef
+    license: str
+    expires: int
+    """Epoch seconds."""
+    original: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Sealed).decode
+
+
+class Seal:
+    """Makes and opens what links hold."""
+
+    def __init__(self, key: bytes, clock: Clock, seconds: float) -> None:
+        """Use a key of `KEY_BYTES`; links last `seconds`."""
+        self._cipher, self._clock, self._seconds = AESGCM(key), clock, seconds
+
+    def token(self, ref: MediaRef, license_id: str, *, original: bool) -> str:
+        """Return a link's token, fit for a URL's path."""
+        expires = int(self._clock.wall() + self._seconds)
+        plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, original=original))
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, plain, _CONTEXT)
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def open(self, token: str) -> Sealed | None:
+        """Return what a token holds; None where it is not ours, was changed, or has ended."""
+        if len(token) > _LONGEST or not token.isascii():
+            return None
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            held = _decode(self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
+        except (binascii.Error, ValueError, InvalidTag, msgspec.MsgspecError):
+            return None
+        return held if self._clock.wall() < held.expires else None
+
+
+class BoundLinks:
+    """Links below one address (`protocol.http.context.Links`)."""
+
+    def __init__(self, seal: Seal, base: str) -> None:
+        """Put links below `base`, as `https://host/prefix`."""
+        self._seal, self._base = seal, base
+
+    def seal(self, ref: MediaRef, caller: Caller, *, original: bool = False) -> str:
+        """Return a link for this caller."""
+        return f"{self._base}{PATH}{self._seal.token(ref, caller.id, original=original)}"
+
+    def open(self, url: str, caller: Caller) -> MediaRef | None:
+        """Return what is behind a link made for this caller; None where it is no such link."""
+        _, found, token = url.partition(PATH)
+        held = self._seal.open(token.partition("?")[0]) if found else None
+        return held.ref if held is not None and held.license == caller.id else None
