@@ -76,6 +76,12 @@ SLOT_GEM = 19
 SLOT_TEMPORARY = 45
 TEMPORARY = 1
 SLOT_TOOL = 49
+TOOL_RESEARCH, TOOL_CANVAS, TOOL_VIDEO, TOOL_IMAGE = 1, 2, 11, 14
+GEM_STORYBOOK = "storybook"
+SLOT_RESEARCH, SLOT_ASPECT = 54, 55
+RESEARCH_SLOTS: dict[int, object] = {54: [[[[[1]]]]], 55: [[1]]}
+VIDEO_SLOT_54: list[object] = []
+VIDEO_ASPECTS = {(16, 9): [[16]], (9, 16): [[17]]}
 SLOT_REQUEST_UUID = 59
 SLOT_MODEL_NUMBER = 79
 SLOT_THINKING = 80
@@ -114,8 +120,42 @@ CANDIDATE_CARD_TEXT = (22, 0)
 CANDIDATE_STATE = (8, 0)
 STATE_COMPLETE = 2
 CANDIDATE_THOUGHTS = (37, 0, 0)
+CANDIDATE_RICH = 12
+CANDIDATE_DOCUMENTS = 30
 CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://googleusercontent.com/card_content/")
 PLACEHOLDER_HOST = "googleusercontent.com"
+
+# Rich content of a candidate
+RICH_WEB_PICTURES = 1
+WEB_PICTURE_URL = (0, 0, 0)
+WEB_PICTURE_ALT = (0, 4)
+RICH_PROGRESS = 6
+RICH_PICTURES = 7
+"""At its `[0]` stand the pictures."""
+PICTURE_URL = (0, 3, 3)
+PICTURE_ALT = (0, 3, 2)
+PICTURE_ID = (1, 0)
+RICH_CITATIONS = 43
+CITED_MARKER = (0, 0)
+CITED_SOURCES = 1
+SOURCE = (3, 0)
+SOURCE_URL, SOURCE_TITLE = 1, 2
+RICH_PLAN = (55, 56)
+PLAN_TITLE, PLAN_STEPS, PLAN_ESTIMATE = 0, 1, 2
+PLAN_CONFIRM = (3, 0)
+STEP_LABEL, STEP_BODY = 1, 2
+RICH_FILM = 59
+FILM = (0, 0, 0, 0, 7)
+RICH_MUSIC = 86
+MUSIC_MP3 = (0, 1, 7)
+MUSIC_MP4 = (1, 1, 7)
+PAIR_THUMBNAIL, PAIR_URL = 0, 1
+
+DOCUMENT_ID, DOCUMENT_TITLE, DOCUMENT_TASK, DOCUMENT_BODY = 0, 2, 3, 4
+DOCUMENT_MIRROR = (17, 0)
+DOCUMENT_RICH = ((17, 1), (17,), (5,))
+"""Where a document's citations stand, under `RICH_CITATIONS`."""
+TASK_PLACEHOLDER = "agency-placeholder-task-id"
 
 # In-stream codes
 CODE_TEMPORARY = 1013
@@ -144,6 +184,7 @@ RPC_QUOTA = "qpEbW"
 RPC_CHATS = "MaZiqc"
 RPC_TURNS = "hNvQHb"
 RPC_DELETE = "GzXR5e"
+RPC_ORIGINAL = "c8o8Fe"
 STATUS_PAYLOAD = "[]"
 ACTIVITY_PAYLOAD = '[[["bard_activity_enabled"]]]'
 

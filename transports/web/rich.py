@@ -1,0 +1,239 @@
+"""What one candidate of an answer holds, whichever form its fields stand in; no I/O. Source: "Response".
+
+`hNvQHb` gives candidates of the same form, so this reads those too.
+"""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import msgspec
+
+from transports.web import jspb, wire
+
+_DEEPEST = 12
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that the site drew; `url` gives a preview."""
+
+    url: str
+    alt: str = ""
+    id: str = ""
+    """What the site knows the original by."""
+
+
+class WebPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that the site found."""
+
+    url: str
+    alt: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that a text refers to."""
+
+    url: str
+    title: str = ""
+
+
+class Cited(msgspec.Struct, frozen=True, kw_only=True):
+    """A marker in a text, and what it stands for, in the marker's order."""
+
+    marker: str
+    sources: tuple[Source, ...]
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """The document beside the answer: a canvas, a report, a book."""
+
+    id: str
+    title: str
+    body: str
+    task_id: str = ""
+    """A research's; empty for the placeholder."""
+    citations: tuple[Cited, ...] = ()
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a plan."""
+
+    label: str
+    body: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a research is going to do, once it is confirmed."""
+
+    title: str
+    steps: tuple[Step, ...] = ()
+    estimate: str = ""
+    confirm: str = ""
+    """The sentence that confirms it."""
+
+
+class Film(msgspec.Struct, frozen=True, kw_only=True):
+    """A video; `url` is empty while it is not ready."""
+
+    thumbnail: str
+    url: str
+
+
+class Music(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of music, as sound and as film; what is not ready is empty."""
+
+    mp3: str
+    mp4: str
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate, read."""
+
+    rcid: str
+    text: str | None
+    """None: the candidate has no text at all, not even an empty one."""
+    thoughts: str
+    complete: bool
+    pictures: tuple[Picture, ...] = ()
+    web_pictures: tuple[WebPicture, ...] = ()
+    citations: tuple[Cited, ...] = ()
+    document: Opened | None = None
+    """Of several, the one with the longest body."""
+    plan: Plan | None = None
+    film: Film | None = None
+    music: Music | None = None
+    progress: tuple[str, ...] = ()
+
+
+def read_candidate(candidate: Any, known: str = "") -> Candidate:
+    """Read a candidate; `known` goes before its text."""
+    rich = jspb.field(candidate, wire.CANDIDATE_RICH)
+    return Candidate(
+        rcid=jspb.text(candidate, wire.CANDIDATE_ID) or "",
+        text=_text(candidate, known),
+        thoughts=jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or "",
+        complete=jspb.integer(candidate, *wire.CANDIDATE_STATE) == wire.STATE_COMPLETE,
+        pictures=tuple(_pictures(rich)),
+        web_pictures=tuple(_web_pictures(rich)),
+        citations=_citations(rich),
+        document=_document(jspb.array(candidate, wire.CANDIDATE_DOCUMENTS)),
+        plan=_plan(rich),
+        film=_film(rich),
+        music=_music(rich),
+        progress=tuple(_lines(jspb.field(rich, wire.RICH_PROGRESS))),
+    )
+
+
+def _text(candidate: Any, known: str) -> str | None:
+    text = jspb.text(candidate, *wire.CANDIDATE_TEXT)
+    if text is None:
+        return None
+    text = known + text
+    if text.startswith(wire.CARD_TEXT_PREFIXES):
+        return jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
+    return text
+
+
+def _pictures(rich: Any) -> Iterator[Picture]:
+    for entry in jspb.array(rich, wire.RICH_PICTURES, 0):
+        url = jspb.text(entry, *wire.PICTURE_URL)
+        if url:
+            yield Picture(
+                url=url,
+                alt=jspb.text(entry, *wire.PICTURE_ALT) or "",
+                id=jspb.text(entry, *wire.PICTURE_ID) or "",
+            )
+
+
+def _web_pictures(rich: Any) -> Iterator[WebPicture]:
+    for entry in jspb.array(rich, wire.RICH_WEB_PICTURES):
+        url = jspb.text(entry, *wire.WEB_PICTURE_URL)
+        if url:
+            yield WebPicture(url=url, alt=jspb.text(entry, *wire.WEB_PICTURE_ALT) or "")
+
+
+def _citations(rich: Any) -> tuple[Cited, ...]:
+    groups = (
+        Cited(marker=marker, sources=tuple(_sources(group)))
+        for group in jspb.array(rich, wire.RICH_CITATIONS)
+        if (marker := jspb.text(group, *wire.CITED_MARKER))
+    )
+    return tuple(group for group in groups if group.sources)
+
+
+def _sources(group: Any) -> Iterator[Source]:
+    for entry in jspb.array(group, wire.CITED_SOURCES):
+        url = jspb.text(entry, *wire.SOURCE, wire.SOURCE_URL)
+        if url:
+            yield Source(url=url, title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
+
+
+def _document(entries: list[Any]) -> Opened | None:
+    found = [document for document in map(_opened, entries) if document is not None]
+    return max(found, key=lambda document: (len(document.body), bool(document.task_id)), default=None)
+
+
+def _opened(entry: Any) -> Opened | None:
+    task = jspb.text(entry, wire.DOCUMENT_TASK) or ""
+    body = jspb.text(entry, wire.DOCUMENT_BODY) or jspb.text(entry, *wire.DOCUMENT_MIRROR) or ""
+    if not task and not body:  # a card (of a video, say) stands in the same place
+        return None
+    places = (jspb.path(entry, *place) for place in wire.DOCUMENT_RICH)
+    return Opened(
+        id=jspb.text(entry, wire.DOCUMENT_ID) or "",
+        title=jspb.text(entry, wire.DOCUMENT_TITLE) or "",
+        body=body,
+        task_id="" if task == wire.TASK_PLACEHOLDER else task,
+        citations=next((cited for place in places if (cited := _citations(place))), ()),
+    )
+
+
+def _plan(rich: Any) -> Plan | None:
+    plan = next((found for place in wire.RICH_PLAN if (found := jspb.array(rich, place))), None)
+    title = jspb.text(plan, wire.PLAN_TITLE)
+    if title is None:
+        return None
+    steps = (
+        Step(
+            label=jspb.text(step, wire.STEP_LABEL) or "",
+            body=jspb.text(step, wire.STEP_BODY) or "",
+        )
+        for step in jspb.array(plan, wire.PLAN_STEPS)
+    )
+    return Plan(
+        title=title,
+        steps=tuple(step for step in steps if step.label or step.body),
+        estimate=jspb.text(plan, wire.PLAN_ESTIMATE) or "",
+        confirm=jspb.text(plan, *wire.PLAN_CONFIRM) or "",
+    )
+
+
+def _film(rich: Any) -> Film | None:
+    pair = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
+    if not pair:
+        return None
+    return Film(
+        thumbnail=jspb.text(pair, wire.PAIR_THUMBNAIL) or "",
+        url=jspb.text(pair, wire.PAIR_URL) or "",
+    )
+
+
+def _music(rich: Any) -> Music | None:
+    sound, film = (jspb.array(rich, wire.RICH_MUSIC, *place) for place in (wire.MUSIC_MP3, wire.MUSIC_MP4))
+    if not (sound or film):
+        return None
+    return Music(
+        mp3=jspb.text(sound, wire.PAIR_URL) or "",
+        mp4=jspb.text(film, wire.PAIR_URL) or "",
+    )
+
+
+def _lines(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the words in a value whose form is not known: all its texts but addresses."""
+    if isinstance(value, str):
+        line = value.strip()
+        if line and "://" not in line:
+            yield line
+    elif depth < _DEEPEST and isinstance(value, list | dict):
+        items = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+        for item in items:
+            yield from _lines(item, depth + 1)
