@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import anyio
 import structlog
 
+from protocol.http.attend import Attended
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.whole import shutting_down
@@ -63,27 +64,29 @@ class EventStream:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        wire = _Wire(send, self._headers, context)
+        attended = Attended(receive, context)
+        wire = _Wire(send, self._headers, attended, context)
         refusal: GatewayError | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_leave, receive, tasks.cancel_scope, wire)
-            tasks.start_soon(wire.beat, tasks.cancel_scope)
-            with anyio.CancelScope() as work:
-                tasks.start_soon(_close, context, work)
+
+        async def work() -> None:
+            nonlocal refusal
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wire.beat)
                 refusal = await self._run(context, wire)
-            if work.cancelled_caught:
-                refusal = shutting_down()
-            if refusal is not None:
-                context.record.error = refusal.code
-                if wire.started:
-                    await wire.send(self._writer.error(refusal))
-            if wire.started:
-                await wire.finish()
-            tasks.cancel_scope.cancel()
-        if wire.gone:
+                tasks.cancel_scope.cancel()
+            await wire.end(self._writer.error(refusal) if refusal is not None else b"")
+
+        await attended.run(work)
+        if attended.gone:
             context.record.error = CLIENT_GONE
-        elif refusal is not None and not wire.started:
-            await self._refuse(refusal)(scope, receive, send)
+            return
+        if attended.closed:
+            refusal = shutting_down()
+            await wire.end(self._writer.error(refusal))
+        if refusal is not None:
+            context.record.error = refusal.code
+            if not wire.started:
+                await self._refuse(refusal)(scope, receive, send)
 
     async def _run(self, context: Context, wire: "_Wire") -> GatewayError | None:
         writer = self._writer
@@ -108,13 +111,11 @@ class EventStream:
 class _Wire:
     """One client's connection: sends one piece at a time, and says something when nothing else does."""
 
-    def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], context: Context) -> None:
-        self._send, self._headers, self._limits = send, headers, context.limits
+    def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], attended: Attended, context: Context) -> None:
+        self._send, self._headers, self._attended, self._limits = send, headers, attended, context.limits
         self._lock = anyio.Lock(fast_acquire=True)
         self._at = anyio.current_time()
-        self.started = self.finished = False
-        self.gone = False
-        """The client left before the end."""
+        self.started = False
 
     async def send(self, data: bytes) -> None:
         async with self._lock:
@@ -127,33 +128,23 @@ class _Wire:
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
                 self._at = anyio.current_time()
 
-    async def finish(self) -> None:
-        self.finished = True  # from here on the server reports a disconnect of its own
-        async with self._lock:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes of a stream that was begun."""
+        if self.started:
+            if data:
+                await self.send(data)
+            self._attended.finished = True
+            async with self._lock:
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def beat(self, scope: anyio.CancelScope) -> None:
+    async def beat(self) -> None:
         """Send a comment whenever nothing was sent for a while; give up a client that takes nothing."""
         while True:
             await anyio.sleep_until(self._at + self._limits.heartbeat_seconds)
             silent = anyio.current_time() - self._at
             if self._lock.locked():
                 if silent >= self._limits.write_stall_seconds:
-                    self.gone = True
-                    scope.cancel()
+                    self._attended.leave()
                 await anyio.sleep(min(self._limits.heartbeat_seconds, self._limits.write_stall_seconds))
             elif silent >= self._limits.heartbeat_seconds:
                 await self.send(_HEARTBEAT)
-
-
-async def _leave(receive: Any, scope: anyio.CancelScope, wire: _Wire) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if not wire.finished:
-        wire.gone = True
-        scope.cancel()
-
-
-async def _close(context: Context, work: anyio.CancelScope) -> None:
-    await context.closing.wait()
-    work.cancel()

@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
-
+from protocol.http.attend import Attended
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
 from protocol.model import GatewayError, Saturated
@@ -25,30 +24,19 @@ class Whole:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
+        attended = Attended(receive, context)
         response: ASGIResponse | None = None
-        gone = False
 
-        async def leave() -> None:
-            nonlocal gone
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone = True
-            tasks.cancel_scope.cancel()
-
-        async def close() -> None:
-            await context.closing.wait()
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(leave)
-            tasks.start_soon(close)
+        async def work() -> None:
+            nonlocal response
             try:
                 response = await self._work()
             except GatewayError as error:
                 context.record.error = error.code
                 response = self._refuse(error)
-            tasks.cancel_scope.cancel()
-        if response is None and gone:
+
+        await attended.run(work)
+        if response is None and attended.gone:
             context.record.error = CLIENT_GONE
             return
         if response is None:

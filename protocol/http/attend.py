@@ -1,0 +1,49 @@
+"""Answers for as long as there is somebody to answer: the client stays, and the process lives."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from protocol.http.context import Context
+
+
+class Attended:
+    """One request's work, cancelled at once when its client leaves or the process gives up on it."""
+
+    def __init__(self, receive: Any, context: Context) -> None:
+        """Be the one that listens to `receive`; the request's body has been read."""
+        self._receive, self._context = receive, context
+        self._scope = anyio.CancelScope()
+        self.finished = False
+        """The answer is whole: set it before its last bytes, since the server reports a disconnect after them."""
+        self.gone = False
+        """The client left before the end, or takes nothing any more."""
+        self.closed = False
+        """The process ends, and the work with it."""
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work; afterwards `gone` and `closed` tell whether it was cut short."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
+            tasks.start_soon(self._close)
+            with self._scope:
+                await work()
+            tasks.cancel_scope.cancel()
+
+    def leave(self) -> None:
+        """Give up a client that takes nothing any more."""
+        self.gone = True
+        self._scope.cancel()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.finished:
+            self.leave()
+
+    async def _close(self) -> None:
+        await self._context.closing.wait()
+        if not self.finished:
+            self.closed = True
+            self._scope.cancel()

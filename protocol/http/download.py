@@ -1,0 +1,133 @@
+"""A download: one piece of media, or the part of it that a `Range` asks for, at the client's pace.
+
+The media is opened inside the response, so that leaving it, by its end, an error or the client's departure, ends
+the upstream's response at once. What breaks off after the status was sent cuts the connection: a client must not
+take half a picture for a whole one.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from protocol.http.attend import Attended
+from protocol.http.context import Context, context_of
+from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.ranges import Span, Unsatisfiable, span_of
+from protocol.http.whole import shutting_down
+from protocol.model import GatewayError, MediaStream
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client is told of a download besides its bytes."""
+
+    etag: str
+    """Names the content: the same for the same bytes."""
+    headers: Mapping[str, str] = {}
+
+
+class Download:
+    """Sends a piece of media to a client."""
+
+    def __init__(self, media: AbstractAsyncContextManager[MediaStream], content: Content, refuse: Refuse) -> None:
+        """Take media that is not open yet; `refuse` writes an error that comes before the first byte."""
+        self._media, self._content, self._refuse = media, content, refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        context = context_of(scope)
+        attended = Attended(receive, context)
+        sender = _Sender(send, attended, context)
+        refusal: GatewayError | None = None
+
+        async def work() -> None:
+            nonlocal refusal
+            refusal = await self._run(dict(scope["headers"]), scope["method"], sender)
+
+        await attended.run(work)
+        if attended.gone:
+            context.record.error = CLIENT_GONE
+            return
+        refusal = shutting_down() if attended.closed else refusal
+        if refusal is not None:
+            context.record.error = refusal.code
+            if not sender.started:
+                await self._refuse(refusal)(scope, receive, send)
+
+    async def _run(self, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> GatewayError | None:
+        etag = f'"{self._content.etag}"'
+        if etag.encode() in asked.get(b"if-none-match", b""):
+            await sender.empty(304, {"etag": etag})
+            return None
+        try:
+            async with self._media as stream:
+                await self._send(stream, asked, method, sender)
+        except GatewayError as error:
+            return error
+        return None
+
+    async def _send(self, stream: MediaStream, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> None:
+        etag, length = f'"{self._content.etag}"', stream.length
+        headers = {"content-type": stream.mime, "etag": etag, "accept-ranges": "bytes", **self._content.headers}
+        wanted = asked.get(b"range", b"") if asked.get(b"if-range", etag.encode()) == etag.encode() else b""
+        try:
+            span = span_of(wanted.decode("latin-1"), length)
+        except Unsatisfiable:
+            await sender.empty(416, {**headers, "content-range": f"bytes */{length}"})
+            return
+        if span is not None:
+            headers["content-range"] = f"bytes {span.start}-{span.end - 1}/{length}"
+            headers["content-length"] = str(span.end - span.start)
+        elif length is not None:
+            headers["content-length"] = str(length)
+        await sender.start(206 if span else 200, headers)
+        if method != "HEAD":
+            async for piece in _within(stream, span):
+                await sender.send(piece)
+        await sender.finish()
+
+
+async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes]:
+    """Yield the bytes of a span; what lies before it is read and dropped, since upstreams take no ranges."""
+    position = 0
+    async for piece in stream:
+        start, position = position, position + len(piece)
+        if span is None:
+            yield piece
+            continue
+        if position > span.start:
+            yield piece[max(0, span.start - start) : span.end - start]
+        if position >= span.end:
+            return
+
+
+class _Sender:
+    """One client's connection."""
+
+    def __init__(self, send: Any, attended: Attended, context: Context) -> None:
+        self._send, self._attended, self._stall = send, attended, context.limits.write_stall_seconds
+        self.started = False
+
+    async def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.started = True
+        pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": pairs})
+
+    async def empty(self, status: int, headers: Mapping[str, str]) -> None:
+        kept = {name: value for name, value in headers.items() if name != "content-type"}
+        await self.start(status, {**kept, "content-length": "0"} if status != 304 else kept)
+        await self.finish()
+
+    async def send(self, data: bytes) -> None:
+        with anyio.move_on_after(self._stall) as patience:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        if patience.cancelled_caught:
+            self._attended.leave()
+            await anyio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        self._attended.finished = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})

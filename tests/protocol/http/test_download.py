@@ -1,0 +1,150 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from starlette.responses import Response
+
+from protocol.http.context import Limits
+from protocol.http.download import Content, Download
+from protocol.model import UpstreamFailed
+
+CONTENT = Content(etag="e1", headers={"x-more": "1"})
+
+
+class Stream:
+    mime = "image/png"
+
+    def __init__(self, pieces, length=True):
+        self.length = sum(map(len, pieces)) if length is True else length
+        self._pieces = pieces
+
+    async def __aiter__(self):
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+class Media:
+    """Opens once; tells whether it is open."""
+
+    def __init__(self, *pieces, length=True, error=None):
+        self._pieces, self._length, self._error = pieces, length, error
+        self.open = self.opened = False
+
+    @asynccontextmanager
+    async def __call__(self):
+        if self._error:
+            raise self._error
+        self.open = self.opened = True
+        try:
+            yield Stream(self._pieces, self._length)
+        finally:
+            self.open = False
+
+
+def refuse(error):
+    return Response(error.code, 502)
+
+
+async def get(connect, media, headers=(), method="GET", limits=None, **state):
+    connection = connect(headers=[(name.encode(), value.encode()) for name, value in headers], limits=limits)
+    connection.scope["method"] = method
+    for name, value in state.items():
+        setattr(connection, name, value)
+    await Download(media(), CONTENT, refuse)(connection.scope, connection.receive, connection.send)
+    return connection
+
+
+def header(connection, name):
+    return dict(connection.sent[0]["headers"]).get(name.encode(), b"").decode()
+
+
+async def test_all_of_it_is_sent_with_its_type_and_length(connect):
+    answer = await get(connect, Media(b"abc", b"defgh"))
+    assert (answer.status, answer.body) == (200, b"abcdefgh")
+    assert header(answer, "content-type") == "image/png"
+    assert header(answer, "content-length") == "8"
+    assert header(answer, "accept-ranges") == "bytes"
+    assert header(answer, "etag") == '"e1"'
+    assert header(answer, "x-more") == "1"
+    assert answer.sent[-1]["more_body"] is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-0", b"a"),
+        ("bytes=1-4", b"bcde"),
+        ("bytes=4-", b"efgh"),
+        ("bytes=-2", b"gh"),
+        ("bytes=2-99", b"cdefgh"),
+    ],
+)
+async def test_a_part_is_sent_when_a_part_is_asked_for(connect, asked, part):
+    media = Media(b"abc", b"def", b"gh")
+    answer = await get(connect, media, [("range", asked)])
+    assert (answer.status, answer.body) == (206, part)
+    assert header(answer, "content-length") == str(len(part))
+    start = b"abcdefgh".index(part)
+    assert header(answer, "content-range") == f"bytes {start}-{start + len(part) - 1}/8"
+    assert not media.open
+
+
+async def test_a_part_of_what_has_changed_since_is_all_of_it(connect):
+    answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"other"')])
+    assert (answer.status, answer.body) == (200, b"abc")
+    answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"e1"')])
+    assert (answer.status, answer.body) == (206, b"a")
+
+
+async def test_a_range_outside_is_416(connect):
+    answer = await get(connect, Media(b"abc"), [("range", "bytes=3-")])
+    assert (answer.status, answer.body) == (416, b"")
+    assert header(answer, "content-range") == "bytes */3"
+
+
+async def test_of_an_unknown_length_all_is_sent(connect):
+    answer = await get(connect, Media(b"abc", length=None), [("range", "bytes=0-0")])
+    assert (answer.status, answer.body) == (200, b"abc")
+    assert header(answer, "content-length") == ""
+
+
+async def test_head_has_the_headers_and_no_body(connect):
+    answer = await get(connect, Media(b"abc"), method="HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    assert header(answer, "content-length") == "3"
+
+
+async def test_what_the_client_has_already_is_not_opened(connect):
+    media = Media(b"abc")
+    answer = await get(connect, media, [("if-none-match", '"e1"')])
+    assert (answer.status, answer.body, media.opened) == (304, b"", False)
+
+
+async def test_what_cannot_be_had_is_an_error_in_the_dialects_form(connect):
+    answer = await get(connect, Media(error=UpstreamFailed("no", code="media_gone")))
+    assert (answer.status, answer.body) == (502, b"media_gone")
+    assert answer.context.record.error == "media_gone"
+
+
+async def test_what_breaks_off_is_cut_and_never_ended_properly(connect):
+    answer = await get(connect, Media(b"abc", UpstreamFailed("x", code="upstream_reset"), length=9))
+    assert answer.status == 200
+    assert all(message.get("more_body", True) for message in answer.sent)
+    assert answer.context.record.error == "upstream_reset"
+
+
+async def test_a_client_that_takes_nothing_is_given_up_and_the_media_closed(connect):
+    media = Media(b"abc")
+    answer = await get(connect, media, limits=Limits(write_stall_seconds=0.02), send=_only_the_head())
+    assert answer.context.record.error == "client_closed_request"
+    assert not media.open
+
+
+def _only_the_head():
+    async def send(message):
+        if message["type"] == "http.response.body":
+            await anyio.sleep_forever()
+
+    return send
