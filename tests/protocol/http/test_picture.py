@@ -1,0 +1,126 @@
+import struct
+import zlib
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from protocol.http.picture import fit, fitted
+from protocol.model import UpstreamFailed
+
+
+def drawn(size=(64, 48), *, mode="RGB", name="PNG", colour="red", **more):
+    out = BytesIO()
+    Image.new(mode, size, colour).save(out, name, **more)
+    return out.getvalue()
+
+
+def striped(size, name="PNG"):
+    """Left third red, middle green, right third blue."""
+    image = Image.new("RGB", size, "green")
+    third = size[0] // 3
+    image.paste("red", (0, 0, third, size[1]))
+    image.paste("blue", (size[0] - third, 0, size[0], size[1]))
+    out = BytesIO()
+    image.save(out, name)
+    return out.getvalue()
+
+
+def seen(data):
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("size", [(64, 64), (1, 1), (100, 7), (7, 100), (1792, 1024), (48, 48)])
+@pytest.mark.parametrize(("name", "mime"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("webp", "image/webp")])
+def test_the_picture_has_exactly_the_pixels_and_the_format_asked_for(size, name, mime):
+    data, kind = fit(striped((640, 480)), size=size, format=name)
+    assert kind == mime
+    assert seen(data).size == size
+    assert seen(data).format == name.upper()
+
+
+def test_what_sticks_out_is_cut_off_evenly_on_both_sides():
+    data, _ = fit(striped((300, 100)), size=(100, 100), format="png")
+    assert {seen(data).getpixel((x, 50)) for x in (1, 50, 98)} == {(0, 128, 0)}
+    data, _ = fit(striped((300, 100)), size=(300, 50), format="png")
+    assert seen(data).getpixel((5, 25)) == (255, 0, 0)
+    assert seen(data).getpixel((295, 25)) == (0, 0, 255)
+
+
+def test_what_is_already_as_asked_comes_back_byte_for_byte():
+    png, jpeg = drawn(), drawn(name="JPEG")
+    assert fit(png, size=None, format=None) == (png, "image/png")
+    assert fit(png, size=(64, 48), format="png", quality=10) == (png, "image/png")
+    assert fit(jpeg, size=None, format="jpeg") == (jpeg, "image/jpeg")
+
+
+def test_a_lower_quality_is_smaller():
+    noise = Image.effect_noise((256, 256), 80).convert("RGB")
+    out = BytesIO()
+    noise.save(out, "PNG")
+    for name in ("jpeg", "webp"):
+        low, high = (fit(out.getvalue(), size=None, format=name, quality=quality)[0] for quality in (0, 95))
+        assert len(low) < len(high) / 2
+
+
+def test_transparency_stays_where_the_format_has_it_and_becomes_white_where_not():
+    clear = drawn(mode="RGBA", colour=(255, 0, 0, 0))
+    assert seen(fit(clear, size=(10, 10), format="webp")[0]).getpixel((5, 5))[3] == 0
+    assert seen(fit(clear, size=(10, 10), format="jpeg")[0]).getpixel((5, 5)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("mode", "name"), [("P", "PNG"), ("L", "PNG"), ("1", "PNG"), ("CMYK", "JPEG"), ("P", "GIF")])
+def test_every_sort_of_colours_is_taken(mode, name):
+    data, kind = fit(drawn(mode=mode, name=name, colour=0), size=(20, 20), format=None)
+    assert seen(data).size == (20, 20)
+    assert kind == ("image/jpeg" if name == "JPEG" else "image/png")
+
+
+def test_a_picture_is_turned_upright_and_tells_no_place_or_camera():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "Camera of somebody"
+    turned = drawn((60, 30), name="JPEG", exif=exif)
+    data, _ = fit(turned, size=(30, 60), format="jpeg", quality=80)
+    assert seen(data).size == (30, 60)
+    assert b"Camera" not in data
+    assert not seen(data).getexif()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def claiming(width, height):
+    """A PNG whose header claims so many pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!doctype html><title>sign in</title>",
+        drawn()[:60],
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+        claiming(30_000, 30_000),
+        claiming(10_000, 10_000),
+        claiming(8_000, 8_000),
+        claiming(0, 0),
+        drawn(name="TIFF"),
+        drawn(name="BMP"),
+    ],
+    ids=range(11),
+)
+def test_what_is_no_picture_or_too_large_a_one_is_the_upstreams_fault(data):
+    with pytest.raises(UpstreamFailed) as caught:
+        fit(data, size=(64, 64), format="png")
+    assert caught.value.code == "upstream_protocol_error"
+
+
+async def test_beside_the_event_loop_it_is_the_same():
+    assert await fitted(drawn(), size=(8, 8), format="webp") == fit(drawn(), size=(8, 8), format="webp")
