@@ -116,6 +116,9 @@ def _limits(settings: Settings) -> Limits:
         body_seconds=limits.body_seconds,
         heartbeat_seconds=limits.heartbeat_seconds,
         write_stall_seconds=limits.write_stall_seconds,
+        file_bytes=limits.file_bytes,
+        pictures=limits.pictures,
+        pixels=limits.pixels,
     )
 
 

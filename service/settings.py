@@ -54,6 +54,11 @@ class LimitSettings(Section, frozen=True):
     body_seconds: Seconds = 30.0
     heartbeat_seconds: Seconds = 10.0
     write_stall_seconds: Seconds = 60.0
+    file_bytes: Count = 20 * 1024 * 1024
+    pictures: Count = 10
+    """Files in one request."""
+    pixels: Count = 50_000_000
+    """Of one picture, by its header."""
     header_bytes: Count = 32 * 1024
     in_flight: Count = 2000
     """Requests at once, per worker; more are answered 503."""

@@ -21,6 +21,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A stream that says nothing for so long gets an SSE comment."""
     write_stall_seconds: float = 60.0
     """A client that takes nothing for so long is given up."""
+    file_bytes: int = 20 * 1024 * 1024
+    """One file that a caller sends or names."""
+    pictures: int = 10
+    """Files in one request."""
+    pixels: int = 50_000_000
+    """One picture, width by height as its header says."""
 
 
 class Record(msgspec.Struct, kw_only=True):

@@ -1,0 +1,215 @@
+"""Files that a caller sends: as base64, as a data URL, as a link of this gateway's own, or as a URL to fetch.
+
+What a file is is read from its own bytes; what the caller said of it must agree. Large ones are worked on beside
+the event loop, two at a time, in slices, since the interpreter's lock is held while one is decoded.
+"""
+
+import binascii
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+from protocol.http.context import Context, Limits
+from protocol.http.faults import HttpFault
+from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
+from protocol.openai.sniff import has_frames, picture_size, sniff
+
+__all__ = ["from_base64", "from_data_url", "from_url", "picture_size", "require", "sniff", "take"]
+
+ArgsP = ParamSpec("ArgsP")
+ValueT = TypeVar("ValueT")
+
+_OFF_LOOP_BYTES = 1024 * 1024
+_SLICE = 1024 * 1024
+"""Of base64; a multiple of four."""
+_MOST_FRAMES = 1000
+_NAME_SHOWN = 128
+_SPACE = b" \t\r\n\f"
+_TAKEN = "PNG, JPEG, WebP, GIF, PDF, MP4, MOV, WebM, MP3, WAV, OGG, FLAC, M4A and UTF-8 text"
+_UNSAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_TEXTS = ("json", "xml", "yaml", "toml", "javascript", "typescript", "x-sh", "x-python", "sql", "csv", "rtf")
+_SUFFIXES = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "application/pdf": "pdf",
+    "text/plain": "txt",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
+    "audio/mp4": "m4a",
+    "video/mp4": "mp4",
+    "video/quicktime": "mov",
+    "video/webm": "webm",
+}
+
+_slots: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway_file_slots")
+
+
+async def take(data: bytes, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
+    """Check a file and return it, with its type by its own bytes; `declared` is what the caller said that it is.
+
+    Raises:
+        BadRequest: `unsupported_image`, `invalid_image` or `image_too_large`; `param` is the file's place.
+        HttpFault: it has too many bytes (413).
+
+    """
+    if len(data) > context.limits.file_bytes:
+        raise _too_long(context.limits, param)
+    if not data:
+        raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
+    mime = await _beside(len(data), _check, data, declared or "", param, context.limits)
+    return FilePart(data=data, mime=mime, name=_name(name, mime))
+
+
+async def from_base64(text: str, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
+    """Take a file in base64; lines may be broken.
+
+    Raises:
+        BadRequest: it is no base64 (`invalid_image`), or as `take` does.
+        HttpFault: it has too many bytes (413).
+
+    """
+    if len(text) > context.limits.file_bytes * 2:
+        raise _too_long(context.limits, param)
+    try:
+        data = await _beside(len(text), _decode, text)
+    except ValueError:
+        raise BadRequest(f"The file at '{param}' is not valid base64.", param=param, code="invalid_image") from None
+    return await take(data, name=name, param=param, declared=declared, context=context)
+
+
+async def from_data_url(url: str, *, name: str, param: str, context: Context) -> FilePart:
+    """Take a file in a `data:` URL.
+
+    Raises:
+        BadRequest: the URL is malformed (`invalid_image`), or as `take` does.
+        HttpFault: it has too many bytes (413).
+
+    """
+    head, comma, content = url.partition(",")
+    declared, *extras = head[len("data:") :].split(";")
+    if not comma or not extras or extras[-1].strip().lower() != "base64":
+        message = f"The data URL at '{param}' is not of the form 'data:<media type>;base64,<content>'."
+        raise BadRequest(message, param=param, code="invalid_image")
+    return await from_base64(content, name=name, param=param, declared=declared, context=context)
+
+
+async def from_url(url: str, *, name: str, param: str, context: Context) -> FilePart | MediaPart:
+    """Take what a URL names: a data URL, a link that this gateway gave out, or a public address to fetch.
+
+    Raises:
+        BadRequest: as `take` does, or `image_url_not_allowed`, `image_url_unreachable`.
+        HttpFault: it has too many bytes (413).
+
+    """
+    if url[:5].lower() == "data:":
+        return await from_data_url(url, name=name, param=param, context=context)
+    ref = context.links.open(url, context.caller) if context.caller is not None else None
+    if ref is not None:
+        return MediaPart(ref=ref)
+    try:
+        data = await context.fetch(url, most=context.limits.file_bytes)
+    except BadRequest as error:
+        error.param = param
+        raise
+    return await take(data, name=name, param=param, context=context)
+
+
+def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart | MediaPart:
+    """Return the part if it is of this kind.
+
+    Raises:
+        BadRequest: it is something else; `param` is its place.
+
+    """
+    found = part.ref.kind.value if isinstance(part, MediaPart) else part.mime.partition("/")[0]
+    if found == kind.value:
+        return part
+    code = "unsupported_image" if kind is MediaKind.IMAGE else None
+    raise BadRequest(f"What is at '{param}' is not of the kind '{kind}'.", param=param, code=code)
+
+
+async def _beside(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, **kwargs: ArgsP.kwargs) -> ValueT:
+    """Do work on so many bytes, beside the event loop where they are many."""
+    if size <= _OFF_LOOP_BYTES:
+        return work(*args, **kwargs)
+    try:
+        slots = _slots.get()
+    except LookupError:
+        slots = anyio.CapacityLimiter(2)
+        _slots.set(slots)
+    return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=slots)
+
+
+def _decode(text: str) -> bytes:
+    """Decode base64.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    coded = text.encode("ascii")
+    if any(space in coded for space in _SPACE):
+        coded = b"".join(coded[at : at + _SLICE].translate(None, _SPACE) for at in range(0, len(coded), _SLICE))
+    pieces = [coded[at : at + _SLICE] for at in range(0, len(coded), _SLICE)]
+    if any(b"=" in piece for piece in pieces[:-1]):
+        raise binascii.Error("the padding is not at the end")
+    return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
+
+
+def _check(data: bytes, declared: str, param: str, limits: Limits) -> str:
+    """Return the type of a file that may be passed on."""
+    mime = sniff(data)
+    if mime is None:
+        message = f"The file at '{param}' is of a type that is not taken: send {_TAKEN}."
+        raise BadRequest(message, param=param, code="unsupported_image")
+    if not _agrees(declared.strip().lower(), mime):
+        message = f"The file at '{param}' is not of the type that it is declared as: its content is '{mime}'."
+        raise BadRequest(message, param=param, code="unsupported_image")
+    if mime.startswith("image/"):
+        _check_size(data, param, limits)
+    return mime
+
+
+def _agrees(declared: str, mime: str) -> bool:
+    """Say whether the caller's word for a type is of the same family as the type."""
+    if declared in _UNSAID:
+        return True
+    if declared in {"text/html", "application/xhtml+xml", "image/svg+xml"}:
+        return False
+    family, _, sort = declared.partition("/")
+    if mime == "text/plain":
+        return family == "text" or (family == "application" and sort.endswith(_TEXTS))
+    if mime == "application/pdf":
+        return declared in {"application/pdf", "application/x-pdf"}
+    return family == mime.partition("/")[0] or (mime == "audio/ogg" and declared == "application/ogg")
+
+
+def _check_size(data: bytes, param: str, limits: Limits) -> None:
+    size = picture_size(data)
+    if size is None:
+        message = f"The picture at '{param}' is broken: its header has no size."
+        raise BadRequest(message, param=param, code="invalid_image")
+    if size[0] * size[1] > limits.pixels or has_frames(data, _MOST_FRAMES):
+        message = f"The picture at '{param}' is too large: at most {limits.pixels} pixels are taken."
+        raise BadRequest(message, param=param, code="image_too_large")
+
+
+def _too_long(limits: Limits, param: str) -> HttpFault:
+    message = f"The file at '{param}' is longer than {limits.file_bytes} bytes."
+    fault = HttpFault(413, "request_too_large", message)
+    fault.param = param
+    return fault
+
+
+def _name(said: str, mime: str) -> str:
+    """Return a file's name without any folder or odd character; one by its type where it has none."""
+    last = said.replace("\\", "/").rpartition("/")[2]
+    plain = "".join(c for c in last if c.isprintable() and c not in '"<>|:*?').strip(" .")
+    return plain[-_NAME_SHOWN:] or f"file.{_SUFFIXES[mime]}"

@@ -1,0 +1,207 @@
+"""What a file is, by its own first bytes, and how large a picture is, by its header: nothing is decoded here."""
+
+import codecs
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+_HEAD = 1024
+_SLICE = 1024 * 1024
+_ZIP_TAIL = 22 + 0xFFFF
+_MOST_SEGMENTS = 4096
+
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+    (b"ID3", "audio/mpeg"),
+)
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
+_BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}
+_STILL_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
+_QUICKTIME = frozenset({b"moov", b"mdat", b"wide"})
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_MARKUP = re.compile(
+    rb"(?>\s+|<\?xml[^>]*>|<!--.*?-->)*+<(?:!doctype\s+(?:html|svg)|(?:html|head|body|script|svg)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def sniff(data: bytes) -> str | None:
+    """Return the media type of what may be passed on; None for all else.
+
+    Pictures (PNG, JPEG, WebP, GIF), PDF, film (MP4, MOV, WebM), sound (MP3, WAV, OGG, FLAC, M4A) and UTF-8 text.
+    Never SVG or HTML, and no picture that is a document or an archive as well.
+    """
+    mime = next((mime for start, mime in _STARTS if data.startswith(start)), None) or _boxed(data)
+    if mime is None:
+        return "text/plain" if _is_text(data) else None
+    if mime.startswith("image/") and _is_two_things(data):
+        return None
+    return mime
+
+
+def _boxed(data: bytes) -> str | None:
+    """Return the type of a file whose first bytes say only how it is packed."""
+    if data[:4] == b"RIFF":
+        return _RIFF.get(data[8:12])
+    if data[:4] == b"\x1a\x45\xdf\xa3":
+        return "video/webm" if b"webm" in data[:64] else None
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        return None if brand in _STILL_BRANDS else _BRANDS.get(brand, "video/mp4")
+    if data[4:8] in _QUICKTIME:
+        return "video/quicktime"
+    return "audio/mpeg" if _is_mpeg_audio(data) else None
+
+
+def _is_mpeg_audio(data: bytes) -> bool:
+    """Say whether the data begins with a frame of MPEG audio: sync, a version, a layer, and a possible bit rate."""
+    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
+        return False
+    version, layer, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2] >> 4
+    return version != 1 and layer != 0 and rate != 15
+
+
+def _is_two_things(data: bytes) -> bool:
+    """Say whether a picture is at the same time a PDF (whose header may come late) or a ZIP (whose index is last)."""
+    if b"%PDF-" in data[:_HEAD]:
+        return True
+    tail = data[-_ZIP_TAIL:]
+    at = tail.rfind(b"PK\x05\x06")
+    return at >= 0 and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
+
+
+def _is_text(data: bytes) -> bool:
+    if not data or _MARKUP.match(data.removeprefix(codecs.BOM_UTF8)[:_HEAD]):
+        return False
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), _SLICE):
+            text = decoder.decode(data[start : start + _SLICE], final=start + _SLICE >= len(data))
+            if _CONTROL.search(text):
+                return False
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """Return a picture's width and height as its header has them; None where it is broken, or no picture."""
+    measure = _SIZES.get(sniff(data[:_HEAD]) or "")
+    size = measure(data) if measure is not None else None
+    return size if size is not None and min(size) > 0 else None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 24 or data[12:16] != b"IHDR":
+        return None
+    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+
+
+def _gif_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 10:
+        return None
+    return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Walk the segments to the frame's header."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        if len(data) < at + 9 or data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        length = int.from_bytes(data[at + 2 : at + 4])
+        if length < 2 or marker in {0xD9, 0xDA}:
+            return None
+        at += 2 + length
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    form = data[12:16]
+    if len(data) < 30:
+        return None
+    if form == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if form == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if form == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    return None
+
+
+_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
+    "image/png": _png_size,
+    "image/gif": _gif_size,
+    "image/jpeg": _jpeg_size,
+    "image/webp": _webp_size,
+}
+
+
+def has_frames(data: bytes, most: int) -> bool:
+    """Say whether a moving picture has more than `most` frames; looks no further than that."""
+    if data.startswith(b"\x89PNG"):
+        said = next((data[at + 8 : at + 12] for kind, at in _png_chunks(data) if kind == b"acTL"), b"")
+        return int.from_bytes(said) > most
+    frames = _gif_frames(data) if data.startswith(b"GIF8") else _webp_frames(data)
+    return next(islice(frames, most, None), None) is not None
+
+
+def _gif_frames(data: bytes) -> Iterator[int]:
+    """Yield where each frame begins."""
+    at = 13 + _palette(data, 10)
+    while at < len(data):
+        block = data[at]
+        if block == 0x2C:
+            yield at
+            at = _behind_blocks(data, at + 11 + _palette(data, at + 9))
+        elif block == 0x21:
+            at = _behind_blocks(data, at + 2)
+        else:
+            return
+
+
+def _palette(data: bytes, at: int) -> int:
+    flags = data[at] if at < len(data) else 0
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    size = len(data)
+    while at < size and (length := data[at]):
+        at += length + 1
+    return at + 1
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Yield kind and place of the chunks before the pixels."""
+    at = 8
+    for _ in range(_MOST_SEGMENTS):
+        kind = data[at + 4 : at + 8]
+        if len(kind) < 4 or kind == b"IDAT":
+            return
+        yield kind, at
+        at += 12 + int.from_bytes(data[at : at + 4])
+
+
+def _webp_frames(data: bytes) -> Iterator[int]:
+    """Yield where each frame begins."""
+    at = 12 if data.startswith(b"RIFF") else len(data)
+    while len(kind := data[at : at + 4]) == 4:
+        if kind == b"ANMF":
+            yield at
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + (length & 1)
