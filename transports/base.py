@@ -121,9 +121,15 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
 
 
+def _accept(_: object) -> None:
+    """Find nothing wrong."""
+
+
 class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     """A registered sort of transport."""
 
     config: type[ConfigT]
     """A frozen Struct that forbids unknown fields: its part of the settings."""
     connect: Callable[[ConfigT, Deps], AbstractAsyncContextManager[Transport]]
+    check: Callable[[ConfigT], None] = _accept
+    """Raises ValueError for settings that `connect` would refuse; asks no upstream. The message names no secret."""
