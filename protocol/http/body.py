@@ -31,6 +31,7 @@ async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> b
         ClientGone: the client left before the end.
 
     """
+    scope[UNREAD] = True
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
         raise HttpFault(415, "unsupported_media_type", "A request's body may not be compressed.")
@@ -41,24 +42,21 @@ async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> b
     start = anyio.current_time()
     body = bytearray()
     more = True
-    try:
-        with anyio.CancelScope(deadline=start + limits.body_seconds) as patience:
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                if len(body) > limits.body_bytes:
-                    await discard_body(receive)
-                    raise _too_large(limits)
-                earned = min(len(body) / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * limits.body_seconds)
-                patience.deadline = start + limits.body_seconds + earned
-    finally:
-        if more:
-            scope[UNREAD] = True
+    with anyio.CancelScope(deadline=start + limits.body_seconds) as patience:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > limits.body_bytes:
+                await discard_body(receive)
+                raise _too_large(limits)
+            earned = min(len(body) / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * limits.body_seconds)
+            patience.deadline = start + limits.body_seconds + earned
     if more:
         raise HttpFault(408, "request_timeout", "The request's body did not arrive in time.")
+    del scope[UNREAD]
     return bytes(body)
 
 

@@ -43,7 +43,7 @@ from protocol.model.names import (
 from protocol.model.port import Engine, Exchange, Served
 from protocol.model.reply import Piece, Reply, fold
 from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
-from protocol.model.usage import estimate_tokens
+from protocol.model.usage import estimate_tokens, estimated_bytes
 
 __all__ = [
     "BadRequest",
@@ -98,5 +98,6 @@ __all__ = [
     "Waiting",
     "WebImage",
     "estimate_tokens",
+    "estimated_bytes",
     "fold",
 ]

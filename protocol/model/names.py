@@ -5,6 +5,7 @@ Which upstream model a base stands for is the transport's business: it reads `Mo
 `Model.upstream` and what it discovers.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
@@ -14,6 +15,8 @@ from protocol.model.errors import ModelUnknown
 
 _EXTENDED = "extended"
 _SHOWN = 64
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+"""What is fit for a header, a path and a label."""
 
 
 class Family(StrEnum):
@@ -98,7 +101,7 @@ class Catalogue:
         """Take models whose names and aliases are unique and whose replacements exist.
 
         Raises:
-            ValueError: a name occurs twice, or a replacement is not in the catalogue.
+            ValueError: a name occurs twice or is not fit for a header, or a replacement is not in the catalogue.
 
         """
         self._models: dict[str, Model] = {}
@@ -106,6 +109,8 @@ class Catalogue:
         for model in models:
             self._models[model.id] = model
             for name in (model.id, *model.aliases):
+                if not _NAME.fullmatch(name):
+                    raise ValueError(f"the model name {name!r} is not letters, digits, '.', '_', '-', ':' or '/' alone")
                 if name in self._names:
                     raise ValueError(f"the model name {name!r} occurs twice")
                 self._names[name] = model

@@ -15,30 +15,30 @@ from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
 from protocol.model import Engine, Event, Exchange, GenerationRequest, Selection, Served, estimate_tokens, fold
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.stop import cut
+from protocol.openai.chat.stop import Bounds, cut
 from protocol.openai.errors import error_response
 
 _log = structlog.get_logger()
 
 
 class _Cut:
-    """An exchange that ends at a stop sequence."""
+    """An exchange that ends where the caller said."""
 
-    def __init__(self, exchange: Exchange, stops: tuple[str, ...], input_tokens: int) -> None:
-        self._exchange, self._stops, self._input_tokens = exchange, stops, input_tokens
+    def __init__(self, exchange: Exchange, bounds: Bounds, input_tokens: int) -> None:
+        self._exchange, self._bounds, self._input_tokens = exchange, bounds, input_tokens
 
     @property
     def served(self) -> Served:
         return self._exchange.served
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        return cut(self._exchange, self._stops, self._input_tokens)
+        return cut(self._exchange, self._bounds, self._input_tokens)
 
 
 @asynccontextmanager
-async def _open(engine: Engine, request: GenerationRequest, stops: tuple[str, ...]) -> AsyncGenerator[Exchange]:
+async def _open(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
     async with engine.open(request) as exchange:
-        yield _Cut(exchange, stops, _input_tokens(request)) if stops else exchange
+        yield exchange if bounds == Bounds() else _Cut(exchange, bounds, _input_tokens(request))
 
 
 def _input_tokens(request: GenerationRequest) -> int:
@@ -61,7 +61,7 @@ class Chat:
         asked = self._read(request, context, body)
         head = write.Head.new(asked.selection.id, context.created)
         headers = self._deprecation(asked.selection)
-        exchange = _open(self._engine, asked, read.stops(body))
+        exchange = _open(self._engine, asked, read.bounds(body))
         if body.stream:
             include = bool(body.stream_options and body.stream_options.include_usage)
             writer = write.ChunkWriter(head, context.record, include_usage=include)

@@ -5,6 +5,7 @@ from typing import assert_never
 from protocol.model import BadRequest, Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
+from protocol.openai.chat.stop import Bounds
 
 _NOT_YET = "is not supported by this gateway yet"
 
@@ -107,16 +108,15 @@ def _part(part: wire.Part, where: str) -> TextPart:
             assert_never(part)
 
 
-def stops(body: wire.ChatRequest) -> tuple[str, ...]:
-    """Return the texts that end the answer.
+def bounds(body: wire.ChatRequest) -> Bounds:
+    """Return where the answer ends at the latest.
 
     Raises:
-        BadRequest: one of them is empty.
+        BadRequest: a text that ends it is empty.
 
     """
-    if body.stop is None:
-        return ()
-    texts = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop)
-    if "" in texts:
+    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if "" in stops:
         raise BadRequest("A text in 'stop' is empty.", param="stop")
-    return texts
+    limits = [tokens for tokens in (body.max_tokens, body.max_completion_tokens) if tokens is not None]
+    return Bounds(stops=stops, tokens=min(limits, default=None))

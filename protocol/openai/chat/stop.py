@@ -1,8 +1,62 @@
-"""Ends an answer where the caller said: the upstream knows no stop sequences, so they are looked for here."""
+"""Ends an answer where the caller said: the upstream knows neither stop sequences nor token limits."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
-from protocol.model import Event, Finish, Text, Thought, Usage, estimate_tokens
+import msgspec
+
+from protocol.model import Event, Finish, FinishReason, Text, Thought, Usage, estimate_tokens, estimated_bytes
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an answer ends at the latest."""
+
+    stops: tuple[str, ...] = ()
+    """None of them empty."""
+    tokens: int | None = None
+    """Of text, by estimate; thoughts do not count."""
+
+
+class _Stop:
+    """Looks for one text, a character at a time: the work grows with what is read, however the text repeats itself.
+
+    This is Knuth, Morris and Pratt's way; the table grows only as far as the answer has matched.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.matched = 0
+        """So many characters at the end of what was read are the beginning of the text."""
+        self._back: list[int] = []
+        """For each beginning of the text: how much of it stays matched when the next character does not fit."""
+
+    def find(self, piece: str) -> int | None:
+        """Read a piece; return where in it the text ends, None where it does not."""
+        place = 0
+        while place < len(piece):
+            if not self.matched:
+                place = piece.find(self.text[0], place)
+                if place < 0:
+                    return None
+            self._step(piece[place])
+            place += 1
+            if self.matched == len(self.text):
+                return place
+        return None
+
+    def _step(self, character: str) -> None:
+        while self.matched and self.text[self.matched] != character:
+            self.matched = self._back[self.matched - 1]
+        if self.text[self.matched] == character:
+            self.matched += 1
+        if self.matched > len(self._back):
+            self._grow()
+
+    def _grow(self) -> None:
+        last = self.text[len(self._back)]
+        kept = self._back[-1] if self._back else 0
+        while kept and self.text[kept] != last:
+            kept = self._back[kept - 1]
+        self._back.append(kept + 1 if self._back and self.text[kept] == last else 0)
 
 
 class Cutter:
@@ -10,19 +64,19 @@ class Cutter:
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         """Look for `stops`, none of them empty."""
-        self._stops = stops
+        self._stops = [_Stop(stop) for stop in stops]
         self._held = ""
         self.found = False
 
-    def push(self, text: str) -> str:
+    def push(self, piece: str) -> str:
         """Take a piece; return what is surely before any stop."""
-        text = self._held + text
-        self._held = ""
-        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if places:
+        text = self._held + piece
+        ends = [(end, -len(stop.text)) for stop in self._stops if (end := stop.find(piece)) is not None]
+        if ends:
             self.found = True
-            return text[: min(places)]
-        keep = max(_overlap(text, stop) for stop in self._stops)
+            end, size = min(ends)
+            return text[: len(self._held) + end + size]
+        keep = max((stop.matched for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
@@ -32,32 +86,57 @@ class Cutter:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of `text` are the beginning of `stop`."""
-    return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
+class _Said:
+    """What has been said so far, and whether there is room for more."""
+
+    def __init__(self, tokens: int | None) -> None:
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._room = None if tokens is None else estimated_bytes(tokens)
+        self.full = False
+
+    def think(self, text: str) -> None:
+        self._thoughts.append(text)
+
+    def say(self, text: str) -> str:
+        """Return as much of a text as there is room for."""
+        if self._room is not None:
+            raw = text.encode("utf-8", "surrogatepass")
+            self.full = len(raw) > self._room
+            if self.full:
+                text = _beginning(raw, self._room)
+            self._room -= len(raw)
+        self._texts.append(text)
+        return text
+
+    def usage(self, input_tokens: int) -> Usage:
+        reasoning = estimate_tokens("".join(self._thoughts))
+        output = estimate_tokens("".join(self._texts)) + reasoning
+        return Usage(input_tokens=input_tokens, output_tokens=output, reasoning_tokens=reasoning)
 
 
-async def cut(events: AsyncIterable[Event], stops: tuple[str, ...], input_tokens: int) -> AsyncIterator[Event]:
-    """Yield events up to the first stop sequence, then `Finish`; nothing of the sequence is yielded."""
-    cutter = Cutter(stops)
-    said = thought = ""
+def _beginning(raw: bytes, size: int) -> str:
+    """Return the characters that are whole within the first bytes of a text."""
+    while size and raw[size] & 0xC0 == 0x80:
+        size -= 1
+    return raw[:size].decode("utf-8", "surrogatepass")
+
+
+async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
+    """Yield events up to the first bound, then `Finish`; nothing of a stop sequence is yielded."""
+    cutter, said = Cutter(bounds.stops), _Said(bounds.tokens)
     async for event in events:
-        if isinstance(event, Finish) and (rest := cutter.rest()):
-            yield Text(text=rest)
-        if not isinstance(event, Text):
-            thought += event.text if isinstance(event, Thought) else ""
-            yield event
-            continue
-        piece = cutter.push(event.text)
-        said += piece
+        if isinstance(event, Text):
+            piece = said.say(cutter.push(event.text))
+        else:
+            piece = said.say(cutter.rest()) if isinstance(event, Finish) else ""
         if piece:
             yield Text(text=piece)
-        if cutter.found:
-            yield Finish(reason="stop", usage=_usage(said, thought, input_tokens))
+        reason: FinishReason | None = "length" if said.full else "stop" if cutter.found else None
+        if reason is not None:
+            yield Finish(reason=reason, usage=said.usage(input_tokens))
             return
-
-
-def _usage(text: str, thoughts: str, input_tokens: int) -> Usage:
-    reasoning = estimate_tokens(thoughts)
-    output = estimate_tokens(text) + reasoning
-    return Usage(input_tokens=input_tokens, output_tokens=output, reasoning_tokens=reasoning)
+        if isinstance(event, Thought):
+            said.think(event.text)
+        if not isinstance(event, Text):
+            yield event

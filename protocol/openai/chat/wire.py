@@ -9,6 +9,10 @@ Temperature = Annotated[float, Meta(ge=0, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
+"""Who speaks; what could be taken for the form that a conversation is put into has no place in it."""
+FunctionName = Annotated[str, Meta(pattern=r"^[\w.:/-]+\Z", max_length=128)]
+CallId = Annotated[str, Meta(pattern=r"^[^\s<>]+\Z", max_length=256)]
 
 
 class ContentText(msgspec.Struct, frozen=True, tag="text"):
@@ -42,14 +46,14 @@ Content = str | list[Part]
 class Function(msgspec.Struct, frozen=True):
     """A call's function."""
 
-    name: str
+    name: FunctionName
     arguments: str
 
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A call that the assistant made."""
 
-    id: str
+    id: CallId
     function: Function
     type: Literal["function"] = "function"
 
@@ -58,28 +62,28 @@ class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role")
     """The operator's instructions."""
 
     content: Content
-    name: str | None = None
+    name: Name | None = None
 
 
 class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
     """The developer's instructions."""
 
     content: Content
-    name: str | None = None
+    name: Name | None = None
 
 
 class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     """What the user said."""
 
     content: Content
-    name: str | None = None
+    name: Name | None = None
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
     """What the model said."""
 
     content: Content | None = None
-    name: str | None = None
+    name: Name | None = None
     refusal: str | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: Function | None = None
@@ -89,14 +93,14 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     """What a tool answered."""
 
     content: Content
-    tool_call_id: str
+    tool_call_id: CallId
 
 
 class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
     """What a function answered, in the API's older form."""
 
     content: Content | None
-    name: str
+    name: FunctionName
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage

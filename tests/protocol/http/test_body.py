@@ -18,7 +18,9 @@ async def read(connection, **limits):
 
 
 async def test_the_pieces_are_put_together(connect):
-    assert await read(connect(part(b"a"), part(b""), part(b"b", more=False))) == b"ab"
+    connection = connect(part(b"a"), part(b""), part(b"b", more=False))
+    assert await read(connection) == b"ab"
+    assert UNREAD not in connection.scope
 
 
 async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect):
@@ -26,6 +28,7 @@ async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect)
     with pytest.raises(HttpFault) as caught:
         await read(connection, body_bytes=9)
     assert caught.value.status == 413
+    assert connection.scope[UNREAD]
 
 
 async def test_an_undeclared_length_is_refused_at_the_cap(connect):
@@ -50,9 +53,11 @@ async def test_a_client_that_leaves_is_gone(connect):
 
 
 async def test_a_compressed_body_is_415(connect):
+    connection = connect(headers=[(b"content-encoding", b"GZIP")])
     with pytest.raises(HttpFault) as caught:
-        await read(connect(headers=[(b"content-encoding", b"GZIP")]))
+        await read(connection)
     assert caught.value.status == 415
+    assert connection.scope[UNREAD]
 
 
 class Shape(msgspec.Struct):

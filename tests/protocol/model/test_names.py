@@ -108,3 +108,15 @@ def test_every_suffix_of_the_default_bases_is_in_the_listing():
     suffixes = ["imagen", "canvas", "deepsearch", "storybook"]
     names = {s.deprecated or s.id for s in CATALOGUE.selections()}
     assert names >= {f"{base}-{suffix}" for base, suffix in itertools.product(bases, suffixes)}
+
+
+@pytest.mark.parametrize("name", ["", "模型", "a b", 'a"b', "a\r\nb", "a\n", "x" * 129])
+def test_a_name_that_is_not_fit_for_a_header_is_refused(name):
+    for wrong in (
+        {"aliases": {name: "gemini-3-pro"}},
+        {"models": [Model(id=name, family=Family.PRO)]},
+        {"models": [Model(id=name, family=Family.PRO, replaced_by="gemini-3-pro")]},
+        {"models": [Model(id="a", family=Family.PRO, aliases=(name,))]},
+    ):
+        with pytest.raises(ValueError, match="letters, digits"):
+            Catalogue.build(**wrong)

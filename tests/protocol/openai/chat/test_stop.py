@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Finish, Text, Thought, Usage
-from protocol.openai.chat.stop import Cutter, cut
+from protocol.model import Finish, Text, Thought, Usage, estimate_tokens
+from protocol.openai.chat.stop import Bounds, Cutter, cut
 
 PIECES = st.lists(st.text(st.sampled_from("abS"), max_size=6), max_size=12)
 STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=4), min_size=1, max_size=4)
@@ -38,13 +38,80 @@ async def events(*given):
 async def test_an_answer_without_the_stop_is_whole():
     usage = Usage(input_tokens=1, output_tokens=1)
     given = [Thought(text="hm"), Text(text="one S"), Finish(reason="stop", usage=usage)]
-    got = [event async for event in cut(events(*given), ("STOP",), 1)]
+    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 1)]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one S"
     assert got[-1] == given[-1]
 
 
 async def test_the_stop_finishes_the_answer_with_its_own_usage():
     given = [Text(text="one ST"), Text(text="OP two"), Text(text="never")]
-    got = [event async for event in cut(events(*given), ("STOP",), 7)]
+    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 7)]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one "
     assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=7, output_tokens=1))
+
+
+@given(PIECES, STOPS)
+def test_where_it_ends_does_not_depend_on_how_the_text_is_cut(pieces, stops):
+    assert said_of(pieces, stops) == said_of(list("".join(pieces)), stops)
+
+
+def said_of(pieces, stops):
+    cutter = Cutter(tuple(stops))
+    said = ""
+    for piece in pieces:
+        said += cutter.push(piece)
+        if cutter.found:
+            return said
+    return said + cutter.rest()
+
+
+class Counted(str):
+    """A text that counts how often its characters are looked at."""
+
+    __slots__ = ()
+
+    looks = 0
+
+    def __getitem__(self, place):
+        type(self).looks += 1
+        return super().__getitem__(place)
+
+
+def test_a_long_stop_that_repeats_itself_costs_no_more_than_the_text_is_long():
+    Counted.looks = 0
+    cutter = Cutter((Counted("a" * 50_000 + "b"),))
+    for _ in range(100):
+        assert cutter.push("a" * 999 + "c") == "a" * 999 + "c"
+    assert 0 < Counted.looks < 10 * 100_000
+
+
+@given(st.lists(st.text(max_size=6), max_size=12), st.integers(1, 12))
+async def test_the_token_limit_ends_the_text_and_the_rest_is_not_said(pieces, tokens):
+    usage = Usage(input_tokens=1, output_tokens=1)
+    given_events = [
+        Thought(text="hm " * 50),
+        *(Text(text=piece) for piece in pieces),
+        Finish(reason="stop", usage=usage),
+    ]
+    got = [event async for event in cut(events(*given_events), Bounds(tokens=tokens), 3)]
+    whole = "".join(pieces)
+    said = "".join(event.text for event in got if isinstance(event, Text))
+    assert whole.startswith(said)
+    if estimate_tokens(whole) <= tokens:
+        assert (said, got[-1]) == (whole, given_events[-1])
+    else:
+        assert said
+        assert estimate_tokens(said) <= tokens
+        assert got[-1].reason == "length"
+        assert got[-1].usage.output_tokens - got[-1].usage.reasoning_tokens == estimate_tokens(said)
+
+
+async def test_whichever_bound_comes_first_ends_the_answer():
+    given_events = [Text(text="one two "), Text(text="three STOP"), Text(text=" four")]
+    for tokens, reason, text in (
+        (2, "length", "one two "),
+        (3, "length", "one two thre"),
+        (9, "stop", "one two three "),
+    ):
+        got = [event async for event in cut(events(*given_events), Bounds(stops=("STOP",), tokens=tokens), 1)]
+        assert ("".join(event.text for event in got[:-1]), got[-1].reason) == (text, reason)
