@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from service.settings import Origin, Server, SettingsError
+
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Works out where a request came to."""
@@ -15,6 +17,23 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     """The proxies whose word on scheme and host is taken."""
+
+    @classmethod
+    def of(cls, server: Server, origin: Origin) -> "Address":
+        """Return the settings' address.
+
+        Raises:
+            SettingsError: a trusted proxy is neither an address nor a network.
+
+        """
+        networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for number, text in enumerate(server.trusted_proxies):
+            try:
+                networks.append(ipaddress.ip_network(text))
+            except ValueError:
+                where = f"server.trusted_proxies[{number}]"
+                raise SettingsError(f"{origin.name}: {where}: expected an address or a network as 10.0.0.0/8") from None
+        return cls(public_url=server.public_url, prefix=server.prefix, trusted=tuple(networks))
 
     def base(self, scope: Any) -> str:
         """Return the URL that the API's paths stand below, as `https://host/prefix`."""

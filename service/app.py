@@ -1,7 +1,6 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
-import secrets
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,11 +21,15 @@ from service.admission import Admission, Guarded
 from service.drain import Drain
 from service.fetch import refuse_to_fetch
 from service.guard import Guard
+from service.keys import media_key
 from service.licenses import License, LicenseBook, Licensed, LicenseError, Licenses, check
-from service.links import KEY_BYTES, BoundLinks, Seal
+from service.links import BoundLinks, Seal
+from service.media import Media
 from service.observe import Means, Metrics, Observed
 from service.operations import Operations
+from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
+from service.shelf import Shelf
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
 from transports.pool import SqliteStore
@@ -55,10 +58,10 @@ async def open_app(
 
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
-    address = Address(public_url="", prefix=settings.server.prefix)
-    seal = Seal(secrets.token_bytes(KEY_BYTES), clock, 3600.0)
+    address = Address.of(settings.server, origin)
     with _stores(store_path, clock) as (store, book):
         licenses = Licenses(_fixed_licenses(settings, origin), book)
+        seal = Seal(media_key(settings.media, origin, store_path), clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -68,7 +71,12 @@ async def open_app(
         )
         async with wiring.open_engine(settings, parts, origin) as engine:
             operations = Operations(registry, drain)
-            routes = [*operations.routes(), *_api_routes(settings, engine, licenses, drain)]
+            media = Media(engine, seal, licenses.valid, _shelf(settings.media))
+            routes = [
+                *operations.routes(),
+                *_media_routes(settings, media, drain),
+                *_api_routes(settings, engine, licenses, drain),
+            ]
             guarded = Guard(_starlette(routes), settings.limits.header_bytes)
             means = Means(
                 clock=clock,
@@ -84,12 +92,32 @@ async def open_app(
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, drain: Drain) -> Iterator[Route]:
     """Yield every dialect's routes, guarded, below the prefix and bare."""
-    prefixes = dict.fromkeys((settings.server.prefix, ""))
     for routes in wiring.PROTOCOLS:
         for route in routes(engine):
             guarded = Licensed(Admission(cast("Guarded", route.endpoint), drain, settings.limits.in_flight), licenses)
-            for prefix in prefixes:
+            for prefix in _prefixes(settings):
                 yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
+
+
+def _media_routes(settings: Settings, media: Media, drain: Drain) -> Iterator[Route]:
+    """Yield the route that sealed links lead to, below the prefix and bare; the link is the license."""
+    route = media.route(wiring.house_refusal)
+    admitted = Admission(cast("Guarded", route.endpoint), drain, settings.limits.in_flight)
+    for prefix in _prefixes(settings):
+        yield Route(prefix + route.path, admitted, methods=["GET"], name=route.path)
+
+
+def _prefixes(settings: Settings) -> Iterable[str]:
+    return dict.fromkeys((settings.server.prefix, ""))
+
+
+def _shelf(media: MediaSettings) -> Shelf | None:
+    if media.keep_dir is None:
+        return None
+    try:
+        return Shelf(media.keep_dir, media.keep_bytes)
+    except OSError as error:
+        raise SettingsError(f"media.keep_dir: {media.keep_dir}: {error.strerror}") from None
 
 
 def _starlette(routes: list[Route]) -> Starlette:

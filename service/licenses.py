@@ -118,6 +118,11 @@ class LicenseBook:
             return None
         return License(id=row[0], models=tuple(row[1].split()), created=row[2])
 
+    def valid(self, identity: str) -> bool:
+        """Say whether there is a license of this id that was not revoked."""
+        query = "SELECT 1 FROM license WHERE id = ? AND revoked IS NULL"
+        return self._reader.execute(query, (identity,)).fetchone() is not None
+
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as database, database:
@@ -152,6 +157,10 @@ class Licenses:
             if hmac.compare_digest(fixed, digest):
                 found = granted
         return Caller(id=found.id, models=found.models) if found else None
+
+    def valid(self, identity: str) -> bool:
+        """Say whether there is a license of this id that was not revoked."""
+        return any(granted.id == identity for _, granted in self._fixed) or self._book.valid(identity)
 
 
 class Licensed:

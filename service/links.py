@@ -12,14 +12,15 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from protocol.http.context import AS_IT_IS, Look
 from protocol.model import Caller, MediaRef
 from transports.clock import Clock
 
-KEY_BYTES = 32
 PATH = "/media/"
 _NONCE_BYTES = 12
 _CONTEXT = b"gemini-gateway media link 1"
-_LONGEST = 8192
+LONGEST = 8192
+"""Characters of a token."""
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -29,7 +30,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     license: str
     expires: int
     """Epoch seconds."""
-    original: bool
+    look: Look
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,20 +41,20 @@ class Seal:
     """Makes and opens what links hold."""
 
     def __init__(self, key: bytes, clock: Clock, seconds: float) -> None:
-        """Use a key of `KEY_BYTES`; links last `seconds`."""
+        """Use a key of 32 bytes; links last `seconds`."""
         self._cipher, self._clock, self._seconds = AESGCM(key), clock, seconds
 
-    def token(self, ref: MediaRef, license_id: str, *, original: bool) -> str:
+    def token(self, ref: MediaRef, license_id: str, look: Look) -> str:
         """Return a link's token, fit for a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
-        plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, original=original))
+        plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, plain, _CONTEXT)
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, token: str) -> Sealed | None:
         """Return what a token holds; None where it is not ours, was changed, or has ended."""
-        if len(token) > _LONGEST or not token.isascii():
+        if len(token) > LONGEST or not token.isascii():
             return None
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
@@ -70,9 +71,9 @@ class BoundLinks:
         """Put links below `base`, as `https://host/prefix`."""
         self._seal, self._base = seal, base
 
-    def seal(self, ref: MediaRef, caller: Caller, *, original: bool = False) -> str:
+    def seal(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a link for this caller."""
-        return f"{self._base}{PATH}{self._seal.token(ref, caller.id, original=original)}"
+        return f"{self._base}{PATH}{self._seal.token(ref, caller.id, look)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return what is behind a link made for this caller; None where it is no such link."""

@@ -41,6 +41,10 @@ class Server(Section, frozen=True):
     workers: Count = 1
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = "/gemini_official"
     """Goes before the API's paths, which answer without it too."""
+    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?$")] = ""
+    """What links in answers begin with, as `https://gateway.example`; empty: the address that a request came to."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose `Forwarded` and `X-Forwarded-*` are believed."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     backlog: Count = 2048
     keep_alive_seconds: Seconds = 10.0
@@ -78,6 +82,19 @@ class Drain(Section, frozen=True):
 
     grace_seconds: Seconds = 30.0
     """Open requests may finish within it; then they are told."""
+
+
+class Media(Section, frozen=True):
+    """Links to what was drawn, filmed or composed."""
+
+    link_seconds: Seconds = 86400.0
+    """How long a link opens."""
+    key_file: Path | None = None
+    """A secret of at least 32 bytes that replicas share; without it the store keeps one."""
+    keep_dir: Path | None = None
+    """Keep what was opened on disk here, so that links outlive the upstream's; none: keep nothing."""
+    keep_bytes: Count = 1024 * 1024 * 1024
+    """What may be kept; the longest unused goes first."""
 
 
 class Log(Section, frozen=True):
@@ -127,6 +144,7 @@ class Settings(Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     deadlines: Deadlines = Deadlines()
     drain: Drain = Drain()
+    media: Media = Media()
     log: Log = Log()
     store: Store = Store()
     licenses: tuple[LicenseSetting, ...] = ()

@@ -48,10 +48,24 @@ class Record(msgspec.Struct, kw_only=True):
     """Only where the operator switched it on."""
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """How a piece of media is wanted."""
+
+    original: bool = False
+    """In its upstream's own pixels, not in the usual rendition."""
+    size: tuple[int, int] | None = None
+    """A picture of exactly so many pixels, width and height."""
+    format: str | None = None
+    """A picture as `png`, `jpeg` or `webp`."""
+
+
+AS_IT_IS = Look()
+
+
 class Links(Protocol):
     """Links to media that open in a browser without a key, below the address this request came to."""
 
-    def seal(self, ref: MediaRef, caller: Caller, *, original: bool = False) -> str:
+    def seal(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a link for this caller; it tells nothing of what is behind it, and expires."""
         ...
 

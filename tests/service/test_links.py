@@ -1,5 +1,6 @@
 from protocol.model import Caller, MediaKind, MediaRef
-from service.links import KEY_BYTES, BoundLinks, Seal
+from service.keys import KEY_BYTES
+from service.links import BoundLinks, Seal
 from tests.clock import ManualClock
 
 REF = MediaRef(

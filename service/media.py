@@ -1,0 +1,95 @@
+"""`GET {prefix}/media/{token}`: what a sealed link stands for, for browsers that carry neither key nor cookie.
+
+The link itself is the permission: see `service.links`. It says whose license it was made for, and ends with it.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import Route
+
+from protocol.http.context import Look
+from protocol.http.download import Content, Download
+from protocol.http.endpoint import Endpoint, Refuse
+from protocol.http.faults import HttpFault
+from protocol.http.picture import fitted
+from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
+from service.links import PATH, Seal
+from service.shelf import Shelf
+
+_PICTURE_BYTES = 64 * 1024 * 1024
+_HEADERS = {
+    "cache-control": "private, max-age=3600",
+    "content-security-policy": (
+        "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+    ),
+    "content-disposition": "inline",
+    "cross-origin-resource-policy": "cross-origin",
+    "x-content-type-options": "nosniff",
+}
+_SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
+"""What a browser shows and does not run."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Media:
+    """Answers the route."""
+
+    def __init__(self, engine: Engine, seal: Seal, valid: Callable[[str], bool], shelf: Shelf | None) -> None:
+        """Serve links of licenses whose id is `valid`; keep what was opened on `shelf`, where there is one."""
+        self._engine, self._seal, self._valid, self._shelf = engine, seal, valid, shelf
+
+    def route(self, refuse: Refuse) -> Route:
+        """Return the route; `refuse` writes errors."""
+
+        async def answer(request: Request) -> Download:
+            return self._download(request.path_params["token"], refuse)
+
+        return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
+
+    def _download(self, token: str, refuse: Refuse) -> Download:
+        held = self._seal.open(token)
+        if held is None or not self._valid(held.license):
+            raise HttpFault(404, "not_found", "There is nothing behind this link, or not any more.")
+        name = sha256(_encode((held.ref, held.look))).hexdigest()
+        media = self._media(held.ref, held.look)
+        if self._shelf is not None:
+            media = self._shelf.open(name, media)
+        return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
+
+    @asynccontextmanager
+    async def _media(self, ref: MediaRef, look: Look) -> AsyncGenerator[MediaStream]:
+        async with self._engine.media(ref, original=look.original) as stream:
+            if not stream.mime.startswith(_SHOWN):
+                raise UpstreamFailed("The upstream sent something else than media.")
+            if look.size is None and look.format is None:
+                yield stream
+                return
+            data = await _whole(stream)
+        made, mime = await fitted(data, size=look.size, format=look.format)
+        yield Held(made, mime)
+
+
+class Held:
+    """Media that is in memory."""
+
+    def __init__(self, data: bytes, mime: str) -> None:
+        """Hold it."""
+        self._data, self.mime, self.length = data, mime, len(data)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield it."""
+        yield self._data
+
+
+async def _whole(stream: MediaStream) -> bytes:
+    data = bytearray()
+    async for piece in stream:
+        data += piece
+        if len(data) > _PICTURE_BYTES:
+            raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.")
+    return bytes(data)
