@@ -14,6 +14,11 @@ ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
 
 
+def _unchanging() -> int:
+    """Answer for a credential that never changes."""
+    return 0
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """One credential, as the pool knows it; what signs a request stays with the transport."""
 
@@ -26,6 +31,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """How many it may begin in a minute; 0: no limit."""
     guest: bool = False
     """It is nobody's account: only models that need none."""
+    egress: str = ""
+    """The way out that its requests take, without credentials; accounts with the same one share an address."""
+    credential: Callable[[], int] = _unchanging
+    """Returns a number that changes whenever its credential does: a parked account is then worth another try."""
 
 
 class Upstream(Protocol):

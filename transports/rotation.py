@@ -1,5 +1,6 @@
 """One request over as many accounts as it takes, until the first event; after it there is no way back."""
 
+import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
@@ -9,19 +10,23 @@ import structlog
 
 from protocol.model import (
     Blocked,
+    Capability,
+    DriftDetected,
     Event,
     Exchange,
     GatewayError,
     GenerationRequest,
     RateLimited,
+    Saturated,
     Served,
     SignedOut,
+    Throttled,
     UpstreamFailed,
     UpstreamTimeout,
 )
 from transports.base import Observer, Transport, Upstream
 from transports.clock import Clock
-from transports.pool import Lease, Pool, Want
+from transports.pool import Lease, Pool, Reason, Want
 from transports.verdict import Next, Verdict, judge
 
 _SDK_GAVE_UP = 2
@@ -81,7 +86,7 @@ class Rotation:
             while True:
                 try:
                     lease = await stack.enter_async_context(self.pool.lease(want, tried))
-                except (Blocked, RateLimited, SignedOut) as nobody:
+                except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
                     raise _sum_up(failure, nobody) from None
                 try:
                     return await self._attempt(stack, request, lease, deadline)
@@ -90,6 +95,8 @@ class Rotation:
                     verdict = self._judge(error, lease, request)
                     tried |= {lease.account.id}
                     late = deadline - anyio.current_time() < patience
+                    if verdict.next is Next.ONCE and not _harmless_twice(request):
+                        raise _unknown(error) from None
                     if late or not self._may_retry(verdict, request, len(tried)):
                         raise
                     failure = error
@@ -113,20 +120,23 @@ class Rotation:
         stack.callback(self._observer.leased, name, -1)
         with anyio.move_on_at(deadline):
             upstream = await stack.enter_async_context(self.transport.open(request, lease.account))
-            lease.state.succeed()
+            self._works(lease, Want.of(request.selection))
             return Course(upstream, deadline, lambda error: self._judge(error, lease, request))
         raise UpstreamTimeout("The upstream did not answer in time.")
 
     def _judge(self, error: GatewayError, lease: Lease, request: GenerationRequest) -> Verdict:
         """Let the accounts bear what an error means for them; say what it means for the request."""
-        verdict, now = judge(error, lease.state.failures), self._clock.monotonic()
-        if verdict.park:
-            lease.state.park(verdict.park, now)
-        if verdict.egress:
-            for state in self.pool.states:
-                state.rest(now + verdict.rest, None)
+        want, now = Want.of(request.selection), self._clock.monotonic()
+        reason = Reason.PACE if isinstance(error, Throttled) else Reason.QUOTA
+        luck = random.random()  # noqa: S311 -- spreads load, hides nothing
+        verdict = judge(error, lease.state.failures(want, reason, now), luck=luck)
+        if verdict.park and lease.state.park(verdict.park, now):
+            _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.park)
+        if isinstance(error, Blocked):
+            error.retry_after = verdict.rest
+            self.pool.block(lease.account.egress, now + verdict.rest)
         elif verdict.rest:
-            lease.state.rest(now + verdict.rest, Want.of(request.selection))
+            lease.state.rest(now + verdict.rest, want, reason, now)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
         _log.warning(
@@ -139,6 +149,10 @@ class Rotation:
             parked=verdict.park or None,
         )
         return verdict
+
+    def _works(self, lease: Lease, want: Want) -> None:
+        if lease.state.succeed(want, self._clock.monotonic()):
+            _log.info("account_works_again", account=lease.account.id)
 
     def _may_retry(self, verdict: Verdict, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
@@ -177,6 +191,19 @@ class Course:
         except GatewayError as error:
             self._judge(error)
             raise
+
+
+def _harmless_twice(request: GenerationRequest) -> bool:
+    """Say whether nothing is lost when two accounts do it: text comes twice, a picture or a video costs twice."""
+    return request.handle is not None or request.selection.capability in {Capability.CHAT, Capability.CANVAS}
+
+
+def _unknown(error: GatewayError) -> GatewayError:
+    """Return the error of work that may be under way, and is not asked for again."""
+    if isinstance(error, DriftDetected):
+        return error
+    message = "The connection to the upstream was lost while it may have been at work; nothing was sent again."
+    return UpstreamFailed(message, code="upstream_outcome_unknown")
 
 
 def _sum_up(failure: GatewayError | None, nobody: GatewayError) -> GatewayError:

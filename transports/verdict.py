@@ -14,11 +14,15 @@ from protocol.model import (
     Refused,
     Saturated,
     SignedOut,
+    Throttled,
     Unsupported,
 )
 
 _LIMIT_SECONDS = 3600.0
 _LONGEST_LIMIT = 6 * 3600.0
+_THROTTLED_SECONDS = 60.0
+_LONGEST_THROTTLED = 1800.0
+_LEAST_SECONDS = 1.0
 _BLOCKED_SECONDS = 600.0
 _LONGEST_TOLD = 24 * 3600.0
 
@@ -38,31 +42,35 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     next: Next
     rest: float = 0.0
-    """Seconds for the account to rest, for what was wanted of it."""
-    egress: bool = False
-    """Every account of the transport rests, for everything: our address is at fault."""
+    """Seconds for the account to rest from what was wanted of it; if it was `Blocked`, for all on the same way out."""
     park: str = ""
     """The reason to park it for a person; empty: do not."""
 
 
-def judge(error: GatewayError, failures: int) -> Verdict:
-    """Judge an error; `failures` in a row make rests longer."""
+def judge(error: GatewayError, failures: int, *, luck: float = 1.0) -> Verdict:
+    """Judge an error; `failures` in a row make rests longer, `luck` (0 to 1) spreads those that only wait a while."""
     match error:
         case Unsupported():
             return Verdict(next=Next.ANOTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
             return Verdict(next=Next.GIVE_UP)
         case RateLimited():
-            return Verdict(next=Next.ANOTHER, rest=_limit(error.retry_after, failures))
+            return Verdict(next=Next.ANOTHER, rest=_rest(error, failures, luck))
         case SignedOut():
             return Verdict(next=Next.ANOTHER, park=error.reason)
         case Blocked():
-            return Verdict(next=Next.GIVE_UP, rest=_BLOCKED_SECONDS, egress=True)
+            return Verdict(next=Next.ANOTHER, rest=_BLOCKED_SECONDS)
         case _:
             return Verdict(next=Next.ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else Next.ANOTHER)
 
 
-def _limit(told: float | None, failures: int) -> float:
-    if told is not None:
-        return min(told, _LONGEST_TOLD)
-    return min(_LONGEST_LIMIT, _LIMIT_SECONDS * 2 ** min(failures, 10))
+def _rest(error: RateLimited, failures: int, luck: float) -> float:
+    if error.retry_after is not None:
+        return min(error.retry_after, _LONGEST_TOLD)
+    if isinstance(error, Throttled):
+        return max(_LEAST_SECONDS, luck * _doubled(_THROTTLED_SECONDS, failures, _LONGEST_THROTTLED))
+    return _doubled(_LIMIT_SECONDS, failures, _LONGEST_LIMIT)
+
+
+def _doubled(seconds: float, failures: int, longest: float) -> float:
+    return min(longest, seconds * 2 ** min(failures, 10))

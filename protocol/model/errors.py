@@ -8,6 +8,7 @@ GatewayError
 ├── Forbidden        a license that does not cover it                (caller)
 ├── Refused          the model declines, for safety                  (model)
 ├── RateLimited      the account has used up its share               (account)
+│   └── Throttled    … or is asked too often                         (account)
 ├── SignedOut        the account's credential no longer works        (account)
 ├── Blocked          our address is not welcome                      (egress)
 ├── UpstreamFailed   the upstream broke                              (upstream)
@@ -108,6 +109,12 @@ class RateLimited(GatewayError):
         self.retry_after = retry_after
 
 
+class Throttled(RateLimited):
+    """The account is asked too often; it passes soon, and its allowance is another matter."""
+
+    code = "rate_limit_exceeded"
+
+
 class SignedOut(GatewayError):
     """The account needs a person; `reason` is a short word for operators (signed_out, consent, challenge, …)."""
 
@@ -120,9 +127,14 @@ class SignedOut(GatewayError):
 
 
 class Blocked(GatewayError):
-    """The upstream refuses our address, whatever the account."""
+    """The upstream refuses our address, whatever the account; `retry_after` is in seconds, None where not known."""
 
     code = "no_account_available"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        """Take the seconds until it is worth trying again."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UpstreamFailed(GatewayError):

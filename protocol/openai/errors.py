@@ -85,8 +85,11 @@ def error_response(error: GatewayError, headers: dict[str, str] | None = None) -
 def _retry_headers(error: GatewayError) -> dict[str, str]:
     headers: dict[str, str] = {}
     match error:
-        case SignedOut() | Blocked():
+        case SignedOut():
             headers = {"Retry-After": str(_PERSON_SECONDS), "x-should-retry": "false"}
+        case Blocked():
+            seconds = math.ceil(error.retry_after if error.retry_after is not None else _PERSON_SECONDS)
+            headers = {"Retry-After": str(seconds), "x-should-retry": "false"}
         case RateLimited():
             seconds = math.ceil(error.retry_after if error.retry_after is not None else _PERSON_SECONDS)
             headers = {"Retry-After": str(seconds)}

@@ -1,15 +1,19 @@
 from contextlib import asynccontextmanager
 
 import anyio
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.model import (
+    Blocked,
     Certainty,
     Finish,
     RateLimited,
     Served,
     SignedOut,
     Text,
+    Throttled,
     Unsupported,
     UpstreamFailed,
     UpstreamTimeout,
@@ -20,7 +24,7 @@ from tests.transports.conftest import CATALOGUE, request_for
 from transports.base import Account
 from transports.dispatch import Dispatch
 from transports.metrics import NullObserver
-from transports.pool import Pool
+from transports.pool import Pool, Want
 from transports.rotation import Policy, Rotation
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
@@ -31,13 +35,16 @@ MAYBE = UpstreamFailed("x", code="upstream_reset")
 class Scripted:
     """A transport whose accounts do what the test says: raise an error, or yield events and errors."""
 
-    def __init__(self, name="t", capabilities=True, **scripts):
+    def __init__(self, name="t", capabilities=True, egress=(), **scripts):
         self.name = name
-        self.accounts = [Account(id=account, transport=name) for account in scripts]
+        ways = dict(egress)
+        self.accounts = [Account(id=account, transport=name, egress=ways.get(account, "")) for account in scripts]
         self.scripts = {account: list(script) for account, script in scripts.items()}
         self.asked = []
         self.closed = []
         self.capabilities = capabilities
+        self.gate = anyio.Event()
+        self.release = AssertionError
 
     def offers(self, selection):
         return self.capabilities
@@ -49,7 +56,8 @@ class Scripted:
         if isinstance(script, Exception):
             raise script
         if script == "hang":
-            await anyio.sleep_forever()
+            await self.gate.wait()
+            raise self.release
         try:
             yield Answer(script, Served(transport=self.name, account=account.id, model="m"))
         finally:
@@ -148,6 +156,97 @@ async def test_the_last_failure_is_told_when_nobody_is_left():
     with pytest.raises(UpstreamFailed) as caught:
         await ask(rotation_of(transport))
     assert caught.value is NOT_SENT
+
+
+async def test_limits_at_once_rest_an_account_as_long_as_one_and_no_other_family():
+    clock = ManualClock()
+    transport = Scripted(a=[*["hang"] * 5, [Text(text="flash"), FINISH]])
+    transport.release = RateLimited("x")
+    rotation = rotation_of(transport, clock)
+    async with anyio.create_task_group() as tasks:
+
+        async def one():
+            with pytest.raises(RateLimited):
+                await ask(rotation)
+
+        for _ in range(5):
+            tasks.start_soon(one)
+        await anyio.wait_all_tasks_blocked()
+        transport.gate.set()
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 3600
+    assert (await ask(rotation, request_for("x", "gemini-2.5-flash")))[1].account == "a"
+
+
+async def test_a_blocked_address_rests_all_that_share_it_and_another_way_out_is_tried():
+    clock = ManualClock()
+    transport = Scripted(egress={"c": "http://p:1"}, a=[Blocked("x"), WHOLE], b=[WHOLE], c=[WHOLE])
+    rotation = rotation_of(transport, clock)
+    _, served = await ask(rotation)
+    assert served.account == "c"
+    assert transport.asked == ["a", "c"]
+    clock.advance(600)
+    assert (await ask(rotation))[1].account == "b"
+
+
+async def test_a_blocked_address_says_until_when():
+    clock = ManualClock()
+    rotation = rotation_of(Scripted(a=[Blocked("x")], b=[]), clock)
+    with pytest.raises(Blocked) as caught:
+        await ask(rotation, request_for("x", attempts_before=2))
+    assert caught.value.retry_after == 600
+    clock.advance(200)
+    with pytest.raises(Blocked) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 400
+
+
+async def test_asked_too_often_is_no_usage_limit():
+    transport = Scripted(a=[Throttled("x", retry_after=30)])
+    with pytest.raises(Throttled) as caught:
+        await ask(rotation_of(transport))
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 30)
+
+
+async def test_an_operator_is_told_once_that_an_account_needs_a_person_and_that_it_works_again():
+    clock = ManualClock()
+    signed_out = SignedOut("x", reason="consent")
+    rotation = rotation_of(Scripted(a=[signed_out, signed_out, WHOLE, WHOLE]), clock)
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(SignedOut):
+                await ask(rotation)
+            clock.advance(60)
+        await ask(rotation)
+        await ask(rotation)
+    told = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert told == [
+        {"event": "account_needs_a_person", "log_level": "error", "account": "a", "reason": "consent"},
+        {"event": "account_works_again", "log_level": "info", "account": "a"},
+    ]
+
+
+@pytest.mark.parametrize("model", ["gemini-3-pro-video", "gemini-3-pro-imagen", "gemini-3-pro-deepsearch"])
+async def test_what_would_cost_twice_is_never_sent_twice(model):
+    transport = Scripted(a=[MAYBE], b=[WHOLE])
+    with pytest.raises(UpstreamFailed) as caught:
+        await ask(rotation_of(transport), request_for("x", model))
+    assert caught.value.code == "upstream_outcome_unknown"
+    assert transport.asked == ["a"]
+
+
+async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and_the_rest_of_it_is_busy():
+    first = Scripted("first", a=[MAYBE], b=["hang"])
+    first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
+    second = Scripted("second", b=[WHOLE])
+    rotation = rotation_of(first)
+    dispatch = Dispatch(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
+    async with rotation.pool.lease(Want.of(request_for("x").selection), frozenset({"a"})):
+        with pytest.raises(UpstreamFailed):
+            async with dispatch.open(request_for("x")):
+                pass
+    assert second.asked == []
 
 
 async def test_a_client_that_has_tried_twice_gets_no_retry_of_ours():

@@ -10,6 +10,7 @@ from protocol.model import (
     Refused,
     Saturated,
     SignedOut,
+    Throttled,
     Unsupported,
     UpstreamFailed,
 )
@@ -23,7 +24,7 @@ from transports.verdict import Next, judge
         (ModelUnknown("x"), Next.GIVE_UP),
         (Refused("x"), Next.GIVE_UP),
         (Saturated("x"), Next.GIVE_UP),
-        (Blocked("x"), Next.GIVE_UP),
+        (Blocked("x"), Next.ANOTHER),
         (Unsupported("x"), Next.ANOTHER_TRANSPORT),
         (RateLimited("x"), Next.ANOTHER),
         (SignedOut("x"), Next.ANOTHER),
@@ -48,7 +49,12 @@ def test_a_signed_out_account_is_parked_with_its_reason():
     assert judge(SignedOut("x", reason="consent"), 0).park == "consent"
 
 
-def test_a_blocked_address_rests_all_accounts():
-    verdict = judge(Blocked("x"), 0)
-    assert verdict.egress
-    assert verdict.rest == 600
+def test_a_blocked_address_rests_for_a_while():
+    assert judge(Blocked("x"), 0).rest == 600
+
+
+def test_an_account_that_is_asked_too_often_rests_a_while_and_no_hour():
+    assert judge(Throttled("x", retry_after=7), 3).rest == 7
+    assert [judge(Throttled("x"), failures).rest for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
+    assert judge(Throttled("x"), 1, luck=0.5).rest == 60
+    assert judge(Throttled("x"), 0, luck=0.0).rest == 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from transports.pool.state import State, Want
+from transports.pool.state import Rest, State, Want
 
 
 def choose(states: Iterable[State], want: Want, now: float, tried: frozenset[str]) -> State | None:
@@ -23,7 +23,7 @@ def _preference(state: State) -> tuple[bool, bool, float, float]:
     return (state.parked is not None, not account.guest, state.in_flight / account.concurrency, state.used_at)
 
 
-def next_free(states: Iterable[State], want: Want, now: float) -> float | None:
-    """Return when the first account that suits is free, never before `now`; None where none suits or all are parked."""
-    times = [state.free_at(want, now) for state in states if state.suits(want) and state.parked is None]
-    return max(now, min(times)) if times else None
+def next_free(states: Iterable[State], want: Want, now: float) -> Rest | None:
+    """Return the rest that ends first of the accounts that suit; None where none suits, rests, or all are parked."""
+    rests = [state.resting(want, now) for state in states if state.suits(want) and state.parked is None]
+    return min((rest for rest in rests if rest is not None), key=lambda rest: rest.until, default=None)

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut
+from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.base import Account
 from transports.clock import Clock
 from transports.pool.choose import choose, next_free
-from transports.pool.state import State, Want
+from transports.pool.state import Reason, State, Want
 
 _MOST_WAITING_FACTOR = 2
 
@@ -37,13 +37,20 @@ class Pool:
         """What is known of every account."""
         return self._states
 
+    def block(self, egress: str, until: float) -> None:
+        """Let every account on this way out rest from everything: its address is not welcome."""
+        for state in self._states:
+            if state.account.egress == egress:
+                state.block(until)
+
     @asynccontextmanager
     async def lease(self, want: Want, tried: frozenset[str]) -> AsyncGenerator[Lease]:
         """Yield an account that is fit now and not in `tried`; waits for a busy one, not for a resting one.
 
         Raises:
-            RateLimited: all that suit are resting; says until when.
-            Blocked: all that suit rest because our address is at fault.
+            RateLimited: all that suit rest, and the allowance of the first one that is free again was used up.
+            Throttled: … or it was asked too often.
+            Blocked: … or the address that it is asked from is at fault. All three say until when.
             SignedOut: all that suit wait for a person.
             Saturated: all that are fit stayed busy, or too many wait already.
 
@@ -87,12 +94,18 @@ class Pool:
         )
 
     def _refusal(self, want: Want, now: float) -> GatewayError:
-        free = next_free(self._states, want, now)
-        if free is None:
-            suits = any(state.suits(want) for state in self._states)
-            reason = "parked" if suits else "missing"
+        fit = [state for state in self._states if state.suits(want)]
+        if all(state.parked is not None for state in fit):
+            reason = "parked" if fit else "missing"
             return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
-        if all(state.blocked(now) for state in self._states if state.suits(want) and state.parked is None):
-            return Blocked("The upstream has temporarily blocked this gateway's address.")
-        message = "The usage limit of all of the gateway's accounts for this model is reached."
-        return RateLimited(message, retry_after=max(1.0, free - now))
+        rest = next_free(fit, want, now)
+        seconds = max(1.0, rest.until - now) if rest is not None else 1.0
+        match rest.reason if rest is not None else Reason.PACE:
+            case Reason.ADDRESS:
+                return Blocked("The upstream has temporarily blocked this gateway's address.", retry_after=seconds)
+            case Reason.QUOTA:
+                message = "The usage limit of all of the gateway's accounts for this model is reached."
+                return RateLimited(message, retry_after=seconds)
+            case Reason.PACE:
+                message = "The gateway's accounts are asked as often as they may be; try again soon."
+                return Throttled(message, retry_after=seconds)

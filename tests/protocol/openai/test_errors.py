@@ -14,6 +14,7 @@ from protocol.model import (
     Refused,
     Saturated,
     SignedOut,
+    Throttled,
     Unauthorized,
     Unsupported,
     UpstreamFailed,
@@ -31,6 +32,7 @@ ROWS = [
     (HttpFault(408, "request_timeout", "m"), 408, "invalid_request_error", "request_timeout", "false", None),
     (HttpFault(413, "request_too_large", "m"), 413, "invalid_request_error", "request_too_large", "false", None),
     (RateLimited("m", retry_after=6.2), 429, "rate_limit_error", "upstream_quota_exhausted", None, "7"),
+    (Throttled("m", retry_after=6.2), 429, "rate_limit_error", "rate_limit_exceeded", None, "7"),
     (RateLimited("m", retry_after=500), 429, "rate_limit_error", "upstream_quota_exhausted", "false", "500"),
     (GatewayError("m"), 500, "server_error", "internal_error", None, None),
     (UpstreamFailed("m"), 502, "server_error", "upstream_protocol_error", None, None),
@@ -45,6 +47,7 @@ ROWS = [
     ),
     (SignedOut("m"), 503, "server_error", "no_account_available", "false", "60"),
     (Blocked("m"), 503, "server_error", "no_account_available", "false", "60"),
+    (Blocked("m", retry_after=480.2), 503, "server_error", "no_account_available", "false", "481"),
     (Saturated("m", retry_after=1.5), 503, "server_error", "overloaded", None, "2"),
     (UpstreamTimeout("m"), 504, "server_error", "upstream_timeout", None, None),
 ]

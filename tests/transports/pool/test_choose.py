@@ -1,7 +1,7 @@
 from protocol.model import Capability, Family
 from transports.base import Account
 from transports.pool.choose import choose, next_free
-from transports.pool.state import State, Want
+from transports.pool.state import Reason, Rest, State, Want
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
 FREE = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
@@ -25,7 +25,7 @@ def test_the_least_loaded_then_the_longest_idle_is_asked():
 
 def test_what_was_tried_rests_or_is_busy_is_passed_over():
     tried, resting, busy, fit = states("tried", "resting", "busy", "fit", concurrency=1)
-    resting.rest(99.0, CHAT)
+    resting.rest(99.0, CHAT, Reason.QUOTA, 0.0)
     busy.begin(0.0)
     assert choose([tried, resting, busy, fit], CHAT, 1.0, frozenset({"tried"})) is fit
     assert choose([tried, resting, busy], CHAT, 1.0, frozenset({"tried"})) is None
@@ -48,8 +48,8 @@ def test_a_guest_is_asked_first_where_it_will_do():
 
 def test_the_next_free_time_is_the_soonest_of_those_that_are_not_parked():
     a, b, parked = states("a", "b", "parked")
-    a.rest(50.0, CHAT)
-    b.rest(30.0, CHAT)
+    a.rest(50.0, CHAT, Reason.PACE, 0.0)
+    b.rest(30.0, CHAT, Reason.QUOTA, 0.0)
     parked.park("consent", 0.0)
-    assert next_free([a, b, parked], CHAT, 10.0) == 30.0
+    assert next_free([a, b, parked], CHAT, 10.0) == Rest(30.0, Reason.QUOTA)
     assert next_free([parked], CHAT, 10.0) is None

@@ -1,10 +1,10 @@
 import anyio
 import pytest
 
-from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut
+from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
 from transports.base import Account
-from transports.pool import Pool, Want
+from transports.pool import Pool, Reason, Want
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
 NONE = frozenset()
@@ -70,8 +70,8 @@ async def test_many_waiters_all_get_their_turn():
 async def test_no_wait_for_a_resting_account_the_time_is_told():
     clock = ManualClock()
     pool = pool_of("a", "b", clock=clock)
-    pool.states[0].rest(clock.monotonic() + 100, CHAT)
-    pool.states[1].rest(clock.monotonic() + 40, CHAT)
+    pool.states[0].rest(clock.monotonic() + 100, CHAT, Reason.QUOTA, clock.monotonic())
+    pool.states[1].rest(clock.monotonic() + 40, CHAT, Reason.QUOTA, clock.monotonic())
     with pytest.raises(RateLimited) as caught:
         async with pool.lease(CHAT, NONE):
             pass
@@ -81,11 +81,44 @@ async def test_no_wait_for_a_resting_account_the_time_is_told():
 async def test_a_blocked_address_is_no_usage_limit():
     clock = ManualClock()
     pool = pool_of("a", "b", clock=clock)
-    for state in pool.states:
-        state.rest(clock.monotonic() + 600, None)
-    with pytest.raises(Blocked):
+    pool.block("", clock.monotonic() + 600)
+    clock.advance(60)
+    with pytest.raises(Blocked) as caught:
         async with pool.lease(CHAT, NONE):
             pass
+    assert caught.value.retry_after == 540
+
+
+async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
+    clock = ManualClock()
+    accounts = [Account(id=name, transport="t", egress=way) for name, way in (("a", ""), ("b", "http://p:1"))]
+    pool = Pool(accounts, clock, wait_seconds=5.0)
+    pool.block("", clock.monotonic() + 600)
+    async with pool.lease(CHAT, NONE) as lease:
+        assert lease.account.id == "b"
+
+
+async def test_so_many_a_minute_is_no_usage_limit():
+    clock = ManualClock()
+    pool = pool_of("a", clock=clock, per_minute=1)
+    async with pool.lease(CHAT, NONE):
+        pass
+    clock.advance(20)
+    with pytest.raises(Throttled) as caught:
+        async with pool.lease(CHAT, NONE):
+            pass
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 40)
+
+
+async def test_what_ends_first_is_what_the_caller_is_told():
+    clock = ManualClock()
+    pool = pool_of("a", "b", clock=clock)
+    pool.states[0].rest(clock.monotonic() + 3600, CHAT, Reason.QUOTA, clock.monotonic())
+    pool.states[1].rest(clock.monotonic() + 30, CHAT, Reason.PACE, clock.monotonic())
+    with pytest.raises(Throttled) as caught:
+        async with pool.lease(CHAT, NONE):
+            pass
+    assert caught.value.retry_after == 30
 
 
 async def test_all_parked_is_for_an_operator():
