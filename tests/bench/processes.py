@@ -1,0 +1,159 @@
+"""The processes of a run: each is started here, and ended here whatever happens."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-bench-0123456789abcdef"
+_LIFETIME_SECONDS = 180
+"""No process outlives it, even if nobody ends it: an alarm survives exec."""
+_PARENT_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
+_LIBRARY = ctypes.CDLL(None)
+_START_SECONDS = 20.0
+_STOP_SECONDS = 15.0
+
+_SETTINGS = """
+[server]
+port = 0
+
+[limits]
+in_flight = 100000
+
+[drain]
+grace_seconds = 1
+
+[[licenses]]
+id = "bench"
+key = "{key}"
+
+[transports.web]
+rotate_seconds = 0
+activity_seconds = 0
+guest = false
+hosts = {{ site = "{upstream}", accounts = "{upstream}", upload = "{upstream}" }}
+
+[[transports.web.accounts]]
+id = "bench"
+cookies = "__Secure-1PSID=a; __Secure-1PSIDTS=b"
+concurrency = 100000
+per_minute = 0
+"""
+
+
+class BenchError(Exception):
+    """A run that measured nothing."""
+
+
+def _bound():
+    """Bind a child's life to a time, and to ours where the system can do that."""
+    signal.alarm(_LIFETIME_SECONDS)
+    if sys.platform == "linux":
+        _LIBRARY.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+class Child:
+    """A process that says where it listens."""
+
+    def __init__(self, name, arguments, folder, cpus):
+        self.name = name
+        self._log = (Path(folder) / f"{name}-{time.monotonic_ns()}.log").open("w+b")
+        self._popen = subprocess.Popen(
+            [sys.executable, "-u", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("GEMINI_GATEWAY")},
+            start_new_session=True,
+            preexec_fn=_bound,  # noqa: PLW1509 -- no threads here
+        )
+        pin(self._popen.pid, cpus)
+        self._process = psutil.Process(self._popen.pid)
+
+    def url(self):
+        """Wait for the line with the address; return it."""
+        until = time.monotonic() + _START_SECONDS
+        while time.monotonic() < until and self._popen.poll() is None:
+            for line in self.said().splitlines():
+                if "Listening on " in line:
+                    return line.rpartition(" ")[2].strip()
+            time.sleep(0.02)
+        raise BenchError(f"{self.name} did not start:\n{self.said()}")
+
+    def said(self):
+        return Path(self._log.name).read_text("utf-8", "replace")
+
+    def cpu(self):
+        """Return the processor seconds it has used."""
+        times = self._process.cpu_times()
+        return times.user + times.system
+
+    def memory(self):
+        """Return the bytes of memory it holds."""
+        return self._process.memory_info().rss
+
+    def stop(self):
+        """Ask it to end, and wait until it has."""
+        self._popen.terminate()
+        try:
+            self._popen.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.name} did not stop:\n{self.said()}") from None
+
+    def end(self):
+        """End it at once: nothing of it is kept."""
+        self._popen.kill()
+        self._popen.wait()
+        self._log.close()
+
+
+@contextmanager
+def started(name, arguments, folder, cpus):
+    """Run a child for as long as the context lasts; yield it and its address."""
+    child = Child(name, arguments, folder, cpus)
+    try:
+        yield child, child.url()
+    finally:
+        child.end()
+
+
+def gateway(folder, upstream, runner=("-m", "service")):
+    """Return the arguments of a gateway over the fake upstream, with a store of its own."""
+    own = Path(folder) / f"gateway-{time.monotonic_ns()}"
+    own.mkdir()
+    settings = own / "gateway.toml"
+    settings.write_text(_SETTINGS.format(key=KEY, upstream=upstream))
+    return [*runner, "serve", "--config", str(settings)]
+
+
+def passthrough(upstream):
+    """Return the arguments of a pass-through."""
+    return ["-m", "tests.bench.passthrough", upstream]
+
+
+def pin(pid, cpus):
+    """Keep a process on some processors, where that can be done."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(pid, cpus)
+
+
+def shares():
+    """Return the processors of what is measured, and those of all else; nothing where there is but one."""
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return (set(cpus[:1]), set(cpus[1:])) if len(cpus) > 1 else (set(), set())
+
+
+def raise_open_files():
+    """Let this process, and those it starts, open as many files as they may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
