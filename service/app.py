@@ -9,20 +9,22 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
 from protocol.http.context import Limits, context_of
 from protocol.http.faults import HttpFault
-from protocol.model import Engine
+from protocol.model import Engine, GatewayError
 from service import wiring
 from service.address import Address
 from service.admission import Admission, Guarded
+from service.book import LicenseBook
 from service.drain import Drain
 from service.fetch import refuse_to_fetch
 from service.guard import Guard
 from service.keys import media_key
-from service.licenses import License, LicenseBook, Licensed, LicenseError, Licenses, check
+from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
 from service.media import Media
 from service.observe import Means, Metrics, Observed
@@ -32,7 +34,10 @@ from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
-from transports.pool import SqliteStore
+from transports.pool import SqliteConversations, SqliteStore
+
+_EXPOSED = ("x-request-id", "Retry-After", "x-should-retry", "Deprecation", "Warning")
+"""What a web page's script may read of an answer's headers."""
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +65,12 @@ async def open_app(
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
     with _stores(store_path, clock) as (store, book):
-        licenses = Licenses(_fixed_licenses(settings, origin), book)
+        licenses = Licenses(fixed_licenses(settings.licenses, origin), book)
         seal = Seal(media_key(settings.media, origin, store_path), clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
+            conversations=_conversations(store_path, clock),
             observer=PrometheusObserver(registry),
             state_dir=store_path.parent,
             serve=serve,
@@ -77,7 +83,7 @@ async def open_app(
                 *_media_routes(settings, media, drain),
                 *_api_routes(settings, engine, licenses, drain),
             ]
-            guarded = Guard(_starlette(routes), settings.limits.header_bytes)
+            guarded = _cors(Guard(_starlette(routes), settings.limits.header_bytes), settings.server.cors_origins)
             means = Means(
                 clock=clock,
                 drain=drain,
@@ -111,6 +117,15 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
+def _conversations(store_path: Path, clock: Clock) -> SqliteConversations:
+    """Keep conversations beside the store."""
+    path = store_path.with_name(f"{store_path.stem}-conversations{store_path.suffix}")
+    try:
+        return SqliteConversations(path, clock)
+    except OSError as error:
+        raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
+
+
 def _shelf(media: MediaSettings) -> Shelf | None:
     if media.keep_dir is None:
         return None
@@ -121,9 +136,29 @@ def _shelf(media: MediaSettings) -> Shelf | None:
 
 
 def _starlette(routes: list[Route]) -> Starlette:
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _unclaimed})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _unclaimed, Exception: _failed})
     app.router.redirect_slashes = False
     return app
+
+
+def _cors(app: Any, origins: tuple[str, ...]) -> Any:
+    """Let web pages of these origins call the app; preflights need no license."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+    )
+
+
+async def _failed(request: Request, _: Exception) -> Any:
+    """Tell of a bug; `Observed`, which Starlette raises it to, logs it."""
+    error = GatewayError("The gateway failed.")
+    context_of(request.scope).record.error = error.code
+    return wiring.house_refusal(error)
 
 
 async def _unclaimed(request: Request, error: Exception) -> Any:
@@ -160,21 +195,3 @@ def _stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBoo
         yield store, book
     finally:
         book.close()
-
-
-def _fixed_licenses(settings: Settings, origin: Origin) -> list[tuple[str, License]]:
-    found: list[tuple[str, License]] = []
-    for number, setting in enumerate(settings.licenses):
-        where = f"{origin.name}: licenses[{number}]"
-        key = setting.key
-        if setting.key_file is not None:
-            try:
-                key = setting.key_file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                raise SettingsError(f"{where}.key_file: {setting.key_file} cannot be read") from None
-        try:
-            check(setting.id, key)
-        except LicenseError as error:
-            raise SettingsError(f"{where}: {error}") from None
-        found.append((key, License(id=setting.id, models=setting.models)))
-    return found

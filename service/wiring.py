@@ -11,7 +11,7 @@ from protocol import openai
 from protocol.model import Catalogue
 from service.settings import Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import ASGIApp, Deps, Kind, Observer, SessionStore
+from transports.base import ASGIApp, ConversationStore, Deps, Kind, Observer, SessionStore
 from transports.clock import Clock
 from transports.dispatch import Dispatch
 from transports.pool import Pool
@@ -31,6 +31,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     store: SessionStore
+    conversations: ConversationStore
     observer: Observer
     state_dir: Path
     serve: Serve
@@ -89,6 +90,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 name=name,
                 clock=parts.clock,
                 store=parts.store,
+                conversations=parts.conversations,
                 observer=parts.observer,
                 state_dir=parts.state_dir,
                 serve=parts.serve,

@@ -101,6 +101,38 @@ class SessionStore(Protocol):
         ...
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation that an upstream keeps, to be gone on with."""
+
+    account: str
+    conversation: bytes
+    """The transport's own words for where it is."""
+
+
+class ConversationStore(Protocol):
+    """Remembers by a key, which whoever may go on with it can work out, the conversations that upstreams keep.
+
+    It may forget any of them at any time but for `overdue`, which names what the upstream should forget too.
+    Every method may raise OSError when the store is out of order.
+    """
+
+    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
+        """Remember a conversation for so long."""
+        ...
+
+    async def whose(self, key: bytes) -> str | None:
+        """Return the account of the conversation of this key, if there is one to be gone on with."""
+        ...
+
+    async def take(self, key: bytes) -> Kept | None:
+        """Return the conversation of this key and forget it: nobody else goes on with it from here."""
+        ...
+
+    async def overdue(self, account: str, *, most: int) -> list[Kept]:
+        """Return conversations of an account whose time is over, and forget them; `most` of them at once."""
+        ...
+
+
 class Observer(Protocol):
     """Hears what happens at upstreams; subscribers make metrics of it."""
 
@@ -124,6 +156,7 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """The name it has in the settings."""
     clock: Clock
     store: SessionStore
+    conversations: ConversationStore
     observer: Observer
     state_dir: Path
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]

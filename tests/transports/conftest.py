@@ -12,7 +12,7 @@ from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
 from transports.metrics import NullObserver
-from transports.pool import MemoryStore
+from transports.pool import MemoryConversations, MemoryStore
 
 CATALOGUE = Catalogue.build()
 FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
@@ -24,12 +24,13 @@ def request_for(text, model="gemini-3-pro", **more):
     return GenerationRequest(id="req", caller=Caller(id="me"), selection=CATALOGUE.resolve(model), turns=turns, **more)
 
 
-def deps_for(clock=None, store=None):
+def deps_for(clock=None, store=None, conversations=None):
     clock = clock or SystemClock()
     return Deps(
         name="web",
         clock=clock,
         store=store or MemoryStore(clock),
+        conversations=conversations or MemoryConversations(clock),
         observer=NullObserver(),
         state_dir=Path("/nonexistent"),
         serve=serve_loopback,

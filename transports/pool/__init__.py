@@ -6,4 +6,13 @@ from transports.pool.pool import Lease, Pool
 from transports.pool.sqlite import SqliteStore
 from transports.pool.state import Reason, Want
 
-__all__ = ["Lease", "MemoryConversations", "MemoryStore", "Pool", "Reason", "SqliteConversations", "SqliteStore", "Want"]
+__all__ = [
+    "Lease",
+    "MemoryConversations",
+    "MemoryStore",
+    "Pool",
+    "Reason",
+    "SqliteConversations",
+    "SqliteStore",
+    "Want",
+]

@@ -8,6 +8,7 @@ import msgspec
 
 from transports import web
 from transports.base import Deps, Kind, Transport
+from transports.pool import MemoryConversations, MemoryStore
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.site import create_site
 
@@ -48,7 +49,12 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             hosts=web.Hosts(site=base, accounts=base, upload=base),
             rotate_seconds=config.rotate_seconds,
         )
-        async with web.connect(settings, deps) as transport:
+        forgetful = msgspec.structs.replace(
+            deps,
+            store=MemoryStore(deps.clock),  # the site's sessions end with the process: so do what is known of them
+            conversations=MemoryConversations(deps.clock),
+        )
+        async with web.connect(settings, forgetful) as transport:
             yield transport
 
 

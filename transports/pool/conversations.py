@@ -1,0 +1,156 @@
+"""Which conversations upstreams keep for whom: what may be lost, and so is kept apart from what must not.
+
+A conversation is found by a key that its next turn's history gives, and gone on with by one request only. When its
+time is over, or too many are kept, it is overdue: whoever asks for it tells the upstream to forget it too.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio.to_thread
+
+from transports.base import Kept
+from transports.clock import Clock
+
+MOST_KEPT = 10_000
+_ABANDONED_SECONDS = 7 * 86400.0
+"""What nobody has asked for so long after its time is forgotten: its account is gone."""
+_BUSY_SECONDS = 5.0
+_SCHEMA = (
+    "PRAGMA journal_mode=WAL;"
+    "CREATE TABLE IF NOT EXISTS conversation"
+    " (key BLOB PRIMARY KEY, account TEXT NOT NULL, value BLOB NOT NULL, until REAL NOT NULL);"
+    "CREATE INDEX IF NOT EXISTS conversation_until ON conversation (until);"
+)
+
+ResultT = TypeVar("ResultT")
+
+
+class MemoryConversations:
+    """Conversations in memory: for tests, and for upstreams that forget when the process ends."""
+
+    def __init__(self, clock: Clock, most: int = MOST_KEPT) -> None:
+        """Keep at most so many."""
+        self._clock, self._most = clock, most
+        self._kept: dict[bytes, tuple[Kept, float]] = {}
+
+    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
+        """Remember a conversation for so long."""
+        self._kept[key] = (kept, self._clock.monotonic() + seconds)
+        ready = sorted((until, known) for known, (_, until) in self._kept.items())
+        for _, known in ready[: len(ready) - self._most]:
+            self._kept[known] = (self._kept[known][0], 0.0)
+
+    async def whose(self, key: bytes) -> str | None:
+        """Return the account of the conversation of this key, if there is one to be gone on with."""
+        found = self._kept.get(key)
+        return found[0].account if found and self._clock.monotonic() < found[1] else None
+
+    async def take(self, key: bytes) -> Kept | None:
+        """Return the conversation of this key and forget it."""
+        return None if await self.whose(key) is None else self._kept.pop(key)[0]
+
+    async def overdue(self, account: str, *, most: int) -> list[Kept]:
+        """Return conversations of an account whose time is over, and forget them."""
+        now = self._clock.monotonic()
+        over = [key for key, (kept, until) in self._kept.items() if kept.account == account and until <= now]
+        return [self._kept.pop(key)[0] for key in over[:most]]
+
+
+class SqliteConversations:
+    """Conversations in a file that the processes of one gateway share; written without waiting for the disk."""
+
+    def __init__(self, path: Path, clock: Clock, most: int = MOST_KEPT) -> None:
+        """Use the file at `path`, made anew where it is missing or broken.
+
+        Raises:
+            OSError: it cannot be made.
+
+        """
+        self._path, self._clock, self._most = path, clock, most
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            path.unlink(missing_ok=True)
+            self._create()
+
+    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
+        """Remember a conversation for so long."""
+
+        def query(database: sqlite3.Connection) -> None:
+            now = self._clock.wall()
+            row = (key, kept.account, kept.conversation, now + seconds)
+            database.execute("REPLACE INTO conversation VALUES (?, ?, ?, ?)", row)
+            database.execute("DELETE FROM conversation WHERE until < ?", (now - _ABANDONED_SECONDS,))
+            (count,) = database.execute("SELECT COUNT(*) FROM conversation WHERE until > ?", (now,)).fetchone()
+            if count > self._most:
+                first = "SELECT key FROM conversation WHERE until > ? ORDER BY until LIMIT ?"
+                over = f"UPDATE conversation SET until = ? WHERE key IN ({first})"  # noqa: S608 -- constants
+                database.execute(over, (now, now, count - self._most))
+
+        await self._run(query)
+
+    async def whose(self, key: bytes) -> str | None:
+        """Return the account of the conversation of this key, if there is one to be gone on with."""
+
+        def query(database: sqlite3.Connection) -> str | None:
+            asked = "SELECT account FROM conversation WHERE key = ? AND until > ?"
+            row = database.execute(asked, (key, self._clock.wall())).fetchone()
+            return row[0] if row else None
+
+        return await self._run(query)
+
+    async def take(self, key: bytes) -> Kept | None:
+        """Return the conversation of this key and forget it."""
+
+        def query(database: sqlite3.Connection) -> Kept | None:
+            taken = "DELETE FROM conversation WHERE key = ? AND until > ? RETURNING account, value"
+            row = database.execute(taken, (key, self._clock.wall())).fetchone()
+            return Kept(account=row[0], conversation=row[1]) if row else None
+
+        return await self._run(query)
+
+    async def overdue(self, account: str, *, most: int) -> list[Kept]:
+        """Return conversations of an account whose time is over, and forget them."""
+
+        def query(database: sqlite3.Connection) -> list[Kept]:
+            over = "SELECT key FROM conversation WHERE account = ? AND until <= ? LIMIT ?"
+            taken = f"DELETE FROM conversation WHERE key IN ({over}) RETURNING value"  # noqa: S608 -- constants
+            rows = database.execute(taken, (account, self._clock.wall(), most)).fetchall()
+            return [Kept(account=account, conversation=row[0]) for row in rows]
+
+        return await self._run(query)
+
+    def _create(self) -> None:
+        try:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            with closing(self._connect()) as database:
+                database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            raise OSError(f"the conversations {self._path} cannot be kept: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+
+    async def _run(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        def work() -> ResultT:
+            with self._transaction() as database:
+                return query(database)
+
+        return await anyio.to_thread.run_sync(work)
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        try:
+            with closing(self._connect()) as database:
+                database.execute("PRAGMA synchronous=OFF")
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise OSError(f"the conversations {self._path} are out of order: {error}") from error
