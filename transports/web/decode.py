@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from protocol.model import Event, Finish, GatewayError, Text, Thought, UpstreamFailed, Usage, Waiting, estimate_tokens
+from protocol.model import Event, Finish, GatewayError, UpstreamFailed, Waiting
 from transports.web import jspb, wire
-from transports.web.delta import Delta, strip_placeholders
 from transports.web.errors import drift, error_for_code
 from transports.web.frames import FrameParser
+from transports.web.narrate import Narrator, Teller
+from transports.web.rich import is_card, read_candidate
 from transports.web.snapshot import SnapshotReader, loads
 
 
@@ -26,13 +27,12 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerReader:
     """Bytes of one StreamGenerate answer in, events out."""
 
-    def __init__(self, *, max_frame: int, input_tokens: int) -> None:
+    def __init__(self, *, max_frame: int, input_tokens: int, teller: Teller | None = None) -> None:
         """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage."""
         self._frames = FrameParser(max_frame)
         self._snapshots = SnapshotReader()
+        self._narrator = Narrator(teller or Teller())
         self._input_tokens = input_tokens
-        self._text, self._thoughts = Delta(), Delta()
-        self._last_text, self._last_thoughts = "", ""
         self._rcid = ""
         self.frames = 0
         """How many valid frames came."""
@@ -91,7 +91,10 @@ class AnswerReader:
         inner = loads(body)
         candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
         self._keep_conversation(inner)
-        events = self._snapshot(frame, candidate, known) if candidate is not None else ()
+        tool = jspb.text(inner, *wire.INNER_TOOL)
+        events: list[Event] = self._narrator.run(tool) if tool else []
+        if candidate is not None:
+            events += self._tell(frame, candidate, known)
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
@@ -104,38 +107,20 @@ class AnswerReader:
                 return candidate
         raise drift("it switched to another candidate")
 
-    def _snapshot(self, frame: str, candidate: Any, known: str) -> list[Event]:
-        raw = jspb.text(candidate, *wire.CANDIDATE_TEXT)
-        text = known + (raw or "")
-        if text.startswith(wire.CARD_TEXT_PREFIXES):
-            text = jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
-        elif raw is not None:
-            self._snapshots.learn(frame, self._rcid, known, text)
-        thoughts = jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or self._last_thoughts
-        self._last_text, self._last_thoughts = text, thoughts
-        if jspb.integer(candidate, *wire.CANDIDATE_STATE) == wire.STATE_COMPLETE:
-            self.complete = True
-            return self._flush()
-        fresh = self._thoughts.flush(thoughts) if text else self._thoughts.push(thoughts)
-        return _events(fresh, self._text.push(text))
-
-    def _flush(self) -> list[Event]:
-        if not self._text.extended_by(self._last_text):
-            raise drift("it changed text that it had already given")
-        return _events(self._thoughts.flush(self._last_thoughts), self._text.flush(self._last_text))
+    def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
+        now = read_candidate(candidate, known)
+        if now.text is not None and not is_card(candidate, known):
+            self._snapshots.learn(frame, self._rcid, known, now.text)
+        self.complete = self.complete or now.complete
+        place = self.conversation
+        return self._narrator.tell(now, (place.cid, place.rid) if place else ("", ""))
 
     def _finish(self) -> list[Event]:
         if self.finished:
             return []
-        events = self._flush()
+        events = self._narrator.end()
         self.complete = self.finished = True
-        reasoning = estimate_tokens(self._last_thoughts)
-        usage = Usage(
-            input_tokens=self._input_tokens,
-            output_tokens=estimate_tokens(strip_placeholders(self._last_text)) + reasoning,
-            reasoning_tokens=reasoning,
-        )
-        return [*events, Finish(reason="stop", usage=usage)]
+        return [*events, Finish(reason="stop", usage=self._narrator.usage(self._input_tokens))]
 
     def _keep_conversation(self, inner: Any) -> None:
         cid = jspb.text(inner, wire.INNER_CONVERSATION, 0)
@@ -143,15 +128,6 @@ class AnswerReader:
         context = jspb.text(inner, wire.INNER_CONTEXT)
         if cid and rid:
             self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "")
-
-
-def _events(thought: str, text: str) -> list[Event]:
-    events: list[Event] = []
-    if thought:
-        events.append(Thought(text=thought))
-    if text:
-        events.append(Text(text=text))
-    return events
 
 
 def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class Delta:
         """Say whether a snapshot agrees with all that was sent."""
         return snapshot.startswith(self._settled)
 
+    def behind(self, snapshot: str) -> bool:
+        """Say whether a snapshot has more than was sent."""
+        return len(snapshot) > len(self._settled)
+
     def flush(self, snapshot: str) -> str:
         """Take a snapshot whose end will not flicker; return all of it that was not sent yet."""
         return self._advance(snapshot, len(snapshot)) if self.extended_by(snapshot) else ""

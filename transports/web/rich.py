@@ -51,6 +51,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     task_id: str = ""
     """A research's; empty for the placeholder."""
+    marked: bool = False
+    """A task is named, if only by the placeholder: it is a document, whatever it looks like."""
     citations: tuple[Cited, ...] = ()
 
 
@@ -123,14 +125,18 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
     )
 
 
+def is_card(candidate: Any, known: str = "") -> bool:
+    """Say whether the text stands where a card's does; `known` goes before what stands in the usual place."""
+    return (known + (jspb.text(candidate, *wire.CANDIDATE_TEXT) or "")).startswith(wire.CARD_TEXT_PREFIXES)
+
+
 def _text(candidate: Any, known: str) -> str | None:
     text = jspb.text(candidate, *wire.CANDIDATE_TEXT)
     if text is None:
         return None
-    text = known + text
-    if text.startswith(wire.CARD_TEXT_PREFIXES):
+    if is_card(candidate, known):
         return jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
-    return text
+    return known + text
 
 
 def _pictures(rich: Any) -> Iterator[Picture]:
@@ -183,6 +189,7 @@ def _opened(entry: Any) -> Opened | None:
         title=jspb.text(entry, wire.DOCUMENT_TITLE) or "",
         body=body,
         task_id="" if task == wire.TASK_PLACEHOLDER else task,
+        marked=bool(task),
         citations=next((cited for place in places if (cited := _citations(place))), ()),
     )
 

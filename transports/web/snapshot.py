@@ -10,6 +10,7 @@ A frame whose beginning differs is decoded whole, so the short cut changes cost 
 
 import json
 import re
+from bisect import bisect_right
 from typing import Any, cast
 
 import msgspec
@@ -31,6 +32,12 @@ _PIECE = re.compile(
 """One piece of text inside a string inside a string: plain characters, or an escape of either string."""
 
 _UNSETTLED = "` \t"
+
+_HALF = re.compile(r"\\\\?u[Dd][89ABab][0-9A-Fa-f]{2}")
+"""The first half of an escaped surrogate pair: the second belongs to it."""
+
+_FLICKER = 256
+"""How many characters of the frame from the text's end the site may still change."""
 
 
 def loads(text: str) -> Any:
@@ -106,9 +113,13 @@ class SnapshotReader:
 
 
 def _settled_end(frame: str, start: int) -> int:
-    """Return the last place in the text from `start` on that no escape crosses and no flicker should reach."""
-    end = start
-    position = start
+    """Return the last place in the text from `start` on that no escape crosses and no flicker should reach.
+
+    Plain characters are settled at once, unless such stand last as may flicker. An escape is, once it is further
+    from the end than flicker reaches: so what is looked at again is bounded, whatever the text is made of.
+    """
+    end = position = start
+    boundaries: list[int] = []
     while piece := _PIECE.match(frame, position):
         position = piece.end()
         plain = piece["plain"]
@@ -118,7 +129,10 @@ def _settled_end(frame: str, start: int) -> int:
                 end = piece.start() + len(kept)
         elif piece["unit"] is not None:
             end = position
-    return end
+        if not _HALF.fullmatch(piece.group()):
+            boundaries.append(position)
+    settled = bisect_right(boundaries, position - _FLICKER)
+    return max(end, boundaries[settled - 1]) if settled else end
 
 
 def _unescaped(text: str) -> str:

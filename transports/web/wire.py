@@ -136,6 +136,8 @@ PICTURE_URL = (0, 3, 3)
 PICTURE_ALT = (0, 3, 2)
 PICTURE_ID = (1, 0)
 RICH_CITATIONS = 43
+CITE = "[cite:"
+"""How a marker begins."""
 CITED_MARKER = (0, 0)
 CITED_SOURCES = 1
 SOURCE = (3, 0)
@@ -155,6 +157,8 @@ DOCUMENT_ID, DOCUMENT_TITLE, DOCUMENT_TASK, DOCUMENT_BODY = 0, 2, 3, 4
 DOCUMENT_MIRROR = (17, 0)
 DOCUMENT_RICH = ((17, 1), (17,), (5,))
 """Where a document's citations stand, under `RICH_CITATIONS`."""
+PAGE_BREAK = r"\s*\n(?:-{3,}|\*{3,}|_{3,})[ \t]*\n\s*"
+"""What stands between a book's pages."""
 TASK_PLACEHOLDER = "agency-placeholder-task-id"
 
 # In-stream codes
@@ -187,6 +191,15 @@ RPC_DELETE = "GzXR5e"
 RPC_ORIGINAL = "c8o8Fe"
 STATUS_PAYLOAD = "[]"
 ACTIVITY_PAYLOAD = '[[["bard_activity_enabled"]]]'
+CHATS_PAYLOAD = "[13,null,[0,null,1]]"
+
+CHATS = 2
+CHAT_CID = 0
+CHAT_SECONDS = (5, 0)
+TURNS = 0
+TURN_RID = (0, 1)
+TURN_PROMPT = (2, 0, 0)
+TURN_CANDIDATES = (3, 0)
 
 ACCOUNT_STATUS = 14
 ACCOUNT_MODELS = 15

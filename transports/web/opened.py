@@ -1,0 +1,121 @@
+"""Documents beside an answer, as text of it: a canvas in its fence, a book's pages with their pictures; no I/O.
+
+A document's body is cumulative as everything of the site is, and is said append-only.
+"""
+
+import re
+from collections.abc import Sequence
+
+from protocol.model import Document, Event, Media, Text
+from transports.web import wire
+from transports.web.delta import Delta
+from transports.web.rich import Opened
+
+_FENCE = re.compile(r"(?P<fence>`{3,})(?P<language>[^`\n]*)\n")
+_FENCE_BEGUN = re.compile(r"`{0,2}\Z|`{3,}[^`\n]*\Z")
+_MARKDOWN = "markdown"
+_PAGE_BREAK = re.compile(wire.PAGE_BREAK)
+_LONGEST_BREAK = 64
+
+
+def fenced(body: str) -> bool:
+    """Say whether a body is a file inside a fence."""
+    return _FENCE.match(body) is not None
+
+
+class Canvas:
+    """One document: what it is called, then its body as it grows."""
+
+    def __init__(self, identifier: str) -> None:
+        """Begin the document of this id."""
+        self.id = identifier
+        self.latest: Opened | None = None
+        """As it was when it was last told."""
+        self._delta = Delta()
+        self._fence = ""
+        self._begun = False
+
+    def ready(self, document: Opened, *, last: bool) -> bool:
+        """Say whether enough of the body is there to tell what it is."""
+        return bool(document.body) and (last or _FENCE_BEGUN.match(document.body) is None)
+
+    def grow(self, document: Opened, *, last: bool) -> list[Event]:
+        """Take the document as it is now; return what is new of it.
+
+        `last` says that it is whole: then all is said, and its fence is closed.
+        """
+        events: list[Event] = []
+        if not self._begun:
+            self._begun = True
+            opening = _FENCE.match(document.body)
+            self._fence = opening["fence"] if opening else ""
+            kind = opening["language"].strip() if opening else _MARKDOWN
+            events.append(Document(title=document.title, kind=kind or "text"))
+        self.latest = document
+        text = self._delta.flush(document.body) if last else self._delta.push(document.body)
+        if last:
+            text += self._closing(document.body)
+        return [*events, Text(text=text)] if text else events
+
+    def agrees(self, document: Opened) -> bool:
+        """Say whether a snapshot goes on from all that was said."""
+        return self._delta.extended_by(document.body)
+
+    def _closing(self, body: str) -> str:
+        lines = body.rstrip().splitlines()
+        if not self._fence or (len(lines) > 1 and lines[-1].strip() == self._fence):
+            return ""
+        return self._fence if body.endswith("\n") else f"\n{self._fence}"
+
+
+class Book:
+    """A storybook: each page's text, then its picture; a page waits for its picture until the book is whole."""
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self._delta = Delta()
+        self._titled = False
+        self._held = ""
+        """What is behind a page that waits for its picture, or may be a page's end."""
+        self._shown = 0
+
+    def agrees(self, document: Opened) -> bool:
+        """Say whether a snapshot goes on from all that was said."""
+        return self._delta.extended_by(document.body)
+
+    def grow(self, document: Opened | None, pictures: Sequence[Media], *, last: bool) -> list[Event]:
+        """Take the book and its pictures as they are now; return what is new, in the order of the pages."""
+        events: list[Event] = []
+        if document is not None:
+            body = document.body
+            self._held += self._delta.flush(body) if last else self._delta.push(body)
+            if self._held and not self._titled:
+                self._titled = True
+                events.append(Document(title=document.title, kind=_MARKDOWN))
+        events += self._turn_pages(pictures, last=last)
+        if last:
+            events += _said(self._held)
+            self._held = ""
+            events += pictures[self._shown :]
+            self._shown = len(pictures)
+        return events
+
+    def _turn_pages(self, pictures: Sequence[Media], *, last: bool) -> list[Event]:
+        events: list[Event] = []
+        while end := _PAGE_BREAK.search(self._held):
+            events += _said(self._held[: end.start()])
+            self._held = self._held[end.start() :]
+            if self._shown >= len(pictures) and not last:
+                return events
+            events += pictures[self._shown : self._shown + 1]
+            self._shown = min(self._shown + 1, len(pictures))
+            self._held = self._held.removeprefix(end.group())
+            events += _said("\n\n")
+        settled = max(0, len(self._held) - _LONGEST_BREAK)
+        events += _said(self._held[:settled])
+        self._held = self._held[settled:]
+        return events
+
+
+def _said(text: str) -> list[Event]:
+    return [Text(text=text)] if text else []
