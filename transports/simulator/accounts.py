@@ -2,49 +2,30 @@
 
 import hmac
 import secrets
-from collections import OrderedDict, defaultdict
 from hashlib import sha256
 
-import msgspec
-
 from transports.clock import Clock
-from transports.simulator.config import SimulatedAccount
+from transports.simulator.config import SimulatedAccount, SimulatorConfig
+from transports.simulator.history import History
+from transports.simulator.quota import Quota
 
-_KEPT_CONVERSATIONS = 1000
-
-
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved turn."""
-
-    rid: str
-    rcid: str
-    prompt: str
-    text: str
-    thoughts: str
-    seconds: float
-
-
-class Conversation(msgspec.Struct, kw_only=True):
-    """A saved conversation."""
-
-    cid: str
-    title: str
-    turns: list[Turn] = []
+_PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
 
 
 class Session:
     """One account at the site, or a guest (`account` is None)."""
 
-    def __init__(self, account: SimulatedAccount | None) -> None:
+    def __init__(self, account: SimulatedAccount | None, *, quota_seconds: float = 3600.0) -> None:
         """Start with the account's first cookies."""
         self.account = account
         self.psidts = account.psidts if account else ""
         self.generation = 0
         self.rotated_at: float | None = None
         self.old: dict[str, float] = {}
-        self.dead = False
-        self.used: defaultdict[str, int] = defaultdict(int)
-        self.conversations: OrderedDict[str, Conversation] = OrderedDict()
+        self.since: float | None = None
+        """When the rolling cookie was last renewed, or first seen."""
+        self.quota = Quota(account.quota if account else 0, quota_seconds)
+        self.history = History()
 
     @property
     def plan(self) -> str:
@@ -59,48 +40,47 @@ class Session:
         secret = f"{self.account.psid}:{self.psidts}:{self.generation}"
         return "AK" + sha256(secret.encode()).hexdigest()[:32] + ":1700000000000"
 
-    def keep(self, conversation_id: str, turn: Turn) -> None:
-        """Save a turn."""
-        conversation = self.conversations.setdefault(
-            conversation_id,
-            Conversation(cid=conversation_id, title=turn.prompt[:40]),
-        )
-        conversation.turns.append(turn)
-        while len(self.conversations) > _KEPT_CONVERSATIONS:
-            self.conversations.popitem(last=False)
-
 
 class Accounts:
     """All sessions by their cookies."""
 
-    def __init__(self, accounts: tuple[SimulatedAccount, ...], clock: Clock, *, grace: float, gap: float) -> None:
-        """Let old cookies work for `grace` seconds; allow a rotation every `gap` seconds."""
-        self._clock, self._grace, self._gap = clock, grace, gap
-        self._sessions = [Session(account) for account in accounts]
+    def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
+        """Know the settings' accounts and nobody else."""
+        self._clock, self._config = clock, config
+        self._sessions = [Session(account, quota_seconds=config.quota_seconds) for account in config.accounts]
+        for session in self._sessions:
+            session.since = clock.monotonic()
         self.guest = Session(None)
 
     def find(self, cookies: dict[str, str]) -> Session:
         """Return whose cookies these are; anyone unknown or expired is a guest, as at the site."""
-        session = self._by_psid(cookies.get("__Secure-1PSID", ""))
-        if session is None or session.dead:
+        session = self._by_psid(cookies.get(_PSID, ""))
+        if session is None or self._died(session):
             return self.guest
-        return session if self._fresh(session, cookies.get("__Secure-1PSIDTS", "")) else self.guest
+        return session if self._fresh(session, cookies.get(_PSIDTS, "")) else self.guest
 
     def rotate(self, cookies: dict[str, str]) -> tuple[int, str | None]:
         """Rotate: `(200, new value or None)`, `(401, None)` or `(429, None)`."""
         session = self.find(cookies)
-        if session.account is None:
+        if session.account is None or session.account.bound:
             return 401, None
         now = self._clock.monotonic()
-        if session.rotated_at is not None and now - session.rotated_at < self._gap:
+        if session.rotated_at is not None and now - session.rotated_at < self._config.rotation_gap_seconds:
             return 429, None
-        session.rotated_at = now
-        if not session.psidts:
+        session.rotated_at = session.since = now
+        if not session.psidts or not session.account.rotates:
             return 200, None
-        session.old[session.psidts] = now + self._grace
+        session.old[session.psidts] = now + self._config.grace_seconds
         session.psidts = "sidts-" + secrets.token_urlsafe(24)
         session.generation += 1
         return 200, session.psidts
+
+    def _died(self, session: Session) -> bool:
+        """Say whether the rolling cookie was not renewed in time."""
+        longest = self._config.session_seconds
+        if not session.psidts or not longest or session.since is None:
+            return False
+        return self._clock.monotonic() - session.since >= longest
 
     def _by_psid(self, psid: str) -> Session | None:
         found = None

@@ -1,10 +1,11 @@
 """The simulator's settings."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Plan = Literal["free", "plus", "pro", "advanced"]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,7 +19,11 @@ class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     quota: int = 0
     """Answers per model family until the limit (1037); 0: no limit."""
     status: int = 1000
-    """What `otAQ7b` says of it."""
+    """What `otAQ7b` says of it; 0: nothing, which means available."""
+    rotates: bool = True
+    """Its rotation gives a new value; else it answers 200 without one."""
+    bound: bool = False
+    """Its browser bound the session to a device: rotation answers 401 from the start."""
 
     def __repr__(self) -> str:
         """Show no cookie."""
@@ -51,3 +56,23 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
     rotation_gap_seconds: float = 60.0
     """Rotations nearer to one another are answered 429."""
+    session_seconds: Seconds = 1500.0
+    """A `__Secure-1PSIDTS` that is not rotated dies after so long; 0: never."""
+    quota_seconds: Seconds = 3600.0
+    """How long after its first answer a model family's limit starts anew."""
+    upload_seconds: Seconds = 86_400.0
+    """How long an uploaded file is kept."""
+    upload_bytes: int = 256_000_000
+    """So many bytes of uploads are kept; the oldest go first."""
+    media_seconds: Seconds = 86_400.0
+    """How long the URL of a picture or film works."""
+    media_redirect: Literal["host", "path", "none"] = "path"
+    """Where a picture's first URL leads: `localhost` for `127.0.0.1` and back, another path here, or nowhere."""
+    host_only_cookie: bool = True
+    """`/app` sets a cookie of its own host, as the site does; media with it along are refused."""
+    video_first_turn_refused: bool = True
+    """A video in a conversation's first turn is refused (1053)."""
+    video_seconds: Seconds = 4.0
+    """How long a video takes."""
+    research_seconds: Seconds = 5.0
+    """How long a research takes."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import AsyncIterator, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from transports.clock import Clock
 from transports.simulator import emit
+from transports.simulator.answer import Answer
 from transports.simulator.config import Pace
 from transports.simulator.script import Script
 
@@ -17,6 +18,8 @@ CUT = None
 _CHARACTERS_PER_TOKEN = 4
 _FRAMES_PER_SECOND = 25
 _MOST_FRAMES = 250
+_BOOKKEEPING_EVERY = 7
+_LATE_FRAMES = 2
 _FLICKERS = ("", "\n```", "", "\\")
 
 
@@ -26,14 +29,18 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
     cid: str
     rid: str
     rcid: str
+    context: str = ""
+    """Empty: the turn is not saved."""
 
 
 class Course:
     """One answer, as the site streams it."""
 
-    def __init__(self, script: Script, pace: Pace, clock: Clock, ids: Ids, context: str) -> None:
+    def __init__(self, script: Script, answer: Answer, ids: Ids, pace: Pace, clock: Clock) -> None:
         """Prepare; nothing is awaited yet."""
-        self._script, self._pace, self._clock, self._ids, self._context = script, pace, clock, ids, context
+        self._script, self._answer, self._ids, self._pace, self._clock = script, answer, ids, pace, clock
+        self._length = len(answer.text) + (len(answer.document.body) if answer.document else 0)
+        self._started = clock.monotonic()
 
     async def chunks(self) -> AsyncIterator[bytes | None]:
         """Yield the body's chunks, `CUT` where the connection breaks."""
@@ -53,10 +60,10 @@ class Course:
             await self._clock.sleep(script.queue_seconds)
         await self._clock.sleep(self._pace.first_token_seconds if script.delay is None else script.delay)
         yield emit.bookkeeping(37)
-        if script.thoughts:
-            for end in _steps(len(script.thoughts), 3):
-                yield emit.answer(self._snapshot("", script.thoughts[:end], complete=False, sparse=bool(end % 2)))
-        steps = _steps(len(script.text), self._frames())
+        thoughts = self._answer.thoughts
+        for end in _steps(len(thoughts), 3):
+            yield emit.answer(self._snapshot(0, thoughts=thoughts[:end], sparse=bool(end % 2)))
+        steps = _steps(self._length, self._frames())
         pause = self._pause(len(steps))
         for number, end in enumerate(steps):
             fault = self._fault(number)
@@ -64,7 +71,7 @@ class Course:
                 async for piece in self._fail(fault):
                     yield piece
                 return
-            yield self._frame(number, end)
+            yield self._frame(number, end, late=number >= len(steps) - _LATE_FRAMES)
             await self._clock.sleep(pause) if pause else None
         async for piece in self._close(len(steps)):
             yield piece
@@ -75,30 +82,51 @@ class Course:
             async for piece in self._fail(fault):
                 yield piece
             return
-        whole = self._snapshot(self._script.text, self._script.thoughts, complete=True, sparse=self._sparse(number))
-        yield emit.answer(whole) + emit.bookkeeping(41) + emit.end(len(self._script.text))
+        ids, sparse = self._ids, self._sparse(number)
+        whole = self._snapshot(self._length, rich=self._answer.rich, context=ids.context, sparse=sparse)
+        if self._answer.complete:
+            whole = msgspec.structs.replace(whole, complete=True)
+        yield emit.answer(whole) + emit.bookkeeping(41) + emit.end(self._length)
 
-    def _frame(self, number: int, end: int) -> bytes:
-        text = self._script.text[:end]
-        if self._pace.flicker and self._script.flicker and end < len(self._script.text):
-            text += _FLICKERS[number % len(_FLICKERS)]
-        ids = self._ids
+    def _frame(self, number: int, end: int, *, late: bool) -> bytes:
+        """Return a frame that ends in the text, or in the document that grows behind it."""
+        flicker = ""
+        if self._pace.flicker and self._script.flicker and end < self._length:
+            flicker = _FLICKERS[number % len(_FLICKERS)]
+        answer = self._answer
+        rich = answer.rich if late else answer.meanwhile
+        snapshot = self._snapshot(
+            end, flicker, rich=rich, tool="" if late else answer.tool, sparse=self._sparse(number)
+        )
         if self._script.switch_after is not None and number >= self._script.switch_after:
-            ids = msgspec.structs.replace(ids, rcid=f"{ids.rcid}b")
-        snapshot = self._snapshot(text, self._script.thoughts, complete=False, sparse=self._sparse(number))
-        return emit.answer(msgspec.structs.replace(snapshot, rcid=ids.rcid))
+            snapshot = msgspec.structs.replace(snapshot, rcid=f"{snapshot.rcid}b")
+        if number % _BOOKKEEPING_EVERY == _BOOKKEEPING_EVERY - 1:
+            return emit.answer(snapshot, ["di", number], first=number % 2 == 0)
+        return emit.answer(snapshot)
 
-    def _snapshot(self, text: str, thoughts: str, *, complete: bool, sparse: bool) -> emit.Snapshot:
-        return emit.Snapshot(
+    def _snapshot(self, end: int, flicker: str = "", **fields: Any) -> emit.Snapshot:
+        """Return the answer up to a place in its text and, behind that, in its document."""
+        answer = self._answer
+        text, document = answer.text[:end], None
+        if answer.document is not None and end > len(answer.text):
+            body = answer.document.body[: end - len(answer.text)] + flicker
+            cited = answer.document.citations if end == self._length else []
+            document = msgspec.structs.replace(answer.document, body=body, citations=cited)
+        elif flicker:
+            text += flicker
+        others = tuple(other[:end] for other in answer.others)
+        snapshot = emit.Snapshot(
             cid=self._ids.cid,
             rid=self._ids.rid,
             rcid=self._ids.rcid,
             text=text,
-            thoughts=thoughts,
-            complete=complete,
-            context=self._context if complete else "",
-            sparse=sparse,
+            thoughts=answer.thoughts,
+            document=document,
+            card=answer.card,
+            others=others,
+            seconds=self._clock.monotonic() - self._started,
         )
+        return msgspec.structs.replace(snapshot, **fields) if fields else snapshot
 
     def _sparse(self, number: int) -> bool:
         return number % 2 == 1 if self._script.sparse is None else self._script.sparse
@@ -132,7 +160,7 @@ class Course:
                 yield b"12\nthis is no frame\n"
 
     def _frames(self) -> int:
-        length = len(self._script.text)
+        length = self._length
         if self._script.frames:
             return self._script.frames
         rate = self._rate()
@@ -146,12 +174,12 @@ class Course:
         if self._script.tokens_per_second is not None:
             return self._script.tokens_per_second
         rate, longest = self._pace.tokens_per_second, self._pace.longest_seconds
-        tokens = len(self._script.text) / _CHARACTERS_PER_TOKEN
+        tokens = self._length / _CHARACTERS_PER_TOKEN
         return max(rate, tokens / longest) if rate and longest else rate
 
     def _pause(self, frames: int) -> float:
         rate = self._rate()
-        return len(self._script.text) / _CHARACTERS_PER_TOKEN / rate / max(1, frames) if rate else 0.0
+        return self._length / _CHARACTERS_PER_TOKEN / rate / max(1, frames) if rate else 0.0
 
 
 Fault = Literal["error", "drop", "eof", "stall", "garbage"]

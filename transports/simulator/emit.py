@@ -10,6 +10,16 @@ from transports.web import wire
 PREFIX = (wire.FRAMES_PREFIX + "\n\n").encode()
 
 
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The document beside an answer, so far."""
+
+    id: str
+    title: str
+    body: str = ""
+    task: str = ""
+    citations: list[Any] = []
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """An answer so far."""
 
@@ -22,6 +32,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
     sparse: bool = False
     """High-numbered fields stand in a trailing dict."""
+    rich: dict[int, Any] = {}
+    document: Document | None = None
+    tool: str = ""
+    """What runs just now."""
+    seconds: float | None = None
+    """How long it took so far."""
+    card: bool = False
+    """The text stands where a card's does."""
+    others: tuple[str, ...] = ()
+    """Further candidates' texts."""
 
 
 def _json(value: Any) -> str:
@@ -55,18 +75,49 @@ def layout(fields: dict[int, Any], *, sparse: bool, dense_until: int = 12) -> li
 def candidate(snapshot: Snapshot) -> list[Any]:
     """Return an answer's candidate, in the form that StreamGenerate and `hNvQHb` share."""
     fields: dict[int, Any] = {0: snapshot.rcid, 1: [snapshot.text], 8: [2 if snapshot.complete else 1]}
+    if snapshot.card:
+        fields |= {1: ["http://googleusercontent.com/card_content/0"], 22: [snapshot.text]}
+    if snapshot.rich:
+        fields[12] = layout(snapshot.rich, sparse=snapshot.sparse)
+    if snapshot.document is not None:
+        fields[30] = [_document(snapshot.document, sparse=snapshot.sparse)]
     if snapshot.thoughts:
         fields[37] = [[snapshot.thoughts]]
     return layout(fields, sparse=snapshot.sparse)
 
 
-def answer(snapshot: Snapshot) -> bytes:
-    """Return a content frame."""
-    fields: dict[int, Any] = {1: [snapshot.cid, snapshot.rid], 4: [candidate(snapshot)]}
+def candidates(snapshot: Snapshot) -> list[Any]:
+    """Return all candidates of an answer, the first one first."""
+    others = [
+        layout({0: f"{snapshot.rcid}{number}", 1: [text], 8: [2 if snapshot.complete else 1]}, sparse=snapshot.sparse)
+        for number, text in enumerate(snapshot.others, 2)
+    ]
+    return [candidate(snapshot), *others]
+
+
+def _document(document: Document, *, sparse: bool) -> list[Any]:
+    """Lay a document out; its citations stand in one of two places."""
+    fields: dict[int, Any] = {0: document.id, 2: document.title, 4: document.body, 17: [document.body]}
+    if document.task:
+        fields[3] = document.task
+    if document.citations:
+        cited = layout({43: document.citations}, sparse=sparse)
+        fields |= {5: cited} if sparse else {17: [document.body, cited]}
+    return layout(fields, sparse=sparse, dense_until=5)
+
+
+def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
+    """Return a content frame; `more` parts stand in the same frame, behind the content or before it."""
+    fields: dict[int, Any] = {1: [snapshot.cid, snapshot.rid], 4: candidates(snapshot)}
+    if snapshot.tool:
+        fields[6] = [None, [snapshot.tool]]
     if snapshot.context:
         fields[25] = snapshot.context
-    inner = layout(fields, sparse=snapshot.sparse)
-    return frame(["wrb.fr", None, _json(inner)])
+    if snapshot.seconds is not None:
+        whole = int(snapshot.seconds)
+        fields[27] = [[[None, None, None, [whole, int((snapshot.seconds - whole) * 1e9)]]]]
+    content = ["wrb.fr", None, _json(layout(fields, sparse=snapshot.sparse))]
+    return frame(content, *more) if first else frame(*more, content)
 
 
 def queued() -> bytes:

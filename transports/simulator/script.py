@@ -3,46 +3,72 @@
 The words are listed in docs/simulator.md.
 """
 
-import re
 from itertools import cycle, islice
+from typing import Annotated, Literal
 
 import msgspec
 
-_ECHO, _ECHO_END = "<echo>", "</echo>"
-_TAG = re.compile(r"<sim\b([^<>]*)/>")
-_ATTRIBUTE = re.compile(r'([a-z][a-z-]*)\s*=\s*"([^"]*)"')
+from transports.simulator.tags import Document, take_apart
+
 _QUOTED = 200
 _LONGEST = 8_000_000
 _WORDS = (
     "This", "text", "is", "simulated;", "it", "goes", "on", "as", "long", "as", "it", "was", "asked", "to.",
 )  # fmt: skip
 
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Few = Annotated[int, msgspec.Meta(ge=1, le=12)]
+Code = Annotated[int, msgspec.Meta(ge=1000, le=9999)]
+Status = Annotated[int, msgspec.Meta(ge=300, le=599)]
+Retry = Annotated[str, msgspec.Meta(pattern=r"^[ -~]{0,64}\Z")]
+Location = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,2000}\Z")]
+
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """One answer's course. `after` counts the text frames sent before what goes wrong goes wrong."""
 
     text: str
+    given: bool = True
+    """The words of `text` are the prompt's, not the simulator's own."""
+    asked: str = ""
+    """The prompt without the simulator's words."""
+    document: Document | None = None
     thoughts: str = ""
-    error: int | None = None
-    http: int | None = None
-    location: str = ""
-    retry_after: str = ""
+    error: Code | None = None
+    http: Status | None = None
+    location: Location = ""
+    retry_after: Retry = ""
     html: bool = False
-    delay: float | None = None
-    queue: int = 0
-    queue_seconds: float = 0.0
-    after: int = 0
-    drop_after: int | None = None
-    eof_after: int | None = None
-    stall_after: int | None = None
-    garbage_after: int | None = None
-    tokens_per_second: float | None = None
-    frames: int = 0
-    chunk: int = 0
+    delay: Seconds | None = None
+    queue: Count = 0
+    queue_seconds: Seconds = 0.0
+    after: Count = 0
+    drop_after: Count | None = None
+    eof_after: Count | None = None
+    stall_after: Count | None = None
+    garbage_after: Count | None = None
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] | None = None
+    frames: Count = 0
+    chunk: Count = 0
     flicker: bool = True
     sparse: bool | None = None
-    switch_after: int | None = None
+    switch_after: Count | None = None
     once: str = ""
+    images: Few | None = None
+    alt: str = ""
+    web_images: Few | None = None
+    citations: Few | None = None
+    analysis: bool = False
+    card: bool = False
+    candidates: Few = 1
+    ready: Seconds | None = None
+    envelope: bool = False
+    refuse: Literal["", "safety", "video", "research"] = ""
+
+
+OWN = ("given", "asked", "document")
+"""Fields that no attribute sets."""
 
 
 def parse(prompt: str) -> Script:
@@ -52,39 +78,30 @@ def parse(prompt: str) -> Script:
         ValueError: a tag has an unknown or unreadable attribute; the message is fit to be the answer.
 
     """
-    echo, rest = _split_echo(prompt)
-    attributes = {name: value for tag in _TAG.findall(rest) for name, value in _ATTRIBUTE.findall(tag)}
-    length = attributes.pop("length", None)
-    text = _long(_number(length, "length")) if length is not None else echo
-    fields = {"text": _answer(rest) if text is None else text}
-    fields |= {name.replace("-", "_"): value for name, value in attributes.items()}
-    unknown = sorted(fields.keys() - set(Script.__struct_fields__))
-    if unknown:
-        raise ValueError(f"<sim/> knows no attribute {unknown[0]!r}")
+    words = take_apart(prompt)
+    attributes = {name: value for name, value in words.attributes.items() if name != "length"}
+    fields: dict[str, object] = {name.replace("-", "_"): value for name, value in attributes.items()}
+    for name in attributes:
+        if name.replace("-", "_") not in Script.__struct_fields__ or name in OWN or "_" in name:
+            raise ValueError(f"<sim/> knows no attribute {name!r}")
+    length = words.attributes.get("length")
+    given = _long(_number(length, "length")) if length is not None else words.echo
+    fields |= {"asked": words.rest, "document": words.document, "given": given is not None or "text" in fields}
+    if "text" not in fields or length is not None:
+        fields["text"] = _answer(words.rest, len(prompt)) if given is None else given
     try:
         return msgspec.convert(fields, Script, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f"<sim/>: {error}") from None
+        raise ValueError(f"<sim/>: {str(error).replace('$.', '').replace('_', '-')}") from None
 
 
-def _split_echo(prompt: str) -> tuple[str | None, str]:
-    """Return the last echo's content, and the prompt without any echo: what is echoed is not obeyed."""
-    echo: str | None = None
-    rest = prompt
-    while (end := rest.rfind(_ECHO_END)) >= 0 and (start := rest.rfind(_ECHO, 0, end)) >= 0:
-        if echo is None:
-            echo = rest[start + len(_ECHO) : end]
-        rest = rest[:start] + rest[end + len(_ECHO_END) :]
-    return echo, rest
-
-
-def _answer(prompt: str) -> str:
-    quoted = " ".join(_TAG.sub("", prompt).split())
+def _answer(asked: str, length: int) -> str:
+    quoted = " ".join(asked.split())
     cut = quoted[:_QUOTED] + ("…" if len(quoted) > _QUOTED else "")
     return (
         "This is a **simulated** answer: the gateway's own simulator wrote it, and no model has read the prompt.\n\n"
         f"> {cut}\n\n"
-        f"The prompt has {len(prompt)} characters. Put `<echo>words</echo>` into it to have those words answered."
+        f"The prompt has {length} characters. Put `<echo>words</echo>` into it to have those words answered."
     )
 
 
@@ -94,6 +111,6 @@ def _long(length: int) -> str:
 
 
 def _number(value: str, name: str) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) <= _LONGEST):
+    if not (value.isascii() and value.isdigit() and len(value) < 9 and int(value) <= _LONGEST):
         raise ValueError(f"<sim/>: {name} is a number up to {_LONGEST}")
     return int(value)

@@ -1,25 +1,26 @@
 """The simulated site: an ASGI app that answers as the wire protocol page says, and only requests that keep to it.
 
 All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/BardChatUi/…`), the accounts'
-(`/RotateCookies`) and the upload host's (`/upload`). `GET /simulator/state` tells what was seen.
+(`/RotateCookies`), the upload host's (`/upload`) and the media hosts' (`/gg/…`, `/download`). `GET /simulator/state`
+tells what was seen; `POST /simulator/faults` orders what no prompt can cause.
 """
 
 import secrets
 from collections import Counter
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from transports.clock import Clock
-from transports.simulator import batch, check
-from transports.simulator.accounts import Accounts, Session, Turn
+from transports.simulator import batch, check, slots, uploads
+from transports.simulator.accounts import Accounts, Session
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.course import Course, Ids
-from transports.simulator.script import Script, parse
+from transports.simulator.faults import Faults
+from transports.simulator.generation import Generation
+from transports.simulator.media import FOLDERS, Media, origin_of, picture_url
 from transports.simulator.stream import Stream
 from transports.web import wire
 
@@ -27,9 +28,12 @@ _BUILD = "boq_assistant-bard-web-server_20261101.04_p0"
 _SID = "-3141592653589793238"
 _LANGUAGE = "en"
 _PUSH_ID = "feeds/mcudyrk2a4khkz"
-_MOST_PROMPT_BYTES = 130_000
+_HOST_ONLY = "COMPASS"
 _MOST_BODY = 4_000_000
+_MOST_UPLOAD = 110_000_000
 _REASONS_KEPT = 20
+
+_log = structlog.get_logger()
 
 
 class Site:
@@ -38,14 +42,20 @@ class Site:
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
         """Know the settings' accounts and nobody else."""
         self._config, self._clock = config, clock
-        self.accounts = Accounts(config.accounts, clock, grace=config.grace_seconds, gap=config.rotation_gap_seconds)
+        self.accounts = Accounts(config, clock)
+        self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
+        self.media = Media(clock, seconds=config.media_seconds, redirect=config.media_redirect)
+        self.generation = Generation(config, clock, uploads=self.uploads, media=self.media)
+        self.faults = Faults()
         self.seen: Counter[str] = Counter()
         self.departures: list[str] = []
-        self._once: set[str] = set()
 
     async def app_page(self, request: Request) -> Response:
         """Answer `GET /app`: the bootstrap page."""
         self.seen["bootstrap"] += 1
+        fault = self.faults.take("app")
+        if fault is not None:
+            return fault
         session = self._session(request)
         keys = {
             wire.KEY_BUILD_LABEL: _BUILD,
@@ -57,13 +67,17 @@ class Site:
             keys[wire.KEY_ACCESS_TOKEN] = session.access_token
         data = ",".join(f'"{key}":"{value}"' for key, value in keys.items())
         page = f"<!doctype html><title>simulated</title><script>window.WIZ_global_data = {{{data}}};</script>"
-        return HTMLResponse(page)
+        headers = {"set-cookie": f"{_HOST_ONLY}=gemini-pd=simulated; Path=/; Secure; HttpOnly"}
+        return HTMLResponse(page, headers=headers if self._config.host_only_cookie else None)
 
     async def rotate(self, request: Request) -> Response:
         """Answer `POST /RotateCookies`."""
         self.seen["rotate"] += 1
+        fault = self.faults.take("rotate")
+        if fault is not None:
+            return fault
         body = await request.body()
-        cookies = _cookies(request)
+        cookies = cookies_of(request)
         if body != wire.ROTATE_BODY or request.headers.get("content-type") != wire.ROTATE_CONTENT_TYPE:
             return self._departed("RotateCookies: body or Content-Type")
         if set(cookies) - {wire.PSID, wire.PSIDTS}:
@@ -79,104 +93,88 @@ class Site:
     async def batch(self, request: Request) -> Response:
         """Answer `POST …/batchexecute`."""
         session = self._session(request)
+
+        def find_original(token: str) -> str | None:
+            picture = self.media.picture(token)
+            if picture is None:
+                return None
+            return picture_url(origin_of(request), self.media.add(session, picture, "original"))
+
         try:
-            calls = check.batch(await self._checked(request, session), request.headers, request.query_params)
+            form = await self._checked(request, session, batch=True)
+            calls = check.batch(form, request.headers, request.query_params)
             self.seen.update(f"rpc_{rpc}" for rpc, _ in calls)
-            body = batch.answer(session, calls, self._clock.wall())
+            fault = self.faults.take("batch", *(rpc for rpc, _ in calls))
+            return fault or Response(
+                batch.answer(session, calls, self._clock.wall(), find_original),
+                media_type="application/json; charset=utf-8",
+            )
         except check.Departure as departure:
             return self._departed(str(departure))
-        return Response(body, media_type="application/json; charset=utf-8")
 
     async def generate(self, request: Request) -> Response | Stream:
         """Answer `POST …/StreamGenerate`."""
         self.seen["generate"] += 1
         session = self._session(request)
         try:
-            ask = check.generate(await self._checked(request, session), request.headers, _LANGUAGE)
+            form = await self._checked(request, session, batch=False)
+            ask = slots.generate(form, request.headers, _LANGUAGE)
+            fault = self.faults.take("generate")
+            return fault or self.generation.answer(session, ask, origin_of(request), self.seen)
         except check.Departure as departure:
             return self._departed(str(departure))
-        prompt = ask.prompt.encode("utf-8", "surrogatepass")[:_MOST_PROMPT_BYTES].decode("utf-8", "ignore")
-        script = self._script(prompt)
-        refusal = _refusal(script)
-        if refusal is not None:
-            return refusal
-        code = self._code(session, ask)
-        if code is not None and script.error is None:
-            script = Script(text="", error=code, delay=0.0)
-        return self._stream(session, ask, prompt, script)
 
     async def upload(self, request: Request) -> Response:
         """Answer `POST /upload`. Source: "Files in"."""
         self.seen["upload"] += 1
-        headers = request.headers
+        fault = self.faults.take("upload")
+        headers, origin = request.headers, origin_of(request)
+        if fault is not None:
+            return fault
         if headers.get("push-id") != _PUSH_ID or headers.get("x-tenant-id") != "bard-storage":
             return self._departed("upload: Push-ID or X-Tenant-Id")
-        if not headers.get("content-type", "").startswith("multipart/form-data;"):
-            return self._departed("upload: not multipart")
-        await request.body()
-        return PlainTextResponse(f"/contrib_service/ttl_1d/{secrets.token_hex(16)}")
+        if headers.get("origin") != origin or headers.get("referer") != f"{origin}/":
+            return self._departed("upload: Origin or Referer")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MOST_UPLOAD:
+                return self._departed("upload: too long", status=413)
+        try:
+            content = uploads.only_file(headers.get("content-type", ""), bytes(body))
+        except ValueError as error:
+            return self._departed(f"upload: {error}")
+        return PlainTextResponse(self.uploads.keep(content))
+
+    async def serve_picture(self, request: Request) -> Response:
+        """Answer `GET /gg/…` and what it leads to."""
+        refused = self._media_refused(request)
+        return refused or await self.media.serve_picture(request, self._session(request), self._departed)
+
+    async def serve_clip(self, request: Request) -> Response:
+        """Answer `GET /download`."""
+        refused = self._media_refused(request)
+        return refused or self.media.serve_clip(request, self._session(request), self._departed)
 
     async def state(self, _: Request) -> Response:
         """Answer `GET /simulator/state`: what was seen, and why requests were refused."""
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures})
 
-    def _session(self, request: Request) -> Session:
-        return self.accounts.find(_cookies(request))
+    def _media_refused(self, request: Request) -> Response | None:
+        self.seen["media"] += 1
+        if self._config.host_only_cookie and _HOST_ONLY in cookies_of(request):
+            return self._departed("media: a cookie of the site's own host came along", status=403)
+        return self.faults.take("media")
 
-    async def _checked(self, request: Request, session: Session) -> object:
+    def _session(self, request: Request) -> Session:
+        return self.accounts.find(cookies_of(request))
+
+    async def _checked(self, request: Request, session: Session, *, batch: bool) -> object:
         body = await request.body()
         check.require(len(body) <= _MOST_BODY, "body too long")
-        site = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
-        check.common(request.headers, request.query_params, site=site, build=_BUILD, sid=_SID)
-        pairs = parse_qsl(body.decode("ascii", "replace"), keep_blank_values=True, max_num_fields=10)
-        check.require(len(dict(pairs)) == len(pairs), "form: a field twice")
-        return check.form(dict(pairs), session.access_token)
-
-    def _script(self, prompt: str) -> Script:
-        try:
-            script = parse(prompt)
-        except ValueError as error:
-            return Script(text=f"The simulator does not understand: {error}.")
-        if script.once:
-            if script.once in self._once:
-                return Script(text=script.text, thoughts=script.thoughts)
-            self._once.add(script.once)
-        return script
-
-    def _code(self, session: Session, ask: check.Ask) -> int | None:
-        """Return the code that the site answers this account's request with, if any."""
-        known = batch.models(session.plan)
-        family = known.get(ask.model_id or "", "flash")
-        if session.account is None:
-            return None  # a guest asking for more silently gets the smaller model
-        if ask.model_id is not None:
-            fits = ask.model_id in known and ask.capacity == wire.CAPACITIES[session.plan]
-            if not fits or ask.number != wire.MODEL_NUMBERS[family]:
-                return wire.CODE_MODEL_HEADER
-        if session.account.quota and session.used[family] >= session.account.quota:
-            return wire.CODE_USAGE_LIMIT
-        session.used[family] += 1
-        return None
-
-    def _stream(self, session: Session, ask: check.Ask, prompt: str, script: Script) -> Stream:
-        token = secrets.token_hex(8)
-        ids = Ids(cid=ask.cid or f"c_{token}", rid=f"r_{token}", rcid=f"rc_{token}")
-        keep = session.account is not None and not ask.temporary
-        course = Course(script, self._config.pace, self._clock, ids, secrets.token_hex(12) if keep else "")
-
-        def done() -> None:
-            if keep and script.error is None:
-                turn = Turn(
-                    rid=ids.rid,
-                    rcid=ids.rcid,
-                    prompt=prompt,
-                    text=script.text,
-                    thoughts=script.thoughts,
-                    seconds=self._clock.wall(),
-                )
-                session.keep(ids.cid, turn)
-
-        return Stream(course.chunks(), self.seen, done)
+        page = check.Page(site=origin_of(request), build=_BUILD, sid=_SID, language=_LANGUAGE)
+        check.common(request.headers, request.query_params.multi_items(), page, batch=batch)
+        return check.form(body, session.access_token)
 
     def _departed(self, reason: str, status: int = 400) -> Response:
         self.seen["departures"] += 1
@@ -184,25 +182,16 @@ class Site:
         return PlainTextResponse("", status)
 
 
-def _cookies(request: Request) -> dict[str, str]:
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(request.headers.get("cookie", ""))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in jar.items()}
+def cookies_of(request: Request) -> dict[str, str]:
+    """Return a request's cookies, as they stand between its semicolons."""
+    pairs = (piece.strip().partition("=") for piece in request.headers.get("cookie", "").split(";"))
+    return {name: value for name, equals, value in pairs if equals}
 
 
-def _refusal(script: Script) -> Response | None:
-    """Return the page or status that comes instead of an answer, if the prompt asks for one."""
-    if script.html:
-        return HTMLResponse("<!doctype html><title>Sign in - simulated</title><form></form>")
-    if script.http is None:
-        return None
-    if script.http in {301, 302, 303, 307, 308}:
-        return RedirectResponse(script.location or "https://accounts.google.com/ServiceLogin", script.http)
-    headers = {"retry-after": script.retry_after} if script.retry_after else {}
-    return PlainTextResponse("", script.http, headers)
+async def _failed(request: Request, error: Exception) -> Response:
+    """Log a fault of the simulator's own."""
+    _log.error("simulator_failed", path=request.url.path, exc_info=error)
+    return PlainTextResponse("", 500)
 
 
 def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
@@ -210,11 +199,15 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
     site = Site(config, clock)
     return Starlette(
         routes=[
-            Route("/app", site.app_page),
+            Route(wire.APP_PATH, site.app_page),
             Route(wire.ROTATE_PATH, site.rotate, methods=["POST"]),
             Route(wire.BATCH_PATH, site.batch, methods=["POST"]),
             Route(wire.GENERATE_PATH, site.generate, methods=["POST"]),
             Route("/upload", site.upload, methods=["POST"]),
+            *(Route(f"/{folder}/{{name}}", site.serve_picture) for folder in FOLDERS),
+            Route("/download", site.serve_clip),
             Route("/simulator/state", site.state),
+            Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
         ],
+        exception_handlers={Exception: _failed},
     )

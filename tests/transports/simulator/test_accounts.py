@@ -1,8 +1,12 @@
 from tests.clock import ManualClock
 from transports.simulator.accounts import Accounts
-from transports.simulator.config import SimulatedAccount
+from transports.simulator.config import SimulatedAccount, SimulatorConfig
 
 ACCOUNT = SimulatedAccount(psid="p", psidts="t")
+
+
+def accounts_of(account, clock, **settings):
+    return Accounts(SimulatorConfig(accounts=(account,), **settings), clock)
 
 
 def cookies(psidts="t", psid="p"):
@@ -11,7 +15,7 @@ def cookies(psidts="t", psid="p"):
 
 def test_an_old_value_works_within_the_grace_and_then_no_more():
     clock = ManualClock()
-    accounts = Accounts((ACCOUNT,), clock, grace=60, gap=60)
+    accounts = accounts_of(ACCOUNT, clock)
     token = accounts.find(cookies()).access_token
     status, fresh = accounts.rotate(cookies())
     assert status == 200
@@ -25,7 +29,7 @@ def test_an_old_value_works_within_the_grace_and_then_no_more():
 
 def test_rotations_keep_a_distance():
     clock = ManualClock()
-    accounts = Accounts((ACCOUNT,), clock, grace=60, gap=60)
+    accounts = accounts_of(ACCOUNT, clock)
     _, fresh = accounts.rotate(cookies())
     assert accounts.rotate(cookies(fresh)) == (429, None)
     clock.advance(60)
@@ -33,7 +37,7 @@ def test_rotations_keep_a_distance():
 
 
 def test_whoever_is_not_known_is_a_guest_and_cannot_rotate():
-    accounts = Accounts((ACCOUNT,), ManualClock(), grace=60, gap=60)
+    accounts = accounts_of(ACCOUNT, ManualClock())
     for stranger in (cookies("x"), cookies(psid="q"), {}):
         assert accounts.find(stranger).account is None
         assert accounts.find(stranger).access_token is None
@@ -41,7 +45,7 @@ def test_whoever_is_not_known_is_a_guest_and_cannot_rotate():
 
 
 def test_an_export_without_the_rolling_cookie_works_until_it_is_rotated():
-    accounts = Accounts((ACCOUNT,), ManualClock(), grace=60, gap=60)
+    accounts = accounts_of(ACCOUNT, ManualClock())
     assert accounts.find(cookies("")).account is ACCOUNT
     accounts.rotate(cookies())
     assert accounts.find(cookies("")).account is None
@@ -49,6 +53,6 @@ def test_an_export_without_the_rolling_cookie_works_until_it_is_rotated():
 
 def test_an_account_that_has_no_rolling_cookie_rotates_to_none():
     bare = SimulatedAccount(psid="p")
-    accounts = Accounts((bare,), ManualClock(), grace=60, gap=60)
+    accounts = accounts_of(bare, ManualClock())
     assert accounts.rotate(cookies("")) == (200, None)
     assert accounts.find(cookies("")).account is bare

@@ -4,6 +4,7 @@ import pytest
 
 from protocol.model import Text, Waiting
 from tests.clock import ManualClock
+from transports.simulator.answer import Answer
 from transports.simulator.config import Pace
 from transports.simulator.course import Course, Ids
 from transports.simulator.script import Script
@@ -13,8 +14,13 @@ AT_ONCE = Pace(first_token_seconds=0, tokens_per_second=0)
 IDS = Ids(cid="c", rid="r", rcid="rc")
 
 
+def course(script, pace=AT_ONCE, clock=None, **answer):
+    whole = Answer(text=script.text, thoughts=script.thoughts, **answer)
+    return Course(script, whole, IDS, pace, clock or ManualClock())
+
+
 async def body(script, pace=AT_ONCE, clock=None):
-    return [piece async for piece in Course(script, pace, clock or ManualClock(), IDS, "").chunks()]
+    return [piece async for piece in course(script, pace, clock).chunks()]
 
 
 def events(pieces):
@@ -74,8 +80,8 @@ async def test_the_pace_is_kept():
 
 def test_a_long_answer_speeds_up():
     pace = Pace(tokens_per_second=10.0, longest_seconds=2.0)
-    long = Course(Script(text="x" * 40_000), pace, ManualClock(), IDS, "")
+    long = course(Script(text="x" * 40_000), pace)
     assert long._pause(long._frames()) * long._frames() == pytest.approx(2.0)
-    own = Course(Script(text="x" * 400, tokens_per_second=10), pace, ManualClock(), IDS, "")
+    own = course(Script(text="x" * 400, tokens_per_second=10), pace)
     assert own._pause(own._frames()) * own._frames() == pytest.approx(10.0)
     assert msgspec.structs.replace(pace, longest_seconds=0.0).longest_seconds == 0.0

@@ -1,12 +1,13 @@
 import re
 
 from tests.conftest import ROOT
-from transports.simulator.script import Script
+from transports.simulator.script import OWN, Script
 
 
 def test_the_page_lists_every_attribute_and_no_other():
     rows = re.findall(r"(?m)^\| `([a-z-]+)` \|", (ROOT / "docs" / "simulator.md").read_text())
-    assert sorted(rows) == sorted([*(name.replace("_", "-") for name in Script.__struct_fields__), "length"])
+    names = [name.replace("_", "-") for name in Script.__struct_fields__ if name not in OWN]
+    assert sorted(rows) == sorted([*names, "length"])
 
 
 def test_its_settings_are_the_simulators():
@@ -20,4 +21,9 @@ def test_its_settings_are_the_simulators():
     tree = tomllib.loads(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1])
     config = msgspec.convert(tree["transports"]["simulator"], SimulatorConfig)
     assert config.pace == SimulatorConfig().pace
-    assert (config.grace_seconds, config.rotation_gap_seconds) == (60.0, 60.0)
+    (account,) = config.accounts
+    assert config == msgspec.structs.replace(SimulatorConfig(), accounts=(account,))
+    shown = tree["transports"]["simulator"]
+    unshown = {"rotate_seconds"}
+    assert set(SimulatorConfig.__struct_fields__) - shown.keys() == unshown
+    assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()

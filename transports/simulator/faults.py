@@ -1,0 +1,84 @@
+"""Faults of whole endpoints, ordered at `POST /simulator/faults`: what no prompt can cause."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from transports.simulator.script import Location, Retry
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_WAITING = 100
+
+SIGN_IN = "https://accounts.google.com/ServiceLogin"
+
+
+class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an endpoint answers instead, the next so many times."""
+
+    where: Literal[
+        "app", "rotate", "batch", "generate", "upload", "media",
+        "otAQ7b", "ESY5D", "qpEbW", "MaZiqc", "hNvQHb", "GzXR5e", "CNgdBe", "c8o8Fe",
+    ]  # fmt: skip
+    """A batch call can be named as such."""
+    status: Annotated[int, msgspec.Meta(ge=300, le=599)] | None = None
+    location: Location = SIGN_IN
+    """Where a redirect leads."""
+    retry_after: Retry = ""
+    html: bool = False
+    """A page without a session, 200."""
+    times: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+
+
+_decode: Callable[[bytes], list[SiteFault] | SiteFault] = msgspec.json.Decoder(list[SiteFault] | SiteFault).decode
+
+
+class Faults:
+    """The faults that wait."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._waiting: deque[SiteFault] = deque()
+
+    def take(self, *places: str) -> Response | None:
+        """Return what one of these places answers instead, if something waits for it."""
+        for number, fault in enumerate(self._waiting):
+            if fault.where in places:
+                if fault.times > 1:
+                    self._waiting[number] = msgspec.structs.replace(fault, times=fault.times - 1)
+                else:
+                    del self._waiting[number]
+                return answer_of(fault)
+        return None
+
+    async def order(self, request: Request) -> Response:
+        """Answer `POST /simulator/faults` (one fault as JSON, or a list) and `DELETE`, which forgets all."""
+        if request.method == "DELETE":
+            self._waiting.clear()
+            return JSONResponse({"waiting": 0})
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+            return PlainTextResponse("Content-Type: application/json is wanted\n", 415)
+        try:
+            ordered = _decode(await request.body())
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        faults = [ordered] if isinstance(ordered, SiteFault) else ordered
+        if len(self._waiting) + len(faults) > _MOST_WAITING:
+            return PlainTextResponse(f"more than {_MOST_WAITING} faults\n", 400)
+        if any(fault.status is None and not fault.html for fault in faults):
+            return PlainTextResponse("a fault has a status, or html\n", 400)
+        self._waiting.extend(faults)
+        return JSONResponse({"waiting": len(self._waiting)})
+
+
+def answer_of(fault: SiteFault) -> Response:
+    """Return a fault as an HTTP answer."""
+    if fault.html or fault.status is None:
+        return HTMLResponse("<!doctype html><title>Before you continue - simulated</title><form></form>")
+    if fault.status in _REDIRECTS:
+        return RedirectResponse(fault.location, fault.status)
+    headers = {"retry-after": fault.retry_after} if fault.retry_after else {}
+    return PlainTextResponse("", fault.status, headers)

@@ -1,0 +1,82 @@
+"""One account's saved conversations. No I/O."""
+
+from collections import OrderedDict
+
+import msgspec
+
+from transports.simulator.answer import Answer, Work
+
+_MOST = 1000
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved turn."""
+
+    rid: str
+    rcid: str
+    context: str
+    prompt: str
+    answer: Answer
+    seconds: float
+    """When it was, in epoch seconds."""
+    work: Work | None = None
+
+    def now(self, now: float) -> Answer:
+        """Return its answer as it stands at `now`."""
+        return self.answer if self.work is None else self.work.answer(now)
+
+
+class Conversation(msgspec.Struct, kw_only=True):
+    """A saved conversation."""
+
+    cid: str
+    title: str
+    turns: list[Turn] = []
+
+    @property
+    def last(self) -> Turn:
+        """Its last turn; no conversation is without one."""
+        return self.turns[-1]
+
+
+class History:
+    """Conversations by their id, the one with the newest turn last."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._kept: OrderedDict[str, Conversation] = OrderedDict()
+        self.read = 0
+        """How often conversations were read."""
+
+    def keep(self, cid: str, turn: Turn) -> None:
+        """Save a turn."""
+        conversation = self._kept.setdefault(cid, Conversation(cid=cid, title=turn.prompt[:40]))
+        conversation.turns.append(turn)
+        self._kept.move_to_end(cid)
+        while len(self._kept) > _MOST:
+            self._kept.popitem(last=False)
+
+    def find(self, cid: str) -> Conversation | None:
+        """Return a conversation."""
+        return self._kept.get(cid)
+
+    def delete(self, cid: str) -> None:
+        """Forget a conversation."""
+        self._kept.pop(cid, None)
+
+    def newest_first(self) -> list[Conversation]:
+        """Return all conversations."""
+        return list(reversed(self._kept.values()))
+
+    def follows(self, place: list[str]) -> Turn | None:
+        """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
+
+        A context that is not given is not compared: whoever lost the answer has none.
+        """
+        cid, rid, rcid, context = place
+        conversation = self._kept.get(cid)
+        if conversation is None:
+            return None
+        last = conversation.last
+        fits = (last.rid, last.rcid) == (rid, rcid) and context in ("", last.context)
+        return last if fits else None

@@ -1,0 +1,152 @@
+"""Draws pictures in which a person sees what was asked for and how large it is; blocking, for a worker thread."""
+
+import math
+import re
+from hashlib import sha256
+from io import BytesIO
+
+import msgspec
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+_ASPECT = re.compile(r"aspect ratio:?\s{0,3}(\d{1,4})\s?[:x/]\s?(\d{1,4})", re.IGNORECASE)
+_WIDEST = 4.0
+_MOST_CHARACTERS = 400
+_MOST_SOURCE_PIXELS = 40_000_000
+_SIDE = 1024
+"""What is drawn is laid out on a picture whose longest side is this."""
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """What to draw."""
+
+    prompt: str
+    number: int = 1
+    """Pictures of one turn differ in this."""
+    aspect: float = 1.0
+    """Width by height."""
+    source: "bytes | Picture | None" = None
+    """A picture to show inside."""
+
+
+def aspect_in(prompt: str) -> float:
+    """Return the last aspect ratio that a prompt names ("Aspect ratio: 16:9"); square, if it names none."""
+    found = _ASPECT.findall(prompt)
+    if not found or not all(map(int, found[-1])):
+        return 1.0
+    width, height = map(int, found[-1])
+    return min(_WIDEST, max(1 / _WIDEST, width / height))
+
+
+def size_of(aspect: float, longest: int) -> tuple[int, int]:
+    """Return the size with this aspect and longest side, in pixels."""
+    if aspect >= 1:
+        return longest, max(1, round(longest / aspect))
+    return max(1, round(longest * aspect)), longest
+
+
+def draw(picture: Picture, longest: int, *, png: bool, mark: bool) -> bytes:
+    """Return the picture as PNG or JPEG; `mark` puts the site's visible mark into a corner."""
+    size = size_of(picture.aspect, longest)
+    image = _background(picture, size)
+    scale = longest / _SIDE
+    below = 0.0
+    if picture.source is not None:
+        below = _show_source(image, _bytes_of(picture.source))
+    _write(image, picture, below, scale)
+    if mark:
+        _mark(image, scale)
+    out = BytesIO()
+    if png:
+        image.save(out, "PNG", compress_level=1)
+    else:
+        image.save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def _bytes_of(source: bytes | Picture) -> bytes:
+    return source if isinstance(source, bytes) else draw(source, _SIDE, png=False, mark=False)
+
+
+def _background(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """Return bands of colour that depend on the prompt and the number."""
+    digest = sha256(f"{picture.number} {picture.prompt}".encode("utf-8", "surrogatepass")).digest()
+    dark = [byte // 3 for byte in digest[:3]]
+    step = [byte // 40 for byte in digest[3:6]]
+    image = Image.new("RGB", size)
+    painter = ImageDraw.Draw(image)
+    bands = 24
+    for band in range(bands):
+        colour = tuple(min(255, low + band * more) for low, more in zip(dark, step, strict=True))
+        top, bottom = size[1] * band // bands, size[1] * (band + 1) // bands
+        painter.rectangle((0, top, size[0], bottom), fill=colour)
+    return image
+
+
+def _show_source(image: Image.Image, source: bytes) -> float:
+    """Paste a picture into the upper half; return where it ends, 0 where it cannot be read."""
+    width, height = image.size
+    try:
+        with Image.open(BytesIO(source)) as opened:
+            if math.prod(opened.size) > _MOST_SOURCE_PIXELS:
+                return 0.0
+            opened.thumbnail((width * 9 // 10, height // 2))
+            inside = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        return 0.0
+    left, top = (width - inside.width) // 2, height // 20
+    frame = max(2, width // 200)
+    box = (left - frame, top - frame, left + inside.width + frame - 1, top + inside.height + frame - 1)
+    ImageDraw.Draw(image).rectangle(box, fill="white")
+    image.paste(inside, (left, top))
+    return float(top + inside.height)
+
+
+def _write(image: Image.Image, picture: Picture, below: float, scale: float) -> None:
+    """Write the prompt, wrapped, and the size in pixels under `below`."""
+    width, height = image.size
+    painter = ImageDraw.Draw(image)
+    words = _shown(picture.prompt)
+    for points in (56, 44, 34, 26, 18, 12):
+        font = ImageFont.load_default(size=max(1.0, points * scale))
+        size = f"simulated picture {picture.number}: {width} x {height} pixels"
+        text = "\n\n".join("\n".join(_wrapped(part, painter, font, width * 0.9)) for part in (words, size))
+        box = painter.multiline_textbbox((0, 0), text, font=font)
+        if box[3] - box[1] <= (height - below) * 0.9:
+            break
+    centre = (width / 2, below + (height - below) / 2)
+    stroke = max(1, round(2 * scale))
+    painter.multiline_text(
+        centre, text, fill="white", font=font, anchor="mm", align="center", stroke_width=stroke, stroke_fill="black"
+    )
+
+
+def _shown(prompt: str) -> str:
+    words = " ".join(prompt.encode("utf-8", "replace").decode().split())
+    return words[:_MOST_CHARACTERS] + ("…" if len(words) > _MOST_CHARACTERS else "")
+
+
+def _wrapped(text: str, painter: ImageDraw.ImageDraw, font: object, width: float) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if painter.textlength(longer, font=font) <= width:  # pyright: ignore[reportArgumentType]
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in word:
+            if painter.textlength(lines[-1] + character, font=font) > width:  # pyright: ignore[reportArgumentType]
+                lines.append("")
+            lines[-1] += character
+    return [line for line in lines if line]
+
+
+def _mark(image: Image.Image, scale: float) -> None:
+    """Put the visible mark into the lower right corner."""
+    width, height = image.size
+    reach, inner = 28 * scale, 8 * scale
+    x, y = width - 2 * reach, height - 2 * reach
+    points = [
+        (x + radius * math.cos(turn * math.pi / 4), y + radius * math.sin(turn * math.pi / 4))
+        for turn, radius in enumerate([reach, inner] * 4)
+    ]
+    ImageDraw.Draw(image).polygon(points, fill="white")

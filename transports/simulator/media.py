@@ -1,0 +1,204 @@
+"""The simulated media hosts: pictures in their renditions, originals over three hops, films that take their time.
+
+Source: "Media out", "Field notes".
+"""
+
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from transports.clock import Clock
+from transports.simulator.accounts import Session
+from transports.simulator.images import Picture, draw
+
+FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
+"""Where pictures are, and where they lead."""
+
+_MOST_MEDIA = 2000
+_MOST_CACHED_BYTES = 64_000_000
+_DRAWERS = 2
+_PREVIEW, _ORIGINAL = 512, 2048
+_SIZE = re.compile(r"s(\d{1,4})(-rj)?")
+_ASK_ORIGINAL = "d-I"
+
+
+class Clip(msgspec.Struct, frozen=True, kw_only=True):
+    """A film or a song; until `ready` (epoch seconds) its URL answers that it is not."""
+
+    content: bytes
+    mime: str
+    ready: float = 0.0
+    envelope: bool = False
+
+
+class Medium(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a URL of the media host names."""
+
+    owner: Session
+    what: Picture | Clip
+    step: Literal["preview", "original", "next", "final", "clip"]
+    until: float
+
+
+Refuse = Callable[[str, int], Response]
+"""Notes why a request was refused, and answers it with a status."""
+
+
+class Media:
+    """All media of a simulated site."""
+
+    def __init__(self, clock: Clock, *, seconds: float, redirect: str) -> None:
+        """Keep each for `seconds`; `redirect` says where a picture's first URL leads."""
+        self._clock, self._seconds, self._redirect = clock, seconds, redirect
+        self._media: OrderedDict[str, Medium] = OrderedDict()
+        self._drawn: OrderedDict[tuple[Picture, int, bool, bool], bytes] = OrderedDict()
+        self._drawn_bytes = 0
+        self._drawers: anyio.CapacityLimiter | None = None
+
+    def add(self, owner: Session, what: Picture | Clip, step: str = "") -> str:
+        """Keep a picture or a clip of an account's; return its token."""
+        token = "sim-" + secrets.token_urlsafe(24)
+        step = step or ("preview" if isinstance(what, Picture) else "clip")
+        until = self._clock.monotonic() + self._seconds
+        tree = {"owner": owner, "what": what, "step": step, "until": until}
+        self._media[token] = Medium(**tree)  # pyright: ignore[reportArgumentType]
+        while len(self._media) > _MOST_MEDIA:
+            self._media.popitem(last=False)
+        return token
+
+    def picture(self, token: str) -> Picture | None:
+        """Return the picture of a token, while it is kept."""
+        medium = self._media.get(token)
+        return medium.what if medium is not None and isinstance(medium.what, Picture) else None
+
+    async def serve_picture(self, request: Request, session: Session, refuse: Refuse) -> Response:
+        """Answer `GET /gg/<token>[=options]` and what it leads to."""
+        name, _, options = request.path_params["name"].partition("=")
+        medium = self._find(name, session)
+        if isinstance(medium, str):
+            return refuse(f"media: {medium}", 403)
+        if medium.step in {"original", "next"}:
+            return self._hop(request, medium, options, refuse)
+        if medium.step == "final":
+            return await self._drawing(medium, _ORIGINAL, png=True, mark=True)
+        rendition = _rendition(options)
+        if medium.step != "preview" or rendition is None:
+            return refuse(f"media: no rendition {options[:20]!r}", 403)
+        if self._redirect != "none" and request.url.path.startswith("/gg/"):
+            origin = _elsewhere(request) if self._redirect == "host" else origin_of(request)
+            return RedirectResponse(f"{origin}/gg-dl/{request.path_params['name']}", 302)
+        return await self._drawing(medium, *rendition)
+
+    def serve_clip(self, request: Request, session: Session, refuse: Refuse) -> Response:
+        """Answer `GET /download?c=<token>…`."""
+        medium = self._find(request.query_params.get("c", ""), session)
+        if isinstance(medium, str):
+            return refuse(f"media: {medium}", 403)
+        clip = medium.what
+        if not isinstance(clip, Clip):
+            return refuse("media: a picture is no clip", 403)
+        if self._clock.wall() < clip.ready:
+            return Response(b"", 206)
+        if clip.envelope:
+            return Response(enveloped(clip.content), media_type="application/protobuf")
+        return Response(clip.content, media_type=clip.mime)
+
+    def _find(self, token: str, session: Session) -> Medium | str:
+        """Return what a token names for an account, or why not."""
+        now = self._clock.monotonic()
+        while self._media and next(iter(self._media.values())).until <= now:
+            self._media.popitem(last=False)
+        medium = self._media.get(token)
+        if medium is None:
+            return "no such URL, or an expired one"
+        if session.account is None:
+            return "not signed in"
+        return medium if medium.owner is session else "another account's"
+
+    def _hop(self, request: Request, medium: Medium, options: str, refuse: Refuse) -> Response:
+        """Answer a hop to the original: its text is the next URL."""
+        first = medium.step == "original"
+        if first and (options != _ASK_ORIGINAL or request.query_params.get("alr") != "yes"):
+            return refuse("media: an original is asked for with =d-I?alr=yes", 403)
+        token = self.add(medium.owner, medium.what, "next" if first else "final")
+        origin = _elsewhere(request) if self._redirect == "host" and not first else origin_of(request)
+        return PlainTextResponse(f"{origin}/{'rd-gg' if first else 'rd-gg-dl'}/{token}")
+
+    async def _drawing(self, medium: Medium, longest: int, png: bool, mark: bool = False) -> Response:
+        picture = medium.what
+        if not isinstance(picture, Picture):
+            return PlainTextResponse("", 404)
+        key = (picture, longest, png, mark)
+        content = self._drawn.get(key)
+        if content is None:
+            if self._drawers is None:
+                self._drawers = anyio.CapacityLimiter(_DRAWERS)
+            work = partial(draw, picture, longest, png=png, mark=mark)
+            content = await anyio.to_thread.run_sync(work, limiter=self._drawers)
+            self._remember(key, content)
+        return Response(content, media_type="image/png" if png else "image/jpeg")
+
+    def _remember(self, key: tuple[Picture, int, bool, bool], content: bytes) -> None:
+        self._drawn_bytes += len(content) - len(self._drawn.pop(key, b""))
+        self._drawn[key] = content
+        while self._drawn_bytes > _MOST_CACHED_BYTES:
+            self._drawn_bytes -= len(self._drawn.popitem(last=False)[1])
+
+
+def picture_url(origin: str, token: str) -> str:
+    """Return the URL of a picture."""
+    return f"{origin}/gg/{token}"
+
+
+def clip_url(origin: str, token: str, name: str) -> str:
+    """Return the URL of a film or song."""
+    return f"{origin}/download?c={token}&filename={name}&opi=103135050"
+
+
+def origin_of(request: Request) -> str:
+    """Return where the client reached the site."""
+    return f"{request.scope['scheme']}://{request.headers.get('host', '')}"
+
+
+def _elsewhere(request: Request) -> str:
+    """Return another spelling of this host."""
+    host, colon, port = request.headers.get("host", "").rpartition(":")
+    other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(host, host)
+    return f"{request.scope['scheme']}://{other}{colon}{port}"
+
+
+def _rendition(options: str) -> tuple[int, bool] | None:
+    """Return the longest side and whether it is PNG, as size options choose; None: the site knows no such."""
+    if not options:
+        return _PREVIEW, False
+    size = _SIZE.fullmatch(options)
+    if size is None or int(size[1]) > _ORIGINAL:
+        return None
+    return int(size[1]) or _ORIGINAL, size[2] is None
+
+
+def enveloped(content: bytes) -> bytes:
+    """Return a file inside a protobuf message inside another."""
+    inner = _field(1, b"video/mp4") + _field(3, content)
+    return b"\x08\x01" + _field(2, inner) + _field(5, b"simulated")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

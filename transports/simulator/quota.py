@@ -1,0 +1,65 @@
+"""An account's usage limits, per model family. No I/O."""
+
+from collections import defaultdict
+
+import msgspec
+
+_UNLIMITED = 1000
+"""What `qpEbW` calls the total where there is no limit."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """One family's limit, as the site tells it."""
+
+    percent: int
+    reset: int
+    total: int
+    remaining: int
+
+
+class Quota:
+    """Counts answers per family in windows of time; all times in epoch seconds."""
+
+    def __init__(self, limit: int, window: float) -> None:
+        """Allow `limit` answers (0: any number) in `window` seconds."""
+        self._limit, self._window = limit, window
+        self._used: defaultdict[str, int] = defaultdict(int)
+        self._resets: dict[str, float] = {}
+        self._out: dict[str, float] = {}
+
+    def exhausted(self, family: str, now: float) -> bool:
+        """Say whether the family has no answer left."""
+        self._pass(family, now)
+        return bool(self._limit) and self._used[family] >= self._limit
+
+    def spend(self, family: str, now: float) -> None:
+        """Count an answer."""
+        self._pass(family, now)
+        self._resets.setdefault(family, now + self._window)
+        self._used[family] += 1
+
+    def run_out(self, family: str, until: float) -> None:
+        """Say that the limit is reached until then, without holding anyone to it."""
+        self._out[family] = until
+
+    def standing(self, family: str, now: float) -> Standing:
+        """Return how the family stands."""
+        self._pass(family, now)
+        total = self._limit or _UNLIMITED
+        if family in self._out:
+            return Standing(percent=100, reset=_ceil(self._out[family]), total=total, remaining=0)
+        used = min(self._used[family], total)
+        reset = _ceil(self._resets.get(family, now + self._window))
+        return Standing(percent=100 * used // total, reset=reset, total=total, remaining=total - used)
+
+    def _pass(self, family: str, now: float) -> None:
+        """Forget what is over."""
+        if now >= self._resets.get(family, now + 1):
+            del self._resets[family]
+            self._used[family] = 0
+        if now >= self._out.get(family, now + 1):
+            del self._out[family]
+
+
+def _ceil(seconds: float) -> int:
+    return int(seconds) + (seconds > int(seconds))

@@ -1,0 +1,113 @@
+"""Deep research: a plan, its confirmation, phases, a report. Source: "Capabilities as turns"."""
+
+import msgspec
+
+from transports.simulator import emit, rich
+from transports.simulator.answer import Answer
+from transports.simulator.scene import Scene
+
+CONFIRM = "Start research"
+_PLACEHOLDER_TASK = "agency-placeholder-task-id"
+_SOURCES = 3
+_PHASES = (
+    "Planning the (simulated) research",
+    "Researching websites",
+    "Comparing what they say",
+    "Writing the report",
+)
+_LINK = "http://googleusercontent.com/deep_research_confirmation_content/0"
+_STARTED = "I'm on it. I'll let you know when the (simulated) research is finished."
+_FINISHED = "I've completed your (simulated) research."
+_REFUSAL = "I couldn't complete that (simulated) research."
+
+
+class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A research in the making."""
+
+    report: emit.Document
+    started: float
+    seconds: float
+    refused: bool
+
+    def answer(self, now: float) -> Answer:
+        """Return the turn's answer as it stands: the phases so far, at the end the report."""
+        passed = now - self.started
+        done = passed >= self.seconds
+        if done and self.refused:
+            return Answer(text=_REFUSAL)
+        reached = len(_PHASES) if done else 1 + int(len(_PHASES) * passed / self.seconds)
+        phases: list[str] = [*_PHASES[:reached]]
+        if done:
+            return Answer(text=_FINISHED, thoughts="\n".join(phases), document=self.report)
+        empty = emit.Document(id=self.report.id, title=self.report.title, task=_PLACEHOLDER_TASK)
+        return Answer(
+            text=_STARTED,
+            thoughts="\n".join(phases),
+            rich={rich.PROGRESS: rich.progress(phases)},
+            document=empty,
+            complete=False,
+        )
+
+
+class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan: what its research will report. Nothing goes on until it is confirmed."""
+
+    plan: Answer
+    report: emit.Document
+    seconds: float
+    refused: bool
+
+    def answer(self, now: float) -> Answer:
+        """Return the plan."""
+        _ = now
+        return self.plan
+
+    def confirmed(self, now: float) -> ResearchWork:
+        """Begin the research."""
+        return ResearchWork(report=self.report, started=now, seconds=self.seconds, refused=self.refused)
+
+
+def make_plan(scene: Scene, identity: str) -> tuple[Answer, PlannedWork]:
+    """Plan a research."""
+    script = scene.script
+    subject = " ".join(script.asked.split())[:60] or "what was asked"
+    title = f"Research: {subject}"
+    steps = [
+        ("Research Websites", f"(1) Find out what is known about: {subject}"),
+        ("Analyze Results", "(2) Compare what the sources say"),
+        ("Create Report", "(3) Write it down, with citations"),
+    ]
+    plan = Answer(
+        text=f"Here is my (simulated) plan.\n\n{_LINK}",
+        thoughts=script.thoughts,
+        rich={rich.PLAN: rich.plan(title, steps, "Ready in a few seconds", CONFIRM)},
+    )
+    sources = script.citations or (0 if script.given else _SOURCES)
+    text = script.text if script.given else _report(subject)
+    body = rich.marked(text, sources)
+    report = emit.Document(
+        id=f"doc_{identity}",
+        title=title,
+        body=body,
+        task=f"task-{identity}",
+        citations=rich.citations(body, sources),
+    )
+    seconds = scene.config.research_seconds if script.ready is None else script.ready
+    return plan, PlannedWork(plan=plan, report=report, seconds=seconds, refused=script.refuse == "research")
+
+
+def started(work: ResearchWork, now: float) -> Answer:
+    """Return what the confirmation's stream says; it ends without completing."""
+    return msgspec.structs.replace(work.answer(now), text=_STARTED, document=None, complete=False)
+
+
+def _report(subject: str) -> str:
+    return (
+        f"# {subject}\n\n"
+        "This report is **simulated**: nothing was researched.\n\n"
+        "## Findings\n\n"
+        "- The first finding [cite: 1].\n"
+        "- The second finding [cite: 2, 3].\n\n"
+        "## Conclusion\n\n"
+        "All sources agree [cite: 1, 2, 3].\n"
+    )

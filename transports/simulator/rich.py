@@ -1,0 +1,62 @@
+"""Rich content as the site lays it out: what stands in a candidate's field 12. No I/O. Source: "Response"."""
+
+import re
+from typing import Any
+
+WEB_IMAGES, PROGRESS, IMAGES, CITATIONS, PLAN, VIDEO, MUSIC = 1, 6, 7, 43, 55, 59, 86
+
+_MARKER = re.compile(r" ?\[cite: (\d{1,3}(?:, \d{1,3})*)\]")
+
+
+def images(found: list[tuple[str, str, str]]) -> list[Any]:
+    """Return generated images, each given as `(url, alt, image id)`."""
+    return [[[[None, None, None, [None, None, alt, url]], [identity, 0]] for url, alt, identity in found]]
+
+
+def web_images(found: list[tuple[str, str]]) -> list[Any]:
+    """Return images of the web, each given as `(url, alt)`."""
+    return [[[[url], None, None, None, alt]] for url, alt in found]
+
+
+def citations(text: str, sources: int) -> list[Any]:
+    """Return the groups of the markers that stand in a text, for so many sources."""
+    groups: dict[str, list[Any]] = {}
+    for marker in _MARKER.finditer(text):
+        cited = [number for number in map(int, marker[1].split(", ")) if 1 <= number <= sources]
+        if cited:
+            groups[marker[0]] = [[marker[0]], [_source(number) for number in cited]]
+    return list(groups.values())
+
+
+def _source(number: int) -> list[Any]:
+    url = f"https://example.com/simulated/{number}"
+    return [None, None, None, [["https://example.com/favicon.ico", url, f"Simulated source {number}"]]]
+
+
+def marked(text: str, sources: int) -> str:
+    """Return a text with a marker for each source and one for all; a text that has markers of its own as it is."""
+    if not sources or _MARKER.search(text):
+        return text
+    each = "".join(f" One fact [cite: {number}]." for number in range(1, sources + 1))
+    together = ", ".join(map(str, range(1, sources + 1)))
+    return f"{text}{each} All of them [cite: {together}]."
+
+
+def progress(lines: list[str]) -> list[Any]:
+    """Return what is being done."""
+    return [[line] for line in lines]
+
+
+def plan(title: str, steps: list[tuple[str, str]], estimate: str, confirm: str) -> list[Any]:
+    """Return a research plan; each step is `(label, body)`."""
+    return [title, [[None, label, body] for label, body in steps], estimate, [confirm]]
+
+
+def video(thumbnail: str, url: str) -> list[Any]:
+    """Return a video; `url` is empty while there is none."""
+    return [[[[[*[None] * 7, [thumbnail, url]]]]]]
+
+
+def music(thumbnail: str, mp3: str, mp4: str) -> list[Any]:
+    """Return a piece of music."""
+    return [[None, [*[None] * 7, [thumbnail, mp3]]], [None, [*[None] * 7, [thumbnail, mp4]]]]

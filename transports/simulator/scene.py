@@ -1,0 +1,48 @@
+"""What a turn is answered from: what was asked, by whom, and what there is to answer with."""
+
+import msgspec
+
+from transports.simulator.accounts import Session
+from transports.simulator.config import SimulatorConfig
+from transports.simulator.history import Turn
+from transports.simulator.images import Picture, aspect_in
+from transports.simulator.media import Media
+from transports.simulator.script import Script
+from transports.simulator.slots import Ask
+from transports.simulator.uploads import Upload
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn, about to be answered."""
+
+    ask: Ask
+    script: Script
+    owner: Session
+    media: Media
+    config: SimulatorConfig
+    origin: str
+    """Where the client reached the site."""
+    files: tuple[Upload, ...] = ()
+    previous: Turn | None = None
+    now: float
+    """In epoch seconds."""
+
+    def draw(self, number: int, words: str = "") -> str:
+        """Have a picture drawn of what was asked, or of other words; return its token."""
+        picture = Picture(
+            prompt=words or self.script.alt or self.script.asked or self.script.text,
+            number=number,
+            aspect=aspect_in(self.ask.prompt),
+            source=self._source(),
+        )
+        return self.media.add(self.owner, picture)
+
+    def _source(self) -> bytes | Picture | None:
+        """Return the picture to edit: the first that was sent along, else the last turn's first."""
+        sent = next((file.content for file in self.files if file.mime.startswith("image/")), None)
+        if sent is not None or self.previous is None or not self.previous.answer.pictures:
+            return sent
+        earlier = self.media.picture(self.previous.answer.pictures[0])
+        if earlier is None or not isinstance(earlier.source, Picture):
+            return earlier
+        return msgspec.structs.replace(earlier, source=None)  # no deeper

@@ -1,0 +1,111 @@
+"""The simulator's words inside a prompt: echoes, documents and tags; in time linear in the prompt. No I/O."""
+
+import re
+
+import msgspec
+
+_ECHO, _ECHO_END = "<echo>", "</echo>"
+_DOCUMENT_END = "</document>"
+_DOCUMENT = re.compile(r"<document(?=[\s>])([^<>]*)>")
+_TAG = re.compile(r"<sim(?=[\s/>])([^<>]*)>")
+_ATTRIBUTE = re.compile(r'\s+([a-z][a-z_-]{0,30})="([^"]*)"')
+_QUOTED = 40
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """A document to answer with, as the prompt gives it."""
+
+    title: str
+    lang: str
+    body: str
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt, taken apart."""
+
+    echo: str | None
+    """The last echo's content."""
+    document: Document | None
+    """The last document outside an echo."""
+    attributes: dict[str, str]
+    """Those of all tags outside echoes and documents."""
+    rest: str
+    """What a person would read of it."""
+
+
+def take_apart(prompt: str) -> Words:
+    """Read a prompt.
+
+    Raises:
+        ValueError: a tag is not written as tags are; the message is fit to be the answer.
+
+    """
+    document, rest = _split_document(prompt)
+    echo, rest = _split_echo(rest)
+    attributes: dict[str, str] = {}
+    for tag in _TAG.finditer(rest):
+        inside = tag[1]
+        if not inside.endswith("/"):
+            raise ValueError(f"a tag ends with '/>': <sim{_shortened(inside)}>")
+        attributes |= _attributes(inside[:-1], "sim")
+    return Words(echo=echo, document=document, attributes=attributes, rest=_TAG.sub("", rest).strip())
+
+
+def _split_echo(prompt: str) -> tuple[str | None, str]:
+    """Return the last echo's content, and the prompt without any echo: what is echoed is not obeyed."""
+    echo: str | None = None
+    kept: list[str] = []
+    until = len(prompt)
+    while (end := prompt.rfind(_ECHO_END, 0, until)) >= 0 and (start := prompt.rfind(_ECHO, 0, end)) >= 0:
+        if echo is None:
+            echo = prompt[start + len(_ECHO) : end]
+        kept.append(prompt[end + len(_ECHO_END) : until])
+        until = start
+    return echo, prompt[:until] + "".join(reversed(kept))
+
+
+def _split_document(prompt: str) -> tuple[Document | None, str]:
+    """Return the last document outside an echo, and the prompt without any such."""
+    document: Document | None = None
+    kept: list[str] = []
+    position, echoing = 0, False
+    for opening in _DOCUMENT.finditer(prompt):
+        if opening.start() < position:
+            continue
+        echoing = _echoing(prompt, position, opening.start(), before=echoing)
+        end = -1 if echoing else prompt.find(_DOCUMENT_END, opening.end())
+        if end >= 0:
+            document = _document(opening[1], prompt[opening.end() : end])
+        elif not echoing:
+            break
+        kept.append(prompt[position : opening.start() if end >= 0 else opening.end()])
+        position = end + len(_DOCUMENT_END) if end >= 0 else opening.end()
+    return document, "".join(kept) + prompt[position:]
+
+
+def _echoing(prompt: str, start: int, end: int, *, before: bool) -> bool:
+    """Say whether `end` is inside an echo, when `before` says it of `start`."""
+    opened, closed = prompt.rfind(_ECHO, start, end), prompt.rfind(_ECHO_END, start, end)
+    return before if opened == closed else opened > closed
+
+
+def _document(attributes: str, body: str) -> Document:
+    given = _attributes(attributes, "document")
+    if unknown := sorted(given.keys() - {"lang", "title"}):
+        raise ValueError(f"<document> knows no attribute {unknown[0]!r}")
+    return Document(title=given.get("title", "Untitled"), lang=given.get("lang", "html"), body=body)
+
+
+def _attributes(text: str, element: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    position = 0
+    while attribute := _ATTRIBUTE.match(text, position):
+        found[attribute[1]] = attribute[2]
+        position = attribute.end()
+    if text[position:].strip():
+        raise ValueError(f'<{element}/> takes name="value", not {_shortened(text[position:].strip())}')
+    return found
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"

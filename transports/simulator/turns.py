@@ -1,0 +1,147 @@
+"""What each kind of turn is answered with. Source: "Capabilities as turns"."""
+
+import secrets
+from typing import Any
+
+from transports.simulator import emit, research, rich
+from transports.simulator.answer import Answer, Work
+from transports.simulator.media import picture_url
+from transports.simulator.scene import Scene
+from transports.simulator.video import make_music, make_video
+
+RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = 1, 2, 11, 14, 20, 21
+STORYBOOK = "storybook"
+
+_REFUSAL = "I can't help with that. (This refusal is simulated.)"
+_PICTURE_LINK = "http://googleusercontent.com/image_generation_content/{}"
+_WEB_LINK = "http://googleusercontent.com/image_collection/image_retrieval/{}"
+_PAGE = "\n\n---\n\n"
+_PAGES = 3
+_CANVAS = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Simulated canvas</title></head>
+<body>
+  <h1>Simulated canvas</h1>
+  <p>The gateway's simulator wrote this page.</p>
+  <button onclick="this.textContent = 'clicked'">Click</button>
+</body>
+</html>
+"""
+
+
+def compose(scene: Scene) -> tuple[Answer, Work | None]:
+    """Return a turn's answer, and what goes on after it."""
+    tool, script = scene.ask.tool, scene.script
+    planned = scene.previous.work if scene.previous else None
+    if script.refuse == "safety":
+        return Answer(text=_REFUSAL), None
+    if isinstance(planned, research.PlannedWork) and scene.ask.prompt == research.CONFIRM:
+        work = planned.confirmed(scene.now)
+        return research.started(work, scene.now), work
+    if tool == RESEARCH:
+        return research.make_plan(scene, secrets.token_hex(8))
+    if tool == VIDEO:
+        return make_video(scene)
+    return _at_once(scene), None
+
+
+def _at_once(scene: Scene) -> Answer:
+    """Return an answer that is whole when its stream is."""
+    tool = scene.ask.tool
+    if tool == MUSIC:
+        return make_music(scene)
+    if tool == IMAGE:
+        return _images(scene)
+    if scene.ask.gem == STORYBOOK:
+        return _storybook(scene)
+    if tool == CANVAS or scene.script.document is not None:
+        return _canvas(scene)
+    return _plain(scene)
+
+
+def _plain(scene: Scene) -> Answer:
+    script = scene.script
+    text = rich.marked(script.text, script.citations or 0)
+    if scene.files and not script.given:
+        lines = "\n".join(file.line() for file in scene.files)
+        text = f"{text}\n\nFiles seen:\n{lines}"
+    fields: dict[int, list[Any]] = {}
+    if script.citations:
+        fields[rich.CITATIONS] = rich.citations(text, script.citations)
+    if script.web_images:
+        numbers = range(1, script.web_images + 1)
+        text += "".join(f"\n\n{_WEB_LINK.format(number - 1)}" for number in numbers)
+        found = [(f"https://example.com/simulated/{number}.jpg", f"Simulated find {number}") for number in numbers]
+        fields[rich.WEB_IMAGES] = rich.web_images(found)
+    deep = scene.ask.tool == DEEP_THINK and not script.thoughts
+    return Answer(
+        text=text,
+        thoughts="Thinking deeply, as simulated." if deep else script.thoughts,
+        rich=fields,
+        meanwhile={rich.PROGRESS: rich.progress(["Running (simulated) code"])} if script.analysis else {},
+        tool="data_analysis_tool" if script.analysis else "",
+        card=script.card,
+        others=tuple(f"{text} ({number})" for number in range(2, script.candidates + 1)),
+    )
+
+
+def _images(scene: Scene) -> Answer:
+    script = scene.script
+    numbers = range(1, (script.images or 1) + 1)
+    text = script.text if script.given else _caption(scene)
+    links = "".join(f"\n\n{_PICTURE_LINK.format(number - 1)}" for number in numbers)
+    tokens = tuple(scene.draw(number) for number in numbers)
+    return Answer(
+        text=text + links,
+        thoughts=script.thoughts,
+        rich={rich.IMAGES: _laid_out(scene, tokens)},
+        pictures=tokens,
+    )
+
+
+def _caption(scene: Scene) -> str:
+    lines = "\n".join(file.line() for file in scene.files)
+    return "Here is what you asked for, as simulated." + (f"\n\nFiles seen:\n{lines}" if lines else "")
+
+
+def _laid_out(scene: Scene, tokens: tuple[str, ...]) -> list[object]:
+    words = " ".join(scene.script.asked.split())[:200]
+    alt = scene.script.alt or f"Simulated picture: {words}"
+    return rich.images([(picture_url(scene.origin, token), alt, f"img_{token}") for token in tokens])
+
+
+def _canvas(scene: Scene) -> Answer:
+    script, given = scene.script, scene.script.document
+    lang, title, body = (given.lang, given.title, given.body) if given else ("html", "Simulated canvas", _CANVAS)
+    fence = "```"
+    while fence in body:
+        fence += "`"
+    newline = "" if body.endswith("\n") else "\n"
+    document = emit.Document(
+        id=f"c_doc_{secrets.token_hex(8)}",
+        title=title,
+        body=f"{fence}{lang}\n{body}{newline}{fence}",
+    )
+    text = script.text if script.given else "Here is a (simulated) document."
+    return Answer(text=text, thoughts=script.thoughts, document=document)
+
+
+def _storybook(scene: Scene) -> Answer:
+    script = scene.script
+    if script.given:
+        pages = script.text.split(_PAGE)
+    else:
+        subject = " ".join(script.asked.split())[:120]
+        pages = [
+            f"Page {number} of the (simulated) story: {subject}" for number in range(1, (script.images or _PAGES) + 1)
+        ]
+    tokens = tuple(scene.draw(number, page) for number, page in enumerate(pages, 1))
+    body = _PAGE.join(f"{_PICTURE_LINK.format(number)}\n\n{page}" for number, page in enumerate(pages))
+    document = emit.Document(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
+    return Answer(
+        text="Here is your (simulated) storybook.",
+        thoughts=script.thoughts,
+        rich={rich.IMAGES: _laid_out(scene, tokens)},
+        document=document,
+        pictures=tokens,
+    )

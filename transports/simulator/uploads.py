@@ -1,0 +1,118 @@
+"""The simulated upload host. Source: "Files in"."""
+
+import re
+import secrets
+from collections import OrderedDict
+from email.parser import BytesHeaderParser
+from email.policy import HTTP
+
+import msgspec
+
+from transports.clock import Clock
+
+_BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
+_HEAD_LIMIT = 4096
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mpeg"),
+    (b"\xff\xfb", "audio/mpeg"),
+    (b"\xff\xf3", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"\x1aE\xdf\xa3", "video/webm"),
+    (b"PK\x03\x04", "application/zip"),
+)
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was uploaded."""
+
+    content: bytes
+    mime: str
+    until: float
+    name: str = ""
+    """What the turn that sends it calls it."""
+
+    def line(self) -> str:
+        """Return a line that says what it is."""
+        return f"- {self.name} ({self.mime}, {len(self.content)} bytes)"
+
+
+class Uploads:
+    """Keeps uploads for a while, by their path."""
+
+    def __init__(self, clock: Clock, *, seconds: float, most_bytes: int) -> None:
+        """Keep each for `seconds`, and no more than `most_bytes` of them all."""
+        self._clock, self._seconds, self._most = clock, seconds, most_bytes
+        self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, content: bytes) -> str:
+        """Keep a file; return its path."""
+        path = f"/contrib_service/ttl_1d/{secrets.token_hex(16)}"
+        self._kept[path] = Upload(
+            content=content,
+            mime=mime_of(content),
+            until=self._clock.monotonic() + self._seconds,
+        )
+        self._bytes += len(content)
+        self._forget()
+        return path
+
+    def find(self, path: str) -> Upload | None:
+        """Return the file of a path, while it is kept."""
+        self._forget()
+        return self._kept.get(path)
+
+    def _forget(self) -> None:
+        now = self._clock.monotonic()
+        while self._kept and (self._bytes > self._most or next(iter(self._kept.values())).until <= now):
+            self._bytes -= len(self._kept.popitem(last=False)[1].content)
+
+
+def only_file(content_type: str, body: bytes) -> bytes:
+    """Return the content of a multipart body that has exactly one part, `file`.
+
+    Raises:
+        ValueError: it is none; the message says why.
+
+    """
+    boundary = _BOUNDARY.fullmatch(content_type)
+    if boundary is None:
+        raise ValueError("not multipart")
+    start, end = f"--{boundary[1]}\r\n".encode(), f"\r\n--{boundary[1]}--".encode()
+    stop = body.rfind(end)
+    if not body.startswith(start) or stop < 0 or body[stop + len(end) :] not in (b"", b"\r\n"):
+        raise ValueError("the multipart body is not whole")
+    head, blank, content = body[len(start) : stop].partition(b"\r\n\r\n")
+    if not blank or len(head) > _HEAD_LIMIT:
+        raise ValueError("the part has no head")
+    if b"\r\n" + start in content:
+        raise ValueError("more than one part")
+    disposition = BytesHeaderParser(policy=HTTP).parsebytes(head + b"\r\n\r\n")["content-disposition"]
+    if disposition is None or disposition.content_disposition != "form-data":
+        raise ValueError("the part has no Content-Disposition")
+    if disposition.params.get("name") != "file":
+        raise ValueError("the part is not called file")
+    return content
+
+
+def mime_of(content: bytes) -> str:
+    """Return the type of a file, by its bytes."""
+    if content.startswith(b"RIFF"):
+        return _RIFF.get(content[8:12], "application/octet-stream")
+    if content[4:8] == b"ftyp":
+        return "video/mp4"
+    found = next((mime for magic, mime in _MAGIC if content.startswith(magic)), None)
+    return found or ("text/plain" if _is_text(content) else "application/octet-stream")
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        return "\x00" not in content.decode()
+    except UnicodeDecodeError:
+        return False

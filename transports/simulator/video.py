@@ -1,0 +1,68 @@
+"""Videos and music. Source: "Media out", "Capabilities as turns"."""
+
+import msgspec
+
+from transports.simulator import clips, rich
+from transports.simulator.answer import Answer
+from transports.simulator.media import Clip, clip_url, picture_url
+from transports.simulator.scene import Scene
+
+PENDING = "I'm making your (simulated) video. This could take a few minutes, so check back later.\n\n{link}"
+DONE = "Your (simulated) video is ready!\n\n{link}"
+LINK = "http://googleusercontent.com/video_gen_chip/0"
+REFUSAL = "I can't make that (simulated) video. Please try another prompt."
+
+
+class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
+    """A video in the making: at first it has no URL, then one that is not ready, then it is there."""
+
+    thumbnail: str
+    url: str
+    named: float
+    """When the URL turns up."""
+    ready: float
+    """When it works."""
+    refused: bool
+
+    def answer(self, now: float) -> Answer:
+        """Return the turn's answer as it stands."""
+        if self.refused and now >= self.ready:
+            return Answer(text=REFUSAL)
+        film = rich.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
+        text = (DONE if now >= self.ready else PENDING).format(link=LINK)
+        return Answer(text=text, rich={rich.VIDEO: film})
+
+
+def make_video(scene: Scene) -> tuple[Answer, VideoWork]:
+    """Begin a video."""
+    script, now = scene.script, scene.now
+    seconds = scene.config.video_seconds if script.ready is None else script.ready
+    content = clips.TALL_VIDEO if scene.ask.aspect == 17 else clips.WIDE_VIDEO
+    clip = Clip(content=content, mime="video/mp4", ready=now + seconds, envelope=script.envelope)
+    work = VideoWork(
+        thumbnail=picture_url(scene.origin, scene.draw(1)),
+        url=clip_url(scene.origin, scene.media.add(scene.owner, clip), "video.mp4"),
+        named=now + seconds / 2,
+        ready=now + seconds,
+        refused=script.refuse == "video",
+    )
+    return Answer(text=PENDING.format(link=LINK), thoughts=script.thoughts), work
+
+
+def make_music(scene: Scene) -> Answer:
+    """Return an answer with a song, as sound and as film."""
+    thumbnail = picture_url(scene.origin, scene.draw(1))
+    songs = [
+        clip_url(scene.origin, scene.media.add(scene.owner, Clip(content=content, mime=mime)), name)
+        for content, mime, name in (
+            (clips.SONG, "audio/mpeg", "music.mp3"),
+            (clips.SONG_VIDEO, "video/mp4", "music.mp4"),
+        )
+    ]
+    text = scene.script.text if scene.script.given else "Here is your (simulated) song."
+    link = "http://googleusercontent.com/music_generation_content/0"
+    return Answer(
+        text=f"{text}\n\n{link}",
+        thoughts=scene.script.thoughts,
+        rich={rich.MUSIC: rich.music(thumbnail, *songs)},
+    )
