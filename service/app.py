@@ -21,7 +21,7 @@ from service.address import Address
 from service.admission import Admission, Guarded
 from service.book import LicenseBook
 from service.drain import Drain
-from service.fetch import refuse_to_fetch
+from service.fetch import fetching
 from service.guard import Guard
 from service.keys import media_key
 from service.licenses import Licensed, Licenses, fixed_licenses
@@ -75,7 +75,10 @@ async def open_app(
             state_dir=store_path.parent,
             serve=serve,
         )
-        async with wiring.open_engine(settings, parts, origin) as engine:
+        async with (
+            wiring.open_engine(settings, parts, origin) as engine,
+            fetching(settings.fetch, settings.server.public_url, origin) as fetch,
+        ):
             operations = Operations(registry, drain)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
             routes = [
@@ -89,7 +92,7 @@ async def open_app(
                 drain=drain,
                 limits=_limits(settings),
                 links=lambda scope: BoundLinks(seal, address.base(scope)),
-                fetch=refuse_to_fetch,
+                fetch=fetch,
                 log_prompts=settings.log.prompts,
             )
             app = Observed(guarded, Metrics(registry), means, wiring.house_refusal)

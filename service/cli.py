@@ -13,7 +13,7 @@ import msgspec
 from service import logs, wiring
 from service.licenses import LicenseBook, LicenseError, check, new_key
 from service.server import Tls, listen, run, run_app, url_of
-from service.settings import Drain, LicenseSetting, Log, Server, Settings, SettingsError, load, origin_of
+from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings, SettingsError, load, origin_of
 from service.show import shown
 from service.workers import BAD_SETTINGS, Workers
 from transports.clock import SystemClock
@@ -99,6 +99,7 @@ def demo(host: str, port: int, license_key: str | None) -> None:
         raise click.BadParameter(str(error), param_hint="--license-key") from None
     settings = Settings(
         server=Server(host=host, port=port),
+        fetch=Fetch(enabled=True),
         drain=Drain(grace_seconds=5.0),
         log=Log(),
         licenses=(LicenseSetting(id=_DEMO_LICENSE, key=key),),

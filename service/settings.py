@@ -68,6 +68,20 @@ class LimitSettings(Section, frozen=True):
     """Requests at once, per worker; more are answered 503."""
 
 
+class Fetch(Section, frozen=True):
+    """Fetching what callers' URLs name."""
+
+    enabled: bool = False
+    hosts: tuple[str, ...] = ()
+    """Only from these names; `*.domain` means all below one. Empty: from any public host."""
+    refuse: tuple[str, ...] = ()
+    """Never from these names, addresses or networks: this gateway's own, where they are public."""
+    connect_seconds: Seconds = 3.0
+    total_seconds: Seconds = 10.0
+    at_once: Count = 16
+    """Fetches at once, per worker."""
+
+
 class Deadlines(Section, frozen=True):
     """How long upstreams may take, in seconds, and how often a request is tried."""
 
@@ -142,6 +156,7 @@ class Settings(Section, frozen=True):
 
     server: Server = Server()
     limits: LimitSettings = LimitSettings()
+    fetch: Fetch = Fetch()
     deadlines: Deadlines = Deadlines()
     drain: Drain = Drain()
     media: Media = Media()
