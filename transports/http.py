@@ -7,27 +7,52 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated
 
 import aiohttp
 import msgspec
+from msgspec import Meta
 
 from protocol.model import Certainty, UpstreamFailed, UpstreamTimeout
 
 _HEADER_LIMIT = 65536
 
 
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long one request may wait at each step, in seconds."""
 
-    connect: float = 10.0
+    connect: Seconds = 10.0
     """For a connection, from the pool or new."""
-    socket_connect: float = 5.0
-    first_frame: float = 60.0
+    socket_connect: Seconds = 5.0
+    first_frame: Seconds = 60.0
     """From the request to the first valid frame."""
-    between_frames: float = 90.0
+    between_frames: Seconds = 90.0
     """Between two valid frames; bytes that make no frame do not count."""
-    call: float = 15.0
+    call: Seconds = 15.0
     """For a short call, as a whole."""
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return what to trust: the certificates in `ca_file`, or the system's.
+
+    Raises:
+        ValueError: there are none in it; the message names the file.
+
+    """
+    if ca_file is None:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise ValueError(f"ca_file: {ca_file} holds no certificate") from None
+    except OSError as error:
+        raise ValueError(f"ca_file: cannot read {ca_file}: {error.strerror}") from None
+    if not context.cert_store_stats()["x509"]:
+        raise ValueError(f"ca_file: {ca_file} holds no certificate")
+    return context
 
 
 @asynccontextmanager
@@ -35,8 +60,7 @@ async def client(
     timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None
 ) -> AsyncGenerator[aiohttp.ClientSession]:
     """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs."""
-    trust = ssl.create_default_context(cafile=ca_file) if ca_file is not None else True
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trust)
+    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=timeouts.connect,

@@ -4,12 +4,14 @@ Source: "Session", "Field notes".
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
 
 from transports.web import wire
 
+_HEADER_NAME = re.compile(r"^cookie:", re.IGNORECASE)
 _FORBIDDEN = frozenset(' ;,"\\')
 
 
@@ -20,11 +22,13 @@ class CookieExportError(ValueError):
 def parse_export(text: str) -> dict[str, str]:
     """Read an export: a Cookie header, JSON, Netscape format, or the two values on two lines.
 
+    Of the cookies that do not sign in, those that cannot be sent are left out.
+
     Raises:
-        CookieExportError: it is none of these, or `__Secure-1PSID` is missing.
+        CookieExportError: it is none of these, `__Secure-1PSID` is missing, or one of the two cannot be sent.
 
     """
-    text = text.strip().removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff").strip()
     if text.startswith(("[", "{")):
         pairs = _from_json(text)
     elif "\t" in text:
@@ -33,14 +37,15 @@ def parse_export(text: str) -> dict[str, str]:
         pairs = _from_header(text)
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        pairs = list(zip((wire.PSID, wire.PSIDTS), lines, strict=False)) if len(lines) <= 2 else []
+        plain = len(lines) <= 2 and not any("=" in line.rstrip("=") for line in lines)  # only padding, no name
+        pairs = list(zip((wire.PSID, wire.PSIDTS), lines, strict=False)) if plain else []
     cookies = {name: value for name, value in pairs if value}
     if wire.PSID not in cookies:
         raise CookieExportError(f"the export holds no {wire.PSID}")
-    for name, value in cookies.items():
-        if not (_sendable(name) and _sendable(value)):
-            raise CookieExportError(f"the cookie {name[:64]!r} holds a character that no cookie may have")
-    return cookies
+    for name in (wire.PSID, wire.PSIDTS):
+        if name in cookies and not _sendable(cookies[name]):
+            raise CookieExportError(f"the cookie {name!r} holds a character that no cookie may have")
+    return {name: value for name, value in cookies.items() if _sendable(name) and _sendable(value)}
 
 
 def _from_json(text: str) -> list[tuple[str, str]]:
@@ -55,8 +60,9 @@ def _from_json(text: str) -> list[tuple[str, str]]:
         data = table["cookies"]
     entries = [cast("dict[str, Any]", entry) for entry in cast("list[Any]", data) if isinstance(entry, dict)]
     return [
-        (str(entry.get("name", "")), str(entry.get("value", "")))
+        (entry["name"], entry["value"])
         for entry in entries
+        if isinstance(entry.get("name"), str) and isinstance(entry.get("value"), str)
         if _ours(str(entry.get("domain", wire.COOKIE_DOMAIN)))
     ]
 
@@ -67,9 +73,9 @@ def _from_netscape(text: str) -> list[tuple[str, str]]:
 
 
 def _from_header(text: str) -> list[tuple[str, str]]:
-    pieces = text.removeprefix("Cookie:").replace("\n", ";").split(";")
+    pieces = _HEADER_NAME.sub("", text).replace("\n", ";").split(";")
     pairs = [piece.strip().partition("=") for piece in pieces]
-    return [(name, value.strip('"')) for name, equals, value in pairs if equals]
+    return [(name.strip(), value.strip().strip('"')) for name, equals, value in pairs if equals]
 
 
 def _ours(domain: str) -> bool:
@@ -101,7 +107,8 @@ def merge(cookies: Mapping[str, str], set_cookies: Iterable[str]) -> dict[str, s
         for name, morsel in jar.items():
             foreign = morsel["domain"] and not _ours(morsel["domain"])
             changed = name in wire.IDENTITY_COOKIES and name in merged and merged[name] != morsel.value
-            if foreign or changed or morsel["max-age"] == "0" or not (_sendable(name) and _sendable(morsel.value)):
+            gone = morsel["max-age"].startswith(("-", "0"))
+            if foreign or changed or gone or not (_sendable(name) and _sendable(morsel.value)):
                 continue
             merged[name] = morsel.value
     return merged

@@ -18,16 +18,47 @@ gemini.google.com\tFALSE\t/\tTRUE\t1800000000\tHOSTONLY\t1
     [
         "__Secure-1PSID=g.a000/x=; __Secure-1PSIDTS=sidts-1",
         "Cookie: __Secure-1PSID=g.a000/x=; __Secure-1PSIDTS=sidts-1\n",
+        "cookie:__Secure-1PSID=g.a000/x=; __Secure-1PSIDTS=sidts-1",
+        '\ufeff COOKIE: __Secure-1PSID = g.a000/x=;\r\n__Secure-1PSIDTS="sidts-1"',
         "g.a000/x=\nsidts-1\n",
         json.dumps(WANTED),
         json.dumps([*ROWS, {"name": "OTHER", "value": "1", "domain": "example.com"}]),
         json.dumps({"cookies": ROWS}),
         NETSCAPE,
     ],
-    ids=["header", "cookie-header", "two-lines", "json-object", "json-list", "json-cookies", "netscape"],
+    ids=[
+        "header",
+        "cookie-header",
+        "lower-case",
+        "odd-spaces",
+        "two-lines",
+        "json-object",
+        "json-list",
+        "json-cookies",
+        "netscape",
+    ],
 )
 def test_every_form_of_export_is_read(text):
     assert parse_export(text) == WANTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '__Secure-1PSID=g.a000/x=; OPTS={"a": "b", "c": 1}; __Secure-1PSIDTS=sidts-1; two words=1; x=a b',
+        json.dumps([*ROWS, {"name": "OPTS", "value": '{"a": 1}'}, {"name": "N", "value": None}, {"value": "x"}]),
+        NETSCAPE + ".google.com\tTRUE\t/\tTRUE\t1800000000\tOPTS\t{ a, b }\n",
+    ],
+    ids=["header", "json-list", "netscape"],
+)
+def test_a_cookie_that_cannot_be_sent_does_not_spoil_the_export(text):
+    assert parse_export(text) == WANTED
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_a_cookie_that_signs_in_and_cannot_be_sent_does(name):
+    with pytest.raises(CookieExportError, match=name):
+        parse_export(json.dumps({**WANTED, name: "se cret"}))
 
 
 def test_an_account_may_have_no_rolling_cookie():
@@ -36,7 +67,7 @@ def test_an_account_may_have_no_rolling_cookie():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "NID=1; x=2", '{"a": 1}', "a\nb\nc", "__Secure-1PSID=a\x00b", "[1, 2]", "[" * 9999]
+    "text", ["", "{", "NID=1", "NID=1; x=2", '{"a": 1}', "a\nb\nc", "__Secure-1PSID=a\x00b", "[1, 2]", "[" * 9999]
 )
 def test_what_is_no_export_is_refused_without_naming_a_value(text):
     with pytest.raises(CookieExportError) as caught:
@@ -60,6 +91,7 @@ def test_new_values_are_merged():
         "__Secure-1PSID=another; Domain=.google.com",
         "X=1; Domain=.example.com",
         "X=1; Max-Age=0",
+        "__Secure-1PSIDTS=EXPIRED; Max-Age=-1",
         "X=; Domain=.google.com",
         "\x00=\x00",
     ],
