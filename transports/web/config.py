@@ -1,39 +1,52 @@
 """The web transport's settings."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from transports.http import Timeouts
 from transports.web import wire
 
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+
+Origin = Annotated[str, Meta(pattern=rf"^https?://{_HOST}\Z")]
+Proxy = Annotated[str, Meta(pattern=rf"^https?://([^\s/?#@]+@)?{_HOST}/?\Z")]
+HeaderText = Annotated[str, Meta(pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z", max_length=1024)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
+SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
+FrameLength = Annotated[int, Meta(ge=64 * 1024, le=256 * 1024 * 1024)]
+
 
 class Hosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the site's hosts are; a proxy or the simulator can stand in."""
+    """Where the site's hosts are, scheme and host and no path; a proxy or the simulator can stand in."""
 
-    site: str = wire.SITE
-    accounts: str = wire.ACCOUNTS
-    upload: str = wire.UPLOAD
+    site: Origin = wire.SITE
+    accounts: Origin = wire.ACCOUNTS
+    upload: Origin = wire.UPLOAD
 
 
 class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One signed-in account of the operator's."""
 
-    id: str
-    """A name of your choice; logs and metrics show it."""
+    id: Name
+    """A name of your choice, each its own; logs show it. What ends in `-guest` is the gateway's own."""
     cookies_file: Path | None = None
     """The browser's export: a Cookie header, JSON, Netscape format, or the two values on two lines."""
     cookies: str = ""
     """The same as text; a file is better."""
-    user_agent: str | None = None
+    user_agent: HeaderText | None = None
     """The browser's that the session was exported from; None: the transport's."""
-    concurrency: int = 5
-    """Requests at once."""
-    per_minute: int = 30
-    """Requests a minute; 0: no limit."""
+    concurrency: Count = 5
+    """Requests at once. Each worker process counts its own: `workers` times as many in all."""
+    per_minute: CountOrNone = 30
+    """Requests a minute, for each worker process as well; 0: no limit."""
     field13: bool = False
     """The account's model header carries its capacity one field later."""
-    proxy: str | None = None
+    proxy: Proxy | None = None
     """An HTTP proxy for this account alone."""
 
     def __repr__(self) -> str:
@@ -47,18 +60,20 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accounts: tuple[WebAccount, ...] = ()
     guest: bool = True
     """Serve the models that need no account without one."""
-    guest_concurrency: int = 2
-    guest_per_minute: int = 10
+    guest_concurrency: Count = 2
+    """Requests at once; this and the next for each worker process, as an account's."""
+    guest_per_minute: CountOrNone = 10
+    """0: no limit."""
     hosts: Hosts = Hosts()
     ca_file: Path | None = None
     """Certificates to trust instead of the system's, for a host that stands in."""
-    user_agent: str = "Mozilla/5.0 (X11; Linux x86_64) gemini-gateway"
-    rotate_seconds: float = 540.0
+    user_agent: HeaderText = "Mozilla/5.0 (X11; Linux x86_64) gemini-gateway"
+    rotate_seconds: SecondsOrNever = 540.0
     """How often an account's rolling cookie is renewed, give or take a tenth; 0: never."""
-    activity_seconds: float = 60.0
+    activity_seconds: SecondsOrNever = 60.0
     """The activity ping goes before a generation, at most so often; 0: never."""
     temporary: bool = True
     """Keep conversations out of the account's history."""
-    max_frame: int = 8 * 1024 * 1024
+    max_frame: FrameLength = 8 * 1024 * 1024
     """The longest frame to accept, in UTF-16 code units."""
     timeouts: Timeouts = Timeouts()

@@ -1,19 +1,25 @@
 """Connects the website: a client and a session per account, and the tasks that keep them alive."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import anyio
 
 from transports.base import Account, Deps, Kind
-from transports.http import client
+from transports.http import client, trusted
+from transports.web import wire
 from transports.web.client import SiteClient
 from transports.web.config import WebAccount, WebConfig
 from transports.web.cookies import CookieExportError, parse_export
+from transports.web.errands import open_errands
 from transports.web.rotate import Rotation
 from transports.web.session import Session
 from transports.web.transport import WebTransport
 from transports.web.vault import Vault
+
+_GUEST = "-guest"
+_PORTS = {"http": 80, "https": 443}
 
 
 @asynccontextmanager
@@ -21,46 +27,122 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
     """Connect the settings' accounts; sessions are fetched when first needed.
 
     Raises:
-        ValueError: an account's export cannot be read; the message names the account and no value.
+        ValueError: as `check`.
+        OSError: the store is out of order.
 
     """
-    exports = [(account, read_cookies(account)) for account in config.accounts]
+    exports = read_exports(config)
     sessions: dict[str, Session] = {}
     accounts: list[Account] = []
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        for account, cookies in exports:
-            vault = Vault(account.id, cookies, deps.store, deps.clock)
+    rotations: list[Rotation] = []
+    async with AsyncExitStack() as stack:
+        for account in config.accounts:
+            vault = Vault(account.id, exports[account.id], deps.store, deps.clock)
             await vault.load()
             http = await stack.enter_async_context(client(config.timeouts, proxy=account.proxy, ca_file=config.ca_file))
             site = SiteClient(config, http, vault=vault, user_agent=account.user_agent or config.user_agent)
             session = sessions[account.id] = Session(account.id, site, deps.clock)
-            tasks.start_soon(Rotation(session, vault, deps.store, deps.clock).run)
-            accounts.append(
-                Account(
-                    id=account.id,
-                    transport=deps.name,
-                    concurrency=account.concurrency,
-                    per_minute=account.per_minute,
-                ),
-            )
+            rotations.append(Rotation(session, vault, deps.store, deps.clock))
+            accounts.append(account_of(account, vault, deps.name))
         if config.guest:
             http = await stack.enter_async_context(client(config.timeouts, ca_file=config.ca_file))
             site = SiteClient(config, http, vault=None, user_agent=config.user_agent)
-            name = f"{deps.name}-guest"
-            sessions[name] = Session(name, site, deps.clock)
-            accounts.append(
-                Account(
-                    id=name,
-                    transport=deps.name,
-                    concurrency=config.guest_concurrency,
-                    per_minute=config.guest_per_minute,
-                    guest=True,
-                ),
-            )
+            guest = guest_of(config, deps.name)
+            sessions[guest.id] = Session(guest.id, site, deps.clock)
+            accounts.append(guest)
+        await stack.enter_async_context(kept_alive(rotations))
+        errands = await stack.enter_async_context(open_errands(deps.clock))
+        yield WebTransport(deps.name, sessions, accounts, deps.clock, errands)
+
+
+@asynccontextmanager
+async def kept_alive(rotations: Iterable[Rotation]) -> AsyncGenerator[None]:
+    """Rotate for as long as the context lasts; what goes wrong in it is raised as it is, in no group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        for rotation in rotations:
+            tasks.start_soon(rotation.run)
         try:
-            yield WebTransport(deps.name, sessions, accounts, deps.clock)
+            yield
+        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
+            failure = error
         finally:
             tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+def account_of(account: WebAccount, vault: Vault, transport: str) -> Account:
+    """Return an account as the pool knows it."""
+    return Account(
+        id=account.id,
+        transport=transport,
+        concurrency=account.concurrency,
+        per_minute=account.per_minute,
+        egress=egress_of(account),
+        credential=lambda: vault.renewals,
+    )
+
+
+def guest_of(config: WebConfig, transport: str) -> Account:
+    """Return the guest as the pool knows it."""
+    return Account(
+        id=f"{transport}{_GUEST}",
+        transport=transport,
+        concurrency=config.guest_concurrency,
+        per_minute=config.guest_per_minute,
+        guest=True,
+    )
+
+
+def check(config: WebConfig) -> None:
+    """Find what is wrong with the settings without asking the site.
+
+    Raises:
+        ValueError: accounts get in each other's way, or a file cannot be used; the message names no value.
+
+    """
+    read_exports(config)
+    trusted(config.ca_file)
+
+
+def read_exports(config: WebConfig) -> dict[str, dict[str, str]]:
+    """Return the accounts' cookies by their ids.
+
+    Raises:
+        ValueError: an export or a proxy cannot be used, or two accounts are one; names accounts and no value.
+
+    """
+    exports: dict[str, dict[str, str]] = {}
+    owners: dict[str, str] = {}
+    for account in config.accounts:
+        if account.id in exports:
+            raise ValueError(f"account {account.id!r}: another account has the same id")
+        if account.id.endswith(_GUEST):
+            raise ValueError(f"account {account.id!r}: an id that ends in {_GUEST!r} is the gateway's own")
+        egress_of(account)
+        exports[account.id] = cookies = read_cookies(account)
+        owner = owners.setdefault(cookies[wire.PSID], account.id)
+        if owner != account.id:
+            raise ValueError(f"account {account.id!r}: its session is that of {owner!r}; two cannot renew it")
+    return exports
+
+
+def egress_of(account: WebAccount) -> str:
+    """Return the way out of an account's requests, without credentials.
+
+    Raises:
+        ValueError: its proxy's address is none; names the account and no value.
+
+    """
+    if account.proxy is None:
+        return ""
+    try:
+        parts = urlsplit(account.proxy)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        raise ValueError(f"account {account.id!r}: proxy: is no address of a proxy") from None
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def read_cookies(account: WebAccount) -> dict[str, str]:
@@ -71,6 +153,8 @@ def read_cookies(account: WebAccount) -> dict[str, str]:
 
     """
     text = account.cookies
+    if (account.cookies_file is None) is (not text.strip()):
+        raise ValueError(f"account {account.id!r}: needs one of cookies_file and cookies")
     if account.cookies_file is not None:
         try:
             text = account.cookies_file.read_text("utf-8")
@@ -83,4 +167,4 @@ def read_cookies(account: WebAccount) -> dict[str, str]:
         raise ValueError(f"account {account.id!r}: {error}") from None
 
 
-KIND = Kind(WebConfig, connect)
+KIND = Kind(WebConfig, connect, check)

@@ -10,12 +10,14 @@ from protocol.model import (
     GatewayError,
     RateLimited,
     SignedOut,
+    Throttled,
     Unsupported,
     UpstreamFailed,
 )
 from transports.web import wire
 
 _CODE_SHOWN = 10**6
+_NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
 
 
 class Reason(StrEnum):
@@ -36,6 +38,10 @@ class StaleToken(UpstreamFailed):
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
+
+
+class SessionRefused(SignedOut):
+    """The site does not know the session: bootstrap again, once, before a person is called."""
 
 
 class ModelMismatch(UpstreamFailed):
@@ -86,20 +92,21 @@ def error_for_account(status: int) -> SignedOut | None:
 
 def signed_out(reason: Reason) -> SignedOut:
     """Return the error that parks an account."""
-    return SignedOut("The upstream's account cannot serve until its operator has attended to it.", reason=reason)
+    return SignedOut(_NEEDS_A_PERSON, reason=reason)
 
 
 def error_for_http(status: int, *, location: str = "", retry_after: float | None = None) -> GatewayError:
     """Return the error of an answer that is not 200; `location` is where a redirect points."""
     match status:
         case 301 | 302 | 303 | 307 | 308:
-            return signed_out(_reason_of(location))
+            reason = _reason_of(location)
+            return _session_refused() if reason is Reason.SIGNED_OUT else signed_out(reason)
         case 400:
             return StaleToken("The upstream rejected the request.")
         case 401 | 403:
-            return signed_out(Reason.SIGNED_OUT)
+            return _session_refused()
         case 429:
-            return RateLimited("The upstream limits how often its account may ask.", retry_after=retry_after)
+            return Throttled("The upstream limits how often its account may ask.", retry_after=retry_after)
         case _ if status >= 500:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
         case _:
@@ -129,6 +136,10 @@ def _refused(message: str) -> UpstreamFailed:
     error = UpstreamFailed(message, code="upstream_rejected")
     error.certainty = Certainty.REFUSED
     return error
+
+
+def _session_refused() -> SessionRefused:
+    return SessionRefused(_NEEDS_A_PERSON, reason=Reason.SIGNED_OUT)
 
 
 def _reason_of(location: str) -> Reason:

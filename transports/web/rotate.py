@@ -17,6 +17,8 @@ from transports.web.vault import Vault
 _JITTER = 0.1
 _SOON_SECONDS = 60.0
 """The wait before another try, and before the first where nobody knows how old the value is."""
+_LOOK_SECONDS = 5.0
+"""The wait for another writer to be done."""
 _WRITER_SECONDS = 45.0
 _FRESH = 0.5
 """A value younger than this part of the interval needs no rotation: someone else has just done it."""
@@ -30,28 +32,19 @@ class Rotation:
     def __init__(self, session: Session, vault: Vault, store: SessionStore, clock: Clock) -> None:
         """Prepare; `run` does it."""
         self._session, self._vault, self._store, self._clock = session, vault, store, clock
+        self._seconds = session.site.config.rotate_seconds
+        self._soon = min(_SOON_SECONDS, self._seconds)
+        self._dead = False
 
     async def run(self) -> None:
         """Rotate whenever it is due, for as long as the session lives."""
-        seconds = self._session.site.config.rotate_seconds
-        soon = min(_SOON_SECONDS, seconds)
-        age = self._clock.wall() - self._vault.saved.rotated_at
-        delay = min(seconds, max(soon, seconds - age))
-        while seconds:
-            jitter = 1 + random.uniform(-_JITTER, _JITTER)  # noqa: S311 -- spreads load, hides nothing
-            await self._clock.sleep(delay * jitter)
-            delay = seconds
-            try:
-                await self.once()
-            except SignedOut as error:
-                _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
-                await self._session.forget()
-            except (GatewayError, OSError) as error:
-                delay = soon
-                _log.warning("rotation_failed", account=self._session.name, error=type(error).__name__)
+        delay = self._due()
+        while self._seconds:
+            await self._clock.sleep(delay)
+            delay = await self._turn()
 
-    async def once(self) -> None:
-        """Rotate now, unless another writer is at it or has just done it.
+    async def once(self) -> bool:
+        """Rotate now, unless it has just been done; False where another writer is at it.
 
         Raises:
             SignedOut: the session is dead; a person must export it anew.
@@ -61,19 +54,50 @@ class Rotation:
         """
         name, owner = self._session.name, uuid.uuid4().hex
         if not await self._store.acquire(name, owner, _WRITER_SECONDS):
-            return
+            return False
         try:
             await self._rotate()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._store.release(name, owner)
+        return True
+
+    async def _turn(self) -> float:
+        """Rotate; return the seconds to the next turn."""
+        name = self._session.name
+        try:
+            done = await self.once()
+        except SignedOut as error:
+            if not self._dead:
+                _log.error("account_needs_a_person", account=name, reason=error.reason)
+            self._dead = True
+            await self._session.forget()
+            return _spread(self._seconds)
+        except (GatewayError, OSError) as error:
+            _log.warning("rotation_failed", account=name, error=type(error).__name__)
+            return self._soon * random.uniform(1, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing
+        if not done:
+            return min(_LOOK_SECONDS, self._seconds)
+        if self._dead:
+            _log.info("account_works_again", account=name)
+        self._dead = False
+        return self._due()
+
+    def _due(self) -> float:
+        """Return the seconds until the value, as old as it is, needs a rotation."""
+        age = self._clock.wall() - self._vault.saved.rotated_at
+        return _spread(min(self._seconds, max(self._soon, self._seconds - age)))
 
     async def _rotate(self) -> None:
-        vault, config = self._vault, self._session.site.config
-        await vault.load()
-        if self._clock.wall() - vault.saved.rotated_at < _FRESH * config.rotate_seconds:
+        if await self._vault.load():
             await self._session.forget()
+        if 0 <= self._clock.wall() - self._vault.saved.rotated_at < _FRESH * self._seconds:
             return
+        with anyio.CancelScope(shield=True):  # the site may answer with a new value: it is taken, come what may
+            await self._renew()
+
+    async def _renew(self) -> None:
+        vault, config = self._vault, self._session.site.config
         for last in (False, True):
             status, headers, _ = await self._session.site.call(
                 "POST",
@@ -91,7 +115,10 @@ class Rotation:
     async def _take(self, fresh: dict[str, str]) -> None:
         """Use what a rotation gave; that no new value came is usual, and the old one stays."""
         changed = fresh.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
-        with anyio.CancelScope(shield=True):  # from here on this process may hold the only valid copy
-            await self._vault.replace(fresh, rotated=True)
+        await self._vault.replace(fresh, rotated=True)
         _log.info("session_rotated", account=self._session.name, new_value=changed)
         await self._session.forget()
+
+
+def _spread(seconds: float) -> float:
+    return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing

@@ -1,15 +1,19 @@
 """One account's session at the site: bootstrap, status, activity. Source: "Session", "Batch calls".
 
-Whoever needs the session gets it from `ready`; the first to find it missing or stale fetches it, the others wait.
+Whoever needs the session gets it from `ready`; the first to find it missing or stale fetches it, the others wait
+and share what comes of it, a failure too. Before it is fetched the store is read: another process may have renewed
+the cookies.
 """
+
+from copy import copy
 
 import anyio
 import msgspec
 import structlog
 
-from protocol.model import DriftDetected, GatewayError
+from protocol.model import DriftDetected, GatewayError, SignedOut
 from transports.clock import Clock
-from transports.web import cookies, jspb, wire
+from transports.web import jspb, wire
 from transports.web.client import SiteClient, answer_error
 from transports.web.decode import AccountStatus, decode_status
 from transports.web.errors import StaleToken, error_for_account, html_instead_of_frames
@@ -25,6 +29,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
     page: Page
     status: AccountStatus
+    attempt: int = 0
+    """The how manieth attempt to fetch the session it is of."""
 
 
 class Session:
@@ -36,27 +42,37 @@ class Session:
         self.site = site
         self._clock = clock
         self._ready: Ready | None = None
+        self._attempts = 0
+        self._failure: GatewayError | None = None
+        """What the last attempt failed with."""
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
 
-    async def ready(self) -> Ready:
-        """Return the session, fetched if need be.
+    async def ready(self, stale: Ready | None = None) -> Ready:
+        """Return the session, fetched if need be; `stale` is one that the site no longer takes.
+
+        An attempt that was begun since this was called, or since `stale` was fetched, is not repeated if it failed.
 
         Raises:
             SignedOut: the account needs a person.
             GatewayError: the site did not answer as it should.
 
         """
+        known = stale.attempt if stale is not None else self._attempts
         async with self._lock:
-            if self._ready is None:
-                self._ready = await self._bootstrap()
+            if self._ready is not None and self._ready is not stale:
+                return self._ready
+            if self._failure is not None and self._attempts > known:
+                raise copy(self._failure)
+            self._ready = None
+            self._ready = await self._attempt()
             return self._ready
 
     async def forget(self, stale: Ready | None = None) -> None:
         """Make the next `ready` fetch anew; with `stale`, only if nobody has fetched since."""
         async with self._lock:
             if stale is None or self._ready is stale:
-                self._ready = None
+                self._ready = self._failure = None
 
     async def ping(self, ready: Ready) -> None:
         """Send the activity ping, if it is due; an answer that is no good stops nothing.
@@ -78,7 +94,34 @@ class Session:
         except GatewayError as error:
             _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
 
+    async def _attempt(self) -> Ready:
+        try:
+            ready = await self._bootstrap()
+        except GatewayError as error:
+            self._attempts, self._failure = self._attempts + 1, copy(error)
+            raise
+        self._attempts, self._failure = self._attempts + 1, None
+        return msgspec.structs.replace(ready, attempt=self._attempts)
+
     async def _bootstrap(self) -> Ready:
+        await self._reload()
+        try:
+            return await self._fetch()
+        except (SignedOut, StaleToken) as error:
+            renewed = await self._reload()
+            if isinstance(error, SignedOut) and not renewed:
+                raise
+        return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
+
+    async def _reload(self) -> bool:
+        """Take over what another process has stored; say whether the cookies changed."""
+        try:
+            return self.site.vault is not None and await self.site.vault.load()
+        except OSError:
+            _log.warning("session_not_loaded", account=self.name)
+            return False
+
+    async def _fetch(self) -> Ready:
         page = await self._page()
         if self.site.vault is None:
             return Ready(page=page, status=_GUEST)
@@ -90,17 +133,16 @@ class Session:
         return Ready(page=page, status=status)
 
     async def _page(self) -> Page:
+        vault = self.site.vault
+        version = vault.version if vault is not None else 0
         status, headers, body = await self.site.call("GET", self.site.config.hosts.site + wire.APP_PATH, {})
         if status != 200:
             raise answer_error(status, headers)
         page = read_page(body.decode("utf-8", "replace"))
         if page is None:
             raise html_instead_of_frames()
-        vault = self.site.vault
-        if vault is not None:
-            fresh = cookies.merge(vault.cookies, headers.getall("Set-Cookie", []))
-            if fresh != vault.cookies:
-                await vault.replace(fresh)
+        if vault is not None and page.access_token is not None:
+            await vault.take(headers.getall("Set-Cookie", []), since=version)
         return page
 
     async def _status(self, page: Page) -> AccountStatus:

@@ -20,6 +20,7 @@ from protocol.model import (
     MediaStream,
     Selection,
     Served,
+    SignedOut,
     UpstreamFailed,
     UpstreamTimeout,
     Waiting,
@@ -100,21 +101,24 @@ class WebTransport:
 
     async def _answer(self, stack: AsyncExitStack, session: Session, selection: Selection, prompt: str) -> Answer:
         mended: set[type[GatewayError]] = set()
+        stale: Ready | None = None
         while True:
-            ready = await session.ready()
+            ready = await session.ready(stale)
             try:
                 await session.ping(ready)
                 answer = await stack.enter_async_context(self._send(session, ready, selection, prompt))
                 await answer.first()
-            except (StaleToken, ModelMismatch, Temporary) as error:
-                if type(error) in mended:
+            except (StaleToken, ModelMismatch, Temporary, SignedOut) as error:
+                if isinstance(error, SignedOut):
+                    await session.forget(ready)
+                if type(error) in mended or type(error) is SignedOut:
                     raise
                 mended.add(type(error))
                 await stack.aclose()
                 if isinstance(error, Temporary):
                     await self._clock.sleep(_TEMPORARY_PAUSE)
                 else:
-                    await session.forget(ready)
+                    stale = ready
             else:
                 return answer
 

@@ -4,6 +4,7 @@ A rotated value that is lost is a lost account, so it is saved before it is used
 stored version. A changed export wins over what is stored; an unchanged one never overwrites it.
 """
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 import msgspec
@@ -11,6 +12,8 @@ import structlog
 
 from transports.base import SessionStore
 from transports.clock import Clock
+from transports.web import wire
+from transports.web.cookies import merge
 
 _RETRY_SECONDS = 1.0
 
@@ -42,7 +45,7 @@ class Vault:
         """Begin with the export's cookies until `load`."""
         digest = sha256(msgspec.json.encode(sorted(seed.items()))).hexdigest()
         self._account, self._store, self._clock = account, store, clock
-        self._version = 0
+        self._version = self._renewals = 0
         self.saved = Saved(seed=digest, cookies=seed)
 
     @property
@@ -50,8 +53,23 @@ class Vault:
         """The cookies to send."""
         return self.saved.cookies
 
+    @property
+    def version(self) -> int:
+        """The stored version that the cookies are of; 0: nothing is stored."""
+        return self._version
+
+    @property
+    def renewals(self) -> int:
+        """How often the cookies that sign in have changed."""
+        return self._renewals
+
     async def load(self) -> bool:
-        """Take over what is stored, if it began with this export; say whether that changed the cookies."""
+        """Take over what is stored, if it began with this export; say whether that changed the cookies.
+
+        Raises:
+            OSError: the store is out of order.
+
+        """
         found = await self._store.load(self._account)
         if found is None:
             return False
@@ -61,10 +79,17 @@ class Vault:
         except msgspec.MsgspecError:
             _log.error("saved_session_unreadable", account=self._account)
             return False
-        if stored.seed != self.saved.seed or stored.cookies == self.saved.cookies:
+        if stored.seed != self.saved.seed:
             return False
-        self.saved = stored
-        return True
+        changed = stored.cookies != self.saved.cookies
+        self._use(stored)
+        return changed
+
+    async def take(self, set_cookies: Iterable[str], *, since: int) -> None:
+        """Merge what an answer sets, unless the session has become another since its request was sent."""
+        fresh = merge(self.cookies, set_cookies)
+        if self._version == since and fresh != self.cookies:
+            await self.replace(fresh)
 
     async def replace(self, cookies: dict[str, str], *, rotated: bool = False) -> None:
         """Save new cookies, then use them. A rotated value is tried to be saved until it is."""
@@ -73,7 +98,7 @@ class Vault:
         while True:
             try:
                 if await self._save(fresh):
-                    self.saved = fresh
+                    self._use(fresh)
                     return
                 if not rotated:
                     await self.load()  # someone else's are newer: theirs hold
@@ -83,6 +108,11 @@ class Vault:
                 if not rotated:
                     return
             await self._clock.sleep(_RETRY_SECONDS)
+
+    def _use(self, saved: Saved) -> None:
+        if any(saved.cookies.get(name) != self.cookies.get(name) for name in (wire.PSID, wire.PSIDTS)):
+            self._renewals += 1
+        self.saved = saved
 
     async def _save(self, fresh: Saved) -> bool:
         value = _encode(fresh)

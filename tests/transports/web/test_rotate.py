@@ -1,13 +1,15 @@
 import anyio
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, deps_for, request_for
-from transports import web
+from transports import simulator, web
 from transports.pool import MemoryStore
 from transports.web.rotate import Rotation
+from transports.web.vault import Vault
 
 
 def rotation_of(transport, store, clock):
@@ -29,7 +31,7 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
             await rotation_of(transport, store, clock).once()
             assert transport._sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
             await ask(transport)
-        clock.advance(3600)  # the first value has expired by now
+        clock.advance(600)  # the first value has expired by now
         async with site.connect(deps=deps_for(clock, store)) as transport:
             await ask(transport)
         async with site.connect(deps=deps_for(clock, MemoryStore(clock))) as transport:
@@ -116,3 +118,98 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
                 await anyio.lowlevel.checkpoint()
         assert vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
         assert await site.seen("rotate") == 1
+
+
+async def test_a_rotation_without_a_new_value_is_a_rotation_for_all(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    known = simulator.SimulatedAccount(psid="p")
+    account = web.WebAccount(id="one", cookies=simulator.export_of(known))
+    async with (
+        open_site(known, clock=clock) as site,
+        site.connect(account, deps=deps_for(clock, store)) as one,
+        site.connect(account, deps=deps_for(clock, store)) as two,
+    ):
+        assert await rotation_of(one, store, clock).once()
+        assert await rotation_of(two, store, clock).once()
+        assert await site.seen("rotate") == 1
+
+
+async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one_stored(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
+        vault = transport._sessions["one"].site.vault
+        await store.acquire("one", "another process", 45)
+        await clock.until_asleep()
+        clock.advance(70)  # the writer's lease is renewed, as time goes by
+        await store.acquire("one", "another process", 45)
+        await anyio.wait_all_tasks_blocked()
+        theirs = Vault("one", vault.saved.cookies, store, clock)
+        await theirs.replace({**vault.cookies, "__Secure-1PSIDTS": "theirs"}, rotated=True)
+        await store.release("one", "another process")
+        clock.advance(5)
+        await anyio.wait_all_tasks_blocked()
+        assert vault.cookies["__Secure-1PSIDTS"] == "theirs"
+        assert await site.seen("rotate") == 0
+
+
+async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    dead = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=dead")
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(dead, deps=deps_for(clock, store), rotate_seconds=540) as transport,
+    ):
+        rotation = rotation_of(transport, store, clock)
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert await rotation._turn() > 60
+            session = transport._sessions["one"]
+            await session.site.vault.replace({**session.site.vault.cookies, "__Secure-1PSIDTS": ACCOUNT.psidts})
+            assert await rotation._turn() > 60
+    told = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert told == [
+        {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "signed_out"},
+        {"event": "account_works_again", "log_level": "info", "account": "one"},
+    ]
+
+
+async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_least(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock, rotation_gap_seconds=600) as site,
+        site.connect(deps=deps_for(clock, MemoryStore(clock)), rotate_seconds=0) as other,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport,
+    ):
+        await rotation_of(other, MemoryStore(clock), clock).once()
+        with capture_logs() as logs:
+            assert await rotation_of(transport, store, clock)._turn() >= 60
+        assert logs[-1]["error"] == "Throttled"
+
+
+async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site:
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            session = transport._sessions["one"]
+            call, answered, stopping = session.site.call, anyio.Event(), anyio.Event()
+
+            async def slow(*arguments, **options):
+                answer = await call(*arguments, **options)
+                answered.set()
+                await stopping.wait()
+                return answer
+
+            session.site.call = slow
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(rotation_of(transport, store, clock).once)
+                await answered.wait()
+                tasks.cancel_scope.cancel()
+                stopping.set()
+        clock.advance(600)  # the first value has expired by now
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            await ask(transport)

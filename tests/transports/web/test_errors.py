@@ -1,0 +1,37 @@
+import pytest
+
+from protocol.model import Blocked, Certainty, RateLimited, SignedOut, Throttled, UpstreamFailed
+from transports.web.errors import SessionRefused, StaleToken, error_for_code, error_for_http
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "kind", "reason"),
+    [
+        (401, "", SessionRefused, "signed_out"),
+        (403, "", SessionRefused, "signed_out"),
+        (302, "https://accounts.google.com/ServiceLogin", SessionRefused, "signed_out"),
+        (302, "https://consent.google.com/m", SignedOut, "consent"),
+        (302, "https://www.google.com/sorry/index", SignedOut, "challenge"),
+    ],
+)
+def test_a_session_that_is_refused_is_told_from_a_person_that_is_needed(status, location, kind, reason):
+    error = error_for_http(status, location=location)
+    assert type(error) is kind
+    assert error.reason == reason
+
+
+def test_asked_too_often_is_one_thing_and_the_usage_limit_another():
+    throttled = error_for_http(429, retry_after=7.0)
+    assert type(throttled) is Throttled
+    assert (throttled.code, throttled.retry_after) == ("rate_limit_exceeded", 7.0)
+    limited = error_for_code(1037)
+    assert type(limited) is RateLimited
+    assert limited.code == "upstream_quota_exhausted"
+
+
+def test_a_code_has_its_kind():
+    assert isinstance(error_for_code(1060), Blocked)
+    assert isinstance(error_for_http(400), StaleToken)
+    assert error_for_http(404).certainty is Certainty.REFUSED
+    assert error_for_http(503).certainty is Certainty.MAYBE_ACCEPTED
+    assert isinstance(error_for_code(9999), UpstreamFailed)

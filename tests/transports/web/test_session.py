@@ -1,0 +1,237 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import pytest
+from structlog.testing import capture_logs
+
+from protocol.model import SignedOut, Text
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for, request_for
+from transports import web
+from transports.metrics import NullObserver
+from transports.pool import MemoryStore, Pool
+from transports.rotation import Policy
+from transports.rotation import Rotation as AccountRotation
+from transports.web.rotate import Rotation
+
+EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)
+
+
+def session_of(transport):
+    return transport._sessions["one"]
+
+
+def rotation_of(transport, store, clock):
+    session = session_of(transport)
+    return Rotation(session, session.site.vault, store, clock)
+
+
+async def ask(transport, text="<echo>ok</echo>"):
+    async with transport.open(request_for(text), transport.accounts[0]) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def ask_at_once(transport, number, text="<echo>ok</echo>"):
+    """Ask so often at once; return the answers and the errors' classes."""
+    results = []
+
+    async def one():
+        try:
+            results.append(await ask(transport, text))
+        except SignedOut as error:
+            results.append(error.reason)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(one)
+    return results
+
+
+@asynccontextmanager
+async def two_workers(open_site, store_type=MemoryStore):
+    """Connect two processes' worth of transports to one site and one store."""
+    clock = ManualClock()
+    store = store_type(clock)
+    async with (
+        open_site(clock=clock, grace_seconds=60) as site,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=0) as one,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=0) as two,
+    ):
+        yield clock, store, site, one, two
+
+
+async def test_a_worker_learns_of_anothers_rotation_when_its_own_session_has_become_stale(open_site):
+    async with two_workers(open_site) as (clock, store, _, one, two):
+        await ask(two)
+        await rotation_of(one, store, clock).once()
+        clock.advance(600)  # the old value has expired by now
+        assert await ask(two) == "ok"
+        assert session_of(two).site.vault.cookies == session_of(one).site.vault.cookies
+
+
+class LateStore(MemoryStore):
+    """Runs `after`, once, when a value has been read: what was read is old then."""
+
+    after = None
+
+    async def load(self, account):
+        found = await super().load(account)
+        if self.after is not None:
+            after, self.after = self.after, None
+            await after()
+        return found
+
+
+async def test_a_worker_whose_page_is_a_guests_looks_once_more_whether_another_has_rotated(open_site):
+    async with two_workers(open_site, LateStore) as (clock, store, site, one, two):
+
+        async def rotate():
+            await rotation_of(one, store, clock).once()
+            clock.advance(600)
+
+        store.after = rotate
+        assert await ask(two) == "ok"
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_nobody_has_renewed_is_tried_once(site):
+    async with site.connect(EXPIRED) as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert await site.seen("bootstrap") == 1
+
+
+class BrokenStore(MemoryStore):
+    """Is out of order when it is told so."""
+
+    broken = False
+
+    async def load(self, account):
+        if self.broken:
+            raise OSError("out of order")
+        return await super().load(account)
+
+
+async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(site):
+    store = BrokenStore(ManualClock())
+    async with site.connect(deps=deps_for(store=store)) as transport:
+        store.broken = True
+        with capture_logs() as logs:
+            assert await ask(transport) == "ok"
+        assert {"event": "session_not_loaded", "log_level": "warning", "account": "one"} in logs
+
+
+async def test_a_failure_is_shared_by_all_who_waited_for_it_and_by_nobody_else(site):
+    async with site.connect(EXPIRED) as transport:
+        assert await ask_at_once(transport, 20) == ["signed_out"] * 20
+        assert await site.seen("bootstrap") == 1
+        assert await ask_at_once(transport, 1) == ["signed_out"]
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(rotate_seconds=0) as transport:
+        await ask(transport)
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as another:
+            await rotation_of(another, store, clock).once()  # with a store of its own
+        clock.advance(600)
+        assert await ask_at_once(transport, 20) == ["signed_out"] * 20
+        assert await site.seen("bootstrap") == 2
+
+
+@pytest.mark.parametrize("tag", ['http="401"', 'http="403"', 'http="302"'])
+async def test_a_session_that_is_refused_is_fetched_anew_and_the_request_sent_again(site, tag):
+    async with site.connect() as transport:
+        await ask(transport)
+        assert await ask(transport, f'<sim {tag} once="a"/><echo>mended</echo>') == "mended"
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_is_refused_again_is_forgotten_and_waits_for_a_person(site):
+    async with site.connect() as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport, '<sim http="401"/>')
+        assert await site.seen("generate") == 2
+        assert session_of(transport)._ready is None
+
+
+@pytest.mark.parametrize(
+    "tag", ['http="302" location="https://consent.google.com/m"', 'html="true"'], ids=["consent", "page"]
+)
+async def test_a_page_instead_of_an_answer_is_asked_for_once_and_its_session_forgotten(site, tag):
+    async with site.connect() as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport, f"<sim {tag}/>")
+        assert await site.seen("generate") == 1
+        assert session_of(transport)._ready is None
+
+
+async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_it_came(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def slow(method, url, headers, **options):
+            status, answered, body = await call(method, url, headers, **options)
+            if url.endswith("/app"):
+                session.site.call = call
+                tasks.start_soon(rotation_of(transport, store, clock).once)
+                while not session.site.vault.renewals:
+                    await anyio.lowlevel.checkpoint()
+                answered = answered.copy()
+                answered.add("Set-Cookie", "__Secure-1PSIDTS=late; Domain=.google.com")
+                answered.add("Set-Cookie", "SIDCC=late; Domain=.google.com")
+            return status, answered, body
+
+        session.site.call = slow
+        async with anyio.create_task_group() as tasks:
+            await ask(transport)
+        assert "late" not in session.site.vault.cookies.values()
+        assert await ask(transport) == "ok"
+
+
+async def test_a_guests_page_sets_no_cookie_of_the_account(site):
+    async with site.connect(EXPIRED) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def guests(method, url, headers, **options):
+            status, answered, body = await call(method, url, headers, **options)
+            answered = answered.copy()
+            answered.add("Set-Cookie", "NID=guests; Domain=.google.com")
+            return status, answered, body
+
+        session.site.call = guests
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert "NID" not in session.site.vault.cookies
+
+
+async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
+    async with two_workers(open_site) as (clock, store, site, one, two):
+        pool = Pool(two.accounts, clock, wait_seconds=1.0)
+        rotation = AccountRotation(two, pool, Policy(), clock, NullObserver())
+
+        async def ask_pool():
+            async with rotation.open(request_for("<echo>ok</echo>"), anyio.current_time() + 30) as exchange:
+                return "".join([event.text async for event in exchange if isinstance(event, Text)])
+
+        # the rotation is done, and lost on its way to the other worker
+        theirs = MemoryStore(clock)
+        await Rotation(session_of(one), session_of(one).site.vault, theirs, clock).once()
+        found = await store.load("one")
+        store._values.clear()
+        clock.advance(600)
+        with pytest.raises(SignedOut):
+            await ask_pool()
+        with pytest.raises(SignedOut):
+            await ask_pool()
+        assert await site.seen("bootstrap") == 1
+        store._values["one"] = found
+        await rotation_of(two, store, clock).once()  # its own turn finds what was stored
+        assert await ask_pool() == "ok"
