@@ -6,6 +6,8 @@ when nothing is open any more.
 
 import anyio
 
+from protocol.http.closing import Closing
+
 _AFTER_CLOSING_SECONDS = 5.0
 """Streams that were told to end have so long to do it."""
 
@@ -16,7 +18,7 @@ class Drain:
     def __init__(self) -> None:
         """Begin open for work. Call it inside the event loop."""
         self.draining = False
-        self.closing = anyio.Event()
+        self.closing = Closing()
         """Set when open requests are told to end."""
         self.in_flight = 0
         self._idle = anyio.Event()

@@ -1,11 +1,13 @@
 """Answers for as long as there is somebody to answer: the client stays, and the process lives."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 
 from protocol.http.context import Context
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Attended:
@@ -22,12 +24,13 @@ class Attended:
         self.closed = False
         """The process ends, and the work with it."""
 
-    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work; afterwards `gone` and `closed` tell whether it was cut short."""
+    async def run(self, work: Work, *beside: Work) -> None:
+        """Do the work, and beside it what ends with it; then `gone` and `closed` tell whether it was cut short."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen)
-            tasks.start_soon(self._close)
-            with self._scope:
+            for other in beside:
+                tasks.start_soon(other)
+            with self._scope, self._context.closing.telling(self._close):
                 await work()
             tasks.cancel_scope.cancel()
 
@@ -42,8 +45,7 @@ class Attended:
         if not self.finished:
             self.leave()
 
-    async def _close(self) -> None:
-        await self._context.closing.wait()
+    def _close(self) -> None:
         if not self.finished:
             self.closed = True
             self._scope.cancel()

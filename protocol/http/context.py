@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-import anyio
 import msgspec
 
-from protocol.model import Caller, MediaRef
+from protocol.http.closing import Closing
+from protocol.model import Caller, Jobs, MediaRef
 
 _KEY = "gemini_gateway.context"
 
@@ -57,6 +57,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A picture of exactly so many pixels, width and height."""
     format: str | None = None
     """A picture as `png`, `jpeg` or `webp`."""
+    quality: int | None = None
+    """Of 100, for a picture in a format that loses something; None: our choice."""
 
 
 AS_IT_IS = Look()
@@ -97,12 +99,13 @@ class Context(msgspec.Struct, kw_only=True):
     """Epoch seconds of the same."""
     now: Callable[[], float]
     """The monotonic clock."""
-    closing: anyio.Event
+    closing: Closing
     """Set when the process gives up on open streams."""
     record: Record
     limits: Limits
     links: Links
     fetch: Fetch
+    jobs: Jobs
     caller: Caller | None = None
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""

@@ -5,8 +5,9 @@ closes exchange, upstream response and lease in that order and at once. The stat
 upstream that says nothing for a heartbeat's time gets the client a 200 and a comment, so that nothing gives up.
 """
 
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import structlog
@@ -15,7 +16,7 @@ from protocol.http.attend import Attended
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.whole import shutting_down
-from protocol.model import Event, Exchange, GatewayError
+from protocol.model import GatewayError, Served
 
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -27,14 +28,32 @@ _HEARTBEAT = b": keep-alive\n\n"
 _log = structlog.get_logger()
 
 
-class EventWriter(Protocol):
+EventT = TypeVar("EventT")
+StepT_co = TypeVar("StepT_co", covariant=True)
+StepT_contra = TypeVar("StepT_contra", contravariant=True)
+
+
+class Answer(Protocol[StepT_co]):
+    """What comes of a request, step by step: an `Exchange`, or what a dialect makes of one."""
+
+    @property
+    def served(self) -> Served:
+        """Who answers."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[StepT_co]:
+        """Yield the steps; raises GatewayError where the answer breaks off."""
+        ...
+
+
+class EventWriter(Protocol[StepT_contra]):
     """Writes one answer's events in a dialect."""
 
-    def opened(self, exchange: Exchange) -> bytes:
+    def opened(self, exchange: Answer[StepT_contra], /) -> bytes:
         """Return what goes before the first event; who answers is known now."""
         ...
 
-    def event(self, event: Event) -> bytes:
+    def event(self, event: StepT_contra, /) -> bytes:
         """Return an event's bytes, perhaps none."""
         ...
 
@@ -48,13 +67,13 @@ class EventWriter(Protocol):
         ...
 
 
-class EventStream:
+class EventStream(Generic[EventT]):
     """Streams an exchange to the client."""
 
     def __init__(
         self,
-        exchange: AbstractAsyncContextManager[Exchange],
-        writer: EventWriter,
+        exchange: AbstractAsyncContextManager[Answer[EventT]],
+        writer: EventWriter[EventT],
         refuse: Refuse,
         headers: list[tuple[bytes, bytes]],
     ) -> None:
@@ -70,13 +89,10 @@ class EventStream:
 
         async def work() -> None:
             nonlocal refusal
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(wire.beat)
-                refusal = await self._run(context, wire)
-                tasks.cancel_scope.cancel()
+            refusal = await self._run(context, wire)
             await wire.end(self._writer.error(refusal) if refusal is not None else b"")
 
-        await attended.run(work)
+        await attended.run(work, wire.beat)
         if attended.gone:
             context.record.error = CLIENT_GONE
             return
@@ -114,19 +130,20 @@ class _Wire:
     def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], attended: Attended, context: Context) -> None:
         self._send, self._headers, self._attended, self._limits = send, headers, attended, context.limits
         self._lock = anyio.Lock(fast_acquire=True)
-        self._at = anyio.current_time()
+        self._now = context.now
+        self._at = self._now()
         self.started = False
 
     async def send(self, data: bytes) -> None:
         async with self._lock:
-            self._at = anyio.current_time()
+            self._at = self._now()
             if not self.started:
                 self.started = True
                 headers = [*HEADERS, *self._headers]
                 await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             if data:
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
-                self._at = anyio.current_time()
+                self._at = self._now()
 
     async def end(self, data: bytes) -> None:
         """Send the last bytes of a stream that was begun."""
@@ -139,9 +156,9 @@ class _Wire:
 
     async def beat(self) -> None:
         """Send a comment whenever nothing was sent for a while; give up a client that takes nothing."""
-        while True:
-            await anyio.sleep_until(self._at + self._limits.heartbeat_seconds)
-            silent = anyio.current_time() - self._at
+        while not self._attended.finished:
+            await anyio.sleep(max(0.0, self._at + self._limits.heartbeat_seconds - self._now()))
+            silent = self._now() - self._at
             if self._lock.locked():
                 if silent >= self._limits.write_stall_seconds:
                     self._attended.leave()

@@ -3,12 +3,12 @@
 from contextlib import asynccontextmanager
 from io import BytesIO
 
-import anyio
 import httpx2 as httpx
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
+from protocol.http.closing import Closing
 from protocol.http.context import Context, Limits, Look, Record, attach
 from protocol.model import Caller, MediaKind, MediaRef, UpstreamFailed
 from protocol.openai import error_response
@@ -67,11 +67,12 @@ def serve():
                     started=0.0,
                     created=0.0,
                     now=lambda: 0.0,
-                    closing=anyio.Event(),
+                    closing=Closing(),
                     record=Record(),
                     limits=Limits(),
                     links=None,
                     fetch=None,
+                    jobs=None,
                 )
                 attach(scope, context)
             await app(scope, receive, send)

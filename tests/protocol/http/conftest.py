@@ -1,8 +1,11 @@
 """ASGI by hand: what the client does is data, what it gets is a list."""
 
+import time
+
 import anyio
 import pytest
 
+from protocol.http.closing import Closing
 from protocol.http.context import Context, Limits, Record, attach
 
 
@@ -14,18 +17,19 @@ class Connection:
         self._gone = anyio.Event()
         self.sent = []
         self.blocked = False
-        self.closing = closing or anyio.Event()
+        self.closing = closing or Closing()
         self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
         self.context = Context(
             id="req_1",
             started=0.0,
             created=0.0,
-            now=lambda: 1.0,
+            now=time.monotonic,
             closing=self.closing,
             record=Record(),
             limits=limits or Limits(),
             links=None,
             fetch=None,
+            jobs=None,
         )
         attach(self.scope, self.context)
 

@@ -75,7 +75,7 @@ async def test_an_answer_is_streamed_and_closed(connect):
     assert connection.body == b"open;hi;end;"
     assert connection.sent[-1]["more_body"] is False
     assert exchange.closed
-    assert connection.context.record.first_token == 1.0
+    assert connection.context.record.first_token is not None
     assert connection.context.record.error is None
 
 
