@@ -145,7 +145,7 @@ def test_a_deprecated_model_answers_as_its_replacement_and_says_so(client, gatew
 
 ERRORS = [
     ('<sim error="1037"/>', openai.RateLimitError, 429, "upstream_quota_exhausted"),
-    ('<sim http="429" retry-after="7"/>', openai.RateLimitError, 429, "upstream_quota_exhausted"),
+    ('<sim http="429" retry-after="7"/>', openai.RateLimitError, 429, "rate_limit_exceeded"),
     ('<sim http="500"/>', openai.InternalServerError, 502, "upstream_rejected"),
     ('<sim drop-after="0"/>', openai.InternalServerError, 502, "upstream_reset"),
     ('<sim eof-after="0"/>', openai.InternalServerError, 502, "upstream_truncated"),
