@@ -33,7 +33,7 @@ class Admission:
         refusal = self._refusal()
         if refusal is not None:
             context_of(scope).record.error = refusal.code
-            await discard_body(receive)
+            await discard_body(scope, receive)
             await self.refuse(refusal)(scope, receive, send)
             return
         self._drain.begin()

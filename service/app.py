@@ -23,7 +23,9 @@ from service.book import LicenseBook
 from service.drain import Drain
 from service.fetch import fetching
 from service.guard import Guard
+from service.jobs import open_jobs
 from service.keys import media_key
+from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
 from service.media import Media
@@ -64,9 +66,10 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
-    with _stores(store_path, clock) as (store, book):
+    with open_stores(store_path, clock) as (store, book):
         licenses = Licenses(fixed_licenses(settings.licenses, origin), book)
-        seal = Seal(media_key(settings.media, origin, store_path), clock, settings.media.link_seconds)
+        with _naming(store_path):
+            seal = Seal(media_key(settings.media, origin, store_path), clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -78,6 +81,7 @@ async def open_app(
         async with (
             wiring.open_engine(settings, parts, origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
+            open_jobs(Ledger(store_path, clock), engine, clock, settings.jobs) as jobs,
         ):
             operations = Operations(registry, drain)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
@@ -93,6 +97,7 @@ async def open_app(
                 limits=_limits(settings),
                 links=lambda scope: BoundLinks(seal, address.base(scope)),
                 fetch=fetch,
+                jobs=jobs,
                 log_prompts=settings.log.prompts,
             )
             app = Observed(guarded, Metrics(registry), means, wiring.house_refusal)
@@ -189,12 +194,25 @@ def _limits(settings: Settings) -> Limits:
 
 
 @contextmanager
-def _stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBook]]:
-    try:
+def open_stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBook]]:
+    """Open what must survive a restart; leaving closes it.
+
+    Raises:
+        SettingsError: it cannot be opened.
+
+    """
+    with _naming(path):
         store, book = SqliteStore(path, clock), LicenseBook(path)
-    except OSError as error:
-        raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
     try:
         yield store, book
     finally:
         book.close()
+
+
+@contextmanager
+def _naming(store_path: Path) -> Generator[None]:
+    """Name the setting that an error of the store comes from."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(f"store.path: {store_path}: {error.strerror or error}") from None

@@ -4,17 +4,25 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
+from protocol.model import Feature
 from service import logs, wiring
-from service.licenses import LicenseBook, LicenseError, check, new_key
-from service.server import Tls, listen, run, run_app, url_of
-from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings, SettingsError, load, origin_of
+from service.app import open_stores
+from service.book import License, LicenseBook, LicenseError
+from service.book import check as check_license
+from service.check import check
+from service.licenses import new_key
+from service.server import Overseer, Tls, listen, run, run_app, url_of
+from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings, load
 from service.show import shown
+from service.source import Origin, SettingsError, origin_of
 from service.workers import BAD_SETTINGS, Workers
 from transports.clock import SystemClock
 from transports.simulator import SimulatedAccount, SimulatorConfig, create_site, export_of, with_accounts
@@ -42,7 +50,8 @@ def main() -> None:
         click.echo(f"gemini-gateway: {error}", err=True)
         sys.exit(BAD_SETTINGS)
     except OSError as error:
-        click.echo(f"gemini-gateway: {error.strerror or error}", err=True)
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"gemini-gateway: {where}{error.strerror or error}", err=True)
         sys.exit(1)
 
 
@@ -57,33 +66,32 @@ def cli() -> None:
 @click.option("--host", help="Listen here instead of where the settings say.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the settings'.")
 @click.option("--fd", type=int, hidden=True)
-def serve(config_path: Path | None, host: str | None, port: int | None, fd: int | None) -> None:
+@click.option("--parent", type=int, hidden=True)
+def serve(config_path: Path | None, host: str | None, port: int | None, **inherited: int | None) -> None:
     """Run the gateway."""
-    path, settings = _settings(config_path)
-    origin = origin_of(path)
+    path, settings, origin = _settings(config_path)
     logs.configure(settings.log)
-    if not wiring.transport_settings(settings, origin):
-        raise SettingsError(
-            f"{origin.name}: transports: there is no upstream. "
-            "Set up [transports.web] (see deploy/gateway.example.toml), "
-            "or try `gemini-gateway demo`, which answers from a simulator",
-        )
-    wiring.build_catalogue(settings, origin)
+    store_path = _store_path(settings, path)
+    check(settings, origin, store_path)
     server = settings.server
-    if fd is not None:
-        listening = socket.socket(fileno=fd)
-    else:
-        listening = _listen(host or server.host, server.port if port is None else port, server.backlog)
-    if fd is None and server.workers > 1:
-        arguments = ["serve", *(["--config", str(path)] if path is not None else [])]
-        click.echo(f"Listening on {url_of(listening)}", err=True)
-        sys.exit(Workers(arguments, listening, server.workers).run())
-    url = url_of(listening)
+    fd, parent = inherited["fd"], inherited["parent"]
+    if fd is not None and parent is not None:
+        overseer = Overseer(lambda: None, socket.socket(fileno=parent))
+        run(settings, origin=origin, store_path=store_path, listening=socket.socket(fileno=fd), overseer=overseer)
+        return
+    listening = _listen(host or server.host, server.port if port is None else port, server.backlog)
+    started = _announcing(url_of(listening))
+    if server.workers == 1:
+        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=Overseer(started))
+        return
+    with open_stores(store_path, SystemClock()):
+        pass  # made, or found broken, before the workers want it
+    command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]
+    sys.exit(Workers(command, listening, server.workers, started).run())
 
-    def started() -> None:
-        click.echo(f"Listening on {url}", err=True) if fd is None else None
 
-    run(settings, origin=origin, store_path=_store_path(settings, path), listening=listening, started=started)
+def _announcing(url: str) -> Callable[[], None]:
+    return lambda: click.echo(f"Listening on {url}", err=True)
 
 
 @cli.command()
@@ -94,7 +102,7 @@ def demo(host: str, port: int, license_key: str | None) -> None:
     """Run the gateway with the embedded simulator as its upstream: nothing to set up, nothing is kept."""
     key = license_key or new_key()
     try:
-        check(_DEMO_LICENSE, key)
+        check_license(_DEMO_LICENSE, key)
     except LicenseError as error:
         raise click.BadParameter(str(error), param_hint="--license-key") from None
     settings = Settings(
@@ -119,7 +127,8 @@ def demo(host: str, port: int, license_key: str | None) -> None:
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
-        run(settings, origin=origin_of(None), store_path=store_path, listening=listening, started=started)
+        overseer = Overseer(started)
+        run(settings, origin=origin_of(None), store_path=store_path, listening=listening, overseer=overseer)
 
 
 def _quoted(text: str) -> str:
@@ -185,17 +194,25 @@ def licenses() -> None:
 @click.option(
     "--model", "models", multiple=True, metavar="PATTERN", help="A model it may use, as gemini-3-*; repeatable."
 )
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    type=click.Choice([feature.value for feature in Feature]),
+    help="What it is for; repeatable; by default everything.",
+)
 @config_option
-def add_license(identity: str, models: tuple[str, ...], config_path: Path | None) -> None:
+def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...], config_path: Path | None) -> None:
     """Add a license; its key is printed once and stored as a digest only."""
     key = new_key()
-    book = _book(config_path)
-    try:
-        book.add(identity, key, models or ("*",), SystemClock().wall())
-    except LicenseError as error:
-        raise click.ClickException(str(error)) from None
-    finally:
-        book.close()
+    granted = License(
+        id=identity,
+        models=models or ("*",),
+        features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
+        created=SystemClock().wall(),
+    )
+    with _book(config_path) as book:
+        book.add(granted, key)
     click.echo(key)
 
 
@@ -203,12 +220,12 @@ def add_license(identity: str, models: tuple[str, ...], config_path: Path | None
 @config_option
 def list_licenses(config_path: Path | None) -> None:
     """List licenses, without their keys, which nobody knows."""
-    book = _book(config_path)
-    for found in book.all():
+    with _book(config_path) as book:
+        listed = book.all()
+    for found in listed:
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
-        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}")
-    book.close()
+        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
 
 
 @licenses.command("revoke")
@@ -216,13 +233,8 @@ def list_licenses(config_path: Path | None) -> None:
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
     """Revoke a license: running gateways refuse it from now on."""
-    book = _book(config_path)
-    try:
+    with _book(config_path) as book:
         book.revoke(identity, SystemClock().wall())
-    except LicenseError as error:
-        raise click.ClickException(str(error)) from None
-    finally:
-        book.close()
     click.echo(f"revoked {identity}")
 
 
@@ -235,24 +247,23 @@ def config_group() -> None:
 @config_option
 def show_config(config_path: Path | None) -> None:
     """Print the settings that hold, secrets as ***."""
-    path, settings = _settings(config_path)
-    click.echo(shown(settings, wiring.transport_settings(settings, origin_of(path))), nl=False)
+    _, settings, origin = _settings(config_path)
+    click.echo(shown(settings, wiring.transport_settings(settings, origin)), nl=False)
 
 
 @config_group.command("check")
 @config_option
 def check_config(config_path: Path | None) -> None:
-    """Say whether the settings are right."""
-    path, settings = _settings(config_path)
-    wiring.transport_settings(settings, origin_of(path))
-    wiring.build_catalogue(settings, origin_of(path))
-    click.echo(f"{origin_of(path).name}: ok")
+    """Say whether `serve` would start with the settings; nothing is asked of any site."""
+    path, settings, origin = _settings(config_path)
+    check(settings, origin, _store_path(settings, path))
+    click.echo(f"{origin.name}: ok")
 
 
-def _settings(path: Path | None) -> tuple[Path | None, Settings]:
+def _settings(path: Path | None) -> tuple[Path | None, Settings, Origin]:
     if path is None and _DEFAULT_CONFIG.exists():
         path = _DEFAULT_CONFIG
-    return path, load(path, os.environ)
+    return path, load(path, os.environ), origin_of(path, os.environ)
 
 
 def _store_path(settings: Settings, path: Path | None) -> Path:
@@ -262,9 +273,21 @@ def _store_path(settings: Settings, path: Path | None) -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "gemini-gateway" / settings.store.path
 
 
-def _book(config_path: Path | None) -> LicenseBook:
-    path, settings = _settings(config_path)
-    return LicenseBook(_store_path(settings, path))
+@contextmanager
+def _book(config_path: Path | None) -> Generator[LicenseBook]:
+    """Open the book of licenses; what goes wrong with it is told in one line."""
+    path, settings, _ = _settings(config_path)
+    store_path = _store_path(settings, path)
+    try:
+        book = LicenseBook(store_path)
+        try:
+            yield book
+        finally:
+            book.close()
+    except LicenseError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise SettingsError(f"store.path: {store_path}: {error.strerror or error}") from None
 
 
 def _listen(host: str, port: int, backlog: int) -> socket.socket:

@@ -1,54 +1,25 @@
-"""Who is calling, and what they may use: licenses, stored as digests, checked on every matched route."""
+"""Who is calling, and what they may use: checked on every matched route."""
 
 import hmac
-import re
 import secrets
-import sqlite3
-from collections.abc import Generator, Iterable
-from contextlib import closing, contextmanager
-from hashlib import sha256
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import structlog
 
 from protocol.http.body import discard_body
-from protocol.http.context import context_of
-from protocol.model import Caller, Unauthorized
+from protocol.http.context import Context, context_of
+from protocol.model import Caller, GatewayError, Saturated, Unauthorized
 from service.admission import Guarded
+from service.book import KEY, License, LicenseBook, LicenseError, check, digest_of
+from service.settings import LicenseSetting, Origin, SettingsError
 
 KEY_PREFIX = "sk-gg-"
-_KEY = re.compile(rb"[\x21-\x7e]{8,256}")
-_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_BUSY_SECONDS = 5.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS license (
-    id TEXT PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
-    models TEXT NOT NULL,
-    created REAL NOT NULL,
-    revoked REAL
-)
-"""
+_RETRY_SECONDS = 5.0
 
-
-class LicenseError(ValueError):
-    """A license that cannot be added or found; the message is fit for the operator."""
-
-
-class License(msgspec.Struct, frozen=True, kw_only=True):
-    """One license; its key is known to its holder alone."""
-
-    id: str
-    models: tuple[str, ...] = ("*",)
-    created: float = 0.0
-    """Epoch seconds."""
-    revoked: float | None = None
-
-
-def digest_of(key: bytes) -> bytes:
-    """Return what is stored of a key."""
-    return sha256(key).digest()
+_log = structlog.get_logger()
 
 
 def new_key() -> str:
@@ -56,85 +27,36 @@ def new_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
-class LicenseBook:
-    """The licenses of the command line, in SQLite; reads see at once what another process wrote."""
+def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[tuple[str, License]]:
+    """Return the settings' licenses, each with its key.
 
-    def __init__(self, path: Path) -> None:
-        """Use the database at `path`, made when missing.
+    Raises:
+        SettingsError: a key cannot be read or is none, or an id or a key occurs twice.
 
-        Raises:
-            OSError: it cannot be opened or made.
-
-        """
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        with self._transaction() as database:
-            database.execute(_SCHEMA)
-        self._reader = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._reader.close()
-
-    def add(self, identity: str, key: str, models: Iterable[str], now: float) -> None:
-        """Add a license.
-
-        Raises:
-            LicenseError: the id is in use or no id, or the key is not fit for a header.
-
-        """
-        check(identity, key)
-        patterns = " ".join(models)
+    """
+    found: dict[str, License] = {}
+    for number, setting in enumerate(settings):
+        where = f"{origin.name}: licenses[{number}]"
+        key = setting.key if setting.key_file is None else _read_key(setting.key_file, where)
         try:
-            with self._transaction() as database:
-                row = (identity, digest_of(key.encode()), patterns, now)
-                database.execute("INSERT INTO license (id, digest, models, created) VALUES (?, ?, ?, ?)", row)
-        except sqlite3.IntegrityError:
-            raise LicenseError(f"the license {identity!r}, or one with this key, exists already") from None
-
-    def revoke(self, identity: str, now: float) -> None:
-        """Make a license worthless from now on.
-
-        Raises:
-            LicenseError: there is none of this id.
-
-        """
-        with self._transaction() as database:
-            done = database.execute("UPDATE license SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, identity))
-            if done.rowcount == 0:
-                raise LicenseError(f"there is no license {identity!r} that is not revoked already")
-
-    def all(self) -> list[License]:
-        """Return all licenses, oldest first."""
-        rows = self._reader.execute("SELECT id, models, created, revoked FROM license ORDER BY created, id")
-        return [License(id=i, models=tuple(m.split()), created=c, revoked=r) for i, m, c, r in rows.fetchall()]
-
-    def find(self, digest: bytes) -> License | None:
-        """Return the valid license of a key's digest."""
-        query = "SELECT id, models, created, digest FROM license WHERE digest = ? AND revoked IS NULL"
-        row = self._reader.execute(query, (digest,)).fetchone()
-        if row is None or not hmac.compare_digest(row[3], digest):
-            return None
-        return License(id=row[0], models=tuple(row[1].split()), created=row[2])
-
-    def valid(self, identity: str) -> bool:
-        """Say whether there is a license of this id that was not revoked."""
-        query = "SELECT 1 FROM license WHERE id = ? AND revoked IS NULL"
-        return self._reader.execute(query, (identity,)).fetchone() is not None
-
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as database, database:
-            yield database
+            check(setting.id, key)
+        except LicenseError as error:
+            raise SettingsError(f"{where}: {error}") from None
+        if setting.id in {granted.id for granted in found.values()}:
+            raise SettingsError(f"{where}.id: {setting.id!r} occurs twice")
+        if key in found:
+            raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
+        found[key] = License(id=setting.id, models=setting.models, features=setting.features)
+    return list(found.items())
 
 
-def check(identity: str, key: str) -> None:
-    """Raise LicenseError unless id and key are fit for logs and headers."""
-    if not _ID.fullmatch(identity):
-        raise LicenseError("a license's id is 1 to 64 letters, digits, '.', '_', '@' or '-'")
-    if not _KEY.fullmatch(key.encode("utf-8", "surrogatepass")):
-        raise LicenseError("a license key is 8 to 256 printable ASCII characters without spaces")
+def _read_key(path: Path, where: str) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{where}.key_file: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{where}.key_file: {path} is not UTF-8") from None
 
 
 class Licenses:
@@ -146,21 +68,48 @@ class Licenses:
         self._fixed = [(digest_of(key.encode()), granted) for key, granted in fixed]
 
     def caller(self, authorization: bytes) -> Caller | None:
-        """Return who an `Authorization` header's license belongs to."""
+        """Return who an `Authorization` header's license belongs to.
+
+        Raises:
+            Saturated: the book is out of order.
+
+        """
         scheme, _, key = authorization.strip().partition(b" ")
         key = key.strip()
-        if scheme.lower() != b"bearer" or not _KEY.fullmatch(key):
+        if scheme.lower() != b"bearer" or not KEY.fullmatch(key):
             return None
         digest = digest_of(key)
-        found = self._book.find(digest)
+        found = None
         for fixed, granted in self._fixed:
             if hmac.compare_digest(fixed, digest):
                 found = granted
-        return Caller(id=found.id, models=found.models) if found else None
+        if found is None:
+            with _readable():
+                found = self._book.find(digest)
+        return Caller(id=found.id, models=found.models, features=found.features) if found else None
 
     def valid(self, identity: str) -> bool:
-        """Say whether there is a license of this id that was not revoked."""
-        return any(granted.id == identity for _, granted in self._fixed) or self._book.valid(identity)
+        """Say whether there is a license of this id that was not revoked.
+
+        Raises:
+            Saturated: the book is out of order.
+
+        """
+        if any(granted.id == identity for _, granted in self._fixed):
+            return True
+        with _readable():
+            return self._book.valid(identity)
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """Tell a request that the book cannot be read now."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("licenses_unavailable", reason=error.strerror)
+        message = "The gateway cannot look licenses up now."
+        raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
 
 
 class Licensed:
@@ -173,14 +122,23 @@ class Licensed:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         context = context_of(scope)
-        sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        context.caller = self._licenses.caller(sent[0]) if len(sent) == 1 else None
-        if context.caller is not None:
+        refusal = self._identify(scope, context)
+        if refusal is None:
             await self._endpoint(scope, receive, send)
             return
-        error = Unauthorized(
+        context.record.error = refusal.code
+        await discard_body(scope, receive)
+        await self._endpoint.refuse(refusal)(scope, receive, send)
+
+    def _identify(self, scope: Any, context: Context) -> GatewayError | None:
+        """Note who calls; return why the request goes no further, or None."""
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        try:
+            context.caller = self._licenses.caller(sent[0]) if len(sent) == 1 else None
+        except Saturated as error:
+            return error
+        if context.caller is not None:
+            return None
+        return Unauthorized(
             "Incorrect API key provided. Send a license key of this gateway as 'Authorization: Bearer <license key>'.",
         )
-        context.record.error = error.code
-        await discard_body(receive)
-        await self._endpoint.refuse(error)(scope, receive, send)

@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -38,14 +38,14 @@ def configure(settings: Log) -> None:
         else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
-        processors=[*shared, *last, _redact],
+        processors=[*shared, _redact, *last],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *last, _redact], foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, _redact, *last], foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
 
@@ -59,8 +59,24 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
-def _redact(_logger: Any, _method: str, rendered: Any) -> str:
-    return redacted(rendered)
+def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Redact the values, before they are rendered: a secret may hold any character, a quote too."""
+    return cast("MutableMapping[str, Any]", _cleared(event))
+
+
+def _cleared(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return redacted(value)
+        case dict():
+            table = cast("dict[Any, Any]", value)
+            return {redacted(str(key)): _cleared(below) for key, below in table.items()}
+        case list() | tuple():
+            return [_cleared(below) for below in cast("list[Any]", value)]
+        case _:
+            return redacted(repr(value))
 
 
 def _drop_meta(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

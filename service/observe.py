@@ -8,9 +8,10 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from protocol.http.context import Context, Fetch, Limits, Links, Record, attach
+from protocol.http.body import UNREAD
+from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
-from protocol.model import GatewayError
+from protocol.model import GatewayError, Jobs
 from service.drain import Drain
 from transports.clock import Clock
 
@@ -80,6 +81,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     links: Callable[[Any], Links]
     """Links below the address that a scope's request came to."""
     fetch: Fetch
+    jobs: Jobs
     log_prompts: bool
 
 
@@ -95,9 +97,16 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        try:
+            await self._observe(scope, receive, send)
+        except Exception:
+            _log.exception("request_failed", path=scope["path"])  # the server's own log is off
+            raise
+
+    async def _observe(self, scope: Any, receive: Any, send: Any) -> None:
         context = self._context(scope)
         attach(scope, context)
-        answer = _Answer(send, context.id, self._means.drain)
+        answer = _Answer(scope, send, self._means.drain)
         self._metrics.in_flight.inc()
         try:
             await self._app(scope, receive, answer.send)
@@ -123,6 +132,7 @@ class Observed:
             limits=means.limits,
             links=means.links(scope),
             fetch=means.fetch,
+            jobs=means.jobs,
             keep_prompt=means.log_prompts,
         )
 
@@ -164,16 +174,16 @@ def _milliseconds(seconds: float | None) -> float | None:
 class _Answer:
     """Notes the status, and adds what every answer carries."""
 
-    def __init__(self, send: Any, request_id: str, drain: Drain) -> None:
-        self._send, self._drain = send, drain
-        self._id = request_id.encode()
+    def __init__(self, scope: Any, send: Any, drain: Drain) -> None:
+        self._scope, self._send, self._drain = scope, send, drain
         self.status: int | None = None
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            extra = [(b"x-request-id", self._id)]
-            if self._drain.draining and b"connection" not in {name for name, _ in message["headers"]}:
+            extra = [(b"x-request-id", context_of(self._scope).id.encode())]
+            last = self._drain.draining or self._scope.get(UNREAD)
+            if last and b"connection" not in {name for name, _ in message["headers"]}:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]
         await self._send(message)

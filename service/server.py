@@ -3,7 +3,7 @@
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,29 @@ _STOP_SECONDS = 5.0
 """hypercorn is given so long to close idle connections."""
 
 _log = structlog.get_logger()
+
+
+class Overseer:
+    """Who is told that this process answers, and whose end is its own too."""
+
+    def __init__(self, started: Callable[[], None], parent: socket.socket | None = None) -> None:
+        """Call `started`, and tell the process at the other end of `parent`, when it answers."""
+        self._started, self._parent = started, parent
+
+    def started(self) -> None:
+        """Tell that requests are answered from now on."""
+        self._started()
+        if self._parent is not None:
+            with suppress(OSError):  # it is gone: `gone` tells
+                self._parent.send(b"1")
+
+    async def gone(self) -> None:
+        """Return when the parent is no more."""
+        if self._parent is None:
+            await anyio.sleep_forever()
+        else:
+            await anyio.wait_readable(self._parent)
+            _log.error("supervisor_gone")
 
 
 class Tls:
@@ -105,9 +128,9 @@ def run(
     origin: Origin,
     store_path: Path,
     listening: socket.socket,
-    started: Callable[[], None],
+    overseer: Overseer,
 ) -> None:
-    """Run one worker until a signal and the drain after it; `started` is called when it answers.
+    """Run one worker until a signal, or its overseer's end, and the drain after it.
 
     Raises:
         SettingsError: the settings do not fit together.
@@ -120,11 +143,24 @@ def run(
             serving(running.app, listening, settings.server),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                started()
-                await anext(signals)
+                overseer.started()
+                await _end(signals, overseer)
                 await _drain(running, settings.drain.grace_seconds, signals)
 
     run_loop(main, settings.server.loop)
+
+
+async def _end(signals: Any, overseer: Overseer) -> None:
+    """Return at the first signal, or when the overseer is no more."""
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            await overseer.gone()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        await anext(signals)
+        tasks.cancel_scope.cancel()
 
 
 async def _drain(running: Running, grace_seconds: float, signals: Any) -> None:

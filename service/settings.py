@@ -4,28 +4,30 @@ An environment variable `GEMINI_GATEWAY__SECTION__KEY` sets what `key` under `[s
 are given as JSON. What a transport's section may hold is the transport's business: see `service.wiring`.
 """
 
-import tomllib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from protocol.model import Model
-
-ENVIRONMENT_PREFIX = "GEMINI_GATEWAY__"
-
-SectionT = TypeVar("SectionT", bound=msgspec.Struct)
+from protocol.model import Feature, Model
+from service.source import (
+    ENVIRONMENT_PREFIX,
+    Origin,
+    SettingsError,
+    convert,
+    keys_of,
+    origin_of,
+    read,
+    value_of,
+    with_value,
+)
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
-
-
-class SettingsError(Exception):
-    """A setting that is wrong; the message says where it is, its key and what was expected, never its value."""
+WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,12 +41,14 @@ class Server(Section, frozen=True):
     port: Port = 8000
     """0: any free one."""
     workers: Count = 1
-    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = "/gemini_official"
+    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/gemini_official"
     """Goes before the API's paths, which answer without it too."""
     public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?$")] = ""
     """What links in answers begin with, as `https://gateway.example`; empty: the address that a request came to."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `Forwarded` and `X-Forwarded-*` are believed."""
+    cors_origins: tuple[WebOrigin, ...] = ()
+    """Whose web pages may call the gateway from a browser; `*`: everybody's."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     backlog: Count = 2048
     keep_alive_seconds: Seconds = 10.0
@@ -86,6 +90,9 @@ class Deadlines(Section, frozen=True):
     """How long upstreams may take, in seconds, and how often a request is tried."""
 
     chat_seconds: Seconds = 300.0
+    image_seconds: Seconds = 300.0
+    video_seconds: Seconds = 900.0
+    research_seconds: Seconds = 1800.0
     lease_seconds: Seconds = 5.0
     """For an account to be free."""
     attempts: Count = 3
@@ -96,6 +103,17 @@ class Drain(Section, frozen=True):
 
     grace_seconds: Seconds = 30.0
     """Open requests may finish within it; then they are told."""
+
+
+class Jobs(Section, frozen=True):
+    """Work that outlives the request that asked for it: videos, and research that is picked up later."""
+
+    at_once: Count = 8
+    """Videos that one worker has made for it at the same time; more wait."""
+    unfinished: Count = 20
+    """Of one license; more are answered 429."""
+    keep_seconds: Seconds = 86400.0
+    """How long an outcome can be had."""
 
 
 class Media(Section, frozen=True):
@@ -135,6 +153,7 @@ class LicenseSetting(Section, frozen=True):
     key: str = ""
     key_file: Path | None = None
     models: tuple[str, ...] = ("*",)
+    features: tuple[Feature, ...] = tuple(Feature)
 
     def __repr__(self) -> str:
         """Show no key."""
@@ -159,6 +178,7 @@ class Settings(Section, frozen=True):
     fetch: Fetch = Fetch()
     deadlines: Deadlines = Deadlines()
     drain: Drain = Drain()
+    jobs: Jobs = Jobs()
     media: Media = Media()
     log: Log = Log()
     store: Store = Store()
@@ -166,6 +186,12 @@ class Settings(Section, frozen=True):
     models: Models = Models()
     transports: dict[str, dict[str, Any]] = {}
     """In the order in which they are asked."""
+
+    def __repr__(self) -> str:
+        """Show no transport's settings: which of them are secret is the transport's business."""
+        names = (name for name in self.__struct_fields__ if name != "transports")
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"Settings({shown}, transports={list(self.transports)!r})"
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -175,102 +201,14 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         SettingsError: something is wrong; says where and what was expected.
 
     """
-    tree = _read(path) if path is not None else {}
+    origin: Origin = origin_of(path, environment)
+    tree = read(path) if path is not None else {}
     settings = convert(tree, Settings, origin_of(path))
-    for name in sorted(environment):
-        if not name.startswith(ENVIRONMENT_PREFIX):
-            continue
-        keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    if not origin.variables:
+        return settings
+    for name in origin.variables:
+        keys = keys_of(name)
         if not all(keys):
             raise SettingsError(f"{name}: is not of the form {ENVIRONMENT_PREFIX}SECTION__KEY")
-        tree = _with(tree, keys, _value(environment[name]))
-        # one after the other, so that an error names the variable that is wrong
-        origin = msgspec.structs.replace(origin_of(path), name=f"the environment ({name})")
-        settings = convert(tree, Settings, origin, strict=False)
-    return settings
-
-
-def origin_of(path: Path | None) -> "Origin":
-    """Return where the settings of a file, or of the environment alone, come from."""
-    return Origin(name=str(path), folder=path.absolute().parent) if path is not None else Origin(name="the environment")
-
-
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where settings come from."""
-
-    name: str
-    """For messages."""
-    folder: Path = Path()
-    """What relative paths are relative to."""
-
-
-def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "", strict: bool = True) -> SectionT:
-    """Convert a tree of plain values; `at` is its own key in the whole.
-
-    Raises:
-        SettingsError: it does not fit.
-
-    """
-    try:
-        return msgspec.convert(tree, section, strict=strict, dec_hook=partial(_decode, origin.folder))
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `")
-        path = ".".join(filter(None, (at, place.rstrip("`").removeprefix("$").lstrip("."))))
-        raise SettingsError(f"{origin.name}: {_explain(reason, path, section, at)}") from None
-
-
-def _decode(folder: Path, kind: type, value: Any) -> Any:
-    """Decode what msgspec does not know: paths."""
-    if kind is Path and isinstance(value, str) and value:
-        return folder / Path(value).expanduser()
-    raise msgspec.ValidationError(f"Expected `{'str' if kind is Path else kind.__name__}`")
-
-
-def _explain(reason: str, path: str, section: type[msgspec.Struct], at: str) -> str:
-    if reason.startswith("Object contains unknown field "):
-        field = reason.partition("`")[2].rstrip("`")
-        known = _fields(section, path.removeprefix(at).lstrip("."))
-        expected = f"; expected one of: {', '.join(known)}" if known else ""
-        return f"{f'{path}.' if path else ''}{field}: unknown key{expected}"
-    return f"{path or 'the file'}: {reason}"
-
-
-def _fields(section: type[msgspec.Struct], path: str) -> list[str]:
-    """Return the keys that the section at `path` knows, or nothing where it is no section."""
-    found: Any = section
-    for name in filter(None, path.split(".")):
-        plain = name.partition("[")[0]
-        hints = get_type_hints(found) if isinstance(found, type) and issubclass(found, msgspec.Struct) else {}
-        found = hints.get(plain)
-        if "[" in name:
-            found = next(iter(get_args(found)), None)
-    if isinstance(found, type) and issubclass(found, msgspec.Struct):
-        return [field.encode_name for field in msgspec.structs.fields(found)]
-    return []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: is not valid TOML: {error}") from None
-
-
-def _with(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    head, *rest = keys
-    below = tree.get(head)
-    inner = cast("dict[str, Any]", below) if isinstance(below, dict) else {}
-    return {**tree, head: _with(inner, rest, value) if rest else value}
-
-
-def _value(text: str) -> Any:
-    if text.startswith(("[", "{")):
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            return text
-    return text
+        tree = with_value(tree, keys, value_of(environment[name]))
+    return convert(tree, Settings, origin, strict=False)

@@ -1,14 +1,14 @@
 """The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from protocol import openai
-from protocol.model import Catalogue
+from protocol.model import Capability, Catalogue
 from service.settings import Origin, Settings, SettingsError, convert
 from transports import simulator, web
 from transports.base import ASGIApp, ConversationStore, Deps, Kind, Observer, SessionStore
@@ -46,13 +46,57 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
     """
     found: dict[str, msgspec.Struct] = {}
     for name, tree in settings.transports.items():
-        if name not in TRANSPORTS:
-            known = ", ".join(TRANSPORTS)
-            raise SettingsError(f"{origin.name}: transports.{name}: unknown transport; expected one of: {known}")
+        _check_known(name, f"transports.{name}", origin)
         found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
         raise SettingsError(f"{origin.name}: transports.simulator: cannot stand beside real upstreams")
     return found
+
+
+def _check_known(name: str, where: str, origin: Origin) -> None:
+    if name not in TRANSPORTS:
+        known = ", ".join(TRANSPORTS)
+        raise SettingsError(f"{origin.of(where)}: {where}: unknown transport; expected one of: {known}")
+
+
+def check_transports(settings: Settings, origin: Origin) -> None:
+    """Check all that can be known of the transports before they are connected.
+
+    Raises:
+        SettingsError: as `transport_settings`; or there is none, or one of them could not be connected.
+
+    """
+    configs = transport_settings(settings, origin)
+    if not configs:
+        raise SettingsError(
+            f"{origin.name}: transports: there is no upstream. "
+            "Set up [transports.web] (see deploy/gateway.example.toml), "
+            "or try `gemini-gateway demo`, which answers from a simulator",
+        )
+    accounts: list[str] = []
+    for name, config in configs.items():
+        with _naming(name, origin):
+            TRANSPORTS[name].check(config)
+        accounts += [account.id for account in getattr(config, "accounts", ()) if hasattr(account, "id")]
+    _check_unique(accounts, origin)
+
+
+def _check_unique(accounts: list[str], origin: Origin) -> None:
+    for account in accounts:
+        if accounts.count(account) > 1:
+            raise SettingsError(f"{origin.name}: transports: two accounts have the id {account!r}")
+
+
+@contextmanager
+def _naming(name: str, origin: Origin) -> Generator[None]:
+    """Name the transport that an error comes from."""
+    try:
+        yield
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        raise SettingsError(f"{origin.name}: transports.{name}: {path}{error.strerror or error}") from None
+    except ValueError as error:
+        raise SettingsError(f"{origin.name}: transports.{name}: {error}") from None
 
 
 def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
@@ -63,6 +107,12 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
 
     """
     models = settings.models
+    for where, names in [
+        *((f"models.add[{number}].upstream", model.upstream) for number, model in enumerate(models.add)),
+        *((f"models.upstream.{base}", names) for base, names in models.upstream.items()),
+    ]:
+        for name in names:
+            _check_known(name, f"{where}.{name}", origin)
     try:
         return Catalogue.build(models.add, aliases=models.aliases, upstream=models.upstream)
     except ValueError as error:
@@ -95,10 +145,15 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 state_dir=parts.state_dir,
                 serve=parts.serve,
             )
-            try:
+            with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
-            except ValueError as error:
-                raise SettingsError(f"{origin.name}: transports.{name}: {error}") from None
             pool = Pool(transport.accounts, parts.clock, wait_seconds=policy.lease_seconds)
             rotations.append(Rotation(transport, pool, policy, parts.clock, parts.observer))
-        yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds)
+        seconds = {
+            Capability.IMAGEN: deadlines.image_seconds,
+            Capability.STORYBOOK: deadlines.image_seconds,
+            Capability.VIDEO: deadlines.video_seconds,
+            Capability.DEEPSEARCH: deadlines.research_seconds,
+        }
+        _check_unique([account.id for rotation in rotations for account in rotation.transport.accounts], origin)
+        yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds, seconds=seconds)

@@ -4,9 +4,8 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -19,20 +18,41 @@ from service.server import run_loop
 BAD_SETTINGS = 78
 """The exit status of a process whose settings are wrong (EX_CONFIG)."""
 
-_RESTART_SECONDS = 1.0
+_TRIES = 3
+"""A worker that dies so often before any has answered will not answer."""
 
 _log = structlog.get_logger()
+
+
+class Patience:
+    """How long to wait before a worker is started again; longer each time that it dies without having answered."""
+
+    def __init__(self, first: float = 1.0, most: float = 30.0) -> None:
+        """Wait `first` seconds, then twice as long each time, up to `most`."""
+        self._first, self._most = first, most
+
+    def seconds(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row."""
+        return min(self._first * 2 ** min(failures, 16), self._most)
 
 
 class Workers:
     """The processes that share a socket."""
 
-    def __init__(self, arguments: list[str], listening: socket.socket, count: int) -> None:
-        """Start each as `python -m service <arguments> --fd N`."""
-        self._command = [sys.executable, "-m", "service", *arguments, "--fd", str(listening.fileno())]
-        self._listening, self._count = listening, count
+    def __init__(
+        self,
+        command: Sequence[str],
+        listening: socket.socket,
+        count: int,
+        started: Callable[[], None],
+        patience: Patience | None = None,
+    ) -> None:
+        """Start each as `<command> --fd N --parent M`; `started` is called when the first of them answers."""
+        self._command, self._listening, self._count = command, listening, count
+        self._started = started
+        self._patience = patience or Patience()
         self._processes: set[anyio.abc.Process] = set()
-        self._stopping = False
+        self._answered = False
         self._status = 0
 
     def run(self) -> int:
@@ -43,6 +63,7 @@ class Workers:
         return self._status
 
     async def _main(self) -> None:
+        self._stopping = anyio.Event()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as everything:
                 everything.start_soon(self._forward, signals)
@@ -56,30 +77,72 @@ class Workers:
             self._stop()
 
     def _stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         for process in self._processes:
             process.terminate()
 
     async def _keep(self) -> None:
         """Keep one worker running."""
-        while not self._stopping:
-            process = await anyio.open_process(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=None,
-                stderr=None,
-                pass_fds=[self._listening.fileno()],
-                start_new_session=True,
-            )
-            self._processes.add(process)
-            status = await process.wait()
-            self._processes.discard(process)
-            mark_process_dead(process.pid)
-            if self._stopping:
-                self._status = self._status or status
-            elif status == BAD_SETTINGS:
-                self._status = status
+        failures = 0
+        while not self._stopping.is_set():
+            status, answered = await self._run_one()
+            failures = 0 if answered else failures + 1
+            if self._stopping.is_set():
+                self._status = self._status or _exit_status(status)
+            elif not self._answered and (status == BAD_SETTINGS or failures >= _TRIES):
+                self._status = _exit_status(status) or 1
                 self._stop()
             else:
                 _log.error("worker_died", status=status)
-                await anyio.sleep(_RESTART_SECONDS)
+                with anyio.move_on_after(self._patience.seconds(failures)):
+                    await self._stopping.wait()
+
+    async def _run_one(self) -> tuple[int, bool]:
+        """Run a worker to its end; return its status, and whether it ever answered.
+
+        It is told of our end by the socket that we hold the other end of.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                process = await self._open(theirs)
+            self._processes.add(process)
+            if self._stopping.is_set():
+                process.terminate()
+            heard = anyio.Event()
+            status = 0
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._hear, ours, heard)
+                status = await process.wait()
+                tasks.cancel_scope.cancel()
+        self._processes.discard(process)
+        mark_process_dead(process.pid)
+        return status, heard.is_set()
+
+    async def _open(self, parent: socket.socket) -> anyio.abc.Process:
+        fds = [self._listening.fileno(), parent.fileno()]
+        return await anyio.open_process(
+            [*self._command, "--fd", str(fds[0]), "--parent", str(fds[1])],
+            stdin=subprocess.DEVNULL,
+            stdout=None,
+            stderr=None,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+
+    async def _hear(self, worker: socket.socket, heard: anyio.Event) -> None:
+        """Note that a worker answers."""
+        await anyio.wait_readable(worker)
+        if not worker.recv(1):
+            return
+        heard.set()
+        if not self._answered:
+            self._answered = True
+            self._started()
+
+
+def _exit_status(status: int) -> int:
+    """Return what a shell would; a worker that a stop's SIGTERM met before it could listen has ended well."""
+    if status == -signal.SIGTERM:
+        return 0
+    return status if status >= 0 else 128 - status

@@ -37,7 +37,7 @@ async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> b
         raise HttpFault(415, "unsupported_media_type", "A request's body may not be compressed.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limits.body_bytes:
-        await discard_body(receive)
+        await discard_body(scope, receive)
         raise _too_large(limits)
     start = anyio.current_time()
     body = bytearray()
@@ -50,7 +50,7 @@ async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> b
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > limits.body_bytes:
-                await discard_body(receive)
+                await discard_body(scope, receive)
                 raise _too_large(limits)
             earned = min(len(body) / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * limits.body_seconds)
             patience.deadline = start + limits.body_seconds + earned
@@ -64,7 +64,7 @@ UNREAD = "gemini_gateway.unread"
 """A key of the scope, set where a part of the body was left unread: the connection cannot be used again."""
 
 
-async def discard_body(receive: Callable[[], Any]) -> None:
+async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
     """Take a little of what still comes, so that a client that is sending sees the answer."""
     seen = 0
     with anyio.move_on_after(_DISCARD_SECONDS):
@@ -73,6 +73,7 @@ async def discard_body(receive: Callable[[], Any]) -> None:
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
             seen += len(message.get("body", b""))
+    scope[UNREAD] = True
 
 
 def _too_large(limits: Limits) -> HttpFault:

@@ -51,6 +51,11 @@ def error_of(response):
             "messages[0].content[0].type",
         ),
         ({**HELLO, "messages": [{"role": "user", "content": ""}]}, "invalid_value", "messages"),
+        (
+            {**HELLO, "messages": [{"role": "user", "name": "a\nb", "content": "x"}]},
+            "invalid_value",
+            "messages[0].name",
+        ),
         ({**HELLO, "temperature": 3}, "invalid_value", "temperature"),
         ({**HELLO, "max_tokens": -1}, "invalid_value", "max_tokens"),
         ({**HELLO, "n": 0}, "invalid_value", "n"),
@@ -260,6 +265,69 @@ def test_http2_without_tls_is_told_505(gateway):
                 if isinstance(event, h2.events.ResponseReceived):
                     status = dict(event.headers)[b":status"]
     assert status == b"505"
+
+
+EXPECTING = f"{HEAD}Authorization: Bearer {KEY}\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [(EXPECTING, b"413"), (EXPECTING.replace(KEY, "somebody-elses"), b"401")],
+    ids=["too-large", "no-license"],
+)
+def test_a_body_that_was_declared_and_not_taken_closes_the_connection(gateway, head, status):
+    answer = raw(gateway, head.encode()).removeprefix(b"HTTP/1.1 100 \r\n")
+    head, _, _ = answer[answer.index(b"HTTP/1.1 " + status) :].partition(b"\r\n\r\n")
+    assert b"connection: close" in head.lower().split(b"\r\n")
+
+
+ORIGIN = {"Origin": "https://chat.example"}
+PREFLIGHT = {
+    **ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, content-type, x-stainless-lang",
+}
+
+
+def test_without_a_setting_no_web_page_may_call(gateway):
+    response = httpx.get(f"{gateway.base_url}/models", headers=AUTH | ORIGIN)
+    assert "access-control-allow-origin" not in response.headers
+    assert httpx.options(f"{gateway.base_url}/models", headers=PREFLIGHT).status_code == 405
+
+
+@pytest.mark.parametrize(("allowed", "answer"), [("https://chat.example", "https://chat.example"), ("*", "*")])
+def test_web_pages_of_the_settings_origins_may_call(start_gateway, allowed, answer):
+    text = SETTINGS.format(key=KEY).replace("port = 0", f'port = 0\ncors_origins = ["{allowed}"]')
+    gateway = start_gateway(text)
+    url = f"{gateway.base_url}/chat/completions"
+    preflight = httpx.options(url, headers=PREFLIGHT)
+    assert preflight.status_code == 200
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "x-stainless-lang" in preflight.headers["access-control-allow-headers"]
+    with httpx.stream("POST", url, headers=AUTH | ORIGIN, json={**HELLO, "stream": True}) as streamed:
+        assert [line for line in streamed.iter_lines() if line][-1] == "data: [DONE]"
+    refused = httpx.post(url, headers=ORIGIN, json=HELLO)
+    wrong = httpx.post(url, headers=AUTH | ORIGIN, content=b"{")
+    assert [response.status_code for response in (streamed, refused, wrong)] == [200, 401, 400]
+    for response in (preflight, streamed, refused, wrong):
+        assert response.headers["access-control-allow-origin"] == answer
+        assert response.headers["x-request-id"].startswith("req_")
+    for response in (streamed, refused, wrong):
+        assert "x-request-id" in response.headers["access-control-expose-headers"]
+    stranger = httpx.post(url, headers={**AUTH, "Origin": "https://evil.example"}, json=HELLO)
+    assert stranger.headers.get("access-control-allow-origin") == ("*" if allowed == "*" else None)
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_a_token_limit_ends_the_answer_and_says_so(http, field):
+    body = {**HELLO, "messages": [{"role": "user", "content": "<echo>" + "word " * 200 + "</echo>"}], field: 5}
+    whole = http.post("/chat/completions", json=body).json()
+    assert (whole["choices"][0]["message"]["content"], whole["choices"][0]["finish_reason"]) == ("word " * 4, "length")
+    assert whole["usage"]["completion_tokens"] == 5
+    lines = http.post("/chat/completions", json={**body, "stream": True}).text.split("\n\n")
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    said = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+    assert (said, chunks[-1]["choices"][0]["finish_reason"]) == ("word " * 4, "length")
 
 
 def test_a_stream_has_the_headers_that_proxies_want_and_ends_with_done(http):

@@ -144,6 +144,32 @@ def test_several_workers_share_the_socket_and_the_metrics(start_gateway, python,
     assert gateway.status() == 0
 
 
+def test_workers_end_with_a_supervisor_that_was_killed(start_gateway):
+    import psutil
+
+    gateway = start_gateway(settings().replace("port = 0", "port = 0\nworkers = 2"))
+    workers = psutil.Process(gateway.pid).children()
+    assert len(workers) == 2
+    gateway.signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    for worker in alive:
+        worker.kill()
+    assert not alive
+    assert "supervisor_gone" in gateway.text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_cannot_start_never_says_that_it_listens(start_command, tmp_path, workers):
+    (tmp_path / "gateway.toml").write_text(settings().replace("port = 0", f"port = 0\nworkers = {workers}"))
+    (tmp_path / "gateway.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    process = start_command("serve")
+    assert process.status() == 78
+    lines = process.text().strip().splitlines()
+    assert len(lines) == 1
+    assert "store.path" in lines[0]
+    assert str(tmp_path / "gateway.sqlite3") in lines[0]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -155,12 +181,16 @@ def test_several_workers_share_the_socket_and_the_metrics(start_gateway, python,
         ("", ["transports", "no upstream", "demo"]),
         ("[transports.simulator]\n[transports.web]\n", ["simulator", "real upstreams"]),
         ('[transports.web]\n[[transports.web.accounts]]\nid = "a"\ncookies_file = "/nowhere"\n', ["'a'", "/nowhere"]),
+        ('[transports.web]\nca_file = "/nowhere.pem"\n', ["transports.web", "ca_file", "/nowhere.pem"]),
+        ('[server]\nworkers = 2\n[transports.web]\nca_file = "/nowhere.pem"\n', ["ca_file", "/nowhere.pem"]),
+        ('[transports.web]\n[models.upstream.gemini-3-pro]\nwebb = "x"\n', ["models.upstream", "webb", "web"]),
     ],
 )
 def test_wrong_settings_end_the_start_with_one_line(start_command, tmp_path, text, words):
     (tmp_path / "gateway.toml").write_text(text)
-    process = start_command("serve", "--port", "0")
-    assert process.status() == 78
-    lines = process.text().strip().splitlines()
-    assert len(lines) == 1
-    assert all(word in lines[0] for word in words)
+    for arguments in (("serve", "--port", "0"), ("config", "check")):
+        process = start_command(*arguments)
+        assert process.status() == 78
+        lines = process.text().strip().splitlines()
+        assert len(lines) == 1
+        assert all(word in lines[0] for word in words)

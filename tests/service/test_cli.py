@@ -56,9 +56,43 @@ def test_mistakes_with_licenses_are_one_line(command):
         done = command("licenses", *arguments)
         assert done.returncode == 1
         assert len(done.stderr.strip().splitlines()) == 1
+    assert command("licenses", "add", "x", "--feature", "flying").returncode == 2
+
+
+def test_a_license_is_for_the_features_that_it_was_added_with(command):
+    command("licenses", "add", "bob", "--feature", "images", "--feature", "chat")
+    command("licenses", "add", "all")
+    listed = [line.split("\t") for line in command("licenses", "list").stdout.splitlines()]
+    assert sorted((row[0], row[-1]) for row in listed) == [
+        ("all", "chat images video canvas research storybook"),
+        ("bob", "chat images"),
+    ]
+    command("licenses", "revoke", "bob")
+    again = command("licenses", "add", "bob", "--feature", "video")
+    assert (again.returncode, again.stdout.startswith("sk-gg-")) == (0, True)
+    assert [line for line in command("licenses", "list").stdout.splitlines() if line.startswith("bob\tactive")]
+
+
+def test_a_store_that_is_broken_or_locked_is_told_in_one_line(command, tmp_path):
+    import sqlite3
+
+    command("licenses", "add", "team")
+    path = tmp_path / "gateway.sqlite3"
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    done = command("licenses", "add", "other")
+    lock.execute("ROLLBACK")
+    lock.close()
+    path.write_bytes(b"nonsense" * 1000)
+    for told, words in ((done, "locked"), (command("licenses", "list"), "not a database")):
+        assert told.returncode == 78
+        assert len(told.stderr.strip().splitlines()) == 1
+        assert f"store.path: {path}" in told.stderr
+        assert words in told.stderr
 
 
 def test_config_check_and_show(command, tmp_path):
+    (tmp_path / "gateway.toml").write_text("[transports.web]\n")
     assert command("config", "check").stdout == "gateway.toml: ok\n"
     (tmp_path / "gateway.toml").write_text('[[licenses]]\nid = "a"\nkey = "secret-key-1"\n')
     shown = command("config", "show")

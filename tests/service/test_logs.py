@@ -44,6 +44,25 @@ def test_json_lines_stay_lines_whatever_is_logged(logged):
     assert "abcdefgh" not in line
 
 
+@pytest.mark.parametrize("secret", ['Bearer ab"cd,ef\\gh', "Bearer abcdefgh", "__Secure-1PSID=abcd"])
+def test_json_lines_stay_json_whatever_is_redacted(logged, secret):
+    class Thing:
+        def __repr__(self):
+            return f"Thing({secret})"
+
+    output = logged("json")
+    try:
+        int(f"it was {secret}")
+    except ValueError:
+        structlog.get_logger().exception("event", text=secret, deep={"list": [f"a {secret}", 1, None]}, thing=Thing())
+    line = output()
+    told = json.loads(line)
+    assert told["deep"]["list"][1:] == [1, None]
+    assert "abcd" not in line
+    assert "cd,ef" not in line
+    assert "gh" not in told["text"]
+
+
 def test_the_console_shows_no_control_characters(logged):
     output = logged("console")
     structlog.get_logger().info("event", value="a\nb\x1b[31mc")

@@ -1,5 +1,6 @@
 import re
 import tomllib
+from typing import get_args
 
 import msgspec
 import pytest
@@ -8,7 +9,6 @@ from service import wiring
 from service.settings import Origin, Settings, SettingsError, load, origin_of
 from service.show import shown
 from tests.conftest import ROOT
-from transports.web import WebAccount, WebConfig
 
 EXAMPLE = ROOT / "deploy" / "gateway.example.toml"
 
@@ -28,24 +28,38 @@ def test_the_example_changes_nothing_as_it_is():
     assert load(EXAMPLE, {}) == Settings()
 
 
+def differences(section, tree, path=""):
+    """Yield every key of a section's Struct that a tree lacks, or shows with another value than its default."""
+    for field in msgspec.structs.fields(section):
+        place = f"{path}.{field.encode_name}".lstrip(".")
+        if field.encode_name not in tree:
+            yield f"{place} is missing"
+            continue
+        shown = tree[field.encode_name]
+        inner = next((kind for kind in (field.type, *get_args(field.type)) if hasattr(kind, "__struct_fields__")), None)
+        if inner is not None:
+            yield from differences(inner, shown[0] if isinstance(shown, list) else shown, place)
+            continue
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        plain = msgspec.to_builtins(default, enc_hook=str) if default is not msgspec.NODEFAULT else None
+        free = plain is None or plain in ("", (), [], {})
+        if not free and shown != (list(plain) if isinstance(plain, tuple) else plain):
+            yield f"{place} is {shown!r}, by default {plain!r}"
+
+
 def test_the_example_shows_every_setting_with_its_default(tmp_path):
     text = all_settings()
-    settings = load(file_with(tmp_path, text), {})
     tree = tomllib.loads(text)
-    plain = Settings()
-    for section in ("server", "limits", "deadlines", "drain", "log"):
-        assert getattr(settings, section) == getattr(plain, section)
-        assert set(tree[section]) == set(msgspec.structs.asdict(getattr(plain, section)))
-    assert tree["store"] == {"path": str(plain.store.path)}
-    web = wiring.transport_settings(settings, Origin(name="x"))["web"]
-    defaults = WebConfig()
-    for name in set(WebConfig.__struct_fields__) - {"accounts"}:
-        assert getattr(web, name) == getattr(defaults, name)
-    optional = {"ca_file", "accounts"}
-    assert set(tree["transports"]["web"]) == set(WebConfig.__struct_fields__) - optional | {"accounts"}
-    secret_or_optional = {"cookies", "user_agent", "proxy"}
-    assert set(tree["transports"]["web"]["accounts"][0]) == set(WebAccount.__struct_fields__) - secret_or_optional
+    assert list(differences(Settings, tree)) == []
+    for name, kind in wiring.TRANSPORTS.items():
+        assert list(differences(kind.config, tree["transports"][name], f"transports.{name}")) == []
+    settings = load(file_with(tmp_path, text), {})
     wiring.build_catalogue(settings, Origin(name="x"))
+    for name, section in settings.transports.items():
+        alone = msgspec.structs.replace(settings, transports={name: section})
+        assert list(wiring.transport_settings(alone, Origin(name="x"))) == [name]
 
 
 def test_the_environment_goes_before_the_file(tmp_path):
@@ -79,6 +93,15 @@ def test_the_environment_goes_before_the_file(tmp_path):
         ("", {"GEMINI_GATEWAY__SERVER__PORT": "many"}, ["GEMINI_GATEWAY__SERVER__PORT", "server.port", "int"]),
         ("", {"GEMINI_GATEWAY__SERVER__PROT": "1"}, ["GEMINI_GATEWAY__SERVER__PROT", "server.prot", "unknown key"]),
         ("", {"GEMINI_GATEWAY__SERVER__": "1"}, ["GEMINI_GATEWAY__SERVER__"]),
+        ("", {"GEMINI_GATEWAY__SERVER__PORT__X": "1"}, ["GEMINI_GATEWAY__SERVER__PORT__X", "server.port", "int"]),
+        (
+            "",
+            {"GEMINI_GATEWAY__LICENSES": '[{"key": "x"}]'},
+            ["GEMINI_GATEWAY__LICENSES", "licenses[0].id", "required"],
+        ),
+        ("[server]\ncors_origins = ['example.com']", {}, ["server.cors_origins[0]"]),
+        ("[server]\nprefix = '/x\\n'".replace("'", '"'), {}, ["server.prefix"]),
+        ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features", "'x'"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place_and_what_was_expected(tmp_path, text, environment, words):
@@ -87,6 +110,32 @@ def test_what_is_wrong_is_named_with_its_place_and_what_was_expected(tmp_path, t
     message = str(caught.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("GEMINI_GATEWAY__TRANSPORTS__WEB__GUEST", "maybe", ["transports.web.guest", "bool"]),
+        ("GEMINI_GATEWAY__TRANSPORTS__WEB__GUESTS", "true", ["transports.web.guests", "unknown key"]),
+        ("GEMINI_GATEWAY__TRANSPORTS__WEB__ACCOUNTS", '[{"idd": "x"}]', ["transports.web.accounts[0].idd"]),
+        ("GEMINI_GATEWAY__TRANSPORTS__WEBB__GUEST", "true", ["transports.webb", "unknown transport"]),
+    ],
+)
+def test_a_variable_that_is_wrong_for_a_transport_is_named_and_not_the_file(tmp_path, variable, value, words):
+    path = file_with(tmp_path, "[transports.web]\nguest_concurrency = 3\n")
+    environment = {variable: value, "GEMINI_GATEWAY__LOG__LEVEL": "info"}
+    settings = load(path, environment)
+    with pytest.raises(SettingsError) as caught:
+        wiring.transport_settings(settings, origin_of(path, environment))
+    assert all(word in str(caught.value) for word in (variable, *words)), caught.value
+    assert "gateway.toml" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_file_is_not_blamed_on_a_variable(tmp_path):
+    path = file_with(tmp_path, "[transports.web]\nguests = true\n")
+    environment = {"GEMINI_GATEWAY__TRANSPORTS__WEB__GUEST": "true"}
+    with pytest.raises(SettingsError, match=r"gateway\.toml: transports\.web\.guests"):
+        wiring.transport_settings(load(path, environment), origin_of(path, environment))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -114,7 +163,7 @@ def test_secrets_are_never_shown(tmp_path):
     """
     settings = load(file_with(tmp_path, text), {})
     configs = wiring.transport_settings(settings, Origin(name="x"))
-    for output in (shown(settings, configs), repr(settings.licenses), repr(configs)):
+    for output in (shown(settings, configs), repr(settings), repr(settings.licenses), repr(configs)):
         assert "secret" not in output
     assert shown(settings, configs).count("***") == 3
 
@@ -144,4 +193,24 @@ def test_the_operators_models_need_no_code(tmp_path):
 def test_models_that_contradict_each_other_are_named(tmp_path):
     settings = load(file_with(tmp_path, '[models.aliases]\nx = "nothing"\n'), {})
     with pytest.raises(SettingsError, match="nothing"):
+        wiring.build_catalogue(settings, Origin(name="x"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[models.upstream.gemini-3-pro]\nwebb = "x"\n',
+        '[[models.add]]\nid = "a"\nfamily = "pro"\nupstream = {webb = "x"}\n',
+    ],
+)
+def test_a_misspelt_transport_of_a_models_upstream_is_named(tmp_path, text):
+    settings = load(file_with(tmp_path, text), {})
+    with pytest.raises(SettingsError, match=r"models\..*\.webb: unknown transport; expected one of: web"):
+        wiring.build_catalogue(settings, Origin(name="x"))
+
+
+@pytest.mark.parametrize("name", ["模型", "a b"])
+def test_a_model_name_that_no_header_can_hold_is_named(tmp_path, name):
+    settings = load(file_with(tmp_path, f'[models.aliases]\n"{name}" = "gemini-3-pro"\n'), {})
+    with pytest.raises(SettingsError, match=name):
         wiring.build_catalogue(settings, Origin(name="x"))

@@ -1,0 +1,63 @@
+"""What `serve` would refuse, found before anything is opened, and without asking any site."""
+
+import os
+from pathlib import Path
+
+from service import wiring
+from service.address import Address
+from service.keys import media_key
+from service.licenses import fixed_licenses
+from service.reach import Reach
+from service.settings import Fetch, Origin, Settings, SettingsError
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def check(settings: Settings, origin: Origin, store_path: Path) -> None:
+    """Check the settings against one another and against the files that they name.
+
+    Raises:
+        SettingsError: `serve` would not start with them.
+
+    """
+    wiring.check_transports(settings, origin)
+    wiring.build_catalogue(settings, origin)
+    fixed_licenses(settings.licenses, origin)
+    Address.of(settings.server, origin)
+    _check_fetch(settings.fetch, f"{origin.name}: fetch.refuse")
+    if settings.media.key_file is not None:
+        media_key(settings.media, origin, store_path)
+    if settings.media.keep_dir is not None:
+        _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
+    _check_store(store_path, f"{origin.name}: store.path")
+
+
+def _check_fetch(fetch: Fetch, where: str) -> None:
+    """Raise SettingsError unless what is never fetched can be understood."""
+    try:
+        Reach.of(fetch.hosts, fetch.refuse)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    """Raise SettingsError unless the folder is there, or can be made, for us to write to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SettingsError(f"{where}: {folder}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsError(f"{where}: {folder}: may not write to {there}")
+
+
+def _check_store(path: Path, where: str) -> None:
+    """Raise SettingsError unless the store is there and a database, or can be made."""
+    _check_folder(path.parent, where)
+    if not path.exists():
+        return
+    try:
+        with path.open("r+b") as file:
+            begin = file.read(len(_SQLITE))
+    except OSError as error:
+        raise SettingsError(f"{where}: {path}: {error.strerror}") from None
+    if begin and begin != _SQLITE:
+        raise SettingsError(f"{where}: {path}: is not a database of this gateway")
