@@ -43,6 +43,11 @@ class Prose:
         """Whether something waits."""
         return bool(self._held)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything was said."""
+        return self._said > 0
+
     def learn(self, groups: Iterable[Cited]) -> None:
         """Take what markers stand for."""
         for group in groups:

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+from yarl import URL
 
 from protocol.model import GatewayError, UpstreamFailed
 from transports.http import CLIENT_ERRORS, mapped, retry_after
@@ -45,7 +46,7 @@ class SiteClient:
     def request(
         self,
         method: str,
-        url: str,
+        url: str | URL,
         headers: dict[str, str],
         *,
         only: Iterable[str] | None = None,
@@ -54,7 +55,8 @@ class SiteClient:
         """Return a request to enter, with the account's cookies or those named in `only`; follows no redirect."""
         headers = {"User-Agent": self._user_agent, **headers}
         if self.vault is not None:
-            headers["Cookie"] = cookies.header(self.vault.cookies, only)
+            cookie = cookies.header(self.vault.cookies, only)
+            headers |= {"Cookie": cookie} if cookie else {}
         return self._http.request(method, url, headers=headers, allow_redirects=False, **options)
 
     async def call(self, method: str, url: str, headers: dict[str, str], **options: Any) -> tuple[int, Any, bytes]:

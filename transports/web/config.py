@@ -18,6 +18,7 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
+ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
 FrameLength = Annotated[int, Meta(ge=64 * 1024, le=256 * 1024 * 1024)]
 
 
@@ -54,6 +55,16 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return f"WebAccount(id={self.id!r})"
 
 
+class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the site is told what a turn is for: numbers of its tools, and the name of its storybook gem."""
+
+    research: ToolNumber = wire.TOOL_RESEARCH
+    canvas: ToolNumber = wire.TOOL_CANVAS
+    video: ToolNumber = wire.TOOL_VIDEO
+    image: ToolNumber = wire.TOOL_IMAGE
+    storybook: str = wire.GEM_STORYBOOK
+
+
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Gemini website, with the operator's own accounts."""
 
@@ -74,6 +85,13 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The activity ping goes before a generation, at most so often; 0: never."""
     temporary: bool = True
     """Keep conversations out of the account's history."""
+    tools: Tools = Tools()
+    upload_seconds: Annotated[float, Meta(gt=0, le=600)] = 60.0
+    """How long one file may take to get to the site."""
+    upload_keep_seconds: SecondsOrNever = 6 * 3600.0
+    """How long a file that was sent is named again instead of being sent again; the site keeps it for a day."""
+    media_bytes: Annotated[int, Meta(ge=1024 * 1024, le=4 * 1024**3)] = 256 * 1024 * 1024
+    """The longest piece of media to pass on."""
     max_frame: FrameLength = 8 * 1024 * 1024
     """The longest frame to accept, in UTF-16 code units."""
     timeouts: Timeouts = Timeouts()

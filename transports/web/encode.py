@@ -4,13 +4,14 @@ Source: "Common request parts", "StreamGenerate", "Batch calls".
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from transports.web import wire
+from transports.web.decode import Conversation
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,6 +39,12 @@ class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     """None: the site's default."""
     extended: bool = False
     temporary: bool = True
+    files: tuple[tuple[str, str], ...] = ()
+    """What was uploaded: path and name."""
+    slots: Mapping[int, object] = {}
+    """What the capability wants besides."""
+    conversation: Conversation | None = None
+    """The one to go on with; None: a fresh one."""
 
 
 def _compact(value: Any) -> str:
@@ -50,10 +57,11 @@ def _compact(value: Any) -> str:
 def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
     """Return StreamGenerate's body; a guest has no access token."""
     slots: list[Any] = [None] * wire.SLOTS
-    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, None, None, None, 0]
+    files = [[[path], name] for path, name in call.files] or None
+    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
     slots[wire.SLOT_LANGUAGE] = [call.language]
-    slots[wire.SLOT_CONVERSATION] = wire.FRESH_CONVERSATION
-    for slot, value in wire.FIXED_SLOTS.items():
+    slots[wire.SLOT_CONVERSATION] = _conversation(call.conversation)
+    for slot, value in {**wire.FIXED_SLOTS, **call.slots}.items():
         slots[slot] = value
     if call.temporary:
         slots[wire.SLOT_TEMPORARY] = wire.TEMPORARY
@@ -95,6 +103,26 @@ def common_headers(site: str) -> dict[str, str]:
         "Referer": f"{site}/",
         wire.SAME_DOMAIN_HEADER: wire.SAME_DOMAIN,
     }
+
+
+def original_payload(rid: str, rcid: str, cid: str, image: str) -> str:
+    """Return what `c8o8Fe` wants: the picture, and where it was drawn."""
+    picture = [
+        [None, None, None, [None, None, None, None, None, ""]],
+        [image, 0],
+        None,
+        [19, ""],
+        *[None] * 5,
+        "",
+    ]
+    return _compact([picture, [rid, rcid, cid, None, ""], 1, 0, 1])
+
+
+def _conversation(conversation: Conversation | None) -> list[Any]:
+    if conversation is None:
+        return wire.FRESH_CONVERSATION
+    ids = [conversation.cid, conversation.rid, conversation.rcid]
+    return [*ids, *[None] * 6, conversation.context]
 
 
 def _thinking(call: GenerateCall) -> int:

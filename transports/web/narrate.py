@@ -1,5 +1,7 @@
 """Candidates as they grow in, events out: what is said and shown, each thing once; no I/O. Source: "Response"."""
 
+import re
+
 import msgspec
 
 from protocol.model import (
@@ -23,6 +25,9 @@ from transports.web.rich import Candidate, Opened, Picture
 _LATER = frozenset({Capability.DEEPSEARCH, Capability.VIDEO})
 """What comes after the stream; its documents and films are no part of the stream's answer."""
 
+_SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
+"""What at a text's end may be gone in the next frame, for however many frames it has stood there."""
+
 
 class Teller(msgspec.Struct, frozen=True, kw_only=True):
     """Whose answer it is, and what it was asked for."""
@@ -41,13 +46,15 @@ class Narrator:
         self._prose = Prose()
         self._text, self._thinking = Delta(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
-        self._book = Book() if teller.capability is Capability.STORYBOOK else None
-        self._canvas: Canvas | None = None
+        self._opened: Canvas | Book | None = None
+        self._paused = self._begun = self._closed = False
+        """Whether the text waits for the document, whether that was told of, and whether all of it was."""
         self._seen_before = False
         """A document was seen in an earlier frame."""
-        self._canvas_done = False
-        self._shown: set[str] = set()
+        self._came: set[str] = set()
         self._pictures: list[Media] = []
+        """All that came; a book shows its own."""
+        self._shown = 0
 
     def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
         """Take the candidate as it is now; return what is new. `address` is the conversation and the turn.
@@ -67,13 +74,10 @@ class Narrator:
         self._prose.learn(now.citations)
         events: list[Event] = [*self._thinking.think(thoughts, last=now.complete), *self._thinking.note(now.progress)]
         settled = now.complete or now.text == before.text
-        if self._book is not None:
-            events += self._say(last=now.complete)
-            events += self._turn(self._book, now, address)
-        else:
-            events += self._write(now, settled=settled)
-            events += self._show(now, address, settled=settled)
-        return events
+        self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
+        events += self._write(now, settled=settled)
+        waiting = self._prose.holding or (not settled and self._text.behind(now.text or ""))
+        return events if waiting and not now.complete else [*events, *self._show(now)]
 
     def run(self, tool: str) -> list[Event]:
         """Take the name of what is running meanwhile; return what is new."""
@@ -116,40 +120,54 @@ class Narrator:
         if document is None:
             return self._say(last=now.complete)
         events: list[Event] = []
-        if self._canvas is None:
+        if not self._paused:
             late, self._seen_before = self._seen_before, True
-            ready = Canvas(document.id)
-            if not ready.ready(document, last=now.complete) or not (late or settled):
+            if not (late or settled):
                 return self._say(last=False)
+            self._paused = True
             events += self._before_document(now, settled=settled)
-            self._canvas = ready
-        events += self._grow(self._canvas, document, last=now.complete)
+        if not self._begun:
+            if self._opened is None or self._opened.id != document.id:
+                self._opened = self._open(document)
+            if not self._opened.ready(document, last=now.complete):
+                return events
+            self._begun = True
+            events += self._prose.verbatim("\n\n" * self._prose.any)
+        assert self._opened is not None, "what is begun is open"  # noqa: S101
+        events += self._grow(self._opened, document, last=now.complete)
         if now.complete:
             events += self._behind_document(now)
         return events
 
+    def _open(self, document: Opened) -> Canvas | Book:
+        if self._teller.capability is Capability.STORYBOOK:
+            return Book(document.id, self._pictures)
+        return Canvas(document.id)
+
     def _before_document(self, now: Candidate, *, settled: bool) -> list[Event]:
         text = now.text or ""
+        shaky = None if now.complete else _SHAKY.search(text)
+        text = text[: shaky.start()] if shaky else text
         fresh = self._text.flush(text) if settled else self._text.push(text)
-        events: list[Event] = [*self._prose.say(fresh), *self._prose.settle()]
-        return [*events, *(self._prose.verbatim("\n\n") if strip_placeholders(text).strip() else ())]
+        return [*self._prose.say(fresh), *self._prose.settle()]
 
-    def _grow(self, canvas: Canvas, document: Opened, *, last: bool) -> list[Event]:
+    def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
         """Say more of the document; another one that has become the longest is said whole, behind it."""
-        if self._canvas_done:
+        if self._closed:
             return []
-        self._canvas_done = last
-        another = document.id != canvas.id
-        if another and not last:
-            return []
-        if not canvas.agrees(canvas.latest or document if another else document):
+        self._closed = last
+        another = document.id != opened.id
+        own = (opened.latest or document) if another else document
+        if not opened.agrees(own):
             if last:
                 raise _changed()
             return []
-        events = self._verbatim(canvas.grow(canvas.latest or document if another else document, last=last))
-        if another:
-            events += [*self._prose.verbatim("\n\n"), *self._verbatim(Canvas(document.id).grow(document, last=True))]
-        return events
+        if not another:
+            return self._verbatim(opened.grow(own, last=last))
+        if not last:
+            return []
+        events = self._verbatim(opened.grow(own, last=True))
+        return [*events, *self._prose.verbatim("\n\n"), *self._verbatim(self._open(document).grow(document, last=True))]
 
     def _verbatim(self, events: list[Event]) -> list[Event]:
         said: list[Event] = []
@@ -166,26 +184,17 @@ class Narrator:
             return [*self._prose.settle()]
         return [*self._prose.verbatim("\n\n"), *self._prose.say(fresh.lstrip("\n")), *self._prose.settle()]
 
-    def _turn(self, book: Book, now: Candidate, address: tuple[str, str]) -> list[Event]:
-        for picture in self._fresh(now.pictures):
-            self._pictures.append(self._picture(picture, now, address))
-        document = self._document(now)
-        if now.complete and document is not None and not book.agrees(document):
-            raise _changed()
-        return book.grow(document, self._pictures, last=now.complete)
-
-    def _show(self, now: Candidate, address: tuple[str, str], *, settled: bool) -> list[Event]:
-        """Return what is new to be shown; it waits while text before it does."""
-        events: list[Event] = []
-        waiting = self._prose.holding or (not settled and self._text.behind(now.text or ""))
-        if waiting and not now.complete:
-            return events
-        events += [
+    def _show(self, now: Candidate) -> list[Event]:
+        """Return what is new to be shown."""
+        events: list[Event] = [
             WebImage(url=found.url, alt=found.alt)
             for found in now.web_pictures
             if found.url.startswith(("http://", "https://")) and self._first(found.url)
         ]
-        events += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
+        book = self._teller.capability is Capability.STORYBOOK
+        if not book or (now.complete and self._opened is None):
+            events += self._pictures[self._shown :]
+            self._shown = len(self._pictures)
         music, film = now.music, now.film
         if music is not None:
             events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
@@ -198,9 +207,9 @@ class Narrator:
 
     def _first(self, name: str) -> bool:
         """Say whether this is the first time that something comes, and note that it came."""
-        if not name or name in self._shown:
+        if not name or name in self._came:
             return False
-        self._shown.add(name)
+        self._came.add(name)
         return True
 
     def _media(self, kind: MediaKind, url: str) -> list[Event]:

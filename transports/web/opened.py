@@ -4,7 +4,6 @@ A document's body is cumulative as everything of the site is, and is said append
 """
 
 import re
-from collections.abc import Sequence
 
 from protocol.model import Document, Event, Media, Text
 from transports.web import wire
@@ -33,26 +32,29 @@ class Canvas:
         """As it was when it was last told."""
         self._delta = Delta()
         self._fence = ""
-        self._begun = False
+        self._held = ""
+        """The beginning, while it is not known what it is the beginning of."""
 
     def ready(self, document: Opened, *, last: bool) -> bool:
-        """Say whether enough of the body is there to tell what it is."""
-        return bool(document.body) and (last or _FENCE_BEGUN.match(document.body) is None)
+        """Say whether enough of the body has settled to tell what it is."""
+        if self.agrees(document):
+            self._held += self._delta.flush(document.body) if last else self._delta.push(document.body)
+        return last or (bool(self._held) and _FENCE_BEGUN.match(self._held) is None)
 
     def grow(self, document: Opened, *, last: bool) -> list[Event]:
         """Take the document as it is now; return what is new of it.
 
         `last` says that it is whole: then all is said, and its fence is closed.
         """
+        text = self._held + (self._delta.flush(document.body) if last else self._delta.push(document.body))
+        self._held = ""
         events: list[Event] = []
-        if not self._begun:
-            self._begun = True
-            opening = _FENCE.match(document.body)
+        if self.latest is None:
+            opening = _FENCE.match(text)
             self._fence = opening["fence"] if opening else ""
             kind = opening["language"].strip() if opening else _MARKDOWN
             events.append(Document(title=document.title, kind=kind or "text"))
         self.latest = document
-        text = self._delta.flush(document.body) if last else self._delta.push(document.body)
         if last:
             text += self._closing(document.body)
         return [*events, Text(text=text)] if text else events
@@ -71,51 +73,60 @@ class Canvas:
 class Book:
     """A storybook: each page's text, then its picture; a page waits for its picture until the book is whole."""
 
-    def __init__(self) -> None:
-        """Begin with nothing said."""
+    def __init__(self, identifier: str, pictures: list[Media]) -> None:
+        """Begin the book of this id; `pictures` grows as they come."""
+        self.id = identifier
+        self.latest: Opened | None = None
+        self._pictures = pictures
         self._delta = Delta()
-        self._titled = False
         self._held = ""
         """What is behind a page that waits for its picture, or may be a page's end."""
         self._shown = 0
+        self._turned = True
+        """A page has just begun."""
+
+    def ready(self, document: Opened, *, last: bool) -> bool:
+        """Say whether enough of the body is there to begin."""
+        return bool(document.body) or last
 
     def agrees(self, document: Opened) -> bool:
         """Say whether a snapshot goes on from all that was said."""
         return self._delta.extended_by(document.body)
 
-    def grow(self, document: Opened | None, pictures: Sequence[Media], *, last: bool) -> list[Event]:
-        """Take the book and its pictures as they are now; return what is new, in the order of the pages."""
+    def grow(self, document: Opened, *, last: bool) -> list[Event]:
+        """Take the book as it is now; return what is new, in the order of the pages."""
         events: list[Event] = []
-        if document is not None:
-            body = document.body
-            self._held += self._delta.flush(body) if last else self._delta.push(body)
-            if self._held and not self._titled:
-                self._titled = True
-                events.append(Document(title=document.title, kind=_MARKDOWN))
-        events += self._turn_pages(pictures, last=last)
+        if self.latest is None:
+            events.append(Document(title=document.title, kind=_MARKDOWN))
+        self.latest = document
+        self._held += self._delta.flush(document.body) if last else self._delta.push(document.body)
+        events += self._turn_pages(last=last)
         if last:
-            events += _said(self._held)
+            events += self._said(self._held.rstrip())
             self._held = ""
-            events += pictures[self._shown :]
-            self._shown = len(pictures)
+            events += self._pictures[self._shown :]
+            self._shown = len(self._pictures)
         return events
 
-    def _turn_pages(self, pictures: Sequence[Media], *, last: bool) -> list[Event]:
+    def _turn_pages(self, *, last: bool) -> list[Event]:
         events: list[Event] = []
         while end := _PAGE_BREAK.search(self._held):
-            events += _said(self._held[: end.start()])
+            events += self._said(self._held[: end.start()])
             self._held = self._held[end.start() :]
-            if self._shown >= len(pictures) and not last:
+            if self._shown >= len(self._pictures) and not last:
                 return events
-            events += pictures[self._shown : self._shown + 1]
-            self._shown = min(self._shown + 1, len(pictures))
+            events += self._pictures[self._shown : self._shown + 1]
+            self._shown = min(self._shown + 1, len(self._pictures))
             self._held = self._held.removeprefix(end.group())
-            events += _said("\n\n")
+            events.append(Text(text="\n\n"))
+            self._turned = True
         settled = max(0, len(self._held) - _LONGEST_BREAK)
-        events += _said(self._held[:settled])
+        events += self._said(self._held[:settled])
         self._held = self._held[settled:]
         return events
 
-
-def _said(text: str) -> list[Event]:
-    return [Text(text=text)] if text else []
+    def _said(self, text: str) -> list[Event]:
+        """Say a piece of a page; white space before its first word says nothing."""
+        text = text.lstrip() if self._turned else text
+        self._turned = self._turned and not text
+        return [Text(text=text)] if text else []

@@ -1,58 +1,178 @@
-"""A conversation as the one text that a fresh turn of the site takes; no I/O.
+"""A conversation as the one text that a fresh turn of the site takes, and the files beside it; no I/O.
 
 A single user message goes as it is. Anything longer is laid out as blocks with their role, every character
 kept, so that the model can tell who said what. A fence longer than any run of backticks inside keeps blocks apart.
+What is too long for one text goes, the oldest blocks first, into a text file beside it.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 
-from protocol.model import Role, Turn
+import msgspec
+
+from protocol.model import Capability, FilePart, GenerationRequest, MediaPart, Role, Turn
 from transports.web.errors import too_long
 
 MAX_PROMPT_BYTES = 130_000
 """Longer text is silently cut by the site. Source: "Field notes"."""
+MAX_HISTORY_BYTES = 160_000
+"""An attached text file is read so far. Source: "Field notes"."""
 
 _OPENING = (
     "The following is a conversation. Each message stands in its own block, headed by its role. "
     "Follow the system and developer messages, and answer the last message as the assistant."
 )
+_HISTORY = "conversation-so-far.txt"
+_EARLIER = f"The conversation begins in the attached file {_HISTORY}, in the same form; read it first."
 _SHORTEST_FENCE = 4
 _BACKTICKS = re.compile("`+")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\"\[\]/\\]+")
+_LONGEST_NAME = 80
+_EXTENSIONS = {"image": "png", "video": "mp4", "audio": "mp3"}
 
 
-def flatten(turns: tuple[Turn, ...]) -> str:
-    """Return the prompt of a conversation.
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """A file beside the prompt, by the name that the prompt calls it."""
+
+    name: str
+    part: FilePart | MediaPart
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn of the site is given."""
+
+    prompt: str
+    attached: tuple[Attached, ...] = ()
+
+
+def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
+    """Return a request's conversation as one turn; without `files` nothing can stand beside the prompt.
 
     Raises:
         BadRequest: it is longer than the site reads (`context_length_exceeded`).
 
     """
+    turns = request.turns
+    most = MAX_PROMPT_BYTES + (MAX_HISTORY_BYTES if files else 0)
+    if sum(len(text) for turn in turns for text in _texts(turn)) > most:
+        raise too_long(most)
+    attached = _attached(turns)
+    wish = _wish(request)
     last = turns[-1]
     if len(turns) == 1 and last.role is Role.USER and last.name is None:
-        prompt = last.text
-    else:
-        fence = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, turns)))
-        prompt = "\n\n".join([_OPENING, *(_block(turn, fence) for turn in turns)])
-    if len(prompt.encode("utf-8", "surrogatepass")) > MAX_PROMPT_BYTES:
+        if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
+            raise too_long(MAX_PROMPT_BYTES)
+        return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
+    fence = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, turns)))
+    names = [[one.name for place, one in attached if place == index] for index in range(len(turns))]
+    blocks = [_block(turn, fence, names[index]) for index, turn in enumerate(turns)]
+    prompt = "\n\n".join([_OPENING, *blocks]) + wish
+    if _size(prompt) <= MAX_PROMPT_BYTES:
+        return Layout(prompt=prompt, attached=tuple(one for _, one in attached))
+    if not files:
         raise too_long(MAX_PROMPT_BYTES)
-    return prompt
+    prompt, history = _split(turns, blocks, wish)
+    part = FilePart(data=history.encode("utf-8", "replace"), mime="text/plain", name=_HISTORY)
+    return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *(one for _, one in attached)))
+
+
+def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, str]:
+    """Return the prompt with as many of the newest blocks as it takes, and the older ones.
+
+    What the system says first stays in the prompt, where it leaves room for the rest.
+    """
+    sizes = [_size(block) + 2 for block in blocks]
+    leading = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), 0)
+    pinned = leading if sum(sizes[:leading]) <= MAX_PROMPT_BYTES // 2 else 0
+    room = MAX_PROMPT_BYTES - _size(_OPENING) - _size(_EARLIER) - _size(wish) - 4 - sum(sizes[:pinned])
+    first = len(blocks)
+    while first > pinned and sizes[first - 1] <= room:
+        first -= 1
+        room -= sizes[first]
+    history = "\n\n".join(blocks[pinned:first])
+    if first == len(blocks) or _size(history) > MAX_HISTORY_BYTES:
+        raise too_long(MAX_PROMPT_BYTES + MAX_HISTORY_BYTES)
+    prompt = "\n\n".join([_OPENING, *blocks[:pinned], _EARLIER, *blocks[first:]])
+    return prompt + wish, history
+
+
+def _wish(request: GenerationRequest) -> str:
+    """Return what the request wants of the picture, in words."""
+    if request.aspect is None or request.selection.capability is not Capability.IMAGEN:
+        return ""
+    width, height = request.aspect
+    return f"\n\nAspect ratio: {width}:{height}."
+
+
+def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
+    """Return the files and the turns they belong to, each by a name of its own; one content has one name."""
+    named: dict[object, str] = {}
+    taken = {_HISTORY}
+    found: list[tuple[int, Attached]] = []
+    for index, turn in enumerate(turns):
+        for part in turn.parts:
+            if not isinstance(part, FilePart | MediaPart):
+                continue
+            content = part.data if isinstance(part, FilePart) else part.ref
+            if content not in named:
+                named[content] = _unused(_name_of(part), taken)
+                taken.add(named[content])
+            found.append((index, Attached(name=named[content], part=part)))
+    return found
+
+
+def _name_of(part: FilePart | MediaPart) -> str:
+    if isinstance(part, MediaPart):
+        return f"{part.ref.kind}.{_EXTENSIONS[part.ref.kind]}"
+    return _UNFIT.sub("_", part.name).strip(" .")[-_LONGEST_NAME:] or "file"
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    stem, dot, extension = name.rpartition(".")
+    if not dot:
+        stem, extension = name, ""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{stem}-{number}{dot}{extension}"
+    return free
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _texts(turn: Turn) -> Iterator[str]:
+    """Yield every text of a turn that a block holds."""
+    yield turn.text
+    yield from (turn.name or "", turn.tool_call_id or "")
+    for call in turn.tool_calls:
+        yield from (call.arguments, call.name, call.id)
 
 
 def _longest_run(turn: Turn) -> int:
-    texts = [turn.text, *(call.arguments for call in turn.tool_calls)]
-    return max((len(run) for text in texts for run in _BACKTICKS.findall(text)), default=0)
+    return max((len(run) for text in _texts(turn) for run in _BACKTICKS.findall(text)), default=0)
 
 
-def _block(turn: Turn, fence: str) -> str:
+def _line(text: str) -> str:
+    """Return a name as it may stand in a heading: on one line."""
+    if "\n" not in text and "\r" not in text:
+        return text
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _block(turn: Turn, fence: str, names: list[str]) -> str:
     heading = turn.role.value
     if turn.name:
-        heading += f" (name: {turn.name})"
+        heading += f" (name: {_line(turn.name)})"
     if turn.tool_call_id:
-        heading += f" (result of call {turn.tool_call_id})"
+        heading += f" (result of call {_line(turn.tool_call_id)})"
     calls = "".join(
-        f"\n{fence}assistant calls {call.name} (call {call.id})\n{call.arguments}\n{fence}" for call in turn.tool_calls
+        f"\n{fence}assistant calls {_line(call.name)} (call {_line(call.id)})\n{call.arguments}\n{fence}"
+        for call in turn.tool_calls
     )
-    body = turn.text
+    files = [f"[attached: {name}]" for name in dict.fromkeys(names)]
+    body = "\n".join([*files, turn.text] if turn.text else files)
     if not body and calls:
         return calls.removeprefix("\n")
     return f"{fence}{heading}\n{body}\n{fence}{calls}"

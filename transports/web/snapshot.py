@@ -115,8 +115,8 @@ class SnapshotReader:
 def _settled_end(frame: str, start: int) -> int:
     """Return the last place in the text from `start` on that no escape crosses and no flicker should reach.
 
-    Plain characters are settled at once, unless such stand last as may flicker. An escape is, once it is further
-    from the end than flicker reaches: so what is looked at again is bounded, whatever the text is made of.
+    Plain characters are settled at once, unless such stand last as may flicker. Those are, and escapes, once they
+    are further from the end than flicker reaches: so what is looked at again is bounded, whatever the text is made of.
     """
     end = position = start
     boundaries: list[int] = []
@@ -127,6 +127,7 @@ def _settled_end(frame: str, start: int) -> int:
             kept = plain.rstrip(_UNSETTLED)
             if kept:
                 end = piece.start() + len(kept)
+            boundaries.append(max(piece.start(), position - _FLICKER))
         elif piece["unit"] is not None:
             end = position
         if not _HALF.fullmatch(piece.group()):

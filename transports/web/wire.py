@@ -125,6 +125,22 @@ CANDIDATE_DOCUMENTS = 30
 CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://googleusercontent.com/card_content/")
 PLACEHOLDER_HOST = "googleusercontent.com"
 
+# Files in
+UPLOAD_PATH = "/upload"
+UPLOAD_FIELD = "file"
+UPLOADED = "/"
+PUSH_ID_HEADER = "Push-ID"
+TENANT_HEADER = "X-Tenant-Id"
+TENANT = "bard-storage"
+
+# Media out
+RENDITION = "=s1024-rj"
+RENDITION_FULL = "=s0"
+ORIGINAL_HOP = "=d-I?alr=yes"
+ORIGINAL_URL = 0
+HOST_ONLY_COOKIES = ("__Host-", "COMPASS")
+"""How cookies begin that belong to the site's host alone: at a media host they make it refuse."""
+
 # Rich content of a candidate
 RICH_WEB_PICTURES = 1
 WEB_PICTURE_URL = (0, 0, 0)

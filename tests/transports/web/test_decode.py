@@ -224,3 +224,59 @@ def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
     status = decode_status(payload, None)
     assert status.plan == plan
     assert [(model.id, model.family) for model in status.models] == [("id1", "flash")]
+
+
+def work_of(monkeypatch, text, frames=200):
+    """Return how much is decoded and looked at, in characters and pieces, while an answer grows to `text`."""
+    from transports.web import snapshot as module
+
+    counted = {"decoded": 0, "pieces": 0}
+    loads, pattern = module.loads, module._PIECE
+
+    class Counting:
+        def match(self, frame, position):
+            counted["pieces"] += 1
+            return pattern.match(frame, position)
+
+    def counting(piece):
+        counted["decoded"] += len(piece)
+        return loads(piece)
+
+    steps = [len(text) * number // frames for number in range(1, frames + 1)]
+    body = b"".join([emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)])
+    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "loads", counting)
+        patched.setattr("transports.web.decode.loads", counting)
+        patched.setattr(module, "_PIECE", Counting())
+        events, _ = read(body)
+    assert said(events) == text
+    return counted
+
+
+@pytest.mark.parametrize("character", ['"', "\\", "\n", "`", "\\`", "<", "😀", "\t", '\n"'])
+def test_an_answer_of_escapes_costs_about_what_plain_text_does(monkeypatch, character):
+    size, frames = 20_000, 200
+    plain = work_of(monkeypatch, "x" * size, frames)["decoded"]
+    text = (character * size)[:size]
+    work = work_of(monkeypatch, text, frames)
+    escaped = len(json.dumps(json.dumps(text))) / size
+    assert work["decoded"] < 4 * escaped * plain
+    assert work["pieces"] < 2 * size + 400 * frames
+
+
+def test_progress_and_tools_are_thoughts():
+    inner = {1: ["c", "r"], 6: [None, ["data_analysis_tool"]], 4: [["rc", [""]]]}
+    body = emit.PREFIX + emit.frame(["wrb.fr", None, json.dumps(emit.layout(inner, sparse=False))]) * 2
+    body += emit.answer(snapshot("done", rcid="rc", complete=True)) + emit.end(1)
+    events, _ = read(body)
+    assert said(events, Thought) == "Running data_analysis_tool…\n"
+    assert said(events) == "done"
+
+
+def test_a_frame_whose_candidate_has_no_text_takes_nothing_back():
+    body = emit.PREFIX + emit.answer(snapshot("what was said"))
+    inner = [None, ["c_1", "r_1"], None, None, [["rc_1", None, None, None, None, None, None, None, [2]]]]
+    body += emit.frame(["wrb.fr", None, json.dumps(inner)]) + emit.end(1)
+    events, _ = read(body)
+    assert said(events) == "what was said"

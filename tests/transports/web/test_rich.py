@@ -60,7 +60,8 @@ def test_a_document_is_read_with_its_citations(sparse, place):
         place = {5: layout(place[5], sparse=sparse)}
     entry = layout({0: "doc", 2: "Title", 3: "task", 4: "body", **place}, sparse=sparse)
     read = read_candidate(candidate(documents=[entry], sparse=sparse))
-    assert read.document == Opened(id="doc", title="Title", body="body", task_id="task", marked=True, citations=(CITED,))
+    wanted = Opened(id="doc", title="Title", body="body", task_id="task", marked=True, citations=(CITED,))
+    assert read.document == wanted
 
 
 def test_of_several_documents_the_longest_counts_and_a_card_is_none():

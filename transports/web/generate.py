@@ -1,0 +1,96 @@
+"""One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import anyio
+
+from protocol.model import Event, UpstreamFailed, UpstreamTimeout
+from transports.http import CLIENT_ERRORS, mapped
+from transports.web import encode, wire
+from transports.web.client import SiteClient, answer_error
+from transports.web.decode import AnswerReader
+from transports.web.errors import html_instead_of_frames
+from transports.web.session import Ready
+
+_AFTER_COMPLETE = 5.0
+"""A whole answer's stream is given so many seconds to end."""
+
+
+async def generated(
+    site: SiteClient,
+    ready: Ready,
+    call: encode.GenerateCall,
+    reader: AnswerReader,
+) -> AsyncGenerator[Event]:
+    """Send a call and yield its answer's events; closing this closes the response at once."""
+    config = site.config
+    watch = _Watch(config.timeouts.first_frame, config.timeouts.between_frames)
+    request = site.request(
+        "POST",
+        config.hosts.site + wire.GENERATE_PATH,
+        encode.generate_headers(call, config.hosts.site),
+        params=site.query(ready.page),
+        data=encode.generate_form(call, ready.page.access_token),
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            response = await _response(stack, request, watch)
+            async for chunk in _chunks(response, reader, watch):
+                for event in reader.feed(chunk):
+                    yield event
+        except CLIENT_ERRORS as error:
+            if not reader.complete:
+                raise _failure(error, started=bool(reader.frames)) from None
+        for event in reader.end():
+            yield event
+
+
+async def _response(stack: AsyncExitStack, request: Any, watch: "_Watch") -> aiohttp.ClientResponse:
+    with anyio.fail_after(watch.left()):
+        response = await stack.enter_async_context(request)
+    stack.callback(response.close)
+    if response.status != 200:
+        raise answer_error(response.status, response.headers)
+    if response.content_type == "text/html":
+        raise html_instead_of_frames()
+    return response
+
+
+async def _chunks(
+    response: aiohttp.ClientResponse,
+    reader: AnswerReader,
+    watch: "_Watch",
+) -> AsyncIterator[bytes]:
+    while not reader.finished:
+        with anyio.fail_after(_AFTER_COMPLETE if reader.complete else watch.left()):
+            chunk = await response.content.readany()
+        if not chunk:
+            return
+        yield chunk
+        watch.seen(reader.frames)
+
+
+class _Watch:
+    """Measures the wait for the next valid frame; bytes that make none do not count."""
+
+    def __init__(self, first: float, between: float) -> None:
+        self._between = between
+        self._frames = 0
+        self._until = anyio.current_time() + first
+
+    def left(self) -> float:
+        return max(0.0, self._until - anyio.current_time())
+
+    def seen(self, frames: int) -> None:
+        if frames != self._frames:
+            self._frames = frames
+            self._until = anyio.current_time() + self._between
+
+
+def _failure(error: Exception, *, started: bool) -> UpstreamFailed:
+    if started and isinstance(error, TimeoutError):
+        return UpstreamTimeout("The upstream stopped in the middle of its answer.", code="upstream_stalled")
+    return mapped(error)

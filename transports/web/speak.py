@@ -1,0 +1,175 @@
+"""Says turns at the site in one account's name, in a fresh conversation or going on with one."""
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+
+import msgspec
+
+from protocol.model import Event, GatewayError, Selection, Served, SignedOut, Waiting, estimate_tokens
+from transports.clock import Clock
+from transports.web import encode, models
+from transports.web.decode import AnswerReader, Conversation
+from transports.web.errors import ModelMismatch, StaleToken, Temporary
+from transports.web.generate import generated
+from transports.web.narrate import Teller
+from transports.web.session import Ready, Session
+
+_TEMPORARY_PAUSE = 1.5
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn says."""
+
+    prompt: str
+    files: tuple[tuple[str, str], ...] = ()
+    """What was uploaded for it: path and name."""
+    slots: Mapping[int, object] = {}
+    """What its capability wants besides."""
+    temporary: bool = True
+    """The site shall not keep the conversation."""
+
+
+class Answer:
+    """The answer to one turn, as it comes; `first` has been awaited when it is handed out."""
+
+    def __init__(self, events: AsyncIterator[Event], reader: AnswerReader, served: Served) -> None:
+        """Take the events of a response that is open for as long as this is used."""
+        self._events, self._reader = events, reader
+        self._first: Event | None = None
+        self.served = served
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """Where the site keeps the turn, as far as it has said."""
+        return self._reader.conversation
+
+    async def first(self) -> None:
+        """Wait for the first event that says something; only waiting goes before it.
+
+        Raises:
+            GatewayError: the site refused.
+
+        """
+        async for event in self._events:
+            if not isinstance(event, Waiting):
+                self._first = event
+                return
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        """Yield the events."""
+        if self._first is not None:
+            yield self._first
+        async for event in self._events:
+            yield event
+
+
+class Speaker:
+    """One account's turns for one request."""
+
+    def __init__(self, session: Session, selection: Selection, teller: Teller, clock: Clock) -> None:
+        """Begin without a conversation."""
+        self.conversation: Conversation | None = None
+        """The one that the next turn goes on with; None: a fresh one."""
+        self._session, self._selection, self._teller, self._clock = session, selection, teller, clock
+
+    async def answer(self, stack: AsyncExitStack, words: Words) -> Answer:
+        """Say a turn and await the beginning of its answer, which is open for as long as `stack` is.
+
+        What one more try with the same account can mend is mended, once each.
+
+        Raises:
+            GatewayError: the site refused.
+
+        """
+        mended: set[type[GatewayError]] = set()
+        session = self._session
+        stale: Ready | None = None
+        while True:
+            ready = await session.ready(stale)
+            attempt = AsyncExitStack()
+            try:
+                await session.ping(ready)
+                answer = await attempt.enter_async_context(self._send(ready, words))
+                await answer.first()
+            except (StaleToken, ModelMismatch, Temporary, SignedOut) as error:
+                await attempt.aclose()
+                if isinstance(error, SignedOut):
+                    await session.forget(ready)
+                if type(error) in mended or type(error) is SignedOut:
+                    raise
+                mended.add(type(error))
+                if isinstance(error, Temporary):
+                    await self._clock.sleep(_TEMPORARY_PAUSE)
+                else:
+                    stale = ready
+            except BaseException:
+                await attempt.aclose()
+                raise
+            else:
+                stack.push_async_exit(attempt)
+                return answer
+
+    @asynccontextmanager
+    async def _send(self, ready: Ready, words: Words) -> AsyncGenerator[Answer]:
+        session, model = self._session, self._model(ready)
+        call = encode.GenerateCall(
+            prompt=words.prompt,
+            language=ready.page.language,
+            request_uuid=str(uuid.uuid4()).upper(),
+            client_uuid=session.site.client_uuid,
+            model=model,
+            extended=self._selection.extended,
+            temporary=words.temporary,
+            files=words.files,
+            slots=words.slots,
+            conversation=self.conversation,
+        )
+        reader = AnswerReader(
+            max_frame=session.site.config.max_frame,
+            input_tokens=estimate_tokens(words.prompt),
+            teller=self._teller,
+        )
+        async with aclosing(generated(session.site, ready, call, reader)) as events:
+            try:
+                yield Answer(events, reader, self._served(model))
+            finally:
+                self.conversation = reader.conversation or self.conversation
+
+    async def served(self) -> Served:
+        """Return who answers.
+
+        Raises:
+            GatewayError: the account cannot.
+
+        """
+        return self._served(self._model(await self._session.ready()))
+
+    def _served(self, model: encode.SiteModel | None) -> Served:
+        name = model.id if model else "default"
+        return Served(transport=self._teller.transport, account=self._session.name, model=name)
+
+    def _model(self, ready: Ready) -> encode.SiteModel | None:
+        session = self._session
+        if session.site.vault is None:
+            return None
+        field13 = any(a.field13 for a in session.site.config.accounts if a.id == session.name)
+        return models.choose(self._selection.model, self._teller.transport, ready.status, field13=field13)
+
+    async def say(
+        self,
+        text: str,
+        slots: Mapping[int, object],
+        files: tuple[tuple[str, str], ...] = (),
+    ) -> AsyncGenerator[Event]:
+        """Say a turn that the site keeps, going on with the last one; yield what its stream says.
+
+        Raises:
+            GatewayError: the site refused, or its answer broke off.
+
+        """
+        async with AsyncExitStack() as stack:
+            answer = await self.answer(stack, Words(prompt=text, files=files, slots=slots, temporary=False))
+            async for event in answer:
+                self.conversation = answer.conversation or self.conversation
+                yield event
