@@ -111,10 +111,12 @@ class Generation:
         if script.error == wire.CODE_USAGE_LIMIT:
             seconds = float(script.retry_after) if script.retry_after.isdigit() else _RESET_SECONDS
             session.quota.run_out(family, now + seconds)
-        if script.error is None and session.quota.exhausted(family, now):
+        if script.error is not None:
+            return script.error
+        if session.quota.exhausted(family, now):
             return wire.CODE_USAGE_LIMIT
         session.quota.spend(family, now)
-        return script.error
+        return None
 
     def _no_video(self, ask: Ask, family: str) -> bool:
         return family != "pro" or (ask.place is None and self._config.video_first_turn_refused)

@@ -13,6 +13,8 @@ from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.site import create_site
 
 _CONCURRENCY = 10_000
+_POLL_SECONDS = 0.5
+"""What takes minutes at the real site takes seconds here."""
 
 
 def with_accounts(config: SimulatorConfig) -> SimulatorConfig:
@@ -48,6 +50,7 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             guest_per_minute=0,
             hosts=web.Hosts(site=base, accounts=base, upload=base),
             rotate_seconds=config.rotate_seconds,
+            poll_seconds=_POLL_SECONDS,
         )
         forgetful = msgspec.structs.replace(
             deps,

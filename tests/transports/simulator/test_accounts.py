@@ -56,3 +56,33 @@ def test_an_account_that_has_no_rolling_cookie_rotates_to_none():
     accounts = accounts_of(bare, ManualClock())
     assert accounts.rotate(cookies("")) == (200, None)
     assert accounts.find(cookies("")).account is bare
+
+
+def test_a_rolling_cookie_that_is_not_renewed_dies():
+    clock = ManualClock()
+    accounts = accounts_of(ACCOUNT, clock, session_seconds=1200)
+    clock.advance(1199)
+    status, fresh = accounts.rotate(cookies())
+    assert status == 200
+    clock.advance(1199)
+    assert accounts.find(cookies(fresh)).account is ACCOUNT
+    clock.advance(1)
+    assert accounts.find(cookies(fresh)).account is None
+    assert accounts.rotate(cookies(fresh)) == (401, None)
+
+
+def test_a_rotation_may_give_no_new_value_and_yet_keep_the_session():
+    clock = ManualClock()
+    steady = SimulatedAccount(psid="p", psidts="t", rotates=False)
+    accounts = accounts_of(steady, clock, session_seconds=1200)
+    clock.advance(1000)
+    assert accounts.rotate(cookies()) == (200, None)
+    clock.advance(1000)
+    assert accounts.find(cookies()).account is steady
+
+
+def test_a_bound_session_works_and_never_rotates():
+    bound = SimulatedAccount(psid="p", psidts="t", bound=True)
+    accounts = accounts_of(bound, ManualClock())
+    assert accounts.rotate(cookies()) == (401, None)
+    assert accounts.find(cookies()).account is bound

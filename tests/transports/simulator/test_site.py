@@ -1,76 +1,16 @@
 """Takes requests as the web transport makes them and spoils one thing at a time: each must be noticed."""
 
 import json
-from urllib.parse import parse_qs, urlencode
 
 import aiohttp
+import msgspec
 import pytest
 
 from tests.transports.conftest import ACCOUNT
+from tests.transports.simulator.conftest import CALL, MODEL
 from transports.simulator import export_of
 from transports.web import encode, wire
 from transports.web.frames import FrameParser
-from transports.web.page import read_page
-
-UUID = "0F8FAD5B-D9CB-469F-A165-70867728950E"
-MODEL = encode.SiteModel(id=wire.MODEL_IDS["pro"]["advanced"], number=3, capacity=2)
-CALL = encode.GenerateCall(
-    prompt="<echo>ok</echo>",
-    language="en",
-    request_uuid=UUID,
-    client_uuid=UUID.lower(),
-    model=MODEL,
-)
-
-
-class Browser:
-    """Sends requests that are right, unless the test spoils them."""
-
-    def __init__(self, http, base, page):
-        self.http, self.base, self.page = http, base, page
-
-    def query(self, **more):
-        return {
-            "bl": self.page.build_label,
-            "f.sid": self.page.session_id,
-            "hl": "en",
-            "_reqid": "12345",
-            "rt": "c",
-            **more,
-        }
-
-    async def post(self, path, headers, query, form):
-        headers = {**headers, "Cookie": export_of(ACCOUNT)}
-        async with self.http.post(self.base + path, headers=headers, params=query, data=form) as response:
-            return response.status, await response.read()
-
-    async def generate(self, call=CALL, spoil=lambda headers, query, form: None):
-        headers = encode.generate_headers(call, self.base)
-        query = self.query()
-        form = {
-            name: values[0]
-            for name, values in parse_qs(encode.generate_form(call, self.page.access_token).decode()).items()
-        }
-        spoil(headers, query, form)
-        return await self.post(wire.GENERATE_PATH, headers, query, urlencode(form).encode())
-
-    async def batch(self, *calls, spoil=lambda headers, query, form: None):
-        headers = encode.batch_headers(self.base, UUID)
-        query = self.query(**{"rpcids": ",".join(rpc for rpc, _ in calls), "source-path": "/app"})
-        form = {
-            name: values[0]
-            for name, values in parse_qs(encode.batch_form(calls, self.page.access_token).decode()).items()
-        }
-        spoil(headers, query, form)
-        return await self.post(wire.BATCH_PATH, headers, query, urlencode(form).encode())
-
-
-@pytest.fixture
-async def browser(site):
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
-        async with http.get(f"{site.base}/app", headers={"Cookie": export_of(ACCOUNT)}) as response:
-            page = read_page(await response.text())
-        yield Browser(http, site.base, page)
 
 
 async def test_what_the_web_transport_sends_is_taken(browser):
@@ -138,8 +78,6 @@ async def test_every_place_of_the_model_header_is_looked_at(browser, index):
 
 @pytest.mark.parametrize("change", [{"id": "0123456789abcdef"}, {"capacity": 4}, {"number": 1}])
 async def test_a_model_that_does_not_fit_the_account_is_1052(browser, change):
-    import msgspec
-
     call = msgspec.structs.replace(CALL, model=msgspec.structs.replace(MODEL, **change))
     status, body = await browser.generate(call)
     assert status == 200
@@ -147,8 +85,6 @@ async def test_a_model_that_does_not_fit_the_account_is_1052(browser, change):
 
 
 async def test_a_field_13_account_and_no_model_header_are_taken(browser):
-    import msgspec
-
     field13 = msgspec.structs.replace(CALL, model=msgspec.structs.replace(MODEL, field13=True))
     assert b"ok" in (await browser.generate(field13))[1]
 
@@ -198,8 +134,6 @@ def parts(body):
 
 
 async def test_a_kept_conversation_is_listed_read_back_and_deleted(browser):
-    import msgspec
-
     await browser.generate(CALL)  # a temporary one is not kept
     await browser.generate(msgspec.structs.replace(CALL, temporary=False, prompt="<echo>kept</echo>"))
     _, body = await browser.batch(("MaZiqc", "[13,null,[0,null,1]]"))
