@@ -70,7 +70,7 @@ class Media:
                 yield stream
                 return
             data = await _whole(stream)
-        made, mime = await fitted(data, size=look.size, format=look.format)
+        made, mime = await fitted(data, size=look.size, format=look.format, quality=look.quality)
         yield Held(made, mime)
 
 

@@ -5,15 +5,19 @@ Covers: the picture fills the frame, what sticks out is cut off evenly. What a p
 """
 
 import struct
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from PIL import Image, ImageOps
 
-from protocol.model import UpstreamFailed
+from protocol.model import MediaStream, UpstreamFailed
+
+ValueT = TypeVar("ValueT")
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """What can be made, and its media type."""
@@ -21,6 +25,7 @@ FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 MOST_PIXELS = 50_000_000
 """A picture that claims more is not decoded."""
 
+_MOST_BYTES = 64 * 1024 * 1024
 _READ = ("PNG", "JPEG", "WEBP", "GIF")
 _AT_ONCE = 2
 _JPEG_QUALITY = 92
@@ -40,6 +45,21 @@ _PROFILED = frozenset({"RGB", "RGBA"})
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.picture")
 
 
+async def whole_picture(stream: MediaStream) -> bytes:
+    """Return all bytes of a picture.
+
+    Raises:
+        UpstreamFailed: they are more than any picture has.
+
+    """
+    data = bytearray()
+    async for piece in stream:
+        data += piece
+        if len(data) > _MOST_BYTES:
+            raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.")
+    return bytes(data)
+
+
 async def fitted(
     data: bytes,
     *,
@@ -47,17 +67,21 @@ async def fitted(
     format: str | None,  # noqa: A002 -- OpenAI's and Pillow's word
     quality: int | None = None,
 ) -> tuple[bytes, str]:
-    """Do `fit` beside the event loop; no more than two at once, the others wait.
+    """Do `fit` beside the event loop.
 
     Raises:
         UpstreamFailed: the upstream's bytes are no picture that can be read.
 
     """
+    return await develop(partial(fit, data, size=size, format=format, quality=quality))
+
+
+async def develop(work: Callable[[], ValueT]) -> ValueT:
+    """Do work on pixels beside the event loop; no more than two at once, the others wait."""
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = anyio.CapacityLimiter(_AT_ONCE)
         _limiter.set(limiter)
-    work = partial(fit, data, size=size, format=format, quality=quality)
     return await anyio.to_thread.run_sync(work, limiter=limiter)
 
 

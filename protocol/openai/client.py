@@ -1,0 +1,32 @@
+"""What OpenAI's SDKs tell of themselves, and what they are told beside an answer."""
+
+import structlog
+from starlette.requests import Request
+
+from protocol.model import Selection
+
+_log = structlog.get_logger()
+
+
+def attempts_before(request: Request) -> int:
+    """Return how often the client's SDK says that it tried already."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    return int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0
+
+
+class Deprecations:
+    """Tells of models that another answers for: each client in headers, the log once."""
+
+    def __init__(self) -> None:
+        """Nothing has been told yet."""
+        self._told: set[str] = set()
+
+    def headers(self, selection: Selection) -> dict[str, str]:
+        """Return the headers for an answer of this selection."""
+        if selection.deprecated is None:
+            return {}
+        if selection.deprecated not in self._told:
+            self._told.add(selection.deprecated)
+            _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
+        text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers in its place."
+        return {"Deprecation": f"@{selection.model.created}", "Warning": f'299 - "{text}"'}

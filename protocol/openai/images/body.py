@@ -1,0 +1,82 @@
+"""Takes a body apart: JSON or a form, the same fields in both."""
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from protocol.http.body import decode_body
+from protocol.http.form import Form, Upload, is_form, read_form
+from protocol.model import BadRequest
+from protocol.openai.images import wire
+
+AskT = TypeVar("AskT", bound=wire.Ask)
+
+_PICTURE = re.compile(r"images?(\[\d{0,4}\])?")
+_MASK = "mask"
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of a form."""
+
+    pictures: tuple[Upload, ...] = ()
+    mask: Upload | None = None
+
+
+async def read_generation(content_type: str, raw: bytes) -> wire.Generation:
+    """Read a body of `/images/generations`.
+
+    Raises:
+        BadRequest: it cannot be read, or brings pictures.
+
+    """
+    if not is_form(content_type):
+        body = await decode_body(raw, wire.decode_generation)
+    else:
+        form = await read_form(content_type, raw)
+        body = await _converted(form, wire.Generation)
+        for upload in form.files:
+            raise _no_pictures(upload.field)
+    for field in ("image", "images", "mask"):
+        if getattr(body, field) is not None:
+            raise _no_pictures(field)
+    return body
+
+
+async def read_edit(content_type: str, raw: bytes) -> tuple[wire.Edit, Files]:
+    """Read a body of `/images/edits`; the files are those of a form.
+
+    Raises:
+        BadRequest: it cannot be read, or has a file that nothing is known to do with.
+
+    """
+    if not is_form(content_type):
+        return await decode_body(raw, wire.decode_edit), Files()
+    form = await read_form(content_type, raw)
+    return await _converted(form, wire.Edit), _files(form)
+
+
+async def _converted(form: Form, kind: type[AskT]) -> AskT:
+    fields = {name.partition("[")[0]: value for name, value in form.fields.items()}
+    return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
+
+
+def _files(form: Form) -> Files:
+    pictures: list[Upload] = []
+    mask: Upload | None = None
+    for upload in form.files:
+        if not upload.name and not upload.data:
+            continue  # an empty field of a browser's form
+        if _PICTURE.fullmatch(upload.field):
+            pictures.append(upload)
+        elif upload.field == _MASK and mask is None:
+            mask = upload
+        else:
+            field = upload.field if upload.field in {_MASK, "markup"} else None
+            raise BadRequest("The form has a file that is neither an 'image' nor the one 'mask'.", param=field)
+    return Files(pictures=tuple(pictures), mask=mask)
+
+
+def _no_pictures(field: str) -> BadRequest:
+    field = field if field in {"image", "images", "image[]", "mask"} else "image"
+    return BadRequest("Pictures are edited at '/v1/images/edits'; none can be sent here.", param=field)

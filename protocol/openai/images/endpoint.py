@@ -1,0 +1,112 @@
+"""`POST /images/generations` and `POST /images/edits`."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.body import read_body
+from protocol.http.context import Context, context_of
+from protocol.http.endpoint import ASGIResponse
+from protocol.http.stream import EventStream
+from protocol.http.whole import Whole
+from protocol.model import Caller, Engine, GenerationRequest, Served
+from protocol.openai.client import Deprecations, attempts_before
+from protocol.openai.errors import error_response
+from protocol.openai.images import wire, write
+from protocol.openai.images.body import read_edit, read_generation
+from protocol.openai.images.deliver import Delivered, Delivery
+from protocol.openai.images.draw import Drawing, drawing
+from protocol.openai.images.inputs import Inputs, take_inputs
+from protocol.openai.images.read import Wanted, understand
+from protocol.openai.images.together import values
+
+_NOTHING = Inputs(pictures=())
+
+
+class _Pictures:
+    """Pictures on their way to the caller: all are made before the first is given."""
+
+    def __init__(self, drawing: Drawing, delivery: Delivery, n: int) -> None:
+        self._drawing, self._delivery, self._n = drawing, delivery, n
+
+    @property
+    def served(self) -> Served:
+        return self._drawing.served
+
+    async def __aiter__(self) -> AsyncIterator[Delivered]:
+        drawn = await self._drawing.pictures(self._n)
+        for one in await values([partial(self._delivery.deliver, one) for one in drawn]):
+            yield one
+
+
+class Images:
+    """Pictures over an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take the engine."""
+        self._engine = engine
+        self._deprecations = Deprecations()
+
+    async def generate(self, request: Request) -> ASGIResponse:
+        """Draw what a prompt says."""
+        context, caller = _who(request)
+        raw = await read_body(request.scope, request.receive, context.limits)
+        body = await read_generation(request.headers.get("content-type", ""), raw)
+        wanted = self._understand(body, context, caller)
+        asked = wanted.request(caller, context.id, attempts_before(request), _NOTHING)
+        return self._answer(context, wanted, asked, "image_generation.completed")
+
+    async def edit(self, request: Request) -> ASGIResponse:
+        """Draw pictures anew, as a prompt says."""
+        context, caller = _who(request)
+        raw = await read_body(request.scope, request.receive, context.limits)
+        body, files = await read_edit(request.headers.get("content-type", ""), raw)
+        wanted = self._understand(body, context, caller)
+        inputs = await take_inputs(body, files, context)
+        asked = wanted.request(caller, context.id, attempts_before(request), inputs)
+        return self._answer(context, wanted, asked, "image_edit.completed")
+
+    def _understand(self, body: wire.Ask, context: Context, caller: Caller) -> Wanted:
+        wanted = understand(body, self._engine.catalogue, caller)
+        context.record.model = wanted.selection.id
+        context.record.stream = wanted.stream
+        if context.keep_prompt:
+            context.record.prompt = body.prompt
+        return wanted
+
+    def _answer(self, context: Context, wanted: Wanted, asked: GenerationRequest, kind: write.Kind) -> ASGIResponse:
+        pictures = self._pictures(context, wanted, asked)
+        headers = self._deprecations.headers(wanted.selection)
+        if wanted.stream:
+            writer = write.PictureWriter(kind, wanted, context.created, context.record)
+            raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            return EventStream(pictures, writer, error_response, raw_headers)
+
+        async def work() -> ASGIResponse:
+            async with pictures as answer:
+                write.note_served(context.record, answer.served)
+                delivered = [one async for one in answer]
+            context.mark_first_token()
+            data = write.images(delivered, wanted, context.created, context.record)
+            return Response(data, headers=headers, media_type="application/json")
+
+        return Whole(work, error_response)
+
+    @asynccontextmanager
+    async def _pictures(
+        self,
+        context: Context,
+        wanted: Wanted,
+        asked: GenerationRequest,
+    ) -> AsyncGenerator[_Pictures]:
+        async with drawing(self._engine, asked) as begun:
+            yield _Pictures(begun, Delivery(self._engine, context, asked.caller, wanted), wanted.n)
+
+
+def _who(request: Request) -> tuple[Context, Caller]:
+    context = context_of(request.scope)
+    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    return context, context.caller

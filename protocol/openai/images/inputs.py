@@ -1,0 +1,93 @@
+"""The pictures that an edit brings, in the order in which the model shall see them."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from protocol.http.context import Context
+from protocol.http.form import Upload
+from protocol.http.picture import develop
+from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
+from protocol.openai.files import from_url, picture_size, require, take
+from protocol.openai.images import wire
+from protocol.openai.images.body import Files
+from protocol.openai.images.mask import meaning
+from protocol.openai.images.together import values
+
+Picture = FilePart | MediaPart
+Given = Upload | str | wire.Source
+
+_MASK = "mask"
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What an edit works on."""
+
+    pictures: tuple[Picture, ...]
+    sentence: str = ""
+    """What there is to say of them."""
+
+
+async def take_inputs(body: wire.Edit, files: Files, context: Context) -> Inputs:
+    """Take all pictures of an edit, and its mask.
+
+    Raises:
+        BadRequest: there are none or too many, one is not a picture, or the mask cannot be used.
+        HttpFault: one has too many bytes (413).
+
+    """
+    given = [*_pictures(body, files)]
+    mask = files.mask or body.mask
+    if not given:
+        raise BadRequest("There is no picture to edit: send at least one 'image'.", param="image")
+    if len(given) + (mask is not None) > context.limits.pictures:
+        raise BadRequest(f"At most {context.limits.pictures} pictures are taken, the mask included.", param="image")
+    if mask is not None:
+        given.append((mask, _MASK))
+    taken = tuple(await values([partial(_take, one, param, context) for one, param in given]))
+    return Inputs(pictures=taken) if mask is None else await _masked(taken)
+
+
+def _pictures(body: wire.Edit, files: Files) -> Iterator[tuple[Given, str]]:
+    """Yield each picture and the name of its place."""
+    several = len(files.pictures) > 1
+    for index, upload in enumerate(files.pictures):
+        yield upload, f"image[{index}]" if several else "image"
+    if isinstance(body.image, list):
+        yield from ((source, f"image[{index}]") for index, source in enumerate(body.image))
+    elif body.image is not None:
+        yield body.image, "image"
+    yield from ((source, f"images[{index}]") for index, source in enumerate(body.images or ()))
+
+
+async def _take(given: Given, param: str, context: Context) -> Picture:
+    part: Picture
+    if isinstance(given, Upload):
+        part = await take(given.data, name=given.name, param=param, declared=given.mime, context=context)
+    else:
+        part = await from_url(_url(given, param), name="", param=param, context=context)
+    return require(part, MediaKind.IMAGE, param)
+
+
+def _url(source: str | wire.Source, param: str) -> str:
+    if isinstance(source, str):
+        return source
+    if source.file_id is not None:
+        message = "Files by id are not supported by this gateway: send the picture or its URL."
+        raise BadRequest(message, param=f"{param}.file_id", code="unsupported_parameter")
+    if source.image_url is None:
+        raise BadRequest("A picture has no 'image_url'.", param=f"{param}.image_url")
+    return source.image_url
+
+
+async def _masked(taken: tuple[Picture, ...]) -> Inputs:
+    """Understand the last picture as a mask of the first."""
+    first, mask = taken[0], taken[-1]
+    size = picture_size(first.data) if isinstance(first, FilePart) else None
+    if size is None or not isinstance(mask, FilePart):
+        message = "A mask and the picture that it is for must be sent, not named by a link of this gateway."
+        raise BadRequest(message, param=_MASK)
+    understood = await develop(partial(meaning, mask.data, size))
+    part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
+    return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)

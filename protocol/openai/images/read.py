@@ -1,0 +1,158 @@
+"""From OpenAI's request to ours; says no, with `param`, to what cannot be honoured."""
+
+import math
+import re
+
+import msgspec
+
+from protocol.http.context import Look
+from protocol.model import (
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    GenerationRequest,
+    Role,
+    Selection,
+    TextPart,
+    Turn,
+    Unsupported,
+)
+from protocol.openai.images import wire
+from protocol.openai.images.inputs import Inputs
+
+_SIZE = re.compile(r"([1-9][0-9]{1,3})[xX]([1-9][0-9]{1,3})")
+_LEAST_SIDE = 64
+_MOST_SIDE = 4096
+_USUAL_SIDE = 1024
+"""The longer side of a picture's usual rendition."""
+_ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
+"""The shapes that the models draw."""
+_STYLES = {"vivid": "Style: vivid, hyper-real and dramatic.", "natural": "Style: natural, nothing hyper-real."}
+_QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
+_LOSSY = frozenset({"jpeg", "webp"})
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for, but the pictures that an edit works on."""
+
+    selection: Selection
+    prompt: str
+    n: int
+    aspect: tuple[int, int] | None
+    look: Look
+    inline: bool
+    """The pictures come in the answer, in base64, and not as links."""
+    stream: bool
+    quality: str | None
+    """The caller's wish, where OpenAI's answers have a word for it."""
+
+    def request(self, caller: Caller, request_id: str, attempts_before: int, inputs: Inputs) -> GenerationRequest:
+        """Return what the model is asked: the pictures, then the words."""
+        text = "\n\n".join(filter(None, (self.prompt, inputs.sentence)))
+        return GenerationRequest(
+            id=request_id,
+            caller=caller,
+            selection=self.selection,
+            turns=(Turn(role=Role.USER, parts=(*inputs.pictures, TextPart(text=text))),),
+            attempts_before=attempts_before,
+            aspect=self.aspect,
+        )
+
+
+def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
+    """Understand all but the pictures.
+
+    Raises:
+        BadRequest: something is wrong or cannot be honoured; `param` names it.
+        ModelUnknown: no model of that name.
+        Forbidden: the license does not cover the model, or no pictures.
+
+    """
+    selection = select(body.model, catalogue, caller)
+    refuse_unsupported(body)
+    size = _size(body.size)
+    large = size is not None and max(size) > _USUAL_SIDE
+    return Wanted(
+        selection=selection,
+        prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
+        n=body.n or 1,
+        aspect=closest(size) if size is not None else None,
+        look=Look(
+            original=bool(body.return_origin_image) or large,
+            size=size,
+            format=body.output_format,
+            quality=body.output_compression,
+        ),
+        inline=(body.response_format or ("b64_json" if body.stream else "url")) == "b64_json",
+        stream=bool(body.stream),
+        quality=body.quality if body.quality in _QUALITIES else None,
+    )
+
+
+def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model that draws; a base stands for its `-imagen` form, and no name for the first that may draw.
+
+    Raises:
+        BadRequest: the model does something else.
+        ModelUnknown: no model of that name.
+        Forbidden: the license does not cover the model, or no pictures.
+
+    """
+    if name is None:
+        drawing = _drawing(catalogue)
+        selection = next((one for one in drawing if caller.may_use(one, one.id)), drawing[0])
+        caller.permit(selection, selection.id)
+        return selection
+    selection = catalogue.resolve(name)
+    if selection.capability is Capability.CHAT and not selection.extended:
+        selection = msgspec.structs.replace(selection, capability=Capability.IMAGEN)
+    if selection.capability is not Capability.IMAGEN or selection.model.guest:
+        able = ", ".join(one.id for one in _drawing(catalogue))
+        raise Unsupported(f"The model '{selection.id}' makes no pictures here. These do: {able}.", param="model")
+    caller.permit(selection, name)
+    return selection
+
+
+def _drawing(catalogue: Catalogue) -> list[Selection]:
+    return [
+        one
+        for one in catalogue.selections()
+        if one.capability is Capability.IMAGEN and not one.model.guest and one.deprecated is None
+    ]
+
+
+def refuse_unsupported(body: wire.Ask) -> None:
+    """Raise BadRequest for the first field that asks for what cannot be done."""
+    for field in ("frame_count", "frame_duration_ms", "svg", "markup"):
+        if getattr(body, field) is not None:
+            message = f"'{field}' is not supported by this gateway."
+            raise BadRequest(message, param=field, code="unsupported_parameter")
+    if not body.prompt.strip():
+        raise BadRequest("The prompt is empty.", param="prompt")
+    if body.background == "transparent":
+        message = "The models draw no transparent background: 'background' can be 'opaque' or 'auto'."
+        raise Unsupported(message, param="background")
+    if body.output_compression is not None and body.output_format not in _LOSSY:
+        message = "'output_compression' goes with an 'output_format' of 'jpeg' or 'webp' only."
+        raise BadRequest(message, param="output_compression")
+    if body.partial_images and not body.stream:
+        raise BadRequest("'partial_images' goes with 'stream': true only.", param="partial_images")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Return width and height; None where the model decides."""
+    if text is None or text == "auto":
+        return None
+    found = _SIZE.fullmatch(text)
+    size = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in size):
+        message = f"'size' is 'auto' or '<width>x<height>', each of {_LEAST_SIDE} to {_MOST_SIDE} pixels."
+        raise BadRequest(message, param="size")
+    return size
+
+
+def closest(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the shape, of those that the models draw, of which a picture of this size loses least."""
+    wanted = math.log(size[0] / size[1])
+    return min(_ASPECTS, key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))

@@ -1,0 +1,41 @@
+"""Does several things at once and waits for all."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+
+from protocol.model import GatewayError
+
+ValueT = TypeVar("ValueT")
+
+
+async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT | GatewayError]:
+    """Return what came of each work, in their order: its value, or its error."""
+    done: dict[int, ValueT | GatewayError] = {}
+
+    async def do(index: int, work: Callable[[], Awaitable[ValueT]]) -> None:
+        try:
+            done[index] = await work()
+        except GatewayError as error:
+            done[index] = error
+
+    async with anyio.create_task_group() as tasks:
+        for index, work in enumerate(works):
+            tasks.start_soon(do, index, work)
+    return [done[index] for index in range(len(works))]
+
+
+async def values(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT]:
+    """Return the values of all works, in their order.
+
+    Raises:
+        GatewayError: the first in order that failed.
+
+    """
+    got: list[ValueT] = []
+    for outcome in await outcomes(works):
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        got.append(outcome)
+    return got

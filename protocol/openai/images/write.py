@@ -1,0 +1,121 @@
+"""From pictures to OpenAI's words: one object, or an event for each."""
+
+from typing import Literal
+
+from msgspec import UNSET
+
+from protocol.http.context import Record
+from protocol.http.stream import Answer
+from protocol.model import GatewayError, Served, Usage
+from protocol.openai.codec import encode
+from protocol.openai.errors import in_stream
+from protocol.openai.images import wire
+from protocol.openai.images.deliver import Delivered
+from protocol.openai.images.read import Wanted
+
+_BACKGROUND = "opaque"
+"""The models draw no other."""
+_AUTO = "auto"
+
+Kind = Literal["image_generation.completed", "image_edit.completed"]
+
+
+def images(delivered: list[Delivered], wanted: Wanted, created: float, record: Record) -> bytes:
+    """Return a whole answer's body."""
+    usage = total(delivered)
+    note_usage(record, usage)
+    formats, sizes = {one.format for one in delivered}, {one.size for one in delivered}
+    return encode(
+        wire.Images(
+            created=int(created),
+            data=[
+                wire.Image(
+                    url=one.url or UNSET,
+                    b64_json=one.content or UNSET,
+                    revised_prompt=one.revised_prompt or UNSET,
+                )
+                for one in delivered
+            ],
+            background=_BACKGROUND,
+            output_format=(formats.pop() if len(formats) == 1 else None) or UNSET,
+            quality=wanted.quality or UNSET,
+            size=_size(sizes.pop() if len(sizes) == 1 else None) or UNSET,
+            usage=usage_of(usage),
+        ),
+    )
+
+
+def total(delivered: list[Delivered]) -> Usage:
+    """Return what all pictures cost."""
+    return Usage(
+        input_tokens=sum(one.usage.input_tokens for one in delivered),
+        output_tokens=sum(one.usage.output_tokens for one in delivered),
+    )
+
+
+def usage_of(usage: Usage) -> wire.Usage:
+    """Return tokens in OpenAI's form."""
+    return wire.Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.input_tokens + usage.output_tokens,
+        input_tokens_details=wire.InputDetails(text_tokens=usage.input_tokens),
+        output_tokens_details=wire.OutputDetails(text_tokens=usage.output_tokens),
+    )
+
+
+def note_usage(record: Record, usage: Usage) -> None:
+    """Note the tokens, for the log."""
+    record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
+
+
+def note_served(record: Record, served: Served) -> None:
+    """Note who answers, for the log."""
+    record.transport, record.account, record.upstream_model = served.transport, served.account, served.model
+
+
+class PictureWriter:
+    """Writes a streamed answer (an `EventWriter` of `protocol.http.stream`)."""
+
+    def __init__(self, kind: Kind, wanted: Wanted, created: float, record: Record) -> None:
+        """Note what happens in `record`."""
+        self._kind: Kind = kind
+        self._wanted, self._created, self._record = wanted, int(created), record
+        self._left = wanted.n
+
+    def opened(self, exchange: Answer[Delivered]) -> bytes:
+        """Write nothing yet: what there is to say comes with a picture."""
+        note_served(self._record, exchange.served)
+        return b""
+
+    def event(self, event: Delivered) -> bytes:
+        """Return a picture's event."""
+        self._left -= 1
+        self._record.input_tokens += event.usage.input_tokens
+        self._record.output_tokens += event.usage.output_tokens
+        completed = wire.Completed(
+            type=self._kind,
+            created_at=self._created,
+            b64_json=event.content or UNSET,
+            url=event.url or UNSET,
+            revised_prompt=event.revised_prompt or UNSET,
+            background=_BACKGROUND,
+            output_format=event.format or UNSET,
+            quality=self._wanted.quality or _AUTO,
+            size=_size(event.size) or _AUTO,
+            usage=usage_of(event.usage),
+        )
+        return b"event: " + self._kind.encode() + b"\ndata: " + encode(completed) + b"\n\n"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all pictures are written."""
+        return self._left <= 0
+
+    def error(self, error: GatewayError) -> bytes:
+        """Return the error that ends the stream."""
+        return in_stream(error)
+
+
+def _size(size: tuple[int, int] | None) -> str | None:
+    return f"{size[0]}x{size[1]}" if size is not None else None
