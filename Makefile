@@ -24,7 +24,7 @@ check: $(DEVELOP)
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench
 
-lock: | $(BIN)/python
+lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra build --output-file deploy/requirements.txt pyproject.toml
@@ -35,10 +35,13 @@ lock: | $(BIN)/python
 clean:
 	rm -rf $(VENV) .venv-newer build dist *.egg-info tests/node/node_modules
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+# pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "This takes Python 3.11 or newer; name one, as in: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
 
-$(RUNTIME): deploy/requirements.txt pyproject.toml | $(BIN)/python
+$(RUNTIME): deploy/requirements.txt pyproject.toml | $(BIN)/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
