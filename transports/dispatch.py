@@ -1,12 +1,13 @@
 """The engine: from a request's model and capability to the transports that have it, in the settings' order."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
 from protocol.model import (
     BadRequest,
+    Capability,
     Catalogue,
     Certainty,
     Exchange,
@@ -26,11 +27,18 @@ from transports.rotation import Rotation
 class Dispatch:
     """Implements `protocol.model.Engine` over the transports of the settings."""
 
-    def __init__(self, catalogue: Catalogue, rotations: Sequence[Rotation], *, chat_seconds: float) -> None:
-        """Ask `rotations` in their order; a chat answer may take `chat_seconds`."""
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        rotations: Sequence[Rotation],
+        *,
+        chat_seconds: float,
+        seconds: Mapping[Capability, float] | None = None,
+    ) -> None:
+        """Ask `rotations` in their order; an answer may take `seconds` by its capability, else `chat_seconds`."""
         self.catalogue = catalogue
         self._rotations = rotations
-        self._chat_seconds = chat_seconds
+        self._chat_seconds, self._seconds = chat_seconds, seconds or {}
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some transport has this model and capability now."""
@@ -45,8 +53,13 @@ class Dispatch:
             GatewayError: as `Engine.open`.
 
         """
-        deadline = anyio.current_time() + self._chat_seconds
+        seconds = self._seconds.get(request.selection.capability, self._chat_seconds)
+        deadline = anyio.current_time() + seconds
         offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
+        if request.handle is not None:
+            offering = [rotation for rotation in offering if rotation.transport.name == request.handle.transport]
+            if not any(rotation.has(request.handle.account) for rotation in offering):
+                raise UpstreamFailed("The account that is at work on this is not here any more.", code="account_gone")
         if not offering:
             raise Unsupported(
                 f"The model '{request.selection.id}' is not available here: no upstream of this gateway offers it.",

@@ -79,7 +79,8 @@ class Rotation:
 
     async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
         want = Want.of(request.selection)
-        tried: frozenset[str] = frozenset()
+        tried = self._others(request)
+        before = len(tried)
         failure: GatewayError | None = None
         patience = _LEAST_LEFT * (deadline - anyio.current_time())
         with ExitStack() as retries:
@@ -97,12 +98,22 @@ class Rotation:
                     late = deadline - anyio.current_time() < patience
                     if verdict.next is Next.ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
-                    if late or not self._may_retry(verdict, request, len(tried)):
+                    if late or not self._may_retry(verdict, request, len(tried) - before):
                         raise
                     failure = error
-                if len(tried) == 1:
+                if len(tried) - before == 1:
                     self._retrying += 1
                     retries.callback(self._end_retry)
+
+    def has(self, account: str) -> bool:
+        """Say whether an account of this id is among the pool's."""
+        return any(state.account.id == account for state in self.pool.states)
+
+    def _others(self, request: GenerationRequest) -> frozenset[str]:
+        """Return the accounts that must not be asked: all but the one that is at work on it already, if one is."""
+        if request.handle is None:
+            return frozenset()
+        return frozenset(state.account.id for state in self.pool.states) - {request.handle.account}
 
     def _end_retry(self) -> None:
         self._retrying -= 1

@@ -28,7 +28,8 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, selection: Selection) -> "Want":
         """Return what a selection wants."""
-        return cls(family=selection.model.family, capability=selection.capability, guest=selection.model.guest)
+        guest = selection.model.guest and selection.capability is Capability.CHAT
+        return cls(family=selection.model.family, capability=selection.capability, guest=guest)
 
     @property
     def key(self) -> tuple[Family, Capability]:

@@ -85,6 +85,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The activity ping goes before a generation, at most so often; 0: never."""
     temporary: bool = True
     """Keep conversations out of the account's history."""
+    poll_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """How often a video or a research that is being made is looked for."""
+    delete_seconds: SecondsOrNever = 60.0
+    """A conversation that was kept for that is deleted so long after it was read; with `temporary = false`, never."""
     tools: Tools = Tools()
     upload_seconds: Annotated[float, Meta(gt=0, le=600)] = 60.0
     """How long one file may take to get to the site."""

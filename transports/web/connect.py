@@ -12,6 +12,7 @@ from transports.web import wire
 from transports.web.client import SiteClient
 from transports.web.config import WebAccount, WebConfig
 from transports.web.cookies import CookieExportError, parse_export
+from transports.web.errands import open_errands
 from transports.web.rotate import Rotation
 from transports.web.session import Session
 from transports.web.transport import WebTransport
@@ -50,7 +51,8 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
             sessions[guest.id] = Session(guest.id, site, deps.clock)
             accounts.append(guest)
         await stack.enter_async_context(kept_alive(rotations))
-        yield WebTransport(deps.name, sessions, accounts, deps.clock)
+        errands = await stack.enter_async_context(open_errands(deps.clock))
+        yield WebTransport(deps.name, sessions, accounts, deps.clock, errands)
 
 
 @asynccontextmanager

@@ -23,24 +23,34 @@ from transports.base import Account
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.config import Tools
+from transports.web.errands import Errands
+from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
+from transports.web.underway import LASTING, Desk, Underway, open_work
 from transports.web.upload import Uploads
 
-_OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK})
+_OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK}) | LASTING
 
 
 class WebTransport:
     """The website with the operator's accounts, and as a guest."""
 
-    def __init__(self, name: str, sessions: Mapping[str, Session], accounts: Sequence[Account], clock: Clock) -> None:
-        """Serve `accounts`, whose sessions are `sessions`."""
+    def __init__(
+        self,
+        name: str,
+        sessions: Mapping[str, Session],
+        accounts: Sequence[Account],
+        clock: Clock,
+        errands: Errands,
+    ) -> None:
+        """Serve `accounts`, whose sessions are `sessions`; what is left to do after a request goes to `errands`."""
         self.name = name
         self.accounts = accounts
-        self._sessions, self._clock = sessions, clock
+        self._sessions, self._clock, self._errands = sessions, clock, errands
         self._uploads = {account: Uploads(session, clock) for account, session in sessions.items()}
 
     def offers(self, selection: Selection) -> bool:
@@ -50,13 +60,19 @@ class WebTransport:
         return served and selection.capability in _OFFERED
 
     @asynccontextmanager
-    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Answer]:
+    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Answer | Underway]:
         """Send the request; what one more try with the same account can mend is mended, once each."""
         session = self._sessions[account.id]
         layout = lay_out(request, files=not account.guest)
-        files = await self._uploads[account.id].bring(layout.attached, self._fetch)
+        attached = layout.attached if request.handle is None else ()
+        files = await self._uploads[account.id].bring(attached, self._fetch)
         config, capability = session.site.config, request.selection.capability
         teller = Teller(transport=self.name, account=account.id, capability=capability)
+        speaker = Speaker(session, request.selection, teller, self._clock)
+        if capability in LASTING:
+            async with open_work(self._desk(session, speaker), request, Prompt(layout.prompt, files)) as underway:
+                yield underway
+            return
         words = Words(
             prompt=layout.prompt,
             files=files,
@@ -64,7 +80,16 @@ class WebTransport:
             temporary=config.temporary,
         )
         async with AsyncExitStack() as stack:
-            yield await Speaker(session, request.selection, teller, self._clock).answer(stack, words)
+            yield await speaker.answer(stack, words)
+
+    def _desk(self, session: Session, speaker: Speaker) -> Desk:
+        return Desk(
+            session=session,
+            speaker=speaker,
+            errands=self._errands,
+            clock=self._clock,
+            open_media=lambda ref: self.media(ref, original=False),
+        )
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, *, original: bool) -> AsyncGenerator[MediaStream]:

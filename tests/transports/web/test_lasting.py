@@ -1,0 +1,160 @@
+import msgspec
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    Begun,
+    Certainty,
+    Handle,
+    RateLimited,
+    Text,
+    UpstreamFailed,
+)
+from tests.clock import ManualClock
+from transports.web.config import Tools
+from transports.web.decode import Conversation
+from transports.web.lasting import Phase, Place, Prompt, Settings, Work, place_of
+from transports.web.turns import SavedChat, SavedTurn
+
+HERE = Conversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
+RESET = UpstreamFailed("reset")
+
+
+class Talk:
+    """Says nothing; answers with steps: a conversation to be in, an event, an error."""
+
+    def __init__(self, *steps):
+        self.conversation = None
+        self.steps = steps
+        self.said = []
+
+    async def say(self, text, slots, files=()):
+        self.said.append(text)
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, Conversation):
+                self.conversation = step
+            else:
+                yield step
+
+
+class Chats:
+    """An account's conversations: cid to (seconds, prompts)."""
+
+    def __init__(self, **chats):
+        self.chats = chats
+        self.failures = []
+
+    async def latest(self):
+        if self.failures:
+            raise self.failures.pop()
+        return [SavedChat(cid=cid, seconds=seconds) for cid, (seconds, _) in self.chats.items()]
+
+    async def turns(self, cid):
+        if self.failures:
+            raise self.failures.pop()
+        _, prompts = self.chats.get(cid, (0, []))
+        return [SavedTurn(rid="r", prompt=prompt, candidates=()) for prompt in prompts]
+
+
+class Patient(ManualClock):
+    """Time passes by itself."""
+
+    async def sleep(self, seconds):
+        self.advance(seconds)
+
+
+def work_with(talk, chats):
+    settings = Settings(
+        transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
+    )
+    return Work(talk, chats, None, Patient(), settings)
+
+
+async def begun(work, text="a cat"):
+    events = [event async for event in work.begin(Prompt(text), {}, Phase.VIDEO)]
+    return [place_of(event.handle).cid for event in events if isinstance(event, Begun)]
+
+
+async def test_where_the_work_is_is_told_as_soon_as_it_is_known():
+    work = work_with(Talk(HERE, Text(text="soon"), Text(text="…")), Chats())
+    events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
+    assert [type(event) for event in events] == [Begun, Text, Text]
+    place = place_of(events[0].handle)
+    assert (place.cid, place.phase, place.context) == ("c_1", Phase.VIDEO, "ctx")
+    assert (events[0].handle.transport, events[0].handle.account) == ("web", "one")
+
+
+async def test_an_answer_that_breaks_off_is_looked_for_where_it_was():
+    talk = Talk(HERE, RESET)
+    assert await begun(work_with(talk, Chats())) == ["c_1"]
+    assert talk.said == ["a cat"]
+
+
+async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time():
+    now = int(Patient().wall())
+    chats = Chats(
+        c_old=(now - 1000, ["a cat"]),
+        c_other=(now, ["a dog"]),
+        c_longer=(now, ["a cat", "hello"]),
+        c_ours=(now, ["a  cat"]),
+    )
+    talk = Talk(RESET)
+    assert await begun(work_with(talk, chats)) == ["c_ours"]
+    assert talk.said == ["a cat"]
+
+
+async def test_it_is_looked_for_again_where_reading_fails_for_once():
+    chats = Chats(c_ours=(int(Patient().wall()), ["a cat"]))
+    chats.failures = [RESET, RateLimited("slow")]
+    assert await begun(work_with(Talk(RESET), chats)) == ["c_ours"]
+
+
+@pytest.mark.parametrize("alike", [0, 2])
+async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(alike):
+    now = int(Patient().wall())
+    talk = Talk(RESET)
+    with pytest.raises(UpstreamFailed) as caught:
+        await begun(work_with(talk, Chats(**{f"c_{number}": (now, ["a cat"]) for number in range(alike)})))
+    assert caught.value.code == "upstream_outcome_unknown"
+    assert talk.said == ["a cat"]
+
+
+async def test_what_the_site_refused_is_raised_as_it_is():
+    refused = UpstreamFailed("no", certainty=Certainty.REFUSED)
+    with pytest.raises(UpstreamFailed) as caught:
+        await begun(work_with(Talk(refused), Chats()))
+    assert caught.value is refused
+
+
+async def test_reading_may_fail_now_and_then_but_not_for_ever():
+    chats = Chats(c_1=(0, ["a cat"]))
+    work = work_with(Talk(), chats)
+    work.at(Place(cid="c_1", phase=Phase.VIDEO))
+    chats.failures = [RESET] * 4
+    for _ in range(4):
+        assert await work.look() == []
+    assert len(await work.look()) == 1
+    work.found()
+    chats.failures = [RateLimited("slow")] * 5
+    for _ in range(4):
+        assert await work.look() == []
+    with pytest.raises(RateLimited):
+        await work.look()
+
+
+async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown():
+    work = work_with(Talk(), Chats())
+    work.at(Place(cid="c_gone", phase=Phase.VIDEO))
+    for _ in range(4):
+        assert await work.look() == []
+    with pytest.raises(UpstreamFailed) as caught:
+        await work.look()
+    assert caught.value.code == "upstream_outcome_unknown"
+
+
+@pytest.mark.parametrize("token", ["", "{}", '{"cid": 1}', msgspec.json.encode({"cid": "c", "phase": "x"}).decode()])
+def test_a_handle_that_is_none_of_ours_is_the_callers_fault(token):
+    with pytest.raises(BadRequest):
+        place_of(Handle(transport="web", account="one", token=token))

@@ -1,0 +1,145 @@
+import anyio
+import pytest
+
+from protocol.model import Begun, Finish, Media, MediaKind, RateLimited, Text, Thought, UpstreamFailed
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for, request_for
+from transports.simulator import clips
+from transports.web.lasting import Phase, place_of
+
+MODEL = "gemini-3-pro-video"
+FAST = {"poll_seconds": 0.05, "delete_seconds": 0.0}
+
+
+def account_of(transport):
+    return next(account for account in transport.accounts if not account.guest)
+
+
+async def film(transport, text, **more):
+    async with transport.open(request_for(text, MODEL, **more), account_of(transport)) as answer:
+        return [event async for event in answer]
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+async def content(transport, ref):
+    async with transport.media(ref, original=False) as stream:
+        return stream.mime, b"".join([piece async for piece in stream])
+
+
+@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.parametrize(("aspect", "wide"), [((16, 9), True), ((9, 16), False), (None, True)])
+async def test_a_video_is_asked_for_waited_for_and_plays(open_site, refused, aspect, wide):
+    async with open_site(video_first_turn_refused=refused, video_seconds=0.3) as site:
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, "a cat on a boat", aspect=aspect)
+            (media,) = of(Media, events)
+            mime, data = await content(transport, media.ref)
+            assert (media.ref.kind, mime, data[4:8]) == (MediaKind.VIDEO, "video/mp4", b"ftyp")
+            assert isinstance(events[0], Begun)
+            assert isinstance(events[-1], Finish)
+            assert "googleusercontent" not in "".join(event.text for event in of(Text, events))
+        state = await site.state()
+    assert state["departures"] == []
+    assert state["seen"]["generate"] == (3 if refused else 1)
+    assert (data == clips.WIDE_VIDEO) is wide
+
+
+async def test_the_conversation_is_deleted_once_it_was_read_and_not_before(open_site):
+    async with open_site(video_seconds=0.2) as site:
+        async with site.connect(**{**FAST, "delete_seconds": 3600.0}) as transport:
+            await film(transport, "a cat")
+            assert await site.seen("rpc_GzXR5e") == 0
+        assert await site.seen("rpc_GzXR5e") == 1
+
+
+async def test_the_conversation_is_kept_where_the_settings_want_no_temporary_chats(open_site):
+    async with open_site(video_seconds=0.2) as site:
+        async with site.connect(temporary=False, **FAST) as transport:
+            await film(transport, "a cat")
+        assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_a_refusal_in_words_is_the_answer(open_site):
+    async with open_site(video_seconds=0.2) as site, site.connect(**FAST) as transport:
+        events = await film(transport, '<sim refuse="video"/> a cat')
+        assert of(Media, events) == []
+        assert "can't make" in of(Text, events)[0].text
+        assert isinstance(events[-1], Finish)
+        events = await film(transport, '<sim refuse="safety"/> a cat')
+        assert "can't help" in of(Text, events)[0].text
+
+
+async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_site):
+    async with open_site(video_seconds=0.5) as site:
+        async with site.connect(**FAST) as transport:
+            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+                begun = await anext(aiter(answer))
+        assert place_of(begun.handle).phase is Phase.VIDEO
+        asked = await site.seen("generate")
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, "a cat", handle=begun.handle)
+        assert of(Media, events)
+        assert await site.seen("generate") == asked
+
+
+async def test_nothing_polls_once_the_client_has_left(open_site):
+    async with open_site(video_seconds=3600) as site, site.connect(**FAST) as transport:
+        async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+            events = aiter(answer)
+            for _ in range(3):
+                await anext(events)
+        read = await site.seen("rpc_hNvQHb")
+        await anyio.sleep(0.3)
+        assert await site.seen("rpc_hNvQHb") == read
+        assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_what_may_have_begun_and_is_not_found_is_said_to_be_unknown_and_not_asked_again(open_site):
+    async with open_site(video_first_turn_refused=False) as site, site.connect(**FAST) as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await film(transport, '<sim drop-after="1"/> a cat')
+        assert caught.value.code == "upstream_outcome_unknown"
+        assert await site.seen("generate") == 1
+
+
+async def test_an_answer_that_was_lost_is_found_by_reading_and_not_asked_for_again(open_site):
+    async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, '<sim eof-after="0"/> a cat')
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+        assert await site.seen("rpc_MaZiqc") == 1
+
+
+async def test_a_used_up_limit_is_said_before_anything_has_begun(site):
+    async with site.connect(**FAST) as transport:
+        with pytest.raises(RateLimited):
+            await film(transport, '<sim error="1037"/> a cat')
+
+
+async def test_progress_is_told_now_and_then(open_site):
+    clock = ManualClock()
+    async with open_site(video_seconds=3600) as site:
+        async with site.connect(deps=deps_for(clock), poll_seconds=10.0) as transport:
+            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+                thoughts = []
+                async with anyio.create_task_group() as tasks:
+
+                    async def listen():
+                        async for event in answer:
+                            if isinstance(event, Thought):
+                                thoughts.append(event.text)
+                                tasks.cancel_scope.cancel()
+
+                    async def pass_time():
+                        for _ in range(3):
+                            await clock.until_asleep(2)
+                            clock.advance(10)
+                            await anyio.sleep(0.2)
+
+                    tasks.start_soon(listen)
+                    tasks.start_soon(pass_time)
+    assert thoughts == ["The video is being made… 20 s\n"]

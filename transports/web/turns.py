@@ -1,0 +1,119 @@
+"""Saved conversations: reads their turns, finds the one that a lost answer went to, deletes them.
+
+Source: "Batch calls".
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.model import UpstreamFailed
+from transports.web import jspb, wire
+from transports.web.errors import StaleToken
+from transports.web.session import Session
+
+_TURNS_READ = 10
+
+
+class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of a saved conversation."""
+
+    rid: str
+    prompt: str
+    candidates: tuple[Any, ...]
+    """As in StreamGenerate's answer."""
+
+    @property
+    def rcid(self) -> str:
+        """The first candidate's id."""
+        return jspb.text(self.candidates[0], wire.CANDIDATE_ID) or "" if self.candidates else ""
+
+
+class SavedChat(msgspec.Struct, frozen=True, kw_only=True):
+    """A saved conversation, as the account's list names it."""
+
+    cid: str
+    seconds: int
+    """The epoch second of its last turn."""
+
+
+def turns_payload(cid: str) -> str:
+    """Return the payload that asks for a conversation's turns."""
+    return msgspec.json.encode([cid, _TURNS_READ, None, 1, [1], [4], None, 1]).decode()
+
+
+def delete_payload(cid: str) -> str:
+    """Return the payload that deletes a conversation."""
+    return msgspec.json.encode([cid]).decode()
+
+
+def decode_turns(payload: Any) -> list[SavedTurn]:
+    """Read the answer of `hNvQHb`: turns, newest first."""
+    return [
+        SavedTurn(
+            rid=jspb.text(turn, *wire.TURN_RID) or "",
+            prompt=jspb.text(turn, *wire.TURN_PROMPT) or "",
+            candidates=tuple(jspb.array(turn, *wire.TURN_CANDIDATES)),
+        )
+        for turn in jspb.array(payload, wire.TURNS)
+    ]
+
+
+def decode_chats(payload: Any) -> list[SavedChat]:
+    """Read the answer of `MaZiqc`: conversations, as the site orders them."""
+    return [
+        SavedChat(cid=cid, seconds=jspb.integer(chat, *wire.CHAT_SECONDS) or 0)
+        for chat in jspb.array(payload, wire.CHATS)
+        if (cid := jspb.text(chat, wire.CHAT_CID))
+    ]
+
+
+class Chats:
+    """The saved conversations of one account."""
+
+    def __init__(self, session: Session) -> None:
+        """Ask in the session's name."""
+        self._session = session
+
+    async def turns(self, cid: str) -> list[SavedTurn]:
+        """Return a conversation's latest turns, newest first; none where there is no such conversation.
+
+        Raises:
+            GatewayError: the site did not answer as it should.
+
+        """
+        return decode_turns(await self._call(wire.RPC_TURNS, turns_payload(cid)))
+
+    async def latest(self) -> list[SavedChat]:
+        """Return the account's latest conversations.
+
+        Raises:
+            GatewayError: the site did not answer as it should.
+
+        """
+        return decode_chats(await self._call(wire.RPC_CHATS, wire.CHATS_PAYLOAD))
+
+    async def delete(self, cid: str) -> None:
+        """Delete a conversation.
+
+        Raises:
+            GatewayError: the site did not answer as it should.
+
+        """
+        await self._call(wire.RPC_DELETE, delete_payload(cid))
+
+    async def _call(self, rpc: str, payload: str) -> Any:
+        """Make one batch call, once more with a fresh session where the token was stale."""
+        ready = await self._session.ready()
+        try:
+            answers = await self._session.site.batch(ready.page, (rpc, payload))
+        except StaleToken:
+            await self._session.forget(ready)
+            ready = await self._session.ready()
+            answers = await self._session.site.batch(ready.page, (rpc, payload))
+        answer = answers.get(rpc)
+        if answer is None:
+            raise UpstreamFailed(
+                "The upstream does not let its account's conversations be read.", code="upstream_rejected"
+            )
+        return answer

@@ -1,0 +1,136 @@
+"""Opens work that takes minutes as one exchange: asked for anew, or picked up where a handle says that it is."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+
+import msgspec
+
+from protocol.model import (
+    Capability,
+    Event,
+    GenerationRequest,
+    MediaRef,
+    MediaStream,
+    Served,
+    Unsupported,
+    UpstreamFailed,
+    Waiting,
+)
+from transports.clock import Clock
+from transports.web import research, video
+from transports.web.errands import Errands
+from transports.web.lasting import Place, Prompt, Settings, Work, place_of
+from transports.web.session import Session
+from transports.web.speak import Speaker
+from transports.web.turns import Chats
+
+LASTING = frozenset({Capability.VIDEO, Capability.DEEPSEARCH})
+"""What takes minutes."""
+
+OpenMedia = Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]]
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """What work is done with."""
+
+    session: Session
+    speaker: Speaker
+    errands: Errands
+    clock: Clock
+    open_media: OpenMedia
+    """Opens what was made, to see whether it is ready."""
+
+
+class Underway:
+    """An exchange whose first event has been awaited."""
+
+    def __init__(self, first: Event, events: AsyncIterator[Event], served: Served) -> None:
+        """Take events that are open for as long as this is used."""
+        self._first, self._events = first, events
+        self.served = served
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        """Yield the events."""
+        yield self._first
+        async for event in self._events:
+            yield event
+
+
+@asynccontextmanager
+async def open_work(desk: Desk, request: GenerationRequest, prompt: Prompt) -> AsyncGenerator[Underway]:
+    """Ask for what the request wants, or pick it up by its handle; the first event tells where it is.
+
+    Raises:
+        GatewayError: the site refused, or the outcome is not known.
+
+    """
+    if desk.session.site.vault is None:
+        raise Unsupported("This needs a signed-in account; the model is served without one.", param="model")
+    served = await desk.speaker.served()
+    work = _work(desk, served)
+    if request.handle is not None:
+        events = _picked_up(desk, work, request, place_of(request.handle))
+    else:
+        events = _asked(desk, work, request, prompt)
+    async with aclosing(events):
+        async for first in events:
+            if not isinstance(first, Waiting):
+                yield Underway(first, events, served)
+                return
+        raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+
+
+def _work(desk: Desk, served: Served) -> Work:
+    config = desk.session.site.config
+    settings = Settings(
+        transport=served.transport,
+        account=served.account,
+        poll_seconds=config.poll_seconds,
+        delete=config.temporary,
+        delete_seconds=config.delete_seconds,
+        tools=config.tools,
+    )
+    return Work(desk.speaker, Chats(desk.session), desk.errands, desk.clock, settings)
+
+
+async def _asked(desk: Desk, work: Work, request: GenerationRequest, prompt: Prompt) -> AsyncGenerator[Event]:
+    if request.selection.capability is Capability.VIDEO:
+        begun = video.begin(work, prompt, request.aspect)
+    else:
+        begun = research.begin(work, prompt)
+    async with aclosing(begun):
+        async for event in begun:
+            yield event
+    watched = _watched(desk, work, request)
+    async with aclosing(watched):
+        async for event in watched:
+            yield event
+
+
+async def _picked_up(desk: Desk, work: Work, request: GenerationRequest, place: Place) -> AsyncGenerator[Event]:
+    begun = work.at(place)
+    await work.look()
+    yield begun
+    watched = _watched(desk, work, request)
+    async with aclosing(watched):
+        async for event in watched:
+            yield event
+
+
+def _watched(desk: Desk, work: Work, request: GenerationRequest) -> AsyncGenerator[Event]:
+    if request.selection.capability is Capability.VIDEO:
+        return video.watch(work, _plays(desk.open_media))
+    return research.watch(work)
+
+
+def _plays(open_media: OpenMedia) -> Callable[[MediaRef], Awaitable[bool]]:
+    async def plays(ref: MediaRef) -> bool:
+        try:
+            async with open_media(ref):
+                return True
+        except UpstreamFailed as error:
+            if error.code != "media_not_ready":
+                raise
+            return False
+
+    return plays

@@ -1,0 +1,121 @@
+"""Videos: one turn asks for one, and its saved conversation has it minutes later. Source: "Capabilities as turns"."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from protocol.model import (
+    Begun,
+    Event,
+    Media,
+    MediaRef,
+    RateLimited,
+    Text,
+    Thought,
+    Unsupported,
+    UpstreamFailed,
+    Waiting,
+)
+from transports.web import wire
+from transports.web.config import Tools
+from transports.web.delta import strip_placeholders
+from transports.web.lasting import FRESH, Phase, Prompt, Slots, Work
+from transports.web.rich import Candidate, read_candidate
+from transports.web.turns import SavedTurn
+
+_PRIMER = "Hello! Please answer with one short word."
+"""Some accounts refuse a video in a conversation's first turn: this one goes before it then."""
+_TOLD_EVERY = 20.0
+"""Seconds between two words about the progress."""
+
+
+Plays = Callable[[MediaRef], Awaitable[bool]]
+"""Says whether a video is ready."""
+
+
+def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
+    """Return what a turn that asks for a video says besides its prompt."""
+    slots: dict[int, object] = {wire.SLOT_TOOL: tools.video, wire.SLOT_RESEARCH: wire.VIDEO_SLOT_54}
+    tall = aspect is not None and aspect[0] < aspect[1]
+    return slots | {wire.SLOT_ASPECT: wire.VIDEO_ASPECTS[(9, 16) if tall else (16, 9)]}
+
+
+async def begin(work: Work, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
+    """Ask for a video; where the conversation's first turn may not, in its second. Yields `Begun` and waiting.
+
+    Raises:
+        GatewayError: the site refused, or the outcome is not known.
+
+    """
+    slots = slots_for(work.tools, aspect)
+    try:
+        async with aclosing(_ask(work, prompt, slots)) as events:
+            async for event in events:
+                yield event
+    except Unsupported:
+        if work.place is not None:
+            raise
+        async for _ in work.talk.say(_PRIMER, FRESH):
+            yield Waiting()
+        if work.talk.conversation is None:
+            raise
+        async with aclosing(_ask(work, prompt, slots)) as events:
+            async for event in events:
+                yield event
+
+
+async def _ask(work: Work, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
+    """Say the turn; what its stream answers is said better by the saved conversation."""
+    async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
+        async for event in events:
+            yield event if isinstance(event, Begun | Thought) else Waiting()
+
+
+async def watch(work: Work, plays: Plays) -> AsyncGenerator[Event]:
+    """Read the conversation until the video, or the reason why there is none, is there; yield it.
+
+    Raises:
+        GatewayError: the account cannot read it any more.
+
+    """
+    started = work.clock.monotonic()
+    told = 0.0
+    while True:
+        candidate = _newest(work, await work.look())
+        if candidate is not None and await _over(work, candidate, plays):
+            break
+        waited = work.clock.monotonic() - started
+        if waited - told >= _TOLD_EVERY:
+            told = waited
+            yield Thought(text=f"The video is being made… {waited:.0f} s\n")
+        else:
+            yield Waiting()
+        await work.rest()
+    text = strip_placeholders(candidate.text or "").strip()
+    if text:
+        yield Text(text=text)
+    if candidate.film is not None and candidate.film.url:
+        yield Media(ref=work.ref(candidate.film.url))
+    yield work.finish(text)
+
+
+def _newest(work: Work, turns: list[SavedTurn]) -> Candidate | None:
+    if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is not there
+        work.missed()
+        return None
+    if not turns or not turns[0].candidates:
+        return None
+    work.found()
+    return read_candidate(turns[0].candidates[0])
+
+
+async def _over(work: Work, candidate: Candidate, plays: Plays) -> bool:
+    """Say whether the answer is there: a video that plays, or words instead of one."""
+    if candidate.film is not None and candidate.film.url:
+        try:
+            return await plays(work.ref(candidate.film.url))
+        except (UpstreamFailed, RateLimited) as error:
+            work.missed(error)
+            return False
+    text = candidate.text or ""
+    words = bool(text.strip()) and strip_placeholders(text) == text
+    return candidate.film is None and candidate.complete and words
