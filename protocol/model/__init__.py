@@ -33,6 +33,7 @@ from protocol.model.event import (
     Waiting,
     WebImage,
 )
+from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
 from protocol.model.media import MediaKind, MediaRef, MediaStream
 from protocol.model.names import (
     Capability,
@@ -69,6 +70,12 @@ __all__ = [
     "GatewayError",
     "GenerationRequest",
     "Handle",
+    "Job",
+    "JobError",
+    "JobKind",
+    "JobPage",
+    "JobState",
+    "Jobs",
     "Media",
     "MediaKind",
     "MediaPart",

@@ -1,0 +1,277 @@
+"""Does jobs that outlive their requests, and goes on with those that a process before this one left unfinished.
+
+A job is held by one worker at a time, for as long as it renews its hold; a worker that dies lets go by dying, and
+another goes on from the job's handle. What may have been sent without anybody knowing where is not sent again.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from protocol.model import (
+    Begun,
+    Blocked,
+    Engine,
+    Event,
+    Exchange,
+    GatewayError,
+    Job,
+    JobError,
+    JobKind,
+    JobPage,
+    JobState,
+    RateLimited,
+    Saturated,
+    SignedOut,
+    TextPart,
+    fold,
+)
+from service.ledger import Hold, Ledger
+from service.settings import Jobs as JobSettings
+from transports.clock import Clock
+
+_HOLD_SECONDS = 60.0
+_RENEW_SECONDS = 15.0
+_RETRY_SECONDS = 5.0
+_LONGEST_RETRY = 60.0
+_PATIENCE_SECONDS = 1800.0
+"""A job waits so long for an account to be free."""
+
+_log = structlog.get_logger()
+
+_UNKNOWN = JobError(
+    code="upstream_outcome_unknown",
+    message="The gateway was restarted while it asked for this; whether the upstream began is not known.",
+)
+
+
+class Runner:
+    """Implements `protocol.model.Jobs` over a ledger and an engine."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: Engine,
+        clock: Clock,
+        settings: JobSettings,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        """Run jobs in `tasks`."""
+        self._ledger, self._engine, self._clock, self._settings, self._tasks = ledger, engine, clock, settings, tasks
+        self._slots = anyio.CapacityLimiter(settings.at_once)
+        self._held: dict[str, anyio.CancelScope | None] = {}
+        """The holders of this process, and what to cancel where a hold is lost."""
+        self._running: dict[str, anyio.CancelScope] = {}
+
+    async def submit(self, job: Job) -> None:
+        """Keep a new job and do it, whoever stays or leaves.
+
+        Raises:
+            RateLimited: the license has as many unfinished jobs as it may.
+            Saturated: the store is out of order.
+
+        """
+        if await self._ledger.unfinished(job.request.caller.id, job.kind) >= self._settings.unfinished:
+            message = f"This license has {self._settings.unfinished} unfinished jobs, as many as it may."
+            raise RateLimited(message, retry_after=_LONGEST_RETRY, code="rate_limit_exceeded")
+        holder = _holder()
+        await self._ledger.put(job, self._expires(job), Hold(holder, _HOLD_SECONDS))
+        self._tasks.start_soon(self._work, job, holder)
+
+    async def keep(self, job: Job) -> None:
+        """Keep a job as it is now; it is done by whoever holds it."""
+        if job.over and job.completed is None:
+            job = msgspec.structs.replace(job, completed=self._clock.wall())
+        await self._ledger.put(self._trimmed(job), self._expires(job))
+
+    async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
+        """Return a license's job."""
+        return await self._ledger.find(license_id, kind, job_id)
+
+    async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
+        """Return some of a license's jobs, and whether there are more."""
+        return await self._ledger.page(license_id, kind, page)
+
+    async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
+        """Forget a license's job, and stop it; say whether there was one."""
+        removed = await self._ledger.remove(license_id, kind, job_id)
+        if removed and job_id in self._running:
+            self._running[job_id].cancel()
+        return removed
+
+    @asynccontextmanager
+    async def hold(self, job_id: str) -> AsyncGenerator[bool]:
+        """Be the only one at work on a job for as long as the context lasts; False: somebody else is."""
+        holder = _holder()
+        if await self._ledger.acquire(job_id, Hold(holder, _HOLD_SECONDS)) is None:
+            yield False
+            return
+        self._held[holder] = None
+        try:
+            yield True
+        finally:
+            await self._let_go(holder)
+
+    async def adopt(self) -> None:
+        """Go on with what nobody is at work on."""
+        for job_id in await self._ledger.idle(JobKind.VIDEO):
+            holder = _holder()
+            job = await self._ledger.acquire(job_id, Hold(holder, _HOLD_SECONDS))
+            if job is None:
+                continue
+            if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
+                _log.info("job_adopted", job=job.id, begun=job.handle is not None)
+                self._tasks.start_soon(self._work, job, holder)
+                continue
+            if not job.over:
+                await self._change(self._failed(job, _UNKNOWN), holder)
+            await self._ledger.release(holder)
+
+    async def tend(self) -> None:
+        """Renew holds, and look for jobs to adopt, for ever."""
+        while True:
+            try:
+                held = frozenset(self._held)
+                kept = await self._ledger.renew(tuple(held), _HOLD_SECONDS)
+                for scope in map(self._held.get, held - kept):
+                    if scope is not None:
+                        scope.cancel()
+                await self.adopt()
+            except GatewayError as error:
+                _log.warning("jobs_not_tended", code=error.code)
+            await self._clock.sleep(_RENEW_SECONDS)
+
+    async def _work(self, job: Job, holder: str) -> None:
+        """Do one job, to its end or to this process's."""
+        with anyio.CancelScope() as scope:
+            self._held[holder] = self._running[job.id] = scope
+            try:
+                async with self._slots:
+                    await self._attempts(job, holder)
+            except Exception:  # noqa: BLE001 -- a bug of ours is the job's end, not the gateway's
+                _log.exception("job_failed", job=job.id)
+                error = JobError(code="internal_error", message="The gateway failed.")
+                await self._change(self._failed(job, error), holder)
+            finally:
+                self._running.pop(job.id, None)
+                await self._let_go(holder)
+
+    async def _attempts(self, job: Job, holder: str) -> None:
+        course = _Course(self, job, holder)
+        until = self._clock.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                await course.run(self._engine)
+            except GatewayError as error:
+                seconds = _pause(error, begun=course.job.handle is not None)
+                if seconds is None or self._clock.monotonic() + seconds >= until:
+                    _log.warning("job_failed", job=job.id, code=error.code)
+                    await self._change(
+                        self._failed(course.job, JobError(code=error.code, message=error.message)), holder
+                    )
+                    return
+                await self._clock.sleep(seconds)
+            else:
+                return
+
+    async def note(self, job: Job, holder: str) -> None:
+        """Keep how far a job is; where it is not this worker's any more, stop."""
+        if not await self._change(job, holder):
+            self._running[job.id].cancel()
+            await anyio.lowlevel.checkpoint()
+
+    def done(self, job: Job, **changes: object) -> Job:
+        """Return a job at its end."""
+        return msgspec.structs.replace(self._trimmed(job), completed=self._clock.wall(), **changes)
+
+    def _failed(self, job: Job, error: JobError) -> Job:
+        return self.done(job, state=JobState.FAILED, error=error)
+
+    async def _change(self, job: Job, holder: str) -> bool:
+        expires = self._expires(job)
+        return await self._ledger.change(msgspec.structs.replace(job, expires=expires), expires, holder)
+
+    def _expires(self, job: Job) -> float:
+        return (job.completed or job.created) + self._settings.keep_seconds
+
+    @staticmethod
+    def _trimmed(job: Job) -> Job:
+        """Return a job without the files of its request, which nobody needs once it was sent."""
+        turns = tuple(
+            msgspec.structs.replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart)))
+            for turn in job.request.turns
+        )
+        return msgspec.structs.replace(job, request=msgspec.structs.replace(job.request, turns=turns))
+
+    async def _let_go(self, holder: str) -> None:
+        self._held.pop(holder, None)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._ledger.release(holder)
+            except Saturated:
+                _log.warning("hold_not_released")
+
+
+class _Course:
+    """One job under way."""
+
+    def __init__(self, runner: Runner, job: Job, holder: str) -> None:
+        self._runner, self.job, self._holder = runner, job, holder
+
+    async def run(self, engine: Engine) -> None:
+        """Ask, or go on where it was asked; keep the outcome."""
+        await self._note(state=JobState.IN_PROGRESS)
+        request = msgspec.structs.replace(self.job.request, handle=self.job.handle)
+        try:
+            async with engine.open(request) as exchange:
+                reply = await fold(self._watched(exchange))
+        except (RateLimited, Saturated, SignedOut, Blocked):
+            if self.job.handle is None:  # it was refused: nothing is under way
+                await self._note(state=JobState.QUEUED)
+            raise
+        await self._runner.note(self._runner.done(self.job, state=JobState.COMPLETED, reply=reply), self._holder)
+
+    async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
+        async for event in exchange:
+            if isinstance(event, Begun):
+                await self._note(handle=event.handle)
+            yield event
+
+    async def _note(self, **changes: object) -> None:
+        self.job = msgspec.structs.replace(self.job, **changes)
+        await self._runner.note(self.job, self._holder)
+
+
+def _pause(error: GatewayError, *, begun: bool) -> float | None:
+    """Return how long to wait before trying again; None: do not."""
+    if isinstance(error, Saturated):
+        return max(error.retry_after, _RETRY_SECONDS)
+    if begun and isinstance(error, RateLimited | SignedOut | Blocked):
+        return _LONGEST_RETRY
+    return None
+
+
+def _holder() -> str:
+    return secrets.token_hex(8)
+
+
+@asynccontextmanager
+async def open_jobs(ledger: Ledger, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
+    """Yield the jobs' runner; leaving stops it: what is unfinished keeps its record, for whoever comes next."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        runner = Runner(ledger, engine, clock, settings, tasks)
+        tasks.start_soon(runner.tend)
+        try:
+            yield runner
+        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,245 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from protocol.model import (
+    Begun,
+    FilePart,
+    Finish,
+    Handle,
+    Job,
+    JobKind,
+    JobState,
+    RateLimited,
+    Saturated,
+    Served,
+    Text,
+    UpstreamFailed,
+    Usage,
+)
+from service.jobs import open_jobs
+from service.ledger import Ledger
+from service.settings import Jobs
+from tests.clock import ManualClock
+from tests.transports.conftest import request_for
+from transports.clock import SystemClock
+
+HANDLE = Handle(transport="web", account="one", token="{}")
+LATER = Handle(transport="web", account="one", token='{"later": 1}')
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+ANSWER = [Begun(handle=HANDLE), Text(text="done"), FINISH]
+
+
+class Engine:
+    """Answers each request with the next script: events, errors to raise, events of anyio to wait for."""
+
+    def __init__(self, *scripts):
+        self.scripts = list(scripts)
+        self.asked = []
+        self.open_now = 0
+        self.closed = anyio.Event()
+
+    @asynccontextmanager
+    async def open(self, request):
+        self.asked.append(request)
+        script = self.scripts.pop(0)
+        if script and isinstance(script[0], Exception):
+            raise script[0]
+        self.open_now += 1
+        try:
+            yield Exchange(script)
+        finally:
+            self.open_now -= 1
+            self.closed.set()
+
+
+class Exchange:
+    served = Served(transport="web", account="one", model="m")
+
+    def __init__(self, script):
+        self._script = script
+
+    async def __aiter__(self):
+        for step in self._script:
+            if isinstance(step, anyio.Event):
+                await step.wait()
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                yield step
+
+
+def job(identity="video_1", clock=None):
+    request = request_for("a cat", "gemini-3-pro-video")
+    created = (clock or SystemClock()).wall()
+    return Job(id=identity, kind=JobKind.VIDEO, request=request, model="m", created=created)
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "gateway.sqlite3"
+    found.touch()
+    return found
+
+
+@pytest.fixture
+def ledger(path):
+    return Ledger(path, SystemClock())
+
+
+async def until(jobs, test, identity="video_1"):
+    with anyio.fail_after(10):
+        while True:
+            found = await jobs.find("me", JobKind.VIDEO, identity)
+            if found is not None and test(found):
+                return found
+            await anyio.sleep(0.01)
+
+
+async def over(jobs, identity="video_1"):
+    return await until(jobs, lambda found: found.over, identity)
+
+
+async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
+    engine = Engine(ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        done = await over(jobs)
+    assert (done.state, done.reply.text, done.handle) == (JobState.COMPLETED, "done", HANDLE)
+    assert done.completed is not None
+    assert done.expires == pytest.approx(done.completed + Jobs().keep_seconds)
+
+
+async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
+    async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        done = await over(jobs)
+    assert (done.state, done.error.code, done.error.message) == (
+        JobState.FAILED,
+        "upstream_quota_exhausted",
+        "used up",
+    )
+
+
+async def test_a_job_waits_for_a_busy_account(path):
+    clock = ManualClock()
+    engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
+    async with open_jobs(Ledger(path, clock), engine, clock, Jobs()) as jobs:
+        await clock.until_asleep(1)
+        await jobs.submit(job(clock=clock))
+        await clock.until_asleep(2)
+        assert (await jobs.find("me", JobKind.VIDEO, "video_1")).state is JobState.QUEUED
+        clock.advance(7)
+        assert (await over(jobs)).reply.text == "done"
+
+
+async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
+    engine = Engine([Begun(handle=HANDLE), Begun(handle=LATER), anyio.Event()], ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle == LATER)
+    assert engine.open_now == 0
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        done = await over(jobs)
+    assert done.reply.text == "done"
+    assert [request.handle for request in engine.asked] == [None, LATER]
+
+
+async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger):
+    engine = Engine([anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        done = await over(jobs)
+    assert (done.state, done.error.code) == (JobState.FAILED, "upstream_outcome_unknown")
+    assert len(engine.asked) == 1
+
+
+async def test_a_job_that_was_never_sent_is_done_by_the_next_process(ledger):
+    await ledger.put(job(), 9e9)
+    async with open_jobs(ledger, Engine(ANSWER), SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).reply.text == "done"
+
+
+async def test_two_processes_do_not_do_a_job_twice(ledger):
+    go = anyio.Event()
+    first, second = Engine([Begun(handle=HANDLE), go, FINISH]), Engine()
+    async with open_jobs(ledger, first, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        async with open_jobs(ledger, second, SystemClock(), Jobs()) as others:
+            await others.adopt()
+            go.set()
+            assert (await over(others)).state is JobState.COMPLETED
+    assert second.asked == []
+
+
+async def test_a_job_that_is_removed_stops(ledger):
+    engine = Engine([Begun(handle=HANDLE), anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        assert not await jobs.remove("you", JobKind.VIDEO, "video_1")
+        assert await jobs.remove("me", JobKind.VIDEO, "video_1")
+        with anyio.fail_after(10):
+            await engine.closed.wait()
+        assert await jobs.find("me", JobKind.VIDEO, "video_1") is None
+
+
+async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
+    engine = Engine([anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs(unfinished=1)) as jobs:
+        await jobs.submit(job())
+        with pytest.raises(RateLimited) as caught:
+            await jobs.submit(job("video_2"))
+        assert caught.value.code == "rate_limit_exceeded"
+
+
+async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
+    go = anyio.Event()
+    engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs(at_once=1)) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        await jobs.submit(job("video_2"))
+        assert (await jobs.find("me", JobKind.VIDEO, "video_2")).state is JobState.QUEUED
+        go.set()
+        await over(jobs, "video_2")
+
+
+async def test_an_error_in_the_middle_is_the_jobs_and_a_bug_of_ours_too(ledger):
+    engine = Engine([Begun(handle=HANDLE), UpstreamFailed("broke")], [Begun(handle=HANDLE), KeyError("bug")])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        assert (await over(jobs)).error.code == "upstream_protocol_error"
+        await jobs.submit(job("video_2"))
+        assert (await over(jobs, "video_2")).error.code == "internal_error"
+
+
+async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
+    with_file = job()
+    turn = with_file.request.turns[0]
+    parts = (FilePart(data=b"x" * 100, mime="image/png", name="x.png"), *turn.parts)
+    import msgspec
+
+    turns = (msgspec.structs.replace(turn, parts=parts),)
+    with_file = msgspec.structs.replace(with_file, request=msgspec.structs.replace(with_file.request, turns=turns))
+    engine = Engine(ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(with_file)
+        done = await over(jobs)
+    assert engine.asked[0].turns == turns
+    assert done.request.turns == (turn,)
+
+
+async def test_whoever_holds_a_job_is_alone_with_it(ledger):
+    async with open_jobs(ledger, Engine(), SystemClock(), Jobs()) as jobs:
+        await jobs.keep(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
+        async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
+            assert (mine, not_mine) == (True, False)
+        async with jobs.hold("c") as mine:
+            assert mine
+        async with jobs.hold("unknown") as nobodys:
+            assert not nobodys
