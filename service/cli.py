@@ -1,45 +1,31 @@
 """The command `gemini-gateway`: arguments and settings in, a running server or an exit status out."""
 
-import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import msgspec
 
-from protocol.model import Feature
 from service import logs, wiring
 from service.app import open_stores
-from service.book import License, LicenseBook, LicenseError
+from service.book import LicenseError
 from service.book import check as check_license
 from service.check import check
 from service.licenses import new_key
+from service.licensing import licenses
+from service.place import config_option, settings_at, store_path_of
 from service.server import Overseer, Tls, listen, run, run_app, url_of
-from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings, load
+from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
 from service.show import shown
-from service.source import Origin, SettingsError, origin_of
+from service.source import SettingsError, origin_of
 from service.workers import BAD_SETTINGS, Workers
+from transports import simulator
 from transports.clock import SystemClock
-from transports.simulator import SimulatedAccount, SimulatorConfig, create_site, export_of, with_accounts
-from transports.simulator.config import Pace
 
-_CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"
-_DEFAULT_CONFIG = Path("gateway.toml")
 _DEMO_LICENSE = "demo"
-_PLANS = ("free", "plus", "pro", "advanced")
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    envvar=_CONFIG_VARIABLE,
-    help=f"The settings file; by default {_DEFAULT_CONFIG} in this folder, where there is one.",
-)
 
 
 def main() -> None:
@@ -61,6 +47,9 @@ def cli() -> None:
     """An OpenAI-compatible gateway to Google Gemini."""
 
 
+cli.add_command(licenses)
+
+
 @cli.command()
 @config_option
 @click.option("--host", help="Listen here instead of where the settings say.")
@@ -69,9 +58,9 @@ def cli() -> None:
 @click.option("--parent", type=int, hidden=True)
 def serve(config_path: Path | None, host: str | None, port: int | None, **inherited: int | None) -> None:
     """Run the gateway."""
-    path, settings, origin = _settings(config_path)
+    path, settings, origin = settings_at(config_path)
     logs.configure(settings.log)
-    store_path = _store_path(settings, path)
+    store_path = store_path_of(settings, path)
     check(settings, origin, store_path)
     server = settings.server
     fd, parent = inherited["fd"], inherited["parent"]
@@ -144,17 +133,21 @@ def _quoted(text: str) -> str:
     "--account",
     "accounts",
     multiple=True,
-    metavar="PSID:PSIDTS:PLAN[:QUOTA]",
-    help=f"An account that the site knows; plans are {', '.join(_PLANS)}, the quota is in answers. Repeatable.",
+    metavar="PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]",
+    help=f"An account of the site; plans are {', '.join(simulator.PLANS)}, the quota is in answers. Repeatable.",
 )
 @click.option("--first-token-seconds", default=0.2, show_default=True, help="The wait before an answer.")
 @click.option("--tokens-per-second", default=60.0, show_default=True, help="How fast answers come; 0: at once.")
 @click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
-def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **pace: float) -> None:
+@click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
+@click.option("--rotation-gap-seconds", default=60.0, show_default=True, help="Nearer rotations are answered 429.")
+def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **numbers: float) -> None:
     """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
     logs.configure(Log())
     known = tuple(_account(text) for text in accounts)
-    config = with_accounts(SimulatorConfig(accounts=known, pace=msgspec.convert(pace, Pace)))
+    pace = {name: numbers.pop(name) for name in simulator.Pace.__struct_fields__ if name in numbers}
+    config = msgspec.convert({"pace": pace, **numbers}, simulator.SimulatorConfig)
+    config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
     listening = _listen(host, port, 2048)
     url = url_of(listening, "https" if tls else "http")
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
@@ -170,72 +163,16 @@ def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **pa
             if files is not None:
                 click.echo(f"Certificate: {files.certificate}")
             for account in config.accounts:
-                click.echo(f"Account ({account.plan}): {export_of(account)}")
+                click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
 
-        run_app(create_site(config, clock), listening, tls=files, started=started)
-
-
-def _account(text: str) -> SimulatedAccount:
-    psid, psidts, plan, quota, *more = [*text.split(":"), "", "", ""]
-    if not psid or (plan or "advanced") not in _PLANS or any(more) or not (quota or "0").isdigit():
-        expected = f"expected PSID:PSIDTS:PLAN[:QUOTA] with a plan of {', '.join(_PLANS)}"
-        raise click.BadParameter(expected, param_hint="--account")
-    tree = {"psid": psid, "psidts": psidts, "plan": plan or "advanced", "quota": int(quota or 0)}
-    return msgspec.convert(tree, SimulatedAccount)
+        run_app(simulator.create_site(config, clock), listening, tls=files, started=started)
 
 
-@cli.group()
-def licenses() -> None:
-    """Add, list and revoke licenses."""
-
-
-@licenses.command("add")
-@click.argument("identity", metavar="ID")
-@click.option(
-    "--model", "models", multiple=True, metavar="PATTERN", help="A model it may use, as gemini-3-*; repeatable."
-)
-@click.option(
-    "--feature",
-    "features",
-    multiple=True,
-    type=click.Choice([feature.value for feature in Feature]),
-    help="What it is for; repeatable; by default everything.",
-)
-@config_option
-def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...], config_path: Path | None) -> None:
-    """Add a license; its key is printed once and stored as a digest only."""
-    key = new_key()
-    granted = License(
-        id=identity,
-        models=models or ("*",),
-        features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
-        created=SystemClock().wall(),
-    )
-    with _book(config_path) as book:
-        book.add(granted, key)
-    click.echo(key)
-
-
-@licenses.command("list")
-@config_option
-def list_licenses(config_path: Path | None) -> None:
-    """List licenses, without their keys, which nobody knows."""
-    with _book(config_path) as book:
-        listed = book.all()
-    for found in listed:
-        since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
-        status = "active" if found.revoked is None else "revoked"
-        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
-
-
-@licenses.command("revoke")
-@click.argument("identity", metavar="ID")
-@config_option
-def revoke_license(identity: str, config_path: Path | None) -> None:
-    """Revoke a license: running gateways refuse it from now on."""
-    with _book(config_path) as book:
-        book.revoke(identity, SystemClock().wall())
-    click.echo(f"revoked {identity}")
+def _account(text: str) -> simulator.SimulatedAccount:
+    try:
+        return simulator.read_account(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--account") from None
 
 
 @cli.group("config")
@@ -247,7 +184,7 @@ def config_group() -> None:
 @config_option
 def show_config(config_path: Path | None) -> None:
     """Print the settings that hold, secrets as ***."""
-    _, settings, origin = _settings(config_path)
+    _, settings, origin = settings_at(config_path)
     click.echo(shown(settings, wiring.transport_settings(settings, origin)), nl=False)
 
 
@@ -255,39 +192,9 @@ def show_config(config_path: Path | None) -> None:
 @config_option
 def check_config(config_path: Path | None) -> None:
     """Say whether `serve` would start with the settings; nothing is asked of any site."""
-    path, settings, origin = _settings(config_path)
-    check(settings, origin, _store_path(settings, path))
+    path, settings, origin = settings_at(config_path)
+    check(settings, origin, store_path_of(settings, path))
     click.echo(f"{origin.name}: ok")
-
-
-def _settings(path: Path | None) -> tuple[Path | None, Settings, Origin]:
-    if path is None and _DEFAULT_CONFIG.exists():
-        path = _DEFAULT_CONFIG
-    return path, load(path, os.environ), origin_of(path, os.environ)
-
-
-def _store_path(settings: Settings, path: Path | None) -> Path:
-    if path is not None:
-        return path.absolute().parent / settings.store.path
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "gemini-gateway" / settings.store.path
-
-
-@contextmanager
-def _book(config_path: Path | None) -> Generator[LicenseBook]:
-    """Open the book of licenses; what goes wrong with it is told in one line."""
-    path, settings, _ = _settings(config_path)
-    store_path = _store_path(settings, path)
-    try:
-        book = LicenseBook(store_path)
-        try:
-            yield book
-        finally:
-            book.close()
-    except LicenseError as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise SettingsError(f"store.path: {store_path}: {error.strerror or error}") from None
 
 
 def _listen(host: str, port: int, backlog: int) -> socket.socket:

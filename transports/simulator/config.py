@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Plan = Literal["free", "plus", "pro", "advanced"]
+PLANS: tuple[Plan, ...] = ("free", "plus", "pro", "advanced")
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -52,6 +53,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     pace: Pace = Pace()
     rotate_seconds: float = 540.0
     """How often the gateway renews the rolling cookie."""
+    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """How often the gateway looks for what takes minutes at the site, and seconds here."""
     grace_seconds: float = 60.0
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
     rotation_gap_seconds: float = 60.0
@@ -76,3 +79,21 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a video takes."""
     research_seconds: Seconds = 5.0
     """How long a research takes."""
+
+
+def read_account(text: str) -> SimulatedAccount:
+    """Read an account that is written `PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]`.
+
+    Raises:
+        ValueError: it is not; the message says what was expected.
+
+    """
+    psid, psidts, plan, quota, status, *more = [*text.split(":"), "", "", "", ""]
+    tree = {"psid": psid, "psidts": psidts, "plan": plan or "advanced", "quota": quota or 0, "status": status or 1000}
+    try:
+        account = msgspec.convert(tree, SimulatedAccount, strict=False)
+    except msgspec.ValidationError:
+        account = None
+    if account is None or not psid or any(more) or account.quota < 0:
+        raise ValueError(f"expected PSID:PSIDTS:PLAN[:QUOTA[:STATUS]] with a plan of {', '.join(PLANS)}")
+    return account

@@ -169,6 +169,11 @@ def origin_of(request: Request) -> str:
     return f"{request.scope['scheme']}://{request.headers.get('host', '')}"
 
 
+def spellings_of(request: Request) -> tuple[str, str]:
+    """Return this host as the client wrote it, and otherwise: the site and its upload host may differ in that."""
+    return origin_of(request), _elsewhere(request)
+
+
 def _elsewhere(request: Request) -> str:
     """Return another spelling of this host."""
     host, colon, port = request.headers.get("host", "").rpartition(":")

@@ -20,7 +20,7 @@ from transports.simulator.accounts import Accounts, Session
 from transports.simulator.config import SimulatorConfig
 from transports.simulator.faults import Faults
 from transports.simulator.generation import Generation
-from transports.simulator.media import FOLDERS, Media, origin_of, picture_url
+from transports.simulator.media import FOLDERS, Media, origin_of, picture_url, spellings_of
 from transports.simulator.stream import Stream
 from transports.web import wire
 
@@ -128,12 +128,12 @@ class Site:
         """Answer `POST /upload`. Source: "Files in"."""
         self.seen["upload"] += 1
         fault = self.faults.take("upload")
-        headers, origin = request.headers, origin_of(request)
+        headers, origin = request.headers, request.headers.get("origin")
         if fault is not None:
             return fault
         if headers.get("push-id") != _PUSH_ID or headers.get("x-tenant-id") != "bard-storage":
             return self._departed("upload: Push-ID or X-Tenant-Id")
-        if headers.get("origin") != origin or headers.get("referer") != f"{origin}/":
+        if origin not in spellings_of(request) or headers.get("referer") != f"{origin}/":
             return self._departed("upload: Origin or Referer")
         body = bytearray()
         async for chunk in request.stream():

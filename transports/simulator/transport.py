@@ -13,8 +13,6 @@ from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.site import create_site
 
 _CONCURRENCY = 10_000
-_POLL_SECONDS = 0.5
-"""What takes minutes at the real site takes seconds here."""
 
 
 def with_accounts(config: SimulatorConfig) -> SimulatorConfig:
@@ -29,6 +27,11 @@ def export_of(account: SimulatedAccount) -> str:
     """Return an account's cookies as a Cookie header."""
     cookies = {"__Secure-1PSID": account.psid, "__Secure-1PSIDTS": account.psidts}
     return "; ".join(f"{name}={value}" for name, value in cookies.items() if value)
+
+
+def _elsewhere(config: SimulatorConfig, base: str) -> str:
+    """Return the other host that media lead to, where the settings say so: the gateway must know it as one of ours."""
+    return base.replace("127.0.0.1", "localhost") if config.media_redirect == "host" else base
 
 
 @asynccontextmanager
@@ -48,9 +51,9 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             ),
             guest_concurrency=_CONCURRENCY,
             guest_per_minute=0,
-            hosts=web.Hosts(site=base, accounts=base, upload=base),
+            hosts=web.Hosts(site=base, accounts=base, upload=_elsewhere(config, base)),
             rotate_seconds=config.rotate_seconds,
-            poll_seconds=_POLL_SECONDS,
+            poll_seconds=config.poll_seconds,
         )
         forgetful = msgspec.structs.replace(
             deps,
