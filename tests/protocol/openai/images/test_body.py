@@ -1,0 +1,89 @@
+import pytest
+
+from protocol.model import BadRequest
+from protocol.openai.images.body import read_edit, read_generation
+
+TYPE = "multipart/form-data; boundary=xx"
+
+
+def form(*parts):
+    body = b""
+    for name, value, *file in parts:
+        filename = f'; filename="{file[0]}"' if file else ""
+        body += f'--xx\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'.encode() + value + b"\r\n"
+    return body + b"--xx--\r\n"
+
+
+async def test_a_form_and_json_say_the_same():
+    words = form(
+        ("prompt", "Füchse".encode()),
+        ("n", b"3"),
+        ("stream", b"true"),
+        ("return_origin_image", b"false"),
+        ("output_compression", b"40"),
+        ("user", b""),
+    )
+    json = (
+        '{"prompt": "Füchse", "n": 3, "stream": true, "return_origin_image": false,'
+        ' "output_compression": 40, "user": ""}'
+    )
+    assert await read_generation(TYPE, words) == await read_generation("application/json", json.encode())
+
+
+@pytest.mark.parametrize("content_type", ["", "application/json", "application/x-www-form-urlencoded", "text/plain"])
+async def test_what_is_no_form_is_json_whatever_it_is_called(content_type):
+    assert (await read_generation(content_type, b'{"prompt": "x"}')).prompt == "x"
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", b"many"), ("n", b"9"), ("stream", b"perhaps"), ("size", b"\xff")])
+async def test_a_wrong_field_of_a_form_is_named(name, value):
+    with pytest.raises(BadRequest) as caught:
+        await read_generation(TYPE, form(("prompt", b"x"), (name, value)))
+    assert caught.value.param == name
+
+
+async def test_a_missing_prompt_is_named():
+    with pytest.raises(BadRequest) as caught:
+        await read_generation(TYPE, form(("n", b"1")))
+    assert caught.value.param == "prompt"
+
+
+@pytest.mark.parametrize("field", ["image", "images", "mask"])
+async def test_pictures_have_no_place_in_a_generation(field):
+    with pytest.raises(BadRequest) as caught:
+        await read_generation("", f'{{"prompt": "x", "{field}": ["data:,"]}}'.encode())
+    assert caught.value.param == field
+    with pytest.raises(BadRequest):
+        await read_generation(TYPE, form(("prompt", b"x"), (field, b"x", "x.png")))
+
+
+async def test_a_forms_pictures_are_found_by_every_name_that_clients_give_them():
+    body, files = await read_edit(
+        TYPE,
+        form(
+            ("prompt", b"x"),
+            ("image", b"1", "1.png"),
+            ("image[]", b"2", "2.png"),
+            ("image[0]", b"3", "3.png"),
+            ("images[]", b"4", "4.png"),
+            ("mask", b"5", "5.png"),
+            ("image", b"", ""),
+        ),
+    )
+    assert body.prompt == "x"
+    assert [upload.data for upload in files.pictures] == [b"1", b"2", b"3", b"4"]
+    assert files.mask.data == b"5"
+
+
+@pytest.mark.parametrize("fields", [["other"], ["mask", "mask"], ["markup"], ["image[x]"], ["image[99999]"]])
+async def test_a_file_that_nothing_is_known_to_do_with_is_refused(fields):
+    with pytest.raises(BadRequest):
+        await read_edit(TYPE, form(("prompt", b"x"), *((field, b"x", "x.png") for field in fields)))
+
+
+async def test_json_names_pictures_in_every_form():
+    body, files = await read_edit(
+        "", b'{"prompt": "x", "image": "a", "images": [{"image_url": "b"}, "c"], "mask": "d"}'
+    )
+    assert (body.image, body.images[0].image_url, body.images[1], body.mask) == ("a", "b", "c", "d")
+    assert files.pictures == ()

@@ -1,0 +1,132 @@
+"""What is asked of the engine for so many pictures, and what comes of turns that fail."""
+
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from protocol.model import (
+    Caller,
+    Capability,
+    Catalogue,
+    Finish,
+    GenerationRequest,
+    Media,
+    MediaKind,
+    MediaRef,
+    Refused,
+    Role,
+    Served,
+    SignedOut,
+    Text,
+    TextPart,
+    Turn,
+    UpstreamFailed,
+    Usage,
+)
+from protocol.openai.images.draw import drawing
+
+SELECTION = next(one for one in Catalogue.build().selections() if one.capability is Capability.IMAGEN)
+ASKED = GenerationRequest(
+    id="req_1",
+    caller=Caller(id="me"),
+    selection=SELECTION,
+    turns=(Turn(role=Role.USER, parts=(TextPart(text="a fox"),)),),
+)
+
+
+class Exchange:
+    served = Served(transport="t", account="a", model="m")
+
+    def __init__(self, pictures, said, number):
+        self._pictures, self._said, self._number = pictures, said, number
+
+    async def __aiter__(self):
+        yield Text(text=self._said)
+        for index in range(self._pictures):
+            url = f"https://pictures/{self._number}/{index}"
+            yield Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url=url))
+        yield Finish(reason="stop", usage=Usage(input_tokens=10, output_tokens=5))
+
+
+class Engine:
+    """Answers each turn with the next of `answers`: a count of pictures, words, or an error."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+        self.asked = []
+        self.open_now = self.most_open = 0
+
+    @asynccontextmanager
+    async def open(self, request):
+        self.asked.append(request)
+        answer, number = self._answers.pop(0), len(self.asked)
+        self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
+        try:
+            await anyio.lowlevel.checkpoint()
+            if isinstance(answer, Exception):
+                raise answer
+            words = answer if isinstance(answer, str) else ""
+            yield Exchange(0 if words else answer, words, number)
+        finally:
+            self.open_now -= 1
+
+
+async def pictures(engine, n):
+    async with drawing(engine, ASKED) as begun:
+        return await begun.pictures(n)
+
+
+async def test_one_turn_that_gives_enough_is_all_that_is_asked():
+    engine = Engine(3)
+    assert len(await pictures(engine, 3)) == 3
+    assert len(engine.asked) == 1
+
+
+async def test_what_one_turn_gives_too_few_is_asked_for_side_by_side_when_its_account_is_free():
+    engine = Engine(1, 1, 1, 1)
+    drawn = await pictures(engine, 4)
+    assert len({one.media.ref.url for one in drawn}) == 4
+    assert (len(engine.asked), engine.most_open, engine.open_now) == (4, 3, 0)
+    assert sum(one.usage.output_tokens for one in drawn) == 20
+
+
+async def test_more_than_enough_is_cut_and_its_cost_counted_once():
+    engine = Engine(2, 4)
+    drawn = await pictures(engine, 3)
+    assert len(drawn) == 3
+    assert sum(one.usage.input_tokens for one in drawn) == 20
+
+
+async def test_a_first_turn_that_is_refused_is_the_answer():
+    with pytest.raises(SignedOut):
+        await pictures(Engine(SignedOut("nobody")), 2)
+
+
+async def test_a_first_turn_without_pictures_tells_the_models_words_cut_short():
+    with pytest.raises(Refused) as caught:
+        await pictures(Engine("I cannot draw that. " * 100), 2)
+    assert caught.value.message.startswith("The model made no picture of this prompt. It said: I cannot draw that.")
+    assert len(caught.value.message) < 600
+
+
+async def test_a_side_turn_that_surely_did_nothing_is_tried_once_more():
+    engine = Engine(1, SignedOut("nobody"), 1, 1)
+    assert len(await pictures(engine, 3)) == 3
+    engine = Engine(1, "I would rather not.", 1)
+    assert len(await pictures(engine, 2)) == 2
+
+
+async def test_a_side_turn_that_fails_twice_fails_all():
+    engine = Engine(1, SignedOut("nobody"), "No.")
+    with pytest.raises(Refused):
+        await pictures(engine, 2)
+    assert len(engine.asked) == 3
+
+
+async def test_a_side_turn_that_may_be_at_work_is_not_sent_again():
+    engine = Engine(1, UpstreamFailed("lost"), SignedOut("nobody"))
+    with pytest.raises(UpstreamFailed):
+        await pictures(engine, 3)
+    assert len(engine.asked) == 3

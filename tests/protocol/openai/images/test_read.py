@@ -1,0 +1,123 @@
+import pytest
+
+from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden
+from protocol.openai.images import wire
+from protocol.openai.images.inputs import Inputs
+from protocol.openai.images.read import select, understand
+
+CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
+ME = Caller(id="me")
+
+
+def understood(caller=ME, **fields):
+    return understand(wire.Ask(**{"prompt": "a fox", **fields}), CATALOGUE, caller)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        (None, "gemini-2.5-flash-imagen"),
+        ("gemini-3-pro", "gemini-3-pro-imagen"),
+        ("gemini-3-pro-imagen", "gemini-3-pro-imagen"),
+        ("gemini-2.5-pro", "gemini-3-pro-imagen"),
+        ("gpt-image-1", "gemini-3-pro-imagen"),
+    ],
+)
+def test_a_name_stands_for_a_model_that_draws(name, model):
+    assert select(name, CATALOGUE, ME).id == model
+
+
+def test_no_name_is_the_first_that_the_license_covers():
+    caller = Caller(id="me", models=("gemini-3-*",))
+    assert select(None, CATALOGUE, caller).id == "gemini-3-pro-imagen"
+    with pytest.raises(Forbidden):
+        select(None, CATALOGUE, Caller(id="me", models=("other",)))
+
+
+@pytest.mark.parametrize("name", [None, "gemini-3-pro", "gemini-3-pro-imagen"])
+def test_a_license_without_images_is_told_which_feature_is_lacking(name):
+    with pytest.raises(Forbidden) as caught:
+        select(name, CATALOGUE, Caller(id="me", features=(Feature.CHAT, Feature.VIDEO)))
+    assert caught.value.code == "license_required"
+    assert "'images'" in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["gemini-2.5-flash-free", "gemini-3-pro-video", "gemini-3-pro-extended"])
+def test_a_model_that_does_not_draw_names_those_that_do(name):
+    with pytest.raises(BadRequest) as caught:
+        select(name, CATALOGUE, ME)
+    assert caught.value.param == "model"
+    assert "gemini-3-pro-imagen" in caught.value.message
+    assert "free" not in caught.value.message.partition("These do")[2]
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect"),
+    [
+        ("1024x1024", (1, 1)),
+        ("1792x1024", (16, 9)),
+        ("1024x1792", (9, 16)),
+        ("1536x1024", (3, 2)),
+        ("1024x1536", (2, 3)),
+        ("640x480", (4, 3)),
+        ("4096x64", (21, 9)),
+        ("64x4096", (9, 16)),
+        ("auto", None),
+        (None, None),
+    ],
+)
+def test_the_shape_that_loses_least_is_asked_for(size, aspect):
+    assert understood(size=size).request(ME, "req_1", 0, Inputs(pictures=())).aspect == aspect
+
+
+@pytest.mark.parametrize(
+    ("fields", "original"),
+    [
+        ({}, False),
+        ({"return_origin_image": True}, True),
+        ({"return_origin_image": True, "size": "64x64"}, True),
+        ({"size": "1024x1024"}, False),
+        ({"size": "1025x64"}, True),
+    ],
+)
+def test_the_original_is_taken_where_asked_for_or_where_the_usual_rendition_would_be_blown_up(fields, original):
+    assert understood(**fields).look.original is original
+
+
+def test_pictures_come_before_the_words_and_a_sentence_after_them():
+    picture = FilePart(data=b"x", mime="image/png", name="x.png")
+    inputs = Inputs(pictures=(picture,), sentence="The mask says so.")
+    [turn] = understood(style="vivid").request(ME, "req_1", 1, inputs).turns
+    assert turn.parts[0] is picture
+    assert turn.text == "a fox\n\nStyle: vivid, hyper-real and dramatic.\n\nThe mask says so."
+
+
+def test_links_are_the_usual_and_base64_that_of_streams():
+    assert not understood().inline
+    assert understood(response_format="b64_json").inline
+    assert understood(stream=True).inline
+    assert not understood(stream=True, response_format="url").inline
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": " "}, "prompt"),
+        ({"size": "1024"}, "size"),
+        ({"size": "1024x1024x1"}, "size"),
+        ({"size": "0064x64"}, "size"),
+        ({"size": "x" * 100_000}, "size"),
+        ({"background": "transparent"}, "background"),
+        ({"output_compression": 9}, "output_compression"),
+        ({"output_compression": 9, "output_format": "png"}, "output_compression"),
+        ({"partial_images": 2}, "partial_images"),
+        ({"frame_count": 4}, "frame_count"),
+        ({"svg": {}}, "svg"),
+        ({"markup": "x"}, "markup"),
+    ],
+)
+def test_what_cannot_be_honoured_is_named(fields, param):
+    with pytest.raises(BadRequest) as caught:
+        understood(**fields)
+    assert caught.value.param == param
+    assert len(caught.value.message) < 300
