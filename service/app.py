@@ -68,8 +68,7 @@ async def open_app(
     address = Address.of(settings.server, origin)
     with open_stores(store_path, clock) as (store, book):
         licenses = Licenses(fixed_licenses(settings.licenses, origin), book)
-        with _naming(store_path):
-            seal = Seal(media_key(settings.media, origin, store_path), clock, settings.media.link_seconds)
+        seal = _seal(settings.media, origin, store_path, clock)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -132,6 +131,11 @@ def _conversations(store_path: Path, clock: Clock) -> SqliteConversations:
         return SqliteConversations(path, clock)
     except OSError as error:
         raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
+
+
+def _seal(media: MediaSettings, origin: Origin, store_path: Path, clock: Clock) -> Seal:
+    with _naming(store_path):
+        return Seal(media_key(media, origin, store_path), clock, media.link_seconds)
 
 
 def _shelf(media: MediaSettings) -> Shelf | None:
