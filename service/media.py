@@ -15,12 +15,11 @@ from protocol.http.context import Look
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import Endpoint, Refuse
 from protocol.http.faults import HttpFault
-from protocol.http.picture import fitted
+from protocol.http.picture import fitted, whole_picture
 from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.links import PATH, Seal
 from service.shelf import Shelf
 
-_PICTURE_BYTES = 64 * 1024 * 1024
 _HEADERS = {
     "cache-control": "private, max-age=3600",
     "content-security-policy": (
@@ -69,7 +68,7 @@ class Media:
             if look.size is None and look.format is None:
                 yield stream
                 return
-            data = await _whole(stream)
+            data = await whole_picture(stream)
         made, mime = await fitted(data, size=look.size, format=look.format, quality=look.quality)
         yield Held(made, mime)
 
@@ -84,12 +83,3 @@ class Held:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield it."""
         yield self._data
-
-
-async def _whole(stream: MediaStream) -> bytes:
-    data = bytearray()
-    async for piece in stream:
-        data += piece
-        if len(data) > _PICTURE_BYTES:
-            raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.")
-    return bytes(data)
