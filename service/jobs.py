@@ -35,8 +35,6 @@ from service.ledger import Hold, Ledger
 from service.settings import Jobs as JobSettings
 from transports.clock import Clock
 
-_HOLD_SECONDS = 60.0
-_RENEW_SECONDS = 15.0
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY = 60.0
 _PATIENCE_SECONDS = 1800.0
@@ -80,7 +78,7 @@ class Runner:
             message = f"This license has {self._settings.unfinished} unfinished jobs, as many as it may."
             raise RateLimited(message, retry_after=_LONGEST_RETRY, code="rate_limit_exceeded")
         holder = _holder()
-        await self._ledger.put(job, self._expires(job), Hold(holder, _HOLD_SECONDS))
+        await self._ledger.put(job, self._expires(job), Hold(holder, self._settings.hold_seconds))
         self._tasks.start_soon(self._work, job, holder)
 
     async def keep(self, job: Job) -> None:
@@ -108,7 +106,7 @@ class Runner:
     async def hold(self, job_id: str) -> AsyncGenerator[bool]:
         """Be the only one at work on a job for as long as the context lasts; False: somebody else is."""
         holder = _holder()
-        if await self._ledger.acquire(job_id, Hold(holder, _HOLD_SECONDS)) is None:
+        if await self._ledger.acquire(job_id, Hold(holder, self._settings.hold_seconds)) is None:
             yield False
             return
         self._held[holder] = None
@@ -121,7 +119,7 @@ class Runner:
         """Go on with what nobody is at work on."""
         for job_id in await self._ledger.idle(JobKind.VIDEO):
             holder = _holder()
-            job = await self._ledger.acquire(job_id, Hold(holder, _HOLD_SECONDS))
+            job = await self._ledger.acquire(job_id, Hold(holder, self._settings.hold_seconds))
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
@@ -137,14 +135,14 @@ class Runner:
         while True:
             try:
                 held = frozenset(self._held)
-                kept = await self._ledger.renew(tuple(held), _HOLD_SECONDS)
+                kept = await self._ledger.renew(tuple(held), self._settings.hold_seconds)
                 for scope in map(self._held.get, held - kept):
                     if scope is not None:
                         scope.cancel()
                 await self.adopt()
             except GatewayError as error:
                 _log.warning("jobs_not_tended", code=error.code)
-            await self._clock.sleep(_RENEW_SECONDS)
+            await self._clock.sleep(self._settings.hold_seconds / 4)
 
     async def _work(self, job: Job, holder: str) -> None:
         """Do one job, to its end or to this process's."""

@@ -114,6 +114,8 @@ class Jobs(Section, frozen=True):
     """Of one license; more are answered 429."""
     keep_seconds: Seconds = 86400.0
     """How long an outcome can be had."""
+    hold_seconds: Seconds = 60.0
+    """After so long, another worker goes on with the jobs of one that has died."""
 
 
 class Media(Section, frozen=True):

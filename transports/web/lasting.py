@@ -10,6 +10,7 @@ from contextlib import aclosing
 from enum import StrEnum
 from typing import Protocol
 
+import anyio
 import msgspec
 import structlog
 
@@ -26,7 +27,6 @@ from protocol.model import (
     RateLimited,
     UpstreamFailed,
     Usage,
-    Waiting,
     estimate_tokens,
 )
 from transports.clock import Clock
@@ -40,6 +40,8 @@ _MOST_MISSES = 5
 _SKEW_SECONDS = 120
 """The site's clock and ours may differ by so much."""
 _CHATS_READ = 10
+_TURN_SECONDS = 120.0
+"""A turn that goes on with the work has so long for its stream to end."""
 
 _log = structlog.get_logger()
 
@@ -227,15 +229,41 @@ class Work:
         )
         return Finish(reason="stop", usage=usage)
 
-    async def go_on(self, turn: SavedTurn, text: str, slots: Slots) -> AsyncGenerator[Event]:
-        """Say the next turn, behind `turn`; that its answer breaks off is no failure: it is read afterwards."""
+    async def go_on(self, turn: SavedTurn, text: str, slots: Slots) -> None:
+        """Say the next turn, behind `turn`; that its answer breaks off is no failure: it is read afterwards.
+
+        Whoever waits for the work may leave meanwhile: what is being said is said to its end all the same, since
+        half a turn would leave nobody knowing whether the site has it.
+
+        Raises:
+            GatewayError: the site refused.
+
+        """
         assert self.place is not None, "work goes on where it is"  # noqa: S101
-        place = self.place
+        place, said = self.place, anyio.Event()
+        refusals: list[GatewayError] = []
         self.talk.conversation = Conversation(cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context)
+
+        async def say() -> None:
+            try:
+                with anyio.move_on_after(_TURN_SECONDS):
+                    await self._say_out(text, slots)
+            except GatewayError as error:
+                refusals.append(error)
+                raise
+            finally:
+                said.set()
+
+        self._errands.later(0.0, "say_turn", say)
+        await said.wait()
+        if refusals:
+            raise refusals[0]
+
+    async def _say_out(self, text: str, slots: Slots) -> None:
         try:
             async with aclosing(self.talk.say(text, slots)) as events:
                 async for _ in events:
-                    yield Waiting()
+                    pass
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise

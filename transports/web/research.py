@@ -70,9 +70,7 @@ async def _plan(work: Work) -> AsyncGenerator[Event]:
         return
     yield Thought(text=_told(candidate.plan))
     yield _moved(work, Phase.CONFIRMING)
-    async with aclosing(work.go_on(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)) as events:
-        async for event in events:
-            yield event
+    await work.go_on(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)
     yield _moved(work, Phase.REPORT)
 
 
