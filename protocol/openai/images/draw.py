@@ -1,8 +1,9 @@
 """As many pictures as were asked for, from as many turns as that takes.
 
 One turn goes first: its refusal is a status, and it may give all that is wanted. What is missing is asked for in
-turns side by side, each for itself. What fails there is tried once more, unless the upstream may be at work on it;
-then it is all or nothing, as with OpenAI: pictures are given when there are enough.
+turns side by side, each for itself. What fails there is tried once more, and again for as long as that brings
+pictures (accounts may have no room for all at once), but not where the upstream may be at work on it. It is all or
+nothing, as with OpenAI: pictures are given when there are enough.
 """
 
 from collections.abc import AsyncGenerator
@@ -26,7 +27,6 @@ from protocol.model import (
 )
 from protocol.openai.images.together import outcomes
 
-_ROUNDS = 2
 _SAID = 500
 _NONE = Usage(input_tokens=0, output_tokens=0)
 
@@ -62,15 +62,15 @@ class Drawing:
         drawn = drawn_in(await fold(self._first))
         await self._turn.aclose()  # its account is free for the turns to come
         failure: GatewayError | None = None
-        for _ in range(_ROUNDS):
-            missing = n - len(drawn)
-            if missing <= 0 or _is_in_doubt(failure):
-                break
-            for outcome in await outcomes([self._another] * missing):
+        patience = 1
+        while len(drawn) < n and patience >= 0 and not _is_in_doubt(failure):
+            before = len(drawn)
+            for outcome in await outcomes([self._another] * (n - before)):
                 if isinstance(outcome, GatewayError):
                     failure = failure if _is_in_doubt(failure) else outcome
                 else:
                     drawn += outcome
+            patience = 0 if len(drawn) > before else patience - 1
         if len(drawn) < n and failure is not None:
             raise failure
         return drawn[:n]

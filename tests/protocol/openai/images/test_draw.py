@@ -16,6 +16,7 @@ from protocol.model import (
     MediaRef,
     Refused,
     Role,
+    Saturated,
     Served,
     SignedOut,
     Text,
@@ -116,6 +117,12 @@ async def test_a_side_turn_that_surely_did_nothing_is_tried_once_more():
     assert len(await pictures(engine, 3)) == 3
     engine = Engine(1, "I would rather not.", 1)
     assert len(await pictures(engine, 2)) == 2
+
+
+async def test_accounts_that_have_room_for_one_turn_only_give_all_pictures_one_by_one():
+    full = [Saturated("no room") for _ in range(3)]
+    engine = Engine(1, 1, *full[:2], 1, full[2], 1)
+    assert len(await pictures(engine, 4)) == 4
 
 
 async def test_a_side_turn_that_fails_twice_fails_all():
