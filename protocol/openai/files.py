@@ -29,6 +29,11 @@ _MOST_FRAMES = 1000
 _NAME_SHOWN = 128
 _SPACE = b" \t\r\n\f"
 _TAKEN = "PNG, JPEG, WebP, GIF, PDF, MP4, MOV, WebM, MP3, WAV, OGG, FLAC, M4A and UTF-8 text"
+_UNFETCHED = (
+    "The URL cannot be fetched: it must lead, by http or https and their usual ports, to a public address, "
+    "and there to a file of a type and size that is taken"
+)
+"""For whatever goes wrong, so that nobody can look around a network through it."""
 _UNSAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _TEXTS = ("json", "xml", "yaml", "toml", "javascript", "typescript", "x-sh", "x-python", "sql", "csv", "rtf")
 _SUFFIXES = {
@@ -115,10 +120,12 @@ async def from_url(url: str, *, name: str, param: str, context: Context) -> File
         return MediaPart(ref=ref)
     try:
         data = await context.fetch(url, most=context.limits.file_bytes)
+        return await take(data, name=name, param=param, context=context)
     except BadRequest as error:
-        error.param = param
-        raise
-    return await take(data, name=name, param=param, context=context)
+        if error.code == "image_url_not_allowed":
+            error.param = param
+            raise
+        raise BadRequest(f"{_UNFETCHED} (at '{param}').", param=param, code="image_url_unreachable") from None
 
 
 def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart | MediaPart:

@@ -12,6 +12,7 @@ from protocol.http.endpoint import ASGIResponse
 from protocol.model import Caller, Capability, Engine, Selection
 from protocol.openai.codec import encode
 
+_TAKEN = ("text", "image", "file", "audio", "video")
 _PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
 
 
@@ -86,7 +87,7 @@ class Models:
             family=model.family.value,
             extended_thinking=selection.extended,
             needs_account=not model.guest,
-            input_modalities=["text"],
+            input_modalities=["text"] if model.guest else [*_TAKEN],
             output_modalities=["text", pictures] if pictures else ["text"],
             available=self._engine.offers(selection),
             deprecated=selection.deprecated is not None,

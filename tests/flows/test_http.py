@@ -82,14 +82,37 @@ def test_bad_bodies_are_400_and_name_the_field(http, body, code, param):
     assert response.headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
-def test_parts_that_are_not_taken_yet_are_named(http, kind):
-    content = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": "data:image/png;base64,xx"}}]
+@pytest.mark.parametrize(("kind", "field"), [("image_url", "url"), ("input_audio", "data"), ("file", "file_data")])
+def test_files_that_cannot_be_taken_are_named_by_their_path(http, kind, field):
+    content = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": "data:image/png;base64,x", "format": "wav"}}]
     response = http.post("/chat/completions", json={**HELLO, "messages": [{"role": "user", "content": content}]})
     assert response.status_code == 400
     error = error_of(response)
-    assert error["param"] == "messages[0].content[1]"
-    assert kind in error["message"]
+    assert error["param"] == f"messages[0].content[1].{kind}.{field}"
+    assert "messages[0].content[1]" in error["message"]
+
+
+def test_where_fetching_is_off_a_url_is_refused_before_anything_is_looked_up(http):
+    content = [{"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}]
+    response = http.post("/chat/completions", json={**HELLO, "messages": [{"role": "user", "content": content}]})
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (400, "image_url_not_allowed")
+    assert error["param"] == "messages[0].content[0].image_url.url"
+
+
+def test_a_model_for_guests_names_the_models_that_take_files(http):
+    content = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]
+    asked = {"model": "gemini-2.5-flash-free", "messages": [{"role": "user", "content": content}]}
+    response = http.post("/chat/completions", json=asked)
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (400, "unsupported_content_part")
+    assert "gemini-3-pro" in error["message"]
+
+
+def test_models_say_what_they_take(http):
+    taken = {model["id"]: model["input_modalities"] for model in http.get("/models").json()["data"]}
+    assert taken["gemini-2.5-flash-free"] == ["text"]
+    assert taken["gemini-3-pro"] == ["text", "image", "file", "audio", "video"]
 
 
 def test_harmless_and_unknown_fields_are_ignored(http):

@@ -15,6 +15,7 @@ from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
 from protocol.model import Engine, Event, Exchange, GenerationRequest, Selection, Served, estimate_tokens, fold
 from protocol.openai.chat import read, wire, write
+from protocol.openai.chat.rendering import Rendering
 from protocol.openai.chat.stop import Bounds, cut
 from protocol.openai.errors import error_response
 
@@ -58,13 +59,14 @@ class Chat:
         context = context_of(request.scope)
         raw = await read_body(request.scope, request.receive, context.limits)
         body = await decode_body(raw, wire.decode_request)
-        asked = self._read(request, context, body)
+        asked = await self._read(request, context, body)
+        rendering = Rendering(context.links, asked.caller)
         head = write.Head.new(asked.selection.id, context.created)
         headers = self._deprecation(asked.selection)
         exchange = _open(self._engine, asked, read.bounds(body))
         if body.stream:
             include = bool(body.stream_options and body.stream_options.include_usage)
-            writer = write.ChunkWriter(head, context.record, include_usage=include)
+            writer = write.ChunkWriter(head, context.record, rendering, include_usage=include)
             raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
             return EventStream(exchange, writer, error_response, raw_headers)
 
@@ -74,14 +76,13 @@ class Chat:
                 reply = await fold(opened)
             context.mark_first_token()
             write.note_usage(context.record, reply.usage)
-            return Response(write.completion(reply, head), headers=headers, media_type="application/json")
+            return Response(write.completion(reply, head, rendering), headers=headers, media_type="application/json")
 
         return Whole(work, error_response)
 
-    def _read(self, request: Request, context: Context, body: wire.ChatRequest) -> GenerationRequest:
-        assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    async def _read(self, request: Request, context: Context, body: wire.ChatRequest) -> GenerationRequest:
         attempts = request.headers.get("x-stainless-retry-count", "0")
-        asked = read.read(body, self._engine.catalogue, context.caller, context.id)
+        asked = await read.read(body, self._engine.catalogue, context)
         context.record.model = asked.selection.id
         context.record.stream = bool(body.stream)
         if context.keep_prompt:

@@ -1,17 +1,35 @@
 """From OpenAI's request to ours; says no, with `param`, to what would change the answer and is not done yet."""
 
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from protocol.model import BadRequest, Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
+import msgspec
+
+from protocol.http.context import Context, Limits
+from protocol.model import (
+    BadRequest,
+    Capability,
+    Catalogue,
+    GenerationRequest,
+    MediaPart,
+    Part,
+    Role,
+    Selection,
+    TextPart,
+    Turn,
+    Unsupported,
+)
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
+from protocol.openai.chat.attachments import Attached, Attachment, attachments, shown, take_all
 from protocol.openai.chat.stop import Bounds
 
 _NOT_YET = "is not supported by this gateway yet"
+_DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
-def read(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller, request_id: str) -> GenerationRequest:
-    """Understand a request.
+async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -> GenerationRequest:
+    """Understand a request, and take its files.
 
     Raises:
         BadRequest: something in it is wrong or not supported; `param` is its path.
@@ -19,17 +37,50 @@ def read(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller, request_i
         Forbidden: the license does not cover the model.
 
     """
+    caller = context.caller
+    assert caller is not None, "the license is checked before the endpoint"  # noqa: S101
     selection = catalogue.resolve(body.model)
     caller.permit(selection, body.model)
-    refuse_unsupported(body)
-    turns = tuple(_turn(message, index) for index, message in enumerate(body.messages))
-    if not any(turn.text for turn in turns):
+    refuse_unsupported(body, selection)
+    found = attachments(body.messages)
+    _admit(found, selection, catalogue, context.limits)
+    links = {} if selection.model.guest else shown(body.messages, context)
+    files = _Files(taken=await take_all(found, context), shown=links)
+    turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
+    if not any(turn.text or _has_files(turn) for turn in turns):
         raise BadRequest("There is no text in 'messages'.", param="messages")
-    return GenerationRequest(id=request_id, caller=caller, selection=selection, turns=turns)
+    return GenerationRequest(id=context.id, caller=caller, selection=selection, turns=turns)
 
 
-def refuse_unsupported(body: wire.ChatRequest) -> None:
+class _Files(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of the conversation."""
+
+    taken: Mapping[str, Attached]
+    """By path."""
+    shown: Mapping[int, tuple[MediaPart, ...]]
+    """What earlier answers showed, by message."""
+
+
+def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalogue, limits: Limits) -> None:
+    """Raise BadRequest where the model takes no files, or not so many."""
+    if found and selection.model.guest:
+        able = dict.fromkeys(
+            s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
+        )
+        text = f"The model '{selection.id}' takes text only. Models that take images and files: {', '.join(able)}."
+        raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
+    if len(found) > limits.pictures:
+        text = f"At most {limits.pictures} images and files are taken in one request."
+        raise BadRequest(text, param=found[limits.pictures].at)
+
+
+def _has_files(turn: Turn) -> bool:
+    return any(not isinstance(part, TextPart) for part in turn.parts)
+
+
+def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
     """Raise BadRequest for the first field that asks for what is not done yet."""
+    ways = {"text", "image"} if selection.capability in _DRAWING else {"text"}
     asked = {
         "n": (body.n or 1) > 1,
         "tools": bool(body.tools),
@@ -40,7 +91,7 @@ def refuse_unsupported(body: wire.ChatRequest) -> None:
         "logprobs": bool(body.logprobs),
         "top_logprobs": bool(body.top_logprobs),
         "logit_bias": bool(body.logit_bias),
-        "modalities": body.modalities is not None and set(body.modalities) != {"text"},
+        "modalities": body.modalities is not None and not {"text"} <= set(body.modalities) <= ways,
         "audio": body.audio is not None,
         "web_search_options": body.web_search_options is not None,
     }
@@ -51,59 +102,60 @@ def refuse_unsupported(body: wire.ChatRequest) -> None:
         raise BadRequest("'stream_options' goes with 'stream': true only.", param="stream_options")
 
 
-def _turn(message: wire.Message, index: int) -> Turn:
-    where = f"messages[{index}]"
+def _turn(message: wire.Message, index: int, files: _Files) -> Turn:
+    parts = _parts(message.content, f"messages[{index}]", files.taken)
     match message:
         case wire.SystemMessage():
-            return Turn(role=Role.SYSTEM, parts=_parts(message.content, where), name=message.name)
+            return Turn(role=Role.SYSTEM, parts=parts, name=message.name)
         case wire.DeveloperMessage():
-            return Turn(role=Role.DEVELOPER, parts=_parts(message.content, where), name=message.name)
+            return Turn(role=Role.DEVELOPER, parts=parts, name=message.name)
         case wire.UserMessage():
-            return Turn(role=Role.USER, parts=_parts(message.content, where), name=message.name)
+            return Turn(role=Role.USER, parts=parts, name=message.name)
         case wire.AssistantMessage():
-            return _assistant(message, where)
+            return _assistant(message, index, parts, files)
         case wire.ToolMessage():
-            return Turn(role=Role.TOOL, parts=_parts(message.content, where), tool_call_id=message.tool_call_id)
+            return Turn(role=Role.TOOL, parts=parts, tool_call_id=message.tool_call_id)
         case wire.FunctionMessage():
-            return Turn(role=Role.TOOL, parts=_parts(message.content, where), name=message.name)
+            return Turn(role=Role.TOOL, parts=parts, name=message.name)
         case _:
             assert_never(message)
 
 
-def _assistant(message: wire.AssistantMessage, where: str) -> Turn:
-    parts = _parts(message.content, where)
+def _assistant(message: wire.AssistantMessage, index: int, parts: tuple[Part, ...], files: _Files) -> Turn:
     if message.refusal:
         parts = (*parts, TextPart(text=message.refusal))
+    entries = (f"messages[{index}].images[{number}]" for number in range(len(message.images or ())))
+    given = (files.taken[entry] for entry in entries if entry in files.taken)
     calls = [
         Call(id=call.id, name=call.function.name, arguments=call.function.arguments)
         for call in message.tool_calls or ()
     ]
     if message.function_call is not None:
         calls.append(Call(id="", name=message.function_call.name, arguments=message.function_call.arguments))
-    return Turn(role=Role.ASSISTANT, parts=parts, name=message.name, tool_calls=tuple(calls))
+    return Turn(
+        role=Role.ASSISTANT,
+        parts=(*parts, *given, *files.shown.get(index, ())),
+        name=message.name,
+        tool_calls=tuple(calls),
+    )
 
 
-def _parts(content: wire.Content | None, where: str) -> tuple[TextPart, ...]:
+def _parts(content: wire.Content | None, where: str, taken: Mapping[str, Attached]) -> tuple[Part, ...]:
     if content is None:
         return ()
     if isinstance(content, str):
         return (TextPart(text=content),)
-    return tuple(_part(part, f"{where}.content[{index}]") for index, part in enumerate(content))
+    return tuple(_part(part, f"{where}.content[{index}]", taken) for index, part in enumerate(content))
 
 
-def _part(part: wire.Part, where: str) -> TextPart:
+def _part(part: wire.Part, where: str, taken: Mapping[str, Attached]) -> Part:
     match part:
         case wire.ContentText():
             return TextPart(text=part.text)
         case wire.ContentRefusal():
             return TextPart(text=part.refusal)
         case wire.ContentImage() | wire.ContentAudio() | wire.ContentFile():
-            kind = type(part).__struct_config__.tag
-            raise BadRequest(
-                f"A content part of type '{kind}' {_NOT_YET} (at '{where}').",
-                param=where,
-                code="unsupported_content_part",
-            )
+            return taken[where]
         case _:
             assert_never(part)
 

@@ -4,7 +4,22 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 import msgspec
 
-from protocol.model import Event, Finish, FinishReason, Text, Thought, Usage, estimate_tokens, estimated_bytes
+from protocol.model import (
+    Document,
+    Event,
+    Finish,
+    FinishReason,
+    Media,
+    Text,
+    Thought,
+    Usage,
+    WebImage,
+    estimate_tokens,
+    estimated_bytes,
+)
+
+_PARTING = Finish | Media | WebImage | Document
+"""What no stop sequence reaches across."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +96,9 @@ class Cutter:
         return text[: len(text) - keep]
 
     def rest(self) -> str:
-        """Return what was held back, when no more text comes."""
+        """Return what was held back, when no more text comes, or something stands between it and what comes."""
+        for stop in self._stops:
+            stop.matched = 0
         held, self._held = self._held, ""
         return held
 
@@ -129,7 +146,7 @@ async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -
         if isinstance(event, Text):
             piece = said.say(cutter.push(event.text))
         else:
-            piece = said.say(cutter.rest()) if isinstance(event, Finish) else ""
+            piece = said.say(cutter.rest()) if isinstance(event, _PARTING) else ""
         if piece:
             yield Text(text=piece)
         reason: FinishReason | None = "length" if said.full else "stop" if cutter.found else None

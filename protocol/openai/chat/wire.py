@@ -1,4 +1,4 @@
-"""OpenAI's chat completions on the wire; names are OpenAI's."""
+"""OpenAI's chat completions as they are asked for, on the wire; names are OpenAI's."""
 
 from typing import Annotated, Any, Literal
 
@@ -27,16 +27,50 @@ class ContentRefusal(msgspec.Struct, frozen=True, tag="refusal"):
     refusal: str
 
 
+class ImageUrl(msgspec.Struct, frozen=True):
+    """Where an image is: a data URL, a link of this gateway's, or an http(s) URL."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
 class ContentImage(msgspec.Struct, frozen=True, tag="image_url"):
-    """An image; not taken yet."""
+    """An image."""
+
+    image_url: ImageUrl
+
+
+class InputAudio(msgspec.Struct, frozen=True):
+    """Sound, in base64."""
+
+    data: str
+    format: Literal["wav", "mp3", "ogg", "flac", "m4a"]
 
 
 class ContentAudio(msgspec.Struct, frozen=True, tag="input_audio"):
-    """Audio; not taken yet."""
+    """Audio."""
+
+    input_audio: InputAudio
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """A file, in base64 or as a data URL."""
+
+    file_data: str | None = None
+    filename: str | None = None
+    file_id: str | None = None
 
 
 class ContentFile(msgspec.Struct, frozen=True, tag="file"):
-    """A file; not taken yet."""
+    """A file."""
+
+    file: InputFile
+
+
+class ShownImage(msgspec.Struct, frozen=True):
+    """An image of an earlier answer, as `images` had it."""
+
+    image_url: ImageUrl
 
 
 Part = ContentText | ContentRefusal | ContentImage | ContentAudio | ContentFile
@@ -85,6 +119,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
     content: Content | None = None
     name: Name | None = None
     refusal: str | None = None
+    images: list[ShownImage] | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: Function | None = None
 
@@ -151,91 +186,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     user: str | None = None
     reasoning_effort: str | None = None
-
-
-class PromptDetails(msgspec.Struct, frozen=True):
-    """Where prompt tokens went."""
-
-    cached_tokens: int = 0
-    audio_tokens: int = 0
-
-
-class CompletionDetails(msgspec.Struct, frozen=True):
-    """Where completion tokens went."""
-
-    reasoning_tokens: int = 0
-    audio_tokens: int = 0
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens; estimates, since the website does not count."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails
-    completion_tokens_details: CompletionDetails
-
-
-class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer's message."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
-    annotations: list[Any] = []
-    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer's choice."""
-
-    index: int = 0
-    message: AnswerMessage
-    logprobs: None = None
-    finish_reason: str
-
-
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-    system_fingerprint: None = None
-
-
-class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds."""
-
-    role: str | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
-
-
-class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk's choice."""
-
-    index: int = 0
-    delta: Delta
-    logprobs: None = None
-    finish_reason: str | None = None
-
-
-class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a streamed answer."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    system_fingerprint: None = None
-    choices: list[ChunkChoice]
-    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
-    """Null in every chunk but the last, where usage was asked for."""
 
 
 decode_request = msgspec.json.Decoder(ChatRequest).decode

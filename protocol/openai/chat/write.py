@@ -22,7 +22,8 @@ from protocol.model import (
     Waiting,
     WebImage,
 )
-from protocol.openai.chat import wire
+from protocol.openai.chat import answer
+from protocol.openai.chat.rendering import Rendering
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
 
@@ -42,28 +43,37 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         return cls(id=f"chatcmpl-{secrets.token_hex(14)}", created=int(created), model=model)
 
 
-def completion(reply: Reply, head: Head) -> bytes:
+def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
     """Return a whole answer's body."""
-    message = wire.AnswerMessage(content=reply.text, reasoning_content=reply.thoughts or msgspec.UNSET)
+    deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
+    message = answer.AnswerMessage(
+        content="".join(delta.content or "" for delta in deltas),
+        reasoning_content=reply.thoughts or msgspec.UNSET,
+        annotations=[entry for delta in deltas for entry in delta.annotations or ()],
+        images=[entry for delta in deltas for entry in delta.images or ()] or msgspec.UNSET,
+        videos=[entry for delta in deltas for entry in delta.videos or ()] or msgspec.UNSET,
+        audios=[entry for delta in deltas for entry in delta.audios or ()] or msgspec.UNSET,
+        document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
+    )
     return encode(
-        wire.Completion(
+        answer.Completion(
             id=head.id,
             created=head.created,
             model=head.model,
-            choices=[wire.Choice(message=message, finish_reason=reply.finish)],
+            choices=[answer.Choice(message=message, finish_reason=reply.finish)],
             usage=usage_of(reply.usage),
         ),
     )
 
 
-def usage_of(usage: Usage) -> wire.Usage:
+def usage_of(usage: Usage) -> answer.Usage:
     """Return tokens in OpenAI's form."""
-    return wire.Usage(
+    return answer.Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        prompt_tokens_details=wire.PromptDetails(),
-        completion_tokens_details=wire.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
+        prompt_tokens_details=answer.PromptDetails(),
+        completion_tokens_details=answer.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
     )
 
 
@@ -81,27 +91,27 @@ def note_usage(record: Record, usage: Usage) -> None:
 class ChunkWriter:
     """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
-    def __init__(self, head: Head, record: Record, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, record: Record, rendering: Rendering, *, include_usage: bool) -> None:
         """Note what happens in `record`."""
-        self._head, self._record = head, record
+        self._head, self._record, self._rendering = head, record, rendering
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self.finished = False
 
     def opened(self, exchange: Exchange) -> bytes:
         """Return the chunk with the role."""
         note_served(self._record, exchange)
-        return self._chunk(wire.Delta(role="assistant", content=""))
+        return self._chunk(answer.Delta(role="assistant", content=""))
 
     def event(self, event: Event) -> bytes:
         """Return an event's chunk."""
         match event:
-            case Text():
-                return self._chunk(wire.Delta(content=event.text))
+            case Text() | Media() | WebImage() | Citation() | Document():
+                return self._chunks(self._rendering.render(event))
             case Thought():
-                return self._chunk(wire.Delta(reasoning_content=event.text))
+                return self._chunk(answer.Delta(reasoning_content=event.text))
             case Finish():
-                return self._finish(event)
-            case Waiting() | Media() | WebImage() | Citation() | Document() | Begun():
+                return self._chunks(self._rendering.finish()) + self._finish(event)
+            case Waiting() | Begun():
                 return b""
             case _:
                 assert_never(event)
@@ -113,18 +123,23 @@ class ChunkWriter:
     def _finish(self, event: Finish) -> bytes:
         self.finished = True
         note_usage(self._record, event.usage)
-        data = self._chunk(wire.Delta(), event.reason)
+        data = self._chunk(answer.Delta(), event.reason)
         if self._usage is None:
             data += self._event(self._object([], usage_of(event.usage)))
         return data + _DONE
 
-    def _chunk(self, delta: wire.Delta, finish_reason: str | None = None) -> bytes:
-        return self._event(self._object([wire.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage))
+    def _chunks(self, deltas: list[answer.Delta]) -> bytes:
+        return b"".join(map(self._chunk, deltas))
 
-    def _object(self, choices: list[wire.ChunkChoice], usage: wire.Usage | msgspec.UnsetType | None) -> wire.Chunk:
+    def _chunk(self, delta: answer.Delta, finish_reason: str | None = None) -> bytes:
+        return self._event(self._object([answer.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage))
+
+    def _object(
+        self, choices: list[answer.ChunkChoice], usage: answer.Usage | msgspec.UnsetType | None
+    ) -> answer.Chunk:
         head = self._head
-        return wire.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
+        return answer.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
 
     @staticmethod
-    def _event(chunk: wire.Chunk) -> bytes:
+    def _event(chunk: answer.Chunk) -> bytes:
         return b"data: " + encode(chunk) + b"\n\n"

@@ -7,20 +7,21 @@ from protocol.model import BadRequest, Caller, Catalogue, Forbidden, Role
 from protocol.openai.chat import wire
 from protocol.openai.chat.read import bounds, read
 from protocol.openai.chat.stop import Bounds
+from tests.protocol.openai.conftest import make_context
 
 CATALOGUE = Catalogue.build(aliases={"house": "gemini-3-pro"})
 
 
-def understood(json_text, models=("*",)):
-    return read(wire.decode_request(json_text), CATALOGUE, Caller(id="me", models=models), "req_1")
+async def understood(json_text, models=("*",)):
+    return await read(wire.decode_request(json_text), CATALOGUE, make_context(caller=Caller(id="me", models=models)))
 
 
 def chat(messages, more=""):
     return f'{{"model": "gemini-3-pro", "messages": {messages}{more}}}'
 
 
-def test_every_role_becomes_a_turn():
-    request = understood(
+async def test_every_role_becomes_a_turn():
+    request = await understood(
         chat(
             """[
             {"role": "system", "content": "s", "name": "n"},
@@ -50,18 +51,33 @@ def test_every_role_becomes_a_turn():
     assert request.turns[6].tool_call_id == "c"
 
 
-def test_a_license_covers_models_by_pattern():
+async def test_a_license_covers_models_by_pattern():
     hello = '[{"role": "user", "content": "x"}]'
-    assert understood(chat(hello), ("gemini-3-*",)).selection.id == "gemini-3-pro"
+    assert (await understood(chat(hello), ("gemini-3-*",))).selection.id == "gemini-3-pro"
     with pytest.raises(Forbidden):
-        understood(chat(hello), ("gemini-2.5-*",))
-    assert understood(chat(hello).replace("gemini-3-pro", "house"), ("house",)).selection.id == "gemini-3-pro"
+        await understood(chat(hello), ("gemini-2.5-*",))
+    assert (await understood(chat(hello).replace("gemini-3-pro", "house"), ("house",))).selection.id == "gemini-3-pro"
 
 
-def test_parts_that_are_not_taken_yet_name_their_place():
+@pytest.mark.parametrize(
+    ("model", "ways", "fine"),
+    [
+        ("gemini-3-pro", '["text"]', True),
+        ("gemini-3-pro", '["text", "image"]', False),
+        ("gemini-3-pro", '["text", "audio"]', False),
+        ("gemini-3-pro-imagen", '["image", "text"]', True),
+        ("gemini-3-pro-imagen", '["audio", "text"]', False),
+        ("gemini-3-pro-storybook", '["image"]', False),
+    ],
+)
+async def test_pictures_may_be_asked_for_of_what_draws(model, ways, fine):
+    text = chat('[{"role": "user", "content": "x"}]', f', "modalities": {ways}').replace("gemini-3-pro", model)
+    if fine:
+        await understood(text)
+        return
     with pytest.raises(BadRequest) as caught:
-        understood(chat('[{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url"}]}]'))
-    assert caught.value.param == "messages[0].content[1]"
+        await understood(text)
+    assert caught.value.param == "modalities"
 
 
 @pytest.mark.parametrize(

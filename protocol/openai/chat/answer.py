@@ -1,0 +1,155 @@
+"""OpenAI's chat completions as they are answered, whole and in chunks; names are OpenAI's.
+
+`images`, `videos`, `audios` and `document` are not: the first is what the best-known routers have.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class PromptDetails(msgspec.Struct, frozen=True):
+    """Where prompt tokens went."""
+
+    cached_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class CompletionDetails(msgspec.Struct, frozen=True):
+    """Where completion tokens went."""
+
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens; estimates, since the website does not count."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+class Link(msgspec.Struct, frozen=True):
+    """Where a piece of media is."""
+
+    url: str
+
+
+class ImageEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An image of the answer."""
+
+    type: Literal["image_url"] = "image_url"
+    image_url: Link
+    index: int
+
+
+class VideoEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A video of the answer."""
+
+    type: Literal["video_url"] = "video_url"
+    video_url: Link
+    index: int
+
+
+class AudioEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Music of the answer."""
+
+    type: Literal["audio_url"] = "audio_url"
+    audio_url: Link
+    index: int
+
+
+class UrlCitation(msgspec.Struct, frozen=True, kw_only=True):
+    """A source, and the characters of `content` that rest on it."""
+
+    start_index: int
+    end_index: int
+    url: str
+    title: str
+
+
+class Annotation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a part of the answer."""
+
+    type: Literal["url_citation"] = "url_citation"
+    url_citation: UrlCitation
+
+
+class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the answer's document is called, and its language or `markdown`; its body is in `content`."""
+
+    title: str
+    kind: str
+
+
+class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer's message."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+    annotations: list[Annotation] = []
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    images: list[ImageEntry] | msgspec.UnsetType = msgspec.UNSET
+    videos: list[VideoEntry] | msgspec.UnsetType = msgspec.UNSET
+    audios: list[AudioEntry] | msgspec.UnsetType = msgspec.UNSET
+    document: DocumentEntry | msgspec.UnsetType = msgspec.UNSET
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer's choice."""
+
+    index: int = 0
+    message: AnswerMessage
+    logprobs: None = None
+    finish_reason: str
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    system_fingerprint: None = None
+
+
+class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk adds."""
+
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    images: list[ImageEntry] | None = None
+    videos: list[VideoEntry] | None = None
+    audios: list[AudioEntry] | None = None
+    annotations: list[Annotation] | None = None
+    document: DocumentEntry | None = None
+
+
+class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunk's choice."""
+
+    index: int = 0
+    delta: Delta
+    logprobs: None = None
+    finish_reason: str | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    system_fingerprint: None = None
+    choices: list[ChunkChoice]
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    """Null in every chunk but the last, where usage was asked for."""

@@ -1,0 +1,168 @@
+"""The files of a conversation: found in its messages, then taken all at once.
+
+What an assistant said may hold links of this gateway's own: what is behind them goes with the conversation, so that
+a picture can be worked on further. A link that opens no more is just text.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import anyio
+import msgspec
+
+from protocol.http.context import Context
+from protocol.model import BadRequest, FilePart, GatewayError, MediaKind, MediaPart, MediaRef
+from protocol.openai import files
+from protocol.openai.chat import wire
+
+Attached = FilePart | MediaPart
+
+_LINK = re.compile(r"\]\(<?(https?://[^\s()<>]{1,10000})")
+_AUDIO = {"wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg", "flac": "audio/flac", "m4a": "audio/mp4"}
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message says of one file; two that are alike are taken once."""
+
+    form: Literal["image", "file", "audio"]
+    text: str
+    """A URL or base64."""
+    name: str = ""
+    declared: str | None = None
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """A file, not taken yet."""
+
+    at: str
+    """The path of the content part, or of the entry of `images`, that it is."""
+    param: str
+    """The path of its text."""
+    source: Source
+
+
+def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
+    """Return all files that callers sent on purpose, in order.
+
+    Raises:
+        BadRequest: one is where files are not taken, or names what this gateway does not have.
+
+    """
+    return [found for index, message in enumerate(messages) for found in _of(message, f"messages[{index}]")]
+
+
+def _of(message: wire.Message, where: str) -> Iterator[Attachment]:
+    yield from _parts(message, where)
+    for index, image in enumerate(message.images or () if isinstance(message, wire.AssistantMessage) else ()):
+        if _is_data(url := image.image_url.url):
+            at = f"{where}.images[{index}]"
+            yield Attachment(at=at, param=f"{at}.image_url.url", source=Source(form="image", text=url))
+
+
+def _parts(message: wire.Message, where: str) -> Iterator[Attachment]:
+    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
+        at = f"{where}.content[{index}]"
+        if isinstance(part, wire.ContentText | wire.ContentRefusal):
+            continue
+        if not isinstance(message, wire.UserMessage | wire.AssistantMessage):
+            kind = type(part).__struct_config__.tag
+            text = f"A content part of type '{kind}' is taken in messages of the user only (at '{at}')."
+            raise BadRequest(text, param=at, code="unsupported_content_part")
+        yield _attachment(part, at)
+
+
+def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, at: str) -> Attachment:
+    match part:
+        case wire.ContentImage(image_url=image):
+            return Attachment(at=at, param=f"{at}.image_url.url", source=Source(form="image", text=image.url))
+        case wire.ContentAudio(input_audio=audio):
+            source = Source(form="audio", text=audio.data, declared=_AUDIO[audio.format])
+            return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
+        case wire.ContentFile(file=file):
+            if file.file_id is not None:
+                text = f"Files by id are not kept by this gateway: send 'file_data' (at '{at}.file.file_id')."
+                raise BadRequest(text, param=f"{at}.file.file_id", code="unsupported_parameter")
+            if file.file_data is None:
+                raise BadRequest(f"'file_data' is missing (at '{at}.file').", param=f"{at}.file.file_data")
+            source = Source(form="file", text=file.file_data, name=file.filename or "")
+            return Attachment(at=at, param=f"{at}.file.file_data", source=source)
+
+
+async def take_all(found: Sequence[Attachment], context: Context) -> dict[str, Attached]:
+    """Take all files side by side; return them by their paths.
+
+    Raises:
+        GatewayError: what is wrong with the first in order that is wrong.
+
+    """
+    done: dict[Source, Attached | GatewayError] = {}
+
+    async def take(one: Attachment) -> None:
+        try:
+            done[one.source] = await _take(one, context)
+        except GatewayError as error:
+            done[one.source] = error
+
+    async with anyio.create_task_group() as tasks:
+        for one in {one.source: one for one in reversed(found)}.values():
+            tasks.start_soon(take, one)
+    taken: dict[str, Attached] = {}
+    for one in found:
+        outcome = done[one.source]
+        if isinstance(outcome, GatewayError):
+            raise outcome
+        taken[one.at] = outcome
+    return taken
+
+
+async def _take(one: Attachment, context: Context) -> Attached:
+    source, param = one.source, one.param
+    match source.form:
+        case "image":
+            part = await files.from_url(source.text, name=source.name, param=param, context=context)
+            return files.require(part, MediaKind.IMAGE, param)
+        case "audio":
+            sound = await files.from_base64(
+                source.text, name=source.name, param=param, declared=source.declared, context=context
+            )
+            return files.require(sound, MediaKind.AUDIO, param)
+        case "file":
+            if _is_data(source.text):
+                return await files.from_data_url(source.text, name=source.name, param=param, context=context)
+            return await files.from_base64(source.text, name=source.name, param=param, context=context)
+
+
+def shown(messages: Sequence[wire.Message], context: Context) -> dict[int, tuple[MediaPart, ...]]:
+    """Return what earlier answers showed by links of ours, by message: the newest, each once, where it came last."""
+    seen: set[MediaRef] = set()
+    by_message: dict[int, tuple[MediaPart, ...]] = {}
+    for index in reversed(range(len(messages))):
+        message = messages[index]
+        if isinstance(message, wire.AssistantMessage):
+            refs = dict.fromkeys(ref for ref in _refs(message, context) if ref not in seen)
+            kept = list(refs)[: max(0, context.limits.pictures - len(seen))]
+            seen.update(kept)
+            by_message[index] = tuple(MediaPart(ref=ref) for ref in kept)
+    return by_message
+
+
+def _refs(message: wire.AssistantMessage, context: Context) -> Iterator[MediaRef]:
+    caller = context.caller
+    for url in (*_links(message.content), *(image.image_url.url for image in message.images or ())):
+        ref = context.links.open(url, caller) if caller is not None and not _is_data(url) else None
+        if ref is not None:
+            yield ref
+
+
+def _links(content: wire.Content | None) -> Iterator[str]:
+    """Yield the URLs of the Markdown links and images in a text."""
+    texts = (
+        [content] if isinstance(content, str) else [p.text for p in content or () if isinstance(p, wire.ContentText)]
+    )
+    for text in texts:
+        yield from _LINK.findall(text)
+
+
+def _is_data(url: str) -> bool:
+    return url[:5].lower() == "data:"

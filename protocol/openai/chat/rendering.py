@@ -1,0 +1,151 @@
+"""How an answer looks in OpenAI's form: one text, with Markdown where something is shown, and entries beside it.
+
+Streamed and whole answers go through the same rendering, piece by piece. What it adds to the text depends on the
+characters around it alone, never on how the text was cut, so that both come out the same.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable
+
+from protocol.http.context import Links
+from protocol.model import Caller, Citation, Document, Media, MediaKind, Piece, Text, WebImage
+from protocol.openai.chat import answer
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>])")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_ALT_SHOWN = 500
+_ESCAPED = r"\\\1"
+
+
+class Rendering:
+    """Renders one answer, a piece after the other."""
+
+    def __init__(self, links: Links, caller: Caller) -> None:
+        """Link media for this caller."""
+        self._links, self._caller = links, caller
+        self._counts = dict.fromkeys(MediaKind, 0)
+        self._said = self._length = 0
+        """Characters of the model's text, and of the content that it has become."""
+        self._tail = ""
+        """The last characters of the content."""
+        self._parted = True
+        """Whether the next text need not be parted from what was shown last."""
+        self._places: list[int] = []
+        """Where in the model's text something was put in, and by `_shifts` how much up to there."""
+        self._shifts: list[int] = []
+        self._cited: deque[Citation] = deque()
+        """What was cited and not told yet: its text may still be held back."""
+
+    def render(self, piece: Piece) -> list[answer.Delta]:
+        """Return what a piece adds to the answer, in order."""
+        match piece:
+            case Text():
+                return self._say(piece.text)
+            case Media():
+                return [self._media(piece)]
+            case WebImage():
+                return [answer.Delta(content=self._show(_image(piece.alt, piece.url)))] if _is_web(piece.url) else []
+            case Citation():
+                self._cited.append(piece)
+                return self._cite()
+            case Document():
+                return [answer.Delta(document=answer.DocumentEntry(title=piece.title, kind=piece.kind))]
+
+    def finish(self) -> list[answer.Delta]:
+        """Return what is left to add when no more comes; what cites text that was cut off is left out."""
+        rest = [citation for citation in self._cited if citation.end <= self._said]
+        self._cited.clear()
+        return self._annotations(rest)
+
+    def _say(self, text: str) -> list[answer.Delta]:
+        if not text:
+            return []
+        gap = "" if self._parted else "\n" if text[0] == "\n" else "\n\n"
+        self._parted = True
+        self._insert(gap)
+        self._append(text)
+        self._said += len(text)
+        return [answer.Delta(content=gap + text), *self._cite()]
+
+    def _media(self, media: Media) -> answer.Delta:
+        kind = media.ref.kind
+        url = self._links.seal(media.ref, self._caller)
+        index, self._counts[kind] = self._counts[kind], self._counts[kind] + 1
+        alt = media.alt or kind.value
+        match kind:
+            case MediaKind.IMAGE:
+                entry = answer.ImageEntry(image_url=answer.Link(url), index=index)
+                return answer.Delta(content=self._show(_image(alt, url)), images=[entry])
+            case MediaKind.VIDEO:
+                video = answer.VideoEntry(video_url=answer.Link(url), index=index)
+                return answer.Delta(content=self._show(_link(alt, url)), videos=[video])
+            case MediaKind.AUDIO:
+                audio = answer.AudioEntry(audio_url=answer.Link(url), index=index)
+                return answer.Delta(content=self._show(_link(alt, url)), audios=[audio])
+
+    def _show(self, markdown: str) -> str:
+        """Return Markdown that stands in a paragraph of its own."""
+        ends = len(self._tail) - len(self._tail.rstrip("\n"))
+        shown = "\n" * (2 - ends if self._length else 0) + markdown
+        self._insert(shown)
+        self._parted = False
+        return shown
+
+    def _insert(self, text: str) -> None:
+        """Note something in the content that the model did not say."""
+        if text:
+            self._append(text)
+            self._places.append(self._said)
+            self._shifts.append(self._length - self._said)
+
+    def _append(self, text: str) -> None:
+        self._length += len(text)
+        self._tail = (self._tail + text[-2:])[-2:]
+
+    def _cite(self) -> list[answer.Delta]:
+        """Return the next citations whose text has all been said."""
+        due: list[Citation] = []
+        while self._cited and self._cited[0].end <= self._said:
+            due.append(self._cited.popleft())
+        return self._annotations(due)
+
+    def _annotations(self, due: Iterable[Citation]) -> list[answer.Delta]:
+        found = [self._annotation(citation) for citation in due if _is_web(citation.url)]
+        return [answer.Delta(annotations=found)] if found else []
+
+    def _annotation(self, citation: Citation) -> answer.Annotation:
+        start = citation.start + self._shift(bisect_right(self._places, citation.start))
+        end = citation.end + self._shift(bisect_left(self._places, citation.end))
+        return answer.Annotation(
+            url_citation=answer.UrlCitation(
+                start_index=min(start, end),
+                end_index=end,
+                url=citation.url,
+                title=citation.title,
+            ),
+        )
+
+    def _shift(self, insertions: int) -> int:
+        """Return how many characters so many insertions have put in."""
+        return self._shifts[insertions - 1] if insertions else 0
+
+
+def _is_web(url: str) -> bool:
+    return _WEB.match(url) is not None
+
+
+def _image(alt: str, url: str) -> str:
+    return "!" + _link(alt or "image", url)
+
+
+def _link(text: str, url: str) -> str:
+    """Return a Markdown link whose text and URL cannot end it early."""
+    plain = "".join(c if c.isprintable() else " " for c in text[:_ALT_SHOWN]).strip()
+    address = "".join(c if c.isprintable() and c not in " ()<>\\" else _quoted(c) for c in url)
+    return f"[{_SPECIAL.sub(_ESCAPED, plain)}]({address})"
+
+
+def _quoted(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,174 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.http.context import Record
+from protocol.model import (
+    Begun,
+    Caller,
+    Citation,
+    Document,
+    Finish,
+    Handle,
+    Media,
+    MediaKind,
+    MediaRef,
+    Served,
+    Text,
+    Thought,
+    Usage,
+    Waiting,
+    WebImage,
+    fold,
+)
+from protocol.openai.chat.rendering import Rendering
+from protocol.openai.chat.stop import Bounds, cut
+from protocol.openai.chat.write import ChunkWriter, Head, completion
+from tests.protocol.openai.conftest import PlainLinks
+
+USAGE = Usage(input_tokens=1, output_tokens=2)
+HEAD = Head(id="chatcmpl-1", created=1, model="gemini-3-pro")
+NEVER = Bounds(stops=("\0never",))
+
+WORDS = st.text(st.sampled_from("ab \n[](!)S😀"), max_size=8)
+LINES = st.text(st.sampled_from("a\n"), max_size=4)
+EVENTS = st.lists(
+    st.one_of(
+        WORDS.map(lambda text: Text(text=text)),
+        LINES.map(lambda text: Text(text=text)),
+        WORDS.map(lambda text: Thought(text=text)),
+        st.builds(
+            lambda kind, url, alt: Media(ref=MediaRef(transport="t", account="a", kind=kind, url=url), alt=alt),
+            st.sampled_from(MediaKind),
+            st.sampled_from(["x", "y"]),
+            WORDS,
+        ),
+        WORDS.map(lambda alt: WebImage(url="https://x.example/a", alt=alt)),
+        st.builds(
+            lambda start, size: Citation(start=start, end=start + size, url="https://s.example", title="s"),
+            st.integers(0, 20),
+            st.integers(0, 9),
+        ),
+        st.just(Document(title="t", kind="html")),
+        st.just(Waiting()),
+        st.just(Begun(handle=Handle(transport="t", account="a", token="x"))),
+    ),
+    max_size=12,
+)
+STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=3), max_size=2)
+
+
+class Exchange:
+    served = Served(transport="t", account="a", model="m")
+
+
+async def stream(events):
+    for event in events:
+        yield event
+
+
+def rendering():
+    return Rendering(PlainLinks(), Caller(id="me"))
+
+
+def bounds(stops=(), tokens=None):
+    return Bounds(stops=tuple(stops), tokens=tokens)
+
+
+async def streamed(events, ends=NEVER, *, usage=False):
+    """Return the chunks of a streamed answer."""
+    writer = ChunkWriter(HEAD, Record(), rendering(), include_usage=usage)
+    data = writer.opened(Exchange())
+    async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1):
+        data += writer.event(event)
+    assert writer.finished
+    *chunks, done, end = data.split(b"\n\n")
+    assert (done, end) == (b"data: [DONE]", b"")
+    return [json.loads(chunk.removeprefix(b"data: ")) for chunk in chunks]
+
+
+async def whole(events, ends=NEVER):
+    """Return the message of a whole answer."""
+    reply = await fold(cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1))
+    return json.loads(completion(reply, HEAD, rendering()))["choices"][0]["message"]
+
+
+def joined(chunks):
+    """Return the message that a client makes of chunks."""
+    message = {"content": "", "annotations": [], "refusal": None}
+    for delta in (chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]):
+        for key, value in delta.items():
+            if key in {"role", "document"}:
+                message[key] = value
+            else:
+                message[key] = message.get(key, type(value)()) + value
+    return {key: value for key, value in message.items() if key != "reasoning_content" or value}
+
+
+@given(EVENTS, STOPS, st.none() | st.integers(1, 5))
+async def test_a_streamed_answer_adds_up_to_the_whole_one(events, stops, tokens):
+    ends = bounds(stops, tokens)
+    assert joined(await streamed(events, ends)) == await whole(events, ends)
+
+
+@given(EVENTS, st.data())
+async def test_how_the_text_was_cut_changes_nothing(events, data):
+    pieces = []
+    for event in events:
+        if not isinstance(event, Text):
+            pieces.append(event)
+            continue
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(event.text)), max_size=3)))
+        for start, end in zip([0, *cuts], [*cuts, len(event.text)], strict=True):
+            pieces.append(Text(text=event.text[start:end]))
+    assert joined(await streamed(pieces)) == joined(await streamed(events))
+
+
+@given(EVENTS)
+async def test_what_the_model_said_is_all_there_in_order(events):
+    content = (await whole(events))["content"]
+    at = 0
+    for event in events:
+        if isinstance(event, Text):
+            at = content.index(event.text, at) + len(event.text)
+
+
+async def test_a_stop_sequence_ends_the_answer_behind_a_picture_but_not_across_it():
+    picture = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="x"), alt="p")
+    link = PlainLinks().seal(picture.ref, Caller(id="me"))
+    events = [Text(text="one S"), picture, Text(text="TOP two S"), Text(text="TOP three"), picture]
+    for ends, rest in ((bounds(["STOP"]), "TOP two "), (bounds(tokens=2), "TOP")):
+        message = await whole(events, ends)
+        assert message["content"] == f"one S\n\n![p]({link})\n\n{rest}"
+        assert len(message["images"]) == 1
+
+
+async def test_a_stop_sequence_is_found_across_a_citation():
+    events = [Text(text="one S"), Citation(start=0, end=3, url="https://s.example", title="s"), Text(text="TOP two")]
+    events.insert(2, Citation(start=0, end=5, url="https://t.example", title="t"))
+    for message in (await whole(events, bounds(["STOP"])), joined(await streamed(events, bounds(["STOP"])))):
+        assert message["content"] == "one "
+        assert [entry["url_citation"]["title"] for entry in message["annotations"]] == ["s"]
+
+
+async def test_annotations_come_in_the_chunk_behind_their_text_and_the_document_beside_it():
+    events = [
+        Document(title="T", kind="html"),
+        Text(text="abc"),
+        Citation(start=0, end=3, url="https://s.example", title="s"),
+    ]
+    deltas = [chunk["choices"][0]["delta"] for chunk in await streamed(events)]
+    citation = {"start_index": 0, "end_index": 3, "url": "https://s.example", "title": "s"}
+    assert deltas == [
+        {"role": "assistant", "content": ""},
+        {"document": {"title": "T", "kind": "html"}},
+        {"content": "abc"},
+        {"annotations": [{"type": "url_citation", "url_citation": citation}]},
+        {},
+    ]
+
+
+async def test_an_answer_without_anything_to_show_has_no_such_fields():
+    message = await whole([Text(text="x")])
+    assert message == {"role": "assistant", "content": "x", "refusal": None, "annotations": []}

@@ -1,0 +1,48 @@
+"""Contexts for tests of what a dialect reads and writes: links that can be read, URLs that lead where the test says."""
+
+import msgspec
+import pytest
+
+from protocol.http.context import Context, Limits, Record
+from protocol.model import BadRequest, Caller
+
+BASE = "https://gateway.example/gemini_official/media/"
+
+
+class PlainLinks:
+    """Links whose token is the upstream's URL in hexadecimal; only what was sealed opens."""
+
+    def __init__(self):
+        self._sealed = {}
+
+    def seal(self, ref, caller, look=None):
+        url = BASE + ref.url.encode("utf-8", "surrogatepass").hex()
+        self._sealed[url, caller.id] = ref
+        return url
+
+    def open(self, url, caller):
+        return self._sealed.get((url, caller.id))
+
+
+class Web:
+    """What URLs lead to."""
+
+    def __init__(self):
+        self.pages, self.asked = {}, []
+
+    async def __call__(self, url, *, most):
+        self.asked.append(url)
+        if url not in self.pages:
+            raise BadRequest("Nothing is told.", code="image_url_unreachable")
+        return self.pages[url]
+
+
+def make_context(**given):
+    needed = {field.name: None for field in msgspec.structs.fields(Context) if field.required}
+    filled = {"id": "req_1", "record": Record(), "limits": Limits(), "links": PlainLinks(), "fetch": Web()}
+    return Context(**{**needed, **filled, "caller": Caller(id="me"), **given})
+
+
+@pytest.fixture
+def context():
+    return make_context()

@@ -1,0 +1,164 @@
+import base64
+import threading
+
+import pytest
+
+from protocol.http.context import Limits
+from protocol.http.faults import HttpFault
+from protocol.model import BadRequest, Caller, FilePart, MediaKind, MediaPart, MediaRef
+from protocol.openai import files
+from tests.protocol.openai.conftest import make_context
+from tests.protocol.openai.test_sniff import film, picture, png
+
+PNG = picture("PNG")
+AT = "messages[0].content[0].image_url.url"
+
+
+def data_url(data=PNG, mime="image/png"):
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+async def refusal(awaitable, kind=BadRequest):
+    with pytest.raises(kind) as caught:
+        await awaitable
+    assert caught.value.param == AT
+    return caught.value.code
+
+
+async def take(data, context, **more):
+    return await files.take(data, name=more.pop("name", ""), param=AT, context=context, **more)
+
+
+async def test_a_file_has_the_type_of_its_bytes_and_a_name_without_a_path(context):
+    names = {
+        "": "file.png",
+        "a.png": "a.png",
+        "../../etc/pass wd": "pass wd",
+        "C:\\x\\b.png": "b.png",
+        "..": "file.png",
+    }
+    names |= {'x"\n\0\u202e<y>.png': "xy.png", "n" * 500 + ".png": "n" * 124 + ".png"}
+    for said, name in names.items():
+        assert await take(PNG, context, name=said) == FilePart(data=PNG, mime="image/png", name=name)
+
+
+@pytest.mark.parametrize("said", [None, "", "image/png", "IMAGE/JPEG", "application/octet-stream"])
+async def test_what_is_declared_may_be_of_the_same_family(context, said):
+    assert (await take(PNG, context, declared=said)).mime == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (PNG, "audio/wav"),
+        (PNG, "text/plain"),
+        (PNG, "application/pdf"),
+        (b"<svg>", "image/png"),
+        (b"<html>", "text/plain"),
+        (b"plain words", "text/html"),
+        (b"plain words", "image/svg+xml"),
+        (b"plain words", "image/png"),
+        (b"%PDF-1.7", "image/png"),
+        (b"\x00\x01", None),
+    ],
+)
+async def test_what_is_not_what_it_says_is_refused(context, data, said):
+    assert await refusal(take(data, context, declared=said)) == "unsupported_image"
+
+
+@pytest.mark.parametrize("said", ["text/markdown", "application/json", "application/xml", "text/x-python", "text/csv"])
+async def test_any_word_for_text_is_good_for_text(context, said):
+    assert (await take(b"{}", context, declared=said)).mime == "text/plain"
+
+
+async def test_sizes_are_limited_by_header_and_length():
+    context = make_context(limits=Limits(file_bytes=50_000, pixels=100))
+    assert (await take(picture("PNG", (10, 10)), context)).mime == "image/png"
+    assert await refusal(take(png(101, 1), context)) == "image_too_large"
+    assert await refusal(take(b"", context)) == "invalid_image"
+    assert await refusal(take(png(0, 9), context)) == "invalid_image"
+    assert await refusal(take(b"x" * 50_001, context), HttpFault) == "request_too_large"
+    long = base64.b64encode(b"x" * 90_000).decode()
+    given = {"name": "", "param": AT, "context": context}
+    assert await refusal(files.from_base64(long, **given), HttpFault) == "request_too_large"
+
+
+async def test_more_frames_than_anybody_looks_at_are_too_many(context, monkeypatch):
+    monkeypatch.setattr(files, "_MOST_FRAMES", 4)
+    assert await refusal(take(film("GIF", 5), context)) == "image_too_large"
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("data:", "invalid_image"),
+        ("data:image/png;base64", "invalid_image"),
+        ("data:image/png,%89PNG", "invalid_image"),
+        ("data:image/png;base64,", "invalid_image"),
+        ("data:image/png;base64,####", "invalid_image"),
+        ("data:image/png;base64,iVBORw0KGgo", "invalid_image"),
+        ("data:image/png;base64,é", "invalid_image"),
+        ("data:image/png;base64,aW1n%0A", "invalid_image"),
+        ("data:image/png;base64," + "A" * 1024 * 1024 + "=AAA" + "A" * 1024 * 1024, "invalid_image"),
+        (data_url(mime="text/html"), "unsupported_image"),
+        (data_url(b"<html>", mime="text/html"), "unsupported_image"),
+        (data_url(b"<p>", mime="image/png"), "unsupported_image"),
+    ],
+    ids=range(12),
+)
+async def test_a_malformed_data_url_is_refused(context, url, code):
+    assert await refusal(files.from_data_url(url, name="", param=AT, context=context)) == code
+
+
+@pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:image/PNG;charset=utf-8;Base64,", "data:;base64,"])
+async def test_a_data_url_is_taken_however_it_is_spelled(context, head):
+    coded = base64.encodebytes(PNG).decode().replace("\n", "\r\n ")
+    part = await files.from_url(head + coded, name="", param=AT, context=context)
+    assert part == FilePart(data=PNG, mime="image/png", name="file.png")
+    assert context.fetch.asked == []
+
+
+async def test_a_long_file_is_decoded_beside_the_loop_whole(context, monkeypatch):
+    threads = []
+    check = files._check
+    monkeypatch.setattr(files, "_check", lambda *a: (threads.append(threading.current_thread()), check(*a))[1])
+    data = b"some words\n" * 300_000
+    for coded in (base64.b64encode(data), base64.encodebytes(data)):
+        part = await files.from_base64(coded.decode(), name="", param=AT, context=context)
+        assert part.data == data
+    await take(PNG, context)
+    assert [thread is threading.main_thread() for thread in threads] == [False, False, True]
+
+
+REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https://upstream/v")
+
+
+async def test_a_link_of_ours_is_what_it_leads_to_for_the_license_it_was_made_for(context):
+    link = context.links.seal(REF, context.caller)
+    part = await files.from_url(link, name="", param=AT, context=context)
+    assert part == MediaPart(ref=REF)
+    assert files.require(part, MediaKind.VIDEO, AT) is part
+    with pytest.raises(BadRequest) as caught:
+        files.require(part, MediaKind.IMAGE, AT)
+    assert (caught.value.param, caught.value.code) == (AT, "unsupported_image")
+    context.caller = Caller(id="other")
+    assert await refusal(files.from_url(link, name="", param=AT, context=context)) == "image_url_unreachable"
+    assert context.fetch.asked == [link]
+
+
+async def test_what_a_url_leads_to_is_taken_or_refused_in_the_same_words(context):
+    context.fetch.pages = {
+        "https://x/a": PNG,
+        "https://x/b": b"<html>",
+        "https://x/c": b"",
+        "https://x/d": png(9999, 9999),
+    }
+    part = await files.from_url("https://x/a", name="", param=AT, context=context)
+    assert part.mime == "image/png"
+    texts = set()
+    for page in "bcde":
+        with pytest.raises(BadRequest) as caught:
+            await files.from_url(f"https://x/{page}", name="", param=AT, context=context)
+        assert (caught.value.code, caught.value.param) == ("image_url_unreachable", AT)
+        texts.add(caught.value.message)
+    assert len(texts) == 1
