@@ -1,0 +1,43 @@
+"""Opens the exchange of a completion: ended where the caller said, kept where it takes minutes."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from protocol.model import Engine, Event, Exchange, GenerationRequest, Job, Jobs, Served, estimate_tokens
+from protocol.openai.chat.pickup import bounds_of, keeping
+from protocol.openai.chat.stop import Bounds, cut
+
+
+class _Cut:
+    """An exchange that ends where the caller said."""
+
+    def __init__(self, exchange: Exchange, bounds: Bounds, input_tokens: int) -> None:
+        self._exchange, self._bounds, self._input_tokens = exchange, bounds, input_tokens
+
+    @property
+    def served(self) -> Served:
+        return self._exchange.served
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return cut(self._exchange, self._bounds, self._input_tokens)
+
+
+@asynccontextmanager
+async def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
+    """Open an exchange; as `Engine.open`."""
+    async with engine.open(request) as exchange:
+        yield exchange if bounds == Bounds() else _Cut(exchange, bounds, _input_tokens(request))
+
+
+@asynccontextmanager
+async def opened_and_kept(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
+    """Open a job's exchange, and keep how far it is; `held`: nobody else is at work on it already."""
+    async with (
+        opened(engine, job.request, bounds_of(job)) as exchange,
+        keeping(exchange, jobs, job, held=held) as kept,
+    ):
+        yield kept
+
+
+def _input_tokens(request: GenerationRequest) -> int:
+    return sum(estimate_tokens(turn.text) for turn in request.turns)

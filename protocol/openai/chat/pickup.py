@@ -1,0 +1,107 @@
+"""Answers that take minutes: kept under their completion's id once their work has begun, to be picked up by it later.
+
+While somebody waits for such an answer its job is held, so that nobody else goes on with it at the same time.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import structlog
+
+from protocol.model import (
+    Begun,
+    Capability,
+    Event,
+    Exchange,
+    Finish,
+    GatewayError,
+    GenerationRequest,
+    Handle,
+    Job,
+    JobKind,
+    Jobs,
+    JobState,
+    Served,
+    Waiting,
+    fold,
+)
+from protocol.openai.chat.stop import Bounds
+
+_BOUNDS = "bounds"
+_LASTING = frozenset({Capability.VIDEO, Capability.DEEPSEARCH})
+
+_log = structlog.get_logger()
+
+
+def lasts(request: GenerationRequest) -> bool:
+    """Say whether an answer takes so long that it is worth being kept."""
+    return request.selection.capability in _LASTING
+
+
+def job_of(identity: str, model: str, created: float, request: GenerationRequest, bounds: Bounds) -> Job:
+    """Return the job of a completion."""
+    return Job(
+        id=identity,
+        kind=JobKind.CHAT,
+        request=request,
+        model=model,
+        created=created,
+        details={_BOUNDS: msgspec.json.encode(bounds).decode()},
+    )
+
+
+def bounds_of(job: Job) -> Bounds:
+    """Return where the caller of a completion wanted it to end."""
+    return msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
+
+
+class _Kept:
+    """An exchange whose job is kept as it goes on."""
+
+    def __init__(self, exchange: Exchange, jobs: Jobs, job: Job, hold: AsyncExitStack | None) -> None:
+        """Hold the job in `hold` once it is kept; None: it is held already."""
+        self._exchange, self._jobs, self._job, self._hold = exchange, jobs, job, hold
+        self._seen: list[Event] = []
+
+    @property
+    def served(self) -> Served:
+        """Who answers."""
+        return self._exchange.served
+
+    async def __aiter__(self) -> AsyncGenerator[Event]:
+        """Yield the events; what has happened is kept before it is told."""
+        async for event in self._exchange:
+            if not isinstance(event, Waiting | Begun):
+                self._seen.append(event)
+            if isinstance(event, Begun):
+                await self._begun(event.handle)
+            elif isinstance(event, Finish) and self._job.handle is not None:
+                reply = await fold(_again(self._seen))
+                await self._keep(state=JobState.COMPLETED, reply=reply)
+            yield event
+
+    async def _begun(self, handle: Handle) -> None:
+        await self._keep(state=JobState.IN_PROGRESS, handle=handle)
+        if self._hold is not None:
+            hold, self._hold = self._hold, None
+            await hold.enter_async_context(self._jobs.hold(self._job.id))
+
+    async def _keep(self, **changes: object) -> None:
+        self._job = msgspec.structs.replace(self._job, **changes)
+        try:
+            await self._jobs.keep(self._job)
+        except GatewayError as error:  # it cannot be picked up; the one who waits for it gets it all the same
+            _log.warning("completion_not_kept", completion=self._job.id, code=error.code)
+
+
+async def _again(events: list[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
+
+
+@asynccontextmanager
+async def keeping(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
+    """Keep an exchange's job as it goes on; `held`: the caller holds it already."""
+    async with AsyncExitStack() as hold:
+        yield _Kept(exchange, jobs, job, None if held else hold)

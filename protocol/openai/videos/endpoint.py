@@ -1,0 +1,113 @@
+"""`/videos`: videos that are made in the background, found again by their id and the license that asked."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.body import read_body
+from protocol.http.context import Context, context_of
+from protocol.http.download import Content, Download
+from protocol.http.endpoint import ASGIResponse
+from protocol.http.faults import HttpFault
+from protocol.model import BadRequest, Caller, Engine, Job, JobKind, MediaRef, MediaStream, Unsupported, UpstreamFailed
+from protocol.openai.codec import encode
+from protocol.openai.errors import error_response
+from protocol.openai.videos import read, wire, write
+
+_HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
+
+
+class Videos:
+    """Videos over an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take the engine."""
+        self._engine = engine
+
+    async def create(self, request: Request) -> ASGIResponse:
+        """Begin one."""
+        context = context_of(request.scope)
+        raw = await read_body(request.scope, request.receive, context.limits)
+        body, upload = await read.read_body_of(request.headers.get("content-type", ""), raw)
+        selection = read.select(body.model, self._engine.catalogue, _caller(context))
+        context.record.model = selection.id
+        if not self._engine.offers(selection):
+            raise Unsupported(f"The model '{selection.id}' is not available here.", param="model")
+        job = await read.read(body, upload, selection, context)
+        if context.keep_prompt:
+            context.record.prompt = body.prompt
+        await context.jobs.submit(job)
+        return _response(write.video(job, context.created))
+
+    async def list(self, request: Request) -> ASGIResponse:
+        """Answer with the caller's videos."""
+        context = context_of(request.scope)
+        page = read.page(request.query_params)
+        jobs, more = await context.jobs.page(_caller(context).id, JobKind.VIDEO, page)
+        return _response(write.videos(jobs, context.created, more=more))
+
+    async def retrieve(self, request: Request) -> ASGIResponse:
+        """Answer with one of the caller's videos."""
+        context = context_of(request.scope)
+        return _response(write.video(await _job(request, context), context.created))
+
+    async def delete(self, request: Request) -> ASGIResponse:
+        """Forget one of the caller's videos, made or not."""
+        context = context_of(request.scope)
+        identity = request.path_params["video"]
+        if not await context.jobs.remove(_caller(context).id, JobKind.VIDEO, identity):
+            raise _unknown()
+        return _response(wire.VideoDeleted(id=identity))
+
+    async def content(self, request: Request) -> ASGIResponse:
+        """Send the film itself."""
+        context = context_of(request.scope)
+        if request.query_params.get("variant", "video") != "video":
+            message = "Only the 'video' itself can be had: the site gives no thumbnails or sprite sheets."
+            raise BadRequest(message, param="variant", code="unsupported_value")
+        job = await _job(request, context)
+        film = write.film(job)
+        if film is None:
+            raise _not_there(job, context)
+        return Download(self._media(film), Content(etag=_etag(job), headers=_HEADERS), error_response)
+
+    @asynccontextmanager
+    async def _media(self, film: MediaRef) -> AsyncGenerator[MediaStream]:
+        async with self._engine.media(film, original=False) as stream:
+            if not stream.mime.startswith("video/"):
+                raise UpstreamFailed("The upstream sent something else than a video.")
+            yield stream
+
+
+def _caller(context: Context) -> Caller:
+    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    return context.caller
+
+
+async def _job(request: Request, context: Context) -> Job:
+    job = await context.jobs.find(_caller(context).id, JobKind.VIDEO, request.path_params["video"])
+    if job is None:
+        raise _unknown()
+    return job
+
+
+def _unknown() -> HttpFault:
+    return HttpFault(404, "not_found", "There is no video of this id.")
+
+
+def _not_there(job: Job, context: Context) -> HttpFault:
+    error = write.video(job, context.created).error
+    if error is not None:
+        return HttpFault(404, "not_found", f"There is no video: {error.message}")
+    return HttpFault(409, "video_not_ready", "The video is not ready yet: ask for its status until it is completed.")
+
+
+def _etag(job: Job) -> str:
+    return sha256(job.id.encode()).hexdigest()[:32]
+
+
+def _response(value: wire.Video | wire.VideoList | wire.VideoDeleted) -> Response:
+    return Response(encode(value), media_type="application/json")

@@ -1,0 +1,149 @@
+"""From OpenAI's request to a job; says no, with `param`, to what cannot be honoured."""
+
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+
+from protocol.http.body import decode_body
+from protocol.http.context import Context
+from protocol.http.form import Upload, is_form, read_form
+from protocol.model import (
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    GenerationRequest,
+    Job,
+    JobKind,
+    JobPage,
+    MediaKind,
+    Part,
+    Role,
+    Selection,
+    TextPart,
+    Turn,
+    Unsupported,
+)
+from protocol.openai.files import from_url, require, take
+from protocol.openai.videos import wire
+
+_REFERENCE = "input_reference"
+_SIZE = "1280x720"
+_SECONDS = "8"
+"""What the site makes where nobody says otherwise."""
+_MOST_LISTED = 100
+
+
+async def read_body_of(content_type: str, raw: bytes) -> tuple[wire.VideoRequest, Upload | None]:
+    """Read a body of `/videos`, JSON or a form; the file is a form's.
+
+    Raises:
+        BadRequest: it cannot be read.
+
+    """
+    if not is_form(content_type):
+        return await decode_body(raw, wire.decode_request), None
+    form = await read_form(content_type, raw)
+    body = await decode_body(b"", lambda _: msgspec.convert(_nested(form.fields), wire.VideoRequest))
+    files = [upload for upload in form.files if upload.name or upload.data]
+    if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
+        raise BadRequest("The form has a file that is not the one 'input_reference'.", param=_REFERENCE)
+    return body, files[0] if files else None
+
+
+def _nested(fields: Mapping[str, str]) -> dict[str, object]:
+    """Return a form's fields, those named `input_reference[…]` as one object."""
+    plain: dict[str, object] = {name: value for name, value in fields.items() if "[" not in name}
+    inner = {name.removeprefix(f"{_REFERENCE}[").rstrip("]"): value for name, value in fields.items() if "[" in name}
+    return plain | ({_REFERENCE: inner} if inner else {})
+
+
+def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model that films; a base stands for its `-video` form, and no name for the first that may film.
+
+    Raises:
+        Unsupported: the model does something else.
+        ModelUnknown: no model of that name, or none that films.
+        Forbidden: the license does not cover the model, or no videos.
+
+    """
+    if name is None:
+        filming = [one for one in catalogue.selections() if one.capability is Capability.VIDEO and not one.deprecated]
+        selection = next((one for one in filming if caller.may_use(one, one.id)), filming[0])
+        caller.permit(selection, selection.id)
+        return selection
+    selection = catalogue.resolve(name)
+    if selection.capability is Capability.CHAT and not selection.extended:
+        selection = catalogue.resolve(f"{name}-{Capability.VIDEO}")
+    if selection.capability is not Capability.VIDEO:
+        raise Unsupported(f"The model '{selection.id}' makes no videos; a '-video' model does.", param="model")
+    caller.permit(selection, name)
+    return selection
+
+
+async def read(
+    body: wire.VideoRequest,
+    upload: Upload | None,
+    selection: Selection,
+    context: Context,
+) -> Job:
+    """Understand a request, as a job that is not begun.
+
+    Raises:
+        BadRequest: something in it is wrong or cannot be honoured; `param` is its path.
+        HttpFault: the picture has too many bytes (413).
+
+    """
+    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    if not body.prompt.strip():
+        raise BadRequest("The prompt is empty.", param="prompt")
+    size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
+    words = f"{body.prompt}\n\n(The video shall be {seconds} seconds long.)" if body.seconds else body.prompt
+    reference = await _reference(body, upload, context)
+    width, _, height = size.partition("x")
+    request = GenerationRequest(
+        id=context.id,
+        caller=context.caller,
+        selection=selection,
+        turns=(Turn(role=Role.USER, parts=(*reference, TextPart(text=words))),),
+        aspect=(16, 9) if int(width) > int(height) else (9, 16),
+    )
+    return Job(
+        id=f"video_{secrets.token_hex(16)}",
+        kind=JobKind.VIDEO,
+        request=request,
+        model=selection.id,
+        created=context.created,
+        details={"prompt": body.prompt, "size": size, "seconds": seconds},
+    )
+
+
+async def _reference(body: wire.VideoRequest, upload: Upload | None, context: Context) -> tuple[Part, ...]:
+    given = body.input_reference
+    if upload is not None:
+        part = await take(upload.data, name=upload.name, param=_REFERENCE, declared=upload.mime, context=context)
+        return (require(part, MediaKind.IMAGE, _REFERENCE),)
+    if given is None:
+        return ()
+    url = given if isinstance(given, str) else given.image_url
+    if url is None:
+        message = "'input_reference' needs an 'image_url', or a file in a form; uploaded files are not known here."
+        raise BadRequest(message, param=_REFERENCE, code="unsupported_parameter")
+    param = _REFERENCE if isinstance(given, str) else f"{_REFERENCE}.image_url"
+    return (require(await from_url(url, name=_REFERENCE, param=param, context=context), MediaKind.IMAGE, param),)
+
+
+def page(query: Mapping[str, str]) -> JobPage:
+    """Read which of the videos to list.
+
+    Raises:
+        BadRequest: a value is out of range.
+
+    """
+    limit, order = query.get("limit", "20"), query.get("order", "desc")
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= _MOST_LISTED):
+        raise BadRequest(f"'limit' is a number from 1 to {_MOST_LISTED}.", param="limit")
+    if order not in {"asc", "desc"}:
+        raise BadRequest("'order' is 'asc' or 'desc'.", param="order")
+    return JobPage(after=query.get("after") or None, limit=int(limit), order="asc" if order == "asc" else "desc")

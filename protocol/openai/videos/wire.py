@@ -1,0 +1,72 @@
+"""OpenAI's videos on the wire; names are OpenAI's."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Size = Literal["720x1280", "1280x720", "1024x1792", "1792x1024"]
+Status = Literal["queued", "in_progress", "completed", "failed"]
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that the video begins with, by its address; a form brings it as a file."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+
+
+class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `POST /videos`."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+    model: str | None = None
+    seconds: Literal["4", "8", "12", 4, 8, 12] | None = None
+    size: Size | None = None
+    input_reference: Reference | str | None = None
+
+
+class VideoError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no video."""
+
+    code: str
+    message: str
+
+
+class Video(msgspec.Struct, frozen=True, kw_only=True):
+    """A video, or the making of one."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    status: Status
+    progress: int
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    size: str
+    seconds: str
+    prompt: str
+    remixed_from_video_id: None = None
+    error: VideoError | None
+
+
+class VideoList(msgspec.Struct, frozen=True, kw_only=True):
+    """A license's videos."""
+
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(msgspec.Struct, frozen=True, kw_only=True):
+    """A video that is gone."""
+
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: bool = True
+
+
+decode_request = msgspec.json.Decoder(VideoRequest).decode

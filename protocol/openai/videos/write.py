@@ -1,0 +1,64 @@
+"""From jobs to OpenAI's videos."""
+
+from collections.abc import Sequence
+
+from protocol.model import Job, JobState, MediaKind, MediaRef
+from protocol.openai.videos import wire
+
+_USUAL_SECONDS = 120.0
+"""How long a video usually takes; the upstream tells no progress."""
+_NEARLY = 95
+_MESSAGE_SHOWN = 500
+
+
+def video(job: Job, now: float) -> wire.Video:
+    """Return a job in OpenAI's form; `now` is in epoch seconds."""
+    error = _error(job)
+    status: wire.Status = "failed" if error else job.state.value
+    return wire.Video(
+        id=job.id,
+        model=job.model,
+        status=status,
+        progress=_progress(job, now),
+        created_at=int(job.created),
+        completed_at=int(job.completed) if job.completed is not None else None,
+        expires_at=int(job.expires) if job.expires is not None and status == "completed" else None,
+        size=job.details.get("size", ""),
+        seconds=job.details.get("seconds", ""),
+        prompt=job.details.get("prompt", ""),
+        error=error,
+    )
+
+
+def videos(jobs: Sequence[Job], now: float, *, more: bool) -> wire.VideoList:
+    """Return jobs in OpenAI's form."""
+    return wire.VideoList(
+        data=[video(job, now) for job in jobs],
+        first_id=jobs[0].id if jobs else None,
+        last_id=jobs[-1].id if jobs else None,
+        has_more=more,
+    )
+
+
+def film(job: Job) -> MediaRef | None:
+    """Return the video that a job has made."""
+    media = job.reply.media if job.reply is not None else ()
+    return next((piece.ref for piece in media if piece.ref.kind is MediaKind.VIDEO), None)
+
+
+def _error(job: Job) -> wire.VideoError | None:
+    if job.error is not None:
+        return wire.VideoError(code=job.error.code, message=job.error.message)
+    if job.reply is not None and film(job) is None:  # the model declined, in words
+        message = job.reply.text.strip()[:_MESSAGE_SHOWN] or "The model made no video."
+        return wire.VideoError(code="content_filter", message=message)
+    return None
+
+
+def _progress(job: Job, now: float) -> int:
+    """Estimate how much is done, in percent, by the time that has passed."""
+    if job.state is JobState.COMPLETED:
+        return 100
+    if job.state is not JobState.IN_PROGRESS:
+        return 0
+    return max(0, min(_NEARLY, int(100 * (now - job.created) / _USUAL_SECONDS)))
