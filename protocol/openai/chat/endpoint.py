@@ -1,7 +1,6 @@
 """`POST /chat/completions`."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 import structlog
@@ -13,37 +12,15 @@ from protocol.http.context import Context, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
-from protocol.model import Engine, Event, Exchange, GenerationRequest, Selection, Served, estimate_tokens, fold
+from protocol.model import Engine, Exchange, GenerationRequest, Selection, fold
 from protocol.openai.chat import read, wire, write
+from protocol.openai.chat.opening import opened, opened_and_kept
+from protocol.openai.chat.pickup import job_of, lasts
 from protocol.openai.chat.rendering import Rendering
-from protocol.openai.chat.stop import Bounds, cut
+from protocol.openai.chat.stop import Bounds
 from protocol.openai.errors import error_response
 
 _log = structlog.get_logger()
-
-
-class _Cut:
-    """An exchange that ends where the caller said."""
-
-    def __init__(self, exchange: Exchange, bounds: Bounds, input_tokens: int) -> None:
-        self._exchange, self._bounds, self._input_tokens = exchange, bounds, input_tokens
-
-    @property
-    def served(self) -> Served:
-        return self._exchange.served
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return cut(self._exchange, self._bounds, self._input_tokens)
-
-
-@asynccontextmanager
-async def _open(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
-    async with engine.open(request) as exchange:
-        yield exchange if bounds == Bounds() else _Cut(exchange, bounds, _input_tokens(request))
-
-
-def _input_tokens(request: GenerationRequest) -> int:
-    return sum(estimate_tokens(turn.text) for turn in request.turns)
 
 
 class Chat:
@@ -63,7 +40,7 @@ class Chat:
         rendering = Rendering(context.links, asked.caller)
         head = write.Head.new(asked.selection.id, context.created)
         headers = self._deprecation(asked.selection)
-        exchange = _open(self._engine, asked, read.bounds(body))
+        exchange = self._exchange(context, head, asked, read.bounds(body))
         if body.stream:
             include = bool(body.stream_options and body.stream_options.include_usage)
             writer = write.ChunkWriter(head, context.record, rendering, include_usage=include)
@@ -88,6 +65,18 @@ class Chat:
         if context.keep_prompt:
             context.record.prompt = "\n".join(turn.text for turn in asked.turns)
         return asked if attempts == "0" else _again(asked, attempts)
+
+    def _exchange(
+        self,
+        context: Context,
+        head: write.Head,
+        asked: GenerationRequest,
+        bounds: Bounds,
+    ) -> AbstractAsyncContextManager[Exchange]:
+        if not lasts(asked):
+            return opened(self._engine, asked, bounds)
+        job = job_of(head.id, head.model, context.created, asked, bounds)
+        return opened_and_kept(self._engine, context.jobs, job)
 
     def _deprecation(self, selection: Selection) -> dict[str, str]:
         if selection.deprecated is None:
