@@ -53,6 +53,10 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[float, ...] = _CLASSES
     at_once: int = 16
 
+    def told_after(self, passed: float) -> float:
+        """Return how long after its beginning a failure is told that took so long."""
+        return next((at for at in self.classes if at >= passed), self.total)
+
 
 async def refuse_to_fetch(url: str, *, most: int) -> bytes:  # noqa: ARG001 -- the interface's
     """Refuse, since the settings do not allow it.
@@ -134,15 +138,12 @@ class Fetcher:
         """
         start = anyio.current_time()
         try:
-            first = self._read(url, None)
-            try:
-                with anyio.fail_after(self._patience.total):
-                    async with self._slots:
-                        return await self._follow(first, most)
-            except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                await self._wait(start)
-                raise _NotFetched from None
-        except _NotFetched:
+            with anyio.fail_after(self._patience.total):
+                first = self._read(url, None)
+                async with self._slots:
+                    return await self._follow(first, most)
+        except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            await anyio.sleep_until(start + self._patience.told_after(anyio.current_time() - start))
             message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
             raise BadRequest(message, code="image_url_unreachable") from None
 
@@ -185,12 +186,6 @@ class Fetcher:
             name = host.removesuffix(".")
             return _NAME.fullmatch(name) is not None and self._reach.welcomes(name)
         return self._reach.welcomes(host) and self._reach.allows(host)
-
-    async def _wait(self, start: float) -> None:
-        """Return when failures of this duration are told."""
-        passed = anyio.current_time() - start
-        told = next((at for at in self._patience.classes if at >= passed), self._patience.total)
-        await anyio.sleep_until(start + told)
 
 
 async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -11,6 +11,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
+_PLATFORM = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.88.99.0/24"))
+"""Public by their numbers, but a cloud's own host seen from inside it, and relays that lead anywhere."""
 _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
 
 
@@ -46,7 +48,8 @@ def _inside(address: ipaddress.IPv6Address) -> tuple[Address, ...] | None:
 
 def _is_plain_public(address: Address) -> bool:
     site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
-    return address.is_global and not (address.is_multicast or address.is_reserved or site_local)
+    special = address.is_multicast or address.is_reserved or site_local
+    return address.is_global and not special and not any(address in network for network in _PLATFORM)
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):

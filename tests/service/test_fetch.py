@@ -275,13 +275,24 @@ async def test_a_body_that_does_not_end_in_time_is_given_up(site):
     await refused("http://images.example/", Anywhere(), Names(site.port), patience)
 
 
-async def test_failures_are_told_at_set_times(site):
+@pytest.mark.parametrize(("took", "told"), [(0.0, 1.0), (1.0, 1.0), (1.1, 4.0), (3.2, 4.0), (4.1, 10.0), (10.1, 10.0)])
+def test_failures_are_told_at_set_times(took, told):
+    assert Patience().told_after(took) == told
+
+
+async def test_every_failure_waits_for_its_time(site, monkeypatch):
+    times = []
+
+    async def sleep_until(deadline):
+        times.append(round(deadline - anyio.current_time()))
+
     site.answers["/"] = BAD_BODIES["missing"]
-    patience = Patience(connect=1.0, total=5.0, classes=(0.3, 2.0))
-    for names, reach in ((Names(site.port), Anywhere()), (Names(1), Anywhere()), (Names(site.port), Reach())):
-        start = anyio.current_time()
-        await refused("http://images.example/", reach, names, patience)
-        assert anyio.current_time() - start >= 0.3
+    url = "http://images.example/"
+    missing, closed = (url, Anywhere(), Names(site.port)), (url, Anywhere(), Names(1))
+    monkeypatch.setattr(fetch.anyio, "sleep_until", sleep_until)
+    for each in (missing, closed, (url, Reach(), Names(site.port)), ("http://10.0.0.1/", Reach(), Names(1))):
+        await refused(*each, Patience(classes=(100.0,)))
+    assert times == [100] * 4
 
 
 async def test_a_body_of_just_the_size_is_taken(site):
