@@ -5,8 +5,9 @@ another goes on from the job's handle. What may have been sent without anybody k
 """
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -14,11 +15,7 @@ import msgspec
 import structlog
 
 from protocol.model import (
-    Begun,
-    Blocked,
     Engine,
-    Event,
-    Exchange,
     GatewayError,
     Job,
     JobError,
@@ -27,16 +24,15 @@ from protocol.model import (
     JobState,
     RateLimited,
     Saturated,
-    SignedOut,
-    TextPart,
-    fold,
 )
+from service.course import Course, pause, trimmed
 from service.ledger import Hold, Ledger
 from service.settings import Jobs as JobSettings
 from transports.clock import Clock
 
-_RETRY_SECONDS = 5.0
-_LONGEST_RETRY = 60.0
+_CLOSE_SECONDS = 5.0
+"""What is just being asked is given so long to say where it is, when the process ends."""
+_FULL_SECONDS = 60.0
 _PATIENCE_SECONDS = 1800.0
 """A job waits so long for an account to be free."""
 
@@ -65,6 +61,8 @@ class Runner:
         self._held: dict[str, anyio.CancelScope | None] = {}
         """The holders of this process, and what to cancel where a hold is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
+        self._courses: dict[str, Course] = {}
+        self._closing = False
 
     async def submit(self, job: Job) -> None:
         """Keep a new job and do it, whoever stays or leaves.
@@ -76,7 +74,7 @@ class Runner:
         """
         if await self._ledger.unfinished(job.request.caller.id, job.kind) >= self._settings.unfinished:
             message = f"This license has {self._settings.unfinished} unfinished jobs, as many as it may."
-            raise RateLimited(message, retry_after=_LONGEST_RETRY, code="rate_limit_exceeded")
+            raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
         holder = _holder()
         await self._ledger.put(job, self._expires(job), Hold(holder, self._settings.hold_seconds))
         self._tasks.start_soon(self._work, job, holder)
@@ -85,7 +83,7 @@ class Runner:
         """Keep a job as it is now; it is done by whoever holds it."""
         if job.over and job.completed is None:
             job = msgspec.structs.replace(job, completed=self._clock.wall())
-        await self._ledger.put(self._trimmed(job), self._expires(job))
+        await self._ledger.put(trimmed(job), self._expires(job))
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
@@ -127,7 +125,7 @@ class Runner:
                 self._tasks.start_soon(self._work, job, holder)
                 continue
             if not job.over:
-                await self._change(self._failed(job, _UNKNOWN), holder)
+                await self._change(holder, self._failed(job, _UNKNOWN))
             await self._ledger.release(holder)
 
     async def tend(self) -> None:
@@ -144,6 +142,13 @@ class Runner:
                 _log.warning("jobs_not_tended", code=error.code)
             await self._clock.sleep(self._settings.hold_seconds / 4)
 
+    async def close(self) -> None:
+        """Begin nothing more, and wait a little for what is just being asked: it would be lost otherwise."""
+        self._closing = True
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            for course in tuple(self._courses.values()):
+                await course.settled()
+
     async def _work(self, job: Job, holder: str) -> None:
         """Do one job, to its end or to this process's."""
         with anyio.CancelScope() as scope:
@@ -154,57 +159,50 @@ class Runner:
             except Exception:  # noqa: BLE001 -- a bug of ours is the job's end, not the gateway's
                 _log.exception("job_failed", job=job.id)
                 error = JobError(code="internal_error", message="The gateway failed.")
-                await self._change(self._failed(job, error), holder)
+                await self._change(holder, self._failed(job, error))
             finally:
                 self._running.pop(job.id, None)
+                self._courses.pop(holder, None)
                 await self._let_go(holder)
 
     async def _attempts(self, job: Job, holder: str) -> None:
-        course = _Course(self, job, holder)
+        course = self._courses[holder] = Course(job, partial(self._note, holder))
         until = self._clock.monotonic() + _PATIENCE_SECONDS
-        while True:
+        while not self._closing:
             try:
-                await course.run(self._engine)
+                reply = await course.run(self._engine)
+                await self._note(holder, self._done(course.job, state=JobState.COMPLETED, reply=reply))
             except GatewayError as error:
-                seconds = _pause(error, begun=course.job.handle is not None)
+                seconds = pause(error, begun=course.job.handle is not None)
                 if seconds is None or self._clock.monotonic() + seconds >= until:
-                    _log.warning("job_failed", job=job.id, code=error.code)
-                    await self._change(
-                        self._failed(course.job, JobError(code=error.code, message=error.message)), holder
-                    )
+                    _log.warning("job_failed", job=job.id, license=job.request.caller.id, code=error.code)
+                    failed = self._failed(course.job, JobError(code=error.code, message=error.message))
+                    await self._change(holder, failed)
                     return
                 await self._clock.sleep(seconds)
             else:
+                seconds = round(self._clock.wall() - job.created, 3)
+                _log.info("job_done", job=job.id, license=job.request.caller.id, model=job.model, seconds=seconds)
                 return
 
-    async def note(self, job: Job, holder: str) -> None:
+    async def _note(self, holder: str, job: Job) -> None:
         """Keep how far a job is; where it is not this worker's any more, stop."""
-        if not await self._change(job, holder):
+        if not await self._change(holder, job):
             self._running[job.id].cancel()
             await anyio.lowlevel.checkpoint()
 
-    def done(self, job: Job, **changes: object) -> Job:
-        """Return a job at its end."""
-        return msgspec.structs.replace(self._trimmed(job), completed=self._clock.wall(), **changes)
+    def _done(self, job: Job, **changes: object) -> Job:
+        return msgspec.structs.replace(trimmed(job), completed=self._clock.wall(), **changes)
 
     def _failed(self, job: Job, error: JobError) -> Job:
-        return self.done(job, state=JobState.FAILED, error=error)
+        return self._done(job, state=JobState.FAILED, error=error)
 
-    async def _change(self, job: Job, holder: str) -> bool:
+    async def _change(self, holder: str, job: Job) -> bool:
         expires = self._expires(job)
         return await self._ledger.change(msgspec.structs.replace(job, expires=expires), expires, holder)
 
     def _expires(self, job: Job) -> float:
         return (job.completed or job.created) + self._settings.keep_seconds
-
-    @staticmethod
-    def _trimmed(job: Job) -> Job:
-        """Return a job without the files of its request, which nobody needs once it was sent."""
-        turns = tuple(
-            msgspec.structs.replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart)))
-            for turn in job.request.turns
-        )
-        return msgspec.structs.replace(job, request=msgspec.structs.replace(job.request, turns=turns))
 
     async def _let_go(self, holder: str) -> None:
         self._held.pop(holder, None)
@@ -213,45 +211,6 @@ class Runner:
                 await self._ledger.release(holder)
             except Saturated:
                 _log.warning("hold_not_released")
-
-
-class _Course:
-    """One job under way."""
-
-    def __init__(self, runner: Runner, job: Job, holder: str) -> None:
-        self._runner, self.job, self._holder = runner, job, holder
-
-    async def run(self, engine: Engine) -> None:
-        """Ask, or go on where it was asked; keep the outcome."""
-        await self._note(state=JobState.IN_PROGRESS)
-        request = msgspec.structs.replace(self.job.request, handle=self.job.handle)
-        try:
-            async with engine.open(request) as exchange:
-                reply = await fold(self._watched(exchange))
-        except (RateLimited, Saturated, SignedOut, Blocked):
-            if self.job.handle is None:  # it was refused: nothing is under way
-                await self._note(state=JobState.QUEUED)
-            raise
-        await self._runner.note(self._runner.done(self.job, state=JobState.COMPLETED, reply=reply), self._holder)
-
-    async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
-        async for event in exchange:
-            if isinstance(event, Begun):
-                await self._note(handle=event.handle)
-            yield event
-
-    async def _note(self, **changes: object) -> None:
-        self.job = msgspec.structs.replace(self.job, **changes)
-        await self._runner.note(self.job, self._holder)
-
-
-def _pause(error: GatewayError, *, begun: bool) -> float | None:
-    """Return how long to wait before trying again; None: do not."""
-    if isinstance(error, Saturated):
-        return max(error.retry_after, _RETRY_SECONDS)
-    if begun and isinstance(error, RateLimited | SignedOut | Blocked):
-        return _LONGEST_RETRY
-    return None
 
 
 def _holder() -> str:
@@ -270,6 +229,7 @@ async def open_jobs(ledger: Ledger, engine: Engine, clock: Clock, settings: JobS
         except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
             failure = error
         finally:
+            await runner.close()
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

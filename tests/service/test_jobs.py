@@ -1,6 +1,8 @@
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
+import msgspec
 import pytest
 
 from protocol.model import (
@@ -146,7 +148,26 @@ async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
-async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger):
+async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_asked(ledger):
+    go = anyio.Event()
+    engine = Engine([go, Begun(handle=HANDLE), anyio.Event()], ANSWER)
+    async with anyio.create_task_group() as tasks:
+        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
+
+            async def soon():
+                await anyio.lowlevel.checkpoint()
+                go.set()
+
+            tasks.start_soon(soon)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.COMPLETED
+    assert [request.handle for request in engine.asked] == [None, HANDLE]
+
+
+async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, monkeypatch):
+    monkeypatch.setattr("service.jobs._CLOSE_SECONDS", 0.01)
     engine = Engine([anyio.Event()])
     async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
         await jobs.submit(job())
@@ -222,8 +243,6 @@ async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
     with_file = job()
     turn = with_file.request.turns[0]
     parts = (FilePart(data=b"x" * 100, mime="image/png", name="x.png"), *turn.parts)
-    import msgspec
-
     turns = (msgspec.structs.replace(turn, parts=parts),)
     with_file = msgspec.structs.replace(with_file, request=msgspec.structs.replace(with_file.request, turns=turns))
     engine = Engine(ANSWER)

@@ -35,8 +35,10 @@ from transports.web.decode import Conversation
 from transports.web.errands import Errands
 from transports.web.turns import Chats, SavedTurn
 
-_MOST_MISSES = 5
-"""So many readings in a row may fail."""
+_MOST_MISSES = 30
+"""So many readings in a row may fail, or not show what should be there."""
+_MOST_SEARCHES = 5
+"""So often a conversation is looked for."""
 _SKEW_SECONDS = 120
 """The site's clock and ours may differ by so much."""
 _CHATS_READ = 10
@@ -271,7 +273,7 @@ class Work:
     async def _find(self, text: str, said_at: float) -> str:
         """Return the conversation that a turn went to whose answer was lost."""
         found: list[str] = []
-        for _ in range(_MOST_MISSES):
+        for _ in range(_MOST_SEARCHES):
             try:
                 found = [cid async for cid in self._fitting(text, said_at)]
             except (UpstreamFailed, RateLimited):

@@ -132,13 +132,13 @@ async def test_reading_may_fail_now_and_then_but_not_for_ever():
     chats = Chats(c_1=(0, ["a cat"]))
     work = work_with(Talk(), chats)
     work.at(Place(cid="c_1", phase=Phase.VIDEO))
-    chats.failures = [RESET] * 4
-    for _ in range(4):
+    chats.failures = [RESET] * 29
+    for _ in range(29):
         assert await work.look() == []
     assert len(await work.look()) == 1
     work.found()
-    chats.failures = [RateLimited("slow")] * 5
-    for _ in range(4):
+    chats.failures = [RateLimited("slow")] * 30
+    for _ in range(29):
         assert await work.look() == []
     with pytest.raises(RateLimited):
         await work.look()
@@ -147,7 +147,7 @@ async def test_reading_may_fail_now_and_then_but_not_for_ever():
 async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown():
     work = work_with(Talk(), Chats())
     work.at(Place(cid="c_gone", phase=Phase.VIDEO))
-    for _ in range(4):
+    for _ in range(29):
         assert await work.look() == []
     with pytest.raises(UpstreamFailed) as caught:
         await work.look()

@@ -1,0 +1,92 @@
+"""One job under way: asked, or gone on with where it was asked; kept at every step."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio
+import msgspec
+
+from protocol.model import (
+    Begun,
+    Blocked,
+    Engine,
+    Event,
+    Exchange,
+    GatewayError,
+    Job,
+    JobState,
+    RateLimited,
+    Reply,
+    Saturated,
+    SignedOut,
+    TextPart,
+    fold,
+)
+
+_RETRY_SECONDS = 5.0
+_LONGEST_RETRY = 60.0
+
+Keep = Callable[[Job], Awaitable[None]]
+"""Keeps a job as it is now."""
+
+
+class Course:
+    """One job under way."""
+
+    def __init__(self, job: Job, keep: Keep) -> None:
+        """Begin, or go on from the job's handle."""
+        self.job, self._keep = job, keep
+        self._settled = anyio.Event()
+        self._settled.set()
+
+    async def run(self, engine: Engine) -> Reply:
+        """Ask; return the whole answer.
+
+        Raises:
+            GatewayError: there is none, or not now.
+
+        """
+        self._settled = anyio.Event()
+        try:
+            await self._note(state=JobState.IN_PROGRESS)
+            async with engine.open(msgspec.structs.replace(self.job.request, handle=self.job.handle)) as exchange:
+                return await fold(self._watched(exchange))
+        except (RateLimited, Saturated, SignedOut, Blocked):
+            if self.job.handle is None:  # it was refused: nothing is under way
+                await self._note(state=JobState.QUEUED)
+            raise
+        finally:
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Return when nothing is being asked of which nobody would know, if this process ended, where it is."""
+        await self._settled.wait()
+
+    async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
+        async for event in exchange:
+            if isinstance(event, Begun):
+                self.job = trimmed(self.job)
+                await self._note(handle=event.handle)
+                self._settled.set()
+            yield event
+
+    async def _note(self, **changes: object) -> None:
+        self.job = msgspec.structs.replace(self.job, **changes)
+        await self._keep(self.job)
+
+
+def pause(error: GatewayError, *, begun: bool) -> float | None:
+    """Return how long to wait before trying again; None: do not."""
+    if isinstance(error, Saturated):
+        return max(error.retry_after, _RETRY_SECONDS)
+    if begun and isinstance(error, RateLimited | SignedOut | Blocked):
+        return _LONGEST_RETRY
+    return None
+
+
+def trimmed(job: Job) -> Job:
+    """Return a job without the files of its request, which nobody needs once it was sent."""
+    turns = tuple(
+        msgspec.structs.replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart)))
+        for turn in job.request.turns
+    )
+    return msgspec.structs.replace(job, request=msgspec.structs.replace(job.request, turns=turns))
