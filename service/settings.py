@@ -142,7 +142,7 @@ class Log(Section, frozen=True):
 
 
 class Store(Section, frozen=True):
-    """What must survive a restart: rotated sessions, licenses."""
+    """What must survive a restart: rotated sessions, licenses, jobs."""
 
     path: Path = Path("gateway.sqlite3")
     """Relative to the settings file's folder, or to the state folder where there is none."""

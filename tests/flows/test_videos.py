@@ -1,6 +1,7 @@
 """OpenAI's videos, and completions that take minutes: the official SDK, a gateway and the simulator over sockets."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2 as httpx
 import openai
@@ -214,6 +215,16 @@ def test_a_research_whose_client_left_is_picked_up_by_its_id(client):
     done = client.chat.completions.retrieve(chunk.id)
     assert done.id == chunk.id
     assert done.choices[0].message.content.startswith("# tea")
+
+
+def test_whoever_asks_meanwhile_waits_for_the_one_who_is_at_it(client):
+    stream = chat(client, RESEARCH, '<sim ready="2"/> tea', stream=True)
+    chunk = next(chunk for chunk in stream if getattr(chunk.choices[0].delta, "reasoning_content", None))
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.chat.completions.retrieve, chunk.id) for _ in range(3)]
+        rest = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        answers = [one.result(60).choices[0].message.content for one in waiting]
+    assert answers == [rest] * 3
 
 
 def test_an_ordinary_completion_is_not_kept(client):
