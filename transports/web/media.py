@@ -186,10 +186,8 @@ async def _response(stack: AsyncExitStack, session: Session, url: str) -> aiohtt
 
 
 def _request(session: Session, url: URL) -> Any:
-    vault = session.site.vault
-    names = [] if vault is None else [n for n in vault.cookies if not n.startswith(wire.HOST_ONLY_COOKIES)]
     headers = {"Accept-Encoding": "identity", "Referer": f"{session.site.config.hosts.site}/"}
-    return session.site.request("GET", url, headers, only=names)
+    return session.site.request("GET", url, headers, only=wire.MEDIA_COOKIES)
 
 
 def _check(response: aiohttp.ClientResponse) -> None:

@@ -138,8 +138,11 @@ RENDITION = "=s1024-rj"
 RENDITION_FULL = "=s0"
 ORIGINAL_HOP = "=d-I?alr=yes"
 ORIGINAL_URL = 0
-HOST_ONLY_COOKIES = ("__Host-", "COMPASS")
-"""How cookies begin that belong to the site's host alone: at a media host they make it refuse."""
+MEDIA_COOKIES = (
+    *(f"__Secure-{party}{name}" for party in ("1P", "3P") for name in ("SID", "SIDTS", "SIDCC", "APISID")),
+    *("SID", "SIDCC", "HSID", "SSID", "APISID", "SAPISID", "NID"),
+)
+"""What goes along to a media host: cookies of `.google.com`. One of the site's host alone makes it refuse."""
 
 # Rich content of a candidate
 RICH_WEB_PICTURES = 1

@@ -7,15 +7,22 @@ import pytest
 from aioresponses import aioresponses
 
 from protocol.model import (
+    BadRequest,
     Certainty,
+    Citation,
+    Document,
     Finish,
+    Media,
+    MediaKind,
     RateLimited,
     SignedOut,
     Text,
+    Thought,
     UpstreamFailed,
     UpstreamTimeout,
+    WebImage,
 )
-from tests.transports.conftest import ACCOUNT, request_for
+from tests.transports.conftest import ACCOUNT, deps_for, request_for
 from transports import simulator, web
 from transports.http import Timeouts
 from transports.web import wire
@@ -203,6 +210,104 @@ async def test_odd_pages_park_the_account_with_a_reason(open_site, answer, kind,
                 with pytest.raises(kind) as caught:
                     await ask(transport, "x")
     assert caught.value.reason == code
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+async def test_pictures_come_with_their_words_and_without_the_sites_links(site):
+    async with site.connect() as transport:
+        text, events, _ = await ask(transport, '<sim images="3" alt="a cat"/> a cat', "gemini-3-pro-imagen")
+        refused, more, _ = await ask(transport, '<sim refuse="safety"/> a cat', "gemini-3-pro-imagen")
+    media = of(Media, events)
+    assert [(one.alt, one.ref.kind, one.ref.account) for one in media] == [("a cat", MediaKind.IMAGE, "one")] * 3
+    assert len({one.ref.url for one in media}) == 3
+    assert "googleusercontent" not in text
+    assert refused
+    assert not of(Media, more)
+    assert isinstance(more[-1], Finish)
+    assert (await site.state())["departures"] == []
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 60])
+@pytest.mark.parametrize("model", ["gemini-3-pro-canvas", "gemini-2.5-flash-canvas-extended", "gemini-3-pro"])
+async def test_a_canvas_is_text_then_a_document_in_its_fence(site, frames, model):
+    code = "x = '`'\nif x:\n    print(\"\\\\\")\n"
+    document = f'<document lang="python" title="A file">{code}</document>'
+    prompt = f'<sim frames="{frames}"/><echo>Here it is: `a.py`</echo>{document}'
+    async with site.connect() as transport:
+        text, events, _ = await ask(transport, prompt, model)
+    (document,) = of(Document, events)
+    before = "".join(event.text for event in of(Text, events[: events.index(document)]))
+    assert (document.title, document.kind) == ("A file", "python")
+    assert before == "Here it is: `a.py`\n\n"
+    assert text == f"{before}```python\n{code}```"
+    assert (await site.state())["departures"] == []
+
+
+@pytest.mark.parametrize("frames", [1, 9, 80])
+async def test_a_storybook_is_page_and_picture_in_turn(site, frames):
+    pages = "Once.\n\n---\n\nThen `x`.\n\n---\n\nThe end."
+    async with site.connect() as transport:
+        prompt = f'<sim frames="{frames}"/><echo>{pages}</echo>'
+        text, events, _ = await ask(transport, prompt, "gemini-3-pro-storybook")
+    kinds = [type(event).__name__ for event in events if isinstance(event, Media | Document)]
+    assert kinds == ["Document", "Media", "Media", "Media"]
+    assert text.endswith("Once.\n\nThen `x`.\n\nThe end.")
+    first, second, _ = [events.index(one) for one in of(Media, events)]
+    assert "".join(one.text for one in of(Text, events[:first])).endswith("Once.")
+    assert "".join(one.text for one in of(Text, events[first:second])) == "\n\nThen `x`."
+    assert (await site.state())["departures"] == []
+
+
+async def test_citations_and_web_images_of_an_ordinary_turn_come_through(site):
+    async with site.connect() as transport:
+        prompt = '<sim citations="2" web-images="2" frames="40"/><echo>Known.</echo>'
+        text, events, _ = await ask(transport, prompt)
+    page = "https://example.com/simulated"
+    assert f"One fact [[1]]({page}/1). One fact [[2]]({page}/2)." in text
+    assert f"All of them [[1]]({page}/1) [[2]]({page}/2)." in text
+    assert "cite" not in text
+    assert "googleusercontent" not in text
+    for citation in of(Citation, events):
+        number = citation.url.rpartition("/")[2]
+        assert text[citation.start : citation.end] == f"[[{number}]]({citation.url})"
+        assert citation.title == f"Simulated source {number}"
+    assert len(of(Citation, events)) == 4
+    assert len(of(WebImage, events)) == 2
+
+
+async def test_a_running_tool_is_a_thought(site):
+    async with site.connect() as transport:
+        text, events, _ = await ask(transport, '<sim analysis="true" frames="9"/><echo>done</echo>')
+    thoughts = "".join(event.text for event in of(Thought, events))
+    assert thoughts == "Running data_analysis_tool…\nRunning (simulated) code\n"
+    assert text == "done"
+
+
+async def test_the_tools_numbers_are_settings(site):
+    async with site.connect(tools=web.Tools(image=2)) as transport:
+        _, events, _ = await ask(transport, "a cat", "gemini-3-pro-imagen")
+    assert of(Document, events)
+
+
+async def test_a_conversation_that_is_too_long_costs_no_request(site):
+    async with site.connect() as transport:
+        with pytest.raises(BadRequest) as caught:
+            await ask(transport, "x" * 200_000)
+    assert caught.value.code == "context_length_exceeded"
+    assert (await site.state())["seen"] == {}
+
+
+@pytest.mark.parametrize("model", ["gemini-3-pro", "gemini-2.5-flash-free-imagen", "gemini-3-pro-storybook"])
+async def test_without_an_account_only_the_guests_chat_is_offered(open_site, model):
+    async with open_site() as site:
+        hosts = web.Hosts(site=site.base, accounts=site.base, upload=site.base)
+        async with web.connect(web.WebConfig(hosts=hosts), deps_for()) as guests, site.connect() as transport:
+            assert guests.offers(request_for("x", "gemini-2.5-flash-free").selection)
+            assert not guests.offers(request_for("x", model).selection)
+            assert transport.offers(request_for("x", model).selection)
 
 
 async def test_no_secret_is_in_an_error_or_a_repr(site):

@@ -1,0 +1,154 @@
+import aiohttp
+import anyio
+import anyio.abc
+import msgspec
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    Certainty,
+    FilePart,
+    Media,
+    MediaKind,
+    MediaPart,
+    MediaRef,
+    Role,
+    Text,
+    TextPart,
+    Turn,
+    Unsupported,
+    UpstreamFailed,
+)
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for, request_for
+from transports import simulator, web
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 64
+NOTE = FilePart(data=b"a note", mime="text/plain", name="note.txt")
+PICTURE = FilePart(data=PNG, mime="image/png", name="sea \u2013 side.png")
+
+
+async def tell(transport, request, name="one"):
+    account = next(account for account in transport.accounts if account.id == name)
+    async with transport.open(request, account) as answer:
+        return [event async for event in answer]
+
+
+def said(events):
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+async def drawn(transport, name="one"):
+    events = await tell(transport, request_for("a lighthouse", "gemini-3-pro-imagen"), name)
+    return next(event.ref for event in events if isinstance(event, Media))
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+def asking(*turns, model="gemini-3-pro"):
+    turns = tuple(Turn(role=role, parts=tuple(parts)) for role, *parts in turns)
+    return msgspec.structs.replace(request_for("", model), turns=turns)
+
+
+async def test_files_are_uploaded_and_named_in_the_turn(site):
+    request = asking((Role.USER, TextPart("what is this?"), NOTE, PICTURE))
+    async with site.connect() as transport:
+        text = said(await tell(transport, request))
+    assert "- note.txt (text/plain, 6 bytes)" in text
+    assert f"- sea \u2013 side.png (image/png, {len(PNG)} bytes)" in text
+    assert (await site.state())["departures"] == []
+
+
+async def test_one_content_is_uploaded_once_and_named_again_for_a_while(open_site):
+    clock = ManualClock()
+    async with open_site() as site:
+        async with site.connect(deps=deps_for(clock=clock), upload_keep_seconds=60, rotate_seconds=0) as transport:
+            twice = msgspec.structs.replace(NOTE, name="other.txt")
+            request = asking(
+                (Role.USER, NOTE, TextPart("a")), (Role.ASSISTANT, TextPart("b")), (Role.USER, twice, NOTE)
+            )
+            await tell(transport, request)
+            await tell(transport, request)
+            assert await site.seen("upload") == 1
+            clock.advance(61)
+            await tell(transport, request)
+            assert await site.seen("upload") == 2
+
+
+async def test_a_long_history_is_read_from_a_file(site):
+    turns = [(Role.USER, TextPart("x" * 60_000)), (Role.ASSISTANT, TextPart("y" * 60_000))]
+    request = asking(*turns, (Role.USER, TextPart("z" * 60_000 + " and now?")))
+    async with site.connect() as transport:
+        text = said(await tell(transport, request))
+    assert "conversation-so-far.txt (text/plain" in text
+
+
+async def test_a_guest_has_no_files(site):
+    request = asking((Role.USER, NOTE), model="gemini-2.5-flash-free")
+    async with site.connect() as transport:
+        with pytest.raises(Unsupported) as caught:
+            await tell(transport, request, "web-guest")
+    assert caught.value.param == "messages"
+    assert await site.seen("generate") == await site.seen("upload") == 0
+
+
+@pytest.mark.parametrize("status", [403, 500, 302])
+async def test_a_file_that_does_not_get_there_is_known_not_to_have_been_asked_about(site, status):
+    await order(site, where="upload", status=status, times=2)
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await tell(transport, asking((Role.USER, NOTE, PICTURE)))
+    assert caught.value.certainty is Certainty.NOT_SENT
+    assert await site.seen("generate") == 0
+
+
+async def test_an_upload_that_takes_too_long_is_given_up(site):
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent, anyio.create_task_group() as tasks:
+        port = silent.extra(anyio.abc.SocketAttribute.local_port)
+
+        async def accept(stream):
+            async with stream:
+                await anyio.sleep_forever()
+
+        tasks.start_soon(silent.serve, accept)
+        hosts = web.Hosts(site=site.base, accounts=site.base, upload=f"http://127.0.0.1:{port}")
+        async with site.connect(hosts=hosts, upload_seconds=0.2) as transport:
+            with pytest.raises(UpstreamFailed) as caught:
+                await tell(transport, asking((Role.USER, NOTE)))
+        assert caught.value.certainty is Certainty.NOT_SENT
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_picture_of_an_earlier_turn_is_given_back(site):
+    async with site.connect() as transport:
+        ref = await drawn(transport)
+        request = asking(
+            (Role.USER, TextPart("a lighthouse")),
+            (Role.ASSISTANT, TextPart("here"), MediaPart(ref)),
+            (Role.USER, TextPart("which files do you see?")),
+        )
+        text = said(await tell(transport, request))
+    assert "- image.png (image/png" in text
+
+
+async def test_a_picture_of_another_account_is_fetched_with_that_one(open_site):
+    accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
+    async with open_site(*accounts) as site:
+        known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
+        async with site.connect(*known) as transport:
+            ref = await drawn(transport, "a1")
+            assert ref.account == "a1"
+            text = said(await tell(transport, asking((Role.USER, MediaPart(ref), TextPart("?"))), "a2"))
+    assert "- image.png (image/png" in text
+
+
+async def test_a_picture_that_is_gone_is_the_callers_to_know(site):
+    async with site.connect() as transport:
+        gone = MediaRef(
+            transport="web", account="gone", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/x"
+        )
+        with pytest.raises(BadRequest):
+            await tell(transport, asking((Role.USER, MediaPart(gone))))
