@@ -67,6 +67,10 @@ class Transport(Protocol):
         """Say whether it has the model and capability."""
         ...
 
+    async def home(self, request: GenerationRequest) -> str | None:
+        """Return the account that this request is best asked of, where something of it is there already."""
+        ...
+
     def open(self, request: GenerationRequest, account: Account) -> AbstractAsyncContextManager[Upstream]:
         """Send the request with the account; leaving the context ends the upstream response at once.
 

@@ -79,14 +79,13 @@ class Rotation:
 
     async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
         want = Want.of(request.selection)
-        tried = self._others(request)
-        before = len(tried)
+        tried, home = self._others(request), await self.transport.home(request)
         failure: GatewayError | None = None
         patience = _LEAST_LEFT * (deadline - anyio.current_time())
         with ExitStack() as retries:
             while True:
                 try:
-                    lease = await stack.enter_async_context(self.pool.lease(want, tried))
+                    lease = await stack.enter_async_context(self.pool.lease(want, tried, home))
                 except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
                     raise _sum_up(failure, nobody) from None
                 try:
@@ -98,10 +97,10 @@ class Rotation:
                     late = deadline - anyio.current_time() < patience
                     if verdict.next is Next.ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
-                    if late or not self._may_retry(verdict, request, len(tried) - before):
+                    if late or request.handle or not self._may_retry(verdict, request, len(tried)):
                         raise
                     failure = error
-                if len(tried) - before == 1:
+                if len(tried) == 1:
                     self._retrying += 1
                     retries.callback(self._end_retry)
 

@@ -55,7 +55,8 @@ class Site:
         """Connect a web transport with these accounts, the site's first one by default."""
         accounts = accounts or (web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT), per_minute=0),)
         hosts = web.Hosts(site=self.base, accounts=self.base, upload=self.base)
-        config = web.WebConfig(**{"accounts": accounts, "hosts": hosts, "guest_per_minute": 0, **settings})
+        own = {"accounts": accounts, "hosts": hosts, "guest_per_minute": 0, "reuse_seconds": 0}
+        config = web.WebConfig(**{**own, **settings})
         async with web.connect(config, deps or deps_for()) as transport:
             yield transport
 

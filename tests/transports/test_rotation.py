@@ -43,11 +43,15 @@ class Scripted:
         self.asked = []
         self.closed = []
         self.capabilities = capabilities
+        self.at_home = None
         self.gate = anyio.Event()
         self.release = AssertionError
 
     def offers(self, selection):
         return self.capabilities
+
+    async def home(self, request):
+        return self.at_home
 
     @asynccontextmanager
     async def open(self, request, account):
@@ -300,3 +304,12 @@ async def test_no_transport_with_the_capability_is_unsupported():
     with pytest.raises(Unsupported):
         async with dispatch.open(request_for("x")):
             pass
+
+
+async def test_the_account_that_has_the_conversation_is_asked_before_others_if_it_can():
+    transport = Scripted(a=[WHOLE], b=[WHOLE, RateLimited("x")])
+    transport.at_home = "b"
+    rotation = rotation_of(transport)
+    assert (await ask(rotation))[1].account == "b"
+    assert (await ask(rotation))[1].account == "a"
+    assert transport.asked == ["b", "b", "a"]

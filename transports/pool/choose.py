@@ -5,17 +5,24 @@ from collections.abc import Iterable
 from transports.pool.state import Rest, State, Want
 
 
-def choose(states: Iterable[State], want: Want, now: float, tried: frozenset[str]) -> State | None:
+def choose(
+    states: Iterable[State],
+    want: Want,
+    now: float,
+    tried: frozenset[str],
+    home: str | None = None,
+) -> State | None:
     """Return the account to ask now: the least loaded, then the one idle for longest; None where none is free.
 
-    A guest is asked before a signed-in account where a guest will do: it costs nobody's allowance.
+    `home` is asked before any other. A guest is asked before a signed-in account where a guest will do: it costs
+    nobody's allowance.
     """
     fit = [
         state
         for state in states
         if state.account.id not in tried and state.suits(want) and not state.busy and state.free_at(want, now) <= now
     ]
-    return min(fit, key=_preference, default=None)
+    return min(fit, key=lambda state: (state.account.id != home, *_preference(state)), default=None)
 
 
 def _preference(state: State) -> tuple[bool, bool, float, float]:

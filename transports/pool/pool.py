@@ -44,8 +44,8 @@ class Pool:
                 state.block(until)
 
     @asynccontextmanager
-    async def lease(self, want: Want, tried: frozenset[str]) -> AsyncGenerator[Lease]:
-        """Yield an account that is fit now and not in `tried`; waits for a busy one, not for a resting one.
+    async def lease(self, want: Want, tried: frozenset[str], home: str | None = None) -> AsyncGenerator[Lease]:
+        """Yield an account that is fit now and not in `tried`, `home` before others; waits for a busy one only.
 
         Raises:
             RateLimited: all that suit rest, and the allowance of the first one that is free again was used up.
@@ -55,7 +55,7 @@ class Pool:
             Saturated: all that are fit stayed busy, or too many wait already.
 
         """
-        state = choose(self._states, want, self._clock.monotonic(), tried)
+        state = choose(self._states, want, self._clock.monotonic(), tried, home)
         if state is None:
             state = await self._wait(want, tried)
         state.begin(self._clock.monotonic())
@@ -63,9 +63,10 @@ class Pool:
             yield Lease(account=state.account, state=state)
         finally:
             state.end()
-            with anyio.CancelScope(shield=True):
-                async with self._freed:
-                    self._freed.notify_all()
+            if self._waiting:
+                with anyio.CancelScope(shield=True):
+                    async with self._freed:
+                        self._freed.notify_all()
 
     async def _wait(self, want: Want, tried: frozenset[str]) -> State:
         capacity = sum(state.account.concurrency for state in self._states)

@@ -83,8 +83,11 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How often an account's rolling cookie is renewed, give or take a tenth; 0: never."""
     activity_seconds: SecondsOrNever = 60.0
     """The activity ping goes before a generation, at most so often; 0: never."""
+    reuse_seconds: SecondsOrNever = 1800.0
+    """How long after its last turn a conversation can be gone on with: a request whose history is exactly that
+    conversation sends only what is new. Then the conversation is deleted. 0: every request sends all of it."""
     temporary: bool = True
-    """Keep conversations out of the account's history."""
+    """Keep conversations that nobody goes on with out of the account's history."""
     poll_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """How often a video or a research that is being made is looked for."""
     delete_seconds: SecondsOrNever = 60.0

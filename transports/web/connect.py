@@ -1,7 +1,9 @@
 """Connects the website: a client and a session per account, and the tasks that keep them alive."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -13,9 +15,10 @@ from transports.web.client import SiteClient
 from transports.web.config import WebAccount, WebConfig
 from transports.web.cookies import CookieExportError, parse_export
 from transports.web.errands import open_errands
+from transports.web.reuse import Reuse
 from transports.web.rotate import Rotation
 from transports.web.session import Session
-from transports.web.transport import WebTransport
+from transports.web.transport import Means, WebTransport
 from transports.web.vault import Vault
 
 _GUEST = "-guest"
@@ -50,18 +53,20 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
             guest = guest_of(config, deps.name)
             sessions[guest.id] = Session(guest.id, site, deps.clock)
             accounts.append(guest)
-        await stack.enter_async_context(kept_alive(rotations))
         errands = await stack.enter_async_context(open_errands(deps.clock))
-        yield WebTransport(deps.name, sessions, accounts, deps.clock, errands)
+        reuse = Reuse(deps.conversations, sessions, errands, deps.clock, config.reuse_seconds)
+        sweeps = [partial(reuse.sweep, account.id) for account in config.accounts]
+        await stack.enter_async_context(running([rotation.run for rotation in rotations] + sweeps))
+        yield WebTransport(deps.name, sessions, accounts, Means(clock=deps.clock, errands=errands, reuse=reuse))
 
 
 @asynccontextmanager
-async def kept_alive(rotations: Iterable[Rotation]) -> AsyncGenerator[None]:
-    """Rotate for as long as the context lasts; what goes wrong in it is raised as it is, in no group."""
+async def running(runs: Iterable[Callable[[], Coroutine[Any, Any, None]]]) -> AsyncGenerator[None]:
+    """Run what keeps sessions alive and tidy; what goes wrong in the context is raised as it is, in no group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        for rotation in rotations:
-            tasks.start_soon(rotation.run)
+        for run in runs:
+            tasks.start_soon(run)
         try:
             yield
         except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it

@@ -6,6 +6,8 @@ Source: "StreamGenerate", "Capabilities as turns".
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from protocol.model import (
     BadRequest,
     Capability,
@@ -19,7 +21,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.base import Account
+from transports.base import Account, Upstream
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.config import Tools
@@ -28,12 +30,22 @@ from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
+from transports.web.reuse import Reuse
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
-from transports.web.underway import LASTING, Desk, Underway, open_work
+from transports.web.underway import LASTING, Desk, open_work
 from transports.web.upload import Uploads
 
 _OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK}) | LASTING
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transport works with besides its sessions."""
+
+    clock: Clock
+    errands: Errands
+    """Where what is left to do after a request goes."""
+    reuse: Reuse
 
 
 class WebTransport:
@@ -44,14 +56,13 @@ class WebTransport:
         name: str,
         sessions: Mapping[str, Session],
         accounts: Sequence[Account],
-        clock: Clock,
-        errands: Errands,
+        means: Means,
     ) -> None:
-        """Serve `accounts`, whose sessions are `sessions`; what is left to do after a request goes to `errands`."""
+        """Serve `accounts`, whose sessions are `sessions`."""
         self.name = name
         self.accounts = accounts
-        self._sessions, self._clock, self._errands = sessions, clock, errands
-        self._uploads = {account: Uploads(session, clock) for account, session in sessions.items()}
+        self._sessions, self._means = sessions, means
+        self._uploads = {account: Uploads(session, means.clock) for account, session in sessions.items()}
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some account can do it; a guest only chats, with what needs no account."""
@@ -59,35 +70,80 @@ class WebTransport:
         served = any(guest or not account.guest for account in self.accounts)
         return served and selection.capability in _OFFERED
 
+    async def home(self, request: GenerationRequest) -> str | None:
+        """Return the account whose conversation the request goes on with, where there is one."""
+        return None if request.selection.capability in LASTING else await self._means.reuse.home(request)
+
     @asynccontextmanager
-    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Answer | Underway]:
+    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Upstream]:
         """Send the request; what one more try with the same account can mend is mended, once each."""
         session = self._sessions[account.id]
+        teller = Teller(transport=self.name, account=account.id, capability=request.selection.capability)
+        speaker = Speaker(session, request.selection, teller, self._means.clock)
+        async with AsyncExitStack() as stack:
+            if request.selection.capability in LASTING:
+                prompt = await self._prompt(request, account)
+                yield await stack.enter_async_context(open_work(self._desk(session, speaker), request, prompt))
+            elif self._keeps(account):
+                yield await self._going_on(stack, speaker, request, account)
+            else:
+                temporary = session.site.config.temporary
+                yield await self._said(stack, speaker, request, account, temporary=temporary)
+
+    def _keeps(self, account: Account) -> bool:
+        return bool(self._means.reuse.seconds) and not account.guest
+
+    async def _going_on(
+        self,
+        stack: AsyncExitStack,
+        speaker: Speaker,
+        request: GenerationRequest,
+        account: Account,
+    ) -> Upstream:
+        """Say what is new in the conversation that has the rest, or all of it in one that will be gone on with."""
+        reuse = self._means.reuse
+        resumed = await reuse.take(request, account.id)
+        if resumed is not None:
+            speaker.conversation = resumed.conversation
+            try:
+                answer = await self._said(stack, speaker, resumed.request, account, temporary=False)
+            except UpstreamFailed as error:
+                reuse.forget(account.id, resumed.conversation)
+                if error.certainty is not Certainty.REFUSED:
+                    raise
+                speaker.conversation = None
+                answer = await self._said(stack, speaker, request, account, temporary=False)
+        else:
+            answer = await self._said(stack, speaker, request, account, temporary=False)
+        followed = reuse.follow(request, answer)
+        stack.callback(followed.close)
+        return followed
+
+    async def _said(
+        self,
+        stack: AsyncExitStack,
+        speaker: Speaker,
+        request: GenerationRequest,
+        account: Account,
+        *,
+        temporary: bool,
+    ) -> Answer:
+        prompt = await self._prompt(request, account)
+        slots = slots_of(request.selection.capability, self._sessions[account.id].site.config.tools)
+        words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
+        return await speaker.answer(stack, words)
+
+    async def _prompt(self, request: GenerationRequest, account: Account) -> Prompt:
         layout = lay_out(request, files=not account.guest)
         attached = layout.attached if request.handle is None else ()
-        files = await self._uploads[account.id].bring(attached, self._fetch)
-        config, capability = session.site.config, request.selection.capability
-        teller = Teller(transport=self.name, account=account.id, capability=capability)
-        speaker = Speaker(session, request.selection, teller, self._clock)
-        if capability in LASTING:
-            async with open_work(self._desk(session, speaker), request, Prompt(layout.prompt, files)) as underway:
-                yield underway
-            return
-        words = Words(
-            prompt=layout.prompt,
-            files=files,
-            slots=slots_of(capability, config.tools),
-            temporary=config.temporary,
-        )
-        async with AsyncExitStack() as stack:
-            yield await speaker.answer(stack, words)
+        return Prompt(layout.prompt, await self._uploads[account.id].bring(attached, self._fetch))
 
     def _desk(self, session: Session, speaker: Speaker) -> Desk:
         return Desk(
             session=session,
             speaker=speaker,
-            errands=self._errands,
-            clock=self._clock,
+            errands=self._means.errands,
+            clock=self._means.clock,
             open_media=lambda ref: self.media(ref, original=False),
         )
 

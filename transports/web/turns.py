@@ -93,24 +93,24 @@ class Chats:
         """
         return decode_chats(await self._call(wire.RPC_CHATS, wire.CHATS_PAYLOAD))
 
-    async def delete(self, cid: str) -> None:
-        """Delete a conversation.
+    async def delete(self, *cids: str) -> None:
+        """Delete conversations, in one call.
 
         Raises:
             GatewayError: the site did not answer as it should.
 
         """
-        await self._call(wire.RPC_DELETE, delete_payload(cid))
+        await self._call(wire.RPC_DELETE, *map(delete_payload, cids))
 
-    async def _call(self, rpc: str, payload: str) -> Any:
-        """Make one batch call, once more with a fresh session where the token was stale."""
+    async def _call(self, rpc: str, *payloads: str) -> Any:
+        """Make batch calls of one kind, once more with a fresh session where the token was stale."""
+        calls = [(rpc, payload) for payload in payloads]
         ready = await self._session.ready()
         try:
-            answers = await self._session.site.batch(ready.page, (rpc, payload))
+            answers = await self._session.site.batch(ready.page, *calls)
         except StaleToken:
-            await self._session.forget(ready)
-            ready = await self._session.ready()
-            answers = await self._session.site.batch(ready.page, (rpc, payload))
+            ready = await self._session.ready(ready)
+            answers = await self._session.site.batch(ready.page, *calls)
         answer = answers.get(rpc)
         if answer is None:
             raise UpstreamFailed(

@@ -1,0 +1,60 @@
+"""Which conversation of the site a request goes on with: the site keeps them, OpenAI's clients send history again.
+
+A conversation is known by its caller, its model and all that was said in it. A request whose history is exactly
+that, up to the last answer, goes on with it, and only what is new is said; any other request says all of it. What
+is compared is what matters: white space and the links that this gateway put into an answer do not. No I/O.
+"""
+
+import re
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import msgspec
+
+from protocol.model import FilePart, GenerationRequest, Role, TextPart, Turn
+
+_OWN_LINK = re.compile(r"!?\[(?:\\.|[^\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """A request's turns: those that a conversation would have, and what is new."""
+
+    known: tuple[Turn, ...]
+    fresh: tuple[Turn, ...]
+
+
+def split(turns: tuple[Turn, ...]) -> Split | None:
+    """Split turns behind the last answer; None where nothing was answered yet, or nothing was said since."""
+    last = max((index for index, turn in enumerate(turns) if turn.role is Role.ASSISTANT), default=-1)
+    if last < 0 or last == len(turns) - 1:
+        return None
+    return Split(known=turns[: last + 1], fresh=turns[last + 1 :])
+
+
+def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
+    """Return the key of the conversation that holds `turns`, for this request's caller and model alone."""
+    digest = blake2b(digest_size=32)
+    digest.update(_encode([request.caller.id, request.selection.id]))
+    for turn in turns:
+        digest.update(_encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_said(turn)]))
+    return digest.digest()
+
+
+def answered(request: GenerationRequest, text: str) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in which the request was answered with `text`."""
+    return (*request.turns, Turn(role=Role.ASSISTANT, parts=(TextPart(text=text),)))
+
+
+def _calls(turn: Turn) -> Iterator[list[str]]:
+    for call in turn.tool_calls:
+        yield [call.id, call.name, call.arguments]
+
+
+def _said(turn: Turn) -> Iterator[str | bytes]:
+    """Yield a turn's text, and what tells its files from others."""
+    yield " ".join(_OWN_LINK.sub(" ", turn.text).split())
+    for part in turn.parts:
+        if isinstance(part, FilePart):
+            yield blake2b(part.data, digest_size=32).digest()
