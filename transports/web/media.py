@@ -31,6 +31,9 @@ _GONE = frozenset({404, 410})
 _RENDITION = re.compile(r"=[a-z][A-Za-z0-9-]{0,40}\Z")
 _PORTS = {"http": 80, "https": 443}
 
+_place = msgspec.json.Decoder(tuple[str, str, str, str]).decode
+"""Reads `MediaRef.original`: rid, rcid, cid and image id."""
+
 _log = structlog.get_logger()
 
 
@@ -121,8 +124,12 @@ def allowed(url: URL, config: WebConfig) -> bool:
 
 async def _original(session: Session, words: str) -> str:
     """Return where the original pixels are. Source: "Media out"; three hops, the last of them is not made here."""
+    try:
+        rid, rcid, cid, image = _place(words)
+    except msgspec.MsgspecError:
+        raise UpstreamFailed("It is not known where the original is.", code="media_gone") from None
     ready = await session.ready()
-    payload = encode.original_payload(*msgspec.json.decode(words, type=tuple[str, str, str, str]))
+    payload = encode.original_payload(rid, rcid, cid, image)
     answers = await session.site.batch(ready.page, (wire.RPC_ORIGINAL, payload))
     url = jspb.text(answers.get(wire.RPC_ORIGINAL), wire.ORIGINAL_URL)
     if not url:

@@ -28,6 +28,9 @@ _LATER = frozenset({Capability.DEEPSEARCH, Capability.VIDEO})
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """What at a text's end may be gone in the next frame, for however many frames it has stood there."""
 
+_WINDOW = 64
+"""How near to the end that is."""
+
 
 class Teller(msgspec.Struct, frozen=True, kw_only=True):
     """Whose answer it is, and what it was asked for."""
@@ -146,7 +149,7 @@ class Narrator:
 
     def _before_document(self, now: Candidate, *, settled: bool) -> list[Event]:
         text = now.text or ""
-        shaky = None if now.complete else _SHAKY.search(text)
+        shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
         text = text[: shaky.start()] if shaky else text
         fresh = self._text.flush(text) if settled else self._text.push(text)
         return [*self._prose.say(fresh), *self._prose.settle()]

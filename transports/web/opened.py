@@ -111,7 +111,7 @@ class Book:
     def _turn_pages(self, *, last: bool) -> list[Event]:
         events: list[Event] = []
         while end := _PAGE_BREAK.search(self._held):
-            events += self._said(self._held[: end.start()])
+            events += self._said(self._held[: end.start()].rstrip())
             self._held = self._held[end.start() :]
             if self._shown >= len(self._pictures) and not last:
                 return events

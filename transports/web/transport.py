@@ -26,6 +26,7 @@ from transports.clock import Clock
 from transports.web import wire
 from transports.web.config import Tools
 from transports.web.errands import Errands
+from transports.web.errors import StaleToken
 from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
@@ -128,10 +129,15 @@ class WebTransport:
         *,
         temporary: bool,
     ) -> Answer:
-        prompt = await self._prompt(request, account)
         slots = slots_of(request.selection.capability, self._sessions[account.id].site.config.tools)
-        words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
-        return await speaker.answer(stack, words)
+        while True:
+            prompt = await self._prompt(request, account)
+            words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
+            try:
+                return await speaker.answer(stack, words)
+            except StaleToken:  # twice, so it is no token: the site may have forgotten a file
+                if not self._uploads[account.id].forget(prompt.files):
+                    raise
 
     async def _prompt(self, request: GenerationRequest, account: Account) -> Prompt:
         layout = lay_out(request, files=not account.guest)

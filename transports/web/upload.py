@@ -33,9 +33,11 @@ Fetch = Callable[[MediaRef], Awaitable[FilePart]]
 """Fetches what was handed out earlier."""
 
 
-class _Sent(msgspec.Struct, frozen=True):
+class _Sent(msgspec.Struct):
     path: str
     until: float
+    again: bool = False
+    """It was named again instead of being sent again."""
 
 
 class Uploads:
@@ -78,12 +80,21 @@ class Uploads:
             raise failures[0]
         return tuple((paths[name], name) for name in names)
 
+    def forget(self, files: Sequence[tuple[str, str]]) -> bool:
+        """Send files anew when they are wanted next; say whether some of them had been named again."""
+        paths = {path for path, _ in files}
+        gone = {digest: sent for digest, sent in self._sent.items() if sent.path in paths}
+        for digest in gone:
+            del self._sent[digest]
+        return any(sent.again for sent in gone.values())
+
     async def _path(self, attached: Attached, fetch: Fetch) -> str:
         part = attached.part
         file = await fetch(part.ref) if isinstance(part, MediaPart) else part
         digest = blake2b(file.data, digest_size=32).digest()
         known = self._sent.get(digest)
         if known is not None and self._clock.monotonic() < known.until:
+            known.again = True
             self._sent.move_to_end(digest)
             return known.path
         path = await self._send(file, attached.name)

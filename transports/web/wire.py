@@ -176,7 +176,7 @@ DOCUMENT_ID, DOCUMENT_TITLE, DOCUMENT_TASK, DOCUMENT_BODY = 0, 2, 3, 4
 DOCUMENT_MIRROR = (17, 0)
 DOCUMENT_RICH = ((17, 1), (17,), (5,))
 """Where a document's citations stand, under `RICH_CITATIONS`."""
-PAGE_BREAK = r"\s*\n(?:-{3,}|\*{3,}|_{3,})[ \t]*\n\s*"
+PAGE_BREAK = r"\n[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*\n\s*"
 """What stands between a book's pages."""
 TASK_PLACEHOLDER = "agency-placeholder-task-id"
 

@@ -78,6 +78,14 @@ async def test_one_content_is_uploaded_once_and_named_again_for_a_while(open_sit
             assert await site.seen("upload") == 2
 
 
+async def test_a_file_that_the_site_has_forgotten_is_sent_anew(open_site):
+    async with open_site(upload_bytes=10) as site, site.connect() as transport:
+        await tell(transport, asking((Role.USER, NOTE)))
+        await tell(transport, asking((Role.USER, msgspec.structs.replace(NOTE, data=b"another"))))
+        assert "note.txt" in said(await tell(transport, asking((Role.USER, NOTE))))
+        assert await site.seen("upload") == 3
+
+
 async def test_a_long_history_is_read_from_a_file(site):
     turns = [(Role.USER, TextPart("x" * 60_000)), (Role.ASSISTANT, TextPart("y" * 60_000))]
     request = asking(*turns, (Role.USER, TextPart("z" * 60_000 + " and now?")))
