@@ -6,13 +6,24 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import msgspec
 
-from protocol.model import Event, GatewayError, Selection, Served, SignedOut, Waiting, estimate_tokens
+from protocol.model import (
+    Event,
+    GatewayError,
+    RateLimited,
+    Selection,
+    Served,
+    SignedOut,
+    Throttled,
+    Waiting,
+    estimate_tokens,
+)
 from transports.clock import Clock
 from transports.web import encode, models
 from transports.web.decode import AnswerReader, Conversation
 from transports.web.errors import ModelMismatch, StaleToken, Temporary
 from transports.web.generate import generated
 from transports.web.narrate import Teller
+from transports.web.quota import seconds_to_reset
 from transports.web.session import Ready, Session
 
 _TEMPORARY_PAUSE = 1.5
@@ -83,19 +94,14 @@ class Speaker:
 
         """
         mended: set[type[GatewayError]] = set()
-        session = self._session
         stale: Ready | None = None
         while True:
-            ready = await session.ready(stale)
-            attempt = AsyncExitStack()
+            ready = await self._session.ready(stale)
             try:
-                await session.ping(ready)
-                answer = await attempt.enter_async_context(self._send(ready, words))
-                await answer.first()
+                return await self._attempt(stack, ready, words)
             except (StaleToken, ModelMismatch, Temporary, SignedOut) as error:
-                await attempt.aclose()
                 if isinstance(error, SignedOut):
-                    await session.forget(ready)
+                    await self._session.forget(ready)
                 if type(error) in mended or type(error) is SignedOut:
                     raise
                 mended.add(type(error))
@@ -103,12 +109,24 @@ class Speaker:
                     await self._clock.sleep(_TEMPORARY_PAUSE)
                 else:
                     stale = ready
-            except BaseException:
-                await attempt.aclose()
+            except RateLimited as error:
+                await self._learn_reset(ready, error)
                 raise
-            else:
-                stack.push_async_exit(attempt)
-                return answer
+
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words) -> Answer:
+        async with AsyncExitStack() as attempt:
+            await self._session.ping(ready)
+            answer = await attempt.enter_async_context(self._send(ready, words))
+            await answer.first()
+            stack.push_async_exit(attempt.pop_all())
+            return answer
+
+    async def _learn_reset(self, ready: Ready, error: RateLimited) -> None:
+        """Find out when a limit that is used up is reset, where the site tells an account."""
+        told = error.retry_after is not None or isinstance(error, Throttled)
+        if not told and self._session.site.vault is not None:
+            family = self._selection.model.family
+            error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
     @asynccontextmanager
     async def _send(self, ready: Ready, words: Words) -> AsyncGenerator[Answer]:
