@@ -6,15 +6,16 @@ a picture can be worked on further. A link that opens no more is just text.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Literal
 
-import anyio
 import msgspec
 
 from protocol.http.context import Context
-from protocol.model import BadRequest, FilePart, GatewayError, MediaKind, MediaPart, MediaRef
+from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, MediaRef
 from protocol.openai import files
 from protocol.openai.chat import wire
+from protocol.openai.together import values
 
 Attached = FilePart | MediaPart
 
@@ -96,24 +97,12 @@ async def take_all(found: Sequence[Attachment], context: Context) -> dict[str, A
         GatewayError: what is wrong with the first in order that is wrong.
 
     """
-    done: dict[Source, Attached | GatewayError] = {}
-
-    async def take(one: Attachment) -> None:
-        try:
-            done[one.source] = await _take(one, context)
-        except GatewayError as error:
-            done[one.source] = error
-
-    async with anyio.create_task_group() as tasks:
-        for one in {one.source: one for one in reversed(found)}.values():
-            tasks.start_soon(take, one)
-    taken: dict[str, Attached] = {}
+    firsts: dict[Source, Attachment] = {}
     for one in found:
-        outcome = done[one.source]
-        if isinstance(outcome, GatewayError):
-            raise outcome
-        taken[one.at] = outcome
-    return taken
+        firsts.setdefault(one.source, one)
+    taken = await values([partial(_take, one, context) for one in firsts.values()])
+    parts = dict(zip(firsts, taken, strict=True))
+    return {one.at: parts[one.source] for one in found}
 
 
 async def _take(one: Attachment, context: Context) -> Attached:

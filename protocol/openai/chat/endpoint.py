@@ -3,7 +3,6 @@
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,15 +11,14 @@ from protocol.http.context import Context, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
-from protocol.model import Engine, Exchange, GenerationRequest, Selection, fold
+from protocol.model import Engine, Exchange, GenerationRequest, fold
 from protocol.openai.chat import read, wire, write
 from protocol.openai.chat.opening import opened, opened_and_kept
 from protocol.openai.chat.pickup import job_of, lasts
 from protocol.openai.chat.rendering import Rendering
 from protocol.openai.chat.stop import Bounds
+from protocol.openai.client import Deprecations, attempts_before
 from protocol.openai.errors import error_response
-
-_log = structlog.get_logger()
 
 
 class Chat:
@@ -29,7 +27,7 @@ class Chat:
     def __init__(self, engine: Engine) -> None:
         """Take the engine."""
         self._engine = engine
-        self._told: set[str] = set()
+        self._deprecations = Deprecations()
 
     async def __call__(self, request: Request) -> ASGIResponse:
         """Read, open, write."""
@@ -39,7 +37,7 @@ class Chat:
         asked = await self._read(request, context, body)
         rendering = Rendering(context.links, asked.caller)
         head = write.Head.new(asked.selection.id, context.created)
-        headers = self._deprecation(asked.selection)
+        headers = self._deprecations.headers(asked.selection)
         exchange = self._exchange(context, head, asked, read.bounds(body))
         if body.stream:
             include = bool(body.stream_options and body.stream_options.include_usage)
@@ -58,13 +56,12 @@ class Chat:
         return Whole(work, error_response)
 
     async def _read(self, request: Request, context: Context, body: wire.ChatRequest) -> GenerationRequest:
-        attempts = request.headers.get("x-stainless-retry-count", "0")
         asked = await read.read(body, self._engine.catalogue, context)
         context.record.model = asked.selection.id
         context.record.stream = bool(body.stream)
         if context.keep_prompt:
             context.record.prompt = "\n".join(turn.text for turn in asked.turns)
-        return asked if attempts == "0" else _again(asked, attempts)
+        return msgspec.structs.replace(asked, attempts_before=attempts_before(request))
 
     def _exchange(
         self,
@@ -77,17 +74,3 @@ class Chat:
             return opened(self._engine, asked, bounds)
         job = job_of(head.id, head.model, context.created, asked, bounds)
         return opened_and_kept(self._engine, context.jobs, job)
-
-    def _deprecation(self, selection: Selection) -> dict[str, str]:
-        if selection.deprecated is None:
-            return {}
-        if selection.deprecated not in self._told:
-            self._told.add(selection.deprecated)
-            _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
-        text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers in its place."
-        return {"Deprecation": f"@{selection.model.created}", "Warning": f'299 - "{text}"'}
-
-
-def _again(request: GenerationRequest, attempts: str) -> GenerationRequest:
-    count = int(attempts) if attempts.isascii() and attempts.isdigit() and len(attempts) < 4 else 0
-    return msgspec.structs.replace(request, attempts_before=count)

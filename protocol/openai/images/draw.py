@@ -25,7 +25,7 @@ from protocol.model import (
     Usage,
     fold,
 )
-from protocol.openai.images.together import outcomes
+from protocol.openai.together import outcomes
 
 _SAID = 500
 _NONE = Usage(input_tokens=0, output_tokens=0)

@@ -21,7 +21,7 @@ from protocol.openai.images.deliver import Delivered, Delivery
 from protocol.openai.images.draw import Drawing, drawing
 from protocol.openai.images.inputs import Inputs, take_inputs
 from protocol.openai.images.read import Wanted, understand
-from protocol.openai.images.together import values
+from protocol.openai.together import values
 
 _NOTHING = Inputs(pictures=())
 

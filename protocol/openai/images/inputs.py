@@ -13,7 +13,7 @@ from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
 from protocol.openai.images.body import Files
 from protocol.openai.images.mask import meaning
-from protocol.openai.images.together import values
+from protocol.openai.together import values
 
 Picture = FilePart | MediaPart
 Given = Upload | str | wire.Source

@@ -2,7 +2,7 @@ import anyio
 import pytest
 
 from protocol.model import BadRequest, Refused
-from protocol.openai.images.together import outcomes, values
+from protocol.openai.together import outcomes, values
 
 
 async def test_all_are_under_way_at_once_and_come_in_order():
