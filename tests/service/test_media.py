@@ -91,7 +91,9 @@ async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
         assert (answer.status_code, answer.content) == (200, server.engine.data)
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "sandbox" in answer.headers["content-security-policy"]
+        policy = answer.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "media-src 'self'", "sandbox allow-same-origin"} <= set(policy)
+        assert "script" not in answer.headers["content-security-policy"]
         assert server.engine.asked == [(REF, False)]
 
 
