@@ -140,10 +140,28 @@ def test_an_unknown_model_is_404_and_says_what_is_possible(http, name, words):
     assert error["message"].isprintable()
 
 
-def test_a_capability_that_no_upstream_offers_is_a_400(http):
-    response = http.post("/chat/completions", json={**HELLO, "model": "gemini-3-pro-video"})
-    assert response.status_code == 400
-    assert error_of(response)["param"] == "model"
+GUEST_ONLY = """
+[transports.web.hosts]
+site = "{url}"
+accounts = "{url}"
+upload = "{url}"
+"""
+
+
+def test_without_an_account_only_a_guests_model_is_offered(start_command, start_gateway):
+    site = start_command("simulate", "--port", "0", "--tokens-per-second", "0", "--first-token-seconds", "0")
+    url = site.wait_for("Base URL").rpartition(" ")[2].strip()
+    gateway = start_gateway(SETTINGS.format(key=KEY).partition("[transports")[0] + GUEST_ONLY.format(url=url))
+    with httpx.Client(base_url=gateway.base_url, headers=AUTH, timeout=30) as http:
+        for model in ("gemini-3-pro", "gemini-3-pro-video", "gemini-2.5-flash-free-imagen"):
+            response = http.post("/chat/completions", json={**HELLO, "model": model})
+            error = error_of(response)
+            assert (response.status_code, error["code"], error["param"]) == (400, "unsupported_value", "model")
+            assert model in error["message"]
+            assert "no upstream" in error["message"]
+        assert http.post("/chat/completions", json={**HELLO, "model": "gemini-2.5-flash-free"}).status_code == 200
+        available = [model["id"] for model in http.get("/models").json()["data"] if model["available"]]
+    assert available == ["gemini-2.5-flash-free", "gemini-2.5-flash-free-extended"]
 
 
 def test_an_overlong_conversation_is_a_400(http):
