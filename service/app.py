@@ -1,7 +1,7 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,13 +66,13 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
-    with open_stores(store_path, clock) as (store, book):
+    with open_stores(store_path, clock) as (store, book), _conversations(store_path, clock) as conversations:
         licenses = Licenses(fixed_licenses(settings.licenses, origin), book)
         seal = _seal(settings.media, origin, store_path, clock)
         parts = wiring.Parts(
             clock=clock,
             store=store,
-            conversations=_conversations(store_path, clock),
+            conversations=conversations,
             observer=PrometheusObserver(registry),
             state_dir=store_path.parent,
             serve=serve,
@@ -124,11 +124,11 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _conversations(store_path: Path, clock: Clock) -> SqliteConversations:
+def _conversations(store_path: Path, clock: Clock) -> closing[SqliteConversations]:
     """Keep conversations beside the store."""
     path = store_path.with_name(f"{store_path.stem}-conversations{store_path.suffix}")
     try:
-        return SqliteConversations(path, clock)
+        return closing(SqliteConversations(path, clock))
     except OSError as error:
         raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
 

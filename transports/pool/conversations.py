@@ -7,10 +7,11 @@ time is over, or too many are kept, it is overdue: whoever asks for it tells the
 import os
 import sqlite3
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 
 from transports.base import Kept
@@ -20,8 +21,11 @@ MOST_KEPT = 10_000
 _ABANDONED_SECONDS = 7 * 86400.0
 """What nobody has asked for so long after its time is forgotten: its account is gone."""
 _BUSY_SECONDS = 5.0
+_COUNTED_PER_MOST = 100
+"""It is seen to so often, while as many come as may be kept, that there are not more."""
 _SCHEMA = (
     "PRAGMA journal_mode=WAL;"
+    "PRAGMA synchronous=OFF;"
     "CREATE TABLE IF NOT EXISTS conversation"
     " (key BLOB PRIMARY KEY, account TEXT NOT NULL, value BLOB NOT NULL, until REAL NOT NULL);"
     "CREATE INDEX IF NOT EXISTS conversation_until ON conversation (until);"
@@ -72,26 +76,29 @@ class SqliteConversations:
 
         """
         self._path, self._clock, self._most = path, clock, most
+        self._uncounted = 0
+        self._one = anyio.CapacityLimiter(1)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._create()
+            self._database = self._open()
         except sqlite3.DatabaseError:
             path.unlink(missing_ok=True)
-            self._create()
+            self._database = self._open()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
         """Remember a conversation for so long."""
 
         def query(database: sqlite3.Connection) -> None:
-            now = self._clock.wall()
-            row = (key, kept.account, kept.conversation, now + seconds)
+            row = (key, kept.account, kept.conversation, self._clock.wall() + seconds)
             database.execute("REPLACE INTO conversation VALUES (?, ?, ?, ?)", row)
-            database.execute("DELETE FROM conversation WHERE until < ?", (now - _ABANDONED_SECONDS,))
-            (count,) = database.execute("SELECT COUNT(*) FROM conversation WHERE until > ?", (now,)).fetchone()
-            if count > self._most:
-                first = "SELECT key FROM conversation WHERE until > ? ORDER BY until LIMIT ?"
-                over = f"UPDATE conversation SET until = ? WHERE key IN ({first})"  # noqa: S608 -- constants
-                database.execute(over, (now, now, count - self._most))
+            self._uncounted += 1
+            if self._uncounted * _COUNTED_PER_MOST >= self._most:
+                self._uncounted = 0
+                self._prune(database)
 
         await self._run(query)
 
@@ -126,31 +133,48 @@ class SqliteConversations:
 
         return await self._run(query)
 
-    def _create(self) -> None:
+    def _prune(self, database: sqlite3.Connection) -> None:
+        """Let what is too much be overdue, and forget what nobody asks for any more."""
+        now = self._clock.wall()
+        database.execute("DELETE FROM conversation WHERE until < ?", (now - _ABANDONED_SECONDS,))
+        (count,) = database.execute("SELECT COUNT(*) FROM conversation WHERE until > ?", (now,)).fetchone()
+        if count > self._most:
+            first = "SELECT key FROM conversation WHERE until > ? ORDER BY until LIMIT ?"
+            over = f"UPDATE conversation SET until = ? WHERE key IN ({first})"  # noqa: S608 -- constants
+            database.execute(over, (now, now, count - self._most))
+
+    def _open(self) -> sqlite3.Connection:
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            with closing(self._connect()) as database:
+            database = sqlite3.connect(
+                self._path,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            try:
                 database.executescript(_SCHEMA)
+            except BaseException:
+                database.close()
+                raise
         except sqlite3.OperationalError as error:
             raise OSError(f"the conversations {self._path} cannot be kept: {error}") from error
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        return database
 
     async def _run(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         def work() -> ResultT:
             with self._transaction() as database:
                 return query(database)
 
-        return await anyio.to_thread.run_sync(work)
+        return await anyio.to_thread.run_sync(work, limiter=self._one)
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
+        """Yield the connection inside one write transaction."""
+        database = self._database
         try:
-            with closing(self._connect()) as database:
-                database.execute("PRAGMA synchronous=OFF")
+            with database:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
-                database.execute("COMMIT")
         except sqlite3.Error as error:
             raise OSError(f"the conversations {self._path} are out of order: {error}") from error

@@ -1,5 +1,9 @@
 """One contract for every keeper of conversations."""
 
+import sqlite3
+from contextlib import closing
+
+import anyio
 import pytest
 
 from tests.clock import ManualClock
@@ -13,8 +17,10 @@ ONE = Kept(account="a", conversation=b"c_1")
 def opened(request, tmp_path):
     clock = ManualClock()
     if request.param == "memory":
-        return clock, MemoryConversations(clock, most=3)
-    return clock, SqliteConversations(tmp_path / "deep" / "conversations.sqlite3", clock, most=3)
+        yield clock, MemoryConversations(clock, most=3)
+        return
+    with closing(SqliteConversations(tmp_path / "deep" / "conversations.sqlite3", clock, most=3)) as kept:
+        yield clock, kept
 
 
 async def test_a_conversation_is_taken_once(opened):
@@ -60,16 +66,37 @@ async def test_a_bounded_number_is_kept_and_what_is_too_much_is_overdue(opened):
 
 async def test_processes_share_the_file(tmp_path):
     clock, path = ManualClock(), tmp_path / "conversations.sqlite3"
-    await SqliteConversations(path, clock).keep(b"k", ONE, seconds=60)
-    assert await SqliteConversations(path, clock).take(b"k") == ONE
+    with closing(SqliteConversations(path, clock)) as one, closing(SqliteConversations(path, clock)) as other:
+        await one.keep(b"k", ONE, seconds=60)
+        assert await other.take(b"k") == ONE
+        assert await one.whose(b"k") is None
 
 
 async def test_a_file_that_is_broken_is_made_anew(tmp_path):
     path = tmp_path / "conversations.sqlite3"
     path.write_bytes(b"this is no database" * 100)
-    kept = SqliteConversations(path, ManualClock())
-    await kept.keep(b"k", ONE, seconds=60)
-    assert await kept.take(b"k") == ONE
+    with closing(SqliteConversations(path, ManualClock())) as kept:
+        await kept.keep(b"k", ONE, seconds=60)
+        assert await kept.take(b"k") == ONE
+
+
+async def test_a_file_that_breaks_is_an_oserror(tmp_path):
+    path = tmp_path / "conversations.sqlite3"
+    with closing(SqliteConversations(path, ManualClock())) as kept:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("DROP TABLE conversation")
+        with pytest.raises(OSError, match="out of order"):
+            await kept.keep(b"k", ONE, seconds=60)
+        with pytest.raises(OSError, match="out of order"):
+            await kept.whose(b"k")
+
+
+async def test_many_at_once_are_kept_one_by_one(tmp_path):
+    with closing(SqliteConversations(tmp_path / "conversations.sqlite3", ManualClock())) as kept:
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(lambda key: kept.keep(key, ONE, seconds=60), b"%d" % number)
+        assert all([await kept.whose(b"%d" % number) == "a" for number in range(50)])
 
 
 def test_a_file_that_cannot_be_made_is_an_oserror(tmp_path):
