@@ -1,6 +1,7 @@
 """A clock that a test moves."""
 
 import anyio
+import anyio.lowlevel
 
 
 class ManualClock:
@@ -30,6 +31,7 @@ class ManualClock:
             self.sleepers -= 1
 
     async def until_asleep(self, sleepers=1):
+        await anyio.lowlevel.checkpoint()
         while self.sleepers < sleepers:
             await self._asleep.wait()
 

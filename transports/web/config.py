@@ -92,6 +92,8 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How often a video or a research that is being made is looked for."""
     delete_seconds: SecondsOrNever = 60.0
     """A conversation that was kept for that is deleted so long after it was read; with `temporary = false`, never."""
+    abandoned_seconds: Annotated[float, Meta(gt=0)] = 2 * 86400.0
+    """… and one whose video or research nobody came back for, so long after it began."""
     tools: Tools = Tools()
     upload_seconds: Annotated[float, Meta(gt=0, le=600)] = 60.0
     """How long one file may take to get to the site."""

@@ -116,9 +116,25 @@ class Reuse:
             return False
         return True
 
+    async def watch(self, account: str, cid: str, seconds: float) -> None:
+        """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
+        conversation = Conversation(cid=cid, rid="")
+        kept = Kept(account=account, conversation=_encode(conversation))
+        try:
+            await self._kept.keep(_watched(cid), kept, seconds=seconds)
+        except OSError:
+            _log.warning("conversation_not_kept", account=account)
+
+    async def unwatch(self, cid: str) -> None:
+        """Leave a conversation to whoever has read it."""
+        try:
+            await self._kept.take(_watched(cid))
+        except OSError:
+            _log.warning("conversations_unreadable")
+
     async def sweep(self, account: str) -> None:
         """Have the site forget an account's conversations when their time is over, for as long as this runs."""
-        while self.seconds:
+        while True:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
                 over = await self._kept.overdue(account, most=_SWEPT_AT_ONCE)
@@ -134,6 +150,10 @@ class Reuse:
             _log.info("conversations_not_deleted", account=account, error=type(error).__name__, code=error.code)
             for kept in over:
                 await self._kept.keep(kept.conversation, kept, seconds=_AGAIN_SECONDS)
+
+
+def _watched(cid: str) -> bytes:
+    return b"watched:" + cid.encode("utf-8", "surrogatepass")
 
 
 class Followed:

@@ -58,6 +58,8 @@ class Session:
             GatewayError: the site did not answer as it should.
 
         """
+        if self._ready is not None and self._ready is not stale:
+            return self._ready
         known = stale.attempt if stale is not None else self._attempts
         async with self._lock:
             if self._ready is not None and self._ready is not stale:

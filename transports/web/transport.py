@@ -149,6 +149,7 @@ class WebTransport:
             session=session,
             speaker=speaker,
             errands=self._means.errands,
+            reuse=self._means.reuse,
             clock=self._means.clock,
             open_media=lambda ref: self.media(ref, original=False),
         )

@@ -6,8 +6,10 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 import msgspec
 
 from protocol.model import (
+    Begun,
     Capability,
     Event,
+    Finish,
     GenerationRequest,
     MediaRef,
     MediaStream,
@@ -20,6 +22,7 @@ from transports.clock import Clock
 from transports.web import research, video
 from transports.web.errands import Errands
 from transports.web.lasting import Place, Prompt, Settings, Work, place_of
+from transports.web.reuse import Reuse
 from transports.web.session import Session
 from transports.web.speak import Speaker
 from transports.web.turns import Chats
@@ -36,6 +39,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
     speaker: Speaker
     errands: Errands
+    reuse: Reuse
     clock: Clock
     open_media: OpenMedia
     """Opens what was made, to see whether it is ready."""
@@ -72,12 +76,27 @@ async def open_work(desk: Desk, request: GenerationRequest, prompt: Prompt) -> A
         events = _picked_up(desk, work, request, place_of(request.handle))
     else:
         events = _asked(desk, work, request, prompt)
+    events = _looked_after(desk, served.account, events)
     async with aclosing(events):
         async for first in events:
             if not isinstance(first, Waiting):
                 yield Underway(first, events, served)
                 return
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+
+
+async def _looked_after(desk: Desk, account: str, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """Yield events; a conversation whose work nobody sees to its end is deleted all the same, in time."""
+    config = desk.session.site.config
+    place: Place | None = None
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Begun) and config.temporary:
+                place = place_of(event.handle)
+                await desk.reuse.watch(account, place.cid, config.abandoned_seconds)
+            elif isinstance(event, Finish) and place is not None:
+                await desk.reuse.unwatch(place.cid)
+            yield event
 
 
 def _work(desk: Desk, served: Served) -> Work:

@@ -42,7 +42,7 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
 async def test_it_is_due_every_so_often(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=540) as transport:
-        await clock.until_asleep()
+        await clock.until_asleep(2)
         assert await site.seen("rotate") == 0
         clock.advance(540 * 1.1)
         with anyio.fail_after(10):
@@ -112,7 +112,7 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(Rotation(transport._sessions["one"], vault, store, clock)._rotate)
             for _ in range(2):
-                await clock.until_asleep()
+                await clock.until_asleep(2)  # the sweeper and this
                 assert vault.cookies["__Secure-1PSIDTS"] == ACCOUNT.psidts
                 clock.advance(1)
                 await anyio.lowlevel.checkpoint()
@@ -141,7 +141,7 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
         vault = transport._sessions["one"].site.vault
         await store.acquire("one", "another process", 45)
-        await clock.until_asleep()
+        await clock.until_asleep(2)
         clock.advance(70)  # the writer's lease is renewed, as time goes by
         await store.acquire("one", "another process", 45)
         await anyio.wait_all_tasks_blocked()

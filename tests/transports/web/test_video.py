@@ -62,6 +62,22 @@ async def test_the_conversation_is_kept_where_the_settings_want_no_temporary_cha
         assert await site.seen("rpc_GzXR5e") == 0
 
 
+async def test_a_video_that_nobody_came_back_for_is_deleted_in_time(open_site):
+    clock = ManualClock()
+    async with open_site(video_seconds=3600.0) as site:
+        options = {**FAST, "abandoned_seconds": 1000.0, "rotate_seconds": 0}
+        async with site.connect(deps=deps_for(clock), **options) as transport:
+            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+                async for event in answer:
+                    assert isinstance(event, Begun)
+                    break
+            while not await site.seen("rpc_GzXR5e"):
+                await clock.until_asleep()
+                assert clock.now < 3000.0
+                clock.advance(61)
+            assert clock.now >= 2000.0
+
+
 async def test_a_refusal_in_words_is_the_answer(open_site):
     async with open_site(video_seconds=0.2) as site, site.connect(**FAST) as transport:
         events = await film(transport, '<sim refuse="video"/> a cat')
