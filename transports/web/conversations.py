@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from protocol.model import FilePart, GenerationRequest, Role, TextPart, Turn
+from protocol.model import FilePart, GenerationRequest, MediaPart, Role, TextPart, Turn
 
 _OWN_LINK = re.compile(r"!?\[(?:\\.|[^\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)")
 
@@ -53,8 +53,10 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 
 
 def _said(turn: Turn) -> Iterator[str | bytes]:
-    """Yield a turn's text, and what tells its files from others."""
+    """Yield a turn's text, and what tells its files from others; what an answer showed is the conversation's own."""
     yield " ".join(_OWN_LINK.sub(" ", turn.text).split())
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield blake2b(part.data, digest_size=32).digest()
+        elif isinstance(part, MediaPart) and turn.role is not Role.ASSISTANT:
+            yield _encode(part.ref)

@@ -2,7 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Caller, FilePart, Role, TextPart, ToolCall, Turn
+from protocol.model import Caller, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, ToolCall, Turn
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.web.conversations import answered, key_of, split
 
@@ -18,6 +18,9 @@ SYSTEM, HELLO, HI, NEXT = (
     turn("user", "next"),
 )
 ASKED = request_for("hello")
+
+
+REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x")
 
 
 def key(turns, request=ASKED):
@@ -47,6 +50,11 @@ def test_white_space_and_our_own_links_do_not_matter():
     assert key((HELLO, turn("assistant", "![x](https://example.com/cat.png)"))) != key((HELLO, turn("assistant", "")))
 
 
+def test_what_an_answer_showed_is_the_conversations_own():
+    shown = Turn(role=Role.ASSISTANT, parts=(TextPart(text="hi"), MediaPart(ref=REF)))
+    assert key((HELLO, shown)) == key((HELLO, HI))
+
+
 def test_callers_and_models_are_kept_apart():
     other = msgspec.structs.replace(ASKED, caller=Caller(id="you"))
     canvas = msgspec.structs.replace(ASKED, selection=CATALOGUE.resolve("gemini-3-pro-canvas"))
@@ -57,7 +65,12 @@ def test_everything_that_was_said_matters():
     call = ToolCall(id="c1", name="look", arguments="{}")
     picture = Turn(role=Role.USER, parts=(TextPart(text="hello"), FilePart(data=b"1", mime="image/png", name="a")))
     other = Turn(role=Role.USER, parts=(TextPart(text="hello"), FilePart(data=b"2", mime="image/png", name="a")))
+    ours = [
+        Turn(role=Role.USER, parts=(TextPart(text="hello"), MediaPart(ref=ref)))
+        for ref in (REF, msgspec.structs.replace(REF, url="https://other"))
+    ]
     variants = [
+        *((turn, HI) for turn in ours),
         (HELLO, HI),
         (SYSTEM, HELLO, HI),
         (HI, HELLO),
