@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class Metrics:
-    """The requests' metrics; labels come from closed sets."""
+    """The requests' metrics; labels come from closed sets, so that what each leads to is kept."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register them."""
@@ -59,17 +60,21 @@ class Metrics:
             ["model", "direction"],
             registry=registry,
         )
+        self._requests_of = cache(self.requests.labels)
+        self._first_token_of = cache(self.first_token.labels)
+        self._duration_of = cache(self.duration.labels)
+        self._tokens_of = cache(self.tokens.labels)
 
     def observe(self, route: str, status: int, record: Record, seconds: float) -> None:
         """Count one answered request."""
         model = record.model or "none"
-        self.requests.labels(route, model, str(status)).inc()
-        self.duration.labels(route).observe(seconds)
+        self._requests_of(route, model, str(status)).inc()
+        self._duration_of(route).observe(seconds)
         if record.first_token is not None:
-            self.first_token.labels(model).observe(record.first_token)
+            self._first_token_of(model).observe(record.first_token)
         if record.input_tokens or record.output_tokens:
-            self.tokens.labels(model, "in").inc(record.input_tokens)
-            self.tokens.labels(model, "out").inc(record.output_tokens)
+            self._tokens_of(model, "in").inc(record.input_tokens)
+            self._tokens_of(model, "out").inc(record.output_tokens)
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """What happens at upstreams, for Prometheus."""
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
@@ -27,10 +29,12 @@ class PrometheusObserver:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._requests_of = cache(self._requests.labels)
+        self._in_flight_of = cache(self._in_flight.labels)
 
     def upstream_request(self, transport: str) -> None:
         """Count a request that is about to be sent."""
-        self._requests.labels(transport).inc()
+        self._requests_of(transport).inc()
 
     def upstream_error(self, transport: str, kind: str) -> None:
         """Count an error; `kind` is the class name of a GatewayError."""
@@ -38,7 +42,7 @@ class PrometheusObserver:
 
     def leased(self, transport: str, change: int) -> None:
         """Count a lease in (1) or out (-1)."""
-        self._in_flight.labels(transport).inc(change)
+        self._in_flight_of(transport).inc(change)
 
 
 class NullObserver:

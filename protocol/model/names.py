@@ -189,6 +189,8 @@ class Catalogue:
         return max(fits, key=len, default=None)
 
     def _suffixes(self, name: str, model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
+        if not suffixes:
+            return Capability.CHAT, False
         allowed = {c.value: c for c in _capabilities(model) if c is not Capability.CHAT}
         possible = f"'{model.id}' goes with one of: {', '.join(allowed)}; or with {_EXTENDED}, alone or with canvas."
         chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
