@@ -68,12 +68,17 @@ class Rotation:
 
         Raises:
             GatewayError: nobody took it; the last refusal, or the pool's.
+            UpstreamTimeout: what was done with the exchange was not over by the deadline.
 
         """
         self._in_flight += 1
         try:
             async with AsyncExitStack() as stack:
-                yield await self._attempts(stack, request, deadline)
+                course = await self._attempts(stack, request, deadline)
+                with anyio.CancelScope(deadline=deadline) as patience:
+                    yield course
+                if patience.cancelled_caught:
+                    raise course.late()
         finally:
             self._in_flight -= 1
 
@@ -131,7 +136,7 @@ class Rotation:
         with anyio.move_on_at(deadline):
             upstream = await stack.enter_async_context(self.transport.open(request, lease.account))
             self._works(lease, Want.of(request.selection))
-            return Course(upstream, deadline, lambda error: self._judge(error, lease, request))
+            return Course(upstream, lambda error: self._judge(error, lease, request))
         raise UpstreamTimeout("The upstream did not answer in time.")
 
     def _judge(self, error: GatewayError, lease: Lease, request: GenerationRequest) -> Verdict:
@@ -174,11 +179,11 @@ class Rotation:
 
 
 class Course:
-    """The exchange of one request with the account that took it, up to the deadline."""
+    """The exchange of one request with the account that took it."""
 
-    def __init__(self, upstream: Upstream, deadline: float, judge: Callable[[GatewayError], object]) -> None:
+    def __init__(self, upstream: Upstream, judge: Callable[[GatewayError], object]) -> None:
         """Tell `judge` of an error on the way."""
-        self._upstream, self._deadline, self._judge = upstream, deadline, judge
+        self._upstream, self._judge = upstream, judge
 
     @property
     def served(self) -> Served:
@@ -187,20 +192,18 @@ class Course:
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield events until `Finish`."""
-        events = aiter(self._upstream)
         try:
-            while True:
-                try:
-                    with anyio.fail_at(self._deadline):
-                        event = await anext(events)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    raise UpstreamTimeout("The answer took longer than this gateway allows.") from None
+            async for event in self._upstream:
                 yield event
         except GatewayError as error:
             self._judge(error)
             raise
+
+    def late(self) -> UpstreamTimeout:
+        """Return the error of an answer that its deadline cut short."""
+        error = UpstreamTimeout("The answer took longer than this gateway allows.")
+        self._judge(error)
+        return error
 
 
 def _harmless_twice(request: GenerationRequest) -> bool:

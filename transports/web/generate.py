@@ -1,5 +1,6 @@
 """One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -49,7 +50,7 @@ async def generated(
 
 
 async def _response(stack: AsyncExitStack, request: Any, watch: "_Watch") -> aiohttp.ClientResponse:
-    with anyio.fail_after(watch.left()):
+    with anyio.fail_at(watch.until):
         response = await stack.enter_async_context(request)
     stack.callback(response.close)
     if response.status != 200:
@@ -65,8 +66,12 @@ async def _chunks(
     watch: "_Watch",
 ) -> AsyncIterator[bytes]:
     while not reader.finished:
-        with anyio.fail_after(_AFTER_COMPLETE if reader.complete else watch.left()):
+        until = watch.now() + _AFTER_COMPLETE if reader.complete else watch.until
+        chunk = None
+        with anyio.CancelScope(deadline=until):
             chunk = await response.content.readany()
+        if chunk is None:
+            raise TimeoutError
         if not chunk:
             return
         yield chunk
@@ -79,15 +84,14 @@ class _Watch:
     def __init__(self, first: float, between: float) -> None:
         self._between = between
         self._frames = 0
-        self._until = anyio.current_time() + first
-
-    def left(self) -> float:
-        return max(0.0, self._until - anyio.current_time())
+        self.now = asyncio.get_running_loop().time
+        """The clock of deadlines, without asking each time whose it is."""
+        self.until = self.now() + first
 
     def seen(self, frames: int) -> None:
         if frames != self._frames:
             self._frames = frames
-            self._until = anyio.current_time() + self._between
+            self.until = self.now() + self._between
 
 
 def _failure(error: Exception, *, started: bool) -> UpstreamFailed:
