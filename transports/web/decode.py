@@ -10,7 +10,7 @@ from transports.web import jspb, wire
 from transports.web.errors import drift, error_for_code
 from transports.web.frames import FrameParser
 from transports.web.narrate import Narrator, Teller
-from transports.web.rich import is_card, read_candidate
+from transports.web.rich import read_candidate
 from transports.web.snapshot import SnapshotReader, loads
 
 
@@ -109,7 +109,7 @@ class AnswerReader:
 
     def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
         now = read_candidate(candidate, known)
-        if now.text is not None and not is_card(candidate, known):
+        if now.text is not None and not now.card:
             self._snapshots.learn(frame, self._rcid, known, now.text)
         self.complete = self.complete or now.complete
         place = self.conversation

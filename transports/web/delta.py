@@ -15,8 +15,9 @@ _WINDOW = 32
 
 _DOUBTFUL = re.compile(r"\s*(?:`|\\)")
 _PLACEHOLDER = re.compile(rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}/\w+(?:/\w+)*?/\d+(?![\w/])")
-_LINK_CHARACTERS = re.compile(r"[\w:/.]*\Z")
+_LINK = re.compile(r"[\w:/.]+")
 _LONGEST_LINK = 256
+_BEGINNING = "http"
 _SCHEMES = (f"http://{wire.PLACEHOLDER_HOST}/", f"https://{wire.PLACEHOLDER_HOST}/")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
@@ -75,14 +76,12 @@ class Delta:
 def _before_link(snapshot: str, start: int, end: int) -> int:
     """Move `end` before a trailing piece of text that may grow into a placeholder link."""
     floor = max(start, end - _LONGEST_LINK)
-    tail = _LINK_CHARACTERS.search(snapshot[floor:end])
-    if tail is None:
-        return end
-    word = tail.group()
-    for position in range(len(word)):
-        if word[position] != "h":
-            continue
-        rest = word[position:]
-        if any(rest.startswith(scheme) or scheme.startswith(rest) for scheme in _SCHEMES):
-            return floor + tail.start() + position
-    return end
+    place = snapshot.find(_BEGINNING, floor, end)
+    while place >= 0:
+        rest = snapshot[place:end]
+        fits = any(rest.startswith(scheme) or scheme.startswith(rest) for scheme in _SCHEMES)
+        if fits and _LINK.fullmatch(rest):
+            return place
+        place = snapshot.find(_BEGINNING, place + 1, end)
+    begun = next((size for size in (3, 2, 1) if snapshot.endswith(_BEGINNING[:size], floor, end)), 0)
+    return end - begun

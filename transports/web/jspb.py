@@ -11,12 +11,13 @@ def field(array: Any, index: int) -> Any:
     if not isinstance(array, list) or not array:
         return None
     items = cast("list[Any]", array)
-    last = items[-1]
-    sparse = cast("dict[str, Any]", last) if isinstance(last, dict) else None
-    dense = len(items) - (sparse is not None)
-    if index < dense and items[index] is not None:
-        return items[index]
-    return sparse.get(str(index + 1)) if sparse is not None else None
+    last = len(items) - 1
+    if index <= last:
+        found = items[index]
+        if found is not None and (index < last or not isinstance(found, dict)):
+            return found
+    sparse = items[last]
+    return cast("dict[str, Any]", sparse).get(str(index + 1)) if isinstance(sparse, dict) else None
 
 
 def path(value: Any, *indexes: int) -> Any:

@@ -95,6 +95,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """None: the candidate has no text at all, not even an empty one."""
     thoughts: str
     complete: bool
+    card: bool = False
+    """The text stands where a card's does."""
     pictures: tuple[Picture, ...] = ()
     web_pictures: tuple[WebPicture, ...] = ()
     citations: tuple[Cited, ...] = ()
@@ -108,16 +110,24 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_candidate(candidate: Any, known: str = "") -> Candidate:
     """Read a candidate; `known` goes before its text."""
-    rich = jspb.field(candidate, wire.CANDIDATE_RICH)
-    return Candidate(
+    text, card = _text(candidate, known)
+    plain = Candidate(
         rcid=jspb.text(candidate, wire.CANDIDATE_ID) or "",
-        text=_text(candidate, known),
+        text=text,
         thoughts=jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or "",
         complete=jspb.integer(candidate, *wire.CANDIDATE_STATE) == wire.STATE_COMPLETE,
+        card=card,
+    )
+    rich = jspb.field(candidate, wire.CANDIDATE_RICH)
+    documents = jspb.array(candidate, wire.CANDIDATE_DOCUMENTS)
+    if rich is None and not documents:
+        return plain
+    return msgspec.structs.replace(
+        plain,
         pictures=tuple(_pictures(rich)),
         web_pictures=tuple(_web_pictures(rich)),
         citations=_citations(rich),
-        document=_document(jspb.array(candidate, wire.CANDIDATE_DOCUMENTS)),
+        document=_document(documents),
         plan=_plan(rich),
         film=_film(rich),
         music=_music(rich),
@@ -125,18 +135,15 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
     )
 
 
-def is_card(candidate: Any, known: str = "") -> bool:
-    """Say whether the text stands where a card's does; `known` goes before what stands in the usual place."""
-    return (known + (jspb.text(candidate, *wire.CANDIDATE_TEXT) or "")).startswith(wire.CARD_TEXT_PREFIXES)
-
-
-def _text(candidate: Any, known: str) -> str | None:
+def _text(candidate: Any, known: str) -> tuple[str | None, bool]:
+    """Return the text, with `known` before it, and whether it stands where a card's does."""
     text = jspb.text(candidate, *wire.CANDIDATE_TEXT)
     if text is None:
-        return None
-    if is_card(candidate, known):
-        return jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
-    return known + text
+        return None, False
+    text = known + text
+    if text.startswith(wire.CARD_TEXT_PREFIXES):
+        return jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or "", True
+    return text, False
 
 
 def _pictures(rich: Any) -> Iterator[Picture]:
