@@ -32,12 +32,28 @@ def commands(name):
     return [re.sub(r"\s*#.*", "", block) for block in blocks]
 
 
-def test_the_two_readmes_have_the_same_commands():
-    assert commands("README.md") == commands("README.zh-CN.md")
-    assert len(commands("README.md")) >= 5
+PAGES = ["README.md", "docs/capabilities.md"]
 
 
-def test_the_readmes_link_only_to_files_that_exist():
-    for name in ("README.md", "README.zh-CN.md"):
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text()):
-            assert (ROOT / target).exists(), target
+def chinese(name):
+    return name.replace(".md", ".zh-CN.md")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_and_its_chinese_twin_have_the_same_commands_sections_and_settings(name):
+    assert commands(name) == commands(chinese(name))
+    assert len(commands(name)) >= 5
+    assert shape(name) == shape(chinese(name))
+
+
+def shape(name):
+    """Return what does not depend on the language: the order of headings and tables, and every word of code."""
+    text = re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
+    code = {re.sub(r"[…\s]", "", word) for word in re.findall(r"`([^`]+)`", text)}
+    return re.findall(r"(?m)^(?:#+ |\||- |[0-9]\. )", text), code
+
+
+@pytest.mark.parametrize("name", [*PAGES, *map(chinese, PAGES), "docs/simulator.md", "CHANGELOG.md"])
+def test_pages_link_only_to_files_that_exist(name):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text()):
+        assert ((ROOT / name).parent / target).exists(), target
