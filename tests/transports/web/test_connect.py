@@ -1,7 +1,6 @@
-import ssl
-
 import pytest
 
+from service.certificate import write_certificate
 from tests.transports.conftest import deps_for
 from transports import web
 from transports.clock import SystemClock
@@ -80,12 +79,8 @@ async def test_certificates_that_cannot_be_used_are_named(tmp_path):
 
 
 async def test_a_certificate_that_can_be_used_is(tmp_path):
-    path = tmp_path / "ca.pem"
-    certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
-    if not certificates:
-        pytest.skip("this machine trusts no certificate")
-    path.write_text(ssl.DER_cert_to_PEM_cert(certificates[0]))
-    web.KIND.check(web.WebConfig(ca_file=path))
+    certificate, _ = write_certificate(tmp_path, SystemClock().wall())
+    web.KIND.check(web.WebConfig(ca_file=certificate))
 
 
 def test_the_way_out_is_the_proxy_without_its_credentials():
