@@ -3,6 +3,8 @@
 import random
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,7 @@ from transports.http import CLIENT_ERRORS, mapped, retry_after
 from transports.web import cookies, encode, wire
 from transports.web.config import WebConfig
 from transports.web.decode import decode_batch
+from transports.web.errands import Errands
 from transports.web.errors import error_for_http, html_instead_of_frames
 from transports.web.page import Page
 from transports.web.vault import Vault
@@ -21,12 +24,25 @@ from transports.web.vault import Vault
 _PAGE_LIMIT = 8 * 1024 * 1024
 
 
+_LAST_BYTES_SECONDS = 0.5
+"""An answer that is whole is given so long to end as HTTP says; else its connection is closed."""
+
+
 class SiteClient:
     """Sends requests with an account's cookies, or a guest's none (`vault` is None)."""
 
-    def __init__(self, config: WebConfig, http: aiohttp.ClientSession, *, vault: Vault | None, user_agent: str) -> None:
+    def __init__(
+        self,
+        config: WebConfig,
+        http: aiohttp.ClientSession,
+        errands: Errands,
+        *,
+        vault: Vault | None,
+        user_agent: str,
+    ) -> None:
         """Begin with a client identity and a request counter of its own."""
         self.config = config
+        self._errands = errands
         self.vault = vault
         self.client_uuid = str(uuid.uuid4())
         self._http, self._user_agent = http, user_agent
@@ -74,6 +90,11 @@ class SiteClient:
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 
+    def leave(self, response: aiohttp.ClientResponse) -> None:
+        """Let go of an answer that is whole, so that its connection can be used again; nobody waits for its end."""
+        if response.connection is not None:
+            self._errands.later(0.0, "end_answer", partial(_end, response))
+
     async def batch(self, page: Page, *calls: tuple[str, str]) -> dict[str, Any]:
         """Make batch calls; return their payloads by RPC id, None for a rejected one.
 
@@ -94,6 +115,16 @@ class SiteClient:
         if body.lstrip()[:1] == b"<":
             raise html_instead_of_frames()
         return decode_batch(body, self.config.max_frame)
+
+
+async def _end(response: aiohttp.ClientResponse) -> None:
+    """Read what comes behind an answer, if that is little."""
+    try:
+        with anyio.move_on_after(_LAST_BYTES_SECONDS), suppress(*CLIENT_ERRORS):
+            while await response.content.readany():
+                pass
+    finally:
+        response.close()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

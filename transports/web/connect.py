@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import anyio
 
 from transports.base import Account, Deps, Kind
@@ -39,21 +40,26 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
     accounts: list[Account] = []
     rotations: list[Rotation] = []
     async with AsyncExitStack() as stack:
-        for account in config.accounts:
+
+        async def open_client(proxy: str | None = None) -> aiohttp.ClientSession:
+            return await stack.enter_async_context(client(config.timeouts, proxy=proxy, ca_file=config.ca_file))
+
+        clients = [await open_client(account.proxy) for account in config.accounts]
+        guests_client = await open_client()
+        errands = await stack.enter_async_context(open_errands(deps.clock))
+        for account, http in zip(config.accounts, clients, strict=True):
             vault = Vault(account.id, exports[account.id], deps.store, deps.clock)
             await vault.load()
-            http = await stack.enter_async_context(client(config.timeouts, proxy=account.proxy, ca_file=config.ca_file))
-            site = SiteClient(config, http, vault=vault, user_agent=account.user_agent or config.user_agent)
+            user_agent = account.user_agent or config.user_agent
+            site = SiteClient(config, http, errands, vault=vault, user_agent=user_agent)
             session = sessions[account.id] = Session(account.id, site, deps.clock)
             rotations.append(Rotation(session, vault, deps.store, deps.clock))
             accounts.append(account_of(account, vault, deps.name))
         if config.guest:
-            http = await stack.enter_async_context(client(config.timeouts, ca_file=config.ca_file))
-            site = SiteClient(config, http, vault=None, user_agent=config.user_agent)
+            site = SiteClient(config, guests_client, errands, vault=None, user_agent=config.user_agent)
             guest = guest_of(config, deps.name)
             sessions[guest.id] = Session(guest.id, site, deps.clock)
             accounts.append(guest)
-        errands = await stack.enter_async_context(open_errands(deps.clock))
         reuse = Reuse(deps.conversations, sessions, errands, deps.clock, config.reuse_seconds)
         sweeps = [partial(reuse.sweep, account.id) for account in config.accounts]
         await stack.enter_async_context(running([rotation.run for rotation in rotations] + sweeps))

@@ -50,16 +50,17 @@ class Errands:
                 self._idle.set()
 
     async def _pause(self, seconds: float) -> None:
+        if not seconds or self._closing.is_set():
+            return
         async with anyio.create_task_group() as tasks:
 
             async def sleep() -> None:
                 await self._clock.sleep(seconds)
                 tasks.cancel_scope.cancel()
 
-            if seconds and not self._closing.is_set():
-                tasks.start_soon(sleep)
-                await self._closing.wait()
-                tasks.cancel_scope.cancel()
+            tasks.start_soon(sleep)
+            await self._closing.wait()
+            tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any
 
 import aiohttp
 import anyio
@@ -26,7 +24,7 @@ async def generated(
     call: encode.GenerateCall,
     reader: AnswerReader,
 ) -> AsyncGenerator[Event]:
-    """Send a call and yield its answer's events; closing this closes the response at once."""
+    """Send a call and yield its answer's events; closing this before its end closes the response at once."""
     config = site.config
     watch = _Watch(config.timeouts.first_frame, config.timeouts.between_frames)
     request = site.request(
@@ -36,28 +34,32 @@ async def generated(
         params=site.query(ready.page),
         data=encode.generate_form(call, ready.page.access_token),
     )
-    async with AsyncExitStack() as stack:
+    try:
+        with anyio.fail_at(watch.until):
+            response = await request
         try:
-            response = await _response(stack, request, watch)
+            _check(response)
             async for chunk in _chunks(response, reader, watch):
                 for event in reader.feed(chunk):
                     yield event
-        except CLIENT_ERRORS as error:
-            if not reader.complete:
-                raise _failure(error, started=bool(reader.frames)) from None
-        for event in reader.end():
-            yield event
+        finally:
+            if reader.finished:
+                site.leave(response)
+            else:
+                response.close()
+    except CLIENT_ERRORS as error:
+        if not reader.complete:
+            raise _failure(error, started=bool(reader.frames)) from None
+    for event in reader.end():
+        yield event
 
 
-async def _response(stack: AsyncExitStack, request: Any, watch: "_Watch") -> aiohttp.ClientResponse:
-    with anyio.fail_at(watch.until):
-        response = await stack.enter_async_context(request)
-    stack.callback(response.close)
+def _check(response: aiohttp.ClientResponse) -> None:
+    """Raise what an answer stands for that is no stream of frames."""
     if response.status != 200:
         raise answer_error(response.status, response.headers)
     if response.content_type == "text/html":
         raise html_instead_of_frames()
-    return response
 
 
 async def _chunks(
