@@ -41,7 +41,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             return self.public_url.rstrip("/") + self.prefix
         headers = dict(scope["headers"])
         scheme, host = scope.get("scheme", "http"), headers.get(b"host", b"").decode("latin-1")
-        if self._trusts(scope.get("client")):
+        if self.trusted and self._trusts(scope.get("client")):
             scheme, host = _forwarded(headers, scheme, host)
         return f"{scheme}://{host}{self.prefix}"
 

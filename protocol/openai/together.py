@@ -12,6 +12,8 @@ ValueT = TypeVar("ValueT")
 
 async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT | GatewayError]:
     """Return what came of each work, in their order: its value, or its error."""
+    if not works:
+        return []
     done: dict[int, ValueT | GatewayError] = {}
 
     async def do(index: int, work: Callable[[], Awaitable[ValueT]]) -> None:
