@@ -18,6 +18,7 @@ _PLACEHOLDER = re.compile(rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}/\w+(?:/
 _LINK = re.compile(r"[\w:/.]+")
 _LONGEST_LINK = 256
 _BEGINNING = "http"
+_BEGUN = ("htt", "ht", "h")
 _SCHEMES = (f"http://{wire.PLACEHOLDER_HOST}/", f"https://{wire.PLACEHOLDER_HOST}/")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
@@ -38,8 +39,8 @@ class Delta:
 
     def push(self, snapshot: str) -> str:
         """Take a snapshot; return what can be sent of what is new, perhaps nothing."""
-        if not self.extended_by(snapshot):
-            return ""  # a flicker before the window: a later snapshot says what is true
+        if not (self.behind(snapshot) and self.extended_by(snapshot)):
+            return ""  # nothing new, or a flicker before the window: a later snapshot says what is true
         return self._advance(snapshot, self._safe_end(snapshot))
 
     def extended_by(self, snapshot: str) -> bool:
@@ -83,5 +84,7 @@ def _before_link(snapshot: str, start: int, end: int) -> int:
         if fits and _LINK.fullmatch(rest):
             return place
         place = snapshot.find(_BEGINNING, place + 1, end)
-    begun = next((size for size in (3, 2, 1) if snapshot.endswith(_BEGINNING[:size], floor, end)), 0)
-    return end - begun
+    for begun in _BEGUN:
+        if snapshot.endswith(begun, floor, end):
+            return end - len(begun)
+    return end
