@@ -6,12 +6,11 @@ time is over, or too many are kept, it is overdue: whoever asks for it tells the
 
 import os
 import sqlite3
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-import anyio
 import anyio.to_thread
 
 from transports.base import Kept
@@ -21,11 +20,12 @@ MOST_KEPT = 10_000
 _ABANDONED_SECONDS = 7 * 86400.0
 """What nobody has asked for so long after its time is forgotten: its account is gone."""
 _BUSY_SECONDS = 5.0
+_PRIMARY = 0xFF
+"""The bits of an error's code that say what it is; the others say more."""
 _COUNTED_PER_MOST = 100
 """It is seen to so often, while as many come as may be kept, that there are not more."""
 _SCHEMA = (
     "PRAGMA journal_mode=WAL;"
-    "PRAGMA synchronous=OFF;"
     "CREATE TABLE IF NOT EXISTS conversation"
     " (key BLOB PRIMARY KEY, account TEXT NOT NULL, value BLOB NOT NULL, until REAL NOT NULL);"
     "CREATE INDEX IF NOT EXISTS conversation_until ON conversation (until);"
@@ -77,7 +77,6 @@ class SqliteConversations:
         """
         self._path, self._clock, self._most = path, clock, most
         self._uncounted = 0
-        self._one = anyio.CapacityLimiter(1)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._database = self._open()
@@ -146,35 +145,45 @@ class SqliteConversations:
     def _open(self) -> sqlite3.Connection:
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            database = sqlite3.connect(
-                self._path,
-                timeout=_BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            try:
+            with closing(self._connect(_BUSY_SECONDS)) as database:
                 database.executescript(_SCHEMA)
-            except BaseException:
-                database.close()
-                raise
+            return self._connect(0.0)
         except sqlite3.OperationalError as error:
             raise OSError(f"the conversations {self._path} cannot be kept: {error}") from error
+
+    def _connect(self, patience: float) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=patience, isolation_level=None)
+        try:
+            database.execute("PRAGMA synchronous=OFF")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
     async def _run(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        def work() -> ResultT:
-            with self._transaction() as database:
-                return query(database)
+        """Do it at once: it takes less time than a thread takes to begin. A thread waits where another process writes.
 
-        return await anyio.to_thread.run_sync(work, limiter=self._one)
+        Raises:
+            OSError: the database is out of order.
 
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        """Yield the connection inside one write transaction."""
-        database = self._database
+        """
         try:
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                yield database
+            try:
+                return _done(self._database, query)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
+                    raise
+            return await anyio.to_thread.run_sync(self._patiently, query)
         except sqlite3.Error as error:
             raise OSError(f"the conversations {self._path} are out of order: {error}") from error
+
+    def _patiently(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        with closing(self._connect(_BUSY_SECONDS)) as database:
+            return _done(database, query)
+
+
+def _done(database: sqlite3.Connection, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    """Return what came of a query, in a write transaction of its own."""
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        return query(database)

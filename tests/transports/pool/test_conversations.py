@@ -91,12 +91,18 @@ async def test_a_file_that_breaks_is_an_oserror(tmp_path):
             await kept.whose(b"k")
 
 
-async def test_many_at_once_are_kept_one_by_one(tmp_path):
-    with closing(SqliteConversations(tmp_path / "conversations.sqlite3", ManualClock())) as kept:
-        async with anyio.create_task_group() as tasks:
-            for number in range(50):
-                tasks.start_soon(lambda key: kept.keep(key, ONE, seconds=60), b"%d" % number)
-        assert all([await kept.whose(b"%d" % number) == "a" for number in range(50)])
+async def test_while_another_process_writes_only_those_who_ask_wait(tmp_path):
+    path = tmp_path / "conversations.sqlite3"
+    with closing(SqliteConversations(path, ManualClock())) as kept:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with anyio.create_task_group() as tasks:
+                for number in range(3):
+                    tasks.start_soon(lambda key: kept.keep(key, ONE, seconds=60), b"%d" % number)
+                await anyio.wait_all_tasks_blocked()
+                assert other.execute("SELECT COUNT(*) FROM conversation").fetchone() == (0,)
+                other.execute("COMMIT")
+        assert [await kept.whose(b"%d" % number) for number in range(3)] == ["a", "a", "a"]
 
 
 def test_a_file_that_cannot_be_made_is_an_oserror(tmp_path):
