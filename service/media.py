@@ -62,7 +62,7 @@ class Media:
 
     @asynccontextmanager
     async def _media(self, ref: MediaRef, look: Look) -> AsyncGenerator[MediaStream]:
-        async with self._engine.media(ref, original=look.original) as stream:
+        async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream sent something else than media.")
             if look.size is None and look.format is None:

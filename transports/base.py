@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Selection, Served
+from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served
 from transports.clock import Clock
 
 ConfigT = TypeVar("ConfigT")
@@ -80,7 +80,7 @@ class Transport(Protocol):
         """
         ...
 
-    def media(self, ref: MediaRef, *, original: bool) -> AbstractAsyncContextManager[MediaStream]:
+    def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """Open a piece of media of one of its accounts; as `protocol.model.Engine.media`."""
         ...
 

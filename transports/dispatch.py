@@ -16,6 +16,7 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     RateLimited,
+    Rendition,
     Selection,
     SignedOut,
     Unsupported,
@@ -69,12 +70,12 @@ class Dispatch:
             yield await self._first(stack, offering, request, deadline)
 
     @asynccontextmanager
-    async def media(self, ref: MediaRef, *, original: bool) -> AsyncGenerator[MediaStream]:
+    async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
         """Open a piece of media with the account whose it is; as `Engine.media`."""
         owner = next((r.transport for r in self._rotations if r.transport.name == ref.transport), None)
         if owner is None or ref.account not in {account.id for account in owner.accounts}:
             raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
-        async with owner.media(ref, original=original) as stream:
+        async with owner.media(ref, rendition) as stream:
             yield stream
 
     async def _first(

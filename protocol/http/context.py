@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from protocol.http.closing import Closing
-from protocol.model import Caller, Jobs, MediaRef
+from protocol.model import Caller, Jobs, MediaRef, Rendition
 
 _KEY = "gemini_gateway.context"
 
@@ -51,8 +51,7 @@ class Record(msgspec.Struct, kw_only=True):
 class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How a piece of media is wanted."""
 
-    original: bool = False
-    """In its upstream's own pixels, not in the usual rendition."""
+    rendition: Rendition = Rendition.USUAL
     size: tuple[int, int] | None = None
     """A picture of exactly so many pixels, width and height."""
     format: str | None = None

@@ -34,7 +34,7 @@ from protocol.model.event import (
     WebImage,
 )
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
-from protocol.model.media import MediaKind, MediaRef, MediaStream
+from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.names import (
     Capability,
     Catalogue,
@@ -87,6 +87,7 @@ __all__ = [
     "Piece",
     "RateLimited",
     "Refused",
+    "Rendition",
     "Reply",
     "Role",
     "Saturated",

@@ -15,6 +15,17 @@ class MediaKind(StrEnum):
     AUDIO = "audio"
 
 
+class Rendition(StrEnum):
+    """In which pixels a picture is wanted; other media have but one rendition."""
+
+    USUAL = "usual"
+    """About a thousand pixels along the longer side."""
+    LARGE = "large"
+    """About two thousand."""
+    ORIGINAL = "original"
+    """As the upstream keeps it, with whatever mark it puts on it."""
+
+
 class MediaRef(msgspec.Struct, frozen=True, kw_only=True):
     """Where an upstream keeps a piece of media. Clients never see it: they get a sealed link, or the bytes."""
 

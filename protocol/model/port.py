@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from protocol.model.event import Event
-from protocol.model.media import MediaRef, MediaStream
+from protocol.model.media import MediaRef, MediaStream, Rendition
 from protocol.model.names import Catalogue, Selection
 from protocol.model.request import GenerationRequest
 
@@ -55,11 +55,10 @@ class Engine(Protocol):
         """
         ...
 
-    def media(self, ref: MediaRef, *, original: bool) -> AbstractAsyncContextManager[MediaStream]:
+    def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AbstractAsyncContextManager[MediaStream]:
         """Open a piece of media with the account whose it is; leaving the context ends the upstream response.
 
-        Entering has awaited the beginning of the bytes: what cannot be had is refused there. `original` asks for
-        the pixels as the upstream keeps them, where a picture has more than its usual rendition.
+        Entering has awaited the beginning of the bytes: what cannot be had is refused there.
 
         Raises:
             UpstreamFailed: it cannot be had, or not yet (`media_not_ready`), or no more (`media_gone`).

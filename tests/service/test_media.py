@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from protocol.http.closing import Closing
 from protocol.http.context import Context, Limits, Look, Record, attach
-from protocol.model import Caller, MediaKind, MediaRef, UpstreamFailed
+from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai import error_response
 from service.links import BoundLinks, Seal
 from service.media import Held, Media
@@ -35,8 +35,8 @@ class Engine:
         self.data, self.mime, self.asked = data or png(), mime, []
 
     @asynccontextmanager
-    async def media(self, ref, *, original):
-        self.asked.append((ref, original))
+    async def media(self, ref, rendition):
+        self.asked.append((ref, rendition))
         if ref.url.endswith("gone"):
             raise UpstreamFailed("It is gone.", code="media_gone")
         yield Held(self.data, self.mime)
@@ -94,7 +94,7 @@ async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
         policy = answer.headers["content-security-policy"].split("; ")
         assert {"default-src 'none'", "media-src 'self'", "sandbox allow-same-origin"} <= set(policy)
         assert "script" not in answer.headers["content-security-policy"]
-        assert server.engine.asked == [(REF, False)]
+        assert server.engine.asked == [(REF, Rendition.USUAL)]
 
 
 async def test_head_and_ranges(serve):
@@ -111,11 +111,12 @@ async def test_head_and_ranges(serve):
 
 async def test_a_look_is_obeyed(serve):
     async with serve() as server:
-        answer = await server.get(server.links.seal(REF, ME, Look(original=True, size=(30, 30), format="webp")))
+        look = Look(rendition=Rendition.ORIGINAL, size=(30, 30), format="webp")
+        answer = await server.get(server.links.seal(REF, ME, look))
         picture = Image.open(BytesIO(answer.content))
         assert (picture.size, picture.format) == ((30, 30), "WEBP")
         assert answer.headers["content-type"] == "image/webp"
-        assert server.engine.asked == [(REF, True)]
+        assert server.engine.asked == [(REF, Rendition.ORIGINAL)]
 
 
 async def test_whatever_is_wrong_with_a_link_it_is_the_same_404(serve):

@@ -14,7 +14,16 @@ import msgspec
 import structlog
 from yarl import URL
 
-from protocol.model import FilePart, GatewayError, MediaKind, MediaRef, RateLimited, UpstreamFailed, UpstreamTimeout
+from protocol.model import (
+    FilePart,
+    GatewayError,
+    MediaKind,
+    MediaRef,
+    RateLimited,
+    Rendition,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from transports.http import CLIENT_ERRORS, mapped, retry_after
 from transports.web import encode, jspb, wire
 from transports.web.config import WebConfig
@@ -60,8 +69,8 @@ class Bytes:
 
 
 @asynccontextmanager
-async def open_media(session: Session, ref: MediaRef, *, original: bool) -> AsyncGenerator[Bytes]:
-    """Open a piece of media in its usual rendition, or in its original pixels; leaving closes the response.
+async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[Bytes]:
+    """Open a piece of media, a picture in this rendition; leaving closes the response.
 
     Raises:
         UpstreamFailed: it cannot be had, not yet (`media_not_ready`), or no more (`media_gone`).
@@ -69,7 +78,7 @@ async def open_media(session: Session, ref: MediaRef, *, original: bool) -> Asyn
 
     """
     async with AsyncExitStack() as stack:
-        if original and ref.original:
+        if rendition is Rendition.ORIGINAL and ref.original:
             attempt = await stack.enter_async_context(AsyncExitStack())
             try:
                 url = await _original(session, ref.original)
@@ -80,8 +89,7 @@ async def open_media(session: Session, ref: MediaRef, *, original: bool) -> Asyn
             else:
                 yield opened
                 return
-        rendition = wire.RENDITION_FULL if original else wire.RENDITION
-        url = ref.url if ref.kind is not MediaKind.IMAGE else rendered(ref.url, rendition)
+        url = ref.url if ref.kind is not MediaKind.IMAGE else rendered(ref.url, wire.RENDITIONS[rendition])
         yield await _open(stack, session, url, ref.kind)
 
 
@@ -93,7 +101,7 @@ async def fetch_file(session: Session, ref: MediaRef) -> FilePart:
 
     """
     full = msgspec.structs.replace(ref, original="")
-    async with open_media(session, full, original=True) as media:
+    async with open_media(session, full, Rendition.ORIGINAL) as media:
         data = bytearray()
         async for chunk in media:
             data += chunk

@@ -17,6 +17,7 @@ from protocol.model import (
     GenerationRequest,
     MediaRef,
     MediaStream,
+    Rendition,
     Selection,
     Unsupported,
     UpstreamFailed,
@@ -151,16 +152,16 @@ class WebTransport:
             errands=self._means.errands,
             reuse=self._means.reuse,
             clock=self._means.clock,
-            open_media=lambda ref: self.media(ref, original=False),
+            open_media=lambda ref: self.media(ref, Rendition.USUAL),
         )
 
     @asynccontextmanager
-    async def media(self, ref: MediaRef, *, original: bool) -> AsyncGenerator[MediaStream]:
+    async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
         """Open a piece of media with the account whose it is; as `protocol.model.Engine.media`."""
         session = self._sessions.get(ref.account)
         if session is None:
             raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
-        async with open_media(session, ref, original=original) as media:
+        async with open_media(session, ref, rendition) as media:
             yield media
 
     async def _fetch(self, ref: MediaRef) -> FilePart:

@@ -134,8 +134,7 @@ TENANT_HEADER = "X-Tenant-Id"
 TENANT = "bard-storage"
 
 # Media out
-RENDITION = "=s1024-rj"
-RENDITION_FULL = "=s0"
+RENDITIONS = {"usual": "=s1024-rj", "large": "=s2048-rj", "original": "=s0"}
 ORIGINAL_HOP = "=d-I?alr=yes"
 ORIGINAL_URL = 0
 MEDIA_COOKIES = (

@@ -50,7 +50,7 @@ class Delivery:
         if not self._wanted.inline:
             url = self._context.links.seal(media.ref, self._caller, look)
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
-        async with self._engine.media(media.ref, original=look.original) as stream:
+        async with self._engine.media(media.ref, look.rendition) as stream:
             data = await whole_picture(stream)
         data, mime = await fitted(data, size=look.size, format=look.format, quality=look.quality)
         content = await anyio.to_thread.run_sync(base64.b64encode, data)

@@ -12,6 +12,7 @@ from protocol.model import (
     Capability,
     Catalogue,
     GenerationRequest,
+    Rendition,
     Role,
     Selection,
     TextPart,
@@ -72,14 +73,13 @@ def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
     selection = select(body.model, catalogue, caller)
     refuse_unsupported(body)
     size = _size(body.size)
-    large = size is not None and max(size) > _USUAL_SIDE
     return Wanted(
         selection=selection,
         prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
         n=body.n or 1,
         aspect=closest(size) if size is not None else None,
         look=Look(
-            original=bool(body.return_origin_image) or large,
+            rendition=_rendition(size, original=bool(body.return_origin_image)),
             size=size,
             format=body.output_format,
             quality=body.output_compression,
@@ -88,6 +88,13 @@ def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
         stream=bool(body.stream),
         quality=body.quality if body.quality in _QUALITIES else None,
     )
+
+
+def _rendition(size: tuple[int, int] | None, *, original: bool) -> Rendition:
+    """Return what a picture is made from: the original only where it is asked for, since it may bear a mark."""
+    if original:
+        return Rendition.ORIGINAL
+    return Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:

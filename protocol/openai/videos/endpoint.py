@@ -76,7 +76,7 @@ class Videos:
 
     @asynccontextmanager
     async def _media(self, film: MediaRef) -> AsyncGenerator[MediaStream]:
-        async with self._engine.media(film, original=False) as stream:
+        async with self._engine.media(film) as stream:
             if not stream.mime.startswith("video/"):
                 raise UpstreamFailed("The upstream sent something else than a video.")
             yield stream

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from yarl import URL
 
-from protocol.model import GatewayError, Media, MediaKind, MediaRef, Text, UpstreamFailed
+from protocol.model import GatewayError, Media, MediaKind, MediaRef, Rendition, Text, UpstreamFailed
 from tests.transports.conftest import request_for
 from transports import web
 from transports.web.config import WebConfig
@@ -28,8 +28,8 @@ async def drawn(transport, text="a lighthouse"):
     return [event for event in await tell(transport, text) if isinstance(event, Media)]
 
 
-async def content(transport, ref, *, original=False):
-    async with transport.media(ref, original=original) as media:
+async def content(transport, ref, rendition=Rendition.USUAL):
+    async with transport.media(ref, rendition) as media:
         data = b"".join([chunk async for chunk in media])
         assert media.length in (None, len(data))
         return media.mime, data
@@ -49,17 +49,25 @@ async def test_a_picture_is_had_in_one_k_and_in_its_original_pixels(site):
         assert "googleusercontent" not in "".join(event.text for event in events if isinstance(event, Text))
         mime, data = await content(transport, pictures[0].ref)
         assert (mime, size(data)) == ("image/jpeg", (1024, 576))
-        mime, data = await content(transport, pictures[1].ref, original=True)
+        mime, data = await content(transport, pictures[1].ref, Rendition.ORIGINAL)
         assert (mime, size(data)) == ("image/png", (2048, 1152))
     state = await site.state()
     assert state["departures"] == []
     assert state["seen"]["rpc_c8o8Fe"] == 1
 
 
+async def test_a_large_rendition_has_two_k_and_asks_for_no_original(site):
+    async with site.connect(temporary=False) as transport:
+        (picture,) = await drawn(transport)
+        mime, data = await content(transport, picture.ref, Rendition.LARGE)
+    assert (mime, size(data)) == ("image/jpeg", (2048, 1152))
+    assert await site.seen("rpc_c8o8Fe") == 0
+
+
 async def test_where_the_original_cannot_be_had_its_pixels_are(site):
     async with site.connect(temporary=True) as transport:
         (picture,) = await drawn(transport)
-        mime, data = await content(transport, picture.ref, original=True)
+        mime, data = await content(transport, picture.ref, Rendition.ORIGINAL)
     assert (mime, size(data)) == ("image/png", (2048, 1152))
 
 
@@ -217,7 +225,7 @@ async def test_leaving_closes_the_upstreams_response_at_once(site):
         hosts = web.Hosts(site=site.base, accounts=site.base, upload=f"http://127.0.0.1:{port}")
         async with site.connect(hosts=hosts) as transport:
             ref = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url=f"http://127.0.0.1:{port}/film")
-            async with transport.media(ref, original=False) as media:
+            async with transport.media(ref, Rendition.USUAL) as media:
                 assert (media.mime, media.length) == ("video/mp4", 1_000_000)
                 await anext(aiter(media))
             with anyio.fail_after(5):

@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from protocol.model import Begun, Finish, Media, MediaKind, RateLimited, Text, Thought, UpstreamFailed
+from protocol.model import Begun, Finish, Media, MediaKind, RateLimited, Rendition, Text, Thought, UpstreamFailed
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
 from transports.simulator import clips
@@ -25,7 +25,7 @@ def of(kind, events):
 
 
 async def content(transport, ref):
-    async with transport.media(ref, original=False) as stream:
+    async with transport.media(ref, Rendition.USUAL) as stream:
         return stream.mime, b"".join([piece async for piece in stream])
 
 

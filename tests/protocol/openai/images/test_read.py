@@ -1,6 +1,6 @@
 import pytest
 
-from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden
+from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden, Rendition
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
 from protocol.openai.images.read import select, understand
@@ -71,17 +71,17 @@ def test_the_shape_that_loses_least_is_asked_for(size, aspect):
 
 
 @pytest.mark.parametrize(
-    ("fields", "original"),
+    ("fields", "rendition"),
     [
-        ({}, False),
-        ({"return_origin_image": True}, True),
-        ({"return_origin_image": True, "size": "64x64"}, True),
-        ({"size": "1024x1024"}, False),
-        ({"size": "1025x64"}, True),
+        ({}, Rendition.USUAL),
+        ({"return_origin_image": True}, Rendition.ORIGINAL),
+        ({"return_origin_image": True, "size": "64x64"}, Rendition.ORIGINAL),
+        ({"return_origin_image": False, "size": "1024x1024"}, Rendition.USUAL),
+        ({"size": "1025x64"}, Rendition.LARGE),
     ],
 )
-def test_the_original_is_taken_where_asked_for_or_where_the_usual_rendition_would_be_blown_up(fields, original):
-    assert understood(**fields).look.original is original
+def test_the_original_is_taken_where_asked_for_and_a_large_one_where_the_usual_would_be_blown_up(fields, rendition):
+    assert understood(**fields).look.rendition is rendition
 
 
 def test_pictures_come_before_the_words_and_a_sentence_after_them():
