@@ -6,6 +6,7 @@ change or make one. Whoever has a link may open it until then, as with any share
 
 import base64
 import binascii
+import re
 import secrets
 
 import msgspec
@@ -19,6 +20,7 @@ from transports.clock import Clock
 PATH = "/media/"
 _NONCE_BYTES = 12
 _CONTEXT = b"gemini-gateway media link 1"
+_END = re.compile("[?#]")
 LONGEST = 8192
 """Characters of a token."""
 
@@ -50,7 +52,7 @@ class Seal:
         plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, plain, _CONTEXT)
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        return _text(sealed)
 
     def open(self, token: str) -> Sealed | None:
         """Return what a token holds; None where it is not ours, was changed, or has ended."""
@@ -58,10 +60,16 @@ class Seal:
             return None
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            if _text(raw) != token:  # other letters that stand for the same bytes
+                return None
             held = _decode(self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
         except (binascii.Error, ValueError, InvalidTag, msgspec.MsgspecError):
             return None
         return held if self._clock.wall() < held.expires else None
+
+
+def _text(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
 class BoundLinks:
@@ -78,5 +86,5 @@ class BoundLinks:
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return what is behind a link made for this caller; None where it is no such link."""
         _, found, token = url.partition(PATH)
-        held = self._seal.open(token.partition("?")[0]) if found else None
+        held = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
         return held.ref if held is not None and held.license == caller.id else None

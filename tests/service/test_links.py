@@ -33,10 +33,14 @@ def test_a_link_that_was_changed_at_any_place_is_none():
     assert seal.open(token) is not None
     for place in range(len(token)):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
-        held = seal.open(changed)
-        assert held is None or changed[:-1] == token[:-1]  # the last character has bits that say nothing
+        assert seal.open(changed) is None
     for nonsense in ("", "x", "é", token + "A" * 9000, token[:-5]):
         assert seal.open(nonsense) is None
+
+
+def test_what_a_client_puts_behind_a_link_does_not_matter():
+    link = links().seal(REF, ME)
+    assert links().open(f"{link}?a=b", ME) == links().open(f"{link}#here", ME) == REF
 
 
 def test_a_link_ends_when_its_time_is_over():

@@ -6,7 +6,7 @@ What is too long for one text goes, the oldest blocks first, into a text file be
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import msgspec
 
@@ -15,6 +15,8 @@ from transports.web.errors import too_long
 
 MAX_PROMPT_BYTES = 130_000
 """Longer text is silently cut by the site. Source: "Field notes"."""
+MAX_FILES = 10
+"""The site takes so many files with one turn."""
 MAX_HISTORY_BYTES = 160_000
 """An attached text file is read so far. Source: "Field notes"."""
 
@@ -63,17 +65,19 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
             raise too_long(MAX_PROMPT_BYTES)
         return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
+    kept = _newest(attached)
+    carried = tuple(one for _, one in attached if one.name in kept)
     fence = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, turns)))
-    names = [[one.name for place, one in attached if place == index] for index in range(len(turns))]
-    blocks = [_block(turn, fence, names[index]) for index, turn in enumerate(turns)]
+    marks = [[_mark(one, kept) for place, one in attached if place == index] for index in range(len(turns))]
+    blocks = [_block(turn, fence, marks[index]) for index, turn in enumerate(turns)]
     prompt = "\n\n".join([_OPENING, *blocks]) + wish
     if _size(prompt) <= MAX_PROMPT_BYTES:
-        return Layout(prompt=prompt, attached=tuple(one for _, one in attached))
+        return Layout(prompt=prompt, attached=carried)
     if not files:
         raise too_long(MAX_PROMPT_BYTES)
     prompt, history = _split(turns, blocks, wish)
     part = FilePart(data=history.encode("utf-8", "replace"), mime="text/plain", name=_HISTORY)
-    return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *(one for _, one in attached)))
+    return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *carried))
 
 
 def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, str]:
@@ -121,6 +125,16 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
     return found
 
 
+def _newest(attached: list[tuple[int, Attached]]) -> frozenset[str]:
+    """Return the names of the files that a turn has room for: those that came last."""
+    names = dict.fromkeys(one.name for _, one in reversed(attached))
+    return frozenset(list(names)[:MAX_FILES])
+
+
+def _mark(one: Attached, kept: Container[str]) -> str:
+    return f"[attached: {one.name}]" if one.name in kept else f"[attached earlier, and not sent again: {one.name}]"
+
+
 def _name_of(part: FilePart | MediaPart) -> str:
     if isinstance(part, MediaPart):
         return f"{part.ref.kind}.{_EXTENSIONS[part.ref.kind]}"
@@ -161,7 +175,7 @@ def _line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _block(turn: Turn, fence: str, names: list[str]) -> str:
+def _block(turn: Turn, fence: str, marks: list[str]) -> str:
     heading = turn.role.value
     if turn.name:
         heading += f" (name: {_line(turn.name)})"
@@ -171,7 +185,7 @@ def _block(turn: Turn, fence: str, names: list[str]) -> str:
         f"\n{fence}assistant calls {_line(call.name)} (call {_line(call.id)})\n{call.arguments}\n{fence}"
         for call in turn.tool_calls
     )
-    files = [f"[attached: {name}]" for name in dict.fromkeys(names)]
+    files = list(dict.fromkeys(marks))
     body = "\n".join([*files, turn.text] if turn.text else files)
     if not body and calls:
         return calls.removeprefix("\n")

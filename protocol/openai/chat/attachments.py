@@ -41,6 +41,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     param: str
     """The path of its text."""
     source: Source
+    message: int = 0
+    """The index of the message that it stands in."""
 
 
 def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
@@ -50,7 +52,11 @@ def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
         BadRequest: one is where files are not taken, or names what this gateway does not have.
 
     """
-    return [found for index, message in enumerate(messages) for found in _of(message, f"messages[{index}]")]
+    return [
+        msgspec.structs.replace(found, message=index)
+        for index, message in enumerate(messages)
+        for found in _of(message, f"messages[{index}]")
+    ]
 
 
 def _of(message: wire.Message, where: str) -> Iterator[Attachment]:

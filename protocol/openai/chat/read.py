@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.http.context import Context, Limits
+from protocol.http.context import Context
 from protocol.model import (
     BadRequest,
     Capability,
@@ -25,6 +25,8 @@ from protocol.openai.chat.attachments import Attached, Attachment, attachments, 
 from protocol.openai.chat.stop import Bounds
 
 _NOT_YET = "is not supported by this gateway yet"
+_TURNS_WITH_FILES = 10
+"""So many turns of a conversation may be full of files."""
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
@@ -43,7 +45,8 @@ async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -
     caller.permit(selection, body.model)
     refuse_unsupported(body, selection)
     found = attachments(body.messages)
-    _admit(found, selection, catalogue, context.limits)
+    _admit(found, selection, catalogue)
+    _count(found, body.messages, context.limits.pictures)
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _Files(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
@@ -61,17 +64,23 @@ class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """What earlier answers showed, by message."""
 
 
-def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalogue, limits: Limits) -> None:
-    """Raise BadRequest where the model takes no files, or not so many."""
+def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalogue) -> None:
+    """Raise BadRequest where the model takes no files."""
     if found and selection.model.guest:
         able = dict.fromkeys(
             s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
         )
         text = f"The model '{selection.id}' takes text only. Models that take images and files: {', '.join(able)}."
         raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
-    if len(found) > limits.pictures:
-        text = f"At most {limits.pictures} images and files are taken in one request."
-        raise BadRequest(text, param=found[limits.pictures].at)
+
+
+def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: int) -> None:
+    """Raise BadRequest where too many files are sent at once; a long conversation may hold more of them."""
+    answered = max((i for i, message in enumerate(messages) if isinstance(message, wire.AssistantMessage)), default=-1)
+    fresh = [one for one in found if one.message > answered]
+    for several, limit, what in ((fresh, most, "at once"), (found, most * _TURNS_WITH_FILES, "in one conversation")):
+        if len(several) > limit:
+            raise BadRequest(f"At most {limit} images and files are taken {what}.", param=several[limit].at)
 
 
 def _has_files(turn: Turn) -> bool:

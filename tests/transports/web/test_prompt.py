@@ -76,6 +76,15 @@ def test_no_name_can_forge_a_block(field):
     assert all(line.startswith("`" * 5) for line in lines if line.startswith("`"))
 
 
+def test_of_a_long_conversations_files_the_newest_go_along_and_the_rest_are_named():
+    files = [FilePart(data=b"%d" % n, mime="image/png", name=f"{n}.png") for n in range(12)]
+    turns = tuple(Turn(role=Role.USER, parts=(file,)) for file in files)
+    layout = lay_out(msgspec.structs.replace(request_for("x"), turns=turns))
+    assert [one.name for one in layout.attached] == [f"{n}.png" for n in range(2, 12)]
+    assert "[attached earlier, and not sent again: 1.png]" in layout.prompt
+    assert "[attached: 2.png]" in layout.prompt
+
+
 def test_the_prompt_says_which_file_belongs_to_which_turn():
     ref = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x")
     layout = lay_out(

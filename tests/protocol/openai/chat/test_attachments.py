@@ -164,6 +164,14 @@ async def test_there_is_a_limit_to_the_number_of_files():
     assert error.param == "messages[1].content[3]"
 
 
+async def test_a_conversation_may_hold_more_files_than_are_sent_at_once_but_not_any_number():
+    context, answer = make_context(limits=Limits(pictures=1)), {"role": "assistant", "content": "ok"}
+    turns = [message for _ in range(9) for message in (user(image()), answer)]
+    assert len(await parts(*turns, user(image()), context=context)) == 19
+    error = await refusal(*turns, user(image()), answer, user(image()), context=context)
+    assert error.param == "messages[20].content[0]"
+
+
 @pytest.mark.parametrize("part", [image(), linked("https://x/a"), file(file_data="eA=="), audio()])
 async def test_a_guest_model_names_those_that_take_files(context, part):
     error = await refusal(user(text("x"), part), model="gemini-2.5-flash-free", context=context)
