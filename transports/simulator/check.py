@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from transports.web import wire
+
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-MODEL_HEADER = "x-goog-ext-525001261-jspb"
 _QUERY = frozenset({"bl", "f.sid", "hl", "_reqid", "rt"})
 _BATCH_QUERY = _QUERY | {"rpcids", "source-path"}
 
@@ -82,10 +83,10 @@ def batch(request: Any, headers: Mapping[str, str], query: Mapping[str, str]) ->
         calls.append((call[0], decoded(call[1], f"payload of {call[0][:16]}")))
     require(query.get("rpcids") == ",".join(rpc for rpc, _ in calls), "query rpcids")
     require(query.get("source-path") == "/app", "query source-path")
-    flags = decoded(headers.get(MODEL_HEADER, ""), f"header {MODEL_HEADER}")
-    require(is_list(flags, 17), f"header {MODEL_HEADER}")
-    require(same(flags[:16], [1, *[None] * 7, [4, 5, 6, 8], *[None] * 7]), f"header {MODEL_HEADER}")
-    require(is_uuid(flags[16]), f"header {MODEL_HEADER}: uuid")
+    flags = decoded(headers.get(wire.MODEL_HEADER, ""), f"header {wire.MODEL_HEADER}")
+    require(is_list(flags, 17), f"header {wire.MODEL_HEADER}")
+    require(same(flags[:16], [1, *[None] * 7, [4, 5, 6, 8], *[None] * 7]), f"header {wire.MODEL_HEADER}")
+    require(is_uuid(flags[16]), f"header {wire.MODEL_HEADER}: uuid")
     return calls
 
 

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import msgspec
 
-from transports.simulator.check import MODEL_HEADER, decoded, is_list, is_number, is_uuid, require, same
+from transports.simulator.check import decoded, is_list, is_number, is_uuid, require, same
+from transports.web import wire
 
 _FIXED: dict[int, Any] = {
     6: [1],
@@ -40,7 +41,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Upload path and name."""
     aspect: int | None
     """A video's."""
-    request_uuid: str
     model_id: str | None
     capacity: int | None
     number: int | None
@@ -76,7 +76,6 @@ def generate(request: Any, headers: Mapping[str, str], language: str) -> Ask:
         place=_place(slots[2], temporary=slots[45] == 1),
         files=_files(first[3]),
         aspect=_aspect(slots),
-        request_uuid=slots[59],
         model_id=model[0],
         capacity=model[1],
         number=model[2],
@@ -135,11 +134,11 @@ def _aspect(slots: list[Any]) -> int | None:
 
 
 def _model_header(headers: Mapping[str, str], slots: list[Any]) -> tuple[str | None, int | None, int | None]:
-    text = headers.get(MODEL_HEADER)
+    text = headers.get(wire.MODEL_HEADER)
     if text is None:
         require(slots[79] is None or is_number(slots[79]), "slot 79")
         return None, None, None
-    where = f"header {MODEL_HEADER}"
+    where = f"header {wire.MODEL_HEADER}"
     model = decoded(text, where)
     require(is_list(model, 17) or is_list(model, 18), where)
     if len(model) == 18:  # a field-13 account

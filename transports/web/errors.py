@@ -77,7 +77,10 @@ def error_for_code(code: int) -> GatewayError:
 
 
 def error_for_account(status: int) -> SignedOut | None:
-    """Return why an account cannot serve at all, None where it can (`otAQ7b` field 14)."""
+    """Return why an account cannot serve at all, None where it can (`otAQ7b` field 14).
+
+    One that the site does not trust for some features (1033) counts as available: it serves the others.
+    """
     reasons = {
         wire.STATUS_UNAVAILABLE: Reason.UNAVAILABLE,
         wire.STATUS_SIGNED_OUT: Reason.SIGNED_OUT,

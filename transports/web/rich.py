@@ -76,7 +76,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Film(msgspec.Struct, frozen=True, kw_only=True):
     """A video; `url` is empty while it is not ready."""
 
-    thumbnail: str
     url: str
 
 
@@ -225,10 +224,7 @@ def _film(rich: Any) -> Film | None:
     pair = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
     if not pair:
         return None
-    return Film(
-        thumbnail=jspb.text(pair, wire.PAIR_THUMBNAIL) or "",
-        url=jspb.text(pair, wire.PAIR_URL) or "",
-    )
+    return Film(url=jspb.text(pair, wire.PAIR_URL) or "")
 
 
 def _music(rich: Any) -> Music | None:

@@ -45,8 +45,6 @@ FORM_REQUEST = "f.req"
 
 MODEL_HEADER = "x-goog-ext-525001261-jspb"
 MODEL_HEADER_FLAGS = [4, 5, 6, 8]
-MODEL_HEADER_FIELD = 11
-"""Where the capacity stands; a field-13 account writes null there and the capacity behind it."""
 TIER_HEADER = "x-goog-ext-73010989-jspb"
 TIER = "[0]"
 TIER_LIST_HEADER = "x-goog-ext-73010990-jspb"
@@ -99,7 +97,6 @@ FIXED_SLOTS: dict[int, object] = {
     61: [],
     68: 1,
 }
-SLOT_68_VALUES = (1, 2)
 
 # StreamGenerate: the answer
 FRAMES_PREFIX = ")]}'"
@@ -108,7 +105,6 @@ PART_END = "e"
 PART_KIND, PART_RPC, PART_BODY, PART_ERROR = 0, 1, 2, 5
 ERROR_CODE = (2, 0, 1, 0)
 """Path of the code inside an answer part's error."""
-BATCH_PERMISSION_DENIED = 7
 
 INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4
@@ -169,7 +165,7 @@ FILM = (0, 0, 0, 0, 7)
 RICH_MUSIC = 86
 MUSIC_MP3 = (0, 1, 7)
 MUSIC_MP4 = (1, 1, 7)
-PAIR_THUMBNAIL, PAIR_URL = 0, 1
+PAIR_URL = 1
 
 DOCUMENT_ID, DOCUMENT_TITLE, DOCUMENT_TASK, DOCUMENT_BODY = 0, 2, 3, 4
 DOCUMENT_MIRROR = (17, 0)
@@ -192,7 +188,6 @@ STATUS_AVAILABLE = 1000
 STATUS_UNAVAILABLE = 1014
 STATUS_SIGNED_OUT = 1016
 STATUS_REJECTED = 1021
-STATUS_UNTRUSTED = 1033
 STATUS_TERMS = (1040, 1042)
 STATUS_GUARDIAN = (1054, 1057)
 STATUS_LOCATION = 1060

@@ -46,7 +46,7 @@ def test_every_rich_field_is_found_in_both_forms(sparse):
         estimate="ten minutes",
         confirm="Start research",
     )
-    assert read.film == Film(thumbnail="https://thumb", url="https://film")
+    assert read.film == Film(url="https://film")
     assert read.music == Music(mp3="https://mp3", mp4="https://mp4")
     assert read.progress == ("searching",)
 
