@@ -38,6 +38,11 @@ class Capability(StrEnum):
     DEEPSEARCH = "deepsearch"
     STORYBOOK = "storybook"
 
+    @property
+    def lasting(self) -> bool:
+        """Whether its work takes minutes, and goes on after the answer to the turn that asks for it."""
+        return self is Capability.VIDEO or self is Capability.DEEPSEARCH
+
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One base name of the catalogue."""
@@ -179,10 +184,6 @@ class Catalogue:
                         old = listed.id + selection.id.removeprefix(model.id)
                         selection = msgspec.structs.replace(selection, deprecated=old)
                     yield selection
-
-    def model(self, base: str) -> Model | None:
-        """Return the catalogue's entry of a base id, if there is one."""
-        return self._models.get(base)
 
     def _base(self, name: str) -> str | None:
         fits = (base for base in self._names if name == base or name.startswith(base + "-"))

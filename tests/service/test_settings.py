@@ -187,7 +187,7 @@ def test_the_operators_models_need_no_code(tmp_path):
     catalogue = wiring.build_catalogue(load(file_with(tmp_path, text), {}), Origin(name="x"))
     assert catalogue.resolve("house-pro-video").model.id == "house-pro"
     assert catalogue.resolve("gpt-4o-canvas").id == "gemini-3-pro-canvas"
-    assert catalogue.model("gemini-3-pro").upstream == {"web": "mine"}
+    assert catalogue.resolve("gemini-3-pro").model.upstream == {"web": "mine"}
 
 
 def test_models_that_contradict_each_other_are_named(tmp_path):

@@ -22,9 +22,6 @@ from transports.web.errors import drift
 from transports.web.opened import Book, Canvas, fenced
 from transports.web.rich import Candidate, Opened, Picture
 
-_LATER = frozenset({Capability.DEEPSEARCH, Capability.VIDEO})
-"""What comes after the stream; its documents and films are no part of the stream's answer."""
-
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """What at a text's end may be gone in the next frame, for however many frames it has stood there."""
 
@@ -103,9 +100,9 @@ class Narrator:
         return Usage(input_tokens=input_tokens, output_tokens=said + reasoning, reasoning_tokens=reasoning)
 
     def _document(self, now: Candidate) -> Opened | None:
-        """Return the candidate's document, if it is one to be told: not a card, nor work that comes later."""
+        """Return the candidate's document, if it is one to be told: not a card, nor work that is read later."""
         document = now.document
-        if document is None or not document.body or self._teller.capability in _LATER:
+        if document is None or not document.body or self._teller.capability.lasting:
             return None
         asked = self._teller.capability in {Capability.CANVAS, Capability.STORYBOOK}
         return document if asked or document.marked or fenced(document.body) else None
@@ -201,7 +198,7 @@ class Narrator:
         music, film = now.music, now.film
         if music is not None:
             events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
-        if film is not None and self._teller.capability not in _LATER:
+        if film is not None and not self._teller.capability.lasting:
             events += self._media(MediaKind.VIDEO, film.url)
         return events
 

@@ -35,10 +35,8 @@ from transports.web.prompt import lay_out
 from transports.web.reuse import Reuse
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
-from transports.web.underway import LASTING, Desk, open_work
+from transports.web.underway import Desk, open_work
 from transports.web.upload import Uploads
-
-_OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK}) | LASTING
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +67,11 @@ class WebTransport:
     def offers(self, selection: Selection) -> bool:
         """Say whether some account can do it; a guest only chats, with what needs no account."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
-        served = any(guest or not account.guest for account in self.accounts)
-        return served and selection.capability in _OFFERED
+        return any(guest or not account.guest for account in self.accounts)
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request goes on with, where there is one."""
-        return None if request.selection.capability in LASTING else await self._means.reuse.home(request)
+        return None if request.selection.capability.lasting else await self._means.reuse.home(request)
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Upstream]:
@@ -83,7 +80,7 @@ class WebTransport:
         teller = Teller(transport=self.name, account=account.id, capability=request.selection.capability)
         speaker = Speaker(session, request.selection, teller, self._means.clock)
         async with AsyncExitStack() as stack:
-            if request.selection.capability in LASTING:
+            if request.selection.capability.lasting:
                 prompt = await self._prompt(request, account)
                 yield await stack.enter_async_context(open_work(self._desk(session, speaker), request, prompt))
             elif self._keeps(account):

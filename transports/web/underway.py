@@ -27,9 +27,6 @@ from transports.web.session import Session
 from transports.web.speak import Speaker
 from transports.web.turns import Chats
 
-LASTING = frozenset({Capability.VIDEO, Capability.DEEPSEARCH})
-"""What takes minutes."""
-
 OpenMedia = Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]]
 
 

@@ -11,7 +11,6 @@ import structlog
 
 from protocol.model import (
     Begun,
-    Capability,
     Event,
     Exchange,
     Finish,
@@ -29,14 +28,13 @@ from protocol.model import (
 from protocol.openai.chat.stop import Bounds
 
 _BOUNDS = "bounds"
-_LASTING = frozenset({Capability.VIDEO, Capability.DEEPSEARCH})
 
 _log = structlog.get_logger()
 
 
 def lasts(request: GenerationRequest) -> bool:
     """Say whether an answer takes so long that it is worth being kept."""
-    return request.selection.capability in _LASTING
+    return request.selection.capability.lasting
 
 
 def job_of(identity: str, model: str, created: float, request: GenerationRequest, bounds: Bounds) -> Job:
@@ -85,14 +83,21 @@ class _Kept:
         await self._keep(state=JobState.IN_PROGRESS, handle=handle)
         if self._hold is not None:
             hold, self._hold = self._hold, None
-            await hold.enter_async_context(self._jobs.hold(self._job.id))
+            try:
+                await hold.enter_async_context(self._jobs.hold(self._job.id))
+            except GatewayError as error:
+                self._not_kept(error)
 
     async def _keep(self, **changes: object) -> None:
         self._job = msgspec.structs.replace(self._job, **changes)
         try:
             await self._jobs.keep(self._job)
-        except GatewayError as error:  # it cannot be picked up; the one who waits for it gets it all the same
-            _log.warning("completion_not_kept", completion=self._job.id, code=error.code)
+        except GatewayError as error:
+            self._not_kept(error)
+
+    def _not_kept(self, error: GatewayError) -> None:
+        """Tell the operator alone: it may not be picked up, but the one who waits for it gets it all the same."""
+        _log.warning("completion_not_kept", completion=self._job.id, code=error.code)
 
 
 async def _again(events: list[Event]) -> AsyncIterator[Event]:

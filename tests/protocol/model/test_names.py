@@ -28,6 +28,10 @@ def test_suffixes_in_any_order_name_the_same_model(name, canonical):
     assert CATALOGUE.resolve(name).id == canonical
 
 
+def test_videos_and_research_take_minutes_and_nothing_else_does():
+    assert {one for one in Capability if one.lasting} == {Capability.VIDEO, Capability.DEEPSEARCH}
+
+
 def test_the_longest_base_wins():
     assert CATALOGUE.resolve("gemini-3.5-flash-lite").model.family is Family.FLASH_LITE
     assert CATALOGUE.resolve("gemini-2.5-flash-free").model.guest

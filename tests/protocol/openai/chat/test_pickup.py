@@ -117,3 +117,35 @@ async def test_a_store_that_is_out_of_order_does_not_end_the_answer(job):
     jobs = Jobs(Saturated("broken", code="state_unavailable"))
     async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
+
+
+class Taken(Jobs):
+    """Keeps jobs, and cannot hold them."""
+
+    @asynccontextmanager
+    async def hold(self, job_id):
+        raise Saturated("broken", code="state_unavailable")
+        yield
+
+
+async def test_a_job_that_cannot_be_held_does_not_end_the_answer(job):
+    jobs = Taken()
+    async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept][-1] == FINISH
+    assert jobs.kept[-1].state is JobState.COMPLETED
+
+
+class Unheld(Jobs):
+    """Keeps, and cannot be held."""
+
+    @asynccontextmanager
+    async def hold(self, job_id):
+        raise Saturated("broken", code="state_unavailable")
+        yield
+
+
+async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_end_the_answer(job):
+    jobs = Unheld()
+    async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept][-1] == FINISH
+    assert jobs.kept[-1].state is JobState.COMPLETED
