@@ -16,6 +16,7 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     RateLimited,
+    Refused,
     Rendition,
     Selection,
     SignedOut,
@@ -97,6 +98,6 @@ class Dispatch:
 
 def _elsewhere(error: GatewayError) -> bool:
     """Say whether another transport may be asked: it may help, and nobody is at work already."""
-    if isinstance(error, BadRequest):
+    if isinstance(error, BadRequest | Refused):
         return isinstance(error, Unsupported)
     return isinstance(error, RateLimited | SignedOut) or error.certainty is not Certainty.MAYBE_ACCEPTED

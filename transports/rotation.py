@@ -41,8 +41,6 @@ _log = structlog.get_logger()
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long and how often one request is tried."""
 
-    chat_seconds: float = 300.0
-    """For a whole chat answer."""
     lease_seconds: float = 5.0
     """For an account to be free."""
     attempts: int = 3

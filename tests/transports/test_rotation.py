@@ -10,6 +10,7 @@ from protocol.model import (
     Certainty,
     Finish,
     RateLimited,
+    Refused,
     Served,
     SignedOut,
     Text,
@@ -293,6 +294,16 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
     second = Scripted("second", b=[WHOLE])
     dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
     with pytest.raises(UpstreamFailed):
+        async with dispatch.open(request_for("x")):
+            pass
+    assert second.asked == []
+
+
+async def test_what_the_model_declines_no_other_transport_is_asked_for():
+    first = Scripted("first", a=[Refused("x")])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    with pytest.raises(Refused):
         async with dispatch.open(request_for("x")):
             pass
     assert second.asked == []
