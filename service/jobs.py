@@ -29,6 +29,7 @@ from service.course import Course, pause, trimmed
 from service.ledger import Hold, Ledger
 from service.settings import Jobs as JobSettings
 from transports.clock import Clock
+from transports.tasks import beside
 
 _CLOSE_SECONDS = 5.0
 """What is just being asked is given so long to say where it is, when the process ends."""
@@ -158,8 +159,7 @@ class Runner:
                     await self._attempts(job, holder)
             except Exception:  # noqa: BLE001 -- a bug of ours is the job's end, not the gateway's
                 _log.exception("job_failed", job=job.id)
-                error = JobError(code="internal_error", message="The gateway failed.")
-                await self._change(holder, self._failed(job, error))
+                await self._fail(holder, job, JobError(code="internal_error", message="The gateway failed."))
             finally:
                 self._running.pop(job.id, None)
                 self._courses.pop(holder, None)
@@ -176,8 +176,7 @@ class Runner:
                 seconds = pause(error, begun=course.job.handle is not None)
                 if seconds is None or self._clock.monotonic() + seconds >= until:
                     _log.warning("job_failed", job=job.id, license=job.request.caller.id, code=error.code)
-                    failed = self._failed(course.job, JobError(code=error.code, message=error.message))
-                    await self._change(holder, failed)
+                    await self._fail(holder, course.job, JobError(code=error.code, message=error.message))
                     return
                 await self._clock.sleep(seconds)
             else:
@@ -190,6 +189,13 @@ class Runner:
         if not await self._change(holder, job):
             self._running[job.id].cancel()
             await anyio.lowlevel.checkpoint()
+
+    async def _fail(self, holder: str, job: Job, error: JobError) -> None:
+        """Keep how a job failed; where the store does not work just then, whoever adopts the job finds out."""
+        try:
+            await self._change(holder, self._failed(job, error))
+        except GatewayError as failure:
+            _log.warning("job_not_kept", job=job.id, code=failure.code)
 
     def _done(self, job: Job, **changes: object) -> Job:
         return msgspec.structs.replace(trimmed(job), completed=self._clock.wall(), **changes)
@@ -220,16 +226,10 @@ def _holder() -> str:
 @asynccontextmanager
 async def open_jobs(ledger: Ledger, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
     """Yield the jobs' runner; leaving stops it: what is unfinished keeps its record, for whoever comes next."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with beside() as tasks:
         runner = Runner(ledger, engine, clock, settings, tasks)
         tasks.start_soon(runner.tend)
         try:
             yield runner
-        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
-            failure = error
         finally:
             await runner.close()
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 import msgspec
+import structlog
 
 from protocol.model import Job, JobKind, JobPage, Saturated
 from transports.clock import Clock
@@ -44,6 +45,8 @@ _ORDERS = {
 """What comes behind a job, and in which order, by the page's order."""
 
 ResultT = TypeVar("ResultT")
+
+_log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Job).decode
@@ -108,17 +111,17 @@ class Ledger:
 
         def query(database: sqlite3.Connection) -> Job | None:
             found = database.execute(
-                "SELECT body FROM job WHERE id = ? AND license = ? AND kind = ? AND expires > ?",
+                "SELECT id, body FROM job WHERE id = ? AND license = ? AND kind = ? AND expires > ?",
                 (job_id, license_id, kind, self._clock.wall()),
             )
             row = found.fetchone()
-            return _unpack(row[0]) if row else None
+            return _unpack(*row) if row else None
 
         return await self._run(query)
 
     async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
-        select = "SELECT body FROM job WHERE license = ? AND kind = ? AND expires > ?"
+        select = "SELECT id, body FROM job WHERE license = ? AND kind = ? AND expires > ?"
         behind, end = _ORDERS[page.order]
 
         def query(database: sqlite3.Connection) -> tuple[Sequence[Job], bool]:
@@ -127,7 +130,8 @@ class Ledger:
                 values += [page.after, license_id]
             text = select + (behind if page.after is not None else "") + end
             rows = database.execute(text, (*values, page.limit + 1)).fetchall()
-            return [_unpack(row[0]) for row in rows[: page.limit]], len(rows) > page.limit
+            jobs = (_unpack(*row) for row in rows[: page.limit])
+            return [job for job in jobs if job is not None], len(rows) > page.limit
 
         return await self._run(query)
 
@@ -150,7 +154,7 @@ class Ledger:
         return await self._run(query)
 
     async def acquire(self, job_id: str, hold: Hold) -> Job | None:
-        """Be the only one at work on a job; None: somebody else is, or there is none."""
+        """Be the only one at work on a job; None: somebody else is, or there is none that can be read."""
 
         def query(database: sqlite3.Connection) -> Job | None:
             now = self._clock.wall()
@@ -160,7 +164,10 @@ class Ledger:
             )
             if done.rowcount != 1:
                 return None
-            return _unpack(database.execute("SELECT body FROM job WHERE id = ?", (job_id,)).fetchone()[0])
+            job = _unpack(*database.execute("SELECT id, body FROM job WHERE id = ?", (job_id,)).fetchone())
+            if job is None:  # nobody can go on with it: it is not to be offered again
+                database.execute("UPDATE job SET over = 1, holder = '', until = 0 WHERE id = ?", (job_id,))
+            return job
 
         return await self._run(query)
 
@@ -219,10 +226,15 @@ def _pack(job: Job) -> bytes:
         return json.dumps(msgspec.to_builtins(job)).encode()
 
 
-def _unpack(body: bytes) -> Job:
+def _unpack(job_id: str, body: bytes) -> Job | None:
+    """Return a job; None: it cannot be read, whatever wrote it."""
     try:
-        return _decode(body)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        return msgspec.convert(json.loads(body), Job)
+        try:
+            return _decode(body)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:  # a lone surrogate: see `_pack`
+            return msgspec.convert(json.loads(body), Job)
+    except (msgspec.MsgspecError, ValueError) as error:
+        _log.error("job_unreadable", job=job_id, error=type(error).__name__)
+        return None

@@ -4,6 +4,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.model import (
     Begun,
@@ -166,6 +167,24 @@ async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_aske
     assert [request.handle for request in engine.asked] == [None, HANDLE]
 
 
+async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_it_has_begun(ledger):
+    go = anyio.Event()
+    engine = Engine([Begun(handle=HANDLE, settled=False), go, Begun(handle=LATER), anyio.Event()], ANSWER)
+    async with anyio.create_task_group() as tasks:
+        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            await until(jobs, lambda found: found.handle == HANDLE)
+
+            async def soon():
+                await anyio.lowlevel.checkpoint()
+                go.set()
+
+            tasks.start_soon(soon)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.COMPLETED
+    assert [request.handle for request in engine.asked] == [None, LATER]
+
+
 async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, monkeypatch):
     monkeypatch.setattr("service.jobs._CLOSE_SECONDS", 0.01)
     engine = Engine([anyio.Event()])
@@ -262,3 +281,33 @@ async def test_whoever_holds_a_job_is_alone_with_it(ledger):
             assert mine
         async with jobs.hold("unknown") as nobodys:
             assert not nobodys
+
+
+class Locked(Ledger):
+    """Cannot be written to when a job is over."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.tried = anyio.Event()
+
+    async def change(self, job, expires, holder):
+        if job.over:
+            self.tried.set()
+            raise Saturated("locked", code="state_unavailable")
+        return await super().change(job, expires, holder)
+
+
+@pytest.mark.parametrize("error", [RateLimited("used up"), KeyError("bug")])
+async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(path, error):
+    locked = Locked(path, SystemClock())
+    engine = Engine([error])
+    with capture_logs() as logs:
+        async with open_jobs(locked, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            with anyio.fail_after(10):
+                await locked.tried.wait()
+                while jobs._held:
+                    await anyio.lowlevel.checkpoint()
+    assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
+    async with open_jobs(Ledger(path, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.FAILED

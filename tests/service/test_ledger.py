@@ -1,4 +1,8 @@
+import sqlite3
+from contextlib import closing
+
 import pytest
+from structlog.testing import capture_logs
 
 from protocol.model import Job, JobKind, JobPage, JobState, Saturated
 from service.ledger import Hold, Ledger
@@ -103,3 +107,19 @@ async def test_a_store_that_is_out_of_order_says_so(ledger, path):
     with pytest.raises(Saturated) as caught:
         await ledger.find("me", JobKind.VIDEO, "video_1")
     assert caught.value.code == "state_unavailable"
+
+
+@pytest.mark.parametrize("body", [b'{"id": "odd"}', b"\xff", b"", b'{"id": 1', b'{"id": "\\ud800"}'])
+async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(ledger, path, body):
+    await ledger.put(job("good"), FOREVER)
+    await ledger.put(job("odd", created=2.0), FOREVER)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE job SET body = ? WHERE id = 'odd'", (body,))
+    assert await ledger.find("me", JobKind.VIDEO, "odd") is None
+    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([job("good")], False)
+    assert await ledger.idle(JobKind.VIDEO) == ["good", "odd"]
+    with capture_logs() as logs:
+        assert await ledger.acquire("odd", Hold("a", 60.0)) is None
+    assert [(entry["event"], entry["job"]) for entry in logs] == [("job_unreadable", "odd")]
+    assert await ledger.idle(JobKind.VIDEO) == ["good"]
+    assert await ledger.unfinished("me", JobKind.VIDEO) == 1

@@ -1,0 +1,22 @@
+"""Work that goes on beside a context, for as long as it lasts."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.abc
+
+
+@asynccontextmanager
+async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
+    """Yield a group for tasks that end with the context, whose own errors are raised as they are, in no group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
