@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import anyio
 
 from transports.base import Account, Deps, Kind
 from transports.http import client, trusted
+from transports.tasks import beside
 from transports.web import wire
 from transports.web.client import SiteClient
 from transports.web.config import WebAccount, WebConfig
@@ -68,19 +68,11 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
 
 @asynccontextmanager
 async def running(runs: Iterable[Callable[[], Coroutine[Any, Any, None]]]) -> AsyncGenerator[None]:
-    """Run what keeps sessions alive and tidy; what goes wrong in the context is raised as it is, in no group."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    """Run what keeps sessions alive and tidy."""
+    async with beside() as tasks:
         for run in runs:
             tasks.start_soon(run)
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
-            failure = error
-        finally:
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield
 
 
 def account_of(account: WebAccount, vault: Vault, transport: str) -> Account:

@@ -9,6 +9,7 @@ import structlog
 
 from protocol.model import GatewayError
 from transports.clock import Clock
+from transports.tasks import beside
 
 _CLOSE_SECONDS = 5.0
 """What is open at the end is given so long."""
@@ -44,6 +45,8 @@ class Errands:
             await errand()
         except GatewayError as error:
             _log.info("errand_failed", errand=name, error=type(error).__name__, code=error.code)
+        except Exception:  # noqa: BLE001 -- a bug of ours is the errand's end, not the gateway's
+            _log.exception("errand_failed", errand=name)
         finally:
             self._open -= 1
             if not self._open and self._closing.is_set():
@@ -66,15 +69,9 @@ class Errands:
 @asynccontextmanager
 async def open_errands(clock: Clock) -> AsyncGenerator[Errands]:
     """Yield a place for errands; leaving runs what is open and waits a little for it."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with beside() as tasks:
         errands = Errands(tasks, clock)
         try:
             yield errands
-        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
-            failure = error
         finally:
             await errands.close()
-            tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

@@ -38,8 +38,9 @@ async def test_at_the_end_all_that_waits_is_done_at_once():
     assert second.done.is_set()
 
 
-async def test_a_failure_is_an_errands_own():
-    failing, other = Errand(error=UpstreamFailed("no")), Errand()
+@pytest.mark.parametrize("error", [UpstreamFailed("no"), KeyError("bug")])
+async def test_a_failure_is_an_errands_own_and_so_is_a_bug(error):
+    failing, other = Errand(error=error), Errand()
     async with open_errands(ManualClock()) as errands:
         errands.later(0.0, "delete", failing)
         await failing.done.wait()
