@@ -255,7 +255,7 @@ def test_code_in_a_canvas_keeps_what_looks_like_a_marker():
 def test_web_images_music_and_films_come_once_they_are_ready():
     one = narrator()
     found = (WebPicture(url="https://x/1.jpg", alt="x"), WebPicture(url="javascript:1"))
-    events = one.tell(now("t", web_pictures=found, music=Music(mp3="", mp4=""), film=Film(thumbnail="", url="")))
+    events = one.tell(now("t", web_pictures=found, music=Music(mp3="", mp4=""), film=Film(url="")))
     events += one.tell(now("t", web_pictures=found, music=Music(mp3="https://a/1", mp4="https://a/2"), complete=True))
     assert [event for event in events if isinstance(event, WebImage)] == [WebImage(url="https://x/1.jpg", alt="x")]
     kinds = [event.ref.kind for event in events if isinstance(event, Media)]
