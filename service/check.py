@@ -5,10 +5,10 @@ from pathlib import Path
 
 from service import wiring
 from service.address import Address
+from service.fetch import reach_of
 from service.keys import media_key
 from service.licenses import fixed_licenses
-from service.reach import Reach
-from service.settings import Fetch, Origin, Settings, SettingsError
+from service.settings import Origin, Settings, SettingsError
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -24,20 +24,12 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     wiring.build_catalogue(settings, origin)
     fixed_licenses(settings.licenses, origin)
     Address.of(settings.server, origin)
-    _check_fetch(settings.fetch, f"{origin.name}: fetch.refuse")
+    reach_of(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
         media_key(settings.media, origin, store_path)
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
     _check_store(store_path, f"{origin.name}: store.path")
-
-
-def _check_fetch(fetch: Fetch, where: str) -> None:
-    """Raise SettingsError unless what is never fetched can be understood."""
-    try:
-        Reach.of(fetch.hosts, fetch.refuse)
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from None
 
 
 def _check_folder(folder: Path, where: str) -> None:

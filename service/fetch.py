@@ -90,10 +90,13 @@ def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> Reach:
     """Return how far the settings let it go.
 
     Raises:
-        SettingsError: what is refused cannot be read.
+        SettingsError: what is refused, or this gateway's own address, cannot be read.
 
     """
-    own = URL(public_url).raw_host
+    try:
+        own = URL(public_url).raw_host
+    except ValueError:
+        raise SettingsError(f"{origin.name}: server.public_url: is no address of a gateway") from None
     try:
         return Reach.of(settings.hosts, (*settings.refuse, *((own,) if own else ())))
     except ValueError as error:

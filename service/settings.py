@@ -43,7 +43,7 @@ class Server(Section, frozen=True):
     workers: Count = 1
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/gemini_official"
     """Goes before the API's paths, which answer without it too."""
-    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?$")] = ""
+    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?\Z")] = ""
     """What links in answers begin with, as `https://gateway.example`; empty: the address that a request came to."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `Forwarded` and `X-Forwarded-*` are believed."""

@@ -34,6 +34,8 @@ def check_file(tmp_path, text, store="gateway.sqlite3"):
         (WEB + '[models.upstream.gemini-3-pro]\nwebb = "x"', ["models.upstream.gemini-3-pro.webb", "web"]),
         (WEB + '[media]\nkey_file = "nowhere.key"', ["media.key_file", "nowhere.key"]),
         (WEB + '[fetch]\nrefuse = ["10.0.0.0/99"]', ["fetch.refuse", "10.0.0.0/99"]),
+        (WEB + '[server]\npublic_url = "https://h:99999"', ["server.public_url"]),
+        (WEB + '[server]\npublic_url = "https://[::1"', ["server.public_url"]),
         (WEB + '[media]\nkeep_dir = "gateway.toml"', ["media.keep_dir", "not a folder"]),
     ],
 )

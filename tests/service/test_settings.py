@@ -101,6 +101,7 @@ def test_the_environment_goes_before_the_file(tmp_path):
         ),
         ("[server]\ncors_origins = ['example.com']", {}, ["server.cors_origins[0]"]),
         ("[server]\nprefix = '/x\\n'".replace("'", '"'), {}, ["server.prefix"]),
+        ('[server]\npublic_url = "https://x\\n"', {}, ["server.public_url"]),
         ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features", "'x'"]),
     ],
 )
