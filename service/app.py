@@ -89,7 +89,8 @@ async def open_app(
                 *_media_routes(settings, media, drain),
                 *_api_routes(settings, engine, licenses, drain),
             ]
-            guarded = _cors(Guard(_starlette(routes), settings.limits.header_bytes), settings.server.cors_origins)
+            guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
+            guarded = _cors(guard, settings.server.cors_origins)
             means = Means(
                 clock=clock,
                 drain=drain,

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-import msgspec
-
-_TEXT = [(b"content-type", b"application/json"), (b"connection", b"close")]
+from protocol.http.body import UNREAD
+from protocol.http.context import context_of
+from protocol.http.endpoint import Refuse
+from protocol.http.faults import HttpFault
 
 
 class Guard:
     """Refuses HTTP/2, WebSockets, overlong headers and ambiguous framing."""
 
-    def __init__(self, app: Any, header_bytes: int) -> None:
-        """Let requests with at most `header_bytes` of headers through to `app`."""
-        self._app, self._header_bytes = app, header_bytes
+    def __init__(self, app: Any, header_bytes: int, refuse: Refuse) -> None:
+        """Let requests with at most `header_bytes` of headers through to `app`; `refuse` tells of the others."""
+        self._app, self._header_bytes, self._refuse = app, header_bytes, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one connection's scope."""
@@ -23,18 +24,19 @@ class Guard:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        status, code, message = fault
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        await send({"type": "http.response.start", "status": status, "headers": _TEXT})
-        await send({"type": "http.response.body", "body": msgspec.json.encode({"error": error})})
+        context_of(scope).record.error = fault.code
+        scope[UNREAD] = True
+        await self._refuse(fault)(scope, receive, send)
 
-    def _fault(self, scope: Any) -> tuple[int, str, str] | None:
+    def _fault(self, scope: Any) -> HttpFault | None:
         if scope["http_version"] not in {"1.0", "1.1"}:
-            return 505, "http_version", "This server speaks HTTP/1.1; HTTP/2 ends at the ingress."
+            return HttpFault(505, "http_version", "This server speaks HTTP/1.1; HTTP/2 ends at the ingress.")
         headers = scope["headers"]
         if len(scope["raw_path"]) + sum(len(name) + len(value) + 4 for name, value in headers) > self._header_bytes:
-            return 431, "headers_too_large", f"The request's headers are longer than {self._header_bytes} bytes."
+            return HttpFault(
+                431, "headers_too_large", f"The request's headers are longer than {self._header_bytes} bytes."
+            )
         names = [name for name, _ in headers]
         if (b"content-length" in names and b"transfer-encoding" in names) or names.count(b"host") > 1:
-            return 400, "invalid_value", "The request's headers contradict each other."
+            return HttpFault(400, "invalid_value", "The request's headers contradict each other.")
         return None

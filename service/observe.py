@@ -1,10 +1,12 @@
 """What is seen of every request: its id, one access line, its metrics; and the last word on unexpected errors."""
 
+import math
 import secrets
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import anyio
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -111,10 +113,13 @@ class Observed:
     async def _observe(self, scope: Any, receive: Any, send: Any) -> None:
         context = self._context(scope)
         attach(scope, context)
-        answer = _Answer(scope, send, self._means.drain)
+        answer = _Answer(scope, send, self._means)
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, answer.send)
+            with answer.patience:
+                await self._app(scope, receive, answer.send)
+            if answer.patience.cancelled_caught:
+                context.record.error = CLIENT_GONE
         except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
             context.record.error = "internal_error"
             _log.exception("request_failed", request=context.id)
@@ -177,11 +182,14 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 class _Answer:
-    """Notes the status, and adds what every answer carries."""
+    """Notes the status, adds what every answer carries, and gives up a client that takes nothing any more."""
 
-    def __init__(self, scope: Any, send: Any, drain: Drain) -> None:
-        self._scope, self._send, self._drain = scope, send, drain
+    def __init__(self, scope: Any, send: Any, means: Means) -> None:
+        self._scope, self._send, self._drain = scope, send, means.drain
+        self._stall = means.limits.write_stall_seconds
         self.status: int | None = None
+        self.patience = anyio.CancelScope()
+        """The work on the answer happens within it; its deadline is that of the piece being sent."""
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -191,4 +199,6 @@ class _Answer:
             if last and b"connection" not in {name for name, _ in message["headers"]}:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]
+        self.patience.deadline = anyio.current_time() + self._stall
         await self._send(message)
+        self.patience.deadline = math.inf

@@ -20,7 +20,7 @@ class Attended:
         self.finished = False
         """The answer is whole: set it before its last bytes, since the server reports a disconnect after them."""
         self.gone = False
-        """The client left before the end, or takes nothing any more."""
+        """The client left before the end."""
         self.closed = False
         """The process ends, and the work with it."""
 
@@ -34,16 +34,12 @@ class Attended:
                 await work()
             tasks.cancel_scope.cancel()
 
-    def leave(self) -> None:
-        """Give up a client that takes nothing any more."""
-        self.gone = True
-        self._scope.cancel()
-
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         if not self.finished:
-            self.leave()
+            self.gone = True
+            self._scope.cancel()
 
     def _close(self) -> None:
         if not self.finished:

@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anyio
-import anyio.lowlevel
 import msgspec
 
 from protocol.http.attend import Attended
-from protocol.http.context import Context, context_of
+from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.ranges import Span, Unsatisfiable, span_of
 from protocol.http.whole import shutting_down
@@ -40,7 +38,7 @@ class Download:
         """Answer."""
         context = context_of(scope)
         attended = Attended(receive, context)
-        sender = _Sender(send, attended, context)
+        sender = _Sender(send, attended)
         refusal: GatewayError | None = None
 
         async def work() -> None:
@@ -107,8 +105,8 @@ async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes
 class _Sender:
     """One client's connection."""
 
-    def __init__(self, send: Any, attended: Attended, context: Context) -> None:
-        self._send, self._attended, self._stall = send, attended, context.limits.write_stall_seconds
+    def __init__(self, send: Any, attended: Attended) -> None:
+        self._send, self._attended = send, attended
         self.started = False
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -122,11 +120,7 @@ class _Sender:
         await self.finish()
 
     async def send(self, data: bytes) -> None:
-        with anyio.move_on_after(self._stall) as patience:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        if patience.cancelled_caught:
-            self._attended.leave()
-            await anyio.lowlevel.checkpoint()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self) -> None:
         self._attended.finished = True

@@ -3,10 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from starlette.requests import Request
 
-from protocol.http.body import UNREAD
 from protocol.http.context import context_of
 from protocol.http.faults import ClientGone
 from protocol.model import GatewayError
@@ -15,8 +13,6 @@ ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
 Refuse = Callable[[GatewayError], ASGIResponse]
 
 CLIENT_GONE = "client_closed_request"
-
-_log = structlog.get_logger()
 
 
 class Endpoint:
@@ -35,18 +31,7 @@ class Endpoint:
         except GatewayError as error:
             context.record.error = error.code
             response = self.refuse(error)
-            if scope.get(UNREAD):
-                send = _closing(send)
         except ClientGone:
             context.record.error = CLIENT_GONE
             return
         await response(scope, receive, send)
-
-
-def _closing(send: Any) -> Any:
-    async def close_after(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return close_after

@@ -155,13 +155,11 @@ class _Wire:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def beat(self) -> None:
-        """Send a comment whenever nothing was sent for a while; give up a client that takes nothing."""
+        """Send a comment whenever nothing was sent for a while."""
         while not self._attended.finished:
             await anyio.sleep(max(0.0, self._at + self._limits.heartbeat_seconds - self._now()))
             silent = self._now() - self._at
-            if self._lock.locked():
-                if silent >= self._limits.write_stall_seconds:
-                    self._attended.leave()
-                await anyio.sleep(min(self._limits.heartbeat_seconds, self._limits.write_stall_seconds))
+            if self._lock.locked():  # the client is slow; it is given up elsewhere
+                await anyio.sleep(self._limits.heartbeat_seconds)
             elif silent >= self._limits.heartbeat_seconds:
                 await self.send(_HEARTBEAT)

@@ -1,15 +1,20 @@
 """What becomes of bugs, over a real socket."""
 
 import json
+from contextlib import asynccontextmanager
 
+import anyio
 import httpx2 as httpx
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from protocol.http.context import Limits
+from protocol.http.download import Content, Download
+from protocol.http.stream import EventStream
+from protocol.http.whole import Whole
 from service import wiring
 from service.app import _cors, _starlette
 from service.drain import Drain
@@ -31,14 +36,23 @@ def links(scope):
         raise LookupError("before there is a context")
 
 
+def observing(app, limits=None):
+    means = Means(
+        clock=ManualClock(),
+        drain=Drain(),
+        limits=limits or Limits(),
+        links=links,
+        fetch=None,
+        jobs=None,
+        log_prompts=False,
+    )
+    return Observed(app, Metrics(CollectorRegistry()), means, wiring.house_refusal)
+
+
 @pytest.fixture
 async def client():
     routes = [Route(path, endpoint) for path, endpoint in (("/boom", boom), ("/fine", fine), ("/no-links", fine))]
-    means = Means(
-        clock=ManualClock(), drain=Drain(), limits=Limits(), links=links, fetch=None, jobs=None, log_prompts=False
-    )
-    app = _cors(_starlette(routes), ("https://chat.example",))
-    observed = Observed(app, Metrics(CollectorRegistry()), means, wiring.house_refusal)
+    observed = observing(_cors(_starlette(routes), ("https://chat.example",)))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as opened:
         yield opened
 
@@ -65,3 +79,66 @@ async def test_a_bug_before_there_is_a_context_is_logged_too(client):
     assert response.status_code == 500
     assert [(line["event"], line["path"]) for line in logged] == [("request_failed", "/no-links")]
     assert (await client.get("/fine")).text == "fine"
+
+
+LONG = b"x" * 64_000_000
+
+
+class Answering:
+    """An exchange, its writer, and a piece of media: one long piece, and then nothing more for hours."""
+
+    served, mime, length, finished = None, "video/mp4", None, False
+
+    @asynccontextmanager
+    async def open(self):
+        yield self
+
+    async def __aiter__(self):
+        yield LONG
+        await anyio.sleep_forever()
+
+    def opened(self, exchange):
+        return b""
+
+    def event(self, event):
+        return event
+
+
+async def whole():
+    return Response(LONG)
+
+
+ANSWERS = {
+    "plain": lambda: Response(LONG),
+    "whole": lambda: Whole(whole, wiring.house_refusal),
+    "stream": lambda: EventStream(Answering().open(), Answering(), wiring.house_refusal, []),
+    "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.house_refusal),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(kind):
+    ended, limits = anyio.Event(), Limits(write_stall_seconds=0.05, heartbeat_seconds=0.01)
+    observed = observing(ANSWERS[kind](), limits)
+
+    async def app(scope, receive, send):
+        await observed(scope, receive, send)
+        ended.set()
+
+    with structlog.testing.capture_logs() as logged, anyio.fail_after(20):
+        async with serve_loopback(app) as url:
+            async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as client:
+                await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await ended.wait()
+    [line] = [line for line in logged if line["event"] == "request"]
+    assert (line["status"], line["error"]) == (499, "client_closed_request")
+
+
+async def test_an_answer_may_take_long_while_nothing_is_sent():
+    async def slow():
+        await anyio.sleep(0.2)
+        return PlainTextResponse("done")
+
+    observed = observing(Whole(slow, wiring.house_refusal), Limits(write_stall_seconds=0.05))
+    async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/")).text == "done"

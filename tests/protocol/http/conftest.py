@@ -16,7 +16,6 @@ class Connection:
         self._messages = list(messages)
         self._gone = anyio.Event()
         self.sent = []
-        self.blocked = False
         self.closing = closing or Closing()
         self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
         self.context = Context(
@@ -43,8 +42,6 @@ class Connection:
         return {"type": "http.disconnect"}
 
     async def send(self, message):
-        if self.blocked:
-            await anyio.sleep_forever()
         self.sent.append(message)
 
     @property

@@ -1,10 +1,8 @@
 from contextlib import asynccontextmanager
 
-import anyio
 import pytest
 from starlette.responses import Response
 
-from protocol.http.context import Limits
 from protocol.http.download import Content, Download
 from protocol.model import UpstreamFailed
 
@@ -47,11 +45,9 @@ def refuse(error):
     return Response(error.code, 502)
 
 
-async def get(connect, media, headers=(), method="GET", limits=None, **state):
-    connection = connect(headers=[(name.encode(), value.encode()) for name, value in headers], limits=limits)
+async def get(connect, media, headers=(), method="GET"):
+    connection = connect(headers=[(name.encode(), value.encode()) for name, value in headers])
     connection.scope["method"] = method
-    for name, value in state.items():
-        setattr(connection, name, value)
     await Download(media(), CONTENT, refuse)(connection.scope, connection.receive, connection.send)
     return connection
 
@@ -133,18 +129,3 @@ async def test_what_breaks_off_is_cut_and_never_ended_properly(connect):
     assert answer.status == 200
     assert all(message.get("more_body", True) for message in answer.sent)
     assert answer.context.record.error == "upstream_reset"
-
-
-async def test_a_client_that_takes_nothing_is_given_up_and_the_media_closed(connect):
-    media = Media(b"abc")
-    answer = await get(connect, media, limits=Limits(write_stall_seconds=0.02), send=_only_the_head())
-    assert answer.context.record.error == "client_closed_request"
-    assert not media.open
-
-
-def _only_the_head():
-    async def send(message):
-        if message["type"] == "http.response.body":
-            await anyio.sleep_forever()
-
-    return send

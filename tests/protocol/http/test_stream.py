@@ -125,16 +125,6 @@ async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):
     assert connection.sent[-1].get("more_body") is True
 
 
-async def test_a_client_that_takes_nothing_is_given_up(connect):
-    connection = connect(limits=Limits(heartbeat_seconds=0.01, write_stall_seconds=0.02))
-    exchange = Exchange(Text(text="hi;"), FINISH)
-    connection.blocked = True
-    with anyio.fail_after(5):
-        await respond(connection, exchange)
-    assert exchange.closed
-    assert connection.context.record.error == "client_closed_request"
-
-
 async def test_the_end_of_the_process_is_told_in_the_stream(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
     async with anyio.create_task_group() as tasks:
