@@ -7,25 +7,29 @@ import msgspec
 import tomli_w
 
 from service.settings import Settings
+from service.wiring import TRANSPORTS
 
-_SECRET_KEYS = frozenset({"key", "cookies", "psid", "psidts", "proxy", "secret", "token", "password", "api_key"})
+_SECRETS = frozenset({"key"})
 
 
 def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
     """Return the settings, defaults included, as TOML; secrets are `***`."""
-    tree = msgspec.to_builtins(settings, enc_hook=str)
-    tree["transports"] = {name: msgspec.to_builtins(config, enc_hook=str) for name, config in transports.items()}
-    return tomli_w.dumps(_masked(tree))
+    tree = _masked(msgspec.to_builtins(msgspec.structs.replace(settings, transports={}), enc_hook=str), _SECRETS)
+    tree["transports"] = {
+        name: _masked(msgspec.to_builtins(config, enc_hook=str), TRANSPORTS[name].secrets)
+        for name, config in transports.items()
+    }
+    return tomli_w.dumps(tree)
 
 
-def _masked(value: Any) -> Any:
+def _masked(value: Any, secrets: frozenset[str]) -> Any:
     if isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         return {
-            key: "***" if key in _SECRET_KEYS and below else _masked(below)
+            key: "***" if key in secrets and below else _masked(below, secrets)
             for key, below in table.items()
             if below is not None
         }
     if isinstance(value, list | tuple):
-        return [_masked(below) for below in cast("list[Any]", value)]
+        return [_masked(below, secrets) for below in cast("list[Any]", value)]
     return value

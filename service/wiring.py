@@ -1,5 +1,6 @@
 """The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -41,7 +42,8 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
     """Return each transport's settings, in their order.
 
     Raises:
-        SettingsError: a transport is unknown, its settings are wrong, or the simulator stands beside real upstreams.
+        SettingsError: a transport is unknown, its settings are wrong, two accounts have one id, or the simulator
+            stands beside real upstreams.
 
     """
     found: dict[str, msgspec.Struct] = {}
@@ -50,6 +52,10 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
         found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
         raise SettingsError(f"{origin.name}: transports.simulator: cannot stand beside real upstreams")
+    named = Counter(account for name, config in found.items() for account in TRANSPORTS[name].accounts(config))
+    for account, times in named.items():
+        if times > 1:
+            raise SettingsError(f"{origin.name}: transports: two accounts have the id {account!r}")
     return found
 
 
@@ -73,18 +79,9 @@ def check_transports(settings: Settings, origin: Origin) -> None:
             "Set up [transports.web] (see deploy/gateway.example.toml), "
             "or try `gemini-gateway demo`, which answers from a simulator",
         )
-    accounts: list[str] = []
     for name, config in configs.items():
         with _naming(name, origin):
             TRANSPORTS[name].check(config)
-        accounts += [account.id for account in getattr(config, "accounts", ()) if hasattr(account, "id")]
-    _check_unique(accounts, origin)
-
-
-def _check_unique(accounts: list[str], origin: Origin) -> None:
-    for account in accounts:
-        if accounts.count(account) > 1:
-            raise SettingsError(f"{origin.name}: transports: two accounts have the id {account!r}")
 
 
 @contextmanager
@@ -155,5 +152,4 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
             Capability.VIDEO: deadlines.video_seconds,
             Capability.DEEPSEARCH: deadlines.research_seconds,
         }
-        _check_unique([account.id for rotation in rotations for account in rotation.transport.accounts], origin)
         yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds, seconds=seconds)

@@ -128,8 +128,8 @@ class ConversationStore(Protocol):
         """Return the account of the conversation of this key, if there is one to be gone on with."""
         ...
 
-    async def take(self, key: bytes) -> Kept | None:
-        """Return the conversation of this key and forget it: nobody else goes on with it from here."""
+    async def take(self, key: bytes, account: str) -> Kept | None:
+        """Return the account's conversation of this key and forget it: nobody else goes on with it from here."""
         ...
 
     async def overdue(self, account: str, *, most: int) -> list[Kept]:
@@ -171,6 +171,11 @@ def _accept(_: object) -> None:
     """Find nothing wrong."""
 
 
+def _none(_: object) -> Sequence[str]:
+    """Name nothing."""
+    return ()
+
+
 class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     """A registered sort of transport."""
 
@@ -179,3 +184,7 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     connect: Callable[[ConfigT, Deps], AbstractAsyncContextManager[Transport]]
     check: Callable[[ConfigT], None] = _accept
     """Raises ValueError for settings that `connect` would refuse; asks no upstream. The message names no secret."""
+    secrets: frozenset[str] = frozenset()
+    """The settings that are not to be shown, wherever they stand in `config`, by their names."""
+    accounts: Callable[[ConfigT], Sequence[str]] = _none
+    """Returns the ids of the accounts that the operator has named: no two are the same, in any transport."""

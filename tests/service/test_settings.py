@@ -169,6 +169,26 @@ def test_secrets_are_never_shown(tmp_path):
     assert shown(settings, configs).count("***") == 3
 
 
+def test_each_transport_says_itself_what_is_secret(tmp_path):
+    text = """
+    [transports.simulator]
+    [[transports.simulator.accounts]]
+    psid = "cookie-secret-1"
+    psidts = "cookie-secret-2"
+    """
+    configs = wiring.transport_settings(load(file_with(tmp_path, text), {}), Origin(name="x"))
+    output = shown(Settings(), configs)
+    assert "secret" not in output
+    assert output.count("***") == 2
+    assert wiring.TRANSPORTS["web"].secrets == {"cookies", "proxy"}
+
+
+def test_no_two_accounts_have_one_name_whether_checked_or_connected(tmp_path):
+    text = "[transports.web]\n" + '[[transports.web.accounts]]\nid = "one"\ncookies = "x"\n' * 2
+    with pytest.raises(SettingsError, match="two accounts have the id 'one'"):
+        wiring.transport_settings(load(file_with(tmp_path, text), {}), Origin(name="x"))
+
+
 def test_what_is_shown_can_be_read_again(tmp_path):
     again = load(file_with(tmp_path, shown(Settings(), {})), {})
     assert msgspec.structs.replace(again, store=Settings().store) == Settings()

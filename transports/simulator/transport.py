@@ -64,4 +64,4 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             yield transport
 
 
-KIND = Kind(SimulatorConfig, connect)
+KIND = Kind(SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}))

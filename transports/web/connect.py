@@ -119,8 +119,6 @@ def read_exports(config: WebConfig) -> dict[str, dict[str, str]]:
     exports: dict[str, dict[str, str]] = {}
     owners: dict[str, str] = {}
     for account in config.accounts:
-        if account.id in exports:
-            raise ValueError(f"account {account.id!r}: another account has the same id")
         if account.id.endswith(_GUEST):
             raise ValueError(f"account {account.id!r}: an id that ends in {_GUEST!r} is the gateway's own")
         egress_of(account)
@@ -170,4 +168,9 @@ def read_cookies(account: WebAccount) -> dict[str, str]:
         raise ValueError(f"account {account.id!r}: {error}") from None
 
 
-KIND = Kind(WebConfig, connect, check)
+def ids_of(config: WebConfig) -> list[str]:
+    """Return the accounts' ids."""
+    return [account.id for account in config.accounts]
+
+
+KIND = Kind(WebConfig, connect, check, secrets=frozenset({"cookies", "proxy"}), accounts=ids_of)

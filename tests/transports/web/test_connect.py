@@ -35,10 +35,6 @@ async def test_what_connects_passes_the_check(tmp_path):
         assert [known.id for known in transport.accounts] == ["one", "file"]
 
 
-async def test_two_accounts_of_one_id_are_refused():
-    assert "'one'" in await refused(web.WebConfig(accounts=(account(), account(psid="psid-other"))))
-
-
 async def test_the_guests_name_is_its_own():
     assert "'web-guest'" in await refused(web.WebConfig(accounts=(account("web-guest"),)))
 
