@@ -3,16 +3,23 @@
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
+import structlog
 
-from protocol.model import MediaStream
+from protocol.model import MediaStream, Saturated
+from transports.clock import SystemClock
 
 _PIECE_BYTES = 64 * 1024
 _PARTIAL = ".partial"
+_PARTIAL_SECONDS = 3600.0
+"""What was not written to for so long is nobody's any more."""
+
+_log = structlog.get_logger()
 
 
 class Shelf:
@@ -27,6 +34,7 @@ class Shelf:
         """
         self._folder, self._most = folder, most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._forget_partial(SystemClock().wall() - _PARTIAL_SECONDS)
 
     @asynccontextmanager
     async def open(self, name: str, source: AbstractAsyncContextManager[MediaStream]) -> AsyncGenerator[MediaStream]:
@@ -34,33 +42,50 @@ class Shelf:
 
         Raises:
             GatewayError: as `source` does.
+            Saturated: there is no room on the disk.
 
         """
-        path = await anyio.to_thread.run_sync(self._find, name)
-        if path is None:
+        kept = await anyio.to_thread.run_sync(self._find, name)
+        if kept is None:
             async with source as stream:
-                path = await self._keep(name, stream)
-        async with await anyio.open_file(path, "rb") as file:
-            yield _Kept(file, path)
+                kept = await self._keep(name, stream)
+        with kept.file:
+            yield kept
 
-    def _find(self, name: str) -> Path | None:
-        path = next((path for path in self._folder.glob(f"{name}.*") if path.suffix != _PARTIAL), None)
-        if path is not None:
-            os.utime(path)
-        return path
+    def _find(self, name: str) -> "_Kept | None":
+        for path in self._folder.glob(f"{name}.*"):
+            if path.suffix == _PARTIAL:
+                continue
+            try:
+                os.utime(path)
+                return _Kept(path.open("rb"), path.suffix)
+            except FileNotFoundError:  # another process made room
+                continue
+        return None
 
-    async def _keep(self, name: str, stream: MediaStream) -> Path:
-        handle, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
+    async def _keep(self, name: str, stream: MediaStream) -> "_Kept":
+        suffix = f".{stream.mime.replace('/', '_')}"
         try:
-            async with await anyio.open_file(handle, "wb") as file:
-                async for piece in stream:
-                    await file.write(piece)
-            path = self._folder / f"{name}.{stream.mime.replace('/', '_')}"
-            await anyio.to_thread.run_sync(self._place, Path(partial), path)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.Path(partial).unlink(missing_ok=True)
-        return path
+            handle, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
+            file = os.fdopen(handle, "w+b")
+            try:
+                await self._fill(file, stream)
+                await anyio.to_thread.run_sync(self._place, Path(partial), self._folder / f"{name}{suffix}")
+            except BaseException:
+                _drop(file, Path(partial))
+                raise
+        except OSError as error:
+            _log.error("media_not_kept", error=error.strerror)
+            raise Saturated("The gateway has no room for this.", code="state_unavailable") from None
+        return _Kept(file, suffix)
+
+    async def _fill(self, file: BinaryIO, stream: MediaStream) -> None:
+        """Write what comes, and go back to its beginning."""
+        filling = anyio.wrap_file(file)
+        async for piece in stream:
+            await filling.write(piece)
+        await filling.flush()
+        await filling.seek(0)
 
     def _place(self, partial: Path, path: Path) -> None:
         partial.replace(path)
@@ -69,6 +94,13 @@ class Shelf:
             left -= size
             if left < 0 and kept != path:
                 kept.unlink(missing_ok=True)
+
+    def _forget_partial(self, before: float) -> None:
+        """Forget what processes began that were killed."""
+        for path in self._folder.glob(f"*{_PARTIAL}"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def _kept(self) -> list[tuple[float, int, Path]]:
         found: list[tuple[float, int, Path]] = []
@@ -82,14 +114,21 @@ class Shelf:
         return found
 
 
+def _drop(file: BinaryIO, path: Path) -> None:
+    with suppress(OSError):  # what is still to be written has no room either
+        file.close()
+    path.unlink(missing_ok=True)
+
+
 class _Kept:
     """A file of the shelf, open."""
 
-    def __init__(self, file: anyio.AsyncFile[bytes], path: Path) -> None:
-        self._file = file
-        self.mime = path.suffix.removeprefix(".").replace("_", "/", 1)
-        self.length = os.fstat(file.wrapped.fileno()).st_size
+    def __init__(self, file: BinaryIO, suffix: str) -> None:
+        self.file = file
+        self.mime = suffix.removeprefix(".").replace("_", "/", 1)
+        self.length = os.fstat(file.fileno()).st_size
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._file.read(_PIECE_BYTES):
+        reading = anyio.wrap_file(self.file)
+        while piece := await reading.read(_PIECE_BYTES):
             yield piece

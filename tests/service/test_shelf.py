@@ -1,9 +1,12 @@
+import errno
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import anyio
 import pytest
 
-from protocol.model import UpstreamFailed
+from protocol.model import Saturated, UpstreamFailed
 from service.media import Held
 from service.shelf import Shelf
 
@@ -64,4 +67,72 @@ async def test_what_is_larger_than_the_room_is_still_answered(tmp_path):
 async def test_what_breaks_off_is_not_kept(tmp_path):
     with pytest.raises(UpstreamFailed):
         await take(Shelf(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["utime", "open"])
+async def test_what_another_process_makes_room_of_just_then_is_asked_for_again(tmp_path, monkeypatch, step):
+    shelf, source = Shelf(tmp_path, 1000), Source(b"picture")
+    await take(shelf, "one", source)
+    utime, opened = os.utime, Path.open
+
+    def evicted(path):
+        monkeypatch.undo()
+        path.unlink()
+
+    def utime_too_late(path):
+        evicted(path)
+        utime(path)
+
+    def open_too_late(path, mode):
+        evicted(path)
+        return opened(path, mode)
+
+    if step == "utime":
+        monkeypatch.setattr("service.shelf.os.utime", utime_too_late)
+    else:
+        monkeypatch.setattr(Path, "open", open_too_late)
+    assert (await take(shelf, "one", source))[2] == b"picture"
+    assert source.opened == 2
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(self, partial, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Shelf, "_place", full)
+    with pytest.raises(Saturated) as caught:
+        await take(Shelf(tmp_path, 1000), "one", Source(b"picture"))
+    assert caught.value.code == "state_unavailable"
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_a_killed_process_left_half_done_is_forgotten_and_no_others(tmp_path):
+    old, new = tmp_path / "old.partial", tmp_path / "new.partial"
+    old.touch()
+    new.touch()
+    os.utime(old, (1000, 1000))
+    Shelf(tmp_path, 1000)
+    assert list(tmp_path.iterdir()) == [new]
+
+
+async def test_who_leaves_before_all_is_there_leaves_nothing_open(tmp_path):
+    begun = anyio.Event()
+
+    class Endless:
+        mime, length = "image/png", None
+
+        async def __aiter__(self):
+            yield b"x"
+            begun.set()
+            await anyio.sleep_forever()
+
+    @asynccontextmanager
+    async def source():
+        yield Endless()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, Shelf(tmp_path, 1000), "one", source)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
     assert list(tmp_path.iterdir()) == []
