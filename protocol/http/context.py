@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from protocol.http.closing import Closing
-from protocol.model import Caller, Jobs, MediaRef, Rendition
+from protocol.model import Caller, Jobs, MediaRef, Rendition, Served, Usage
 
 _KEY = "gemini_gateway.context"
 
@@ -46,6 +46,15 @@ class Record(msgspec.Struct, kw_only=True):
     """The public code the request ended with, in the stream too."""
     prompt: str | None = None
     """Only where the operator switched it on."""
+
+    def note_served(self, served: Served) -> None:
+        """Note who answers."""
+        self.transport, self.account, self.upstream_model = served.transport, served.account, served.model
+
+    def note_usage(self, usage: Usage) -> None:
+        """Count tokens, on top of those that were counted already."""
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -123,3 +132,9 @@ def attach(scope: Any, context: Context) -> None:
 def context_of(scope: Any) -> Context:
     """Return the context of an ASGI scope."""
     return cast("Context", scope[_KEY])
+
+
+def caller_of(context: Context) -> Caller:
+    """Return who asks; the license is checked before any endpoint."""
+    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    return context.caller

@@ -5,19 +5,13 @@ Covers: the picture fills the frame, what sticks out is cut off evenly. What a p
 """
 
 import struct
-from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import TypeVar
 
-import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
 from PIL import Image, ImageOps
 
+from protocol.http.beside import beside
 from protocol.model import MediaStream, UpstreamFailed
-
-ValueT = TypeVar("ValueT")
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """What can be made, and its media type."""
@@ -27,7 +21,6 @@ MOST_PIXELS = 50_000_000
 
 _MOST_BYTES = 64 * 1024 * 1024
 _READ = ("PNG", "JPEG", "WEBP", "GIF")
-_AT_ONCE = 2
 _JPEG_QUALITY = 92
 _WEBP_QUALITY = 90
 _BROKEN = (
@@ -41,8 +34,6 @@ _BROKEN = (
 )
 """What Pillow says of bytes that it cannot or will not read; a warning is an error only where they are made so."""
 _PROFILED = frozenset({"RGB", "RGBA"})
-
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.picture")
 
 
 async def whole_picture(stream: MediaStream) -> bytes:
@@ -73,16 +64,7 @@ async def fitted(
         UpstreamFailed: the upstream's bytes are no picture that can be read.
 
     """
-    return await develop(partial(fit, data, size=size, format=format, quality=quality))
-
-
-async def develop(work: Callable[[], ValueT]) -> ValueT:
-    """Do work on pixels beside the event loop; no more than two at once, the others wait."""
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-        _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+    return await beside(partial(fit, data, size=size, format=format, quality=quality))
 
 
 def fit(

@@ -22,11 +22,15 @@ class Deprecations:
         self._told: set[str] = set()
 
     def headers(self, selection: Selection) -> dict[str, str]:
-        """Return the headers for an answer of this selection."""
+        """Return the headers for an answer of this selection.
+
+        A model is deprecated since its replacement is there; of when that is nothing may be known.
+        """
         if selection.deprecated is None:
             return {}
         if selection.deprecated not in self._told:
             self._told.add(selection.deprecated)
             _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
         text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers in its place."
-        return {"Deprecation": f"@{selection.model.created}", "Warning": f'299 - "{text}"'}
+        since = f"@{selection.model.created}" if selection.model.created > 0 else "true"
+        return {"Deprecation": since, "Warning": f'299 - "{text}"'}

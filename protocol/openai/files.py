@@ -8,10 +8,7 @@ import binascii
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
-
+from protocol.http.beside import beside
 from protocol.http.context import Context, Limits
 from protocol.http.faults import HttpFault
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
@@ -52,8 +49,6 @@ _SUFFIXES = {
     "video/quicktime": "mov",
     "video/webm": "webm",
 }
-
-_slots: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway_file_slots")
 
 
 async def take(data: bytes, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
@@ -146,12 +141,7 @@ async def _beside(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, *
     """Do work on so many bytes, beside the event loop where they are many."""
     if size <= _OFF_LOOP_BYTES:
         return work(*args, **kwargs)
-    try:
-        slots = _slots.get()
-    except LookupError:
-        slots = anyio.CapacityLimiter(2)
-        _slots.set(slots)
-    return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=slots)
+    return await beside(lambda: work(*args, **kwargs))
 
 
 def _decode(text: str) -> bytes:

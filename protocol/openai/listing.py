@@ -7,9 +7,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.context import context_of
+from protocol.http.context import caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
-from protocol.model import Caller, Capability, Engine, Selection
+from protocol.model import Capability, Engine, Selection
 from protocol.openai.codec import encode
 
 _TAKEN = ("text", "image", "file", "audio", "video")
@@ -52,7 +52,7 @@ class Models:
 
     async def list(self, request: Request) -> ASGIResponse:
         """Answer with all that the caller may call."""
-        caller = _caller(request)
+        caller = caller_of(context_of(request.scope))
         data = [self._object(name, selection) for name, selection in self._names() if caller.may_use(selection, name)]
         return Response(encode(ModelList(data=data)), media_type="application/json")
 
@@ -66,7 +66,7 @@ class Models:
         """
         name = request.path_params["model"]
         selection = self._engine.catalogue.resolve(name)
-        _caller(request).permit(selection, name)
+        caller_of(context_of(request.scope)).permit(selection, name)
         return Response(encode(self._object(name, selection)), media_type="application/json")
 
     def _names(self) -> Iterator[tuple[str, Selection]]:
@@ -93,9 +93,3 @@ class Models:
             deprecated=selection.deprecated is not None,
             replaced_by=selection.id if selection.deprecated is not None else None,
         )
-
-
-def _caller(request: Request) -> Caller:
-    caller = context_of(request.scope).caller
-    assert caller is not None, "the license is checked before the endpoint"  # noqa: S101
-    return caller

@@ -260,6 +260,45 @@ def begin_both(client, site):
     raise AssertionError("the research said nothing of its progress")
 
 
+def seen_at(site, what):
+    return httpx.get(f"{site_url(site)}/simulator/state").json()["seen"].get(what, 0)
+
+
+@pytest.mark.parametrize("answering", [False, True])
+def test_a_video_just_asked_for_survives_the_end_of_the_process(start_command, tmp_path, answering):
+    site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced")
+    gateway = Gateway(tmp_path, site_settings(site))
+    try:
+        with client_of(gateway) as client:
+            video = client.videos.create(model=VIDEO, prompt='<sim ready="1" tokens-per-second="8"/> a cat')
+            while answering and seen_at(site, "generate") < 2:  # the first was refused, as a first turn
+                assert client.videos.retrieve(video.id).status != "failed"
+            gateway.signal()
+            assert gateway.status() == 0
+    finally:
+        gateway.stop()
+    gateway = Gateway(tmp_path, site_settings(site))
+    try:
+        with client_of(gateway) as client:
+            assert finished(client, video).status == "completed"
+    finally:
+        gateway.stop()
+
+
+def test_a_research_whose_client_left_at_its_first_word_is_picked_up(start_command, tmp_path):
+    site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced")
+    gateway = Gateway(tmp_path, site_settings(site))
+    try:
+        with client_of(gateway) as client:
+            stream = chat(client, RESEARCH, '<sim ready="1"/> tea', stream=True)
+            first = next(stream)
+            stream.close()
+            done = client.chat.completions.retrieve(first.id)
+            assert done.choices[0].message.content.startswith("# tea")
+    finally:
+        gateway.stop()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_restart_in_the_middle_loses_neither_a_video_nor_a_research(start_command, tmp_path, number):
     site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced", "--tokens-per-second", "0")
@@ -282,3 +321,10 @@ def test_a_restart_in_the_middle_loses_neither_a_video_nor_a_research(start_comm
     finally:
         gateway.stop()
     assert httpx.get(f"{site_url(site)}/simulator/state").json()["seen"]["generate"] == asked
+
+
+def test_a_deprecated_model_films_as_its_replacement_and_says_so(client):
+    raw = client.videos.with_raw_response.create(model="gemini-2.5-pro-video", prompt="a cat")
+    assert raw.parse().model == VIDEO
+    assert raw.headers["deprecation"].startswith("@")
+    assert "'gemini-3-pro-video' answers" in raw.headers["warning"]

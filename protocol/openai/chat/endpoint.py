@@ -47,10 +47,9 @@ class Chat:
 
         async def work() -> ASGIResponse:
             async with exchange as opened:
-                write.note_served(context.record, opened)
+                context.record.note_served(opened.served)
                 reply = await fold(opened)
-            context.mark_first_token()
-            write.note_usage(context.record, reply.usage)
+            context.record.note_usage(reply.usage)
             return Response(write.completion(reply, head, rendering), headers=headers, media_type="application/json")
 
         return Whole(work, error_response)

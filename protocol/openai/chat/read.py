@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.http.context import Context
+from protocol.http.context import Context, caller_of
 from protocol.model import (
     BadRequest,
     Capability,
@@ -39,8 +39,7 @@ async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -
         Forbidden: the license does not cover the model.
 
     """
-    caller = context.caller
-    assert caller is not None, "the license is checked before the endpoint"  # noqa: S101
+    caller = caller_of(context)
     selection = catalogue.resolve(body.model)
     caller.permit(selection, body.model)
     refuse_unsupported(body, selection)

@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.context import Context, context_of
+from protocol.http.context import Context, caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.faults import HttpFault
 from protocol.http.whole import Whole
@@ -40,7 +40,7 @@ class Completions:
 
         """
         context = context_of(request.scope)
-        caller = _caller(context)
+        caller = caller_of(context)
         job = await _find(context, caller, request.path_params["completion"])
         caller.permit(job.request.selection, job.model)
         context.record.model = job.model
@@ -48,7 +48,7 @@ class Completions:
         async def work() -> ASGIResponse:
             with anyio.move_on_after(_PATIENCE_SECONDS):
                 reply = await self._reply(context, caller, job.id)
-                write.note_usage(context.record, reply.usage)
+                context.record.note_usage(reply.usage)
                 head = write.Head(id=job.id, created=int(job.created), model=job.model)
                 whole = write.completion(reply, head, Rendering(context.links, caller))
                 return Response(whole, media_type="application/json")
@@ -70,13 +70,8 @@ class Completions:
         request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
         job = msgspec.structs.replace(job, request=request)
         async with opened_and_kept(self._engine, context.jobs, job, held=True) as exchange:
-            write.note_served(context.record, exchange)
+            context.record.note_served(exchange.served)
             return await fold(exchange)
-
-
-def _caller(context: Context) -> Caller:
-    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
-    return context.caller
 
 
 async def _find(context: Context, caller: Caller, identity: str) -> Job:

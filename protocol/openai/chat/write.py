@@ -77,17 +77,6 @@ def usage_of(usage: Usage) -> answer.Usage:
     )
 
 
-def note_served(record: Record, exchange: Exchange) -> None:
-    """Note who answers, for the log."""
-    served = exchange.served
-    record.transport, record.account, record.upstream_model = served.transport, served.account, served.model
-
-
-def note_usage(record: Record, usage: Usage) -> None:
-    """Note the tokens, for the log."""
-    record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
-
-
 class ChunkWriter:
     """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
@@ -99,7 +88,7 @@ class ChunkWriter:
 
     def opened(self, exchange: Exchange) -> bytes:
         """Return the chunk with the role."""
-        note_served(self._record, exchange)
+        self._record.note_served(exchange.served)
         return self._chunk(answer.Delta(role="assistant", content=""))
 
     def event(self, event: Event) -> bytes:
@@ -122,7 +111,7 @@ class ChunkWriter:
 
     def _finish(self, event: Finish) -> bytes:
         self.finished = True
-        note_usage(self._record, event.usage)
+        self._record.note_usage(event.usage)
         data = self._chunk(answer.Delta(), event.reason)
         if self._usage is None:
             data += self._event(self._object([], usage_of(event.usage)))

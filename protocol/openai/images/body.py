@@ -57,7 +57,13 @@ async def read_edit(content_type: str, raw: bytes) -> tuple[wire.Edit, Files]:
 
 
 async def _converted(form: Form, kind: type[AskT]) -> AskT:
-    fields = {name.partition("[")[0]: value for name, value in form.fields.items()}
+    fields: dict[str, str] = {}
+    for name, value in form.fields.items():
+        key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
+        if key in fields:
+            message = f"The form names several pictures as '{key}' in words: send them as files, or as JSON."
+            raise BadRequest(message, param=key)
+        fields[key] = value
     return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
 
 

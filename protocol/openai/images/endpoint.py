@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.http.body import read_body
-from protocol.http.context import Context, context_of
+from protocol.http.context import Context, caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
@@ -52,7 +52,8 @@ class Images:
 
     async def generate(self, request: Request) -> ASGIResponse:
         """Draw what a prompt says."""
-        context, caller = _who(request)
+        context = context_of(request.scope)
+        caller = caller_of(context)
         raw = await read_body(request.scope, request.receive, context.limits)
         body = await read_generation(request.headers.get("content-type", ""), raw)
         wanted = self._understand(body, context, caller)
@@ -61,7 +62,8 @@ class Images:
 
     async def edit(self, request: Request) -> ASGIResponse:
         """Draw pictures anew, as a prompt says."""
-        context, caller = _who(request)
+        context = context_of(request.scope)
+        caller = caller_of(context)
         raw = await read_body(request.scope, request.receive, context.limits)
         body, files = await read_edit(request.headers.get("content-type", ""), raw)
         wanted = self._understand(body, context, caller)
@@ -87,9 +89,8 @@ class Images:
 
         async def work() -> ASGIResponse:
             async with pictures as answer:
-                write.note_served(context.record, answer.served)
+                context.record.note_served(answer.served)
                 delivered = [one async for one in answer]
-            context.mark_first_token()
             data = write.images(delivered, wanted, context.created, context.record)
             return Response(data, headers=headers, media_type="application/json")
 
@@ -104,9 +105,3 @@ class Images:
     ) -> AsyncGenerator[_Pictures]:
         async with drawing(self._engine, asked) as begun:
             yield _Pictures(begun, Delivery(self._engine, context, asked.caller, wanted), wanted.n)
-
-
-def _who(request: Request) -> tuple[Context, Caller]:
-    context = context_of(request.scope)
-    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
-    return context, context.caller

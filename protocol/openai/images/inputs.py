@@ -5,9 +5,9 @@ from functools import partial
 
 import msgspec
 
+from protocol.http.beside import beside
 from protocol.http.context import Context
 from protocol.http.form import Upload
-from protocol.http.picture import develop
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
 from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
@@ -88,6 +88,6 @@ async def _masked(taken: tuple[Picture, ...]) -> Inputs:
     if size is None or not isinstance(mask, FilePart):
         message = "A mask and the picture that it is for must be sent, not named by a link of this gateway."
         raise BadRequest(message, param=_MASK)
-    understood = await develop(partial(meaning, mask.data, size))
+    understood = await beside(partial(meaning, mask.data, size))
     part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
     return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)

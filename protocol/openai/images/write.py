@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from protocol.http.context import Record
 from protocol.http.stream import Answer
-from protocol.model import GatewayError, Served, Usage
+from protocol.model import GatewayError, Usage
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
@@ -23,7 +23,7 @@ Kind = Literal["image_generation.completed", "image_edit.completed"]
 def images(delivered: list[Delivered], wanted: Wanted, created: float, record: Record) -> bytes:
     """Return a whole answer's body."""
     usage = total(delivered)
-    note_usage(record, usage)
+    record.note_usage(usage)
     formats, sizes = {one.format for one in delivered}, {one.size for one in delivered}
     return encode(
         wire.Images(
@@ -64,16 +64,6 @@ def usage_of(usage: Usage) -> wire.Usage:
     )
 
 
-def note_usage(record: Record, usage: Usage) -> None:
-    """Note the tokens, for the log."""
-    record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
-
-
-def note_served(record: Record, served: Served) -> None:
-    """Note who answers, for the log."""
-    record.transport, record.account, record.upstream_model = served.transport, served.account, served.model
-
-
 class PictureWriter:
     """Writes a streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
@@ -85,14 +75,13 @@ class PictureWriter:
 
     def opened(self, exchange: Answer[Delivered]) -> bytes:
         """Write nothing yet: what there is to say comes with a picture."""
-        note_served(self._record, exchange.served)
+        self._record.note_served(exchange.served)
         return b""
 
     def event(self, event: Delivered) -> bytes:
         """Return a picture's event."""
         self._left -= 1
-        self._record.input_tokens += event.usage.input_tokens
-        self._record.output_tokens += event.usage.output_tokens
+        self._record.note_usage(event.usage)
         completed = wire.Completed(
             type=self._kind,
             created_at=self._created,

@@ -1,6 +1,6 @@
 """`/videos`: videos that are made in the background, found again by their id and the license that asked."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -8,11 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.http.body import read_body
-from protocol.http.context import Context, context_of
+from protocol.http.context import Context, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.faults import HttpFault
-from protocol.model import BadRequest, Caller, Engine, Job, JobKind, MediaRef, MediaStream, Unsupported, UpstreamFailed
+from protocol.model import BadRequest, Engine, Job, JobKind, MediaRef, MediaStream, Unsupported, UpstreamFailed
+from protocol.openai.client import Deprecations
 from protocol.openai.codec import encode
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
@@ -26,13 +27,14 @@ class Videos:
     def __init__(self, engine: Engine) -> None:
         """Take the engine."""
         self._engine = engine
+        self._deprecations = Deprecations()
 
     async def create(self, request: Request) -> ASGIResponse:
         """Begin one."""
         context = context_of(request.scope)
         raw = await read_body(request.scope, request.receive, context.limits)
         body, upload = await read.read_body_of(request.headers.get("content-type", ""), raw)
-        selection = read.select(body.model, self._engine.catalogue, _caller(context))
+        selection = read.select(body.model, self._engine.catalogue, caller_of(context))
         context.record.model = selection.id
         if not self._engine.offers(selection):
             raise Unsupported(f"The model '{selection.id}' is not available here.", param="model")
@@ -40,13 +42,13 @@ class Videos:
         if context.keep_prompt:
             context.record.prompt = body.prompt
         await context.jobs.submit(job)
-        return _response(write.video(job, context.created))
+        return _response(write.video(job, context.created), self._deprecations.headers(selection))
 
     async def list(self, request: Request) -> ASGIResponse:
         """Answer with the caller's videos."""
         context = context_of(request.scope)
         page = read.page(request.query_params)
-        jobs, more = await context.jobs.page(_caller(context).id, JobKind.VIDEO, page)
+        jobs, more = await context.jobs.page(caller_of(context).id, JobKind.VIDEO, page)
         return _response(write.videos(jobs, context.created, more=more))
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -58,7 +60,7 @@ class Videos:
         """Forget one of the caller's videos, made or not."""
         context = context_of(request.scope)
         identity = request.path_params["video"]
-        if not await context.jobs.remove(_caller(context).id, JobKind.VIDEO, identity):
+        if not await context.jobs.remove(caller_of(context).id, JobKind.VIDEO, identity):
             raise _unknown()
         return _response(wire.VideoDeleted(id=identity))
 
@@ -82,13 +84,8 @@ class Videos:
             yield stream
 
 
-def _caller(context: Context) -> Caller:
-    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
-    return context.caller
-
-
 async def _job(request: Request, context: Context) -> Job:
-    job = await context.jobs.find(_caller(context).id, JobKind.VIDEO, request.path_params["video"])
+    job = await context.jobs.find(caller_of(context).id, JobKind.VIDEO, request.path_params["video"])
     if job is None:
         raise _unknown()
     return job
@@ -109,5 +106,8 @@ def _etag(job: Job) -> str:
     return sha256(job.id.encode()).hexdigest()[:32]
 
 
-def _response(value: wire.Video | wire.VideoList | wire.VideoDeleted) -> Response:
-    return Response(encode(value), media_type="application/json")
+def _response(
+    value: wire.Video | wire.VideoList | wire.VideoDeleted,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    return Response(encode(value), headers=headers, media_type="application/json")

@@ -1,12 +1,13 @@
 """From OpenAI's request to a job; says no, with `param`, to what cannot be honoured."""
 
+import re
 import secrets
 from collections.abc import Mapping
 
 import msgspec
 
 from protocol.http.body import decode_body
-from protocol.http.context import Context
+from protocol.http.context import Context, caller_of
 from protocol.http.form import Upload, is_form, read_form
 from protocol.model import (
     BadRequest,
@@ -29,6 +30,7 @@ from protocol.openai.files import from_url, require, take
 from protocol.openai.videos import wire
 
 _REFERENCE = "input_reference"
+_INNER = re.compile(r"input_reference\[(\w*)\]")
 _SIZE = "1280x720"
 _SECONDS = "8"
 """What the site makes where nobody says otherwise."""
@@ -54,9 +56,8 @@ async def read_body_of(content_type: str, raw: bytes) -> tuple[wire.VideoRequest
 
 def _nested(fields: Mapping[str, str]) -> dict[str, object]:
     """Return a form's fields, those named `input_reference[…]` as one object."""
-    plain: dict[str, object] = {name: value for name, value in fields.items() if "[" not in name}
-    inner = {name.removeprefix(f"{_REFERENCE}[").rstrip("]"): value for name, value in fields.items() if "[" in name}
-    return plain | ({_REFERENCE: inner} if inner else {})
+    inner = {found[1]: value for name, value in fields.items() if (found := _INNER.fullmatch(name))}
+    return {**fields, **({_REFERENCE: inner} if inner else {})}
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
@@ -95,7 +96,6 @@ async def read(
         HttpFault: the picture has too many bytes (413).
 
     """
-    assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
     if not body.prompt.strip():
         raise BadRequest("The prompt is empty.", param="prompt")
     size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
@@ -104,7 +104,7 @@ async def read(
     width, _, height = size.partition("x")
     request = GenerationRequest(
         id=context.id,
-        caller=context.caller,
+        caller=caller_of(context),
         selection=selection,
         turns=(Turn(role=Role.USER, parts=(*reference, TextPart(text=words))),),
         aspect=(16, 9) if int(width) > int(height) else (9, 16),

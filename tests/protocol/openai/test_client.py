@@ -1,7 +1,7 @@
 import pytest
 from starlette.requests import Request
 
-from protocol.model import Catalogue
+from protocol.model import Catalogue, Family, Model
 from protocol.openai.client import Deprecations, attempts_before
 
 
@@ -25,3 +25,12 @@ def test_a_deprecated_name_is_told_in_headers():
         headers = deprecations.headers(catalogue.resolve("gemini-2.5-pro"))
         assert headers["Deprecation"].startswith("@")
         assert "'gemini-3-pro' answers" in headers["Warning"]
+
+
+def test_of_a_replacement_whose_age_nobody_knows_no_date_is_told():
+    own = (
+        Model(id="house-pro", family=Family.PRO, created=0),
+        Model(id="old-pro", family=Family.PRO, created=0, replaced_by="house-pro"),
+    )
+    headers = Deprecations().headers(Catalogue.build(own).resolve("old-pro"))
+    assert headers["Deprecation"] == "true"

@@ -87,3 +87,15 @@ async def test_json_names_pictures_in_every_form():
     )
     assert (body.image, body.images[0].image_url, body.images[1], body.mask) == ("a", "b", "c", "d")
     assert files.pictures == ()
+
+
+@pytest.mark.parametrize("names", [("image[0]", "image[1]"), ("image", "image[]"), ("images[0]", "images[]")])
+async def test_pictures_that_a_form_names_in_words_are_not_lost(names):
+    with pytest.raises(BadRequest) as caught:
+        await read_edit(TYPE, form(("prompt", b"x"), *((name, b"data:,") for name in names)))
+    assert caught.value.param == names[0].partition("[")[0]
+
+
+async def test_one_picture_that_a_form_names_in_words_is_taken():
+    body, _ = await read_edit(TYPE, form(("prompt", b"x"), ("image[]", b"data:,"), ("metadata[a]", b"1")))
+    assert body.image == "data:,"

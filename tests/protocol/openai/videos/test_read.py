@@ -59,6 +59,13 @@ async def test_a_forms_file_and_its_nested_reference_are_found():
     assert (body.input_reference, upload) == (wire.Reference(image_url=DATA_URL), None)
 
 
+async def test_other_nested_fields_of_a_form_are_no_part_of_the_reference():
+    body, _ = await read.read_body_of(
+        *form(("prompt", None, b"x"), ("metadata[image_url]", None, b"https://x.example"), ("a[b", None, b"c")),
+    )
+    assert body.input_reference is None
+
+
 @pytest.mark.parametrize("names", [("other",), ("input_reference", "input_reference")])
 async def test_a_file_that_nothing_is_known_to_do_with_is_refused(names):
     with pytest.raises(BadRequest) as caught:
