@@ -58,7 +58,7 @@ class Course:
             self._settled.set()
 
     async def settled(self) -> None:
-        """Return when nothing is being asked of which nobody would know, if this process ended, where it is."""
+        """Return when nothing is being asked that would be lost if this process ended."""
         await self._settled.wait()
 
     async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
@@ -66,7 +66,8 @@ class Course:
             if isinstance(event, Begun):
                 self.job = trimmed(self.job)
                 await self._note(handle=event.handle)
-                self._settled.set()
+                if event.settled:
+                    self._settled.set()
             yield event
 
     async def _note(self, **changes: object) -> None:

@@ -74,6 +74,8 @@ class Begun(msgspec.Struct, frozen=True, tag="begun"):
     """Work that takes minutes has begun, and can be picked up by this handle; a later one replaces it."""
 
     handle: Handle
+    settled: bool = True
+    """False: what asks for it is still being said, and the work may be lost if that breaks off."""
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):

@@ -6,7 +6,6 @@ from. Nothing is said twice: where the answer to a turn was lost, the conversati
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from enum import StrEnum
 from typing import Protocol
 
@@ -33,6 +32,7 @@ from transports.clock import Clock
 from transports.web.config import Tools
 from transports.web.decode import Conversation
 from transports.web.errands import Errands
+from transports.web.saying import TURN_SECONDS, saying
 from transports.web.turns import Chats, SavedTurn
 
 _MOST_MISSES = 30
@@ -42,8 +42,6 @@ _MOST_SEARCHES = 5
 _SKEW_SECONDS = 120
 """The site's clock and ours may differ by so much."""
 _CHATS_READ = 10
-_TURN_SECONDS = 120.0
-"""A turn that goes on with the work has so long for its stream to end."""
 
 _log = structlog.get_logger()
 
@@ -140,6 +138,8 @@ class Work:
     async def begin(self, prompt: Prompt, slots: Slots, phase: Phase) -> AsyncGenerator[Event]:
         """Say the turn that begins the work; yield `Begun` as soon as it is known where, and what the stream says.
 
+        From then on it is said to its end whoever leaves; a `Begun` that is settled tells of it.
+
         Raises:
             UpstreamFailed: `upstream_outcome_unknown`: it may have begun, and cannot be found.
             GatewayError: the site refused.
@@ -148,28 +148,31 @@ class Work:
         said_at, before = self.clock.wall(), self.talk.conversation
         tokens = estimate_tokens(prompt.text)
         try:
-            async with aclosing(self.talk.say(prompt.text, slots, prompt.files)) as events:
-                async for event in events:
+            async with saying(self._errands, self.talk.say(prompt.text, slots, prompt.files)) as turn:
+                async for event in turn:
                     now = self.talk.conversation
                     if self.place is None and now is not None and now != before:
-                        yield self.at(Place(cid=now.cid, phase=phase, input_tokens=tokens))
+                        turn.keep()
+                        yield self.at(Place(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
                     if not isinstance(event, Finish):
                         yield event
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise
             _log.info("answer_lost", account=self._settings.account, code=error.code, begun=self.place is not None)
-        if self.place is None:
+        place = self.place
+        if place is None:
             now = self.talk.conversation
             cid = now.cid if now else await self._find(prompt.text, said_at)
-            yield self.at(Place(cid=cid, phase=phase, input_tokens=tokens))
+            place = Place(cid=cid, phase=phase, input_tokens=tokens)
+        yield self.at(place)
 
     def ref(self, url: str) -> MediaRef:
         """Return where a video of this account is."""
         settings = self._settings
         return MediaRef(transport=settings.transport, account=settings.account, kind=MediaKind.VIDEO, url=url)
 
-    def at(self, place: Place) -> Begun:
+    def at(self, place: Place, *, settled: bool = True) -> Begun:
         """Note where the work is now; return the event that tells."""
         conversation = self.talk.conversation
         if conversation is not None and conversation.context:
@@ -178,6 +181,7 @@ class Work:
         settings = self._settings
         return Begun(
             handle=Handle(transport=settings.transport, account=settings.account, token=_encode(place).decode()),
+            settled=settled,
         )
 
     async def look(self) -> list[SavedTurn]:
@@ -242,30 +246,14 @@ class Work:
 
         """
         assert self.place is not None, "work goes on where it is"  # noqa: S101
-        place, said = self.place, anyio.Event()
-        refusals: list[GatewayError] = []
+        place = self.place
         self.talk.conversation = Conversation(cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context)
-
-        async def say() -> None:
-            try:
-                with anyio.move_on_after(_TURN_SECONDS):
-                    await self._say_out(text, slots)
-            except GatewayError as error:
-                refusals.append(error)
-                raise
-            finally:
-                said.set()
-
-        self._errands.later(0.0, "say_turn", say)
-        await said.wait()
-        if refusals:
-            raise refusals[0]
-
-    async def _say_out(self, text: str, slots: Slots) -> None:
         try:
-            async with aclosing(self.talk.say(text, slots)) as events:
-                async for _ in events:
-                    pass
+            async with saying(self._errands, self.talk.say(text, slots)) as said:
+                said.keep()
+                with anyio.move_on_after(TURN_SECONDS):
+                    async for _ in said:
+                        pass
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise

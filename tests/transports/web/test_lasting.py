@@ -13,6 +13,7 @@ from protocol.model import (
 from tests.clock import ManualClock
 from transports.web.config import Tools
 from transports.web.decode import Conversation
+from transports.web.errands import open_errands
 from transports.web.lasting import Phase, Place, Prompt, Settings, Work, place_of
 from transports.web.turns import SavedChat, SavedTurn
 
@@ -65,11 +66,13 @@ class Patient(ManualClock):
         self.advance(seconds)
 
 
-def work_with(talk, chats):
+@pytest.fixture
+async def work_with():
     settings = Settings(
         transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
     )
-    return Work(talk, chats, None, Patient(), settings)
+    async with open_errands(Patient()) as errands:
+        yield lambda talk, chats: Work(talk, chats, errands, Patient(), settings)
 
 
 async def begun(work, text="a cat"):
@@ -77,22 +80,24 @@ async def begun(work, text="a cat"):
     return [place_of(event.handle).cid for event in events if isinstance(event, Begun)]
 
 
-async def test_where_the_work_is_is_told_as_soon_as_it_is_known():
+async def test_where_the_work_is_is_told_as_soon_as_it_is_known(work_with):
     work = work_with(Talk(HERE, Text(text="soon"), Text(text="…")), Chats())
     events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
-    assert [type(event) for event in events] == [Begun, Text, Text]
+    assert [type(event) for event in events] == [Begun, Text, Text, Begun]
+    assert (events[0].settled, events[-1].settled) == (False, True)
+    assert events[0].handle == events[-1].handle
     place = place_of(events[0].handle)
     assert (place.cid, place.phase, place.context) == ("c_1", Phase.VIDEO, "ctx")
     assert (events[0].handle.transport, events[0].handle.account) == ("web", "one")
 
 
-async def test_an_answer_that_breaks_off_is_looked_for_where_it_was():
-    talk = Talk(HERE, RESET)
-    assert await begun(work_with(talk, Chats())) == ["c_1"]
+async def test_an_answer_that_breaks_off_is_looked_for_where_it_was(work_with):
+    talk = Talk(HERE, Text(text="soon"), RESET)
+    assert await begun(work_with(talk, Chats())) == ["c_1", "c_1"]
     assert talk.said == ["a cat"]
 
 
-async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time():
+async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(work_with):
     now = int(Patient().wall())
     chats = Chats(
         c_old=(now - 1000, ["a cat"]),
@@ -105,14 +110,14 @@ async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time():
     assert talk.said == ["a cat"]
 
 
-async def test_it_is_looked_for_again_where_reading_fails_for_once():
+async def test_it_is_looked_for_again_where_reading_fails_for_once(work_with):
     chats = Chats(c_ours=(int(Patient().wall()), ["a cat"]))
     chats.failures = [RESET, RateLimited("slow")]
     assert await begun(work_with(Talk(RESET), chats)) == ["c_ours"]
 
 
 @pytest.mark.parametrize("alike", [0, 2])
-async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(alike):
+async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(work_with, alike):
     now = int(Patient().wall())
     talk = Talk(RESET)
     with pytest.raises(UpstreamFailed) as caught:
@@ -121,14 +126,14 @@ async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again
     assert talk.said == ["a cat"]
 
 
-async def test_what_the_site_refused_is_raised_as_it_is():
+async def test_what_the_site_refused_is_raised_as_it_is(work_with):
     refused = UpstreamFailed("no", certainty=Certainty.REFUSED)
     with pytest.raises(UpstreamFailed) as caught:
         await begun(work_with(Talk(refused), Chats()))
     assert caught.value is refused
 
 
-async def test_reading_may_fail_now_and_then_but_not_for_ever():
+async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
     chats = Chats(c_1=(0, ["a cat"]))
     work = work_with(Talk(), chats)
     work.at(Place(cid="c_1", phase=Phase.VIDEO))
@@ -144,7 +149,7 @@ async def test_reading_may_fail_now_and_then_but_not_for_ever():
         await work.look()
 
 
-async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown():
+async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with):
     work = work_with(Talk(), Chats())
     work.at(Place(cid="c_gone", phase=Phase.VIDEO))
     for _ in range(29):

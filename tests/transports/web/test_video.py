@@ -101,6 +101,19 @@ async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_sit
         assert await site.seen("generate") == asked
 
 
+async def test_a_turn_that_asks_is_said_to_its_end_though_whoever_asked_leaves(open_site):
+    slow = '<sim tokens-per-second="20" frames="4"/> a cat'
+    async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as transport:
+            async with transport.open(request_for(slow, MODEL), account_of(transport)) as answer:
+                begun = await anext(aiter(answer))
+            assert not begun.settled
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, slow, handle=begun.handle)
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+
+
 async def test_nothing_polls_once_the_client_has_left(open_site):
     async with open_site(video_seconds=3600) as site, site.connect(**FAST) as transport:
         async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
