@@ -54,9 +54,9 @@ class MemoryConversations:
         found = self._kept.get(key)
         return found[0].account if found and self._clock.monotonic() < found[1] else None
 
-    async def take(self, key: bytes) -> Kept | None:
-        """Return the conversation of this key and forget it."""
-        return None if await self.whose(key) is None else self._kept.pop(key)[0]
+    async def take(self, key: bytes, account: str) -> Kept | None:
+        """Return the account's conversation of this key and forget it."""
+        return self._kept.pop(key)[0] if await self.whose(key) == account else None
 
     async def overdue(self, account: str, *, most: int) -> list[Kept]:
         """Return conversations of an account whose time is over, and forget them."""
@@ -109,15 +109,15 @@ class SqliteConversations:
             row = database.execute(asked, (key, self._clock.wall())).fetchone()
             return row[0] if row else None
 
-        return await self._run(query)
+        return await self._run(query, begin="BEGIN")
 
-    async def take(self, key: bytes) -> Kept | None:
-        """Return the conversation of this key and forget it."""
+    async def take(self, key: bytes, account: str) -> Kept | None:
+        """Return the account's conversation of this key and forget it."""
 
         def query(database: sqlite3.Connection) -> Kept | None:
-            taken = "DELETE FROM conversation WHERE key = ? AND until > ? RETURNING account, value"
-            row = database.execute(taken, (key, self._clock.wall())).fetchone()
-            return Kept(account=row[0], conversation=row[1]) if row else None
+            taken = "DELETE FROM conversation WHERE key = ? AND account = ? AND until > ? RETURNING value"
+            row = database.execute(taken, (key, account, self._clock.wall())).fetchone()
+            return Kept(account=account, conversation=row[0]) if row else None
 
         return await self._run(query)
 
@@ -160,8 +160,14 @@ class SqliteConversations:
             raise
         return database
 
-    async def _run(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    async def _run(
+        self,
+        query: Callable[[sqlite3.Connection], ResultT],
+        begin: str = "BEGIN IMMEDIATE",
+    ) -> ResultT:
         """Do it at once: it takes less time than a thread takes to begin. A thread waits where another process writes.
+
+        What only reads begins with `BEGIN` alone and waits for nobody.
 
         Raises:
             OSError: the database is out of order.
@@ -169,21 +175,21 @@ class SqliteConversations:
         """
         try:
             try:
-                return _done(self._database, query)
+                return _done(self._database, query, begin)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
                     raise
-            return await anyio.to_thread.run_sync(self._patiently, query)
+            return await anyio.to_thread.run_sync(self._patiently, query, begin)
         except sqlite3.Error as error:
             raise OSError(f"the conversations {self._path} are out of order: {error}") from error
 
-    def _patiently(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+    def _patiently(self, query: Callable[[sqlite3.Connection], ResultT], begin: str) -> ResultT:
         with closing(self._connect(_BUSY_SECONDS)) as database:
-            return _done(database, query)
+            return _done(database, query, begin)
 
 
-def _done(database: sqlite3.Connection, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-    """Return what came of a query, in a write transaction of its own."""
+def _done(database: sqlite3.Connection, query: Callable[[sqlite3.Connection], ResultT], begin: str) -> ResultT:
+    """Return what came of a query, in a transaction of its own."""
     with database:
-        database.execute("BEGIN IMMEDIATE")
+        database.execute(begin)
         return query(database)

@@ -2,7 +2,8 @@
 
 A conversation is known by its caller, its model and all that was said in it. A request whose history is exactly
 that, up to the last answer, goes on with it, and only what is new is said; any other request says all of it. What
-is compared is what matters: white space and the links that this gateway put into an answer do not. No I/O.
+is compared is what matters: white space does not, nor do pictures in an answer and links to what it made, since
+this gateway puts them in. No I/O.
 """
 
 import re
@@ -13,7 +14,14 @@ import msgspec
 
 from protocol.model import FilePart, GenerationRequest, MediaPart, Role, TextPart, Turn
 
-_OWN_LINK = re.compile(r"!?\[(?:\\.|[^\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)")
+_SHOWN = re.compile(
+    r"""
+    !\[(?:\\.|[^\[\]\\])*\]\([^\s()]*\)  # a picture, whoever has it
+    | \[(?:\\.|[^\[\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)  # a film or a sound
+    """,
+    re.VERBOSE,
+)
+"""What an answer shows, as the gateway writes it: with no bracket and no parenthesis of its own left as it is."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -54,7 +62,8 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 
 def _said(turn: Turn) -> Iterator[str | bytes]:
     """Yield a turn's text, and what tells its files from others; what an answer showed is the conversation's own."""
-    yield " ".join(_OWN_LINK.sub(" ", turn.text).split())
+    text = _SHOWN.sub(" ", turn.text) if turn.role is Role.ASSISTANT else turn.text
+    yield " ".join(text.split())
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield blake2b(part.data, digest_size=32).digest()

@@ -131,7 +131,7 @@ class AnswerReader:
 
 
 def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:
-    """Return a batch answer's payloads by RPC id; a rejected call has None.
+    """Return a batch answer's payloads by RPC id: the last of each, None where one of them was rejected.
 
     Raises:
         GatewayError: the answer carries an error code, or is none as we know it.
@@ -149,7 +149,8 @@ def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:
             if rpc is None and code is not None:
                 raise error_for_code(code)
             if rpc is not None:
-                answers[rpc] = loads(body) if body is not None else None
+                rejected = rpc in answers and answers[rpc] is None
+                answers[rpc] = loads(body) if body is not None and not rejected else None
     if parser.inside:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
     return answers

@@ -4,13 +4,13 @@ See `transports.web.conversations` for which request goes on with which. A conve
 since its answer broke off, is deleted at once; the others when their time is over.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 import structlog
 
-from protocol.model import Event, Finish, GatewayError, GenerationRequest, Served, Text
+from protocol.model import Event, Finish, GatewayError, GenerationRequest, Media, Served, Text, WebImage
 from transports.base import ConversationStore, Kept
 from transports.clock import Clock
 from transports.web.conversations import answered, key_of, split
@@ -23,9 +23,10 @@ _SWEEP_SECONDS = 60.0
 _SWEPT_AT_ONCE = 50
 _AGAIN_SECONDS = 600.0
 """What could not be deleted is tried again so much later."""
+_MOST_TRIES = 5
+"""… and so often; then it is left to the account's owner."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Conversation).decode
 
 _log = structlog.get_logger()
 
@@ -45,9 +46,22 @@ class Told(Protocol):
         ...
 
 
+class Over(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation whose time is over: of what is kept of it, that which its deletion needs."""
+
+    cid: str
+    tries: int = 0
+    """So often it could not be deleted."""
+
+
+_decode = msgspec.json.Decoder(Conversation).decode
+_decode_over = msgspec.json.Decoder(Over).decode
+
+
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """A request that goes on with a conversation."""
 
+    key: bytes
     conversation: Conversation
     request: GenerationRequest
     """Only what is new."""
@@ -81,18 +95,24 @@ class Reuse:
 
     async def take(self, request: GenerationRequest, account: str) -> Resumed | None:
         """Return what goes on with a conversation of this account; nobody else will go on with it from here."""
-        if await self.home(request) != account:
-            return None
         parts = split(request.turns)
-        assert parts is not None, "it has a home"  # noqa: S101
-        try:
-            kept = await self._kept.take(key_of(request, parts.known))
-        except OSError:
+        if parts is None:
             return None
-        if kept is None or kept.account != account:
+        key = key_of(request, parts.known)
+        try:
+            kept = await self._kept.take(key, account)
+            conversation = _decode(kept.conversation) if kept is not None else None
+        except (OSError, msgspec.MsgspecError):
+            _log.warning("conversations_unreadable")
+            return None
+        if conversation is None:
             return None
         fresh = msgspec.structs.replace(request, turns=parts.fresh)
-        return Resumed(conversation=_decode(kept.conversation), request=fresh)
+        return Resumed(key=key, conversation=conversation, request=fresh)
+
+    async def put_back(self, resumed: Resumed, account: str) -> None:
+        """Remember a conversation that was taken and is as it was: the site has said no to what is new."""
+        await self._keep(resumed.key, Kept(account=account, conversation=_encode(resumed.conversation)), self.seconds)
 
     def forget(self, account: str, conversation: Conversation) -> None:
         """Have the site forget a conversation, as soon as it is convenient."""
@@ -109,26 +129,17 @@ class Reuse:
         if conversation is None or not conversation.context:
             return False
         kept = Kept(account=answer.served.account, conversation=_encode(conversation))
-        try:
-            await self._kept.keep(key_of(request, answered(request, text)), kept, seconds=self.seconds)
-        except OSError:
-            _log.warning("conversation_not_kept", account=kept.account)
-            return False
-        return True
+        return await self._keep(key_of(request, answered(request, text)), kept, self.seconds)
 
     async def watch(self, account: str, cid: str, seconds: float) -> None:
         """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
         conversation = Conversation(cid=cid, rid="")
-        kept = Kept(account=account, conversation=_encode(conversation))
-        try:
-            await self._kept.keep(_watched(cid), kept, seconds=seconds)
-        except OSError:
-            _log.warning("conversation_not_kept", account=account)
+        await self._keep(_watched(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
 
-    async def unwatch(self, cid: str) -> None:
+    async def unwatch(self, account: str, cid: str) -> None:
         """Leave a conversation to whoever has read it."""
         try:
-            await self._kept.take(_watched(cid))
+            await self._kept.take(_watched(cid), account)
         except OSError:
             _log.warning("conversations_unreadable")
 
@@ -137,23 +148,50 @@ class Reuse:
         while True:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
-                over = await self._kept.overdue(account, most=_SWEPT_AT_ONCE)
+                over = _over(await self._kept.overdue(account, most=_SWEPT_AT_ONCE))
                 if over:
                     await self._delete(account, over)
             except OSError:
                 _log.warning("conversations_unreadable")
 
-    async def _delete(self, account: str, over: list[Kept]) -> None:
+    async def _delete(self, account: str, over: list[Over]) -> None:
         try:
-            await Chats(self._sessions[account]).delete(*(_decode(kept.conversation).cid for kept in over))
+            await Chats(self._sessions[account]).delete(*(one.cid for one in over))
         except GatewayError as error:
+            again = [msgspec.structs.replace(one, tries=one.tries + 1) for one in over if one.tries + 1 < _MOST_TRIES]
             _log.info("conversations_not_deleted", account=account, error=type(error).__name__, code=error.code)
-            for kept in over:
-                await self._kept.keep(kept.conversation, kept, seconds=_AGAIN_SECONDS)
+            if len(again) < len(over):
+                _log.warning("conversations_left_at_the_site", account=account, count=len(over) - len(again))
+            for one in again:
+                await self._keep(_again(one.cid), Kept(account=account, conversation=_encode(one)), _AGAIN_SECONDS)
+
+    async def _keep(self, key: bytes, kept: Kept, seconds: float) -> bool:
+        """Remember; say whether that could be done."""
+        try:
+            await self._kept.keep(key, kept, seconds=seconds)
+        except OSError:
+            _log.warning("conversation_not_kept", account=kept.account)
+            return False
+        return True
+
+
+def _over(kept: Iterable[Kept]) -> list[Over]:
+    """Return what can be deleted of what was kept; what cannot be read is no conversation."""
+    over: list[Over] = []
+    for one in kept:
+        try:
+            over.append(_decode_over(one.conversation))
+        except msgspec.MsgspecError:
+            _log.warning("conversations_unreadable")
+    return over
 
 
 def _watched(cid: str) -> bytes:
     return b"watched:" + cid.encode("utf-8", "surrogatepass")
+
+
+def _again(cid: str) -> bytes:
+    return b"again:" + cid.encode("utf-8", "surrogatepass")
 
 
 class Followed:
@@ -171,6 +209,8 @@ class Followed:
         async for event in self._answer:
             if isinstance(event, Text):
                 said.append(event.text)
+            elif isinstance(event, Media | WebImage):
+                said.append("\n\n")  # what is shown stands in a paragraph of its own
             elif isinstance(event, Finish):
                 self._kept = await self._reuse.keep(self._request, self._answer, "".join(said))
             yield event

@@ -32,7 +32,7 @@ from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
-from transports.web.reuse import Reuse
+from transports.web.reuse import Resumed, Reuse
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
 from transports.web.underway import Desk, open_work
@@ -102,21 +102,54 @@ class WebTransport:
         """Say what is new in the conversation that has the rest, or all of it in one that will be gone on with."""
         reuse = self._means.reuse
         resumed = await reuse.take(request, account.id)
-        if resumed is not None:
-            speaker.conversation = resumed.conversation
-            try:
-                answer = await self._said(stack, speaker, resumed.request, account, temporary=False)
-            except UpstreamFailed as error:
-                reuse.forget(account.id, resumed.conversation)
-                if error.certainty is not Certainty.REFUSED:
-                    raise
-                speaker.conversation = None
-                answer = await self._said(stack, speaker, request, account, temporary=False)
-        else:
-            answer = await self._said(stack, speaker, request, account, temporary=False)
+        answer = await self._resumed(stack, speaker, resumed, account) if resumed is not None else None
+        if answer is None:
+            answer = await self._begun(stack, speaker, request, account)
         followed = reuse.follow(request, answer)
         stack.callback(followed.close)
         return followed
+
+    async def _resumed(
+        self,
+        stack: AsyncExitStack,
+        speaker: Speaker,
+        resumed: Resumed,
+        account: Account,
+    ) -> Answer | None:
+        """Say what is new in its conversation; None: the site does not know that any more.
+
+        Where no answer begins, it is as it was if the site has said no; else nobody can go on with it.
+        """
+        reuse = self._means.reuse
+        speaker.conversation = resumed.conversation
+        try:
+            return await self._said(stack, speaker, resumed.request, account, temporary=False)
+        except BaseException as error:
+            gone = isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
+            untouched = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
+            if untouched and not gone:
+                await reuse.put_back(resumed, account.id)
+                raise
+            reuse.forget(account.id, resumed.conversation)
+            if not gone:
+                raise
+        speaker.conversation = None
+        return None
+
+    async def _begun(
+        self,
+        stack: AsyncExitStack,
+        speaker: Speaker,
+        request: GenerationRequest,
+        account: Account,
+    ) -> Answer:
+        """Say all of it in a conversation of its own, which nobody can go on with where no answer begins."""
+        try:
+            return await self._said(stack, speaker, request, account, temporary=False)
+        except BaseException:
+            if speaker.conversation is not None:
+                self._means.reuse.forget(account.id, speaker.conversation)
+            raise
 
     async def _said(
         self,

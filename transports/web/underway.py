@@ -92,7 +92,7 @@ async def _looked_after(desk: Desk, account: str, events: AsyncGenerator[Event])
                 place = place_of(event.handle)
                 await desk.reuse.watch(account, place.cid, config.abandoned_seconds)
             elif isinstance(event, Finish) and place is not None:
-                await desk.reuse.unwatch(place.cid)
+                await desk.reuse.unwatch(account, place.cid)
             yield event
 
 

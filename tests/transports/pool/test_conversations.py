@@ -28,8 +28,9 @@ async def test_a_conversation_is_taken_once(opened):
     assert await kept.whose(b"k") is None
     await kept.keep(b"k", ONE, seconds=60)
     assert await kept.whose(b"k") == "a"
-    assert await kept.take(b"k") == ONE
-    assert await kept.take(b"k") is None
+    assert await kept.take(b"k", "b") is None
+    assert await kept.take(b"k", "a") == ONE
+    assert await kept.take(b"k", "a") is None
     assert await kept.whose(b"k") is None
 
 
@@ -39,7 +40,7 @@ async def test_when_its_time_is_over_it_is_only_overdue(opened):
     assert await kept.overdue("a", most=5) == []
     clock.advance(61)
     assert await kept.whose(b"k") is None
-    assert await kept.take(b"k") is None
+    assert await kept.take(b"k", "a") is None
     assert await kept.overdue("b", most=5) == []
     assert await kept.overdue("a", most=5) == [ONE]
     assert await kept.overdue("a", most=5) == []
@@ -48,7 +49,7 @@ async def test_when_its_time_is_over_it_is_only_overdue(opened):
 async def test_what_was_taken_is_never_overdue(opened):
     clock, kept = opened
     await kept.keep(b"k", ONE, seconds=60)
-    await kept.take(b"k")
+    await kept.take(b"k", "a")
     clock.advance(61)
     assert await kept.overdue("a", most=5) == []
 
@@ -68,7 +69,7 @@ async def test_processes_share_the_file(tmp_path):
     clock, path = ManualClock(), tmp_path / "conversations.sqlite3"
     with closing(SqliteConversations(path, clock)) as one, closing(SqliteConversations(path, clock)) as other:
         await one.keep(b"k", ONE, seconds=60)
-        assert await other.take(b"k") == ONE
+        assert await other.take(b"k", "a") == ONE
         assert await one.whose(b"k") is None
 
 
@@ -77,7 +78,7 @@ async def test_a_file_that_is_broken_is_made_anew(tmp_path):
     path.write_bytes(b"this is no database" * 100)
     with closing(SqliteConversations(path, ManualClock())) as kept:
         await kept.keep(b"k", ONE, seconds=60)
-        assert await kept.take(b"k") == ONE
+        assert await kept.take(b"k", "a") == ONE
 
 
 async def test_a_file_that_breaks_is_an_oserror(tmp_path):
@@ -103,6 +104,16 @@ async def test_while_another_process_writes_only_those_who_ask_wait(tmp_path):
                 assert other.execute("SELECT COUNT(*) FROM conversation").fetchone() == (0,)
                 other.execute("COMMIT")
         assert [await kept.whose(b"%d" % number) for number in range(3)] == ["a", "a", "a"]
+
+
+async def test_who_only_reads_does_not_wait_for_another_process_that_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("transports.pool.conversations._BUSY_SECONDS", 0.0)
+    path = tmp_path / "conversations.sqlite3"
+    with closing(SqliteConversations(path, ManualClock())) as kept:
+        await kept.keep(b"k", ONE, seconds=60)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await kept.whose(b"k") == "a"
 
 
 def test_a_file_that_cannot_be_made_is_an_oserror(tmp_path):

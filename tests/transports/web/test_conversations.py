@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,10 +45,27 @@ def test_the_next_request_finds_what_this_one_left():
     assert key(answered(request, "hi")) == key((SYSTEM, HELLO, HI))
 
 
-def test_white_space_and_our_own_links_do_not_matter():
-    said = turn("assistant", "Here it is:\n\n![a \\] cat](http://127.0.0.1:8000/gemini_official/media/AbC-_1)\n")
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "![a \\] cat](http://127.0.0.1:8000/gemini_official/media/AbC-_1)",
+        "[a film](http://127.0.0.1:8000/gemini_official/media/AbC-_1)",
+        "![a \\[found\\] cat](https://example.com/cat.png?size=1%282%29)",
+    ],
+)
+def test_white_space_and_what_an_answer_shows_do_not_matter(shown):
+    said = turn("assistant", f"Here it is:\n\n{shown}\n")
     assert key((HELLO, said)) == key((HELLO, turn("assistant", "Here it is:")))
-    assert key((HELLO, turn("assistant", "![x](https://example.com/cat.png)"))) != key((HELLO, turn("assistant", "")))
+    assert key((turn("user", f"hello {shown}"), HI)) != key((HELLO, HI))
+
+
+def test_links_to_other_places_matter():
+    assert key((HELLO, turn("assistant", "[x](https://example.com/cat)"))) != key((HELLO, turn("assistant", "")))
+
+
+def test_brackets_without_end_are_read_in_no_time():
+    said = turn("assistant", "![" * 200_000 + "[](" * 200_000)
+    assert key((HELLO, said)) != key((HELLO, HI))
 
 
 def test_what_an_answer_showed_is_the_conversations_own():

@@ -207,6 +207,12 @@ def test_a_batch_answer_is_read_by_id():
         decode_batch(body[:-20], MAX_FRAME)
 
 
+@pytest.mark.parametrize("rejected", [0, 1, 2])
+def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
+    parts = [["wrb.fr", "GzXR5e", None if number == rejected else "[]"] for number in range(3)]
+    assert decode_batch(emit.PREFIX + emit.frame(*parts), MAX_FRAME) == {"GzXR5e": None}
+
+
 @pytest.mark.parametrize(
     ("tiers", "flags", "plan"),
     [

@@ -1,15 +1,29 @@
 """Conversations gone on with, against the simulated site, which refuses a place that it does not know."""
 
+import aiohttp
 import anyio
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocol.model import Caller, Finish, Role, Text, TextPart, Turn
+from protocol.model import (
+    Blocked,
+    Caller,
+    Finish,
+    RateLimited,
+    Role,
+    SignedOut,
+    Text,
+    TextPart,
+    Turn,
+    Unsupported,
+    UpstreamFailed,
+)
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator, web
+from transports.base import Kept
 from transports.pool import MemoryConversations
 from transports.web.turns import Chats
 
@@ -38,6 +52,11 @@ async def saved(transport):
     chats = chats_of(transport)
     found = [await chats.turns(chat.cid) for chat in await chats.latest()]
     return [[said.prompt for said in reversed(turns)] for turns in found]
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
 
 
 async def until(site, what, count):
@@ -115,6 +134,90 @@ async def test_an_answer_that_was_not_read_to_its_end_is_deleted_and_not_gone_on
             break
     await until(site, "rpc_GzXR5e", 1)
     assert await transport.home(asked("<echo>one</echo>", "one", "x")) is None
+
+
+LATER = ("<echo>one</echo>", "one")
+
+
+@pytest.mark.parametrize("tag", ['error="1037"', 'error="1060"', 'error="1053"', 'html="true"', 'http="429"'])
+async def test_a_conversation_is_as_it_was_when_the_site_says_no_to_what_is_new(opened, tag):
+    site, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    with pytest.raises((RateLimited, Blocked, Unsupported, SignedOut)):
+        await say(transport, asked(*LATER, f"<sim {tag}/>"))
+    assert await transport.home(asked(*LATER, "x")) == "one"
+    assert await say(transport, asked(*LATER, "<echo>two</echo>")) == "two"
+    assert await saved(transport) == [["<echo>one</echo>", "<echo>two</echo>"]]
+    assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened):
+    _, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    await chats_of(transport)._session.forget()
+    transport._sessions["one"].site.config = msgspec.structs.replace(
+        transport._sessions["one"].site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
+    )
+    with pytest.raises(UpstreamFailed):
+        await say(transport, asked(*LATER, "x"))
+    assert await transport.home(asked(*LATER, "x")) == "one"
+
+
+async def leave(transport, request, site):
+    """Leave while nothing has been answered yet."""
+    asked_before = await site.seen("generate")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(say, transport, request)
+        await until(site, "generate", asked_before + 1)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_conversation_is_deleted_when_its_next_turn_is_left_before_its_answer(opened):
+    site, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    await leave(transport, asked(*LATER, '<sim delay="3000"/>'), site)
+    await until(site, "rpc_GzXR5e", 1)
+    assert await transport.home(asked(*LATER, "x")) is None
+
+
+@pytest.mark.parametrize("what", ['drop-after="1"', 'eof-after="1"', 'garbage-after="1"'])
+async def test_a_new_conversation_whose_answer_ends_before_it_begins_is_deleted(opened, what):
+    site, transport = opened
+    with pytest.raises(UpstreamFailed):
+        await say(transport, asked(f'<sim frames="60" {what}/><echo>`word`</echo>'))
+    await until(site, "rpc_GzXR5e", 1)
+    assert await saved(transport) == []
+
+
+async def test_a_picture_from_the_web_does_not_keep_a_conversation_from_being_gone_on_with(opened):
+    _, transport = opened
+    prompt = '<sim web-images="1"/><echo>one</echo>'
+    got = await say(transport, asked(prompt)) + "\n\n![a cat](https://example.com/cat.png)"
+    assert await say(transport, asked(prompt, got, "<echo>two</echo>")) == "two"
+    assert await saved(transport) == [[prompt, "<echo>two</echo>"]]
+
+
+async def sweep(clock, site, count):
+    """Let a minute pass in which so many deletions are tried."""
+    before = await site.seen("rpc_GzXR5e")
+    await clock.until_asleep()
+    clock.advance(601)
+    await until(site, "rpc_GzXR5e", before + count)
+
+
+async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site):
+    clock = ManualClock()
+    kept = MemoryConversations(clock)
+    await kept.keep(b"odd", Kept(account="one", conversation=b"no conversation"), seconds=0)
+    async with open_site() as site:
+        deps = deps_for(clock, conversations=kept)
+        async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
+            await say(transport, asked("<echo>one</echo>"))
+            await order(site, where="GzXR5e", status=404, times=100)
+            for _ in range(5):
+                await sweep(clock, site, 1)
+            await clock.until_asleep()
+            assert kept._kept == {}
 
 
 async def test_conversations_are_deleted_when_their_time_is_over(open_site):
