@@ -473,7 +473,7 @@ def test_metrics_tell_requests_tokens_and_upstream_errors(start_gateway):
     assert metric(gateway, 'gateway_tokens_total{direction="out",model="gemini-3-pro"}') == 2
     assert metric(gateway, 'gateway_upstream_errors_total{kind="RateLimited",transport="simulator"}') == 1
     assert metric(gateway, 'gateway_upstream_requests_total{transport="simulator"}') == 3
-    assert metric(gateway, 'gateway_time_to_first_token_seconds_count{model="gemini-3-pro"}') == 1  # of the one that streams
+    assert metric(gateway, 'gateway_time_to_first_token_seconds_count{model="gemini-3-pro"}') == 1
     assert KEY not in httpx.get(f"{gateway.origin}/metrics").text
 
 
@@ -508,3 +508,20 @@ def test_more_requests_than_admitted_are_503(start_gateway):
     assert response.status_code == 503
     assert error_of(response)["code"] == "overloaded"
     assert int(response.headers["retry-after"]) >= 1
+
+
+def test_more_requests_of_one_license_than_it_may_have_are_429_and_others_get_in(start_gateway):
+    other = '[[licenses]]\nid = "other"\nkey = "sk-other-0123456789"\n'
+    gateway = start_gateway(other + SETTINGS.format(key=KEY) + "[limits]\nin_flight_per_license = 1\n")
+    url = f"{gateway.base_url}/chat/completions"
+    stuck = {
+        **HELLO,
+        "stream": True,
+        "messages": [{"role": "user", "content": '<sim stall-after="1"/><echo>a b</echo>'}],
+    }
+    with httpx.stream("POST", url, headers=AUTH, json=stuck):
+        refused = httpx.post(url, headers=AUTH, json=HELLO)
+        others = httpx.post(url, headers={"Authorization": "Bearer sk-other-0123456789"}, json=HELLO)
+    assert (refused.status_code, error_of(refused)["code"]) == (429, "rate_limit_exceeded")
+    assert refused.headers["retry-after"] == "1"
+    assert others.status_code == 200

@@ -1,6 +1,6 @@
 """Every name, index and id of the Gemini website's wire protocol; no logic.
 
-Source: the design page "The wire protocol of the Gemini website". A change of the site is a change here.
+Source: "The wire protocol of the Gemini website". A change of the site is a change here.
 """
 
 # Hosts
