@@ -1,12 +1,13 @@
-"""Lets requests in: a bounded number at once, and none while the process ends."""
+"""Lets requests in: a bounded number at once, of all and of each license, and none while the process ends."""
 
+from collections import Counter
 from typing import Any, Protocol
 
 from protocol.http.body import discard_body
 from protocol.http.context import context_of
 from protocol.http.endpoint import Refuse
 from protocol.http.whole import shutting_down
-from protocol.model import GatewayError, Saturated
+from protocol.model import Caller, GatewayError, RateLimited, Saturated
 from service.drain import Drain
 
 
@@ -20,31 +21,59 @@ class Guarded(Protocol):
         ...
 
 
-class Admission:
-    """Guards one route; all routes share the drain's count."""
+class Room:
+    """How many requests may be open at once, whatever their routes."""
 
-    def __init__(self, endpoint: Guarded, drain: Drain, most: int) -> None:
-        """Let at most `most` requests in at once."""
-        self._endpoint, self._drain, self._most = endpoint, drain, most
-        self.refuse = endpoint.refuse
+    def __init__(self, drain: Drain, most: int, most_of_one: int) -> None:
+        """Take `most` requests at once, `most_of_one` of them of the same license."""
+        self._drain, self._most, self._most_of_one = drain, most, most_of_one
+        self._open: Counter[str] = Counter()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        refusal = self._refusal()
-        if refusal is not None:
-            context_of(scope).record.error = refusal.code
-            await discard_body(scope, receive)
-            await self.refuse(refusal)(scope, receive, send)
-            return
-        self._drain.begin()
-        try:
-            await self._endpoint(scope, receive, send)
-        finally:
-            self._drain.end()
-
-    def _refusal(self) -> GatewayError | None:
+    def refusal(self, caller: Caller | None) -> GatewayError | None:
+        """Return why a request is not let in; None: it is."""
         if self._drain.draining:
             return shutting_down()
         if self._drain.in_flight >= self._most:
             return Saturated("The gateway has as many requests as it takes.")
+        if caller is not None and self._open[caller.id] >= self._most_of_one:
+            message = f"This license has {self._most_of_one} open requests, as many as it may."
+            return RateLimited(message, retry_after=1.0, code="rate_limit_exceeded")
         return None
+
+    def begin(self, caller: Caller | None) -> None:
+        """Count a request in."""
+        self._drain.begin()
+        if caller is not None:
+            self._open[caller.id] += 1
+
+    def end(self, caller: Caller | None) -> None:
+        """Count a request out."""
+        self._drain.end()
+        if caller is not None:
+            self._open[caller.id] -= 1
+            if not self._open[caller.id]:
+                del self._open[caller.id]
+
+
+class Admission:
+    """Guards one route; all routes share a room."""
+
+    def __init__(self, endpoint: Guarded, room: Room) -> None:
+        """Let in what there is room for."""
+        self._endpoint, self._room = endpoint, room
+        self.refuse = endpoint.refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        context = context_of(scope)
+        refusal = self._room.refusal(context.caller)
+        if refusal is not None:
+            context.record.error = refusal.code
+            await discard_body(scope, receive)
+            await self.refuse(refusal)(scope, receive, send)
+            return
+        self._room.begin(context.caller)
+        try:
+            await self._endpoint(scope, receive, send)
+        finally:
+            self._room.end(context.caller)

@@ -18,7 +18,7 @@ from protocol.http.faults import HttpFault
 from protocol.model import Engine, GatewayError
 from service import wiring
 from service.address import Address
-from service.admission import Admission, Guarded
+from service.admission import Admission, Guarded, Room
 from service.book import LicenseBook
 from service.drain import Drain
 from service.fetch import fetching
@@ -83,11 +83,12 @@ async def open_app(
             open_jobs(Ledger(store_path, clock), engine, clock, settings.jobs) as jobs,
         ):
             operations = Operations(registry, drain)
+            room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
             routes = [
                 *operations.routes(),
-                *_media_routes(settings, media, drain),
-                *_api_routes(settings, engine, licenses, drain),
+                *_media_routes(settings, media, room),
+                *_api_routes(settings, engine, licenses, room),
             ]
             guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
             guarded = _cors(guard, settings.server.cors_origins)
@@ -104,19 +105,19 @@ async def open_app(
             yield Running(app=app, drain=drain)
 
 
-def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, drain: Drain) -> Iterator[Route]:
+def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:
     """Yield every dialect's routes, guarded, below the prefix and bare."""
     for routes in wiring.PROTOCOLS:
         for route in routes(engine):
-            guarded = Licensed(Admission(cast("Guarded", route.endpoint), drain, settings.limits.in_flight), licenses)
+            guarded = Licensed(Admission(cast("Guarded", route.endpoint), room), licenses)
             for prefix in _prefixes(settings):
                 yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
 
 
-def _media_routes(settings: Settings, media: Media, drain: Drain) -> Iterator[Route]:
+def _media_routes(settings: Settings, media: Media, room: Room) -> Iterator[Route]:
     """Yield the route that sealed links lead to, below the prefix and bare; the link is the license."""
     route = media.route(wiring.house_refusal)
-    admitted = Admission(cast("Guarded", route.endpoint), drain, settings.limits.in_flight)
+    admitted = Admission(cast("Guarded", route.endpoint), room)
     for prefix in _prefixes(settings):
         yield Route(prefix + route.path, admitted, methods=["GET"], name=route.path)
 

@@ -19,6 +19,10 @@ from service.settings import Origin, Server, Settings
 _STOP_SECONDS = 5.0
 """hypercorn is given so long to close idle connections."""
 
+_HEADER_BYTES = 32 * 1024
+_REQUEST_LINE_BYTES = 1024
+"""What may go before the headers, so that whoever looks at them answers, and not the server."""
+
 _COLLECTED_EVERY = 20_000
 """New objects until the garbage collector looks for cycles. Requests make next to none of them, and a thousand open
 streams are many objects to look at: Python's usual 700 would take a tenth of a busy processor."""
@@ -75,14 +79,14 @@ def url_of(listening: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"
 
 
-def _config(listening: socket.socket, server: Server, tls: Tls | None) -> Config:
+def _config(listening: socket.socket, server: Server, tls: Tls | None, header_bytes: int) -> Config:
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.backlog = server.backlog
     config.keep_alive_timeout = server.keep_alive_seconds
     config.keep_alive_max_requests = 10_000
     config.graceful_timeout = _STOP_SECONDS
-    config.h11_max_incomplete_size = 32 * 1024
+    config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = None
@@ -98,10 +102,11 @@ async def serving(
     listening: socket.socket,
     server: Server,
     tls: Tls | None = None,
+    header_bytes: int = _HEADER_BYTES,
 ) -> AsyncGenerator[None]:
     """Serve an app on a listening socket, which it takes over, for as long as the context lasts."""
     stop, stopped = anyio.Event(), anyio.Event()
-    config = _config(listening, server, tls)
+    config = _config(listening, server, tls, header_bytes)
 
     async def run() -> None:
         await hypercorn_serve(app, config, shutdown_trigger=stop.wait, mode="asgi")
@@ -145,7 +150,7 @@ def run(
     async def main() -> None:
         async with (
             open_app(settings, origin=origin, store_path=store_path, serve=serve_loopback) as running,
-            serving(running.app, listening, settings.server),
+            serving(running.app, listening, settings.server, header_bytes=settings.limits.header_bytes),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 _collect_less()
