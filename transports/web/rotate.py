@@ -19,7 +19,8 @@ _SOON_SECONDS = 60.0
 """The wait before another try, and before the first where nobody knows how old the value is."""
 _LOOK_SECONDS = 5.0
 """The wait for another writer to be done."""
-_WRITER_SECONDS = 45.0
+_WRITER_SECONDS = 60.0
+"""Longer than two calls, and the saving after them, may take."""
 _FRESH = 0.5
 """A value younger than this part of the interval needs no rotation: someone else has just done it."""
 

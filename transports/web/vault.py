@@ -1,7 +1,8 @@
 """Where one account's cookies are kept: the operator's export is the seed, the store holds what became of it.
 
 A rotated value that is lost is a lost account, so it is saved before it is used, by compare-and-set on the
-stored version. A changed export wins over what is stored; an unchanged one never overwrites it.
+stored version; where that takes too long it is used all the same, and saved once the store works again. What another
+process has rotated since holds. A changed export wins over what is stored; an unchanged one never overwrites it.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from transports.web import wire
 from transports.web.cookies import merge
 
 _RETRY_SECONDS = 1.0
+_SAVE_SECONDS = 20.0
+"""So long a rotated value is not used before it is saved: who rotates waits for it, and so does the process's end."""
 
 _log = structlog.get_logger()
 
@@ -47,6 +50,8 @@ class Vault:
         self._account, self._store, self._clock = account, store, clock
         self._version = self._renewals = 0
         self.saved = Saved(seed=digest, cookies=seed)
+        self._unsaved: Saved | None = None
+        """A rotated value that is used and not saved."""
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -70,16 +75,14 @@ class Vault:
             OSError: the store is out of order.
 
         """
+        if self._unsaved is not None:
+            return await self._save_late(self._unsaved)
         found = await self._store.load(self._account)
         if found is None:
             return False
         value, self._version = found
-        try:
-            stored = _decode(value)
-        except msgspec.MsgspecError:
-            _log.error("saved_session_unreadable", account=self._account)
-            return False
-        if stored.seed != self.saved.seed:
+        stored = self._read(value)
+        if stored is None:
             return False
         changed = stored.cookies != self.saved.cookies
         self._use(stored)
@@ -92,27 +95,66 @@ class Vault:
             await self.replace(fresh)
 
     async def replace(self, cookies: dict[str, str], *, rotated: bool = False) -> None:
-        """Save new cookies, then use them. A rotated value is tried to be saved until it is."""
-        at = self._clock.wall() if rotated else self.saved.rotated_at
-        fresh = msgspec.structs.replace(self.saved, cookies=cookies, rotated_at=at)
-        while True:
+        """Save new cookies, then use them. A rotated value is tried to be saved for a while, and used in any case."""
+        if rotated:
+            fresh = msgspec.structs.replace(self.saved, cookies=cookies, rotated_at=self._clock.wall())
+            await self._replace_rotated(fresh)
+            return
+        fresh = msgspec.structs.replace(self.saved, cookies=cookies)
+        try:
+            if await self._save(fresh):
+                self._use(fresh)
+            else:
+                await self.load()  # someone else's are newer: theirs hold
+        except OSError:
+            _log.warning("session_not_saved", account=self._account)
+
+    async def _replace_rotated(self, fresh: Saved) -> None:
+        until = self._clock.monotonic() + _SAVE_SECONDS
+        while self._clock.monotonic() < until:
             try:
-                if await self._save(fresh):
-                    self._use(fresh)
-                    return
-                if not rotated:
-                    await self.load()  # someone else's are newer: theirs hold
+                if await self._save_rotated(fresh):
                     return
             except OSError:
                 _log.warning("session_not_saved", account=self._account)
-                if not rotated:
-                    return
             await self._clock.sleep(_RETRY_SECONDS)
+        _log.error("rotated_session_not_saved", account=self._account)
+        self._use(fresh)
+        self._unsaved = fresh
+
+    async def _save_rotated(self, fresh: Saved) -> bool:
+        """Save and use a rotated value, or use what another process has rotated since; False: try again."""
+        if await self._save(fresh):
+            self._use(fresh)
+            return True
+        found = await self._store.load(self._account)
+        stored = self._read(found[0]) if found is not None else None
+        if found is None or stored is None or stored.rotated_at <= fresh.rotated_at:
+            return False
+        self._version = found[1]
+        self._use(stored)
+        return True
+
+    async def _save_late(self, fresh: Saved) -> bool:
+        """Save what could not be saved; say whether another process's value holds now."""
+        before = self.cookies
+        if await self._save_rotated(fresh) or await self._save_rotated(fresh):
+            _log.info("rotated_session_saved", account=self._account)
+        return self.cookies != before
+
+    def _read(self, value: bytes) -> Saved | None:
+        """Return what is stored, if it began with this export."""
+        try:
+            stored = _decode(value)
+        except msgspec.MsgspecError:
+            _log.error("saved_session_unreadable", account=self._account)
+            return None
+        return stored if stored.seed == self.saved.seed else None
 
     def _use(self, saved: Saved) -> None:
         if any(saved.cookies.get(name) != self.cookies.get(name) for name in (wire.PSID, wire.PSIDTS)):
             self._renewals += 1
-        self.saved = saved
+        self.saved, self._unsaved = saved, None
 
     async def _save(self, fresh: Saved) -> bool:
         value = _encode(fresh)
@@ -121,8 +163,8 @@ class Vault:
             found = await self._store.load(self._account)
             if found is not None and found[0] == value:  # a write that seemed to fail was done
                 version = found[1]
-            elif found is not None:
-                self._version = found[1]
+            else:
+                self._version = found[1] if found is not None else 0
         if version is not None:
             self._version = version
         return version is not None

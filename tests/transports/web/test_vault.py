@@ -1,4 +1,7 @@
+import anyio
+import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from transports.pool import MemoryStore
@@ -68,3 +71,77 @@ async def test_another_export_does_not_take_over_what_is_stored(seed):
     vault = Vault("one", seed, store, clock)
     assert not await vault.load()
     assert vault.cookies == seed
+
+
+class Full(MemoryStore):
+    """Has no room."""
+
+    full = True
+
+    async def save(self, account, value, *, expected):
+        if self.full:
+            raise OSError("full")
+        return await super().save(account, value, expected=expected)
+
+
+async def replace_in_vain(vault, clock, cookies):
+    """Replace cookies while the store has no room; pass the time."""
+    async with anyio.create_task_group() as tasks:
+
+        async def replace():
+            await vault.replace(cookies, rotated=True)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(replace)
+        for _ in range(60):
+            await clock.until_asleep()
+            clock.advance(1)
+            await anyio.lowlevel.checkpoint()
+        raise AssertionError("never given up")
+
+
+async def test_a_rotated_value_that_cannot_be_saved_is_used_and_saved_once_the_store_works():
+    clock = ManualClock()
+    store = Full(clock)
+    (vault,) = vaults(1, store)
+    vault._clock = clock
+    fresh = {**SEED, "__Secure-1PSIDTS": "ts-2"}
+    with capture_logs() as logs:
+        await replace_in_vain(vault, clock, fresh)
+    assert [entry for entry in logs if entry["log_level"] == "error"] == [
+        {"event": "rotated_session_not_saved", "log_level": "error", "account": "one"}
+    ]
+    assert vault.cookies == fresh
+    with pytest.raises(OSError, match="full"):
+        await vault.load()
+    assert vault.cookies == fresh
+    store.full = False
+    assert not await vault.load()
+    other = Vault("one", SEED, store, clock)
+    assert await other.load()
+    assert other.cookies == vault.cookies == fresh
+
+
+async def test_what_another_process_has_rotated_since_is_not_overwritten():
+    clock = ManualClock()
+    store = Full(clock)
+    ours, theirs = (Vault("one", SEED, store, clock) for _ in range(2))
+    await replace_in_vain(ours, clock, {**SEED, "__Secure-1PSIDTS": "ts-2"})
+    store.full = False
+    await theirs.replace({**SEED, "__Secure-1PSIDTS": "ts-3"}, rotated=True)
+    assert await ours.load()
+    assert ours.cookies == theirs.cookies == {**SEED, "__Secure-1PSIDTS": "ts-3"}
+
+
+async def test_what_another_process_only_added_to_does_not_stop_a_rotated_value():
+    ours, theirs = vaults()
+    await theirs.take(["SIDCC=a; Domain=.google.com"], since=0)
+    ours._clock.now += 1
+    saving = {**SEED, "__Secure-1PSIDTS": "ts-2"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: ours.replace(saving, rotated=True))
+        await ours._clock.until_asleep()
+        ours._clock.advance(1)
+    assert ours.cookies == saving
+    assert await theirs.load()
+    assert theirs.cookies == saving
