@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import DriftDetected, GatewayError, SignedOut
+from protocol.model import Certainty, DriftDetected, GatewayError, SignedOut
 from transports.clock import Clock
 from transports.web import jspb, wire
 from transports.web.client import SiteClient, answer_error
@@ -100,6 +100,8 @@ class Session:
         try:
             ready = await self._bootstrap()
         except GatewayError as error:
+            if error.certainty is Certainty.MAYBE_ACCEPTED:
+                error.certainty = Certainty.NOT_SENT  # what the session is wanted for, not the call that failed
             self._attempts, self._failure = self._attempts + 1, copy(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None

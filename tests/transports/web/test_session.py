@@ -1,14 +1,16 @@
 from contextlib import asynccontextmanager
 
+import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from protocol.model import SignedOut, Text
+from protocol.model import Media, SignedOut, Text
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
-from transports import web
+from transports import simulator, web
+from transports.clock import SystemClock
 from transports.metrics import NullObserver
 from transports.pool import MemoryStore, Pool
 from transports.rotation import Policy
@@ -30,6 +32,11 @@ def rotation_of(transport, store, clock):
 async def ask(transport, text="<echo>ok</echo>"):
     async with transport.open(request_for(text), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
 
 
 async def ask_at_once(transport, number, text="<echo>ok</echo>"):
@@ -140,6 +147,22 @@ async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends
         clock.advance(600)
         assert await ask_at_once(transport, 20) == ["signed_out"] * 20
         assert await site.seen("bootstrap") == 2
+
+
+@pytest.mark.parametrize("where", ["app", "otAQ7b"])
+async def test_where_a_session_cannot_be_fetched_another_account_makes_the_picture(open_site, where):
+    accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
+    known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
+    clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
+    async with open_site(*accounts) as site, site.connect(*known) as transport:
+        rotation = AccountRotation(
+            transport, Pool(transport.accounts, clock, wait_seconds=1.0), Policy(), clock, NullObserver()
+        )
+        await order(site, where=where, status=500)
+        async with rotation.open(request, anyio.current_time() + 30) as exchange:
+            assert [event async for event in exchange if isinstance(event, Media)]
+        assert await site.seen("bootstrap") == 2
+        assert await site.seen("generate") == 1
 
 
 @pytest.mark.parametrize("tag", ['http="401"', 'http="403"', 'http="302"'])
