@@ -67,8 +67,11 @@ async def _chunks(
     reader: AnswerReader,
     watch: "_Watch",
 ) -> AsyncIterator[bytes]:
+    over: float | None = None
     while not reader.finished:
-        until = watch.now() + _AFTER_COMPLETE if reader.complete else watch.until
+        if over is None and reader.complete:
+            over = watch.now() + _AFTER_COMPLETE
+        until = watch.until if over is None else over
         chunk = None
         with anyio.CancelScope(deadline=until):
             chunk = await response.content.readany()

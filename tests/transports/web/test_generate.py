@@ -4,11 +4,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.model import Finish
+from protocol.model import Finish, Text
 from service.server import serve_loopback
 from tests.transports.conftest import ACCOUNT, FAST, Site, request_for
 from transports import simulator
 from transports.clock import SystemClock
+from transports.simulator import emit
 from transports.web import wire
 
 
@@ -79,3 +80,47 @@ async def test_an_answer_that_does_not_end_loses_its_connection(late, monkeypatc
         await ask(transport)
         await nothing_left_to_do(transport)
         await site.gone.wait()
+
+
+class Talkative:
+    """The simulated site; behind what its answers say it says nothing, for as long as somebody listens."""
+
+    def __init__(self):
+        self._app = simulator.create_site(simulator.SimulatorConfig(accounts=(ACCOUNT,), pace=FAST), SystemClock())
+
+    async def __call__(self, scope, receive, send):
+        if scope.get("path") != wire.GENERATE_PATH:
+            await self._app(scope, receive, send)
+            return
+        messages = []
+
+        async def collect(message):
+            messages.append(message)
+
+        await self._app(scope, receive, collect)
+        start, *pieces = messages
+        whole = b"".join(piece["body"] for piece in pieces)
+        said = whole[: whole.rindex(b"\n", 0, whole.rindex(b"\n", 0, whole.rindex(b'[["e",')))] + b"\n"
+        async with anyio.create_task_group() as tasks:
+
+            async def until_gone():
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_gone)
+            await send(start)
+            await send({"type": "http.response.body", "body": said, "more_body": True})
+            while True:
+                await send({"type": "http.response.body", "body": emit.bookkeeping(1), "more_body": True})
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_an_answer_that_is_whole_ends_though_the_site_goes_on_saying_nothing(monkeypatch):
+    monkeypatch.setattr("transports.web.generate._AFTER_COMPLETE", 0.1)
+    async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
+        with anyio.fail_after(10):
+            async with transport.open(request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+                events = [event async for event in answer]
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
+    assert isinstance(events[-1], Finish)
