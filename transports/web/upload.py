@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from io import BytesIO
+from typing import TypeVar
 
 import aiohttp
 import anyio
@@ -29,6 +30,9 @@ _AT_ONCE = 4
 _MOST_KEPT = 256
 _LONGEST_PATH = 4096
 
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
 Fetch = Callable[[MediaRef], Awaitable[FilePart]]
 """Fetches what was handed out earlier."""
 
@@ -47,6 +51,8 @@ class Uploads:
         """Begin with none."""
         self._session, self._clock = session, clock
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
+        self._digests: OrderedDict[MediaRef, bytes] = OrderedDict()
+        """What is behind a reference, so that it is not fetched only to find that it was sent already."""
 
     async def bring(self, attached: Sequence[Attached], fetch: Fetch) -> tuple[tuple[str, str], ...]:
         """Bring files to the site; return path and name of each, one content once.
@@ -90,20 +96,31 @@ class Uploads:
 
     async def _path(self, attached: Attached, fetch: Fetch) -> str:
         part = attached.part
-        file = await fetch(part.ref) if isinstance(part, MediaPart) else part
+        if isinstance(part, MediaPart):
+            path = self._known(self._digests.get(part.ref))
+            if path is not None:
+                return path
+            file = await fetch(part.ref)
+        else:
+            file = part
         digest = blake2b(file.data, digest_size=32).digest()
-        known = self._sent.get(digest)
-        if known is not None and self._clock.monotonic() < known.until:
-            known.again = True
-            self._sent.move_to_end(digest)
-            return known.path
-        path = await self._send(file, attached.name)
-        keep = self._session.site.config.upload_keep_seconds
-        self._sent[digest] = _Sent(path, self._clock.monotonic() + keep)
-        self._sent.move_to_end(digest)
-        while len(self._sent) > _MOST_KEPT:
-            self._sent.popitem(last=False)
+        if isinstance(part, MediaPart):
+            _keep(self._digests, part.ref, digest)
+        path = self._known(digest)
+        if path is None:
+            path = await self._send(file, attached.name)
+            until = self._clock.monotonic() + self._session.site.config.upload_keep_seconds
+            _keep(self._sent, digest, _Sent(path, until))
         return path
+
+    def _known(self, digest: bytes | None) -> str | None:
+        """Return where a content is that was sent already, and is there still as far as we know."""
+        known = self._sent.get(digest) if digest is not None else None
+        if digest is None or known is None or self._clock.monotonic() >= known.until:
+            return None
+        known.again = True
+        self._sent.move_to_end(digest)
+        return known.path
 
     async def _send(self, file: FilePart, name: str) -> str:
         site = self._session.site
@@ -130,6 +147,14 @@ class Uploads:
         if status != 200 or not path.startswith(wire.UPLOADED):
             raise _not_sent(UpstreamFailed("The upstream did not take a file.", code="upstream_rejected"))
         return path
+
+
+def _keep(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Keep one more, and not too many."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

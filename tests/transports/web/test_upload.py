@@ -142,6 +142,22 @@ async def test_a_picture_of_an_earlier_turn_is_given_back(site):
     assert "- image.png (image/png" in text
 
 
+async def test_a_picture_that_the_site_has_already_is_not_fetched_again(open_site):
+    clock = ManualClock()
+    async with open_site() as site:
+        async with site.connect(deps=deps_for(clock=clock), upload_keep_seconds=60, rotate_seconds=0) as transport:
+            request = asking((Role.USER, MediaPart(await drawn(transport)), TextPart("?")))
+            await tell(transport, request)
+            fetched = await site.seen("media")
+            for _ in range(2):
+                assert "- image.png (image/png" in said(await tell(transport, request))
+            assert (await site.seen("media"), await site.seen("upload")) == (fetched, 1)
+            clock.advance(61)
+            await tell(transport, request)
+            assert await site.seen("media") > fetched
+            assert await site.seen("upload") == 2
+
+
 async def test_a_picture_of_another_account_is_fetched_with_that_one(open_site):
     accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
     async with open_site(*accounts) as site:
