@@ -82,13 +82,14 @@ class Rotation:
 
     async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
         want = Want.of(request.selection)
-        tried, home = self._others(request), await self.transport.home(request)
+        tried, home = frozenset[str](), await self.transport.home(request)
+        only = request.handle.account if request.handle is not None else None
         failure: GatewayError | None = None
         patience = _LEAST_LEFT * (deadline - anyio.current_time())
         with ExitStack() as retries:
             while True:
                 try:
-                    lease = await stack.enter_async_context(self.pool.lease(want, tried, home))
+                    lease = await stack.enter_async_context(self.pool.lease(want, tried, home, only))
                 except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
                     raise _sum_up(failure, nobody) from None
                 try:
@@ -110,12 +111,6 @@ class Rotation:
     def has(self, account: str) -> bool:
         """Say whether an account of this id is among the pool's."""
         return any(state.account.id == account for state in self.pool.states)
-
-    def _others(self, request: GenerationRequest) -> frozenset[str]:
-        """Return the accounts that must not be asked: all but the one that is at work on it already, if one is."""
-        if request.handle is None:
-            return frozenset()
-        return frozenset(state.account.id for state in self.pool.states) - {request.handle.account}
 
     def _end_retry(self) -> None:
         self._retrying -= 1

@@ -93,6 +93,16 @@ async def test_no_other_account_is_asked_for_it_whatever_this_one_says(error):
     assert upstream.asked == ["b"]
 
 
+@pytest.mark.parametrize("error", [SignedOut("x"), RateLimited("x", retry_after=7)])
+async def test_what_is_told_is_told_of_the_account_that_is_at_it_and_of_no_other(error):
+    upstream = Upstream("t", "a", "b", step=error)
+    dispatch = dispatch_of(upstream)
+    for account in ("b", "b", "a"):
+        with pytest.raises(type(error)):
+            await ask(dispatch, handle=handle("t", account))
+    assert upstream.asked == ["b", "a"]
+
+
 @pytest.mark.parametrize("gone", [handle("t", "z"), handle("other", "a")])
 async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(gone):
     upstream = Upstream("t", "a")
