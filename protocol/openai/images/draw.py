@@ -2,14 +2,17 @@
 
 One turn goes first: its refusal is a status, and it may give all that is wanted. What is missing is asked for in
 turns side by side, each for itself. What fails there is tried once more, and again for as long as that brings
-pictures (accounts may have no room for all at once), but not where the upstream may be at work on it. It is all or
-nothing, as with OpenAI: pictures are given when there are enough.
+pictures (accounts may have no room for all at once), but not where the upstream may be at work on it. Each turn's
+pictures are given as soon as they are there; where there are not enough in the end, that is an error.
 """
 
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from protocol.model import (
     Certainty,
@@ -25,7 +28,6 @@ from protocol.model import (
     Usage,
     fold,
 )
-from protocol.openai.together import outcomes
 
 _SAID = 500
 _NONE = Usage(input_tokens=0, output_tokens=0)
@@ -39,20 +41,50 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     """Of its turn; that is counted with the turn's first picture."""
 
 
+class _Aside:
+    """Turns side by side, and what comes of each, as it comes."""
+
+    def __init__(self, engine: Engine, request: GenerationRequest, tasks: TaskGroup) -> None:
+        self._engine, self._request, self._tasks = engine, request, tasks
+        self._outcomes: deque[list[Drawn] | GatewayError] = deque()
+        self._ready = anyio.Event()
+
+    def begin(self, turns: int) -> None:
+        """Begin so many."""
+        for _ in range(turns):
+            self._tasks.start_soon(self._turn)
+
+    async def outcome(self) -> list[Drawn] | GatewayError:
+        """Return what came of one of them, the first that is ready."""
+        while not self._outcomes:
+            self._ready = anyio.Event()
+            await self._ready.wait()
+        return self._outcomes.popleft()
+
+    async def _turn(self) -> None:
+        try:
+            async with self._engine.open(self._request) as exchange:
+                outcome = drawn_in(await fold(exchange))
+        except GatewayError as error:
+            outcome = error
+        self._outcomes.append(outcome)
+        self._ready.set()
+
+
 class Drawing:
     """Pictures in the making; the first turn is under way."""
 
-    def __init__(self, engine: Engine, request: GenerationRequest, first: Exchange, turn: AsyncExitStack) -> None:
-        """Read `first` to its end, then leave `turn`, which holds it."""
-        self._engine, self._request, self._first, self._turn = engine, request, first, turn
+    def __init__(self, first: Exchange, turn: AsyncExitStack, aside: _Aside) -> None:
+        """Read `first` to its end, then leave `turn`, which holds it; what is missing is drawn `aside`."""
+        self._first, self._turn, self._aside = first, turn, aside
 
     @property
     def served(self) -> Served:
         """Who answers the first turn."""
         return self._first.served
 
-    async def pictures(self, n: int) -> list[Drawn]:
-        """Return so many.
+    async def pictures(self, n: int) -> AsyncGenerator[list[Drawn]]:
+        """Yield each turn's pictures as soon as they are there, so many in all.
 
         Raises:
             Refused: the model gave none.
@@ -61,23 +93,25 @@ class Drawing:
         """
         drawn = drawn_in(await fold(self._first))
         await self._turn.aclose()  # its account is free for the turns to come
+        under_way = missing = max(0, n - len(drawn))
+        self._aside.begin(under_way)
+        yield drawn[:n]
         failure: GatewayError | None = None
-        patience = 1
-        while len(drawn) < n and patience >= 0 and not _is_in_doubt(failure):
-            before = len(drawn)
-            for outcome in await outcomes([self._another] * (n - before)):
-                if isinstance(outcome, GatewayError):
-                    failure = failure if _is_in_doubt(failure) else outcome
-                else:
-                    drawn += outcome
-            patience = 0 if len(drawn) > before else patience - 1
-        if len(drawn) < n and failure is not None:
+        patience, before = 1, missing
+        while under_way and missing:
+            outcome = await self._aside.outcome()
+            under_way -= 1
+            if isinstance(outcome, GatewayError):
+                failure = failure if _is_in_doubt(failure) else outcome
+            else:
+                yield outcome[:missing]
+                missing = max(0, missing - len(outcome))
+            if not under_way and not _is_in_doubt(failure):
+                patience = 0 if missing < before else patience - 1
+                under_way, before = (missing if patience >= 0 else 0), missing
+                self._aside.begin(under_way)
+        if missing and failure is not None:
             raise failure
-        return drawn[:n]
-
-    async def _another(self) -> list[Drawn]:
-        async with self._engine.open(self._request) as exchange:
-            return drawn_in(await fold(exchange))
 
 
 @asynccontextmanager
@@ -88,9 +122,19 @@ async def drawing(engine: Engine, request: GenerationRequest) -> AsyncGenerator[
         GatewayError: the request was refused, or no account could take it.
 
     """
-    async with AsyncExitStack() as turn:
-        first = await turn.enter_async_context(engine.open(request))
-        yield Drawing(engine, request, first, turn)
+    failure: GatewayError | None = None
+    async with anyio.create_task_group() as tasks:
+        aside = _Aside(engine, request, tasks)
+        try:
+            async with AsyncExitStack() as turn:
+                first = await turn.enter_async_context(engine.open(request))
+                yield Drawing(first, turn, aside)
+        except GatewayError as error:
+            failure = error  # raised outside of the group, which would wrap it
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def drawn_in(reply: Reply) -> list[Drawn]:

@@ -18,7 +18,7 @@ from protocol.openai.errors import error_response
 from protocol.openai.images import wire, write
 from protocol.openai.images.body import read_edit, read_generation
 from protocol.openai.images.deliver import Delivered, Delivery
-from protocol.openai.images.draw import Drawing, drawing
+from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import Inputs, take_inputs
 from protocol.openai.images.read import Wanted, understand
 from protocol.openai.together import values
@@ -27,7 +27,7 @@ _NOTHING = Inputs(pictures=())
 
 
 class _Pictures:
-    """Pictures on their way to the caller: all are made before the first is given."""
+    """Pictures on their way to the caller, each turn's as soon as they are there."""
 
     def __init__(self, drawing: Drawing, delivery: Delivery, n: int) -> None:
         self._drawing, self._delivery, self._n = drawing, delivery, n
@@ -37,9 +37,16 @@ class _Pictures:
         return self._drawing.served
 
     async def __aiter__(self) -> AsyncIterator[Delivered]:
-        drawn = await self._drawing.pictures(self._n)
-        for one in await values([partial(self._delivery.deliver, one) for one in drawn]):
-            yield one
+        async for drawn in self._drawing.pictures(self._n):
+            for one in await self._delivered(drawn):
+                yield one
+
+    async def all(self) -> list[Delivered]:
+        """Return them when all are there."""
+        return await self._delivered([one async for drawn in self._drawing.pictures(self._n) for one in drawn])
+
+    async def _delivered(self, drawn: list[Drawn]) -> list[Delivered]:
+        return await values([partial(self._delivery.deliver, one) for one in drawn])
 
 
 class Images:
@@ -90,7 +97,7 @@ class Images:
         async def work() -> ASGIResponse:
             async with pictures as answer:
                 context.record.note_served(answer.served)
-                delivered = [one async for one in answer]
+                delivered = await answer.all()
             data = write.images(delivered, wanted, context.created, context.record)
             return Response(data, headers=headers, media_type="application/json")
 

@@ -51,7 +51,7 @@ class Exchange:
 
 
 class Engine:
-    """Answers each turn with the next of `answers`: a count of pictures, words, or an error."""
+    """Answers each turn with the next of `answers`: a count of pictures, words, or an error; an event is awaited."""
 
     def __init__(self, *answers):
         self._answers = list(answers)
@@ -66,6 +66,9 @@ class Engine:
         self.most_open = max(self.most_open, self.open_now)
         try:
             await anyio.lowlevel.checkpoint()
+            if isinstance(answer, anyio.Event):
+                await answer.wait()
+                answer = 1
             if isinstance(answer, Exception):
                 raise answer
             words = answer if isinstance(answer, str) else ""
@@ -76,7 +79,7 @@ class Engine:
 
 async def pictures(engine, n):
     async with drawing(engine, ASKED) as begun:
-        return await begun.pictures(n)
+        return [one async for drawn in begun.pictures(n) for one in drawn]
 
 
 async def test_one_turn_that_gives_enough_is_all_that_is_asked():
@@ -137,3 +140,39 @@ async def test_a_side_turn_that_may_be_at_work_is_not_sent_again():
     with pytest.raises(UpstreamFailed):
         await pictures(engine, 3)
     assert len(engine.asked) == 3
+
+
+async def test_each_turns_pictures_are_given_when_they_are_there_and_none_waits_for_another():
+    first, second = anyio.Event(), anyio.Event()
+    engine = Engine(1, second, first)
+    async with drawing(engine, ASKED) as begun:
+        turns = aiter(begun.pictures(3))
+        [one] = await anext(turns)
+        await anyio.wait_all_tasks_blocked()
+        assert (one.media.ref.url, engine.open_now) == ("https://pictures/1/0", 2)
+        first.set()
+        [two] = await anext(turns)
+        assert two.media.ref.url == "https://pictures/3/0"
+        second.set()
+        [three] = await anext(turns)
+        assert three.media.ref.url == "https://pictures/2/0"
+        with pytest.raises(StopAsyncIteration):
+            await anext(turns)
+
+
+async def test_what_was_given_stays_given_when_the_rest_fails():
+    engine, given = Engine(1, 1, UpstreamFailed("lost")), []
+    with pytest.raises(UpstreamFailed):
+        async with drawing(engine, ASKED) as begun:
+            async for drawn in begun.pictures(3):
+                given += drawn
+    assert len(given) == 2
+
+
+async def test_whoever_leaves_ends_the_turns_that_are_under_way():
+    engine = Engine(1, anyio.Event(), anyio.Event())
+    async with drawing(engine, ASKED) as begun:
+        async for _ in begun.pictures(3):
+            await anyio.wait_all_tasks_blocked()
+            break
+    assert (len(engine.asked), engine.open_now) == (3, 0)
