@@ -82,11 +82,10 @@ async def open_app(
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             open_jobs(Ledger(store_path, clock), engine, clock, settings.jobs) as jobs,
         ):
-            operations = Operations(registry, drain)
             room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
             routes = [
-                *operations.routes(),
+                *Operations(registry, drain).routes(),
                 *_media_routes(settings, media, room),
                 *_api_routes(settings, engine, licenses, room),
             ]
@@ -101,8 +100,7 @@ async def open_app(
                 jobs=jobs,
                 log_prompts=settings.log.prompts,
             )
-            app = Observed(guarded, Metrics(registry), means, wiring.house_refusal)
-            yield Running(app=app, drain=drain)
+            yield Running(app=Observed(guarded, Metrics(registry), means, wiring.house_refusal), drain=drain)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:
