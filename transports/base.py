@@ -121,7 +121,7 @@ class ConversationStore(Protocol):
     """
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
-        """Remember a conversation for so long."""
+        """Remember a conversation for so long; another one that the key led to is overdue."""
         ...
 
     async def whose(self, key: bytes) -> str | None:

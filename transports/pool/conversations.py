@@ -5,6 +5,7 @@ time is over, or too many are kept, it is overdue: whoever asks for it tells the
 """
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -44,6 +45,9 @@ class MemoryConversations:
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
         """Remember a conversation for so long."""
+        other = self._kept.get(key, (kept, 0.0))[0]
+        if other != kept:
+            self._kept[secrets.token_bytes(32)] = (other, 0.0)
         self._kept[key] = (kept, self._clock.monotonic() + seconds)
         ready = sorted((until, known) for known, (_, until) in self._kept.items())
         for _, known in ready[: len(ready) - self._most]:
@@ -92,7 +96,10 @@ class SqliteConversations:
         """Remember a conversation for so long."""
 
         def query(database: sqlite3.Connection) -> None:
-            row = (key, kept.account, kept.conversation, self._clock.wall() + seconds)
+            now = self._clock.wall()
+            row = (key, kept.account, kept.conversation, now + seconds)
+            another = "UPDATE conversation SET key = randomblob(32), until = ? WHERE key = ? AND value <> ?"
+            database.execute(another, (now, key, kept.conversation))
             database.execute("REPLACE INTO conversation VALUES (?, ?, ?, ?)", row)
             self._uncounted += 1
             if self._uncounted * _COUNTED_PER_MOST >= self._most:

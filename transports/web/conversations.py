@@ -1,18 +1,18 @@
 """Which conversation of the site a request goes on with: the site keeps them, OpenAI's clients send history again.
 
-A conversation is known by its caller, its model and all that was said in it. A request whose history is exactly
-that, up to the last answer, goes on with it, and only what is new is said; any other request says all of it. What
-is compared is what matters: white space does not, nor do pictures in an answer and links to what it made, since
-this gateway puts them in. No I/O.
+A conversation is known by its caller, its model and all that was said and shown in it. A request whose history is
+exactly that, up to the last answer, goes on with it, and only what is new is said; any other request says all of it.
+Empty lines and white space at a line's end do not matter, nor does the Markdown by which this gateway shows what an
+answer made: what it made does. No I/O.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 import msgspec
 
-from protocol.model import FilePart, GenerationRequest, MediaPart, Role, TextPart, Turn
+from protocol.model import FilePart, GenerationRequest, MediaPart, MediaRef, Role, TextPart, Turn
 
 _SHOWN = re.compile(
     r"""
@@ -50,9 +50,10 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
     return digest.digest()
 
 
-def answered(request: GenerationRequest, text: str) -> tuple[Turn, ...]:
-    """Return the turns of a conversation in which the request was answered with `text`."""
-    return (*request.turns, Turn(role=Role.ASSISTANT, parts=(TextPart(text=text),)))
+def answered(request: GenerationRequest, text: str, shown: Iterable[MediaRef] = ()) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in which the request was answered with `text`, and media."""
+    parts = (TextPart(text=text), *(MediaPart(ref=ref) for ref in shown))
+    return (*request.turns, Turn(role=Role.ASSISTANT, parts=parts))
 
 
 def _calls(turn: Turn) -> Iterator[list[str]]:
@@ -61,11 +62,11 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 
 
 def _said(turn: Turn) -> Iterator[str | bytes]:
-    """Yield a turn's text, and what tells its files from others; what an answer showed is the conversation's own."""
-    text = _SHOWN.sub(" ", turn.text) if turn.role is Role.ASSISTANT else turn.text
-    yield " ".join(text.split())
+    """Yield a turn's text, and what tells its files and pictures from others."""
+    text = _SHOWN.sub("\n", turn.text) if turn.role is Role.ASSISTANT else turn.text
+    yield "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield blake2b(part.data, digest_size=32).digest()
-        elif isinstance(part, MediaPart) and turn.role is not Role.ASSISTANT:
+        elif isinstance(part, MediaPart):
             yield _encode(part.ref)

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from protocol.model import Event, Finish, GatewayError, GenerationRequest, Media, Served, Text, WebImage
+from protocol.model import Event, Finish, GatewayError, GenerationRequest, Media, MediaRef, Served, Text, Turn, WebImage
 from transports.base import ConversationStore, Kept
 from transports.clock import Clock
 from transports.web.conversations import answered, key_of, split
@@ -123,13 +123,13 @@ class Reuse:
         """Return the answer, to be remembered when it is whole; `close` it in any case."""
         return Followed(self, request, answer)
 
-    async def keep(self, request: GenerationRequest, answer: Told, text: str) -> bool:
-        """Remember where a whole answer is; say whether it can be gone on with."""
+    async def keep(self, request: GenerationRequest, answer: Told, turns: tuple[Turn, ...]) -> bool:
+        """Remember where a whole answer is, all that was said being `turns`; say whether it can be gone on with."""
         conversation = answer.conversation
         if conversation is None or not conversation.context:
             return False
         kept = Kept(account=answer.served.account, conversation=_encode(conversation))
-        return await self._keep(key_of(request, answered(request, text)), kept, self.seconds)
+        return await self._keep(key_of(request, turns), kept, self.seconds)
 
     async def watch(self, account: str, cid: str, seconds: float) -> None:
         """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
@@ -206,13 +206,19 @@ class Followed:
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
         said: list[str] = []
+        shown: dict[MediaRef, None] = {}
         async for event in self._answer:
-            if isinstance(event, Text):
-                said.append(event.text)
-            elif isinstance(event, Media | WebImage):
-                said.append("\n\n")  # what is shown stands in a paragraph of its own
-            elif isinstance(event, Finish):
-                self._kept = await self._reuse.keep(self._request, self._answer, "".join(said))
+            match event:
+                case Text():
+                    said.append(event.text)
+                case Media() | WebImage():
+                    said.append("\n\n")  # what is shown stands in a paragraph of its own
+                    shown.update({event.ref: None} if isinstance(event, Media) else {})
+                case Finish():
+                    turns = answered(self._request, "".join(said), shown)
+                    self._kept = await self._reuse.keep(self._request, self._answer, turns)
+                case _:
+                    pass
             yield event
 
     def close(self) -> None:

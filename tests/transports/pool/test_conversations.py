@@ -54,6 +54,17 @@ async def test_what_was_taken_is_never_overdue(opened):
     assert await kept.overdue("a", most=5) == []
 
 
+async def test_of_two_conversations_of_one_key_the_older_is_overdue(opened):
+    _, kept = opened
+    other = Kept(account="a", conversation=b"c_2")
+    await kept.keep(b"k", ONE, seconds=60)
+    await kept.keep(b"k", ONE, seconds=60)
+    assert await kept.overdue("a", most=5) == []
+    await kept.keep(b"k", other, seconds=60)
+    assert await kept.overdue("a", most=5) == [ONE]
+    assert await kept.take(b"k", "a") == other
+
+
 async def test_a_bounded_number_is_kept_and_what_is_too_much_is_overdue(opened):
     clock, kept = opened
     for number in range(5):

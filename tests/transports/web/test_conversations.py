@@ -68,9 +68,12 @@ def test_brackets_without_end_are_read_in_no_time():
     assert key((HELLO, said)) != key((HELLO, HI))
 
 
-def test_what_an_answer_showed_is_the_conversations_own():
-    shown = Turn(role=Role.ASSISTANT, parts=(TextPart(text="hi"), MediaPart(ref=REF)))
-    assert key((HELLO, shown)) == key((HELLO, HI))
+def test_what_an_answer_showed_tells_conversations_apart():
+    other = msgspec.structs.replace(REF, url="https://y")
+    one, two = (Turn(role=Role.ASSISTANT, parts=(TextPart(text="hi"), MediaPart(ref=ref))) for ref in (REF, other))
+    assert len({key((HELLO, said)) for said in (one, two, HI)}) == 3
+    request = msgspec.structs.replace(ASKED, turns=(HELLO,))
+    assert key(answered(request, "hi", [REF])) == key((HELLO, one))
 
 
 def test_callers_and_models_are_kept_apart():

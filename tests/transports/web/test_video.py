@@ -115,15 +115,29 @@ async def test_a_turn_that_asks_is_said_to_its_end_though_whoever_asked_leaves(o
 
 
 async def test_nothing_polls_once_the_client_has_left(open_site):
-    async with open_site(video_seconds=3600) as site, site.connect(**FAST) as transport:
-        async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
-            events = aiter(answer)
+    clock = ManualClock()
+    async with open_site(video_seconds=3600) as site:
+        async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
+            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+                async with anyio.create_task_group() as tasks:
+
+                    async def listen():
+                        async for _ in answer:
+                            pass
+
+                    tasks.start_soon(listen)
+                    await clock.until_asleep(2)
+                    clock.advance(10)
+                    await clock.until_asleep(2)
+                    tasks.cancel_scope.cancel()
+            read = await site.seen("rpc_hNvQHb")
+            assert read == 2
             for _ in range(3):
-                await anext(events)
-        read = await site.seen("rpc_hNvQHb")
-        await anyio.sleep(0.3)
-        assert await site.seen("rpc_hNvQHb") == read
-        assert await site.seen("rpc_GzXR5e") == 0
+                assert clock.sleepers == 1, "only the conversations' time is watched"
+                clock.advance(10)
+                await clock.until_asleep()
+            assert await site.seen("rpc_hNvQHb") == read
+            assert await site.seen("rpc_GzXR5e") == 0
 
 
 async def test_what_may_have_begun_and_is_not_found_is_said_to_be_unknown_and_not_asked_again(open_site):
@@ -164,10 +178,9 @@ async def test_progress_is_told_now_and_then(open_site):
                                 tasks.cancel_scope.cancel()
 
                     async def pass_time():
-                        for _ in range(3):
+                        for _ in range(2):
                             await clock.until_asleep(2)
                             clock.advance(10)
-                            await anyio.sleep(0.2)
 
                     tasks.start_soon(listen)
                     tasks.start_soon(pass_time)
