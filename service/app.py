@@ -74,7 +74,6 @@ async def open_app(
             store=store,
             conversations=conversations,
             observer=PrometheusObserver(registry),
-            state_dir=store_path.parent,
             serve=serve,
         )
         async with (

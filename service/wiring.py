@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -34,7 +33,6 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     store: SessionStore
     conversations: ConversationStore
     observer: Observer
-    state_dir: Path
     serve: Serve
 
 
@@ -139,7 +137,6 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 store=parts.store,
                 conversations=parts.conversations,
                 observer=parts.observer,
-                state_dir=parts.state_dir,
                 serve=parts.serve,
             )
             with _naming(name, origin):

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -162,7 +161,6 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     store: SessionStore
     conversations: ConversationStore
     observer: Observer
-    state_dir: Path
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
     """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
 

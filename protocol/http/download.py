@@ -57,7 +57,8 @@ class Download:
 
     async def _run(self, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> GatewayError | None:
         etag = f'"{self._content.etag}"'
-        if etag.encode() in asked.get(b"if-none-match", b""):
+        known = [tag.strip().removeprefix(b"W/") for tag in asked.get(b"if-none-match", b"").split(b",")]
+        if etag.encode() in known:
             await sender.empty(304, {"etag": etag})
             return None
         try:

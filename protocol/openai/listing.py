@@ -86,7 +86,7 @@ class Models:
             capability=selection.capability.value,
             family=model.family.value,
             extended_thinking=selection.extended,
-            needs_account=not model.guest,
+            needs_account=not (model.guest and selection.capability is Capability.CHAT),
             input_modalities=["text"] if model.guest else [*_TAKEN],
             output_modalities=["text", pictures] if pictures else ["text"],
             available=self._engine.offers(selection),

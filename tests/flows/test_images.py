@@ -299,8 +299,6 @@ WRONG = [
     ({"model": "gemini-3-pro-video"}, "model"),
     ({"model": "gemini-3-pro-canvas"}, "model"),
     ({"model": "gemini-3-pro-extended"}, "model"),
-    ({"model": "gemini-2.5-flash-free"}, "model"),
-    ({"model": "gemini-2.5-flash-free-imagen"}, "model"),
 ]
 
 

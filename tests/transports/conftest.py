@@ -1,7 +1,6 @@
 """A simulated site on a real port, and web transports connected to it."""
 
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -32,7 +31,6 @@ def deps_for(clock=None, store=None, conversations=None):
         store=store or MemoryStore(clock),
         conversations=conversations or MemoryConversations(clock),
         observer=NullObserver(),
-        state_dir=Path("/nonexistent"),
         serve=serve_loopback,
     )
 

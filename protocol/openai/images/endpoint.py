@@ -20,7 +20,7 @@ from protocol.openai.images.body import read_edit, read_generation
 from protocol.openai.images.deliver import Delivered, Delivery
 from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import Inputs, take_inputs
-from protocol.openai.images.read import Wanted, understand
+from protocol.openai.images.read import Wanted, admit_pictures, understand
 from protocol.openai.together import values
 
 _NOTHING = Inputs(pictures=())
@@ -74,6 +74,7 @@ class Images:
         raw = await read_body(request.scope, request.receive, context.limits)
         body, files = await read_edit(request.headers.get("content-type", ""), raw)
         wanted = self._understand(body, context, caller)
+        admit_pictures(wanted.selection, self._engine.catalogue)
         inputs = await take_inputs(body, files, context)
         asked = wanted.request(caller, context.id, attempts_before(request), inputs)
         return self._answer(context, wanted, asked, "image_edit.completed")

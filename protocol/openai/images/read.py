@@ -114,11 +114,18 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
     selection = catalogue.resolve(name)
     if selection.capability is Capability.CHAT and not selection.extended:
         selection = msgspec.structs.replace(selection, capability=Capability.IMAGEN)
-    if selection.capability is not Capability.IMAGEN or selection.model.guest:
+    if selection.capability is not Capability.IMAGEN:
         able = ", ".join(one.id for one in _drawing(catalogue))
         raise Unsupported(f"The model '{selection.id}' makes no pictures here. These do: {able}.", param="model")
     caller.permit(selection, name)
     return selection
+
+
+def admit_pictures(selection: Selection, catalogue: Catalogue) -> None:
+    """Raise Unsupported where the model takes no pictures to work on."""
+    if selection.model.guest:
+        able = ", ".join(one.id for one in _drawing(catalogue))
+        raise Unsupported(f"The model '{selection.id}' takes text only. These take pictures: {able}.", param="model")
 
 
 def _drawing(catalogue: Catalogue) -> list[Selection]:

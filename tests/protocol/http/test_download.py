@@ -112,10 +112,16 @@ async def test_head_has_the_headers_and_no_body(connect):
     assert header(answer, "content-length") == "3"
 
 
-async def test_what_the_client_has_already_is_not_opened(connect):
+@pytest.mark.parametrize("known", ['"e1"', 'W/"e1"', '"e0", "e1"'])
+async def test_what_the_client_has_already_is_not_opened(connect, known):
     media = Media(b"abc")
-    answer = await get(connect, media, [("if-none-match", '"e1"')])
+    answer = await get(connect, media, [("if-none-match", known)])
     assert (answer.status, answer.body, media.opened) == (304, b"", False)
+
+
+@pytest.mark.parametrize("known", ['"e11"', 'x"e1"y', "e1", ""])
+async def test_what_the_client_does_not_have_is_sent(connect, known):
+    assert (await get(connect, Media(b"abc"), [("if-none-match", known)])).status == 200
 
 
 async def test_what_cannot_be_had_is_an_error_in_the_dialects_form(connect):

@@ -1,9 +1,9 @@
 import pytest
 
-from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden, Rendition
+from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden, Rendition, Unsupported
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
-from protocol.openai.images.read import select, understand
+from protocol.openai.images.read import admit_pictures, select, understand
 
 CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
 ME = Caller(id="me")
@@ -42,13 +42,22 @@ def test_a_license_without_images_is_told_which_feature_is_lacking(name):
     assert "'images'" in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["gemini-2.5-flash-free", "gemini-3-pro-video", "gemini-3-pro-extended"])
+@pytest.mark.parametrize("name", ["gemini-3-pro-video", "gemini-3-pro-extended"])
 def test_a_model_that_does_not_draw_names_those_that_do(name):
     with pytest.raises(BadRequest) as caught:
         select(name, CATALOGUE, ME)
     assert caught.value.param == "model"
     assert "gemini-3-pro-imagen" in caught.value.message
     assert "free" not in caught.value.message.partition("These do")[2]
+
+
+def test_a_model_that_takes_text_only_draws_and_works_on_no_picture():
+    selection = select("gemini-2.5-flash-free", CATALOGUE, ME)
+    assert selection.id == "gemini-2.5-flash-free-imagen"
+    with pytest.raises(Unsupported, match="gemini-3-pro-imagen") as caught:
+        admit_pictures(selection, CATALOGUE)
+    assert caught.value.param == "model"
+    admit_pictures(select("gemini-3-pro", CATALOGUE, ME), CATALOGUE)
 
 
 @pytest.mark.parametrize(
