@@ -166,7 +166,7 @@ async def test_a_used_up_limit_is_said_before_anything_has_begun(site):
 async def test_progress_is_told_now_and_then(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600) as site:
-        async with site.connect(deps=deps_for(clock), poll_seconds=10.0) as transport:
+        async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
             async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
                 thoughts = []
                 async with anyio.create_task_group() as tasks:
