@@ -13,7 +13,7 @@ def status(plan="advanced", *models):
 
 
 def model(base, **changes):
-    return msgspec.structs.replace(CATALOGUE.model(base), **changes)
+    return msgspec.structs.replace(CATALOGUE.resolve(base).model, **changes)
 
 
 def found(identifier, name, number=None, family=""):
