@@ -78,7 +78,7 @@ async def watch(work: Work, plays: Plays) -> AsyncGenerator[Event]:
 
     """
     started = work.clock.monotonic()
-    told = 0.0
+    told = -_TOLD_EVERY
     while True:
         candidate = _newest(work, await work.look())
         if candidate is not None and await _over(work, candidate, plays):
