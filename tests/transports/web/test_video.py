@@ -1,3 +1,5 @@
+import re
+
 import anyio
 import pytest
 
@@ -179,10 +181,12 @@ async def test_progress_is_told_now_and_then(open_site):
                                 tasks.cancel_scope.cancel()
 
                     async def pass_time():
-                        for _ in range(2):
+                        while True:
                             await clock.until_asleep(2)
                             clock.advance(10)
 
                     tasks.start_soon(listen)
                     tasks.start_soon(pass_time)
-    assert thoughts == ["The video is being made… 0 s\n", "The video is being made… 20 s\n"]
+    told = [int(re.fullmatch(r"The video is being made… (\d+) s\n", thought)[1]) for thought in thoughts]
+    assert told[0] == 0
+    assert told[1] >= 20
