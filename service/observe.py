@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -200,5 +201,9 @@ class _Answer:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]
         self.patience.deadline = anyio.current_time() + self._stall
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:  # the connection is gone
+            self.patience.cancel()
+            await anyio.lowlevel.checkpoint()
         self.patience.deadline = math.inf

@@ -85,7 +85,7 @@ def _config(listening: socket.socket, server: Server, tls: Tls | None, header_by
     config.backlog = server.backlog
     config.keep_alive_timeout = server.keep_alive_seconds
     config.keep_alive_max_requests = 10_000
-    config.graceful_timeout = _STOP_SECONDS
+    config.graceful_timeout = _STOP_SECONDS - 1  # before our own patience ends: what is cancelled then says so
     config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
     config.include_server_header = False
     config.accesslog = None
@@ -146,6 +146,7 @@ def run(
         SettingsError: the settings do not fit together.
 
     """
+    _abort_stalled(listening, settings.limits.write_stall_seconds)
 
     async def main() -> None:
         async with (
@@ -159,6 +160,12 @@ def run(
                 await _drain(running, settings.drain.grace_seconds, signals)
 
     run_loop(main, settings.server.loop)
+
+
+def _abort_stalled(listening: socket.socket, seconds: float) -> None:
+    """Have the kernel abort connections whose client takes nothing for so long; the server would wait for ever."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 def _collect_less() -> None:

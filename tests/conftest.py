@@ -94,7 +94,11 @@ class Gateway(Process):
         (Path(cwd) / "gateway.toml").write_text(settings if settings is not None else SETTINGS.format(key=KEY))
         super().__init__("serve", *arguments, cwd=cwd, python=python, env=env)
         self.key = KEY
-        self.origin = self.wait_for("Listening on").rpartition(" ")[2].strip()
+        try:
+            self.origin = self.wait_for("Listening on").rpartition(" ")[2].strip()
+        except AssertionError:
+            self.stop()
+            raise
         self.base_url = f"{self.origin}/gemini_official/v1"
 
 

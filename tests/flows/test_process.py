@@ -1,6 +1,8 @@
 """The process as its supervisor sees it: start, signals, drain, exit status; on every Python and loop there is."""
 
+import json
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -92,6 +94,23 @@ def test_a_second_signal_ends_open_streams_at_once(start_gateway):
         rest = [line for line in lines if line]
     assert '"code":"shutting_down"' in rest[-1]
     assert gateway.status() == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway, loop):
+    gateway = start_gateway(settings(loop=loop, more="[limits]\nwrite_stall_seconds = 1\n"))
+    content = '<sim length="8000000" flicker="false"/>'
+    body = json.dumps({"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": content}]})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    host, port = gateway.origin.removeprefix("http://").split(":")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((host, int(port)))
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        gateway.wait_for('"client_closed_request"', 60)
+        gateway.signal(signal.SIGTERM)
+        assert gateway.status() == 0
+    assert "Traceback" not in gateway.text()
 
 
 def test_a_whole_answer_under_way_is_told_too(start_gateway):
