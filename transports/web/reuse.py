@@ -148,13 +148,14 @@ class Reuse:
         while True:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
-                over = _over(await self._kept.overdue(account, most=_SWEPT_AT_ONCE))
-                if over:
-                    await self._delete(account, over)
+                while found := await self._kept.overdue(account, most=_SWEPT_AT_ONCE):
+                    await self._delete(account, _over(found))
             except OSError:
                 _log.warning("conversations_unreadable")
 
     async def _delete(self, account: str, over: list[Over]) -> None:
+        if not over:
+            return
         try:
             await Chats(self._sessions[account]).delete(*(one.cid for one in over))
         except GatewayError as error:

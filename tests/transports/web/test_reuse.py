@@ -234,6 +234,19 @@ async def test_conversations_are_deleted_when_their_time_is_over(open_site):
             assert await saved(transport) == []
 
 
+async def test_however_many_are_overdue_a_minute_is_enough(open_site):
+    clock = ManualClock()
+    kept = MemoryConversations(clock)
+    for number in range(120):
+        place = b'{"cid":"c_%d","rid":"r"}' % number
+        await kept.keep(b"%d" % number, Kept(account="one", conversation=place), seconds=0)
+    async with open_site() as site:
+        deps = deps_for(clock, conversations=kept)
+        async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0):
+            await sweep(clock, site, 120)
+    assert kept._kept == {}
+
+
 async def test_without_reuse_chats_are_temporary(site):
     async with site.connect(reuse_seconds=0) as transport:
         await say(transport, asked("<echo>one</echo>"))
