@@ -88,3 +88,7 @@ class BoundLinks:
         _, found, token = url.partition(PATH)
         held = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
         return held.ref if held is not None and held.license == caller.id else None
+
+    def ours(self, url: str) -> bool:
+        """Say whether a URL is where such links lead, whether or not it opens."""
+        return url.startswith(self._base + PATH)

@@ -83,6 +83,10 @@ class Links(Protocol):
         """Return what is behind a link that `seal` made for this caller; None where it is no such link."""
         ...
 
+    def ours(self, url: str) -> bool:
+        """Say whether a URL is where such links lead, whether or not it opens."""
+        ...
+
 
 class Fetch(Protocol):
     """Fetches what a caller's URL names."""

@@ -104,7 +104,7 @@ async def from_url(url: str, *, name: str, param: str, context: Context) -> File
     """Take what a URL names: a data URL, a link that this gateway gave out, or a public address to fetch.
 
     Raises:
-        BadRequest: as `take` does, or `image_url_not_allowed`, `image_url_unreachable`.
+        BadRequest: as `take` does, or `image_url_not_allowed`, `image_url_unreachable`, `media_gone`.
         HttpFault: it has too many bytes (413).
 
     """
@@ -113,6 +113,9 @@ async def from_url(url: str, *, name: str, param: str, context: Context) -> File
     ref = context.links.open(url, context.caller) if context.caller is not None else None
     if ref is not None:
         return MediaPart(ref=ref)
+    if context.links.ours(url):
+        text = "This link of the gateway's opens no more, or not for this license: send the content itself"
+        raise BadRequest(f"{text} (at '{param}').", param=param, code="media_gone")
     try:
         data = await context.fetch(url, most=context.limits.file_bytes)
         return await take(data, name=name, param=param, context=context)

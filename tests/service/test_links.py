@@ -43,6 +43,14 @@ def test_what_a_client_puts_behind_a_link_does_not_matter():
     assert links().open(f"{link}?a=b", ME) == links().open(f"{link}#here", ME) == REF
 
 
+def test_it_knows_where_its_links_lead_though_they_do_not_open():
+    clock = ManualClock()
+    link = links(clock).seal(REF, ME)
+    clock.advance(61)
+    assert links(clock).ours(link)
+    assert not links(clock).ours("https://elsewhere.example/gemini_official/media/x")
+
+
 def test_a_link_ends_when_its_time_is_over():
     clock = ManualClock()
     link = links(clock).seal(REF, ME)

@@ -23,6 +23,9 @@ class PlainLinks:
     def open(self, url, caller):
         return self._sealed.get((url, caller.id))
 
+    def ours(self, url):
+        return url.startswith(BASE)
+
 
 class Web:
     """What URLs lead to."""

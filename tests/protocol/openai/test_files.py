@@ -142,8 +142,8 @@ async def test_a_link_of_ours_is_what_it_leads_to_for_the_license_it_was_made_fo
         files.require(part, MediaKind.IMAGE, AT)
     assert (caught.value.param, caught.value.code) == (AT, "unsupported_image")
     context.caller = Caller(id="other")
-    assert await refusal(files.from_url(link, name="", param=AT, context=context)) == "image_url_unreachable"
-    assert context.fetch.asked == [link]
+    assert await refusal(files.from_url(link, name="", param=AT, context=context)) == "media_gone"
+    assert context.fetch.asked == []
 
 
 async def test_what_a_url_leads_to_is_taken_or_refused_in_the_same_words(context):
