@@ -43,16 +43,3 @@ class PrometheusObserver:
     def leased(self, transport: str, change: int) -> None:
         """Count a lease in (1) or out (-1)."""
         self._in_flight_of(transport).inc(change)
-
-
-class NullObserver:
-    """Hears nothing."""
-
-    def upstream_request(self, transport: str) -> None:
-        """Ignore a request."""
-
-    def upstream_error(self, transport: str, kind: str) -> None:
-        """Ignore an error."""
-
-    def leased(self, transport: str, change: int) -> None:
-        """Ignore a lease."""

@@ -7,10 +7,10 @@ import pytest
 
 from protocol.model import Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
 from service.server import serve_loopback
+from tests.observer import NullObserver
 from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.metrics import NullObserver
 from transports.pool import MemoryConversations, MemoryStore
 
 CATALOGUE = Catalogue.build()

@@ -17,10 +17,10 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
+from tests.observer import NullObserver
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.base import Account
 from transports.dispatch import Dispatch
-from transports.metrics import NullObserver
 from transports.pool import Pool
 from transports.rotation import Policy, Rotation
 

@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 
 from protocol.model import Media, SignedOut, Text
 from tests.clock import ManualClock
+from tests.observer import NullObserver
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
-from transports.metrics import NullObserver
 from transports.pool import MemoryStore, Pool
 from transports.rotation import Policy
 from transports.rotation import Rotation as AccountRotation
