@@ -1,6 +1,8 @@
 """What is asked: one internal request, owned by nobody's vendor."""
 
 from enum import StrEnum
+from functools import cached_property
+from hashlib import blake2b
 
 import msgspec
 
@@ -25,13 +27,18 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True):
+class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True):
     """A file in a turn, whole: a picture, a document, sound or film."""
 
     data: bytes
     mime: str
     """By its own first bytes, not by what the caller said."""
     name: str
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What tells its content from any other; worked out once, since a file may be long."""
+        return blake2b(self.data, digest_size=32).digest()
 
     def __repr__(self) -> str:
         """Show no content."""

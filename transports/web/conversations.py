@@ -67,6 +67,6 @@ def _said(turn: Turn) -> Iterator[str | bytes]:
     yield "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
     for part in turn.parts:
         if isinstance(part, FilePart):
-            yield blake2b(part.data, digest_size=32).digest()
+            yield part.digest
         elif isinstance(part, MediaPart):
             yield _encode(part.ref)

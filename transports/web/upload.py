@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from hashlib import blake2b
 from io import BytesIO
 from typing import TypeVar
 
@@ -103,7 +102,7 @@ class Uploads:
             file = await fetch(part.ref)
         else:
             file = part
-        digest = blake2b(file.data, digest_size=32).digest()
+        digest = file.digest
         if isinstance(part, MediaPart):
             _keep(self._digests, part.ref, digest)
         path = self._known(digest)
