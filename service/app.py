@@ -36,7 +36,8 @@ from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
-from transports.pool import SqliteConversations, SqliteStore
+from transports.pool import SqliteConversations
+from transports.store import SqliteStore
 
 _EXPOSED = ("x-request-id", "Retry-After", "x-should-retry", "Deprecation", "Warning")
 """What a web page's script may read of an answer's headers."""
@@ -210,6 +211,7 @@ def open_stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, Licens
         yield store, book
     finally:
         book.close()
+        store.close()
 
 
 @contextmanager

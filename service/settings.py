@@ -149,10 +149,47 @@ class Log(Section, frozen=True):
 
 
 class Store(Section, frozen=True):
-    """What must survive a restart: rotated sessions, licenses, jobs."""
+    """What must survive a restart, and what the processes of a gateway share."""
 
     path: Path = Path("gateway.sqlite3")
     """Relative to the settings file's folder, or to the state folder where there is none."""
+    url: str = ""
+    """A Redis or Valkey that replicas share, as `redis://host:6379/0` or `rediss://…`; empty: SQLite at `path`."""
+    url_file: Path | None = None
+    """A file that holds it, since it may hold a password."""
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")] = "gw"
+    """Begins every key there."""
+    timeout_seconds: Seconds = 0.25
+    """For one call."""
+    replicas: Count = 1
+    """How many processes share it, at least: while it is out of reach each takes its part of every limit."""
+    copy_path: Path = Path("gateway-copy.sqlite3")
+    """Where this machine's own copy of the sessions is kept beside a shared store."""
+    key_file: Path | None = None
+    """A secret of at least 32 bytes that what is secret in the store is encrypted with; none: it is not encrypted."""
+    old_key_files: tuple[Path, ...] = ()
+    """Those of earlier: what they have encrypted is still read."""
+
+
+class AdminToken(Section, frozen=True):
+    """Who may administer."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@-]{1,64}\Z")]
+    """Logs show it with every change."""
+    token: str = ""
+    token_file: Path | None = None
+
+    def __repr__(self) -> str:
+        """Show no token."""
+        return f"AdminToken(name={self.name!r})"
+
+
+class Admin(Section, frozen=True):
+    """The admin API, on a listener of its own; without a token there is none."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8001
+    tokens: tuple[AdminToken, ...] = ()
 
 
 class LicenseSetting(Section, frozen=True):
@@ -191,6 +228,7 @@ class Settings(Section, frozen=True):
     media: Media = Media()
     log: Log = Log()
     store: Store = Store()
+    admin: Admin = Admin()
     licenses: tuple[LicenseSetting, ...] = ()
     models: Models = Models()
     transports: dict[str, dict[str, Any]] = {}

@@ -1,5 +1,6 @@
 """The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
 
+import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
@@ -11,11 +12,15 @@ from protocol import openai
 from protocol.model import Capability, Catalogue
 from service.settings import Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import ASGIApp, ConversationStore, Deps, Kind, Observer, SessionStore
+from transports.base import ASGIApp, ConversationStore, Deps, Kind
 from transports.clock import Clock
 from transports.dispatch import Dispatch
+from transports.observer import Observer
 from transports.pool import Pool
+from transports.roster import Roster
 from transports.rotation import Policy, Rotation
+from transports.store import Store, Watch
+from transports.tasks import beside
 
 PROTOCOLS = (openai.routes,)
 TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
@@ -30,7 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine is made with besides its settings."""
 
     clock: Clock
-    store: SessionStore
+    store: Store
     conversations: ConversationStore
     observer: Observer
     serve: Serve
@@ -50,7 +55,7 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
         found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
         raise SettingsError(f"{origin.name}: transports.simulator: cannot stand beside real upstreams")
-    named = Counter(account for name, config in found.items() for account in TRANSPORTS[name].accounts(config))
+    named = Counter(account.id for name, config in found.items() for account in TRANSPORTS[name].accounts(config))
     for account, times in named.items():
         if times > 1:
             raise SettingsError(f"{origin.name}: transports: two accounts have the id {account!r}")
@@ -129,12 +134,19 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
     )
     catalogue = build_catalogue(settings, origin)
     rotations: list[Rotation] = []
+    replica = uuid.uuid4().hex
+    roster, watch = Roster(parts.store, parts.clock), Watch(parts.store, parts.clock)
     async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(beside())
+        tasks.start_soon(watch.run)
         for name, config in transport_settings(settings, origin).items():
             deps = Deps(
                 name=name,
+                replica=replica,
                 clock=parts.clock,
                 store=parts.store,
+                roster=roster,
+                watch=watch,
                 conversations=parts.conversations,
                 observer=parts.observer,
                 serve=parts.serve,

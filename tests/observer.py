@@ -4,11 +4,29 @@
 class NullObserver:
     """Hears nothing."""
 
-    def upstream_request(self, transport: str) -> None:
+    def upstream_request(self, transport):
         """Ignore a request."""
 
-    def upstream_error(self, transport: str, kind: str) -> None:
+    def upstream_error(self, transport, kind):
         """Ignore an error."""
 
-    def leased(self, transport: str, change: int) -> None:
+    def judged(self, transport, verdict):
+        """Ignore a verdict."""
+
+    def retried(self, transport):
+        """Ignore a retry."""
+
+    def leased(self, transport, change):
         """Ignore a lease."""
+
+    def waiting(self, transport, change):
+        """Ignore a wait."""
+
+    def waited(self, transport, seconds):
+        """Ignore a wait's end."""
+
+    def rotated(self, transport, account, outcome):
+        """Ignore a rotation."""
+
+    def changed(self, change):
+        """Ignore a change."""

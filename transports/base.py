@@ -7,33 +7,14 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served
+from transports.account import Account, Facts, Finding
 from transports.clock import Clock
+from transports.observer import Observer
+from transports.roster import Entry, Roster
+from transports.store import Store, Watch
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
-
-
-def _unchanging() -> int:
-    """Answer for a credential that never changes."""
-    return 0
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """One credential, as the pool knows it; what signs a request stays with the transport."""
-
-    id: str
-    """Chosen by the operator; unique over all transports; fit for logs."""
-    transport: str
-    concurrency: int = 5
-    """How many requests it may carry at once."""
-    per_minute: int = 0
-    """How many it may begin in a minute; 0: no limit."""
-    guest: bool = False
-    """It is nobody's account: only models that need none."""
-    egress: str = ""
-    """The way out that its requests take, without credentials; accounts with the same one share an address."""
-    credential: Callable[[], int] = _unchanging
-    """Returns a number that changes whenever its credential does: a parked account is then worth another try."""
 
 
 class Upstream(Protocol):
@@ -59,7 +40,7 @@ class Transport(Protocol):
 
     @property
     def accounts(self) -> Sequence[Account]:
-        """Its accounts; constant while it is connected."""
+        """Its accounts now: another sequence whenever one was added, changed or removed."""
         ...
 
     def offers(self, selection: Selection) -> bool:
@@ -83,24 +64,17 @@ class Transport(Protocol):
         """Open a piece of media of one of its accounts; as `protocol.model.Engine.media`."""
         ...
 
-
-class SessionStore(Protocol):
-    """Keeps what accounts must not lose. Every method may raise OSError when the store is out of order."""
-
-    async def load(self, account: str) -> tuple[bytes, int] | None:
-        """Return an account's saved session and its version."""
+    def examine(self, account: str) -> AsyncIterator[Finding]:
+        """Walk the whole path with one account; tell each step when it is done. What fails is a finding, no error."""
         ...
 
-    async def save(self, account: str, value: bytes, *, expected: int) -> int | None:
-        """Save durably when the stored version is `expected` (0: none yet); return the new version, or None."""
-        ...
+    async def export(self, account: str) -> str:
+        """Return what signs the account's requests as it is now, in a form that `Kind.admit` takes: secret.
 
-    async def acquire(self, account: str, owner: str, ttl: float) -> bool:
-        """Become the account's only writer for `ttl` seconds, unless another owner is."""
-        ...
+        Raises:
+            OSError: the store is out of order.
 
-    async def release(self, account: str, owner: str) -> None:
-        """Stop being the account's only writer, if `owner` is."""
+        """
         ...
 
 
@@ -136,29 +110,18 @@ class ConversationStore(Protocol):
         ...
 
 
-class Observer(Protocol):
-    """Hears what happens at upstreams; subscribers make metrics of it."""
-
-    def upstream_request(self, transport: str) -> None:
-        """A request is about to be sent."""
-        ...
-
-    def upstream_error(self, transport: str, kind: str) -> None:
-        """A request ended with an error; `kind` is the class name of a GatewayError."""
-        ...
-
-    def leased(self, transport: str, change: int) -> None:
-        """An account was leased (1) or given back (-1)."""
-        ...
-
-
 class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """What a transport is given besides its own settings."""
 
     name: str
     """The name it has in the settings."""
+    replica: str
+    """This process's own word: who holds leases, and who is there."""
     clock: Clock
-    store: SessionStore
+    store: Store
+    roster: Roster
+    watch: Watch
+    """Tells of changes in the store; runs for as long as the transport is connected."""
     conversations: ConversationStore
     observer: Observer
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
@@ -169,9 +132,19 @@ def _accept(_: object) -> None:
     """Find nothing wrong."""
 
 
-def _none(_: object) -> Sequence[str]:
+def _none(_: object) -> Sequence[Account]:
     """Name nothing."""
     return ()
+
+
+def _no_facts(_: bytes) -> Facts:
+    """Know nothing."""
+    return Facts()
+
+
+def _admit_none(_: object, entry: Entry) -> tuple[Entry, Account]:
+    """Take no accounts by command."""
+    raise ValueError(f"the transport {entry.transport!r} takes no accounts by command")
 
 
 class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
@@ -184,5 +157,10 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     """Raises ValueError for settings that `connect` would refuse; asks no upstream. The message names no secret."""
     secrets: frozenset[str] = frozenset()
     """The settings that are not to be shown, wherever they stand in `config`, by their names."""
-    accounts: Callable[[ConfigT], Sequence[str]] = _none
-    """Returns the ids of the accounts that the operator has named: no two are the same, in any transport."""
+    accounts: Callable[[ConfigT], Sequence[Account]] = _none
+    """Returns the accounts that the settings name: no two ids are the same, in any transport."""
+    admit: Callable[[ConfigT, Entry], tuple[Entry, Account]] = _admit_none
+    """Returns an account of the store as it is to be kept, and as the pool knows it. Raises ValueError, which names no
+    secret, where `connect` could not use it."""
+    facts: Callable[[bytes], Facts] = _no_facts
+    """Returns what a session that the transport has kept in the store tells of itself."""

@@ -4,6 +4,8 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from transports.observer import Change
+
 
 class PrometheusObserver:
     """Counts into a registry."""
@@ -39,6 +41,24 @@ class PrometheusObserver:
     def upstream_error(self, transport: str, kind: str) -> None:
         """Count an error; `kind` is the class name of a GatewayError."""
         self._errors.labels(transport, kind).inc()
+
+    def judged(self, transport: str, verdict: str) -> None:
+        """Count a verdict."""
+
+    def retried(self, transport: str) -> None:
+        """Count a retry."""
+
+    def waiting(self, transport: str, change: int) -> None:
+        """Count a waiting request in or out."""
+
+    def waited(self, transport: str, seconds: float) -> None:
+        """Note how long a request has waited for an account."""
+
+    def rotated(self, transport: str, account: str, outcome: str) -> None:
+        """Count a rotation."""
+
+    def changed(self, change: Change) -> None:
+        """Note what became of an account."""
 
     def leased(self, transport: str, change: int) -> None:
         """Count a lease in (1) or out (-1)."""

@@ -24,8 +24,9 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from transports.base import Observer, Transport, Upstream
+from transports.base import Transport, Upstream
 from transports.clock import Clock
+from transports.observer import Observer
 from transports.pool import Lease, Pool, Reason, Want
 from transports.verdict import Next, Verdict, judge
 

@@ -11,7 +11,9 @@ from tests.observer import NullObserver
 from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.pool import MemoryConversations, MemoryStore
+from transports.pool import MemoryConversations
+from transports.roster import Roster
+from transports.store import MemoryStore, Watch
 
 CATALOGUE = Catalogue.build()
 FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
@@ -25,10 +27,14 @@ def request_for(text, model="gemini-3-pro", **more):
 
 def deps_for(clock=None, store=None, conversations=None):
     clock = clock or SystemClock()
+    store = store or MemoryStore(clock)
     return Deps(
         name="web",
+        replica="replica-1",
         clock=clock,
-        store=store or MemoryStore(clock),
+        store=store,
+        roster=Roster(store, clock),
+        watch=Watch(store, clock),
         conversations=conversations or MemoryConversations(clock),
         observer=NullObserver(),
         serve=serve_loopback,

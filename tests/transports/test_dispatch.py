@@ -19,7 +19,7 @@ from protocol.model import (
 from tests.clock import ManualClock
 from tests.observer import NullObserver
 from tests.transports.conftest import CATALOGUE, request_for
-from transports.base import Account
+from transports.account import Account
 from transports.dispatch import Dispatch
 from transports.pool import Pool
 from transports.rotation import Policy, Rotation

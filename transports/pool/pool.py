@@ -7,7 +7,7 @@ import anyio
 import msgspec
 
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
-from transports.base import Account
+from transports.account import Account
 from transports.clock import Clock
 from transports.pool.choose import choose, next_free
 from transports.pool.state import Reason, State, Want
@@ -118,6 +118,6 @@ def _refusal(states: list[State], want: Want, now: float) -> GatewayError:
         case Reason.QUOTA:
             message = "The usage limit of all of the gateway's accounts for this model is reached."
             return RateLimited(message, retry_after=seconds)
-        case Reason.PACE:
+        case _:
             message = "The gateway's accounts are asked as often as they may be; try again soon."
             return Throttled(message, retry_after=seconds)

@@ -6,12 +6,12 @@ may have been there.
 """
 
 from collections import deque
-from enum import Enum
 
 import msgspec
 
 from protocol.model import Capability, Family, Selection
-from transports.base import Account
+from transports.account import Account
+from transports.pool.standing import Reason
 
 _MINUTE = 60.0
 _PROBE_SECONDS = 60.0
@@ -37,17 +37,6 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
         return (self.family, self.capability)
 
 
-class Reason(Enum):
-    """Why an account rests."""
-
-    QUOTA = "quota"
-    """Its allowance for what is wanted is used up."""
-    PACE = "pace"
-    """It was, or would be, asked too often."""
-    ADDRESS = "address"
-    """The address that it is asked from is not welcome."""
-
-
 class Rest(msgspec.Struct, frozen=True):
     """Until when an account rests, and why."""
 
@@ -65,7 +54,7 @@ class State:
         self.used_at = float("-inf")
         self.parked: str | None = None
         """The reason, for an operator."""
-        self._parked_credential = 0
+        self._parked_credential = ""
         self._probe_at = 0.0
         self._blocked_until = float("-inf")
         self._rests: dict[tuple[Family, Capability], Rest] = {}
@@ -80,7 +69,7 @@ class State:
         """Return when it may be asked: `now` or earlier is at once."""
         rest = self.resting(want, now)
         free = rest.until if rest is not None else now
-        if self.parked is not None and self.account.credential() == self._parked_credential:
+        if self.parked is not None and self.account.facts().credential == self._parked_credential:
             return max(free, self._probe_at)
         return free
 
@@ -153,7 +142,7 @@ class State:
 
     def _wait_for_a_person(self, now: float) -> None:
         self._probe_at = now + _PROBE_SECONDS
-        self._parked_credential = self.account.credential()
+        self._parked_credential = self.account.facts().credential
 
     def _begin_window(self, now: float) -> deque[float]:
         while self._begun and now - self._begun[0] >= _MINUTE:

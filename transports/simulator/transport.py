@@ -8,9 +8,10 @@ import msgspec
 
 from transports import web
 from transports.base import Deps, Kind, Transport
-from transports.pool import MemoryConversations, MemoryStore
+from transports.pool import MemoryConversations
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.site import create_site
+from transports.store import MemoryStore
 
 _CONCURRENCY = 10_000
 

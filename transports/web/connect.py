@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from transports.base import Account, Deps, Kind
+from transports.account import Account, AccountKind, Facts
+from transports.base import Deps, Kind
 from transports.http import client, trusted
 from transports.tasks import beside
 from transports.web import wire
@@ -54,7 +55,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
             site = SiteClient(config, http, errands, vault=vault, user_agent=user_agent)
             session = sessions[account.id] = Session(account.id, site, deps.clock)
             rotations.append(Rotation(session, vault, deps.store, deps.clock))
-            accounts.append(account_of(account, vault, deps.name))
+            accounts.append(account_of(account, deps.name, partial(_facts, vault)))
         if config.guest:
             site = SiteClient(config, guests_client, errands, vault=None, user_agent=config.user_agent)
             guest = guest_of(config, deps.name)
@@ -75,7 +76,7 @@ async def running(runs: Iterable[Callable[[], Coroutine[Any, Any, None]]]) -> As
         yield
 
 
-def account_of(account: WebAccount, vault: Vault, transport: str) -> Account:
+def account_of(account: WebAccount, transport: str, facts: Callable[[], Facts] = Facts) -> Account:
     """Return an account as the pool knows it."""
     return Account(
         id=account.id,
@@ -83,8 +84,12 @@ def account_of(account: WebAccount, vault: Vault, transport: str) -> Account:
         concurrency=account.concurrency,
         per_minute=account.per_minute,
         egress=egress_of(account),
-        credential=lambda: vault.renewals,
+        facts=facts,
     )
+
+
+def _facts(vault: Vault) -> Facts:
+    return Facts(credential=str(vault.renewals))
 
 
 def guest_of(config: WebConfig, transport: str) -> Account:
@@ -94,7 +99,7 @@ def guest_of(config: WebConfig, transport: str) -> Account:
         transport=transport,
         concurrency=config.guest_concurrency,
         per_minute=config.guest_per_minute,
-        guest=True,
+        kind=AccountKind.GUEST,
     )
 
 
@@ -168,9 +173,9 @@ def read_cookies(account: WebAccount) -> dict[str, str]:
         raise ValueError(f"account {account.id!r}: {error}") from None
 
 
-def ids_of(config: WebConfig) -> list[str]:
-    """Return the accounts' ids."""
-    return [account.id for account in config.accounts]
+def accounts_of(config: WebConfig) -> list[Account]:
+    """Return the accounts that the settings name."""
+    return [account_of(account, "web") for account in config.accounts]
 
 
-KIND = Kind(WebConfig, connect, check, secrets=frozenset({"cookies", "proxy"}), accounts=ids_of)
+KIND = Kind(WebConfig, connect, check, secrets=frozenset({"cookies", "proxy"}), accounts=accounts_of)

@@ -7,8 +7,8 @@ import anyio
 import structlog
 
 from protocol.model import GatewayError, SignedOut
-from transports.base import SessionStore
 from transports.clock import Clock
+from transports.store import Store
 from transports.web import cookies, wire
 from transports.web.client import answer_error
 from transports.web.session import Session
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 class Rotation:
     """Keeps one session alive."""
 
-    def __init__(self, session: Session, vault: Vault, store: SessionStore, clock: Clock) -> None:
+    def __init__(self, session: Session, vault: Vault, store: Store, clock: Clock) -> None:
         """Prepare; `run` does it."""
         self._session, self._vault, self._store, self._clock = session, vault, store, clock
         self._seconds = session.site.config.rotate_seconds
@@ -54,13 +54,13 @@ class Rotation:
 
         """
         name, owner = self._session.name, uuid.uuid4().hex
-        if not await self._store.acquire(name, owner, _WRITER_SECONDS):
+        if await self._store.acquire(f"rotate/{name}", owner, _WRITER_SECONDS) is None:
             return False
         try:
             await self._rotate()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._store.release(name, owner)
+                await self._store.release(f"rotate/{name}", owner)
         return True
 
     async def _turn(self) -> float:

@@ -22,7 +22,8 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.base import Account, Upstream
+from transports.account import Account
+from transports.base import Upstream
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.config import Tools

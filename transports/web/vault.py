@@ -11,8 +11,9 @@ from hashlib import sha256
 import msgspec
 import structlog
 
-from transports.base import SessionStore
 from transports.clock import Clock
+from transports.store import Store
+from transports.store.port import SESSIONS
 from transports.web import wire
 from transports.web.cookies import merge
 
@@ -44,7 +45,7 @@ _decode = msgspec.json.Decoder(Saved).decode
 class Vault:
     """One account's saved session; the only place that reads or writes it."""
 
-    def __init__(self, account: str, seed: dict[str, str], store: SessionStore, clock: Clock) -> None:
+    def __init__(self, account: str, seed: dict[str, str], store: Store, clock: Clock) -> None:
         """Begin with the export's cookies until `load`."""
         digest = sha256(msgspec.json.encode(sorted(seed.items()))).hexdigest()
         self._account, self._store, self._clock = account, store, clock
@@ -77,11 +78,11 @@ class Vault:
         """
         if self._unsaved is not None:
             return await self._save_late(self._unsaved)
-        found = await self._store.load(self._account)
+        found = await self._store.get(SESSIONS, self._account)
         if found is None:
             return False
-        value, self._version = found
-        stored = self._read(value)
+        self._version = found.version
+        stored = self._read(found.value)
         if stored is None:
             return False
         changed = stored.cookies != self.saved.cookies
@@ -127,11 +128,11 @@ class Vault:
         if await self._save(fresh):
             self._use(fresh)
             return True
-        found = await self._store.load(self._account)
-        stored = self._read(found[0]) if found is not None else None
+        found = await self._store.get(SESSIONS, self._account)
+        stored = self._read(found.value) if found is not None else None
         if found is None or stored is None or stored.rotated_at <= fresh.rotated_at:
             return False
-        self._version = found[1]
+        self._version = found.version
         self._use(stored)
         return True
 
@@ -158,13 +159,13 @@ class Vault:
 
     async def _save(self, fresh: Saved) -> bool:
         value = _encode(fresh)
-        version = await self._store.save(self._account, value, expected=self._version)
+        version = await self._store.put(SESSIONS, self._account, value, expected=self._version)
         if version is None:
-            found = await self._store.load(self._account)
-            if found is not None and found[0] == value:  # a write that seemed to fail was done
-                version = found[1]
+            found = await self._store.get(SESSIONS, self._account)
+            if found is not None and found.value == value:  # a write that seemed to fail was done
+                version = found.version
             else:
-                self._version = found[1] if found is not None else 0
+                self._version = found.version if found is not None else 0
         if version is not None:
             self._version = version
         return version is not None

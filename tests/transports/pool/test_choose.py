@@ -1,5 +1,5 @@
 from protocol.model import Capability, Family
-from transports.base import Account
+from transports.account import Account, AccountKind
 from transports.pool.choose import choose, next_free
 from transports.pool.state import Reason, Rest, State, Want
 
@@ -41,7 +41,7 @@ def test_a_parked_account_comes_last():
 
 def test_a_guest_is_asked_first_where_it_will_do():
     (account,) = states("account")
-    (guest,) = states("guest", guest=True)
+    (guest,) = states("guest", kind=AccountKind.GUEST)
     assert choose([account, guest], FREE, 0.0, frozenset()) is guest
     assert choose([account, guest], CHAT, 0.0, frozenset()) is account
 

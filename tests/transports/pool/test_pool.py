@@ -3,7 +3,7 @@ import pytest
 
 from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
-from transports.base import Account
+from transports.account import Account, AccountKind
 from transports.pool import Pool, Reason, Want
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
@@ -131,7 +131,7 @@ async def test_all_parked_is_for_an_operator():
 
 async def test_none_that_suits_is_for_an_operator_too():
     with pytest.raises(SignedOut):
-        async with pool_of("guest", guest=True).lease(CHAT, NONE):
+        async with pool_of("guest", kind=AccountKind.GUEST).lease(CHAT, NONE):
             pass
 
 

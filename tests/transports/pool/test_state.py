@@ -1,5 +1,5 @@
 from protocol.model import Capability, Family
-from transports.base import Account
+from transports.account import Account, AccountKind
 from transports.pool.state import Reason, State, Want
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
@@ -109,8 +109,8 @@ def test_so_many_a_minute_and_no_more():
 
 
 def test_a_guest_suits_only_what_needs_no_account():
-    assert not state(guest=True).suits(CHAT)
-    assert state(guest=True).suits(FLASH)
+    assert not state(kind=AccountKind.GUEST).suits(CHAT)
+    assert state(kind=AccountKind.GUEST).suits(FLASH)
     assert state().suits(FLASH)
 
 

@@ -4,7 +4,7 @@ from service.certificate import write_certificate
 from tests.transports.conftest import deps_for
 from transports import web
 from transports.clock import SystemClock
-from transports.pool import MemoryStore
+from transports.store import MemoryStore
 from transports.web.connect import egress_of
 
 EXPORT = "__Secure-1PSID={}; __Secure-1PSIDTS=t"

@@ -7,7 +7,7 @@ from protocol.model import SignedOut
 from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, deps_for, request_for
 from transports import simulator, web
-from transports.pool import MemoryStore
+from transports.store import MemoryStore
 from transports.web.rotate import Rotation
 from transports.web.vault import Vault
 

@@ -12,9 +12,10 @@ from tests.observer import NullObserver
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
-from transports.pool import MemoryStore, Pool
+from transports.pool import Pool
 from transports.rotation import Policy
 from transports.rotation import Rotation as AccountRotation
+from transports.store import MemoryStore
 from transports.web.rotate import Rotation
 
 EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
-from transports.pool import MemoryStore
+from transports.store import MemoryStore
 from transports.web.vault import Vault
 
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}

@@ -1,0 +1,92 @@
+"""One account as all that deal with accounts know it, and what an examination of one finds."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from protocol.model import Capability
+
+
+class AccountKind(StrEnum):
+    """What signs an account's requests."""
+
+    SESSION = "session"
+    """A website's cookies."""
+    API_KEY = "api_key"
+    SERVICE_ACCOUNT = "service_account"
+    GUEST = "guest"
+    """Nothing: it is nobody's account."""
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upstream says of one of an account's allowances."""
+
+    name: str
+    """As `pro` or `flash`: a closed set of the transport's."""
+    total: int
+    left: int
+    reset: float | None = None
+    """When it starts anew, in epoch seconds."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transport knows of an account beyond its settings; it changes with time."""
+
+    plan: str = ""
+    """As the upstream says; empty: not known yet."""
+    credential: str = ""
+    """Another word whenever what signs the requests is another: a parked account is then worth a try. No secret."""
+    rotated_at: float | None = None
+    """When the credential was last renewed, in epoch seconds."""
+    expires_at: float | None = None
+    """When it ends unless it is renewed, in epoch seconds."""
+    quotas: tuple[Quota, ...] = ()
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """One credential, as the pool knows it; what signs a request stays with the transport."""
+
+    id: str
+    """Chosen by the operator; unique over all transports; fit for logs."""
+    transport: str
+    kind: AccountKind = AccountKind.SESSION
+    concurrency: int = 5
+    """How many requests it may carry at once, over all processes."""
+    weight: float = 1.0
+    """How much of the load it gets, beside others."""
+    per_minute: int = 0
+    """How many requests it may begin in a minute, over all processes; 0: no limit."""
+    per_day: Mapping[Capability, int] = {}
+    """How many of each capability it may begin in a day; one that is not named has no limit."""
+    capabilities: frozenset[Capability] = frozenset(Capability)
+    """What it is asked for."""
+    egress: str = ""
+    """The way out that its requests take, without credentials; accounts with the same one share an address."""
+    facts: Callable[[], Facts] = Facts
+    """Returns what is known of it now."""
+
+    @property
+    def guest(self) -> bool:
+        """Whether it is nobody's account: only models that need none."""
+        return self.kind is AccountKind.GUEST
+
+
+class Level(StrEnum):
+    """How a step of an examination went."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of an examination."""
+
+    step: str
+    """What was looked at, in a word or three."""
+    level: Level
+    words: str
+    """What was found, for a person; no secret."""
+    advice: str = ""
+    """What to do about it."""

@@ -1,0 +1,119 @@
+"""How the store says that accounts stand: what all processes, the command line and the admin API read alike."""
+
+from enum import StrEnum
+
+import msgspec
+
+from protocol.model import Capability, Family
+from transports.account import Quota
+from transports.roster import Pause, Roster
+from transports.store import Store
+from transports.store.port import PARKS, REPLICAS, RESTS
+
+
+class Reason(StrEnum):
+    """Why an account rests."""
+
+    QUOTA = "quota"
+    """Its allowance for what is wanted is used up."""
+    PACE = "pace"
+    """It was, or would be, asked too often."""
+    ADDRESS = "address"
+    """The address that it is asked from is not welcome."""
+    ERRORS = "errors"
+    """Its requests failed one after the other."""
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True):
+    """That an account waits for a person."""
+
+    reason: str
+    """A word of the transport's closed set."""
+    words: str
+    """What a person should do about it."""
+    at: float
+    """Epoch seconds."""
+    credential: str = ""
+    """`Facts.credential` at that time: with another one it is worth a try."""
+
+
+class Resting(msgspec.Struct, frozen=True, kw_only=True):
+    """That an account is not asked for something until a time is over; the record's own time says how long."""
+
+    account: str
+    """Empty: all accounts of `egress`."""
+    egress: str = ""
+    family: Family | None = None
+    """None: from everything."""
+    capability: Capability | None = None
+    reason: Reason
+    failures: int = 1
+    """How many rests of this reason came one after the other."""
+
+    @property
+    def key(self) -> str:
+        """The record's key; those of one account begin with its id and a slash."""
+        owner = self.account or f"~{self.egress}"
+        return f"{owner}/{self.family or '*'}/{self.capability or '*'}"
+
+
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """One account as one process knows it."""
+
+    in_flight: int = 0
+    plan: str = ""
+    rotated_at: float | None = None
+    expires_at: float | None = None
+    quotas: tuple[Quota, ...] = ()
+
+
+class Replica(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that is there now."""
+
+    id: str
+    started: float
+    """Epoch seconds."""
+    accounts: dict[str, Carried] = {}
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the store says of an account."""
+
+    paused: Pause | None = None
+    parked: Parked | None = None
+    rests: tuple[tuple[Resting, float], ...] = ()
+    """Each with the seconds that it lasts."""
+
+
+_decode_parked = msgspec.json.Decoder(Parked).decode
+_decode_resting = msgspec.json.Decoder(Resting).decode
+_decode_replica = msgspec.json.Decoder(Replica).decode
+
+
+async def read_parks(store: Store) -> dict[str, Parked]:
+    """Return who waits for a person, by the accounts' ids; may raise OSError, as all of these."""
+    return {record.key: _decode_parked(record.value) for record in await store.scan(PARKS)}
+
+
+async def read_rests(store: Store) -> list[tuple[Resting, float]]:
+    """Return all rests, of accounts and of addresses, with the seconds that each lasts."""
+    return [(_decode_resting(record.value), record.seconds or 0.0) for record in await store.scan(RESTS)]
+
+
+async def read_replicas(store: Store) -> list[Replica]:
+    """Return the processes that are there now."""
+    return [_decode_replica(record.value) for record in await store.scan(REPLICAS)]
+
+
+async def read_standings(store: Store, roster: Roster) -> dict[str, Standing]:
+    """Return how accounts stand, by their ids; one that is not named is neither paused, parked nor resting."""
+    pauses, parks, rests = await roster.pauses(), await read_parks(store), await read_rests(store)
+    names = {*pauses, *parks, *(rest.account for rest, _ in rests if rest.account)}
+    return {
+        name: Standing(
+            paused=pauses.get(name),
+            parked=parks.get(name),
+            rests=tuple(found for found in rests if found[0].account == name),
+        )
+        for name in names
+    }

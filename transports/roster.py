@@ -1,0 +1,114 @@
+"""The accounts that were added by command, and which accounts an operator has paused: all in the store."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from transports.clock import Clock
+from transports.store.port import ACCOUNTS, PARKS, PAUSES, RESTS, SESSIONS, Store
+
+AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
+
+_log = structlog.get_logger()
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as the store holds it."""
+
+    id: AccountId
+    transport: str
+    """The name that its transport has in the settings."""
+    secret: str
+    """What signs its requests, as its transport's `Kind.admit` has put it."""
+    options: dict[str, Any] = {}
+    """What else the transport's settings would say of an account, as `concurrency` or `proxy`."""
+    created: float
+    """Epoch seconds."""
+    by: str
+    """Who added it."""
+
+    def __repr__(self) -> str:
+        """Show no secret."""
+        return f"Entry(id={self.id!r}, transport={self.transport!r})"
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """That an account is not asked until somebody resumes it."""
+
+    by: str
+    at: float
+    """Epoch seconds."""
+    reason: str = ""
+
+
+class Added(StrEnum):
+    """What came of adding an account."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    """Another credential, or other options, for one that was there."""
+    THERE = "there"
+    """It was there already, and `replace` was not said: nothing is changed."""
+
+
+_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_pause = msgspec.json.Decoder(Pause).decode
+
+
+class Roster:
+    """The accounts of the store; every method may raise OSError: the store is out of order."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Keep them in `store`."""
+        self._store, self._clock = store, clock
+
+    async def entries(self, transport: str | None = None) -> list[Entry]:
+        """Return the accounts of a transport, or of all; one that cannot be read is logged and left out."""
+        found: list[Entry] = []
+        for record in await self._store.scan(ACCOUNTS):
+            try:
+                entry = _decode_entry(record.value)
+            except msgspec.MsgspecError:
+                _log.error("account_unreadable", account=record.key)
+                continue
+            if transport in {None, entry.transport}:
+                found.append(entry)
+        return found
+
+    async def add(self, entry: Entry, *, replace: bool = False) -> Added:
+        """Add an account; with `replace`, one of this id that is there is changed."""
+        value = msgspec.json.encode(entry)
+        if await self._store.put(ACCOUNTS, entry.id, value, expected=0) is not None:
+            return Added.NEW
+        if not replace:
+            return Added.THERE
+        await self._store.put(ACCOUNTS, entry.id, value)
+        return Added.CHANGED
+
+    async def remove(self, account: str) -> bool:
+        """Forget an account, its session and all that is known of it; say whether it was one of these."""
+        removed = await self._store.remove(ACCOUNTS, account)
+        if removed:
+            for place in (SESSIONS, PAUSES, PARKS):
+                await self._store.remove(place, account)
+            for key in await self._store.keys(RESTS, f"{account}/"):
+                await self._store.remove(RESTS, key)
+        return removed
+
+    async def pause(self, account: str, *, by: str, reason: str = "") -> None:
+        """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
+        paused = Pause(by=by, at=self._clock.wall(), reason=reason)
+        await self._store.put(PAUSES, account, msgspec.json.encode(paused))
+
+    async def resume(self, account: str) -> bool:
+        """End a pause, a park and all rests of an account; say whether there was any."""
+        ended = [await self._store.remove(place, account) for place in (PAUSES, PARKS)]
+        ended += [await self._store.remove(RESTS, key) for key in await self._store.keys(RESTS, f"{account}/")]
+        return any(ended)
+
+    async def pauses(self) -> dict[str, Pause]:
+        """Return who is paused, by the accounts' ids."""
+        return {record.key: _decode_pause(record.value) for record in await self._store.scan(PAUSES)}

@@ -1,0 +1,190 @@
+"""A store that forgets when the process ends: for tests, and for what has nothing to lose."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from transports.clock import Clock
+from transports.store.port import FULL, PLACES, Bucket, Place, Record
+
+
+class _Kept(msgspec.Struct):
+    value: bytes
+    version: int
+    until: float | None
+
+
+class MemoryStore:
+    """A store in memory; its methods never wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin empty."""
+        self._clock = clock
+        self._places: dict[str, dict[str, _Kept]] = {place.name: {} for place in PLACES}
+        self._revisions = dict.fromkeys(self._places, 0)
+        self._versions = self._fences = 0
+        self._leases: dict[str, tuple[str, float]] = {}
+        self._seats: dict[str, dict[str, float]] = {}
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    async def get(self, place: Place, key: str) -> Record | None:
+        """Return what is kept, None where nothing is."""
+        kept = self._find(place, key)
+        return None if kept is None else self._record(key, kept)
+
+    async def put(
+        self,
+        place: Place,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Keep a value; return its version, None where another than the expected one is kept."""
+        kept = self._find(place, key)
+        if expected is not None and expected != (kept.version if kept is not None else 0):
+            return None
+        self._versions += 1
+        self._revisions[place.name] += 1
+        until = None if seconds is None else self._clock.monotonic() + seconds
+        self._places[place.name][key] = _Kept(value, self._versions, until)
+        return self._versions
+
+    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+        """Forget a record; say whether it was there."""
+        kept = self._find(place, key)
+        if kept is None or expected not in {None, kept.version}:
+            return False
+        del self._places[place.name][key]
+        self._revisions[place.name] += 1
+        return True
+
+    async def scan(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Return the records whose keys begin with `prefix`, in their order."""
+        names = await self.keys(place, prefix, after=after, most=most, reverse=reverse)
+        return [self._record(key, self._places[place.name][key]) for key in names]
+
+    async def keys(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[str]:
+        """Return the keys that begin with `prefix`, in their order."""
+        there = [key for key in self._places[place.name] if key.startswith(prefix)]
+        found = sorted((key for key in there if self._find(place, key)), reverse=reverse)
+        if after:
+            found = [key for key in found if (key < after) == reverse and key != after]
+        return found[:most]
+
+    async def revisions(self) -> dict[str, int]:
+        """Return a number by place that changes with what is in it."""
+        return dict(self._revisions)
+
+    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+        """Hold the lease of this name, unless another owner does; return its fence."""
+        holder, until = self._leases.get(name, (owner, 0.0))
+        now = self._clock.monotonic()
+        if holder != owner and until > now:
+            return None
+        self._leases[name] = (owner, now + seconds)
+        self._fences += 1
+        return self._fences
+
+    async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        holder, until = self._leases.get(name, ("", 0.0))
+        now = self._clock.monotonic()
+        if holder != owner or until <= now:
+            return False
+        self._leases[name] = (owner, now + seconds)
+        return True
+
+    async def release(self, name: str, owner: str) -> None:
+        """Let go of a lease, if it is the owner's."""
+        if self._leases.get(name, ("", 0.0))[0] == owner:
+            del self._leases[name]
+
+    async def enter(
+        self,
+        name: str,
+        holder: str,
+        *,
+        seats: int,
+        seconds: float,
+        buckets: Sequence[Bucket] = (),
+    ) -> float:
+        """Take a seat and a token from each bucket, or nothing."""
+        now = self._clock.monotonic()
+        taken = self._taken(name, now)
+        if holder not in taken and len(taken) >= seats:
+            return FULL
+        levels = {bucket.name: self._level(bucket, now) for bucket in buckets}
+        wait = max(((1.0 - levels[bucket.name]) / bucket.per_second for bucket in buckets), default=0.0)
+        if wait > 0.0:
+            return wait
+        taken[holder] = now + seconds
+        self._buckets |= {drawn: (level - 1.0, now) for drawn, level in levels.items()}
+        return 0.0
+
+    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep seats for so long from now."""
+        now = self._clock.monotonic()
+        for name, holder in seats:
+            self._taken(name, now)[holder] = now + seconds
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Give a seat back."""
+        taken = self._seats.get(name, {})
+        taken.pop(holder, None)
+        if not taken:
+            self._seats.pop(name, None)
+
+    async def seated(self, name: str) -> int:
+        """Return how many seats of this name are taken."""
+        return len(self._taken(name, self._clock.monotonic()))
+
+    async def now(self) -> float:
+        """Return the time, in epoch seconds."""
+        return self._clock.wall()
+
+    async def epoch(self) -> str:
+        """Return nothing: no lease is ever forgotten while anybody lives who could know of it."""
+        return ""
+
+    async def settle(self) -> bool:
+        """Have nothing to wait for."""
+        return True
+
+    def _find(self, place: Place, key: str) -> _Kept | None:
+        kept = self._places[place.name].get(key)
+        if kept is not None and kept.until is not None and kept.until <= self._clock.monotonic():
+            del self._places[place.name][key]
+            return None
+        return kept
+
+    def _record(self, key: str, kept: _Kept) -> Record:
+        left = None if kept.until is None else kept.until - self._clock.monotonic()
+        return Record(key=key, value=kept.value, version=kept.version, seconds=left)
+
+    def _taken(self, name: str, now: float) -> dict[str, float]:
+        taken = self._seats.setdefault(name, {})
+        for holder in [holder for holder, until in taken.items() if until <= now]:
+            del taken[holder]
+        return taken
+
+    def _level(self, bucket: Bucket, now: float) -> float:
+        level, since = self._buckets.get(bucket.name, (bucket.most, now))
+        return min(bucket.most, level + (now - since) * bucket.per_second)

@@ -1,0 +1,243 @@
+"""The store of one machine: one SQLite file (WAL) that the processes of one gateway share and only its owner may read.
+
+What is read, and what may be lost, is done at once on the event loop: it takes less time than a thread takes to
+begin. What must reach the disk, and what waits for another process, is done in a thread.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio.to_thread
+
+from transports.clock import Clock
+from transports.store import rows
+from transports.store.port import FULL, Bucket, Place, Record, StoreDown
+
+_BUSY_SECONDS = 5.0
+_PRIMARY = 0xFF
+"""The bits of an error's code that say what it is; the others say more."""
+_SCHEMA = """
+PRAGMA journal_mode=WAL;
+CREATE TABLE IF NOT EXISTS record (
+    place TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, until REAL,
+    PRIMARY KEY (place, key)
+);
+CREATE INDEX IF NOT EXISTS record_until ON record (until) WHERE until IS NOT NULL;
+CREATE TABLE IF NOT EXISTS revision (place TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS lease (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL, fence INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS seat (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder));
+CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
+"""
+
+Database = sqlite3.Connection
+ResultT = TypeVar("ResultT")
+
+
+class SqliteStore:
+    """A store in a file."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Use the file at `path`, made when missing; `close` it.
+
+        Raises:
+            OSError: it cannot be opened or made.
+
+        """
+        self._path, self._clock = path, clock
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            with closing(self._connect(_BUSY_SECONDS)) as database:
+                database.executescript(_SCHEMA)
+            self._quick = self._connect(0.0)
+        except sqlite3.Error as error:
+            raise self._down(error) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._quick.close()
+
+    async def get(self, place: Place, key: str) -> Record | None:
+        """Return what is kept, None where nothing is."""
+        return await self._read(lambda database: rows.get(database, place.name, key, self._clock.wall()))
+
+    async def put(
+        self,
+        place: Place,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Keep a value; return its version, None where another than the expected one is kept."""
+
+        def query(database: Database) -> int | None:
+            now = self._clock.wall()
+            until = None if seconds is None else now + seconds
+            return rows.put(database, (place.name, key, value, until), expected, now)
+
+        return await self._write(query, durable=place.durable)
+
+    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+        """Forget a record; say whether it was there."""
+
+        def query(database: Database) -> bool:
+            return rows.remove(database, place.name, key, expected, self._clock.wall())
+
+        return await self._write(query, durable=place.durable)
+
+    async def scan(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Return the records whose keys begin with `prefix`, in their order."""
+        span = rows.Span(place.name, prefix, after, most, reverse)
+        return await self._read(lambda database: rows.scan(database, span, self._clock.wall()))
+
+    async def keys(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[str]:
+        """Return the keys that begin with `prefix`, in their order."""
+        span = rows.Span(place.name, prefix, after, most, reverse)
+        return await self._read(lambda database: rows.keys(database, span, self._clock.wall()))
+
+    async def revisions(self) -> dict[str, int]:
+        """Return a number by place that changes with what is in it."""
+        return await self._read(lambda database: dict(database.execute("SELECT place, number FROM revision")))
+
+    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+        """Hold the lease of this name, unless another owner does; return its fence."""
+
+        def query(database: Database) -> int | None:
+            return rows.acquire(database, name, owner, seconds, self._clock.wall())
+
+        return await self._write(query, durable=True)
+
+    async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        """Hold the lease for so long from now; False: it is not the owner's any more."""
+
+        def query(database: Database) -> bool:
+            now = self._clock.wall()
+            held = "UPDATE lease SET until = ? WHERE name = ? AND owner = ? AND until > ?"
+            return database.execute(held, (now + seconds, name, owner, now)).rowcount == 1
+
+        return await self._write(query)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Let go of a lease, if it is the owner's."""
+        freed = "UPDATE lease SET owner = '', until = 0 WHERE name = ? AND owner = ?"  # the fence must go on growing
+        await self._write(lambda database: database.execute(freed, (name, owner)))
+
+    async def enter(
+        self,
+        name: str,
+        holder: str,
+        *,
+        seats: int,
+        seconds: float,
+        buckets: Sequence[Bucket] = (),
+    ) -> float:
+        """Take a seat and a token from each bucket, or nothing."""
+
+        def query(database: Database) -> float:
+            now = self._clock.wall()
+            if not rows.free(database, name, holder, seats, now):
+                return FULL
+            wait = rows.draw(database, buckets, now)
+            if not wait:
+                database.execute("REPLACE INTO seat VALUES (?, ?, ?)", (name, holder, now + seconds))
+            return wait
+
+        return await self._write(query)
+
+    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep seats for so long from now."""
+        until = self._clock.wall() + seconds
+        kept = [(name, holder, until) for name, holder in seats]
+        await self._write(lambda database: database.executemany("REPLACE INTO seat VALUES (?, ?, ?)", kept))
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Give a seat back."""
+        left = "DELETE FROM seat WHERE name = ? AND holder = ?"
+        await self._write(lambda database: database.execute(left, (name, holder)))
+
+    async def seated(self, name: str) -> int:
+        """Return how many seats of this name are taken."""
+        taken = "SELECT COUNT(*) FROM seat WHERE name = ? AND until > ?"
+        return await self._read(lambda database: database.execute(taken, (name, self._clock.wall())).fetchone()[0])
+
+    async def now(self) -> float:
+        """Return the machine's time, in epoch seconds."""
+        return self._clock.wall()
+
+    async def epoch(self) -> str:
+        """Return nothing: leases are in the file."""
+        return ""
+
+    async def settle(self) -> bool:
+        """Have nothing to wait for: what is durable was on the disk when it was written."""
+        return True
+
+    def _connect(self, patience: float, *, durable: bool = False) -> Database:
+        database = sqlite3.connect(self._path, timeout=patience, isolation_level=None)
+        try:
+            database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        except sqlite3.Error:
+            database.close()
+            raise
+        return database
+
+    async def _read(self, query: Callable[[Database], ResultT]) -> ResultT:
+        return await self._run(query, "BEGIN", durable=False)
+
+    async def _write(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
+        return await self._run(query, "BEGIN IMMEDIATE", durable=durable)
+
+    async def _run(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
+        """Return what came of a query, in a transaction of its own.
+
+        Raises:
+            StoreDown: the database is out of order.
+
+        """
+        try:
+            if not durable:
+                try:
+                    return _done(self._quick, query, begin)
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
+                        raise
+            return await anyio.to_thread.run_sync(lambda: self._patiently(query, begin, durable=durable))
+        except sqlite3.Error as error:
+            raise self._down(error) from error
+
+    def _patiently(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
+        with closing(self._connect(_BUSY_SECONDS, durable=durable)) as database:
+            return _done(database, query, begin)
+
+    def _down(self, error: sqlite3.Error) -> StoreDown:
+        return StoreDown(f"the store {self._path} is out of order: {error}")
+
+
+def _done(database: Database, query: Callable[[Database], Any], begin: str) -> Any:
+    with database:
+        database.execute(begin)
+        return query(database)
