@@ -93,11 +93,11 @@ class MemoryStore:
         """Return a number by place that changes with what is in it."""
         return dict(self._revisions)
 
-    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
         holder, until = self._leases.get(name, (owner, 0.0))
         now = self._clock.monotonic()
-        if holder != owner and until > now:
+        if epoch or (holder != owner and until > now):
             return None
         self._leases[name] = (owner, now + seconds)
         self._fences += 1

@@ -141,10 +141,11 @@ class Store(Protocol):
         """Return a number by place's name that changes whenever something in it does, but for what ran out of time."""
         ...
 
-    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence, which grows with each grant.
 
         An owner that holds it already gets a new fence and the full time. Count the seconds from before the call.
+        With `epoch` it is granted only where the store's epoch is that.
         """
         ...
 

@@ -123,8 +123,10 @@ class SqliteStore:
         """Return a number by place that changes with what is in it."""
         return await self._read(lambda database: dict(database.execute("SELECT place, number FROM revision")))
 
-    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
+        if epoch:
+            return None
 
         def query(database: Database) -> int | None:
             return rows.acquire(database, name, owner, seconds, self._clock.wall())

@@ -1,0 +1,93 @@
+import pytest
+
+from tests.clock import ManualClock
+from transports.store import MemoryStore, StoreDown
+from transports.store.barrier import Barrier
+
+LEASE = 45.0
+
+
+class Server(MemoryStore):
+    """A store whose server a test can change."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.server, self.changes_after_looks = "first", False
+        self.down = False
+
+    async def epoch(self):
+        if self.down:
+            raise StoreDown("down")
+        server = self.server
+        if self.changes_after_looks:
+            self.server = "another"
+        return server
+
+    async def acquire(self, name, owner, seconds, epoch=None):
+        if self.down:
+            raise StoreDown("down")
+        return await super().acquire(name, owner, seconds) if epoch == self.server else None
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def server(clock):
+    return Server(clock)
+
+
+@pytest.fixture
+def barrier(server, clock):
+    return Barrier(server, clock, LEASE)
+
+
+async def test_a_store_that_never_forgets_needs_no_wait(clock):
+    barrier = Barrier(MemoryStore(clock), clock, LEASE)
+    assert await barrier.passed()
+    assert await barrier.acquire("lease", "owner", LEASE) is not None
+
+
+async def test_one_lease_passes_after_the_start(barrier, clock):
+    assert not await barrier.passed()
+    assert await barrier.acquire("lease", "owner", LEASE) is None
+    clock.advance(LEASE - 0.1)
+    assert not await barrier.passed()
+    clock.advance(0.1)
+    assert await barrier.passed()
+    assert await barrier.acquire("lease", "owner", LEASE) is not None
+
+
+async def test_another_server_is_waited_for_anew_and_so_is_the_first_one_after_it(barrier, server, clock):
+    await barrier.passed()
+    clock.advance(LEASE)
+    assert await barrier.passed()
+    for other in ("second", "first"):
+        server.server = other
+        assert not await barrier.passed()
+        clock.advance(LEASE)
+        assert await barrier.passed()
+
+
+@pytest.mark.parametrize("call", ["look", "lease"])
+async def test_an_outage_is_followed_by_a_wait(barrier, server, clock, call):
+    await barrier.passed()
+    clock.advance(LEASE)
+    assert await barrier.passed()
+    server.down = True
+    with pytest.raises(StoreDown):
+        await (barrier.passed() if call == "look" else barrier.acquire("lease", "owner", LEASE))
+    server.down = False
+    assert not await barrier.passed()
+    clock.advance(LEASE)
+    assert await barrier.passed()
+
+
+async def test_a_server_that_came_between_the_look_and_the_lease_grants_none(barrier, server, clock):
+    await barrier.passed()
+    clock.advance(LEASE)
+    server.changes_after_looks = True
+    assert await barrier.acquire("lease", "owner", LEASE) is None
+    assert not await barrier.passed()
