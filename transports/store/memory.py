@@ -7,6 +7,9 @@ import msgspec
 from transports.clock import Clock
 from transports.store.port import FULL, PLACES, Bucket, Place, Record
 
+_GRAIN = 1e-6
+"""A wait so short is none: it comes from how numbers are rounded."""
+
 
 class _Kept(msgspec.Struct):
     value: bytes
@@ -133,7 +136,7 @@ class MemoryStore:
             return FULL
         levels = {bucket.name: self._level(bucket, now) for bucket in buckets}
         wait = max(((1.0 - levels[bucket.name]) / bucket.per_second for bucket in buckets), default=0.0)
-        if wait > 0.0:
+        if wait > _GRAIN:
             return wait
         taken[holder] = now + seconds
         self._buckets |= {drawn: (level - 1.0, now) for drawn, level in levels.items()}

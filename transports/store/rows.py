@@ -7,11 +7,25 @@ import msgspec
 
 from transports.store.port import Bucket, Record
 
-_MICROSECONDS = 1_000_000
+_LEASES = "~lease"
+"""Its revision, beside those of the places, is the last fence."""
+_GRAIN = 1e-6
+"""A wait so short is none: it comes from how numbers are rounded."""
+_SLACK = 1.0
+"""Clocks are set by so many seconds without notice."""
 _BEHIND = "\x7f"
 """Behind every character that a key may have."""
 _PRUNED = 100
 """So many records whose time is over go with a write."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """What a machine's clocks say at once."""
+
+    wall: float
+    monotonic: float
+    boot: str
+    """Since when the monotonic one counts."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -37,6 +51,32 @@ class Span(msgspec.Struct, frozen=True):
         return f"{text} ORDER BY key {order} LIMIT ?", [*values, -1 if self.most is None else self.most]
 
 
+def follow(database: sqlite3.Connection, moment: Moment) -> None:
+    """Keep what has time left at the time that it has left, where the machine's clock was set since the last write.
+
+    Where it was set forward, or the machine slept, only leases and seats are kept: the rest ends in the time of day.
+    Source: reliability 6.5.
+    """
+    row = database.execute("SELECT wall, monotonic, boot FROM moment").fetchone()
+    last = Moment(*row) if row is not None else moment
+    passed = moment.monotonic - last.monotonic
+    known = moment.boot == last.boot and passed > -_SLACK
+    shift = moment.wall - last.wall - (passed if known else 0.0)
+    if shift < -_SLACK:
+        _shift(database, shift, ("record", "lease", "seat"))
+        database.execute("UPDATE bucket SET since = since + ?", (shift,))
+    elif known and shift > _SLACK:
+        _shift(database, shift, ("lease", "seat"))
+    elif row is not None and abs(moment.wall - last.wall) < _SLACK:
+        return
+    database.execute("REPLACE INTO moment VALUES (1, ?, ?, ?)", (moment.wall, moment.monotonic, moment.boot))
+
+
+def _shift(database: sqlite3.Connection, seconds: float, tables: Sequence[str]) -> None:
+    for table in tables:
+        database.execute(f"UPDATE {table} SET until = until + ? WHERE until IS NOT NULL", (seconds,))  # noqa: S608 -- constants
+
+
 def get(database: sqlite3.Connection, place: str, key: str, now: float) -> Record | None:
     """Return a record that is there and whose time is not over."""
     found = "SELECT value, version, until FROM record WHERE place = ? AND key = ? AND (until IS NULL OR until > ?)"
@@ -56,12 +96,11 @@ def put(
     last, lived = database.execute(found, (place, key)).fetchone() or (0, None)
     if expected is not None and expected != (last if lived is None or lived > now else 0):
         return None
-    version = max(int(now * _MICROSECONDS), last + 1)
+    version = _moved(database, place)
     database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", (place, key, value, version, until))
     if until is not None:
         over = "SELECT rowid FROM record WHERE until <= ? LIMIT ?"
         database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
-    _moved(database, place)
     return version
 
 
@@ -85,16 +124,13 @@ def keys(database: sqlite3.Connection, span: Span, now: float) -> list[str]:
 
 
 def acquire(database: sqlite3.Connection, name: str, owner: str, seconds: float, now: float) -> int | None:
-    """Take a lease that is free, over or the owner's already; return its fence.
-
-    One that would last longer than was asked for now was taken before the machine's clock went back: it is over.
-    """
-    row = database.execute("SELECT owner, until, fence FROM lease WHERE name = ?", (name,)).fetchone()
-    if row and row[0] not in {owner, ""} and now < row[1] <= now + seconds:
+    """Take a lease that is free, over or the owner's already; return its fence."""
+    row = database.execute("SELECT owner, until FROM lease WHERE name = ?", (name,)).fetchone()
+    if row and row[0] != owner and row[1] > now:
         return None
-    fence = max(int(now * _MICROSECONDS), row[2] + 1 if row else 1)
-    database.execute("REPLACE INTO lease VALUES (?, ?, ?, ?)", (name, owner, now + seconds, fence))
-    return fence
+    database.execute("DELETE FROM lease WHERE until <= ?", (now,))
+    database.execute("REPLACE INTO lease VALUES (?, ?, ?)", (name, owner, now + seconds))
+    return _moved(database, _LEASES)
 
 
 def free(database: sqlite3.Connection, name: str, holder: str, seats: int, now: float) -> bool:
@@ -112,7 +148,7 @@ def draw(database: sqlite3.Connection, buckets: Sequence[Bucket], now: float) ->
         level, since = row or (bucket.most, now)
         levels[bucket.name] = min(bucket.most, level + max(0.0, now - since) * bucket.per_second)
     wait = max(((1.0 - levels[bucket.name]) / bucket.per_second for bucket in buckets), default=0.0)
-    if wait > 0.0:
+    if wait > _GRAIN:
         return wait
     drawn = [(name, level - 1.0, now) for name, level in levels.items()]
     database.executemany("REPLACE INTO bucket VALUES (?, ?, ?)", drawn)
@@ -124,6 +160,12 @@ def _record(row: tuple[str, bytes, int, float | None], now: float) -> Record:
     return Record(key=key, value=value, version=version, seconds=None if until is None else until - now)
 
 
-def _moved(database: sqlite3.Connection, place: str) -> None:
-    moved = "INSERT INTO revision VALUES (?, 1) ON CONFLICT (place) DO UPDATE SET number = number + 1"
-    database.execute(moved, (place,))
+def revisions(database: sqlite3.Connection) -> dict[str, int]:
+    """Return the revisions by place."""
+    return dict(database.execute("SELECT place, number FROM revision WHERE place <> ?", (_LEASES,)))
+
+
+def _moved(database: sqlite3.Connection, place: str) -> int:
+    """Return the next revision: it never comes back, so that it is the version of what was put, too."""
+    moved = "INSERT INTO revision VALUES (?, 1) ON CONFLICT (place) DO UPDATE SET number = number + 1 RETURNING number"
+    return database.execute(moved, (place,)).fetchall()[0][0]

@@ -28,12 +28,18 @@ CREATE TABLE IF NOT EXISTS record (
 );
 CREATE INDEX IF NOT EXISTS record_until ON record (until) WHERE until IS NOT NULL;
 CREATE TABLE IF NOT EXISTS revision (place TEXT PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS lease (
-    name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL, fence INTEGER NOT NULL
-);
+CREATE TABLE IF NOT EXISTS lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS seat (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder));
 CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS moment (
+    one INTEGER PRIMARY KEY CHECK (one = 1), wall REAL NOT NULL, monotonic REAL NOT NULL, boot TEXT NOT NULL
+);
 """
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_HEADER = 100
+_PAGE = slice(16, 18)
+_LARGEST_PAGE = 65536
+"""What the header says as 1."""
 
 Database = sqlite3.Connection
 ResultT = TypeVar("ResultT")
@@ -52,9 +58,12 @@ class SqliteStore:
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
+        _check_whole(path)
         try:
             with closing(self._connect(_BUSY_SECONDS)) as database:
                 database.executescript(_SCHEMA)
+                _done(database, self._follow, "BEGIN IMMEDIATE")
             self._quick = self._connect(0.0)
         except sqlite3.Error as error:
             raise self._down(error) from error
@@ -121,7 +130,7 @@ class SqliteStore:
 
     async def revisions(self) -> dict[str, int]:
         """Return a number by place that changes with what is in it."""
-        return await self._read(lambda database: dict(database.execute("SELECT place, number FROM revision")))
+        return await self._read(rows.revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
@@ -145,7 +154,7 @@ class SqliteStore:
 
     async def release(self, name: str, owner: str) -> None:
         """Let go of a lease, if it is the owner's."""
-        freed = "UPDATE lease SET owner = '', until = 0 WHERE name = ? AND owner = ?"  # the fence must go on growing
+        freed = "DELETE FROM lease WHERE name = ? AND owner = ?"
         await self._write(lambda database: database.execute(freed, (name, owner)))
 
     async def enter(
@@ -211,7 +220,14 @@ class SqliteStore:
         return await self._run(query, "BEGIN", durable=False)
 
     async def _write(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
-        return await self._run(query, "BEGIN IMMEDIATE", durable=durable)
+        def timely(database: Database) -> ResultT:
+            self._follow(database)
+            return query(database)
+
+        return await self._run(timely, "BEGIN IMMEDIATE", durable=durable)
+
+    def _follow(self, database: Database) -> None:
+        rows.follow(database, rows.Moment(self._clock.wall(), self._clock.monotonic(), self._boot))
 
     async def _run(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
         """Return what came of a query, in a transaction of its own.
@@ -237,6 +253,18 @@ class SqliteStore:
 
     def _down(self, error: sqlite3.Error) -> StoreDown:
         return StoreDown(f"the store {self._path} is out of order: {error}")
+
+
+def _check_whole(path: Path) -> None:
+    """Raise StoreDown for a file that ends inside a page, which the database would find too late, or never."""
+    journal = path.with_name(f"{path.name}-wal")
+    if journal.exists() and journal.stat().st_size:
+        return  # what is not whole yet comes from there
+    with path.open("rb") as file:
+        header = file.read(_HEADER)
+    size, page = path.stat().st_size, int.from_bytes(header[_PAGE])
+    if len(header) == _HEADER and page and size % (page if page > 1 else _LARGEST_PAGE):
+        raise StoreDown(f"the store {path} is out of order: the file was cut off; put back a copy of it")
 
 
 def _done(database: Database, query: Callable[[Database], Any], begin: str) -> Any:

@@ -1,0 +1,470 @@
+"""What every store promises, whatever it is made of: see `transports.store.port`."""
+
+import string
+
+import anyio
+import pytest
+
+from transports.store import FULL, PLACES, Bucket
+from transports.store.port import ACCOUNTS, PARKS, RESTS, SESSIONS
+
+MANY = 12
+
+
+@pytest.fixture
+async def store(open_store):
+    return await open_store()
+
+
+def minutely(name="bucket", most=2.0, per_second=0.1):
+    return Bucket(name=name, most=most, per_second=per_second)
+
+
+async def filled(store, *keys, place=SESSIONS):
+    for key in keys:
+        await store.put(place, key, key.encode())
+
+
+async def all_of(tasks, call):
+    """Return what many calls at once came to."""
+    came = []
+
+    async def one(number):
+        came.append(await call(number))
+
+    async with anyio.create_task_group() as group:
+        for number in range(tasks):
+            group.start_soon(one, number)
+    return came
+
+
+# Records
+
+
+async def test_what_is_put_is_got_by_every_view_of_the_store(open_store):
+    one, other = await open_store(), await open_store()
+    version = await one.put(SESSIONS, "a", b"value")
+    record = await other.get(SESSIONS, "a")
+    assert (record.key, record.value, record.version, record.seconds) == ("a", b"value", version, None)
+    assert await other.get(ACCOUNTS, "a") is None
+    assert await other.get(SESSIONS, "b") is None
+
+
+@pytest.mark.parametrize("value", [b"", b"\0\r\n\xff", bytes(range(256)) * 8192], ids=["empty", "bytes", "2 MiB"])
+async def test_a_value_is_any_bytes(store, value):
+    await store.put(SESSIONS, "a", value)
+    assert (await store.get(SESSIONS, "a")).value == value
+    assert [record.value for record in await store.scan(SESSIONS)] == [value]
+
+
+@pytest.mark.parametrize("key", ["a", "~" * 512, string.printable[:95], "a b", "*", "[a]", "a?", "{a}:b/c", "%_\\"])
+async def test_a_key_is_any_printable_ascii(store, key):
+    version = await store.put(SESSIONS, key, b"value")
+    assert (await store.get(SESSIONS, key)).version == version
+    assert await store.keys(SESSIONS) == [key]
+    assert await store.keys(SESSIONS, key) == [key]
+    assert await store.acquire(key, "me", 10.0)
+    assert await store.enter(key, key, seats=1, seconds=10.0, buckets=[minutely(key)]) == 0.0
+    assert await store.seated(key) == 1
+    assert await store.remove(SESSIONS, key)
+
+
+async def test_a_version_grows_and_never_comes_back_though_the_record_was_removed(store):
+    seen = []
+    for _ in range(3):
+        seen.append(await store.put(SESSIONS, "a", b"same"))
+        seen.append(await store.put(SESSIONS, "a", b"same"))
+        await store.remove(SESSIONS, "a")
+    assert seen == sorted(set(seen))
+    assert seen[0] > 0
+
+
+async def test_a_version_never_comes_back_though_the_record_ran_out(open_store):
+    store, seen = await open_store(), []
+    for _ in range(2):
+        seen.append(await store.put(SESSIONS, "a", b"same", seconds=open_store.short))
+        await open_store.elapse(open_store.short)
+    seen.append(await store.put(SESSIONS, "a", b"same"))
+    assert seen == sorted(set(seen))
+
+
+async def test_what_is_expected_must_be_there(store):
+    assert await store.put(SESSIONS, "a", b"1", expected=7) is None
+    assert await store.get(SESSIONS, "a") is None
+    first = await store.put(SESSIONS, "a", b"1", expected=0)
+    assert await store.put(SESSIONS, "a", b"2", expected=0) is None
+    second = await store.put(SESSIONS, "a", b"2", expected=first)
+    assert second > first
+    assert await store.put(SESSIONS, "a", b"3", expected=first) is None
+    assert (await store.get(SESSIONS, "a")).value == b"2"
+
+
+async def test_a_record_is_removed_in_the_version_that_is_expected_only(store):
+    version = await store.put(SESSIONS, "a", b"1")
+    assert not await store.remove(SESSIONS, "a", expected=version + 1)
+    assert not await store.remove(SESSIONS, "a", expected=0)
+    assert await store.remove(SESSIONS, "a", expected=version)
+    assert not await store.remove(SESSIONS, "a")
+    assert await store.get(SESSIONS, "a") is None
+    assert await store.put(SESSIONS, "a", b"2", expected=version) is None
+    assert await store.put(SESSIONS, "a", b"2", expected=0)
+
+
+async def test_of_many_who_create_a_record_one_does(open_store):
+    views = [await open_store() for _ in range(3)]
+    came = await all_of(MANY, lambda number: views[number % 3].put(SESSIONS, "a", b"%d" % number, expected=0))
+    assert len([version for version in came if version is not None]) == 1
+
+
+async def test_many_who_count_by_compare_and_set_lose_no_count(open_store):
+    views = [await open_store() for _ in range(3)]
+    await views[0].put(SESSIONS, "count", b"0")
+
+    async def count(number):
+        view = views[number % 3]
+        while True:
+            record = await view.get(SESSIONS, "count")
+            if await view.put(SESSIONS, "count", b"%d" % (int(record.value) + 1), expected=record.version):
+                return
+
+    await all_of(MANY, count)
+    assert (await views[0].get(SESSIONS, "count")).value == b"%d" % MANY
+
+
+async def test_a_record_lives_for_its_time(open_store):
+    store = await open_store()
+    await store.put(SESSIONS, "a", b"1", seconds=open_store.short)
+    await store.put(SESSIONS, "b", b"1", seconds=open_store.long)
+    left = (await store.get(SESSIONS, "b")).seconds
+    assert open_store.short < left <= open_store.long
+    await open_store.elapse(open_store.short)
+    assert await store.get(SESSIONS, "a") is None
+    assert await store.keys(SESSIONS) == ["b"]
+    assert [record.key for record in await store.scan(SESSIONS)] == ["b"]
+    assert not await store.remove(SESSIONS, "a")
+    assert (await store.get(SESSIONS, "b")).seconds < left
+    assert await store.put(SESSIONS, "a", b"2", expected=0)
+
+
+async def test_another_value_has_a_time_of_its_own(open_store):
+    store = await open_store()
+    await store.put(SESSIONS, "a", b"1", seconds=open_store.short)
+    await store.put(SESSIONS, "a", b"2")
+    await store.put(SESSIONS, "b", b"1")
+    await store.put(SESSIONS, "b", b"2", seconds=open_store.short)
+    await open_store.elapse(open_store.short)
+    assert (await store.get(SESSIONS, "a")).seconds is None
+    assert await store.get(SESSIONS, "b") is None
+
+
+# Several records
+
+
+async def test_records_come_in_the_order_of_their_keys(store):
+    await filled(store, "b", "a/2", "A", "a/10", "a", "~")
+    ordered = ["A", "a", "a/10", "a/2", "b", "~"]
+    assert await store.keys(SESSIONS) == ordered
+    assert [(record.key, record.value) for record in await store.scan(SESSIONS)] == [(k, k.encode()) for k in ordered]
+    assert await store.keys(SESSIONS, reverse=True) == ordered[::-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"prefix": "a/"}, ["a/1", "a/2", "a/3"]),
+        ({"prefix": "a"}, ["a/1", "a/2", "a/3", "a0"]),
+        ({"prefix": "*"}, []),
+        ({"prefix": "a?1"}, []),
+        ({"prefix": "[a-b]"}, []),
+        ({"prefix": "_/"}, []),
+        ({"prefix": "a/", "most": 2}, ["a/1", "a/2"]),
+        ({"prefix": "a/", "most": 0}, []),
+        ({"prefix": "a/", "after": "a/1"}, ["a/2", "a/3"]),
+        ({"prefix": "a/", "after": "a/1x"}, ["a/2", "a/3"]),
+        ({"prefix": "a/", "after": "a/1", "most": 1}, ["a/2"]),
+        ({"prefix": "a/", "after": "z"}, []),
+        ({"prefix": "a/", "after": "A"}, ["a/1", "a/2", "a/3"]),
+        ({"prefix": "a/", "reverse": True}, ["a/3", "a/2", "a/1"]),
+        ({"prefix": "a/", "after": "a/3", "reverse": True}, ["a/2", "a/1"]),
+        ({"prefix": "a/", "after": "a/2x", "reverse": True}, ["a/2", "a/1"]),
+        ({"prefix": "a/", "after": "z", "reverse": True, "most": 2}, ["a/3", "a/2"]),
+        ({"prefix": "a/", "after": "A", "reverse": True}, []),
+        ({"after": "a/3"}, ["a0", "b"]),
+    ],
+    ids=str,
+)
+async def test_some_of_the_records_are_found(store, asked, found):
+    await filled(store, "b", "a/3", "a/1", "a0", "a/2")
+    await filled(store, "a/4", place=PARKS)
+    assert await store.keys(SESSIONS, **asked) == found
+    assert [record.key for record in await store.scan(SESSIONS, **asked)] == found
+
+
+async def test_a_page_holds_as_many_as_are_wanted_though_others_ran_out(open_store):
+    store = await open_store()
+    for number in range(6):
+        await store.put(SESSIONS, f"{number}", b"", seconds=open_store.long if number % 2 else open_store.short)
+    await open_store.elapse(open_store.short)
+    assert await store.keys(SESSIONS, most=2) == ["1", "3"]
+    assert await store.keys(SESSIONS, after="1", most=2) == ["3", "5"]
+
+
+async def test_all_of_many_records_are_found_page_by_page(store):
+    for number in range(250):
+        await store.put(RESTS, f"{number:03}", b"")
+    found, page = [], await store.keys(RESTS, most=99)
+    while page:
+        found += page
+        page = await store.keys(RESTS, after=page[-1], most=99)
+    assert found == [f"{number:03}" for number in range(250)]
+    assert len(await store.scan(RESTS)) == 250
+
+
+async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(store):
+    async def revision(place):
+        return (await store.revisions()).get(place.name, 0)
+
+    untouched, seen = await revision(PARKS), [await revision(SESSIONS)]
+    version = await store.put(SESSIONS, "a", b"1")
+    seen.append(await revision(SESSIONS))
+    await store.put(SESSIONS, "a", b"1", expected=version)
+    seen.append(await revision(SESSIONS))
+    await store.remove(SESSIONS, "a")
+    seen.append(await revision(SESSIONS))
+    assert len(set(seen)) == 4
+    await store.put(SESSIONS, "a", b"1", expected=version)
+    await store.remove(SESSIONS, "a")
+    await store.acquire("lease", "me", 1.0)
+    assert await revision(SESSIONS) == seen[-1]
+    assert await revision(PARKS) == untouched
+    assert set(await store.revisions()) <= {place.name for place in PLACES}
+
+
+# Leases
+
+
+async def test_one_owner_holds_a_lease_at_a_time(open_store):
+    views = [await open_store() for _ in range(3)]
+    came = await all_of(MANY, lambda number: views[number % 3].acquire("a", f"owner-{number}", open_store.long))
+    assert len([fence for fence in came if fence is not None]) == 1
+    assert await views[0].acquire("b", "another", open_store.long)
+
+
+async def test_fences_grow_over_release_expiry_and_renewal(open_store):
+    store, fences = await open_store(), []
+    fences.append(await store.acquire("a", "one", open_store.long))
+    fences.append(await store.acquire("a", "one", open_store.long))
+    await store.release("a", "one")
+    fences.append(await store.acquire("a", "two", open_store.short))
+    assert await store.acquire("a", "one", open_store.short) is None
+    await open_store.elapse(open_store.short)
+    fences.append(await store.acquire("a", "one", open_store.long))
+    await store.release("a", "one")
+    fences.append(await (await open_store()).acquire("a", "two", open_store.long))
+    assert fences == sorted(set(fences))
+    assert fences[0] > 0
+
+
+async def test_a_lease_is_renewed_by_who_holds_it_alone(open_store):
+    store = await open_store()
+    await store.acquire("a", "one", open_store.long)
+    assert not await store.renew("a", "two", open_store.long)
+    assert not await store.renew("b", "one", open_store.long)
+    assert await store.renew("a", "one", open_store.short)
+    await open_store.elapse(open_store.short)
+    assert not await store.renew("a", "one", open_store.long)
+    assert await store.acquire("a", "two", open_store.long)
+    assert not await store.renew("a", "one", open_store.long)
+    assert await store.renew("a", "two", open_store.long)
+
+
+async def test_a_renewed_lease_is_held_for_the_full_time(open_store):
+    store = await open_store()
+    await store.acquire("a", "one", open_store.short)
+    assert await store.renew("a", "one", open_store.long)
+    await open_store.elapse(open_store.short)
+    assert await store.acquire("a", "two", open_store.long) is None
+    await store.acquire("b", "one", open_store.short)
+    assert await store.acquire("b", "one", open_store.long)
+    await open_store.elapse(open_store.short)
+    assert await store.acquire("b", "two", open_store.long) is None
+
+
+async def test_a_lease_is_released_by_who_holds_it_alone(open_store):
+    store = await open_store()
+    await store.acquire("a", "one", open_store.long)
+    await store.release("a", "two")
+    await store.release("b", "one")
+    assert await store.acquire("a", "two", open_store.long) is None
+    await store.release("a", "one")
+    assert not await store.renew("a", "one", open_store.long)
+    assert await store.acquire("a", "two", open_store.long)
+
+
+# Seats and buckets
+
+
+async def test_no_more_than_the_seats_there_are_is_taken(open_store):
+    views = [await open_store() for _ in range(3)]
+    came = await all_of(
+        MANY, lambda number: views[number % 3].enter("a", f"{number}", seats=5, seconds=open_store.long)
+    )
+    assert sorted(came) == [0.0] * 5 + [FULL] * (MANY - 5)
+    assert await views[0].seated("a") == 5
+    assert await views[0].seated("b") == 0
+
+
+async def test_who_is_seated_may_enter_again_where_all_is_full(open_store):
+    store = await open_store()
+    assert await store.enter("a", "one", seats=1, seconds=open_store.short) == 0.0
+    assert await store.enter("a", "one", seats=1, seconds=open_store.long) == 0.0
+    await open_store.elapse(open_store.short)
+    assert await store.enter("a", "two", seats=1, seconds=open_store.long) == FULL
+    assert await store.seated("a") == 1
+    assert await store.enter("b", "one", seats=0, seconds=open_store.long) == FULL
+
+
+async def test_a_seat_is_free_when_it_is_left_and_when_its_time_is_over(open_store):
+    store = await open_store()
+    await store.enter("a", "one", seats=2, seconds=open_store.short)
+    await store.enter("a", "two", seats=2, seconds=open_store.long)
+    await store.leave("a", "two")
+    await store.leave("a", "nobody")
+    await store.leave("b", "one")
+    assert await store.seated("a") == 1
+    assert await store.enter("a", "three", seats=2, seconds=open_store.long) == 0.0
+    await open_store.elapse(open_store.short)
+    assert await store.seated("a") == 1
+    assert await store.enter("a", "four", seats=2, seconds=open_store.long) == 0.0
+
+
+async def test_who_stays_keeps_the_seat_and_takes_a_lost_one_again(open_store):
+    store = await open_store()
+    await store.enter("a", "one", seats=1, seconds=open_store.short)
+    await store.enter("b", "one", seats=1, seconds=open_store.short)
+    await store.stay([("a", "one")], open_store.long)
+    await open_store.elapse(open_store.short)
+    assert await store.enter("a", "two", seats=1, seconds=open_store.long) == FULL
+    assert await store.enter("b", "two", seats=1, seconds=open_store.long) == 0.0
+    await store.stay([("a", "one"), ("b", "one"), ("c", "one")], open_store.long)
+    assert [await store.seated(name) for name in ("a", "b", "c")] == [1, 2, 1]
+    await store.leave("b", "one")
+    assert await store.enter("b", "three", seats=1, seconds=open_store.long) == FULL
+    await store.stay([], open_store.long)
+
+
+async def test_a_bucket_is_full_at_first_and_says_when_a_token_may_be_back(open_store):
+    store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
+
+    async def enter(holder):
+        return await store.enter("a", holder, seats=9, seconds=open_store.long, buckets=[bucket])
+
+    assert await enter("one") == 0.0
+    assert await enter("two") == 0.0
+    wait = await enter("three")
+    assert 0.0 < wait <= open_store.short
+    assert await store.seated("a") == 2
+    await open_store.elapse(wait)
+    assert await enter("three") == 0.0
+    assert 0.0 < await enter("four") <= open_store.short
+
+
+async def test_a_bucket_holds_no_more_than_it_can(open_store):
+    store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
+    await store.enter("a", "one", seats=9, seconds=open_store.long, buckets=[bucket])
+    await open_store.elapse(3 * open_store.short)
+    slow = Bucket(name=bucket.name, most=2.0, per_second=1e-6)
+    assert await store.enter("a", "two", seats=9, seconds=open_store.long, buckets=[bucket]) == 0.0
+    assert await store.enter("a", "three", seats=9, seconds=open_store.long, buckets=[slow]) == 0.0
+    assert await store.enter("a", "four", seats=9, seconds=open_store.long, buckets=[slow]) > open_store.short
+
+
+async def test_all_is_taken_or_nothing(open_store):
+    store = await open_store()
+    day, minute = Bucket(name="day", most=2.0, per_second=1e-6), Bucket(name="minute", most=1.0, per_second=1e-5)
+    both = {"seconds": open_store.long, "buckets": [day, minute]}
+    assert await store.enter("a", "one", seats=1, **both) == 0.0
+    assert await store.enter("a", "two", seats=1, **both) == FULL
+    wait = await store.enter("a", "two", seats=2, **both)
+    assert 1.0 < wait <= 1e5
+    assert await store.seated("a") == 1
+    alone = {"seats": 9, "seconds": open_store.long, "buckets": [day]}
+    assert await store.enter("a", "two", **alone) == 0.0
+    assert await store.enter("a", "three", **alone) > wait
+
+
+async def test_many_who_enter_draw_no_more_tokens_than_there_are(open_store):
+    views, bucket = [await open_store() for _ in range(3)], Bucket(name="a", most=4.0, per_second=1e-6)
+    came = await all_of(
+        MANY,
+        lambda number: views[number % 3].enter("a", f"{number}", seats=MANY, seconds=open_store.long, buckets=[bucket]),
+    )
+    assert len([wait for wait in came if wait == 0.0]) == 4
+    assert await views[0].seated("a") == 4
+
+
+# The store itself
+
+
+async def test_the_time_of_all_views_is_one_and_passes(open_store):
+    one, other = await open_store(), await open_store()
+    before = await one.now()
+    assert before > 1_600_000_000.0
+    await open_store.elapse(open_store.short)
+    assert await other.now() >= before + open_store.short * 0.9
+    assert await one.epoch() == await other.epoch()
+    assert await one.settle()
+
+
+WRITES = {
+    "put": lambda store, long: store.put(SESSIONS, "a", b"new"),
+    "put in a version": lambda store, long: store.put(SESSIONS, "b", b"new", expected=0),
+    "remove": lambda store, long: store.remove(SESSIONS, "a"),
+    "get": lambda store, long: store.get(SESSIONS, "a"),
+    "scan": lambda store, long: store.scan(SESSIONS),
+    "keys": lambda store, long: store.keys(SESSIONS),
+    "revisions": lambda store, long: store.revisions(),
+    "acquire": lambda store, long: store.acquire("lease", "one", long),
+    "renew": lambda store, long: store.renew("lease", "held", long),
+    "release": lambda store, long: store.release("lease", "held"),
+    "enter": lambda store, long: store.enter("room", "one", seats=2, seconds=long, buckets=[minutely()]),
+    "stay": lambda store, long: store.stay([("room", "one")], long),
+    "leave": lambda store, long: store.leave("room", "held"),
+    "now": lambda store, long: store.now(),
+    "settle": lambda store, long: store.settle(),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no_other(open_store, name):
+    store = await open_store()
+    for steps in range(5):
+        before = await store.put(SESSIONS, "a", b"old")
+        await store.acquire("lease", "held", open_store.long)
+        await store.enter("room", "held", seats=9, seconds=open_store.long)
+        async with anyio.create_task_group() as group:
+            group.start_soon(WRITES[name], store, open_store.long)
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+        answers = await all_of(MANY, lambda number: store.put(SESSIONS, f"own-{number}", b"%d" % number))
+        assert None not in answers
+        for number in range(MANY):
+            assert (await store.get(SESSIONS, f"own-{number}")).value == b"%d" % number
+        record = await store.get(SESSIONS, "a")
+        assert record is None or (record.value, record.version > before) in {(b"old", False), (b"new", True)}
+        assert await store.seated("room") <= 2
+        assert await store.seated("nobody's") == 0
+        for number in range(MANY):
+            await store.remove(SESSIONS, f"own-{number}")
+        for key in ("a", "b"):
+            await store.remove(SESSIONS, key)
+        await store.release("lease", "held")
+        await store.release("lease", "one")
+        for holder in ("held", "one"):
+            await store.leave("room", holder)
+
+
+async def test_a_record_shows_no_value(store):
+    await store.put(SESSIONS, "a", b"secret")
+    assert "secret" not in repr(await store.get(SESSIONS, "a"))
