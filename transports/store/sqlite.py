@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS moment (
 );
 """
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MAGIC = b"SQLite format 3\0"
 _HEADER = 100
 _PAGE = slice(16, 18)
 _LARGEST_PAGE = 65536
@@ -256,14 +257,15 @@ class SqliteStore:
 
 
 def _check_whole(path: Path) -> None:
-    """Raise StoreDown for a file that ends inside a page, which the database would find too late, or never."""
+    """Raise StoreDown for a file that was cut off: the database would find that late, or begin it anew."""
     journal = path.with_name(f"{path.name}-wal")
     if journal.exists() and journal.stat().st_size:
         return  # what is not whole yet comes from there
     with path.open("rb") as file:
         header = file.read(_HEADER)
     size, page = path.stat().st_size, int.from_bytes(header[_PAGE])
-    if len(header) == _HEADER and page and size % (page if page > 1 else _LARGEST_PAGE):
+    short = size < _HEADER or size % (page if page > 1 else _LARGEST_PAGE)
+    if size and short and header.startswith(_MAGIC[:size]):
         raise StoreDown(f"the store {path} is out of order: the file was cut off; put back a copy of it")
 
 

@@ -1,0 +1,229 @@
+"""What is the SQLite store's alone: its file, other processes, and the machine's clock."""
+
+import resource
+import stat
+import subprocess
+import sys
+
+import anyio
+import pytest
+
+from tests.clock import ManualClock
+from transports.clock import SystemClock
+from transports.store import FULL, SqliteStore, StoreDown
+from transports.store.port import RESTS, SESSIONS
+
+HOUR = 3600.0
+HOLDS = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN IMMEDIATE")
+database.execute("INSERT INTO revision VALUES ('another', 1)")
+print("holding", flush=True)
+sys.stdin.readline()
+database.execute("COMMIT")
+"""
+
+
+class SetClock(ManualClock):
+    """A machine whose clock somebody sets."""
+
+    set_by = 0.0
+
+    def wall(self):
+        return super().wall() + self.set_by
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "store.sqlite3"
+
+
+@pytest.fixture
+def opened(path):
+    """Open stores at the path; all are closed."""
+    stores = []
+
+    def open_one(clock=None):
+        stores.append(SqliteStore(path, clock or SystemClock()))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def contended(path, opened):
+    """A store, and another process that holds the file's one writing lock until it is told."""
+    store = opened()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "holding\n"
+    yield store, process
+    process.communicate("")
+
+
+async def test_nobody_but_the_owner_may_read_the_file_or_what_belongs_to_it(path, opened):
+    await opened().put(SESSIONS, "a", b"secret")
+    files = sorted(path.parent.iterdir())
+    assert [file.name for file in files] == ["store.sqlite3", "store.sqlite3-shm", "store.sqlite3-wal"]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_what_was_written_is_there_when_it_is_opened_again(path, opened):
+    version = await opened().put(SESSIONS, "a", b"1")
+    assert (await opened().get(SESSIONS, "a")).version == version
+
+
+async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
+    (store, process), done = contended, []
+
+    async def write():
+        done.append(await store.put(RESTS, "a", b"1"))
+        done.append(await store.put(SESSIONS, "a", b"1"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(write)
+        await anyio.wait_all_tasks_blocked()
+        assert (await store.get(SESSIONS, "a"), done) == (None, [])
+        process.communicate("\n")
+    assert done == [1, 1]
+
+
+@pytest.mark.parametrize("place", [SESSIONS, RESTS], ids=lambda place: place.name)
+async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, place):
+    monkeypatch.setattr("transports.store.sqlite._BUSY_SECONDS", 0.01)
+    with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: database is locked"):
+        await contended[0].put(place, "a", b"1")
+    assert await contended[0].keys(place) == []
+
+
+@pytest.mark.parametrize("place", [SESSIONS, RESTS], ids=lambda place: place.name)
+async def test_a_full_disk_is_told_and_what_was_there_stays(opened, place):
+    store, (soft, hard) = opened(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    await store.put(place, "a", b"1")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
+    try:
+        with pytest.raises(StoreDown, match=r"out of order: (disk I/O error|database or disk is full)"):
+            await store.put(place, "a", bytes(1024 * 1024))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (await store.get(place, "a")).value == b"1"
+    assert await store.put(place, "a", bytes(1024 * 1024)) == 2
+
+
+async def test_a_file_that_may_only_be_read_is_told(opened):
+    store = opened()
+    store._quick.execute("PRAGMA query_only=1")
+    with pytest.raises(StoreDown, match="readonly database"):
+        await store.put(RESTS, "a", b"1")
+    assert await store.get(RESTS, "a") is None
+
+
+async def test_a_file_that_was_cut_off_anywhere_is_refused(path, opened):
+    store = opened()
+    for number in range(20):
+        await store.put(SESSIONS, f"{number}", bytes(1000))
+    store.close()
+    whole = path.read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == ["store.sqlite3"]
+    for size in (1, 15, 16, 17, 99, 100, 101, *range(512, len(whole), 509), len(whole) - 4096, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: "):
+            opened()
+        assert path.read_bytes() == whole[:size]
+    path.write_bytes(whole)
+    assert len(await opened().keys(SESSIONS)) == 20
+
+
+@pytest.mark.parametrize("step", [1, 7])
+async def test_a_file_with_foreign_bytes_is_told_and_nothing_else_breaks(path, opened, step):
+    store = opened()
+    for number in range(20):
+        await store.put(SESSIONS, f"{number}", bytes(1000))
+    store.close()
+    whole, told = path.read_bytes(), 0
+    for at in range(0, len(whole), 4096):
+        path.write_bytes(whole[:at] + b"\xa5" * (600 * step) + whole[at + 600 * step :])
+        try:
+            await opened().scan(SESSIONS)
+        except OSError as error:
+            told += "out of order" in str(error)
+    assert told
+
+
+@pytest.mark.parametrize("text", [b"not a database", b"not a database, but long enough to be one" * 40])
+def test_another_file_is_refused(path, opened, text):
+    path.parent.mkdir()
+    path.write_bytes(text)
+    with pytest.raises(StoreDown, match="file is not a database"):
+        opened()
+
+
+async def test_a_clock_that_is_set_back_holds_nothing_for_longer(opened):
+    clock = SetClock()
+    store = opened(clock)
+    await store.acquire("lease", "one", 45.0)
+    await store.enter("room", "one", seats=1, seconds=60.0)
+    await store.put(SESSIONS, "a", b"1", seconds=30.0)
+    clock.set_by -= HOUR
+    await store.put(RESTS, "any", b"")
+    assert (await store.get(SESSIONS, "a")).seconds == pytest.approx(30.0)
+    assert await store.acquire("lease", "two", 45.0) is None
+    assert await store.enter("room", "two", seats=1, seconds=60.0) == FULL
+    clock.advance(60.0)
+    assert await store.acquire("lease", "two", 45.0)
+    assert await store.enter("room", "two", seats=1, seconds=60.0) == 0.0
+    assert await store.get(SESSIONS, "a") is None
+
+
+async def test_a_clock_that_was_set_back_while_nobody_looked_holds_nothing_for_longer(path, opened):
+    first = opened(SetClock())
+    await first.put(SESSIONS, "a", b"1", seconds=30.0)
+    await first.acquire("lease", "one", 45.0)
+    first.close()
+    clock = SetClock(now=1.0)
+    clock.set_by = -HOUR
+    store = opened(clock)
+    clock.advance(45.0)
+    assert await store.get(SESSIONS, "a") is None
+    assert await store.acquire("lease", "two", 45.0)
+
+
+async def test_a_clock_that_is_set_forward_ends_no_lease_and_frees_no_seat(opened):
+    clock = SetClock()
+    store, other = opened(clock), opened(clock)
+    await store.acquire("lease", "one", 45.0)
+    await store.enter("room", "one", seats=1, seconds=60.0)
+    clock.set_by += HOUR
+    assert await other.acquire("lease", "two", 45.0) is None
+    assert await other.enter("room", "two", seats=1, seconds=60.0) == FULL
+    clock.advance(60.0)
+    assert await other.acquire("lease", "two", 45.0)
+    assert await other.enter("room", "two", seats=1, seconds=60.0) == 0.0
+
+
+async def test_versions_and_fences_grow_while_the_clock_goes_back(opened):
+    clock, versions, fences = SetClock(), [], []
+    store = opened(clock)
+    for _ in range(3):
+        versions.append(await store.put(SESSIONS, "a", b"1"))
+        fences.append(await store.acquire("lease", "one", 45.0))
+        await store.remove(SESSIONS, "a")
+        await store.release("lease", "one")
+        clock.set_by -= HOUR
+    assert versions == sorted(set(versions))
+    assert fences == sorted(set(fences))
+
+
+async def test_leases_that_are_over_leave_nothing_in_the_file(opened):
+    clock = ManualClock()
+    store = opened(clock)
+    for number in range(50):
+        await store.acquire(f"job-{number}", "one", 45.0)
+    clock.advance(45.0)
+    await store.acquire("job", "one", 45.0)
+    assert store._quick.execute("SELECT COUNT(*) FROM lease").fetchone() == (1,)
