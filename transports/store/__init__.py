@@ -2,7 +2,8 @@
 
 from transports.store.barrier import Barrier
 from transports.store.memory import MemoryStore
-from transports.store.port import FULL, PLACES, Bucket, Place, Record, Store, StoreDown
+from transports.store.port import FULL, PLACES, Bucket, Place, Record, Store, StoreDown, Unreadable
+from transports.store.sealed import SealedStore, Sealer
 from transports.store.sqlite import SqliteStore
 from transports.store.watch import Watch
 
@@ -14,8 +15,11 @@ __all__ = [
     "MemoryStore",
     "Place",
     "Record",
+    "SealedStore",
+    "Sealer",
     "SqliteStore",
     "Store",
     "StoreDown",
+    "Unreadable",
     "Watch",
 ]

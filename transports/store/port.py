@@ -18,6 +18,13 @@ class StoreDown(OSError):
     """The store is out of order or out of reach. Whether a write was done is not known: read again."""
 
 
+class Unreadable(OSError):
+    """A record is there, but it is damaged, another's, or sealed with a key that is not given. The store is well.
+
+    It stays where it is, for whoever has the key; the message shows none of it.
+    """
+
+
 class Place(msgspec.Struct, frozen=True):
     """A collection of records."""
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.clock import ManualClock
-from transports.store import MemoryStore, SqliteStore
+from transports.store import MemoryStore, SealedStore, Sealer, SqliteStore
 
 
 class Stores:
@@ -52,6 +52,16 @@ async def sqlite(request):
             store.close()
 
 
+@asynccontextmanager
+async def sealed(request):
+    async with memory(request) as below:
+
+        async def view():
+            return SealedStore(await below(), Sealer(b"a secret of at least 32 bytes ...", [b"an earlier one"]))
+
+        yield Stores(view, below.elapse)
+
+
 def moving(clock):
     async def elapse(seconds):
         clock.advance(seconds)
@@ -59,7 +69,7 @@ def moving(clock):
     return elapse
 
 
-KINDS = {"memory": memory, "sqlite": sqlite}
+KINDS = {"memory": memory, "sqlite": sqlite, "sealed": sealed}
 
 
 @pytest.fixture(params=KINDS)

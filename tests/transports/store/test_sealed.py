@@ -1,0 +1,160 @@
+"""What is encrypted opens in its own place, whole and with its key, and in no other way."""
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from tests.clock import ManualClock
+from transports.store import MemoryStore, Place, SealedStore, Sealer, StoreDown, Unreadable
+from transports.store.port import ACCOUNTS, PLACES, RESTS, SESSIONS
+
+SECRET, EARLIER, OTHER = b"a" * 32, b"b" * 32, b"c" * 32
+VALUE = b'{"cookies": "g.a000-secret-cookie"}'
+
+
+@pytest.fixture
+def below():
+    return MemoryStore(ManualClock())
+
+
+@pytest.fixture
+def store(below):
+    return SealedStore(below, Sealer(SECRET, [EARLIER]))
+
+
+async def kept(below, key="a", place=SESSIONS):
+    return (await below.get(place, key)).value
+
+
+async def refuses(store, key="a", place=SESSIONS):
+    with pytest.raises(Unreadable) as raised:
+        await store.get(place, key)
+    assert not isinstance(raised.value, StoreDown)
+    assert "cookie" not in str(raised.value)
+    assert await store.scan(place) == []
+    assert await store.keys(place) == [key]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+async def test_what_is_secret_and_nothing_else_is_encrypted(below, store, place):
+    await store.put(place, "a", VALUE)
+    assert (VALUE in await kept(below, place=place)) == (not place.sealed)
+    assert (await store.get(place, "a")).value == VALUE
+    assert [record.value for record in await store.scan(place)] == [VALUE]
+
+
+async def test_the_same_value_looks_different_each_time(below, store):
+    seen = set()
+    for _ in range(10):
+        await store.put(SESSIONS, "a", VALUE)
+        seen.add(await kept(below))
+    assert len(seen) == 10
+
+
+async def test_a_value_that_was_cut_off_anywhere_is_refused(below, store):
+    await store.put(SESSIONS, "a", VALUE)
+    whole = await kept(below)
+    for size in range(len(whole)):
+        await below.put(SESSIONS, "a", whole[:size])
+        await refuses(store)
+    await below.put(SESSIONS, "a", whole + b"\0")
+    await refuses(store)
+
+
+async def test_a_value_with_any_bit_flipped_is_refused(below, store):
+    await store.put(SESSIONS, "a", VALUE)
+    whole = await kept(below)
+    for at in range(len(whole)):
+        for bit in range(8):
+            await below.put(SESSIONS, "a", whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            await refuses(store)
+    await below.put(SESSIONS, "a", whole)
+    assert (await store.get(SESSIONS, "a")).value == VALUE
+
+
+async def test_another_accounts_value_is_refused_and_so_is_one_of_another_place(below, store):
+    await store.put(SESSIONS, "b", VALUE)
+    await below.put(SESSIONS, "a", await kept(below, "b"))
+    await below.put(ACCOUNTS, "b", await kept(below, "b"))
+    with pytest.raises(Unreadable, match="another record's"):
+        await store.get(SESSIONS, "a")
+    with pytest.raises(Unreadable, match="another record's"):
+        await store.get(ACCOUNTS, "b")
+    assert [record.key for record in await store.scan(SESSIONS)] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "sealer", [Sealer(OTHER), Sealer(OTHER, [EARLIER]), Sealer(None)], ids=["other", "two", "none"]
+)
+async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store, sealer):
+    await store.put(SESSIONS, "a", VALUE)
+    before = await kept(below)
+    with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: it is sealed with a key that is not given"):
+        await SealedStore(below, sealer).get(SESSIONS, "a")
+    assert await kept(below) == before
+    assert (await store.get(SESSIONS, "a")).value == VALUE
+
+
+async def test_an_earlier_key_still_opens_and_the_next_write_is_sealed_with_the_new_one(below, store):
+    await SealedStore(below, Sealer(EARLIER)).put(SESSIONS, "a", VALUE)
+    record = await store.get(SESSIONS, "a")
+    assert record.value == VALUE
+    await store.put(SESSIONS, "a", VALUE, expected=record.version)
+    assert (await SealedStore(below, Sealer(SECRET)).get(SESSIONS, "a")).value == VALUE
+
+
+@pytest.mark.parametrize("value", [VALUE, b"\x8e" * 32, b"[]", b"g"])
+async def test_what_was_written_without_a_key_is_read_told_once_and_sealed_by_the_next_write(below, store, value):
+    for key in "ab":
+        await SealedStore(below, Sealer(None)).put(SESSIONS, key, value)
+    assert await kept(below) == value
+    with capture_logs() as logs:
+        records = [*await store.scan(SESSIONS), await store.get(SESSIONS, "a")]
+    assert [record.value for record in records] == [value] * 3
+    assert [(line["event"], line["place"]) for line in logs] == [("records_unsealed", "session")]
+    await store.put(SESSIONS, "a", value)
+    assert value not in await kept(below) or len(value) < 4
+
+
+async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
+    store = SealedStore(below, Sealer(None))
+    for value in (b"", VALUE):
+        await store.put(SESSIONS, "a", value)
+        with capture_logs() as logs:
+            assert (await store.get(SESSIONS, "a")).value == value
+        assert logs == []
+
+
+async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_value(below, store):
+    await SealedStore(below, Sealer(OTHER)).put(SESSIONS, "a", VALUE)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await refuses(store)
+    (line,) = logs
+    assert (line["event"], line["place"], line["key"], line["log_level"]) == (
+        "record_unreadable",
+        "session",
+        "a",
+        "error",
+    )
+    assert (await kept(below)).hex() not in str(logs)
+
+
+async def test_what_cannot_be_read_can_be_replaced_in_its_version_and_removed(below, store):
+    version = await below.put(SESSIONS, "a", b"\x8fgemini-gateway\x01torn")
+    assert await store.put(SESSIONS, "a", VALUE, expected=0) is None
+    assert await store.put(SESSIONS, "a", VALUE, expected=version)
+    assert (await store.get(SESSIONS, "a")).value == VALUE
+
+
+async def test_the_version_and_the_time_are_the_stores_own(below, store):
+    version = await store.put(ACCOUNTS, "a", VALUE, seconds=9.0)
+    record = await below.get(ACCOUNTS, "a")
+    assert await store.get(ACCOUNTS, "a") == msgspec.structs.replace(record, value=VALUE)
+    assert (record.version, record.seconds) == (version, 9.0)
+
+
+async def test_a_place_that_is_not_secret_is_read_whatever_it_holds(below, store):
+    await store.put(RESTS, "a", b"\x8fgemini-gateway\x01")
+    assert (await store.get(RESTS, "a")).value == b"\x8fgemini-gateway\x01"
+    assert not Place("any").sealed
