@@ -17,6 +17,9 @@ FULL = math.inf
 class StoreDown(OSError):
     """The store is out of order or out of reach. Whether a write was done is not known: read again."""
 
+    reason = "broken"
+    """A word of a closed set."""
+
 
 class Unreadable(OSError):
     """A record is there, but it is damaged, another's, or sealed with a key that is not given. The store is well.

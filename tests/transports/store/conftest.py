@@ -3,12 +3,18 @@
 A kind is an async context manager in KINDS that is given pytest's request and yields a `Stores`.
 """
 
+import uuid
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from tests.clock import ManualClock
+from tests.servers import RedisServer, StoreEar, programs
+from transports.clock import SystemClock
 from transports.store import MemoryStore, SealedStore, Sealer, SqliteStore
+from transports.store.redis import RedisStore
+from transports.store.server import Address, Server
 
 
 class Stores:
@@ -62,6 +68,38 @@ async def sealed(request):
         yield Stores(view, below.elapse)
 
 
+def on_server(name):
+    """Return the kind of a real server: its clock is its own, so that time passes as it will."""
+
+    @asynccontextmanager
+    async def kind(request):
+        address, prefix, opened = Address.of(request.getfixturevalue("servers")[name].url), uuid.uuid4().hex, []
+
+        async def view():
+            opened.append(Server(address, SystemClock(), StoreEar(), seconds=10.0))
+            return RedisStore(opened[-1], prefix)
+
+        async def elapse(seconds):
+            await anyio.sleep(seconds + 0.005)
+
+        try:
+            yield Stores(view, elapse, short=0.3)
+        finally:
+            for server in opened:
+                await server.close()
+
+    return kind
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """A Redis and a Valkey, for all tests that leave them as they are."""
+    started = {name: RedisServer(program).start() for name, program in programs().items()}
+    yield started
+    for server in started.values():
+        server.stop()
+
+
 def moving(clock):
     async def elapse(seconds):
         clock.advance(seconds)
@@ -69,7 +107,13 @@ def moving(clock):
     return elapse
 
 
-KINDS = {"memory": memory, "sqlite": sqlite, "sealed": sealed}
+KINDS = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "sealed": sealed,
+    "redis": on_server("redis"),
+    "valkey": on_server("valkey"),
+}
 
 
 @pytest.fixture(params=KINDS)

@@ -1,0 +1,56 @@
+"""A store whose calls somebody hears of."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import anyio
+
+from transports.clock import Clock
+from transports.store.breaker import BreakerObserver
+from transports.store.port import Store, StoreDown
+
+
+class StoreObserver(BreakerObserver, Protocol):
+    """Hears of every call of a store."""
+
+    def store_call(self, operation: str, seconds: float, outcome: str) -> None:
+        """A call of this name took so long; `outcome` is ok, cancelled, error, or why the store is down."""
+        ...
+
+    def store_evicts(self, *, evicts: bool) -> None:
+        """The server may, or may not, forget records to make room for others."""
+        ...
+
+
+def observed(store: Store, clock: Clock, observer: StoreObserver) -> Store:
+    """Return the store, with `observer` hearing of its calls."""
+    return cast("Store", _Observed(store, clock, observer))
+
+
+class _Observed:
+    """Has the methods of the store, each made when it is first called."""
+
+    def __init__(self, store: Store, clock: Clock, observer: StoreObserver) -> None:
+        self._store, self._clock, self._observer = store, clock, observer
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method: Callable[..., Awaitable[Any]] = getattr(self._store, name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            begun, outcome = self._clock.monotonic(), "ok"
+            try:
+                return await method(*arguments, **options)
+            except StoreDown as down:
+                outcome = down.reason
+                raise
+            except anyio.get_cancelled_exc_class():
+                outcome = "cancelled"
+                raise
+            except Exception:
+                outcome = "error"
+                raise
+            finally:
+                self._observer.store_call(name, self._clock.monotonic() - begun, outcome)
+
+        setattr(self, name, call)
+        return call

@@ -1,0 +1,251 @@
+"""The store that the replicas of a gateway share: a Redis or a Valkey.
+
+Source: reliability 6.3
+"""
+
+import math
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from transports.clock import Clock
+from transports.store import scripts
+from transports.store.observed import StoreObserver
+from transports.store.port import Bucket, Place, Record
+from transports.store.server import Address, Line, Server, command, evaluate
+from transports.tasks import beside
+
+_BEHIND = "\x7f"
+"""Behind every character that a key may have."""
+_SHORT = 1024 * 1024
+"""What is longer is asked for by itself, with more time."""
+_NAMES, _RECORDS = 1000, 200
+"""On one page."""
+_REPLICA_SECONDS = 0.2
+
+_MILLISECONDS, _MICROSECONDS = 1000.0, 1_000_000.0
+
+
+class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to use a server."""
+
+    url: str
+    prefix: str = "gw"
+    """Begins every key."""
+    timeout_seconds: float = 0.25
+    """For one call."""
+
+    def __repr__(self) -> str:
+        """Show no password."""
+        return f"RedisOptions(prefix={self.prefix!r})"
+
+
+@asynccontextmanager
+async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserver) -> AsyncGenerator["RedisStore"]:
+    """Open a store whose server is looked after until the context ends, whether it is there now or not.
+
+    Raises:
+        ValueError: the URL is wrong; the message shows nothing of it.
+
+    """
+    server = Server(Address.of(options.url), clock, observer, options.timeout_seconds)
+    if not await server.greet():
+        server.breaker.fail(waited=True)
+    try:
+        async with beside() as tasks:
+            tasks.start_soon(server.breaker.run, server.greet)
+            yield RedisStore(server, options.prefix)
+    finally:
+        await server.close()
+
+
+class RedisStore:
+    """A store on a server."""
+
+    def __init__(self, server: Server, prefix: str) -> None:
+        """Use a server; it is the caller's to look after."""
+        self._server, self._prefix = server, prefix
+        self._replicated = False
+
+    async def get(self, place: Place, key: str) -> Record | None:
+        """Return what is kept, None where nothing is."""
+        record, most = self._key("record", place.name, key), _SHORT
+        while True:
+            found = await self._server.run(scripts.GET, [record], most, length=most)
+            if found is None:
+                return None
+            version, left, length, value = found
+            if value is not None:
+                return _record(key, version, left, value)
+            most = length * 2
+
+    async def put(
+        self,
+        place: Place,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Keep a value; return its version, None where another than the expected one is kept."""
+        lifetime = "" if seconds is None else seconds * _MILLISECONDS
+        wanted = "" if expected is None else expected
+        given = (place.name, key, value, wanted, lifetime)
+        version = await self._server.run(scripts.PUT, self._keys_of(place, key), *given, length=len(value))
+        return None if version is None else int(version)
+
+    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+        """Forget a record; say whether it was there."""
+        wanted = "" if expected is None else expected
+        return bool(await self._server.run(scripts.REMOVE, self._keys_of(place, key), place.name, key, wanted))
+
+    async def scan(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Return the records whose keys begin with `prefix`, in their order; each is there when it is looked at."""
+        found: list[Record] = []
+        async for name, version, left, _, value in self._pages(_Span(place, prefix, after, reverse), _RECORDS, _SHORT):
+            if most is not None and len(found) >= most:
+                break
+            key = name.decode()
+            record = _record(key, version, left, value) if value is not None else await self.get(place, key)
+            if record is not None:
+                found.append(record)
+        return found
+
+    async def keys(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[str]:
+        """Return the keys that begin with `prefix`, in their order."""
+        found: list[str] = []
+        async for name in self._pages(_Span(place, prefix, after, reverse), _NAMES, -1):
+            if most is not None and len(found) >= most:
+                break
+            found.append(name.decode())
+        return found
+
+    async def revisions(self) -> dict[str, int]:
+        """Return a number by place that changes with what is in it."""
+        found = await self._server.run(scripts.REVISIONS, [self._key("revision")])
+        return {name.decode(): int(version) for name, version in zip(found[::2], found[1::2], strict=True)}
+
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
+        """Hold the lease of this name, unless another owner does; return its fence."""
+        keys = [self._key("lease", name), self._key("fence")]
+        fence = await self._server.run(scripts.ACQUIRE, keys, owner, _ms(seconds), epoch or "")
+        return None if fence is None else int(fence)
+
+    async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        return bool(await self._server.run(scripts.RENEW, [self._key("lease", name)], owner, _ms(seconds)))
+
+    async def release(self, name: str, owner: str) -> None:
+        """Let go of a lease, if it is the owner's."""
+        await self._server.run(scripts.RELEASE, [self._key("lease", name)], owner)
+
+    async def enter(
+        self,
+        name: str,
+        holder: str,
+        *,
+        seats: int,
+        seconds: float,
+        buckets: Sequence[Bucket] = (),
+    ) -> float:
+        """Take a seat and a token from each bucket, or nothing."""
+        keys = [self._key("seats", name), *(self._key("bucket", bucket.name) for bucket in buckets)]
+        sizes = [size for bucket in buckets for size in (bucket.most, bucket.per_second)]
+        return float(await self._server.run(scripts.ENTER, keys, holder, seats, _ms(seconds), *sizes))
+
+    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep seats for so long from now."""
+        rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
+        await self._server.run(scripts.STAY, rooms, _ms(seconds), *holders)
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Give a seat back."""
+        await self._server.run(scripts.LEAVE, [self._key("seats", name)], holder)
+
+    async def seated(self, name: str) -> int:
+        """Return how many seats of this name are taken."""
+        return await self._server.run(scripts.SEATED, [self._key("seats", name)])
+
+    async def now(self) -> float:
+        """Return the server's time, in epoch seconds."""
+        return int(await self._server.run(scripts.NOW, [])) / _MICROSECONDS
+
+    async def epoch(self) -> str:
+        """Return who the server is, and whose data it has."""
+        return (await self._server.run(scripts.EPOCH, [])).decode()
+
+    async def settle(self) -> bool:
+        """Wait until a replica has what was written; False: none says so, though there is one, or was a while ago."""
+
+        async def ask(line: Line) -> bool:
+            replicas = int(await evaluate(line, scripts.SETTLE, [self._key("settle")]))
+            self._replicated |= replicas > 0
+            if not replicas:
+                return not self._replicated
+            return await command(line, "WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS)) > 0
+
+        return await self._server.ask(ask, _REPLICA_SECONDS)
+
+    async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
+        """Yield what PAGE finds, page after page."""
+        keys = [self._key("index", span.place.name)]
+        prefix = self._key("record", span.place.name, "")
+        while True:
+            given = (prefix, *span.ends(), "1" if span.reverse else "", names, length)
+            last, found = await self._server.run(scripts.PAGE, keys, *given, length=max(0, length))
+            for one in found:
+                yield one
+            if last is None:
+                return
+            span = msgspec.structs.replace(span, after=last.decode())
+
+    def _keys_of(self, place: Place, key: str) -> list[str]:
+        name = place.name
+        places = [self._key("index", name), self._key("due", name), self._key("revision")]
+        return [self._key("record", name, key), *places]
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._prefix, *parts))
+
+
+class _Span(msgspec.Struct, frozen=True):
+    """Which records of a place, and in which order."""
+
+    place: Place
+    prefix: str
+    after: str
+    reverse: bool
+
+    def ends(self) -> tuple[str, str]:
+        """Return where it begins and ends, as the server writes it."""
+        first, last = f"[{self.prefix}", f"({self.prefix}{_BEHIND}"
+        if not self.reverse:
+            return f"({self.after}" if self.after and self.after >= self.prefix else first, last
+        return f"({self.after}" if self.after and self.after < self.prefix + _BEHIND else last, first
+
+
+def _record(key: str, version: bytes, left: int, value: bytes) -> Record:
+    return Record(key=key, value=value, version=int(version), seconds=None if left < 0 else left / _MILLISECONDS)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, math.ceil(seconds * _MILLISECONDS))

@@ -1,0 +1,245 @@
+"""One Redis or Valkey server: its connections, a deadline for each call, and a breaker.
+
+A connection is used again only when its whole answer was read. One that a call failed on, was late on or was cancelled
+on is cut off: nobody gets another's answer.
+Source: reliability 6.3
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import anyio
+import msgspec
+import structlog
+from redis.asyncio import Connection, SSLConnection
+from redis.asyncio.connection import parse_url
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from transports.clock import Clock
+from transports.store.breaker import Breaker
+from transports.store.observed import StoreObserver
+from transports.store.outage import OPEN, TIMEOUT, Unreachable, reason_of
+from transports.store.scripts import Script
+
+_MOST_CONNECTIONS = 64
+_IDLE_SECONDS = 60.0
+"""A connection that was not used for so long may have been forgotten on the way."""
+_BYTES_PER_SECOND = 16 * 1024 * 1024
+"""What is long is given more time."""
+_TOLD_SECONDS = 60.0
+"""The same trouble is told of so often."""
+_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
+
+ResultT = TypeVar("ResultT")
+
+_log = structlog.get_logger()
+
+
+class Line(Connection):
+    """A connection that can be cut off, with all that was still to be sent."""
+
+    def cut(self) -> None:
+        """Let go of it, at once."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._reader = self._writer = None
+
+    async def disconnect(self, *_: Any, **__: Any) -> None:
+        """Do the same whenever redis-py gives it up."""
+        self.cut()
+        await super().disconnect()
+
+
+class TlsLine(SSLConnection, Line):
+    """The same, encrypted."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a server is, and how to sign in."""
+
+    where: str
+    """For people."""
+    tls: bool
+    options: dict[str, Any]
+    """Of redis-py's connection."""
+
+    @classmethod
+    def of(cls, url: str) -> "Address":
+        """Read a URL, as `rediss://user:password@host:6379/0?ssl_ca_certs=ca.pem`.
+
+        Raises:
+            ValueError: it cannot be read; the message shows nothing of it.
+
+        """
+        try:
+            found: dict[str, Any] = {**parse_url(url)}
+        except ValueError:
+            found = {"scheme": None}
+        found.pop("connection_class", None)
+        host, port = found.pop("host", "localhost"), found.pop("port", 6379)
+        signing = {name: found.pop(name) for name in ("username", "password") if name in found}
+        if not re.match(r"rediss?://", url) or not set(found) <= _OPTIONS:
+            known = ", ".join(sorted(_OPTIONS))
+            raise ValueError(
+                f"is not of the form redis://user:password@host:6379/0 or rediss://… with options of: {known}",
+            ) from None
+        options = {**found, **signing, "host": host, "port": port}
+        return cls(f"{host}:{port}", url.startswith("rediss:"), options)
+
+    def __repr__(self) -> str:
+        """Show no password."""
+        return f"Address({self.where!r})"
+
+
+class Server:
+    """A server; its calls raise Unreachable, soon."""
+
+    def __init__(self, address: Address, clock: Clock, observer: StoreObserver, seconds: float) -> None:
+        """Give a call so many seconds."""
+        self._address, self._clock, self._observer, self._seconds = address, clock, observer, seconds
+        self.breaker = Breaker(clock, observer)
+        self._room = anyio.Semaphore(_MOST_CONNECTIONS)
+        self._idle: list[tuple[Line, float]] = []
+        self._told: dict[str, float] = {}
+
+    async def run(self, script: Script, keys: list[str], *arguments: bytes | str | float, length: int = 0) -> Any:
+        """Run a script; `length`: of what is sent and returned, where it is long.
+
+        Raises:
+            Unreachable: the server did not do it, or did not say so.
+
+        """
+
+        async def ask(line: Line) -> Any:
+            return await evaluate(line, script, keys, *arguments)
+
+        return await self.ask(ask, length / _BYTES_PER_SECOND)
+
+    async def ask(self, talk: Callable[[Line], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
+        """Talk over a connection; raise as `run`."""
+        if self.breaker.is_open:
+            raise Unreachable(self._address.where, OPEN)
+        try:
+            answer = await self._talk(talk, self._seconds + more_seconds)
+        except Unreachable as error:
+            self.breaker.fail(waited=error.reason == TIMEOUT)
+            self._tell(error.reason)
+            raise
+        self.breaker.succeed()
+        return answer
+
+    async def greet(self) -> bool:
+        """Ask the server who it is, breaker or no breaker; say whether it answered."""
+
+        async def ask(line: Line) -> dict[str, str]:
+            return _facts(await command(line, "INFO"))
+
+        self._forget()
+        try:
+            facts = await self._talk(ask, self._seconds)
+        except Unreachable as error:
+            self._tell(error.reason)
+            return False
+        trouble = _trouble(facts)
+        if trouble:
+            self._tell(trouble)
+            return False
+        self._told.clear()
+        self._observer.store_evicts(evicts=_evicts(facts))
+        version = facts.get("valkey_version") or facts.get("redis_version")
+        _log.info("store_server", where=self._address.where, version=version, role=facts.get("role"))
+        if _evicts(facts):
+            _log.error(
+                "store_server_evicts",
+                policy=facts["maxmemory_policy"],
+                hint="sessions, leases and licenses may be lost: set maxmemory-policy to noeviction",
+            )
+        return True
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        self._forget()
+        await anyio.lowlevel.checkpoint()  # transports end in the loop's next turn
+
+    async def _talk(self, talk: Callable[[Line], Awaitable[ResultT]], seconds: float) -> ResultT:
+        """Talk over a connection, breaker or no breaker.
+
+        Raises:
+            Unreachable: it came to nothing.
+
+        """
+        try:
+            with anyio.fail_after(seconds):
+                async with self._room:
+                    return await self._over(await self._take(), talk)
+        except (RedisError, OSError, EOFError, ValueError) as error:
+            reason = reason_of(error)
+        raise Unreachable(self._address.where, reason) from None
+
+    async def _over(self, line: Line, talk: Callable[[Line], Awaitable[ResultT]]) -> ResultT:
+        whole = False
+        try:
+            answer = await talk(line)
+            whole = True
+        except ResponseError:
+            whole = line.is_connected
+            raise
+        finally:
+            if whole:
+                self._idle.append((line, self._clock.monotonic()))
+            else:
+                line.cut()
+        return answer
+
+    async def _take(self) -> Line:
+        """Return a connection that may be used, open or to be opened."""
+        while self._idle:
+            line, since = self._idle.pop()
+            fresh = self._clock.monotonic() - since < _IDLE_SECONDS
+            if fresh and line.is_connected and not await line.can_read():
+                return line
+            line.cut()
+        kind = TlsLine if self._address.tls else Line
+        return kind(**self._address.options, protocol=2, socket_timeout=None, socket_connect_timeout=None)
+
+    def _forget(self) -> None:
+        while self._idle:
+            self._idle.pop()[0].cut()
+
+    def _tell(self, reason: str) -> None:
+        now = self._clock.monotonic()
+        if now - self._told.get(reason, -_TOLD_SECONDS) >= _TOLD_SECONDS:
+            self._told[reason] = now
+            _log.warning("store_out_of_order", where=self._address.where, reason=reason)
+
+
+async def evaluate(line: Line, script: Script, keys: list[str], *arguments: bytes | str | float) -> Any:
+    """Run a script; send it where the server does not know it yet."""
+    given = (len(keys), *keys, *arguments)
+    try:
+        return await command(line, "EVALSHA", script.digest, *given)
+    except NoScriptError:
+        return await command(line, "EVAL", script.text, *given)
+
+
+async def command(line: Line, *words: bytes | str | float) -> Any:
+    """Return what the server says to a command."""
+    await line.send_command(*words, check_health=False)
+    return await cast("Awaitable[Any]", line.read_response())
+
+
+def _facts(info: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def _trouble(facts: dict[str, str]) -> str:
+    """Return why a server that answers cannot be used, if that is so."""
+    if facts.get("loading", "0") != "0":
+        return "LOADING"
+    return "READONLY" if facts.get("role") == "slave" else ""
+
+
+def _evicts(facts: dict[str, str]) -> bool:
+    return facts.get("maxmemory", "0") != "0" and facts.get("maxmemory_policy", "noeviction") != "noeviction"
