@@ -7,6 +7,7 @@ from hashlib import sha256
 from transports.clock import Clock
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.history import History
+from transports.simulator.judge import Record
 from transports.simulator.quota import Quota
 
 _PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
@@ -26,6 +27,9 @@ class Session:
         """When the rolling cookie was last renewed, or first seen."""
         self.quota = Quota(account.quota if account else 0, quota_seconds)
         self.history = History()
+        self.record = Record()
+        self.killed = False
+        """A value that had been rotated already was rotated again, and the settings say that this ends it."""
 
     @property
     def plan(self) -> str:
@@ -52,28 +56,61 @@ class Accounts:
             session.since = clock.monotonic()
         self.guest = Session(None)
 
+    def named(self, cookies: dict[str, str]) -> Session:
+        """Return the session that the cookies name, good or not; a guest's where they name none."""
+        return self._by_psid(cookies.get(_PSID, "")) or self.guest
+
     def find(self, cookies: dict[str, str]) -> Session:
         """Return whose cookies these are; anyone unknown or expired is a guest, as at the site."""
-        session = self._by_psid(cookies.get(_PSID, ""))
-        if session is None or self._died(session):
-            return self.guest
-        return session if self._fresh(session, cookies.get(_PSIDTS, "")) else self.guest
+        session = self.named(cookies)
+        if self._opens(session, cookies):
+            session.record.signed_in += 1
+            return session
+        session.record.as_guest += 1
+        return self.guest
 
     def rotate(self, cookies: dict[str, str]) -> tuple[int, str | None]:
         """Rotate: `(200, new value or None)`, `(401, None)` or `(429, None)`."""
-        session = self.find(cookies)
-        if session.account is None or session.account.bound:
+        session, now = self.named(cookies), self._clock.monotonic()
+        record = session.record
+        if session.account is None or session.account.bound or not self._opens(session, cookies):
+            record.refused += 1
             return 401, None
-        now = self._clock.monotonic()
         if session.rotated_at is not None and now - session.rotated_at < self._config.rotation_gap_seconds:
+            record.hasty += 1
             return 429, None
+        if not self._forked(session, cookies.get(_PSIDTS, "")):
+            record.refused += 1
+            return 401, None
+        record.rotations += 1
         session.rotated_at = session.since = now
         if not session.psidts or not session.account.rotates:
             return 200, None
         session.old[session.psidts] = now + self._config.grace_seconds
         session.psidts = "sidts-" + secrets.token_urlsafe(24)
         session.generation += 1
+        record.unseen = True
         return 200, session.psidts
+
+    def shown(self) -> list[dict[str, int | bool]]:
+        """Return what was noticed of each account, in the settings' order."""
+        return [{**session.record.shown(), "dead": session.killed or self._died(session)} for session in self._sessions]
+
+    def _forked(self, session: Session, psidts: str) -> bool:
+        """Say whether a session goes on, which a value that has been rotated already may end."""
+        if psidts in session.old:
+            session.record.forks += 1
+            session.killed = self._config.fork == "dies"
+        return not session.killed
+
+    def _opens(self, session: Session, cookies: dict[str, str]) -> bool:
+        """Say whether the cookies that name a session open it."""
+        if session.account is None or session.killed or self._died(session):
+            return False
+        psidts = cookies.get(_PSIDTS, "")
+        if psidts == session.psidts:
+            session.record.unseen = False
+        return self._fresh(session, psidts)
 
     def _died(self, session: Session) -> bool:
         """Say whether the rolling cookie was not renewed in time."""

@@ -59,6 +59,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
     rotation_gap_seconds: float = 60.0
     """Rotations nearer to one another are answered 429."""
+    rotation_seconds: Seconds = 0.0
+    """How long a rotation takes; the new value holds from its middle on, whoever waits for the answer."""
+    fork: Literal["survives", "dies"] = "survives"
+    """What becomes of a session whose old value is rotated once more within the grace."""
+    cookie_every: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """So many answers of an account's turns and calls are there to one that sets a cookie; 0: none sets any."""
     session_seconds: Seconds = 1500.0
     """A `__Secure-1PSIDTS` that is not rotated dies after so long; 0: never."""
     quota_seconds: Seconds = 3600.0

@@ -32,6 +32,7 @@ _HOST_ONLY = "COMPASS"
 _MOST_BODY = 4_000_000
 _MOST_UPLOAD = 110_000_000
 _REASONS_KEPT = 20
+_FLAGS = "Domain=.google.com; Path=/; Secure; HttpOnly; Priority=HIGH"
 
 _log = structlog.get_logger()
 
@@ -73,22 +74,28 @@ class Site:
     async def rotate(self, request: Request) -> Response:
         """Answer `POST /RotateCookies`."""
         self.seen["rotate"] += 1
-        fault = self.faults.take("rotate")
-        if fault is not None:
-            return fault
-        body = await request.body()
         cookies = cookies_of(request)
+        with self.accounts.named(cookies).record.rotating.one():
+            return self.faults.take("rotate") or await self._rotated(request, cookies)
+
+    async def _rotated(self, request: Request, cookies: dict[str, str]) -> Response:
+        body = await request.body()
         if body != wire.ROTATE_BODY or request.headers.get("content-type") != wire.ROTATE_CONTENT_TYPE:
             return self._departed("RotateCookies: body or Content-Type")
         if set(cookies) - {wire.PSID, wire.PSIDTS}:
             return self._departed("RotateCookies: other cookies along", status=401)
+        await self._half_a_rotation()
         status, value = self.accounts.rotate(cookies)
+        await self._half_a_rotation()
         response = PlainTextResponse("" if status != 200 else ')]}\'\n\n[["identity.hfcr",600]]', status)
         if value is not None:
-            flags = "Domain=.google.com; Path=/; Secure; HttpOnly; Priority=HIGH"
-            response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {flags}")
-            response.headers.append("set-cookie", f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {flags}")
+            response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {_FLAGS}")
+            response.headers.append("set-cookie", new_sidcc())
         return response
+
+    async def _half_a_rotation(self) -> None:
+        if self._config.rotation_seconds:
+            await self._clock.sleep(self._config.rotation_seconds / 2)
 
     async def batch(self, request: Request) -> Response:
         """Answer `POST …/batchexecute`."""
@@ -107,6 +114,7 @@ class Site:
             fault = self.faults.take("batch", *(rpc for rpc, _ in calls))
             return fault or Response(
                 batch.answer(session, calls, self._clock.wall(), find_original),
+                headers=self._now_and_then(session),
                 media_type="application/json; charset=utf-8",
             )
         except check.Departure as departure:
@@ -120,7 +128,7 @@ class Site:
             form = await self._checked(request, session, batch=False)
             ask = slots.generate(form, request.headers, _LANGUAGE)
             fault = self.faults.take("generate")
-            return fault or self.generation.answer(session, ask, origin_of(request), self.seen)
+            return fault or self._noticed(session, self.generation.answer(session, ask, origin_of(request), self.seen))
         except check.Departure as departure:
             return self._departed(str(departure))
 
@@ -158,7 +166,22 @@ class Site:
 
     async def state(self, _: Request) -> Response:
         """Answer `GET /simulator/state`: what was seen, and why requests were refused."""
-        return JSONResponse({"seen": dict(self.seen), "departures": self.departures})
+        accounts = self.accounts.shown()
+        return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
+
+    def _noticed(self, session: Session, answer: Response | Stream) -> Response | Stream:
+        """Notice how long a turn takes."""
+        if isinstance(answer, Stream):
+            answer.while_open = session.record.generating.one()
+            answer.headers |= self._now_and_then(session)
+        return answer
+
+    def _now_and_then(self, session: Session) -> dict[str, str]:
+        """Return the header that sets a cookie, if it is due: never a guest's."""
+        every = self._config.cookie_every
+        if session.account is None or not every or session.record.signed_in % every:
+            return {}
+        return {"set-cookie": new_sidcc()}
 
     def _media_refused(self, request: Request) -> Response | None:
         self.seen["media"] += 1
@@ -180,6 +203,11 @@ class Site:
         self.seen["departures"] += 1
         self.departures = [*self.departures, reason][-_REASONS_KEPT:]
         return PlainTextResponse("", status)
+
+
+def new_sidcc() -> str:
+    """Return a header that sets the cookie which the site renews with answers of all kinds."""
+    return f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {_FLAGS}"
 
 
 def cookies_of(request: Request) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, cast
 
 import anyio
@@ -14,22 +14,31 @@ class Stream:
     def __init__(self, chunks: AsyncIterator[bytes | None], seen: Counter[str], done: Callable[[], None]) -> None:
         """Count into `seen`; call `done` after a whole answer."""
         self._chunks, self._seen, self._done = cast("AsyncGenerator[bytes | None]", chunks), seen, done
+        self.while_open: AbstractContextManager[None] = nullcontext()
+        """Entered for as long as it is sent."""
+        self.headers = {"content-type": "application/json; charset=utf-8"}
 
     async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         self._seen["streams_open"] += 1
         outcome = "streams_left"
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                outcome = "streams_whole" if await self._send(send) else "streams_cut"
-                tasks.cancel_scope.cancel()
+            with self.while_open:
+                outcome = await self._until_gone(receive, send)
         finally:
             self._seen["streams_open"] -= 1
             self._seen[outcome] += 1
 
+    async def _until_gone(self, receive: Any, send: Any) -> str:
+        outcome = "streams_left"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+            outcome = "streams_whole" if await self._send(send) else "streams_cut"
+            tasks.cancel_scope.cancel()
+        return outcome
+
     async def _send(self, send: Any) -> bool:
-        headers = [(b"content-type", b"application/json; charset=utf-8")]
+        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with aclosing(self._chunks) as chunks:
             async for chunk in chunks:

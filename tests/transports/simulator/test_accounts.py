@@ -86,3 +86,54 @@ def test_a_bound_session_works_and_never_rotates():
     accounts = accounts_of(bound, ManualClock())
     assert accounts.rotate(cookies()) == (401, None)
     assert accounts.find(cookies()).account is bound
+
+
+def test_an_old_value_that_is_rotated_once_more_gives_the_session_another_or_ends_it():
+    for rule, status, dead in (("survives", 200, False), ("dies", 401, True)):
+        accounts = accounts_of(ACCOUNT, ManualClock(), rotation_gap_seconds=0, grace_seconds=300, fork=rule)
+        _, first = accounts.rotate(cookies())
+        assert accounts.rotate(cookies())[0] == status
+        assert (accounts.find(cookies(first)).account is None) == dead
+        (judged,) = accounts.shown()
+        assert (judged["forks"], judged["dead"]) == (1, dead)
+
+
+def test_without_grace_the_old_value_is_refused_and_the_new_one_holds():
+    accounts = accounts_of(ACCOUNT, ManualClock(), rotation_gap_seconds=0, grace_seconds=0)
+    _, fresh = accounts.rotate(cookies())
+    assert accounts.rotate(cookies()) == (401, None)
+    assert accounts.rotate(cookies(fresh))[0] == 200
+    (judged,) = accounts.shown()
+    assert (judged["rotations"], judged["refused"], judged["forks"], judged["dead"]) == (2, 1, 0, False)
+
+
+def test_a_new_value_is_unseen_until_somebody_shows_it():
+    accounts = accounts_of(ACCOUNT, ManualClock())
+    assert not accounts.shown()[0]["unseen"]
+    _, fresh = accounts.rotate(cookies())
+    accounts.find(cookies())
+    assert accounts.shown()[0]["unseen"]
+    accounts.find(cookies(fresh))
+    assert not accounts.shown()[0]["unseen"]
+
+
+def test_who_shows_an_expired_value_is_counted_with_the_account():
+    clock = ManualClock()
+    accounts = accounts_of(ACCOUNT, clock)
+    accounts.rotate(cookies())
+    accounts.find(cookies())
+    clock.advance(61)
+    accounts.find(cookies())
+    accounts.find(cookies("x"))
+    (judged,) = accounts.shown()
+    assert (judged["signed_in"], judged["as_guest"]) == (1, 2)
+    assert accounts.rotate(cookies())[0] == 401
+    accounts.find(cookies(psid="nobody"))
+    assert accounts.shown() == [{**judged, "refused": 1}]
+
+
+def test_rotations_that_come_too_soon_are_counted():
+    accounts = accounts_of(ACCOUNT, ManualClock())
+    _, fresh = accounts.rotate(cookies())
+    accounts.rotate(cookies(fresh))
+    assert accounts.shown()[0]["hasty"] == 1

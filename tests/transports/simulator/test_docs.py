@@ -1,5 +1,6 @@
 import re
 
+from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.simulator.script import OWN, Script
 
@@ -27,3 +28,14 @@ def test_its_settings_are_the_simulators():
     unshown = {"rotate_seconds"}
     assert set(SimulatorConfig.__struct_fields__) - shown.keys() == unshown
     assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()
+
+
+def test_its_judgement_is_told_whole():
+    from transports.simulator.accounts import Accounts
+    from transports.simulator.config import SimulatedAccount, SimulatorConfig
+
+    text = (ROOT / "docs" / "simulator.md").read_text().partition("Under `accounts`")[2]
+    told = [name for names in re.findall(r"(?m)^- (`.*?): ", text) for name in re.findall(r"`(\w+)`", names)]
+    config = SimulatorConfig(accounts=(SimulatedAccount(psid="p"),))
+    (judged,) = Accounts(config, ManualClock()).shown()
+    assert told == list(judged)

@@ -1,0 +1,62 @@
+"""What the site notices of one account, so that a test can judge a gateway by it; nothing of it is secret."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class Gauge:
+    """How many of something are under way."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.now = 0
+        self.most = 0
+        """… that ever were at once."""
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """Count one for as long as the context lasts."""
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            yield
+        finally:
+            self.now -= 1
+
+
+class Record:
+    """One account's."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.rotating, self.generating = Gauge(), Gauge()
+        self.rotations = 0
+        """That were answered 200."""
+        self.hasty = 0
+        """Rotations that came too soon after the last, and were answered 429."""
+        self.forks = 0
+        """Rotations that showed a value which had been rotated already."""
+        self.refused = 0
+        """Rotations that were answered 401."""
+        self.signed_in = 0
+        """Requests that were answered as the account's own."""
+        self.as_guest = 0
+        """Requests that named the account and were answered as a guest's, since their rolling cookie had expired."""
+        self.unseen = False
+        """Nobody has shown the newest value yet: if nobody has it, the account is lost once the grace is over."""
+
+    def shown(self) -> dict[str, int | bool]:
+        """Return it for a page."""
+        return {
+            "rotations": self.rotations,
+            "rotating": self.rotating.now,
+            "most_rotating": self.rotating.most,
+            "hasty": self.hasty,
+            "forks": self.forks,
+            "refused": self.refused,
+            "generating": self.generating.now,
+            "most_generating": self.generating.most,
+            "signed_in": self.signed_in,
+            "as_guest": self.as_guest,
+            "unseen": self.unseen,
+        }
