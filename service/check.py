@@ -9,6 +9,7 @@ from service.fetch import reach_of
 from service.keys import media_key
 from service.licenses import fixed_licenses
 from service.settings import Origin, Settings, SettingsError
+from service.stores import location_of, sealer_of
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -29,7 +30,9 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
         media_key(settings.media, origin, store_path)
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
-    _check_store(store_path, f"{origin.name}: store.path")
+    sealer_of(settings.store, origin)
+    if location_of(settings.store, origin, store_path).path is not None:
+        _check_store(store_path, f"{origin.name}: store.path")
 
 
 def _check_folder(folder: Path, where: str) -> None:

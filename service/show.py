@@ -7,14 +7,16 @@ import msgspec
 import tomli_w
 
 from service.settings import Settings
+from service.stores import shown_url
 from service.wiring import TRANSPORTS
 
-_SECRETS = frozenset({"key"})
+_SECRETS = frozenset({"key", "token"})
 
 
 def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
     """Return the settings, defaults included, as TOML; secrets are `***`."""
     tree = _masked(msgspec.to_builtins(msgspec.structs.replace(settings, transports={}), enc_hook=str), _SECRETS)
+    tree["store"]["url"] = shown_url(settings.store.url)
     tree["transports"] = {
         name: _masked(msgspec.to_builtins(config, enc_hook=str), TRANSPORTS[name].secrets)
         for name, config in transports.items()

@@ -156,9 +156,9 @@ class SealedStore:
         """Return a number by place that changes with what is in it."""
         return await self._store.revisions()
 
-    async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
-        return await self._store.acquire(name, owner, seconds)
+        return await self._store.acquire(name, owner, seconds, epoch)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
         """Hold the lease for so long from now; False: it is not the owner's any more."""

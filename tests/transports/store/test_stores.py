@@ -301,6 +301,12 @@ async def test_a_lease_is_released_by_who_holds_it_alone(open_store):
     assert await store.acquire("a", "two", open_store.long)
 
 
+async def test_a_lease_is_granted_in_the_epoch_that_is_meant_only(open_store):
+    store = await open_store()
+    assert await store.acquire("a", "one", open_store.long, "another server") is None
+    assert await store.acquire("a", "one", open_store.long, await store.epoch())
+
+
 # Seats and buckets
 
 
