@@ -35,7 +35,7 @@ class Watch:
         except OSError:
             _log.debug("store_not_watched")
             return
-        for place, heeds in self._heeds.items():
+        for place, heeds in list(self._heeds.items()):  # one who is called may bring others to call
             revision = revisions.get(place, 0)
             if self._seen.get(place) == revision:
                 continue
