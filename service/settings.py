@@ -170,6 +170,10 @@ class Store(Section, frozen=True):
     old_key_files: tuple[Path, ...] = ()
     """Those of earlier: what they have encrypted is still read."""
 
+    def __repr__(self) -> str:
+        """Show no URL: it may hold a password."""
+        return f"Store(path={str(self.path)!r})"
+
 
 class AdminToken(Section, frozen=True):
     """Who may administer."""

@@ -37,6 +37,10 @@ def check_file(tmp_path, text, store="gateway.sqlite3"):
         (WEB + '[server]\npublic_url = "https://h:99999"', ["server.public_url"]),
         (WEB + '[server]\npublic_url = "https://[::1"', ["server.public_url"]),
         (WEB + '[media]\nkeep_dir = "gateway.toml"', ["media.keep_dir", "not a folder"]),
+        (WEB + '[store]\nkey_file = "nowhere.key"', ["store.key_file", "nowhere.key", "No such"]),
+        (WEB + '[store]\nold_key_files = ["nowhere.key"]', ["store.old_key_files", "nowhere.key"]),
+        (WEB + '[store]\nurl = "redis://h"\nurl_file = "u"', ["store.url", "store.url_file"]),
+        (WEB + '[store]\nurl = "redis://h:key-1"', ["store.url", "redis://"]),
     ],
 )
 def test_what_serve_would_refuse_is_named_in_one_line(tmp_path, text, words):

@@ -169,6 +169,20 @@ def test_secrets_are_never_shown(tmp_path):
     assert shown(settings, configs).count("***") == 3
 
 
+def test_what_signs_in_to_the_store_and_to_the_admin_api_is_not_shown(tmp_path):
+    text = """
+    [store]
+    url = "rediss://gateway:secret-1@store.example:6379/0"
+    [[admin.tokens]]
+    name = "ops"
+    token = "secret-2"
+    """
+    settings = load(file_with(tmp_path, text), {})
+    for output in (shown(settings, {}), repr(settings), repr(settings.store), repr(settings.admin)):
+        assert "secret" not in output
+    assert 'url = "rediss://gateway:***@store.example:6379/0"' in shown(settings, {})
+
+
 def test_each_transport_says_itself_what_is_secret(tmp_path):
     text = """
     [transports.simulator]
