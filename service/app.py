@@ -1,7 +1,7 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,11 +34,14 @@ from service.operations import Operations
 from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
+from service.stores import location_of, naming, open_store
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
-from transports.pool import SqliteConversations
-from transports.store import SqliteStore
+from transports.pool import Conversations
+from transports.store import Store
+from transports.store.metrics import PrometheusStoreObserver
 
+_LICENSES_SECONDS = 1.0
 _EXPOSED = ("x-request-id", "Retry-After", "x-should-retry", "Deprecation", "Warning")
 """What a web page's script may read of an answer's headers."""
 
@@ -67,20 +70,23 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
-    with open_stores(store_path, clock) as (store, book), _conversations(store_path, clock) as conversations:
-        licenses = Licenses(fixed_licenses(settings.licenses, origin), book)
-        seal = _seal(settings.media, origin, store_path, clock)
+    hearing = PrometheusStoreObserver(registry)
+    async with open_store(settings.store, origin, store_path, clock, hearing) as store:
+        licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
+        with naming(location_of(settings.store, origin, store_path), origin):
+            key = await media_key(settings.media, origin, store)
+        seal = Seal(key, clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
-            conversations=conversations,
+            conversations=Conversations(store, clock),
             observer=PrometheusObserver(registry),
             serve=serve,
         )
         async with (
             wiring.open_engine(settings, parts, origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
-            open_jobs(Ledger(store_path, clock), engine, clock, settings.jobs) as jobs,
+            open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
         ):
             room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
@@ -124,18 +130,10 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _conversations(store_path: Path, clock: Clock) -> closing[SqliteConversations]:
-    """Keep conversations beside the store."""
-    path = store_path.with_name(f"{store_path.stem}-conversations{store_path.suffix}")
-    try:
-        return closing(SqliteConversations(path, clock))
-    except OSError as error:
-        raise SettingsError(f"store.path: {path}: {error.strerror or error}") from None
-
-
-def _seal(media: MediaSettings, origin: Origin, store_path: Path, clock: Clock) -> Seal:
-    with _naming(store_path):
-        return Seal(media_key(media, origin, store_path), clock, media.link_seconds)
+def _book(settings: Settings, store: Store, clock: Clock) -> LicenseBook:
+    """Return the book of licenses: a file is looked into for each request, a server each second."""
+    remote = bool(settings.store.url) or settings.store.url_file is not None
+    return LicenseBook(store, clock, fresh_seconds=_LICENSES_SECONDS if remote else 0.0)
 
 
 def _shelf(media: MediaSettings) -> Shelf | None:
@@ -195,29 +193,3 @@ def _limits(settings: Settings) -> Limits:
         pictures=limits.pictures,
         pixels=limits.pixels,
     )
-
-
-@contextmanager
-def open_stores(path: Path, clock: Clock) -> Generator[tuple[SqliteStore, LicenseBook]]:
-    """Open what must survive a restart; leaving closes it.
-
-    Raises:
-        SettingsError: it cannot be opened.
-
-    """
-    with _naming(path):
-        store, book = SqliteStore(path, clock), LicenseBook(path)
-    try:
-        yield store, book
-    finally:
-        book.close()
-        store.close()
-
-
-@contextmanager
-def _naming(store_path: Path) -> Generator[None]:
-    """Name the setting that an error of the store comes from."""
-    try:
-        yield
-    except OSError as error:
-        raise SettingsError(f"store.path: {store_path}: {error.strerror or error}") from None

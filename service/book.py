@@ -1,43 +1,32 @@
-"""The book of licenses: in SQLite, by the digests of their keys; reads see at once what another process wrote."""
+"""The book of licenses: records of the store, each with the digest of its key; who reads sees what others wrote.
 
-import errno
+Where the store is a file, every look sees to it that nothing has changed; elsewhere that is done each second, and once
+more for a key that is not known. A store that is out of reach leaves what is known in force for a day.
+
+Source: reliability 6.3
+"""
+
 import hmac
+import math
 import re
-import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
 
+import anyio
 import msgspec
+import structlog
 
 from protocol.model import Feature
+from transports.clock import Clock
+from transports.store import Record, Store, StoreDown
+from transports.store.port import LICENSES
 
 KEY = re.compile(rb"[\x21-\x7e]{8,256}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_BUSY_SECONDS = 5.0
-_LOOKUP_SECONDS = 0.05
-"""A request waits so long for the database, on the event loop, before it is told to come again."""
+_KNOWN_SECONDS = 86400.0
 _ALL = "*"
-"""In the database: all features, those to come included."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS license (
-    id TEXT PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
-    models TEXT NOT NULL,
-    created REAL NOT NULL,
-    revoked REAL,
-    features TEXT NOT NULL DEFAULT '*'
-)
-"""
-_FEATURES_CAME_LATER = "ALTER TABLE license ADD COLUMN features TEXT NOT NULL DEFAULT '*'"
-_ADD = """
-INSERT INTO license (id, digest, models, features, created) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET digest = excluded.digest, models = excluded.models, features = excluded.features,
-created = excluded.created, revoked = NULL WHERE license.revoked IS NOT NULL
-"""
-_ROWS = "SELECT id, models, features, created, revoked, digest FROM license"
+"""In the store: all features, those to come included."""
+
+_log = structlog.get_logger()
 
 
 class LicenseError(ValueError):
@@ -55,36 +44,41 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     revoked: float | None = None
 
 
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A license as the store holds it, by its id."""
+
+    digest: bytes
+    models: tuple[str, ...]
+    features: tuple[str, ...] = (_ALL,)
+    created: float
+    revoked: float | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Entry).decode
+
+
 def digest_of(key: bytes) -> bytes:
     """Return what is stored of a key."""
     return sha256(key).digest()
 
 
 class LicenseBook:
-    """The licenses of the command line, in SQLite; reads see at once what another process wrote."""
+    """The licenses of the command line; every method may raise OSError: the store is out of order."""
 
-    def __init__(self, path: Path) -> None:
-        """Use the database at `path`, made when missing.
+    def __init__(self, store: Store, clock: Clock, *, fresh_seconds: float = 0.0) -> None:
+        """Look for changes no oftener than after so many seconds, but for what is not known."""
+        self._store, self._clock, self._fresh = store, clock, fresh_seconds
+        self._entries: dict[str, _Entry] = {}
+        self._ids: dict[bytes, str] = {}
+        """The licenses that are not revoked, by the digests of their keys."""
+        self._revision = -1
+        self._looks, self._down = 0, False
+        self._looked = self._known = -math.inf
+        """When the last look was begun, and the last one that the store has answered."""
+        self._lock = anyio.Lock(fast_acquire=True)
 
-        Every method may raise OSError: the database cannot be opened, is locked or broken.
-        """
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        with self._transaction() as database:
-            database.execute(_SCHEMA)
-            columns = {row[1] for row in database.execute("PRAGMA table_info(license)").fetchall()}
-            if "features" not in columns:
-                database.execute(_FEATURES_CAME_LATER)
-        self._reader = sqlite3.connect(path, timeout=_LOOKUP_SECONDS, isolation_level=None, check_same_thread=False)
-        with suppress(sqlite3.OperationalError):  # then it stays as it is, and readers wait for writers
-            self._reader.execute("PRAGMA journal_mode=WAL").fetchall()
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._reader.close()
-
-    def add(self, granted: License, key: str) -> None:
+    async def add(self, granted: License, key: str) -> None:
         """Add a license; one that was revoked may be added anew, with another key.
 
         Raises:
@@ -92,70 +86,109 @@ class LicenseBook:
 
         """
         check(granted.id, key)
-        features = _ALL if set(granted.features) == set(Feature) else " ".join(granted.features)
-        row = (granted.id, digest_of(key.encode()), " ".join(granted.models), features, granted.created)
-        with self._transaction() as database:
-            try:
-                added = database.execute(_ADD, row).rowcount
-            except sqlite3.IntegrityError:
-                added = 0
-            if not added:
-                raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
+        digest = digest_of(key.encode())
+        there = await self._store.get(LICENSES, granted.id)
+        old = _entry(there) if there is not None else None
+        entries = await self._scan()
+        free = there is None or (old is not None and old.revoked is not None)
+        used = any(entry.digest == digest for name, entry in entries.items() if name != granted.id)
+        features = (_ALL,) if set(granted.features) == set(Feature) else tuple(map(str, granted.features))
+        entry = _Entry(digest=digest, models=granted.models, features=features, created=granted.created)
+        expected = there.version if there is not None else 0
+        if used or not free or await self._store.put(LICENSES, granted.id, _encode(entry), expected=expected) is None:
+            raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
 
-    def revoke(self, identity: str, now: float) -> None:
+    async def revoke(self, identity: str, now: float) -> None:
         """Make a license worthless from now on.
 
         Raises:
             LicenseError: there is none of this id.
 
         """
-        with self._transaction() as database:
-            done = database.execute("UPDATE license SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, identity))
-            if done.rowcount == 0:
-                raise LicenseError(f"there is no license {identity!r} that is not revoked already")
+        there = await self._store.get(LICENSES, identity) if _ID.fullmatch(identity) else None
+        entry = _entry(there) if there is not None else None
+        if there is None or entry is None or entry.revoked is not None:
+            raise LicenseError(f"there is no license {identity!r} that is not revoked already")
+        value = _encode(msgspec.structs.replace(entry, revoked=now))
+        if await self._store.put(LICENSES, identity, value, expected=there.version) is None:
+            raise LicenseError(f"somebody else has just changed the license {identity!r}: look, and try again")
 
-    def all(self) -> list[License]:
+    async def all(self) -> list[License]:
         """Return all licenses, oldest first."""
-        with self._transaction() as database:
-            return [_license(row) for row in database.execute(f"{_ROWS} ORDER BY created, id").fetchall()]
+        found = [_license(*item) for item in (await self._scan()).items()]
+        return sorted(found, key=lambda one: (one.created, one.id))
 
-    def find(self, digest: bytes) -> License | None:
+    async def find(self, digest: bytes) -> License | None:
         """Return the valid license of a key's digest."""
-        row = self._look("digest = ? AND revoked IS NULL", digest)
-        return _license(row) if row is not None and hmac.compare_digest(row[-1], digest) else None
+        await self._look()
+        if digest not in self._ids:
+            await self._look(anew=True)
+        identity = self._ids.get(digest)
+        if identity is None or not hmac.compare_digest(self._entries[identity].digest, digest):
+            return None
+        return _license(identity, self._entries[identity])
 
-    def valid(self, identity: str) -> bool:
+    async def valid(self, identity: str) -> bool:
         """Say whether there is a license of this id that was not revoked."""
-        return self._look("id = ? AND revoked IS NULL", identity) is not None
+        await self._look()
+        if identity not in self._entries:
+            await self._look(anew=True)
+        return identity in self._entries and self._entries[identity].revoked is None
 
-    def _look(self, condition: str, value: bytes | str) -> Any:
-        with self._translated():
-            return self._reader.execute(f"{_ROWS} WHERE {condition}", (value,)).fetchone()
+    async def _look(self, *, anew: bool = False) -> None:
+        """See what has changed, if it is time to; with `anew` in any case, but at once for all who ask at once.
 
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        """Yield a connection inside one write transaction."""
-        with (
-            self._translated(),
-            closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)) as database,
-        ):
-            database.execute("BEGIN IMMEDIATE")
-            yield database
-            database.execute("COMMIT")
+        Raises:
+            StoreDown: that could not be seen, and what is known does not do.
 
-    @contextmanager
-    def _translated(self) -> Generator[None]:
-        """Make the database's errors OSErrors."""
+        """
+        now, looks = self._clock.monotonic(), self._looks
+        lasting = now - self._known < _KNOWN_SECONDS
+        if not anew and lasting and (now - self._looked < self._fresh or self._lock.locked()):
+            return
+        async with self._lock:
+            if self._looks == looks:
+                await self._read()
+        if self._down and (anew or not lasting):
+            raise StoreDown("licenses cannot be looked up")
+
+    async def _read(self) -> None:
+        """Bring what is known up to date; note whether the store answers."""
+        self._looks, self._looked = self._looks + 1, self._clock.monotonic()
         try:
-            yield
-        except sqlite3.Error as error:
-            raise OSError(errno.EIO, str(error), str(self._path)) from error
+            revision = (await self._store.revisions()).get(LICENSES.name, 0)
+            if revision != self._revision:
+                self._entries = await self._scan()
+                self._ids = {entry.digest: name for name, entry in self._entries.items() if entry.revoked is None}
+                self._revision = revision
+        except OSError:
+            self._down = True
+            return
+        self._down, self._known = False, self._looked
+
+    async def _scan(self) -> dict[str, _Entry]:
+        read = {record.key: _entry(record) for record in await self._store.scan(LICENSES)}
+        return {name: entry for name, entry in read.items() if entry is not None}
 
 
-def _license(row: Sequence[Any]) -> License:
-    identity, models, features, created, revoked, _ = row
-    known = tuple(feature for feature in Feature if features == _ALL or feature in features.split())
-    return License(id=identity, models=tuple(models.split()), features=known, created=created, revoked=revoked)
+def _entry(record: Record) -> _Entry | None:
+    """Return what a record says; None: it cannot be read."""
+    try:
+        return _decode(record.value)
+    except msgspec.MsgspecError:
+        _log.error("license_unreadable", license=record.key)
+        return None
+
+
+def _license(identity: str, entry: _Entry) -> License:
+    known = tuple(feature for feature in Feature if _ALL in entry.features or feature in entry.features)
+    return License(
+        id=identity,
+        models=entry.models,
+        features=known,
+        created=entry.created,
+        revoked=entry.revoked,
+    )
 
 
 def check(identity: str, key: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from service import wiring
 from service.address import Address
 from service.fetch import reach_of
-from service.keys import media_key
+from service.keys import file_key
 from service.licenses import fixed_licenses
 from service.settings import Origin, Settings, SettingsError
 from service.stores import location_of, sealer_of
@@ -27,7 +27,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     Address.of(settings.server, origin)
     reach_of(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
-        media_key(settings.media, origin, store_path)
+        file_key(settings.media.key_file, f"{origin.name}: media.key_file")
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
     sealer_of(settings.store, origin)

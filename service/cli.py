@@ -10,17 +10,18 @@ import click
 import msgspec
 
 from service import logs, wiring
-from service.app import open_stores
 from service.book import LicenseError
 from service.book import check as check_license
 from service.check import check
 from service.licenses import new_key
 from service.licensing import licenses
 from service.place import config_option, settings_at, store_path_of
-from service.server import Overseer, Tls, listen, run, run_app, url_of
+from service.server import Overseer, Tls, listen, run, run_app, run_loop, url_of
 from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
 from service.show import shown
-from service.source import SettingsError, origin_of
+from service.source import Origin, SettingsError, origin_of
+from service.stores import open_store
+from service.storing import store
 from service.workers import BAD_SETTINGS, Workers
 from transports import simulator
 from transports.clock import SystemClock
@@ -48,6 +49,7 @@ def cli() -> None:
 
 
 cli.add_command(licenses)
+cli.add_command(store)
 
 
 @cli.command()
@@ -73,10 +75,15 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **inheri
     if server.workers == 1:
         run(settings, origin=origin, store_path=store_path, listening=listening, overseer=Overseer(started))
         return
-    with open_stores(store_path, SystemClock()):
-        pass  # made, or found broken, before the workers want it
+    run_loop(lambda: _make_store(settings, origin, store_path), "asyncio")
     command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]
     sys.exit(Workers(command, listening, server.workers, started).run())
+
+
+async def _make_store(settings: Settings, origin: Origin, path: Path) -> None:
+    """Have the store made, or found broken, before the workers want it."""
+    async with open_store(settings.store, origin, path, SystemClock()):
+        pass
 
 
 def _announcing(url: str) -> Callable[[], None]:

@@ -1,50 +1,29 @@
-"""The jobs of one machine, in the file of the licenses: what was asked, how far it is, and who is at work on it."""
+"""The jobs of all processes with one store: what was asked, how far it is, and who is at work on it.
+
+A job's record is found by its id. Two more keys lead to it, which say all that lists need: one among its license's
+jobs, and one among those that have not come to their end. Both are written before the record and removed after it, so
+that a write that breaks off leaves a key that leads nowhere, never a job that nobody finds.
+"""
 
 import json
-import sqlite3
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
-from pathlib import Path
-from typing import TypeVar
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
-import anyio.to_thread
 import msgspec
 import structlog
 
 from protocol.model import Job, JobKind, JobPage, Saturated
 from transports.clock import Clock
+from transports.store import Record, Store, Unreadable
+from transports.store.port import JOB_INDEX, JOBS
 
-_BUSY_SECONDS = 5.0
-_SCHEMA = (
-    """
-    CREATE TABLE IF NOT EXISTS job (
-        id TEXT PRIMARY KEY,
-        license TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        over INTEGER NOT NULL,
-        created REAL NOT NULL,
-        expires REAL NOT NULL,
-        body BLOB NOT NULL,
-        holder TEXT NOT NULL DEFAULT '',
-        until REAL NOT NULL DEFAULT 0
-    )
-    """,
-    "CREATE INDEX IF NOT EXISTS job_license ON job (license, kind, created, id)",
-)
-
-_ORDERS = {
-    "asc": (
-        " AND (created, id) > (SELECT created, id FROM job WHERE id = ? AND license = ?)",
-        " ORDER BY created ASC, id ASC LIMIT ?",
-    ),
-    "desc": (
-        " AND (created, id) < (SELECT created, id FROM job WHERE id = ? AND license = ?)",
-        " ORDER BY created DESC, id DESC LIMIT ?",
-    ),
-}
-"""What comes behind a job, and in which order, by the page's order."""
-
-ResultT = TypeVar("ResultT")
+_ID = re.compile(r"[\x21-\x2e\x30-\x7e]{1,128}")
+"""No slash: keys are made of it."""
+_RETRY_SECONDS = 5.0
+_LEAST_SECONDS = 0.001
+_TRIES = 5
+_LISTED, _OPEN = "all", "open"
 
 _log = structlog.get_logger()
 
@@ -60,163 +39,178 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Ledger:
-    """Jobs in SQLite; every call is one transaction, durable when it returns. Every method may raise Saturated."""
+    """Jobs in the store; what is written is durable when a call returns. Every method may raise Saturated."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Use the database at `path`, which exists.
-
-        Raises:
-            OSError: it cannot be used.
-
-        """
-        self._path, self._clock = path, clock
-        try:
-            with self._database() as database:
-                for statement in _SCHEMA:
-                    database.execute(statement)
-        except sqlite3.Error as error:
-            raise OSError(f"the store {path} is out of order: {error}") from error
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Keep them in `store`."""
+        self._store, self._clock = store, clock
+        self._held: dict[str, tuple[str, float]] = {}
+        """The job, and the seconds of the hold, of each holder of this process."""
 
     async def put(self, job: Job, expires: float, hold: Hold | None = None) -> None:
         """Keep a job, new or known, until `expires`; one that is held stays so unless `hold` says by whom."""
-
-        def query(database: sqlite3.Connection) -> None:
-            values = (job.id, job.request.caller.id, job.kind, job.over, job.created, expires, _pack(job))
-            database.execute(
-                "INSERT INTO job (id, license, kind, over, created, expires, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET over = excluded.over, expires = excluded.expires,"
-                " body = excluded.body",
-                values,
-            )
-            if hold is not None:
-                until = self._clock.wall() + hold.seconds
-                database.execute("UPDATE job SET holder = ?, until = ? WHERE id = ?", (hold.holder, until, job.id))
-
-        await self._run(query)
+        with _told():
+            if hold is not None and await self._store.acquire(_lease(job.id), hold.holder, hold.seconds) is not None:
+                self._held[hold.holder] = (job.id, hold.seconds)
+            seconds = self._seconds(expires)
+            await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=seconds)
+            if not job.over:
+                await self._store.put(JOB_INDEX, _key(_OPEN, job), b"", seconds=seconds)
+            await self._store.put(JOBS, job.id, _pack(job), seconds=seconds)
+            if job.over:
+                await self._store.remove(JOB_INDEX, _key(_OPEN, job))
 
     async def change(self, job: Job, expires: float, holder: str) -> bool:
         """Keep a known job as it is now; False: it is not held by `holder` any more, or is gone."""
-
-        def query(database: sqlite3.Connection) -> bool:
-            done = database.execute(
-                "UPDATE job SET over = ?, expires = ?, body = ? WHERE id = ? AND holder = ?",
-                (job.over, expires, _pack(job), job.id, holder),
-            )
-            return done.rowcount == 1
-
-        return await self._run(query)
+        job_id, seconds = self._held.get(holder, ("", 0.0))
+        if job_id != job.id:
+            return False
+        with _told():
+            if not await self._store.renew(_lease(job_id), holder, seconds) or not await self._replace(job, expires):
+                return False
+            if job.over:
+                await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=self._seconds(expires))
+                await self._store.remove(JOB_INDEX, _key(_OPEN, job))
+            return True
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
-
-        def query(database: sqlite3.Connection) -> Job | None:
-            found = database.execute(
-                "SELECT id, body FROM job WHERE id = ? AND license = ? AND kind = ? AND expires > ?",
-                (job_id, license_id, kind, self._clock.wall()),
-            )
-            row = found.fetchone()
-            return _unpack(*row) if row else None
-
-        return await self._run(query)
+        with _told():
+            job = await self._read(job_id)
+        return job if job is not None and (job.request.caller.id, job.kind) == (license_id, kind) else None
 
     async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
-        select = "SELECT id, body FROM job WHERE license = ? AND kind = ? AND expires > ?"
-        behind, end = _ORDERS[page.order]
-
-        def query(database: sqlite3.Connection) -> tuple[Sequence[Job], bool]:
-            values: list[object] = [license_id, kind, self._clock.wall()]
-            if page.after is not None:
-                values += [page.after, license_id]
-            text = select + (behind if page.after is not None else "") + end
-            rows = database.execute(text, (*values, page.limit + 1)).fetchall()
-            jobs = (_unpack(*row) for row in rows[: page.limit])
-            return [job for job in jobs if job is not None], len(rows) > page.limit
-
-        return await self._run(query)
+        prefix, after, reverse = f"{_LISTED}/{kind}/{license_id}/", "", page.order == "desc"
+        if page.after is not None:
+            last = await self.find(license_id, kind, page.after)
+            if last is None:
+                return [], False
+            after = _key(_LISTED, last)
+        found: list[Job] = []
+        with _told():
+            while len(found) <= page.limit:
+                most = page.limit + 1 - len(found)
+                keys = await self._store.keys(JOB_INDEX, prefix, after=after, most=most, reverse=reverse)
+                if not keys:
+                    break
+                after = keys[-1]
+                jobs = [await self._read(_id(key)) for key in keys]
+                found += [job for job in jobs if job is not None]
+        return found[: page.limit], len(found) > page.limit
 
     async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
         """Forget a license's job; say whether there was one."""
-
-        def query(database: sqlite3.Connection) -> bool:
-            values = (job_id, license_id, kind)
-            return database.execute("DELETE FROM job WHERE id = ? AND license = ? AND kind = ?", values).rowcount == 1
-
-        return await self._run(query)
+        job = await self.find(license_id, kind, job_id)
+        if job is None:
+            return False
+        with _told():
+            removed = await self._store.remove(JOBS, job_id)
+            for index in (_LISTED, _OPEN):
+                await self._store.remove(JOB_INDEX, _key(index, job))
+        return removed
 
     async def unfinished(self, license_id: str, kind: JobKind) -> int:
         """Count a license's jobs that have not come to their end."""
-
-        def query(database: sqlite3.Connection) -> int:
-            text = "SELECT COUNT(*) FROM job WHERE license = ? AND kind = ? AND NOT over AND expires > ?"
-            return database.execute(text, (license_id, kind, self._clock.wall())).fetchone()[0]
-
-        return await self._run(query)
+        with _told():
+            return len(await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
 
     async def acquire(self, job_id: str, hold: Hold) -> Job | None:
         """Be the only one at work on a job; None: somebody else is, or there is none that can be read."""
-
-        def query(database: sqlite3.Connection) -> Job | None:
-            now = self._clock.wall()
-            values = (hold.holder, now + hold.seconds, job_id, now, now + hold.seconds)
-            done = database.execute(
-                "UPDATE job SET holder = ?, until = ? WHERE id = ? AND (holder = '' OR until < ? OR until > ?)", values
-            )
-            if done.rowcount != 1:
+        if not _ID.fullmatch(job_id):
+            return None
+        with _told():
+            if await self._store.acquire(_lease(job_id), hold.holder, hold.seconds) is None:
                 return None
-            job = _unpack(*database.execute("SELECT id, body FROM job WHERE id = ?", (job_id,)).fetchone())
-            if job is None:  # nobody can go on with it: it is not to be offered again
-                database.execute("UPDATE job SET over = 1, holder = '', until = 0 WHERE id = ?", (job_id,))
-            return job
-
-        return await self._run(query)
+            job = await self._read(job_id)
+            if job is None or job.over:  # nobody can go on with it: it is not to be offered again
+                await self._close(job_id)
+            if job is None:
+                await self._store.release(_lease(job_id), hold.holder)
+                return None
+        self._held[hold.holder] = (job_id, hold.seconds)
+        return job
 
     async def renew(self, holders: Sequence[str], seconds: float) -> set[str]:
         """Go on being at work on jobs; return the holders that still are."""
-
-        def query(database: sqlite3.Connection) -> set[str]:
-            until = self._clock.wall() + seconds
-            text = "UPDATE job SET until = ? WHERE holder = ?"
-            return {holder for holder in holders if database.execute(text, (until, holder)).rowcount}
-
-        return await self._run(query)
+        kept: set[str] = set()
+        with _told():
+            for holder in holders:
+                job_id, _ = self._held.get(holder, ("", 0.0))
+                if job_id and await self._store.renew(_lease(job_id), holder, seconds):
+                    kept.add(holder)
+        return kept
 
     async def release(self, holder: str) -> None:
         """Stop being at work on a job."""
-
-        def query(database: sqlite3.Connection) -> None:
-            database.execute("UPDATE job SET holder = '', until = 0 WHERE holder = ?", (holder,))
-
-        await self._run(query)
+        job_id, _ = self._held.pop(holder, ("", 0.0))
+        if job_id:
+            with _told():
+                await self._store.release(_lease(job_id), holder)
 
     async def idle(self, kind: JobKind) -> Sequence[str]:
-        """Return the unfinished jobs that nobody is at work on, oldest first; forget those that have expired."""
+        """Return the unfinished jobs that this process is not at work on, oldest first; `acquire` tells who else is."""
+        held = {job_id for job_id, _ in self._held.values()}
+        with _told():
+            keys = await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/")
+        jobs = [_id(key) for key in sorted(keys, key=lambda key: key.rsplit("/", 2)[1:])]
+        return [job_id for job_id in jobs if job_id not in held]
 
-        def query(database: sqlite3.Connection) -> Sequence[str]:
-            now = self._clock.wall()
-            database.execute("DELETE FROM job WHERE expires <= ?", (now,))
-            text = "SELECT id FROM job WHERE kind = ? AND NOT over AND (holder = '' OR until < ?) ORDER BY created, id"
-            return [row[0] for row in database.execute(text, (kind, now))]
+    async def _replace(self, job: Job, expires: float) -> bool:
+        """Keep a job that is there; whoever else writes to it at the same time does so before."""
+        for _ in range(_TRIES):
+            there = await self._get(job.id)
+            if there is None:
+                return False
+            value, seconds = _pack(job), self._seconds(expires)
+            if await self._store.put(JOBS, job.id, value, expected=there.version, seconds=seconds) is not None:
+                return True
+        return False
 
-        return await self._run(query)
+    async def _close(self, job_id: str) -> None:
+        """Take a job out of the unfinished ones, whoever's it is."""
+        for key in await self._store.keys(JOB_INDEX, f"{_OPEN}/"):
+            if _id(key) == job_id:
+                await self._store.remove(JOB_INDEX, key)
 
-    async def _run(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        def work() -> ResultT:
-            with self._database() as database:
-                return query(database)
+    async def _read(self, job_id: str) -> Job | None:
+        record = await self._get(job_id) if _ID.fullmatch(job_id) else None
+        return _unpack(job_id, record.value) if record is not None else None
 
+    async def _get(self, job_id: str) -> Record | None:
         try:
-            return await anyio.to_thread.run_sync(work)
-        except sqlite3.Error:
-            raise Saturated("The gateway's store is out of order.", code="state_unavailable") from None
+            return await self._store.get(JOBS, job_id)
+        except Unreadable as error:
+            _log.error("job_unreadable", job=job_id, error=type(error).__name__)
+            return None
 
-    @contextmanager
-    def _database(self) -> Generator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute("BEGIN IMMEDIATE")
-            yield database
-            database.execute("COMMIT")
+    def _seconds(self, expires: float) -> float:
+        return max(_LEAST_SECONDS, expires - self._clock.wall())
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Tell who asks that the store is out of order: a promise that cannot be kept is refused.
+
+    Source: reliability 6.3
+    """
+    try:
+        yield
+    except OSError:
+        message = "The gateway's store is out of order."
+        raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
+
+
+def _key(index: str, job: Job) -> str:
+    return f"{index}/{job.kind}/{job.request.caller.id}/{job.created:020.6f}/{job.id}"
+
+
+def _id(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _lease(job_id: str) -> str:
+    return f"job/{job_id}"
 
 
 def _pack(job: Job) -> bytes:

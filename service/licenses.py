@@ -67,7 +67,7 @@ class Licenses:
         self._book = book
         self._fixed = [(digest_of(key.encode()), granted) for key, granted in fixed]
 
-    def caller(self, authorization: bytes) -> Caller | None:
+    async def caller(self, authorization: bytes) -> Caller | None:
         """Return who an `Authorization` header's license belongs to.
 
         Raises:
@@ -85,10 +85,10 @@ class Licenses:
                 found = granted
         if found is None:
             with _readable():
-                found = self._book.find(digest)
+                found = await self._book.find(digest)
         return Caller(id=found.id, models=found.models, features=found.features) if found else None
 
-    def valid(self, identity: str) -> bool:
+    async def valid(self, identity: str) -> bool:
         """Say whether there is a license of this id that was not revoked.
 
         Raises:
@@ -98,7 +98,7 @@ class Licenses:
         if any(granted.id == identity for _, granted in self._fixed):
             return True
         with _readable():
-            return self._book.valid(identity)
+            return await self._book.valid(identity)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def _readable() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        _log.warning("licenses_unavailable", reason=error.strerror)
+        _log.warning("licenses_unavailable", reason=error.strerror or str(error))
         message = "The gateway cannot look licenses up now."
         raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
 
@@ -122,7 +122,7 @@ class Licensed:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         context = context_of(scope)
-        refusal = self._identify(scope, context)
+        refusal = await self._identify(scope, context)
         if refusal is None:
             await self._endpoint(scope, receive, send)
             return
@@ -130,11 +130,11 @@ class Licensed:
         await discard_body(scope, receive)
         await self._endpoint.refuse(refusal)(scope, receive, send)
 
-    def _identify(self, scope: Any, context: Context) -> GatewayError | None:
+    async def _identify(self, scope: Any, context: Context) -> GatewayError | None:
         """Note who calls; return why the request goes no further, or None."""
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         try:
-            context.caller = self._licenses.caller(sent[0]) if len(sent) == 1 else None
+            context.caller = await self._licenses.caller(sent[0]) if len(sent) == 1 else None
         except Saturated as error:
             return error
         if context.caller is not None:

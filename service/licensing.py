@@ -1,18 +1,23 @@
 """`gemini-gateway licenses`: add, list and revoke."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
+import msgspec
 
 from protocol.model import Feature
+from service import logs
 from service.book import License, LicenseBook, LicenseError
 from service.licenses import new_key
 from service.place import config_option, settings_at, store_path_of
-from service.source import SettingsError
+from service.server import run_loop
+from service.stores import location_of, naming, open_store
 from transports.clock import SystemClock
+
+ResultT = TypeVar("ResultT")
 
 
 @click.group()
@@ -42,8 +47,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
         features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
         created=SystemClock().wall(),
     )
-    with _book(config_path) as book:
-        book.add(granted, key)
+    _with_book(config_path, lambda book: book.add(granted, key))
     click.echo(key)
 
 
@@ -51,9 +55,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
 @config_option
 def list_licenses(config_path: Path | None) -> None:
     """List licenses, without their keys, which nobody knows."""
-    with _book(config_path) as book:
-        listed = book.all()
-    for found in listed:
+    for found in _with_book(config_path, lambda book: book.all()):
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
         click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
@@ -64,23 +66,23 @@ def list_licenses(config_path: Path | None) -> None:
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
     """Revoke a license: running gateways refuse it from now on."""
-    with _book(config_path) as book:
-        book.revoke(identity, SystemClock().wall())
+    _with_book(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
     click.echo(f"revoked {identity}")
 
 
-@contextmanager
-def _book(config_path: Path | None) -> Generator[LicenseBook]:
-    """Open the book of licenses; what goes wrong with it is told in one line."""
-    path, settings, _ = settings_at(config_path)
-    store_path = store_path_of(settings, path)
+def _with_book(config_path: Path | None, work: Callable[[LicenseBook], Awaitable[ResultT]]) -> ResultT:
+    """Open the book of licenses and do something with it; what goes wrong is told in one line."""
+    path, settings, origin = settings_at(config_path)
+    logs.configure(msgspec.structs.replace(settings.log, level="error"))
+    store_path, done = store_path_of(settings, path), list[ResultT]()
+
+    async def main() -> None:
+        async with open_store(settings.store, origin, store_path, SystemClock()) as store:
+            with naming(location_of(settings.store, origin, store_path), origin):
+                done.append(await work(LicenseBook(store, SystemClock())))
+
     try:
-        book = LicenseBook(store_path)
-        try:
-            yield book
-        finally:
-            book.close()
+        run_loop(main, "asyncio")
     except LicenseError as error:
         raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise SettingsError(f"store.path: {store_path}: {error.strerror or error}") from None
+    return done[0]

@@ -3,7 +3,7 @@
 The link itself is the permission: see `service.links`. It says whose license it was made for, and ends with it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -32,13 +32,15 @@ _HEADERS = {
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
 """What a browser shows and does not run."""
 
+Valid = Callable[[str], Awaitable[bool]]
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Media:
     """Answers the route."""
 
-    def __init__(self, engine: Engine, seal: Seal, valid: Callable[[str], bool], shelf: Shelf | None) -> None:
+    def __init__(self, engine: Engine, seal: Seal, valid: Valid, shelf: Shelf | None) -> None:
         """Serve links of licenses whose id is `valid`; keep what was opened on `shelf`, where there is one."""
         self._engine, self._seal, self._valid, self._shelf = engine, seal, valid, shelf
 
@@ -46,13 +48,13 @@ class Media:
         """Return the route; `refuse` writes errors."""
 
         async def answer(request: Request) -> Download:
-            return self._download(request.path_params["token"], refuse)
+            return await self._download(request.path_params["token"], refuse)
 
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
 
-    def _download(self, token: str, refuse: Refuse) -> Download:
+    async def _download(self, token: str, refuse: Refuse) -> Download:
         held = self._seal.open(token)
-        if held is None or not self._valid(held.license):
+        if held is None or not await self._valid(held.license):
             raise HttpFault(404, "not_found", "There is nothing behind this link, or not any more.")
         name = sha256(_encode((held.ref, held.look))).hexdigest()
         media = self._media(held.ref, held.look)

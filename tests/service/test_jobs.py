@@ -27,6 +27,7 @@ from service.settings import Jobs
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
 from transports.clock import SystemClock
+from transports.store import MemoryStore
 
 HANDLE = Handle(transport="web", account="one", token="{}")
 LATER = Handle(transport="web", account="one", token='{"later": 1}')
@@ -80,15 +81,13 @@ def job(identity="video_1", clock=None):
 
 
 @pytest.fixture
-def path(tmp_path):
-    found = tmp_path / "gateway.sqlite3"
-    found.touch()
-    return found
+def store():
+    return MemoryStore(SystemClock())
 
 
 @pytest.fixture
-def ledger(path):
-    return Ledger(path, SystemClock())
+def ledger(store):
+    return Ledger(store, SystemClock())
 
 
 async def until(jobs, test, identity="video_1"):
@@ -125,10 +124,10 @@ async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
     )
 
 
-async def test_a_job_waits_for_a_busy_account(path):
+async def test_a_job_waits_for_a_busy_account():
     clock = ManualClock()
     engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
-    async with open_jobs(Ledger(path, clock), engine, clock, Jobs()) as jobs:
+    async with open_jobs(Ledger(MemoryStore(clock), clock), engine, clock, Jobs()) as jobs:
         await clock.until_asleep(1)
         await jobs.submit(job(clock=clock))
         await clock.until_asleep(2)
@@ -298,8 +297,8 @@ class Locked(Ledger):
 
 
 @pytest.mark.parametrize("error", [RateLimited("used up"), KeyError("bug")])
-async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(path, error):
-    locked = Locked(path, SystemClock())
+async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, error):
+    locked = Locked(store, SystemClock())
     engine = Engine([error])
     with capture_logs() as logs:
         async with open_jobs(locked, engine, SystemClock(), Jobs()) as jobs:
@@ -309,5 +308,5 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(path, e
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
     assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
-    async with open_jobs(Ledger(path, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(Ledger(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED

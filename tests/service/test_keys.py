@@ -1,24 +1,41 @@
+import anyio
 import pytest
 
-from service.keys import KEY_BYTES, media_key, stored_key
+from service.keys import KEY_BYTES, file_key, media_key, stored_key
 from service.settings import Media, Origin, SettingsError
+from tests.clock import ManualClock
+from transports.store import MemoryStore, StoreDown
 
 ORIGIN = Origin(name="gateway.toml")
 
 
-def test_the_store_keeps_one_key_for_all_processes(tmp_path):
-    store = tmp_path / "gateway.sqlite3"
-    key = media_key(Media(), ORIGIN, store)
+async def test_the_store_keeps_one_key_for_all_processes(open_store):
+    one, other = await open_store(), await open_store()
+    key = await media_key(Media(), ORIGIN, one)
     assert len(key) == KEY_BYTES
-    assert media_key(Media(), ORIGIN, store) == key
-    assert stored_key(store, "another") != key
-    assert media_key(Media(), ORIGIN, tmp_path / "other.sqlite3") != key
+    assert await media_key(Media(), ORIGIN, other) == key
+    assert await stored_key(one, "another") != key
+    assert await media_key(Media(), ORIGIN, MemoryStore(ManualClock())) != key
 
 
-def test_a_file_is_the_same_key_at_every_replica(tmp_path):
+async def test_processes_that_start_at_once_have_one_key(open_store):
+    keys, stores = [], [await open_store() for _ in range(4)]
+
+    async def start(store):
+        keys.append(await stored_key(store, "media"))
+
+    async with anyio.create_task_group() as tasks:
+        for store in stores:
+            tasks.start_soon(start, store)
+    assert len(keys) == 4
+    assert len(set(keys)) == 1
+
+
+async def test_a_file_is_the_same_key_at_every_replica(tmp_path):
     file = tmp_path / "key"
     file.write_bytes(b"x" * KEY_BYTES + b"\n")
-    keys = {media_key(Media(key_file=file), ORIGIN, tmp_path / name) for name in ("a", "b")}
+    stores = [MemoryStore(ManualClock()) for _ in range(2)]
+    keys = {await media_key(Media(key_file=file), ORIGIN, store) for store in stores}
     assert [len(key) for key in keys] == [KEY_BYTES]
 
 
@@ -28,11 +45,13 @@ def test_a_file_that_is_no_key_is_said(tmp_path, content):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SettingsError, match=r"gateway.toml: media.key_file"):
-        media_key(Media(key_file=file), ORIGIN, tmp_path / "store")
+        file_key(file, "gateway.toml: media.key_file")
 
 
-def test_a_store_that_is_none_is_an_os_error(tmp_path):
-    store = tmp_path / "store"
-    store.write_bytes(b"this is no database at all, only some words that fill more than a header's bytes" * 20)
+async def test_a_store_that_is_down_makes_no_key_of_its_own():
+    class Down(MemoryStore):
+        async def get(self, *arguments, **options):
+            raise StoreDown("out of order")
+
     with pytest.raises(OSError, match="out of order"):
-        stored_key(store, "media")
+        await stored_key(Down(ManualClock()), "media")

@@ -1,5 +1,4 @@
-import sqlite3
-from contextlib import closing
+"""One contract for the ledger in every kind of store."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -8,6 +7,8 @@ from protocol.model import Job, JobKind, JobPage, JobState, Saturated
 from service.ledger import Hold, Ledger
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import JOB_INDEX, JOBS
 
 FOREVER = 9e9
 
@@ -17,29 +18,49 @@ def job(identity="video_1", created=1.0, **more):
     return Job(id=identity, kind=JobKind.VIDEO, request=request, model="gemini-3-pro-video", created=created, **more)
 
 
-@pytest.fixture
-def clock():
-    return ManualClock()
+class World:
+    """The ledgers of several processes, and their time."""
+
+    def __init__(self, open_store):
+        self._open, self.clock, self.seconds = open_store, ManualClock(), open_store.short
+
+    async def process(self):
+        return Ledger(await self._open(), self.clock)
+
+    def hold(self, holder):
+        return Hold(holder, self.seconds)
+
+    async def elapse(self, share=1.0):
+        """Let pass what a hold lasts, or a part of it."""
+        self.clock.advance(self.seconds * share)
+        await self._open.elapse(self.seconds * share)
 
 
 @pytest.fixture
-def path(tmp_path):
-    found = tmp_path / "gateway.sqlite3"
-    found.touch()
-    return found
+def world(open_store):
+    return World(open_store)
 
 
 @pytest.fixture
-def ledger(path, clock):
-    return Ledger(path, clock)
+async def ledger(world):
+    return await world.process()
 
 
-async def test_a_job_is_found_by_its_id_its_license_and_its_kind(ledger):
+async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):
     await ledger.put(job(), FOREVER)
-    assert await ledger.find("me", JobKind.VIDEO, "video_1") == job()
-    assert await ledger.find("you", JobKind.VIDEO, "video_1") is None
-    assert await ledger.find("me", JobKind.CHAT, "video_1") is None
-    assert await ledger.find("me", JobKind.VIDEO, "video_2") is None
+    other = await world.process()
+    assert await other.find("me", JobKind.VIDEO, "video_1") == job()
+    assert await other.find("you", JobKind.VIDEO, "video_1") is None
+    assert await other.find("me", JobKind.CHAT, "video_1") is None
+    assert await other.find("me", JobKind.VIDEO, "video_2") is None
+
+
+@pytest.mark.parametrize("identity", ["", "a/b", "a b", "\n", "ü", "x" * 1000, "*", "../video_1"])
+async def test_what_is_no_id_is_nobodys_job(ledger, identity):
+    assert await ledger.find("me", JobKind.VIDEO, identity) is None
+    assert not await ledger.remove("me", JobKind.VIDEO, identity)
+    assert await ledger.acquire(identity, Hold("a", 60.0)) is None
+    assert await ledger.page("me", JobKind.VIDEO, JobPage(after=identity)) == ([], False)
 
 
 async def test_a_lone_surrogate_in_a_prompt_survives(ledger):
@@ -59,62 +80,155 @@ async def test_pages_go_through_all_of_a_licenses_jobs_in_either_order(ledger):
             after = seen[-1]
         assert seen == [f"video_{number}" for number in expected]
     assert await ledger.page("you", JobKind.VIDEO, JobPage()) == ([], False)
+    assert await ledger.page("me", JobKind.VIDEO, JobPage(after="unknown")) == ([], False)
 
 
-async def test_one_holder_at_a_time_until_it_lets_go_or_dies(ledger, clock):
+async def test_one_holder_at_a_time_until_it_lets_go_or_dies(world, ledger):
+    other = await world.process()
     await ledger.put(job(), FOREVER)
-    assert await ledger.acquire("video_1", Hold("a", 60.0)) == job()
-    assert await ledger.acquire("video_1", Hold("b", 60.0)) is None
-    clock.advance(50)
-    assert await ledger.renew(["a", "b"], 60.0) == {"a"}
-    clock.advance(50)
-    assert await ledger.acquire("video_1", Hold("b", 60.0)) is None
-    clock.advance(11)
-    assert await ledger.acquire("video_1", Hold("b", 60.0)) is not None
+    assert await ledger.acquire("video_1", world.hold("a")) == job()
+    assert await other.acquire("video_1", world.hold("b")) is None
+    await world.elapse(0.8)
+    assert await ledger.renew(["a", "b"], world.seconds) == {"a"}
+    await world.elapse(0.8)
+    assert await other.acquire("video_1", world.hold("b")) is None
+    await world.elapse()
+    assert await ledger.renew(["a"], world.seconds) == set()
+    assert await other.acquire("video_1", Hold("b", 60.0)) is not None
     await ledger.release("a")
     assert await ledger.acquire("video_1", Hold("c", 60.0)) is None
-    await ledger.release("b")
+    await other.release("b")
     assert await ledger.acquire("video_1", Hold("c", 60.0)) is not None
 
 
-async def test_only_the_holder_changes_a_job_and_nobody_one_that_is_gone(ledger):
+async def test_only_the_holder_changes_a_job_and_nobody_one_that_is_gone(world, ledger):
+    other = await world.process()
     await ledger.put(job(), FOREVER, Hold("a", 60.0))
     done = job(state=JobState.COMPLETED)
+    assert not await other.change(done, FOREVER, "a")
     assert not await ledger.change(done, FOREVER, "b")
     assert await ledger.change(done, FOREVER, "a")
     assert await ledger.find("me", JobKind.VIDEO, "video_1") == done
+    assert await ledger.unfinished("me", JobKind.VIDEO) == 0
     assert not await ledger.remove("you", JobKind.VIDEO, "video_1")
     assert await ledger.remove("me", JobKind.VIDEO, "video_1")
+    assert not await ledger.remove("me", JobKind.VIDEO, "video_1")
     assert not await ledger.change(job(), FOREVER, "a")
     assert await ledger.find("me", JobKind.VIDEO, "video_1") is None
+    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([], False)
 
 
-async def test_what_is_unfinished_and_not_held_is_idle_and_what_has_expired_is_forgotten(ledger, clock):
-    await ledger.put(job("held"), FOREVER, Hold("a", 60.0))
+async def test_a_process_whose_hold_is_over_changes_nothing_any_more(world, ledger):
+    await ledger.put(job(), FOREVER, world.hold("a"))
+    await world.elapse()
+    heir = await world.process()
+    assert await heir.idle(JobKind.VIDEO) == ["video_1"]
+    assert await heir.acquire("video_1", Hold("b", 60.0)) == job()
+    assert not await ledger.change(job(state=JobState.FAILED), FOREVER, "a")
+    assert await heir.change(job(state=JobState.COMPLETED), FOREVER, "b")
+    assert (await ledger.find("me", JobKind.VIDEO, "video_1")).state is JobState.COMPLETED
+
+
+async def test_what_is_unfinished_is_offered_to_all_but_its_holder_until_it_has_expired(world, ledger):
+    await ledger.put(job("held", created=3.0), FOREVER, Hold("a", 60.0))
     await ledger.put(job("over", state=JobState.FAILED), FOREVER)
-    await ledger.put(job("free"), clock.wall() + 100)
+    await ledger.put(job("free"), world.clock.wall() + world.seconds)
+    other = await world.process()
     assert await ledger.unfinished("me", JobKind.VIDEO) == 2
     assert await ledger.idle(JobKind.VIDEO) == ["free"]
-    clock.advance(61)
-    assert await ledger.idle(JobKind.VIDEO) == ["free", "held"]
-    clock.advance(40)
+    assert await other.idle(JobKind.VIDEO) == ["free", "held"]
+    assert await other.acquire("held", Hold("b", 60.0)) is None
+    await world.elapse()
     assert await ledger.find("me", JobKind.VIDEO, "free") is None
-    assert await ledger.idle(JobKind.VIDEO) == ["held"]
+    assert await other.idle(JobKind.VIDEO) == ["held"]
+    assert await ledger.unfinished("me", JobKind.VIDEO) == 1
 
 
-async def test_a_store_that_is_out_of_order_says_so(ledger, path):
-    path.write_bytes(b"this is no database" * 100)
+async def test_a_job_that_is_over_lives_as_long_as_it_says_last_in_lists_too(world, ledger):
+    await ledger.put(job(), world.clock.wall() + world.seconds, Hold("a", 60.0))
+    done = job(state=JobState.COMPLETED)
+    assert await ledger.change(done, FOREVER, "a")
+    await world.elapse()
+    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([done], False)
+
+
+class Failing(MemoryStore):
+    """Is out of order from a number of writes on."""
+
+    left = 1000
+
+    async def put(self, *arguments, **options):
+        self._count()
+        return await super().put(*arguments, **options)
+
+    async def remove(self, *arguments, **options):
+        self._count()
+        return await super().remove(*arguments, **options)
+
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise StoreDown("out of order")
+
+
+@pytest.mark.parametrize("writes", range(3))
+async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
+    clock = ManualClock()
+    store = Failing(clock)
+    ledger = Ledger(store, clock)
+    store.left = writes
+    with pytest.raises(Saturated):
+        await ledger.put(job(), FOREVER, Hold("a", 60.0))
+    store.left = 1000
+    clock.advance(61)
+    heir = Ledger(store, clock)
+    assert await heir.page("me", JobKind.VIDEO, JobPage()) == ([], False)
+    for identity in await heir.idle(JobKind.VIDEO):
+        assert await heir.acquire(identity, Hold("b", 60.0)) is None
+    assert await heir.idle(JobKind.VIDEO) == []
+    assert await heir.unfinished("me", JobKind.VIDEO) == 0
+
+
+@pytest.mark.parametrize("writes", range(4))
+async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
+    clock = ManualClock()
+    store = Failing(clock)
+    ledger, done = Ledger(store, clock), job(state=JobState.COMPLETED)
+    await ledger.put(job(), FOREVER, Hold("a", 60.0))
+    store.left = writes
+    if writes < 3:
+        with pytest.raises(Saturated):
+            await ledger.change(done, FOREVER, "a")
+    else:
+        assert await ledger.change(done, FOREVER, "a")
+    store.left = 1000
+    clock.advance(61)
+    heir = Ledger(store, clock)
+    for identity in await heir.idle(JobKind.VIDEO):
+        found = await heir.acquire(identity, Hold("b", 60.0))
+        if not found.over:
+            assert await heir.change(done, FOREVER, "b")
+        await heir.release("b")
+    assert await heir.idle(JobKind.VIDEO) == []
+    assert await heir.page("me", JobKind.VIDEO, JobPage()) == ([done], False)
+
+
+async def test_a_store_that_is_down_says_when_to_come_again():
+    store = Failing(ManualClock())
+    store.left = 0
     with pytest.raises(Saturated) as caught:
-        await ledger.find("me", JobKind.VIDEO, "video_1")
-    assert caught.value.code == "state_unavailable"
+        await Ledger(store, ManualClock()).put(job(), FOREVER)
+    assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
 
 
 @pytest.mark.parametrize("body", [b'{"id": "odd"}', b"\xff", b"", b'{"id": 1', b'{"id": "\\ud800"}'])
-async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(ledger, path, body):
+async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(body):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    ledger = Ledger(store, clock)
     await ledger.put(job("good"), FOREVER)
     await ledger.put(job("odd", created=2.0), FOREVER)
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("UPDATE job SET body = ? WHERE id = 'odd'", (body,))
+    await store.put(JOBS, "odd", body)
     assert await ledger.find("me", JobKind.VIDEO, "odd") is None
     assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([job("good")], False)
     assert await ledger.idle(JobKind.VIDEO) == ["good", "odd"]
@@ -123,3 +237,11 @@ async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(led
     assert [(entry["event"], entry["job"]) for entry in logs] == [("job_unreadable", "odd")]
     assert await ledger.idle(JobKind.VIDEO) == ["good"]
     assert await ledger.unfinished("me", JobKind.VIDEO) == 1
+
+
+async def test_no_prompt_is_in_a_key(ledger, open_store):
+    await ledger.put(job(), FOREVER)
+    store = await open_store()
+    keys = await store.keys(JOBS) + await store.keys(JOB_INDEX)
+    assert len(keys) == 3
+    assert not [key for key in keys if "cat" in key]

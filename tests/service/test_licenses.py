@@ -1,41 +1,53 @@
-import sqlite3
-
 import pytest
 
 from protocol.model import Feature, Saturated
 from service.book import License, LicenseBook
 from service.licenses import Licenses, fixed_licenses, new_key
 from service.settings import LicenseSetting, Origin, SettingsError
+from tests.clock import ManualClock
+from transports.store import MemoryStore, StoreDown
+
+
+class Store(MemoryStore):
+    """Is down when a test says so."""
+
+    down = False
+
+    async def revisions(self):
+        if self.down:
+            raise StoreDown("out of order")
+        return await super().revisions()
 
 
 @pytest.fixture
-def book(tmp_path):
-    opened = LicenseBook(tmp_path / "gateway.sqlite3")
-    yield opened
-    opened.close()
+def store():
+    return Store(ManualClock())
 
 
-def caller(licenses, key):
-    return licenses.caller(b"Bearer " + key.encode())
+@pytest.fixture
+def book(store):
+    return LicenseBook(store, ManualClock())
 
 
-def test_a_license_is_found_by_its_key_until_it_is_revoked(book, tmp_path):
+async def caller(licenses, key):
+    return await licenses.caller(b"Bearer " + key.encode())
+
+
+async def test_a_license_is_found_by_its_key_until_it_is_revoked(book, store):
     key = new_key()
-    book.add(License(id="team", models=("gemini-3-*",), created=1.0), key)
+    await book.add(License(id="team", models=("gemini-3-*",), created=1.0), key)
     licenses = Licenses([], book)
-    found = caller(licenses, key)
+    found = await caller(licenses, key)
     assert (found.id, found.models) == ("team", ("gemini-3-*",))
-    other = LicenseBook(tmp_path / "gateway.sqlite3")
-    other.revoke("team", 2.0)
-    other.close()
-    assert caller(licenses, key) is None
-    assert book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
+    await LicenseBook(store, ManualClock()).revoke("team", 2.0)
+    assert await caller(licenses, key) is None
+    assert await book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
 
 
-def test_the_settings_licenses_hold_beside_the_books(book):
+async def test_the_settings_licenses_hold_beside_the_books(book):
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
-    assert caller(licenses, "fixed-key-1").id == "fixed"
-    assert caller(licenses, "fixed-key-2") is None
+    assert (await caller(licenses, "fixed-key-1")).id == "fixed"
+    assert await caller(licenses, "fixed-key-2") is None
 
 
 @pytest.mark.parametrize(
@@ -53,34 +65,34 @@ def test_the_settings_licenses_hold_beside_the_books(book):
         b"Bearer fixed-key-1\x00",
     ],
 )
-def test_what_is_no_key_is_nobody(book, header):
-    assert Licenses([("fixed-key-1", License(id="fixed"))], book).caller(header) is None
+async def test_what_is_no_key_is_nobody(book, header):
+    assert await Licenses([("fixed-key-1", License(id="fixed"))], book).caller(header) is None
 
 
-def test_the_caller_has_the_licenses_features(book):
+async def test_the_caller_has_the_licenses_features(book):
     key = new_key()
-    book.add(License(id="team", features=(Feature.CHAT,)), key)
+    await book.add(License(id="team", features=(Feature.CHAT,)), key)
     licenses = Licenses([("fixed-key-1", License(id="fixed", features=(Feature.IMAGES,)))], book)
-    assert caller(licenses, key).features == (Feature.CHAT,)
-    assert caller(licenses, "fixed-key-1").features == (Feature.IMAGES,)
+    assert (await caller(licenses, key)).features == (Feature.CHAT,)
+    assert (await caller(licenses, "fixed-key-1")).features == (Feature.IMAGES,)
 
 
-def test_a_locked_book_is_told_at_once_and_the_settings_licenses_go_on(book, tmp_path):
-    key = new_key()
-    book.add(License(id="team"), key)
+async def test_a_store_that_is_down_is_told_to_whom_it_does_not_know_and_the_others_go_on(book, store):
+    known, unknown = new_key(), new_key()
+    await book.add(License(id="team"), known)
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
-    other = sqlite3.connect(tmp_path / "gateway.sqlite3", isolation_level=None)
-    book._reader.execute("PRAGMA journal_mode=DELETE").fetchall()
-    other.execute("BEGIN EXCLUSIVE")
-    assert caller(licenses, "fixed-key-1").id == "fixed"
-    assert licenses.valid("fixed")
-    for ask in (lambda: caller(licenses, key), lambda: licenses.valid("team")):
+    assert (await caller(licenses, known)).id == "team"
+    store.down = True
+    assert (await caller(licenses, "fixed-key-1")).id == "fixed"
+    assert await licenses.valid("fixed")
+    assert (await caller(licenses, known)).id == "team"
+    assert await licenses.valid("team")
+    for ask in (lambda: caller(licenses, unknown), lambda: licenses.valid("other")):
         with pytest.raises(Saturated) as caught:
-            ask()
+            await ask()
         assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
-    other.execute("ROLLBACK")
-    other.close()
-    assert caller(licenses, key).id == "team"
+    store.down = False
+    assert await caller(licenses, unknown) is None
 
 
 def settings_of(*licenses):

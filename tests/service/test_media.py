@@ -57,8 +57,12 @@ def serve():
     @asynccontextmanager
     async def open_one(engine=None, shelf=None, valid=lambda identity: identity == "me"):
         clock, engine = ManualClock(), engine or Engine()
+
+        async def is_valid(identity):
+            return valid(identity)
+
         seal = Seal(b"k" * 32, clock, 60.0)
-        app = Starlette(routes=[Media(engine, seal, valid, shelf).route(error_response)])
+        app = Starlette(routes=[Media(engine, seal, is_valid, shelf).route(error_response)])
 
         async def with_context(scope, receive, send):
             if scope["type"] == "http":

@@ -11,7 +11,7 @@ from tests.observer import NullObserver
 from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.pool import MemoryConversations
+from transports.pool import Conversations
 from transports.roster import Roster
 from transports.store import MemoryStore, Watch
 
@@ -35,7 +35,7 @@ def deps_for(clock=None, store=None, conversations=None):
         store=store,
         roster=Roster(store, clock),
         watch=Watch(store, clock),
-        conversations=conversations or MemoryConversations(clock),
+        conversations=conversations or Conversations(store, clock),
         observer=NullObserver(),
         serve=serve_loopback,
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from transports import web
 from transports.base import Deps, Kind, Transport
-from transports.pool import MemoryConversations
+from transports.pool import Conversations
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.site import create_site
 from transports.store import MemoryStore
@@ -56,11 +56,8 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             rotate_seconds=config.rotate_seconds,
             poll_seconds=config.poll_seconds,
         )
-        forgetful = msgspec.structs.replace(
-            deps,
-            store=MemoryStore(deps.clock),  # the site's sessions end with the process: so do what is known of them
-            conversations=MemoryConversations(deps.clock),
-        )
+        store = MemoryStore(deps.clock)  # the site's sessions end with the process: so do what is known of them
+        forgetful = msgspec.structs.replace(deps, store=store, conversations=Conversations(store, deps.clock))
         async with web.connect(settings, forgetful) as transport:
             yield transport
 

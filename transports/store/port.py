@@ -51,8 +51,7 @@ PARKS = Place("park")
 RESTS = Place("rest", durable=False)
 """What accounts and addresses rest from, each for its time."""
 CONVERSATIONS = Place("conversation", durable=False, sealed=True)
-KEPT = Place("kept", durable=False, sealed=True)
-"""Conversations that upstreams are to forget in time, by account."""
+"""Conversations that upstreams keep, and are to forget in time, by a digest of what leads to them."""
 LICENSES = Place("license")
 JOBS = Place("job", sealed=True)
 JOB_INDEX = Place("job-index")
@@ -62,7 +61,7 @@ REPLICAS = Place("replica", durable=False)
 """The processes that are there now, and what each carries."""
 
 PLACES = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, CONVERSATIONS, KEPT, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
 )  # fmt: skip
 
 

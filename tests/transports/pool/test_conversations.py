@@ -1,30 +1,62 @@
-"""One contract for every keeper of conversations."""
+"""One contract for conversations in every kind of store."""
 
-import sqlite3
-from contextlib import closing
+import sys
 
 import anyio
 import pytest
 
 from tests.clock import ManualClock
+from tests.conftest import ROOT
 from transports.base import Kept
-from transports.pool import MemoryConversations, SqliteConversations
+from transports.clock import SystemClock
+from transports.pool import Conversations
+from transports.store import MemoryStore, SqliteStore, StoreDown
+from transports.store.port import CONVERSATIONS
 
 ONE = Kept(account="a", conversation=b"c_1")
+TWO = Kept(account="a", conversation=b"c_2")
+
+TAKER = """
+import sys, anyio
+from pathlib import Path
+from transports.clock import SystemClock
+from transports.pool import Conversations
+from transports.store import SqliteStore
+
+async def take():
+    store = SqliteStore(Path(sys.argv[1]), SystemClock())
+    print((await Conversations(store, SystemClock()).take(b"k", "a")).conversation.decode())
+
+anyio.run(take)
+"""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def opened(request, tmp_path):
-    clock = ManualClock()
-    if request.param == "memory":
-        yield clock, MemoryConversations(clock, most=3)
-        return
-    with closing(SqliteConversations(tmp_path / "deep" / "conversations.sqlite3", clock, most=3)) as kept:
-        yield clock, kept
+class World:
+    """Conversations of several processes, and their time."""
+
+    def __init__(self, open_store):
+        self._open, self.clock, self.seconds = open_store, ManualClock(), open_store.short
+
+    async def process(self, most=3):
+        return Conversations(await self._open(), self.clock, most)
+
+    async def elapse(self):
+        """Let pass what a conversation lasts."""
+        self.clock.advance(self.seconds)
+        await self._open.elapse(self.seconds)
 
 
-async def test_a_conversation_is_taken_once(opened):
-    _, kept = opened
+@pytest.fixture
+def world(open_store):
+    return World(open_store)
+
+
+@pytest.fixture
+async def kept(world):
+    return await world.process()
+
+
+async def test_a_conversation_is_taken_once(kept):
     assert await kept.whose(b"k") is None
     await kept.keep(b"k", ONE, seconds=60)
     assert await kept.whose(b"k") == "a"
@@ -34,99 +66,157 @@ async def test_a_conversation_is_taken_once(opened):
     assert await kept.whose(b"k") is None
 
 
-async def test_when_its_time_is_over_it_is_only_overdue(opened):
-    clock, kept = opened
-    await kept.keep(b"k", ONE, seconds=60)
+async def test_of_many_who_have_seen_it_one_takes_it(world):
+    processes = [await world.process() for _ in range(3)]
+    await processes[0].keep(b"k", ONE, seconds=60)
+    assert [await one.whose(b"k") for one in processes] == ["a"] * 3
+    taken = []
+
+    async def take(one):
+        taken.append(await one.take(b"k", "a"))
+
+    async with anyio.create_task_group() as tasks:
+        for one in processes * 3:
+            tasks.start_soon(take, one)
+    assert [found for found in taken if found is not None] == [ONE]
+
+
+async def test_what_was_kept_anew_since_it_was_seen_is_what_is_taken(world):
+    one, other = await world.process(), await world.process()
+    await one.keep(b"k", ONE, seconds=60)
+    assert await one.whose(b"k") == "a"
+    assert await other.take(b"k", "a") == ONE
+    await other.keep(b"k", TWO, seconds=60)
+    assert await one.take(b"k", "a") == TWO
+
+
+async def test_when_its_time_is_over_it_is_only_overdue_even_for_who_has_seen_it(world, kept):
+    await kept.keep(b"k", ONE, seconds=world.seconds)
     assert await kept.overdue("a", most=5) == []
-    clock.advance(61)
-    assert await kept.whose(b"k") is None
+    assert await kept.whose(b"k") == "a"
+    await world.elapse()
     assert await kept.take(b"k", "a") is None
+    assert await kept.whose(b"k") is None
     assert await kept.overdue("b", most=5) == []
     assert await kept.overdue("a", most=5) == [ONE]
     assert await kept.overdue("a", most=5) == []
 
 
-async def test_what_was_taken_is_never_overdue(opened):
-    clock, kept = opened
-    await kept.keep(b"k", ONE, seconds=60)
+async def test_what_was_taken_is_never_overdue(world, kept):
+    await kept.keep(b"k", ONE, seconds=world.seconds)
     await kept.take(b"k", "a")
-    clock.advance(61)
+    await world.elapse()
     assert await kept.overdue("a", most=5) == []
 
 
-async def test_of_two_conversations_of_one_key_the_older_is_overdue(opened):
-    _, kept = opened
-    other = Kept(account="a", conversation=b"c_2")
-    await kept.keep(b"k", ONE, seconds=60)
-    await kept.keep(b"k", ONE, seconds=60)
-    assert await kept.overdue("a", most=5) == []
-    await kept.keep(b"k", other, seconds=60)
+async def test_what_was_put_back_is_gone_on_with_and_overdue_in_its_new_time(world, kept):
+    await kept.keep(b"k", ONE, seconds=world.seconds)
+    await kept.take(b"k", "a")
+    await kept.keep(b"k", ONE, seconds=world.seconds)
+    assert await kept.take(b"k", "a") == ONE
+    await kept.keep(b"k", ONE, seconds=world.seconds)
+    await world.elapse()
     assert await kept.overdue("a", most=5) == [ONE]
-    assert await kept.take(b"k", "a") == other
 
 
-async def test_a_bounded_number_is_kept_and_what_is_too_much_is_overdue(opened):
-    clock, kept = opened
+async def test_of_two_conversations_of_one_key_the_older_is_overdue(kept):
+    await kept.keep(b"k", ONE, seconds=60)
+    await kept.keep(b"k", ONE, seconds=60)
+    assert await kept.overdue("a", most=5) == []
+    await kept.keep(b"k", TWO, seconds=60)
+    assert await kept.overdue("a", most=5) == [ONE]
+    assert await kept.take(b"k", "a") == TWO
+
+
+async def test_a_bounded_number_is_kept_and_what_is_too_much_is_overdue(kept):
     for number in range(5):
-        await kept.keep(b"%d" % number, Kept(account="a", conversation=b"c_%d" % number), seconds=60)
-        clock.advance(1)
+        await kept.keep(b"%d" % number, Kept(account="a", conversation=b"c_%d" % number), seconds=60 + number)
     assert [await kept.whose(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
     over = [found.conversation for found in await kept.overdue("a", most=1)]
     over += [found.conversation for found in await kept.overdue("a", most=9)]
     assert sorted(over) == [b"c_0", b"c_1"]
 
 
-async def test_processes_share_the_file(tmp_path):
-    clock, path = ManualClock(), tmp_path / "conversations.sqlite3"
-    with closing(SqliteConversations(path, clock)) as one, closing(SqliteConversations(path, clock)) as other:
-        await one.keep(b"k", ONE, seconds=60)
-        assert await other.take(b"k", "a") == ONE
-        assert await one.whose(b"k") is None
+async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(world, kept):
+    await kept.keep(b"k", ONE, seconds=world.seconds)
+    await world.elapse()
+    heirs = [await world.process() for _ in range(2)]
+    assert sorted([await heir.overdue("a", most=5) for heir in heirs]) == [[], [ONE]]
 
 
-async def test_a_file_that_is_broken_is_made_anew(tmp_path):
-    path = tmp_path / "conversations.sqlite3"
-    path.write_bytes(b"this is no database" * 100)
-    with closing(SqliteConversations(path, ManualClock())) as kept:
-        await kept.keep(b"k", ONE, seconds=60)
-        assert await kept.take(b"k", "a") == ONE
+async def test_what_cannot_be_read_is_in_nobodys_way(world, open_store):
+    store, kept = await open_store(), await world.process()
+    await kept.keep(b"k", ONE, seconds=60)
+    (name,) = await store.keys(CONVERSATIONS)
+    await store.put(CONVERSATIONS, name, b"nonsense", seconds=1000)
+    assert await kept.whose(b"k") is None
+    assert await kept.take(b"k", "a") is None
+    await kept.keep(b"k", TWO, seconds=60)
+    assert await kept.take(b"k", "a") == TWO
 
 
-async def test_a_file_that_breaks_is_an_oserror(tmp_path):
-    path = tmp_path / "conversations.sqlite3"
-    with closing(SqliteConversations(path, ManualClock())) as kept:
-        with closing(sqlite3.connect(path)) as other:
-            other.execute("DROP TABLE conversation")
+async def test_a_turn_is_one_look_one_removal_and_one_write():
+    class Counted(MemoryStore):
+        calls = ()
+
+        async def get(self, *arguments, **options):
+            self.calls += ("get",)
+            return await super().get(*arguments, **options)
+
+        async def put(self, *arguments, **options):
+            self.calls += ("put",)
+            return await super().put(*arguments, **options)
+
+        async def remove(self, *arguments, **options):
+            self.calls += ("remove",)
+            return await super().remove(*arguments, **options)
+
+    store = Counted(ManualClock())
+    kept = Conversations(store, ManualClock())
+    await kept.keep(b"1", ONE, seconds=60)
+    store.calls = ()
+    await kept.whose(b"1")
+    await kept.take(b"1", "a")
+    await kept.keep(b"2", TWO, seconds=60)
+    assert store.calls == ("get", "remove", "put")
+
+
+async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done():
+    class Moody(MemoryStore):
+        down = False
+
+        async def get(self, *arguments, **options):
+            if self.down:
+                raise StoreDown("out of order")
+            return await super().get(*arguments, **options)
+
+        async def scan(self, *arguments, **options):
+            if self.down:
+                raise StoreDown("out of order")
+            return await super().scan(*arguments, **options)
+
+    clock = ManualClock()
+    store = Moody(clock)
+    kept = Conversations(store, clock)
+    await kept.keep(b"k", ONE, seconds=60)
+    store.down = True
+    for ask in (lambda: kept.whose(b"k"), lambda: kept.take(b"k", "a"), lambda: kept.overdue("a", most=5)):
         with pytest.raises(OSError, match="out of order"):
-            await kept.keep(b"k", ONE, seconds=60)
-        with pytest.raises(OSError, match="out of order"):
-            await kept.whose(b"k")
+            await ask()
+    store.down = False
+    clock.advance(61)
+    assert await kept.overdue("a", most=5) == [ONE]
 
 
-async def test_while_another_process_writes_only_those_who_ask_wait(tmp_path):
-    path = tmp_path / "conversations.sqlite3"
-    with closing(SqliteConversations(path, ManualClock())) as kept:
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            async with anyio.create_task_group() as tasks:
-                for number in range(3):
-                    tasks.start_soon(lambda key: kept.keep(key, ONE, seconds=60), b"%d" % number)
-                await anyio.wait_all_tasks_blocked()
-                assert other.execute("SELECT COUNT(*) FROM conversation").fetchone() == (0,)
-                other.execute("COMMIT")
-        assert [await kept.whose(b"%d" % number) for number in range(3)] == ["a", "a", "a"]
-
-
-async def test_who_only_reads_does_not_wait_for_another_process_that_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("transports.pool.conversations._BUSY_SECONDS", 0.0)
-    path = tmp_path / "conversations.sqlite3"
-    with closing(SqliteConversations(path, ManualClock())) as kept:
+async def test_another_process_takes_it_from_the_file(tmp_path):
+    path, clock = tmp_path / "gateway.sqlite3", SystemClock()
+    store = SqliteStore(path, clock)
+    try:
+        kept = Conversations(store, clock)
         await kept.keep(b"k", ONE, seconds=60)
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            assert await kept.whose(b"k") == "a"
-
-
-def test_a_file_that_cannot_be_made_is_an_oserror(tmp_path):
-    with pytest.raises(OSError, match=r"conversations|directory"):
-        SqliteConversations(tmp_path, ManualClock())
+        assert await kept.whose(b"k") == "a"
+        command = [sys.executable, "-c", TAKER, str(path)]
+        assert (await anyio.run_process(command, cwd=ROOT)).stdout == b"c_1\n"
+        assert await kept.take(b"k", "a") is None
+    finally:
+        store.close()

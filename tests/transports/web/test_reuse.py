@@ -24,7 +24,9 @@ from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator, web
 from transports.base import Kept
-from transports.pool import MemoryConversations
+from transports.pool import Conversations
+from transports.store import MemoryStore
+from transports.store.port import CONVERSATIONS
 from transports.web.turns import Chats
 
 
@@ -207,23 +209,24 @@ async def sweep(clock, site, count):
 
 async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site):
     clock = ManualClock()
-    kept = MemoryConversations(clock)
+    store = MemoryStore(clock)
+    kept = Conversations(store, clock)
     await kept.keep(b"odd", Kept(account="one", conversation=b"no conversation"), seconds=0)
     async with open_site() as site:
-        deps = deps_for(clock, conversations=kept)
+        deps = deps_for(clock, store)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
             await say(transport, asked("<echo>one</echo>"))
             await order(site, where="GzXR5e", status=404, times=100)
             for _ in range(5):
                 await sweep(clock, site, 1)
             await clock.until_asleep()
-            assert kept._kept == {}
+            assert await store.keys(CONVERSATIONS) == []
 
 
 async def test_conversations_are_deleted_when_their_time_is_over(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site:
-        deps = deps_for(clock, conversations=MemoryConversations(clock))
+        deps = deps_for(clock)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
             for text in ("one", "two"):
                 await say(transport, asked(f"<echo>{text}</echo>"))
@@ -236,15 +239,16 @@ async def test_conversations_are_deleted_when_their_time_is_over(open_site):
 
 async def test_however_many_are_overdue_a_minute_is_enough(open_site):
     clock = ManualClock()
-    kept = MemoryConversations(clock)
+    store = MemoryStore(clock)
+    kept = Conversations(store, clock)
     for number in range(120):
         place = b'{"cid":"c_%d","rid":"r"}' % number
         await kept.keep(b"%d" % number, Kept(account="one", conversation=place), seconds=0)
     async with open_site() as site:
-        deps = deps_for(clock, conversations=kept)
+        deps = deps_for(clock, store)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0):
             await sweep(clock, site, 120)
-    assert kept._kept == {}
+    assert await store.keys(CONVERSATIONS) == []
 
 
 async def test_without_reuse_chats_are_temporary(site):
