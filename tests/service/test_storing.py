@@ -11,6 +11,7 @@ from service.cli import cli
 from service.settings import Store
 from service.source import SettingsError, origin_of
 from service.stores import open_store
+from tests.servers import RedisServer, programs
 from transports.clock import SystemClock
 from transports.store.port import ACCOUNTS, RESTS, SESSIONS
 
@@ -27,6 +28,13 @@ def folder(tmp_path, monkeypatch):
     yield tmp_path
     structlog.reset_defaults()  # the commands' logs go to where their output went
     logging.root.handlers[:] = handlers
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def server(request):
+    started = RedisServer(programs()[request.param]).start()
+    yield started
+    started.stop()
 
 
 def run(*arguments):
@@ -154,3 +162,46 @@ def test_migrate_makes_no_source(folder):
     with pytest.raises(SettingsError, match="there is no such file"):
         run("migrate", "--from", "sqlite:nowhere.sqlite3", "--to", "sqlite:new.sqlite3")
     assert not (folder / "nowhere.sqlite3").exists()
+
+
+def test_all_goes_to_a_server_and_back(folder, server):
+    fill(folder / "old.sqlite3")
+    there = ("--from", "sqlite:old.sqlite3", "--to", server.url)
+    for _ in range(2):
+        done = run("migrate", *there)
+        assert done.exit_code == 0, done.output
+    done = run("migrate", "--from", server.url, "--to", "sqlite:new.sqlite3")
+    assert done.exit_code == 0, done.output
+    records = read(folder / "new.sqlite3", folder / "store.key")
+    assert [record.value for record in records] == [b"secret-cookie", b"{}", b"{}"]
+    assert 500.0 < records[-1].seconds <= 600.0
+
+
+def test_check_says_what_a_server_holds_and_that_it_is_gone(folder, server):
+    (folder / "gateway.toml").write_text(f'[store]\nkey_file = "store.key"\nurl = "{server.url}"\n')
+    fill(folder / "old.sqlite3")
+    run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)
+    done = run("check")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert f"Store: the server at {server.url}" in lines
+    assert {"Writable: yes", "  session\t1", "  park\t0"} <= set(lines)
+    server.kill()
+    with pytest.raises(SettingsError, match=r"store\.url: the store at 127\.0\.0\.1:\d+ is out of reach"):
+        run("check")
+
+
+def test_a_server_that_is_gone_leaves_the_source_as_it_was(folder, server):
+    fill(folder / "old.sqlite3")
+    server.kill()
+    done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)
+    assert done.exit_code == 1
+    assert "SQLite at old.sqlite3 is as it was: do it again" in done.output
+    assert len(read(folder / "old.sqlite3", None)) == 3
+
+
+def test_a_password_is_not_printed(folder, server):
+    fill(folder / "old.sqlite3")
+    url = server.url.replace("redis://", "redis://:hidden-word@")
+    done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", url)
+    assert "hidden-word" not in done.output
