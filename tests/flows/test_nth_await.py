@@ -1,0 +1,218 @@
+"""One chat over the whole way, the n-th thing it waits for gone wrong: whatever it is, nothing is left behind."""
+
+import asyncio
+import io
+import logging
+import traceback
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr
+
+import anyio
+import pytest
+import structlog
+
+from protocol.model import Caller, Catalogue, Finish, GatewayError, GenerationRequest, Role, TextPart, Turn
+from service import logs, wiring
+from service.server import serve_loopback
+from service.settings import Log, Settings, Store
+from service.source import origin_of
+from tests.nth import WAYS, CountedStore, Plan, counted_client, spellings, told
+from tests.observer import NullObserver
+from transports import simulator
+from transports.clock import SystemClock
+from transports.pool import Conversations, Pool
+from transports.store import MemoryStore
+from transports.store.port import PLACES
+
+ACCOUNT = simulator.SimulatedAccount(psid="canary/psid+17%<&>", psidts="canary/psidts+23%<&>")
+SECRETS = [ACCOUNT.psid, ACCOUNT.psidts]
+SOON = {"connect": 0.3, "socket_connect": 0.3, "first_frame": 0.1, "between_frames": 0.1, "call": 0.1}
+"""The transport's own timeouts: what hangs upstream is over by then."""
+
+
+class Engine:
+    """A gateway's engine over a simulated site, for one run."""
+
+    def __init__(self, base):
+        self.base, self.memory = base, MemoryStore(SystemClock())
+        self.store = CountedStore(self.memory)
+        self.dispatch = None
+
+    @asynccontextmanager
+    async def opened(self):
+        hosts = {"site": self.base, "accounts": self.base, "upload": self.base}
+        account = {"id": "one", "cookies": simulator.export_of(ACCOUNT), "concurrency": 1, "per_minute": 0}
+        web = {"accounts": [account], "hosts": hosts, "guest": False, "rotate_seconds": 0.0, "timeouts": SOON}
+        web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0}
+        settings = Settings(store=Store(replicas=2), transports={"web": web})
+        clock = SystemClock()
+        parts = wiring.Parts(
+            clock=clock,
+            store=self.store,
+            conversations=Conversations(self.store, clock),
+            observer=NullObserver(),
+            serve=serve_loopback,
+        )
+        async with wiring.open_engine(settings, parts, origin_of(None)) as self.dispatch:
+            yield self
+
+    async def chat(self):
+        """Ask; return how it ended for the client, a word for each end."""
+        turns = (Turn(role=Role.USER, parts=(TextPart(text="<echo>all is well</echo>"),)),)
+        selection = Catalogue.build().resolve("gemini-3-pro")
+        request = GenerationRequest(id="req", caller=Caller(id="me"), selection=selection, turns=turns)
+        heard, trace = [], ""
+        try:
+            async with self.dispatch.open(request) as exchange:
+                async for event in exchange:
+                    if isinstance(event, Finish):
+                        heard.append("answered")
+        except GatewayError as error:
+            heard.append("refused")
+            trace = "".join(traceback.format_exception(error))
+        assert not told(trace, SECRETS)
+        return heard
+
+    def left_behind(self):
+        """Return what is still held for a request."""
+        states = [state for rotation in self.dispatch._rotations for state in rotation.pool.states]
+        found = {"seats": dict(self.memory._seats), "busy": [s.account.id for s in states if s.in_flight]}
+        found["leases"] = list(self.memory._leases)
+        return {name: what for name, what in found.items() if what}
+
+
+async def run(base, plan):
+    """Run the chat once under a plan; return what is wrong with how it ended."""
+    engine, before = Engine(base), gateway_tasks()
+    wrong, heard = [], []
+    async with engine.opened():
+        with anyio.CancelScope() as client:
+            plan.leave = client.cancel
+            try:
+                with anyio.fail_after(10):
+                    heard = await plan.run(engine.chat())
+            except Exception as error:  # noqa: BLE001 -- none may come out of an engine
+                wrong.append(f"the client would see {error!r}")
+        if client.cancelled_caught:
+            heard = ["left"]
+        if len(heard) != 1 and not wrong:
+            wrong.append(f"outcomes: {heard}")
+        wrong += [f"left behind: {held}" for held in [await until_empty(engine.left_behind)] if held]
+        if not wrong:
+            again = await engine.chat()
+            wrong += [f"the next request: {again}"] if again != ["answered"] else []
+            for place in PLACES:
+                await engine.memory.scan(place)
+    wrong += [f"left behind: {held}" for held in [engine.left_behind()] if held]
+    left = await until_empty(lambda: gateway_tasks() - before)
+    wrong += [f"left behind: {task!r}" for task in left]
+    return wrong, heard
+
+
+def gateway_tasks():
+    """Return the tasks that are not the simulated site's server's."""
+    files = {task: task.get_coro().cr_code.co_filename for task in asyncio.all_tasks()}
+    return {task for task, file in files.items() if "hypercorn" not in file and "simulator" not in file}
+
+
+async def until_empty(look):
+    """Return what is still seen when there was time for it to go."""
+    with anyio.move_on_after(2):
+        while look():
+            await anyio.sleep(0.001)
+    return look()
+
+
+@contextmanager
+def captured_logs():
+    """Set up the process's logs as they are in production, at their most talkative; yield what is written."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    written = io.StringIO()
+    with redirect_stderr(written):
+        logs.configure(Log(level="debug", format="json"))
+        try:
+            yield written
+        finally:
+            structlog.reset_defaults()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+
+
+@asynccontextmanager
+async def judged_site():
+    pace = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
+    config = simulator.SimulatorConfig(accounts=(ACCOUNT,), pace=pace)
+    async with serve_loopback(simulator.create_site(config, SystemClock())) as base:
+        yield base
+
+
+async def sweep(plans):
+    """Run all plans; return what was wrong with which, and how they ended."""
+    wrong, ends = [], Counter()
+    async with judged_site() as base:
+        for plan in plans:
+            found, heard = await run(base, plan)
+            ends[plan.way, *heard] += 1
+            wrong += [f"{plan}: {one}" for one in found]
+    return wrong, ends
+
+
+async def measured():
+    """Return a plan of a run in which nothing went wrong: it has counted all there is."""
+    plan = Plan()
+    async with judged_site() as base:
+        assert await run(base, plan) == ([], ["answered"])
+    return plan
+
+
+async def test_whatever_operation_goes_wrong_nothing_is_left_behind():
+    with counted_client(), captured_logs() as written:
+        whole = await measured()
+        assert whole.operations > 12
+        plans = [Plan(way, operation=n) for way in WAYS for n in range(1, whole.operations + 1)]
+        wrong, ends = await sweep(plans)
+    assert wrong == []
+    assert [plan for plan in plans if not plan.done] == []
+    assert ends["cancel", "left"] == whole.operations
+    assert not told(written.getvalue(), SECRETS)
+    assert "never retrieved" not in written.getvalue()
+
+
+async def test_wherever_a_client_leaves_nothing_is_left_behind():
+    with counted_client(), captured_logs() as written:
+        whole = await measured()
+        plans = [Plan("cancel", suspension=n) for n in range(1, whole.suspensions + 1)]
+        wrong, ends = await sweep(plans)
+    assert wrong == []
+    assert whole.suspensions > whole.operations
+    assert ends["cancel", "left"] > whole.suspensions // 2
+    assert not told(written.getvalue(), SECRETS)
+
+
+async def test_a_lease_that_is_not_given_back_when_its_client_leaves_is_noticed(monkeypatch):
+    lend, lent = Pool.lease, []
+
+    @asynccontextmanager
+    async def careless(*arguments, **options):
+        lent.append(lend(*arguments, **options))
+        yield await lent[-1].__aenter__()
+        await lent[-1].__aexit__(None, None, None)
+
+    whole = await measured()
+    monkeypatch.setattr(Pool, "lease", careless)
+    wrong, _ = await sweep([Plan("cancel", suspension=whole.suspensions // 2)])
+    assert any("left behind" in one for one in wrong)
+    for lease in lent:
+        await lease.gen.aclose()
+
+
+@pytest.mark.parametrize("spelling", sorted(spellings(ACCOUNT.psid)))
+def test_a_secret_is_found_however_it_is_spelled(spelling):
+    assert told(f'{{"event": "leak", "what": "{spelling}"}}', SECRETS) == [ACCOUNT.psid]
+
+
+def test_a_secret_in_a_log_is_noticed():
+    with captured_logs() as written:
+        structlog.get_logger().error("leak", what=ACCOUNT.psid)
+    assert told(written.getvalue(), SECRETS) == [ACCOUNT.psid]

@@ -1,0 +1,165 @@
+"""Lets the n-th thing that a request waits for go wrong, for every n and in every way, until there is none left.
+
+The ports count what is done through them (the store's methods, and what the HTTP client sends and reads); the request's
+own task counts every time that it is suspended at all. What background tasks do meanwhile is not counted.
+"""
+
+import base64
+import json
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from urllib.parse import quote
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+
+from transports.store.port import StoreDown
+
+WAYS = ("error", "timeout", "cancel", "hang", "applied, then error")
+LATE_SECONDS = 0.05
+
+_planned = ContextVar("planned", default=None)
+
+
+class Plan:
+    """What goes wrong in one run: the n-th operation, or else the n-th suspension, in this way; 0: nothing."""
+
+    def __init__(self, way="", *, operation=0, suspension=0):
+        self.way, self.operation, self.suspension = way, operation, suspension
+        self.operations = self.suspensions = 0
+        self.done = []
+        self.leave = None
+        """Cancels the request, as its client's going does."""
+
+    def __repr__(self):
+        where = f"operation {self.operation}" if self.operation else f"suspension {self.suspension}"
+        return f"{self.way or 'nothing'} at {where} {self.done[-1:]}"
+
+    async def run(self, coroutine):
+        """Run a request under this plan, and return what it does."""
+        token = _planned.set(self)
+        try:
+            return await _Steps(coroutine, self)
+        finally:
+            _planned.reset(token)
+
+    def suspended(self):
+        self.suspensions += 1
+        if self.suspensions == self.suspension:
+            self.leave()
+
+
+class _Steps:
+    """Awaits a coroutine, and tells the plan whenever it is suspended."""
+
+    def __init__(self, coroutine, plan):
+        self._coroutine, self._plan = coroutine, plan
+
+    def __await__(self):
+        inner = self._coroutine.__await__()
+        step = partial(inner.send, None)
+        while True:
+            try:
+                waited_for = step()
+            except StopIteration as end:
+                return end.value
+            self._plan.suspended()
+            try:
+                sent = yield waited_for
+            except BaseException as error:  # noqa: BLE001 -- it is the coroutine's
+                step = partial(inner.throw, error)
+            else:
+                step = partial(inner.send, sent)
+
+
+async def done(name, operation, errors):
+    """Do a port's operation, unless it is the one that goes wrong; `errors` are its ways to fail and to be late."""
+    plan = _planned.get()
+    if plan is None:
+        return await operation()
+    plan.operations += 1
+    if plan.operations != plan.operation:
+        return await operation()
+    plan.done.append(name)
+    failed, late = errors
+    match plan.way:
+        case "error":
+            raise failed()
+        case "timeout":
+            raise late()
+        case "cancel":
+            plan.leave()
+            await anyio.sleep(LATE_SECONDS)
+            raise late()
+        case "hang":
+            await anyio.sleep(LATE_SECONDS if isinstance(late(), StoreDown) else 3600)
+            raise late()
+        case "applied, then error":
+            await operation()
+            raise failed()
+
+
+class CountedStore:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        method = getattr(self._store, name)
+
+        async def operation(*arguments, **options):
+            await anyio.lowlevel.checkpoint()  # as a store does that is elsewhere: before and after
+            found = await method(*arguments, **options)
+            await anyio.lowlevel.checkpoint()
+            return found
+
+        async def call(*arguments, **options):
+            return await done(name, partial(operation, *arguments, **options), (_cut, _late))
+
+        return call
+
+
+def _cut():
+    return StoreDown("cut off")
+
+
+def _late():
+    return StoreDown("too late")
+
+
+@contextmanager
+def counted_client():
+    """Count what every HTTP client sends and reads meanwhile."""
+    send, read = aiohttp.ClientSession._request, aiohttp.StreamReader.readany
+    errors = (aiohttp.ServerDisconnectedError, aiohttp.SocketTimeoutError)
+
+    async def _request(self, method, url, **options):
+        return await done(f"{method} {str(url).partition('?')[0]}", partial(send, self, method, url, **options), errors)
+
+    async def readany(self):
+        return await done("read", partial(read, self), errors)
+
+    aiohttp.ClientSession._request, aiohttp.StreamReader.readany = _request, readany
+    try:
+        yield
+    finally:
+        aiohttp.ClientSession._request, aiohttp.StreamReader.readany = send, read
+
+
+def told(text, secrets):
+    """Return which of these secrets a text holds, in five spellings."""
+    return [secret for secret in secrets if any(spelling in text for spelling in spellings(secret))]
+
+
+def spellings(secret):
+    raw = secret.encode()
+    return {
+        secret,
+        base64.b64encode(raw).decode().rstrip("=")[:-1],
+        quote(secret, safe=""),
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        raw.hex(),
+    }
