@@ -1,83 +1,26 @@
-"""What is seen of every request: its id, one access line, its metrics; and the last word on unexpected errors."""
+"""What is seen of every request: its id, one access line; and the last word on unexpected errors."""
 
 import math
 import secrets
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol.http.body import UNREAD
 from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, Jobs
 from service.drain import Drain
+from service.metrics import CLIENT_GONE_STATUS, Metrics
 from transports.clock import Clock
 
-_CLIENT_GONE_STATUS = 499
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _log = structlog.get_logger()
-
-
-class Metrics:
-    """The requests' metrics; labels come from closed sets, so that what each leads to is kept."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register them."""
-        self.requests = Counter(
-            "gateway_requests",
-            "Requests answered.",
-            ["route", "model", "status"],
-            registry=registry,
-        )
-        self.in_flight = Gauge(
-            "gateway_requests_in_flight",
-            "Requests being answered.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.first_token = Histogram(
-            "gateway_time_to_first_token_seconds",
-            "From a request's arrival to the first text or thought of its answer.",
-            ["model"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.duration = Histogram(
-            "gateway_request_duration_seconds",
-            "From a request's arrival to the end of its answer.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.tokens = Counter(
-            "gateway_tokens",
-            "Tokens, as far as they are known or estimated.",
-            ["model", "direction"],
-            registry=registry,
-        )
-        self._requests_of = cache(self.requests.labels)
-        self._first_token_of = cache(self.first_token.labels)
-        self._duration_of = cache(self.duration.labels)
-        self._tokens_of = cache(self.tokens.labels)
-
-    def observe(self, route: str, status: int, record: Record, seconds: float) -> None:
-        """Count one answered request."""
-        model = record.model or "none"
-        self._requests_of(route, model, str(status)).inc()
-        self._duration_of(route).observe(seconds)
-        if record.first_token is not None:
-            self._first_token_of(model).observe(record.first_token)
-        if record.input_tokens or record.output_tokens:
-            self._tokens_of(model, "in").inc(record.input_tokens)
-            self._tokens_of(model, "out").inc(record.output_tokens)
 
 
 class Means(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,9 +95,9 @@ class Observed:
         matched = scope.get("route")
         route = getattr(matched, "name", None) or "none"
         if record.error == CLIENT_GONE or status is None:
-            status = _CLIENT_GONE_STATUS if record.error != "internal_error" else 500
+            status = CLIENT_GONE_STATUS if record.error != "internal_error" else 500
         seconds = context.now() - context.started
-        self._metrics.observe(route, status, record, seconds)
+        self._metrics.observe(route, status, context, seconds)
         log = _log.debug if route in _QUIET else _log.info
         log(
             "request",

@@ -18,7 +18,8 @@ from protocol.http.whole import Whole
 from service import wiring
 from service.app import _cors, _starlette
 from service.drain import Drain
-from service.observe import Means, Metrics, Observed
+from service.metrics import Metrics
+from service.observe import Means, Observed
 from service.server import serve_loopback
 from tests.clock import ManualClock
 
@@ -46,7 +47,7 @@ def observing(app, limits=None):
         jobs=None,
         log_prompts=False,
     )
-    return Observed(app, Metrics(CollectorRegistry()), means, wiring.house_refusal)
+    return Observed(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
 
 
 @pytest.fixture

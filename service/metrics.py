@@ -1,0 +1,100 @@
+"""The requests' metrics, for Prometheus."""
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from protocol.http.context import Context, Record
+
+CLIENT_GONE_STATUS = 499
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """The requests' metrics; labels come from closed sets, so that what each leads to is kept."""
+
+    def __init__(self, registry: CollectorRegistry, most: int) -> None:
+        """Register them; `most` requests are let in at once."""
+        self.requests = Counter(
+            "gateway_requests",
+            "Requests answered.",
+            ["route", "model", "status"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "gateway_requests_in_flight",
+            "Requests being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.first_token = Histogram(
+            "gateway_time_to_first_token_seconds",
+            "From a request's arrival to the first text or thought of its answer.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "gateway_request_duration_seconds",
+            "From a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "gateway_tokens",
+            "Tokens, as far as they are known or estimated.",
+            ["model", "direction"],
+            registry=registry,
+        )
+        self.licenses = Counter(
+            "gateway_license_requests",
+            "Requests answered, by whose they were and how they ended: ok, refused, failed, left.",
+            ["license", "outcome"],
+            registry=registry,
+        )
+        self.license_tokens = Counter(
+            "gateway_license_tokens",
+            "Tokens, as far as they are known or estimated, by whose request they were of.",
+            ["license", "direction"],
+            registry=registry,
+        )
+        Gauge(
+            "gateway_requests_in_flight_limit",
+            "Requests that are let in at once.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        ).set(most)
+        self._requests_of = cache(self.requests.labels)
+        self._first_token_of = cache(self.first_token.labels)
+        self._duration_of = cache(self.duration.labels)
+        self._tokens_of = cache(self.tokens.labels)
+        self._licenses_of = cache(self.licenses.labels)
+        self._license_tokens_of = cache(self.license_tokens.labels)
+
+    def observe(self, route: str, status: int, context: Context, seconds: float) -> None:
+        """Count one answered request."""
+        record = context.record
+        model = record.model or "none"
+        self._requests_of(route, model, str(status)).inc()
+        self._duration_of(route).observe(seconds)
+        if record.first_token is not None:
+            self._first_token_of(model).observe(record.first_token)
+        if record.input_tokens or record.output_tokens:
+            self._tokens_of(model, "in").inc(record.input_tokens)
+            self._tokens_of(model, "out").inc(record.output_tokens)
+        if context.caller is not None:
+            self._observe_license(context.caller.id, status, record)
+
+    def _observe_license(self, license_id: str, status: int, record: Record) -> None:
+        self._licenses_of(license_id, outcome_of(status)).inc()
+        if record.input_tokens or record.output_tokens:
+            self._license_tokens_of(license_id, "in").inc(record.input_tokens)
+            self._license_tokens_of(license_id, "out").inc(record.output_tokens)
+
+
+def outcome_of(status: int) -> str:
+    """Return how a request ended, in a word."""
+    if status == CLIENT_GONE_STATUS:
+        return "left"
+    return "ok" if status < 400 else "refused" if status < 500 else "failed"
