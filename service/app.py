@@ -29,7 +29,8 @@ from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
 from service.media import Media
-from service.observe import Means, Metrics, Observed
+from service.metrics import Metrics
+from service.observe import Means, Observed
 from service.operations import Operations
 from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
@@ -82,6 +83,7 @@ async def open_app(
             conversations=Conversations(store, clock),
             observer=PrometheusObserver(registry),
             serve=serve,
+            draining=lambda: drain.draining,
         )
         async with (
             wiring.open_engine(settings, parts, origin) as engine,
@@ -106,7 +108,8 @@ async def open_app(
                 jobs=jobs,
                 log_prompts=settings.log.prompts,
             )
-            yield Running(app=Observed(guarded, Metrics(registry), means, wiring.house_refusal), drain=drain)
+            metrics = Metrics(registry, settings.limits.in_flight)
+            yield Running(app=Observed(guarded, metrics, means, wiring.house_refusal), drain=drain)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:
