@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from tests.clock import ManualClock
+from tests.conftest import ROOT
 from transports.clock import SystemClock
 from transports.store import FULL, SqliteStore, StoreDown
 from transports.store.port import RESTS, SESSIONS
@@ -22,6 +23,29 @@ database.execute("INSERT INTO revision VALUES ('another', 1)")
 print("holding", flush=True)
 sys.stdin.readline()
 database.execute("COMMIT")
+"""
+
+COUNTS = """
+import sys
+from pathlib import Path
+import anyio
+from transports.clock import SystemClock
+from transports.store import SqliteStore
+from transports.store.port import RESTS, SESSIONS
+
+async def count():
+    store = SqliteStore(Path(sys.argv[1]), SystemClock())
+    for place in [SESSIONS, RESTS] * 25:
+        while True:
+            record = await store.get(place, "count")
+            value = b"%d" % (int(record.value) + 1)
+            if await store.put(place, "count", value, expected=record.version) is not None:
+                break
+    seats = [await store.enter("room", f"{sys.argv[2]}-{n}", seats=7, seconds=600.0) for n in range(5)]
+    print(seats.count(0.0), await store.acquire("lease", sys.argv[2], 600.0) is not None)
+    store.close()
+
+anyio.run(count)
 """
 
 
@@ -227,3 +251,17 @@ async def test_leases_that_are_over_leave_nothing_in_the_file(opened):
     clock.advance(45.0)
     await store.acquire("job", "one", 45.0)
     assert store._quick.execute("SELECT COUNT(*) FROM lease").fetchone() == (1,)
+
+
+async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lease(path, opened):
+    store = opened()
+    for place in (SESSIONS, RESTS):
+        await store.put(place, "count", b"0")
+    processes = [
+        subprocess.Popen([sys.executable, "-c", COUNTS, str(path), name], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two", "three")
+    ]
+    told = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert [(await store.get(place, "count")).value for place in (SESSIONS, RESTS)] == [b"75", b"75"]
+    assert sum(int(seats) for seats, _ in told) == await store.seated("room") == 7
+    assert sorted(held for _, held in told) == ["False", "False", "True"]
