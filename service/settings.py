@@ -105,6 +105,24 @@ class Deadlines(Section, frozen=True):
     attempts: Count = 3
 
 
+class Pool(Section, frozen=True):
+    """How the accounts are treated, and those who wait for one."""
+
+    waiting_per_seat: Annotated[float, Meta(ge=0)] = 2.0
+    """Requests that wait, for each that the accounts can carry; more are answered 503 at once."""
+    failures: Count = 5
+    """So many of an account in a row, none of them a refusal, and it rests, unless it is the last."""
+    eject_seconds: Seconds = 30.0
+    """For so long, and longer each time that it happens again."""
+    eject_longest_seconds: Seconds = 300.0
+    throttle_ratio: Annotated[float, Meta(ge=0)] = 2.0
+    """Requests sent for each that is taken, while an upstream fails; 0: as many as come."""
+    seat_seconds: Annotated[float, Meta(ge=5)] = 60.0
+    """After so long, the others have what a process that died had of the accounts."""
+    probe_seconds: Seconds = 60.0
+    """An account that waits for a person is tried again so often, where no other is left."""
+
+
 class Drain(Section, frozen=True):
     """The end of the process."""
 
@@ -227,6 +245,7 @@ class Settings(Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     fetch: Fetch = Fetch()
     deadlines: Deadlines = Deadlines()
+    pool: Pool = Pool()
     drain: Drain = Drain()
     jobs: Jobs = Jobs()
     media: Media = Media()

@@ -1,5 +1,6 @@
 """The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
 
+import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -10,13 +11,13 @@ import msgspec
 
 from protocol import openai
 from protocol.model import Capability, Catalogue
-from service.settings import Origin, Settings, SettingsError, convert
+from service.settings import Deadlines, Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import ASGIApp, ConversationStore, Deps, Kind
+from transports.base import ASGIApp, ConversationStore, Deps, Kind, Transport
 from transports.clock import Clock
 from transports.dispatch import Dispatch
 from transports.observer import Observer
-from transports.pool import Pool
+from transports.pool import Accounts, Board, Ground, Pool, Presence, Seats, Terms
 from transports.roster import Roster
 from transports.rotation import Policy, Rotation
 from transports.store import Store, Watch
@@ -39,6 +40,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     conversations: ConversationStore
     observer: Observer
     serve: Serve
+    draining: Callable[[], bool] = lambda: False
+    """Whether the process is about to end."""
 
 
 def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.Struct]:
@@ -127,11 +130,6 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
         SettingsError: the settings do not fit together.
 
     """
-    deadlines = settings.deadlines
-    policy = Policy(
-        lease_seconds=deadlines.lease_seconds,
-        attempts=deadlines.attempts,
-    )
     catalogue = build_catalogue(settings, origin)
     rotations: list[Rotation] = []
     replica = uuid.uuid4().hex
@@ -139,6 +137,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(beside())
         tasks.start_soon(watch.run)
+        pools = await stack.enter_async_context(_opening_pools(settings, parts, replica, watch))
         for name, config in transport_settings(settings, origin).items():
             deps = Deps(
                 name=name,
@@ -153,12 +152,53 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
             )
             with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
-            pool = Pool(transport.accounts, parts.clock, wait_seconds=policy.lease_seconds)
-            rotations.append(Rotation(transport, pool, policy, parts.clock, parts.observer))
-        seconds = {
-            Capability.IMAGEN: deadlines.image_seconds,
-            Capability.STORYBOOK: deadlines.image_seconds,
-            Capability.VIDEO: deadlines.video_seconds,
-            Capability.DEEPSEARCH: deadlines.research_seconds,
-        }
-        yield Dispatch(catalogue, rotations, chat_seconds=deadlines.chat_seconds, seconds=seconds)
+            policy = Policy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
+            rotations.append(Rotation(transport, pools(transport), policy, parts.draining))
+        yield Dispatch(
+            catalogue,
+            rotations,
+            chat_seconds=settings.deadlines.chat_seconds,
+            seconds=_seconds(settings.deadlines),
+        )
+
+
+def _seconds(deadlines: Deadlines) -> dict[Capability, float]:
+    return {
+        Capability.IMAGEN: deadlines.image_seconds,
+        Capability.STORYBOOK: deadlines.image_seconds,
+        Capability.VIDEO: deadlines.video_seconds,
+        Capability.DEEPSEARCH: deadlines.research_seconds,
+    }
+
+
+@asynccontextmanager
+async def _opening_pools(
+    settings: Settings,
+    parts: Parts,
+    replica: str,
+    watch: Watch,
+) -> AsyncGenerator[Callable[[Transport], Pool]]:
+    """Yield what makes the pool of a transport, which runs for as long as the context lasts."""
+    store, clock = settings.store, parts.clock
+    terms = Terms(wait_seconds=settings.deadlines.lease_seconds, **msgspec.structs.asdict(settings.pool))
+    several = max(settings.server.workers, store.replicas)
+    presence = Presence(parts.store, clock, replica, least=several)
+    seats = Seats(
+        clock,
+        replica,
+        shared=parts.store if several > 1 or store.url or store.url_file else None,
+        replicas=presence.replicas,
+        seconds=terms.seat_seconds,
+    )
+    board = Board(parts.store, watch, clock)
+    luck = random.random  # spreads load, hides nothing
+    ground = Ground(clock=clock, board=board, observer=parts.observer, luck=luck)
+    async with board.open(), seats.open(), presence.open(), beside() as tasks:
+
+        def pool_of(transport: Transport) -> Pool:
+            pool = Pool(Accounts(transport.name, lambda: transport.accounts, ground, terms), seats, terms)
+            presence.tell_of(pool.accounts.carried)
+            tasks.start_soon(pool.run)
+            return pool
+
+        yield pool_of

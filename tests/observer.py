@@ -30,3 +30,9 @@ class NullObserver:
 
     def changed(self, change):
         """Ignore a change."""
+
+    def throttled(self, transport):
+        """Ignore a request that was held back."""
+
+    def census(self, census):
+        """Ignore how accounts stand."""

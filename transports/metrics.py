@@ -1,10 +1,15 @@
-"""What happens at upstreams, for Prometheus."""
+"""What happens at upstreams and to accounts, for Prometheus. Every label is of a closed set, or an account's id."""
 
+import os
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from transports.observer import Change
+from transports.observer import ELSEWHERE, Census, Change
+
+_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SEVERAL = "PROMETHEUS_MULTIPROC_DIR"
+"""Set where several processes put their metrics together: no series can be removed there."""
 
 
 class PrometheusObserver:
@@ -12,27 +17,56 @@ class PrometheusObserver:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics."""
-        self._requests = Counter(
-            "gateway_upstream_requests",
-            "Requests sent to upstreams.",
-            ["transport"],
-            registry=registry,
-        )
-        self._errors = Counter(
-            "gateway_upstream_errors",
-            "Requests to upstreams that ended with an error, by kind.",
-            ["transport", "kind"],
-            registry=registry,
-        )
-        self._in_flight = Gauge(
-            "gateway_upstream_in_flight",
-            "Accounts' leases held now.",
-            ["transport"],
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
+        self._upstream(registry)
+        self._leases(registry)
+        self._accounts(registry)
+
+    def _upstream(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, words: str, *labels: str) -> Counter:
+            return Counter(f"gateway_{name}", words, ["transport", *labels], registry=registry)
+
+        self._requests = counter("upstream_requests", "Requests sent to upstreams.")
+        self._errors = counter("upstream_errors", "Requests to upstreams that ended with an error, by kind.", "kind")
+        self._verdicts = counter("verdicts", "What was made of errors of upstreams.", "verdict")
+        self._retries = counter("retries", "Requests that were tried with another account.")
+        self._throttled = counter("throttled", "Requests held back from what takes too little of what it is sent.")
+        self._rotations = counter("rotations", "Renewals of sessions, by outcome.", "outcome")
+        self._rests = counter("rests", "Rests that accounts began, by reason.", "reason")
+        self._parks = counter("parks", "Accounts that began to wait for a person, by reason.", "reason")
         self._requests_of = cache(self._requests.labels)
-        self._in_flight_of = cache(self._in_flight.labels)
+
+    def _leases(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, words: str) -> Gauge:
+            return Gauge(f"gateway_{name}", words, ["transport"], registry=registry, multiprocess_mode="livesum")
+
+        self._in_flight = gauge("upstream_in_flight", "Accounts' leases held now.")
+        self._held = gauge("leases_held", "Accounts' leases held now.")
+        self._waiting = gauge("leases_waiting", "Requests that wait for an account.")
+        self._wait = Histogram(
+            "gateway_lease_wait_seconds",
+            "How long requests waited that had to wait for an account, and got one.",
+            ["transport"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._in_flight_of, self._held_of = cache(self._in_flight.labels), cache(self._held.labels)
+
+    def _accounts(self, registry: CollectorRegistry) -> None:
+        self._standing = Gauge(
+            "gateway_accounts",
+            "Accounts by kind, capability and state: ready, resting, parked, paused.",
+            ["transport", "kind", "capability", "state"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._rotated = Gauge(
+            "gateway_session_rotated_timestamp_seconds",
+            "When an account's session was last renewed; 0 where the account is no more.",
+            ["account"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._seen: dict[str, Census] = {}
 
     def upstream_request(self, transport: str) -> None:
         """Count a request that is about to be sent."""
@@ -44,22 +78,55 @@ class PrometheusObserver:
 
     def judged(self, transport: str, verdict: str) -> None:
         """Count a verdict."""
+        self._verdicts.labels(transport, verdict).inc()
 
     def retried(self, transport: str) -> None:
         """Count a retry."""
+        self._retries.labels(transport).inc()
 
-    def waiting(self, transport: str, change: int) -> None:
-        """Count a waiting request in or out."""
-
-    def waited(self, transport: str, seconds: float) -> None:
-        """Note how long a request has waited for an account."""
-
-    def rotated(self, transport: str, account: str, outcome: str) -> None:
-        """Count a rotation."""
-
-    def changed(self, change: Change) -> None:
-        """Note what became of an account."""
+    def throttled(self, transport: str) -> None:
+        """Count a request that was held back."""
+        self._throttled.labels(transport).inc()
 
     def leased(self, transport: str, change: int) -> None:
         """Count a lease in (1) or out (-1)."""
         self._in_flight_of(transport).inc(change)
+        self._held_of(transport).inc(change)
+
+    def waiting(self, transport: str, change: int) -> None:
+        """Count a waiting request in or out."""
+        self._waiting.labels(transport).inc(change)
+
+    def waited(self, transport: str, seconds: float) -> None:
+        """Note how long a request has waited for an account."""
+        self._wait.labels(transport).observe(seconds)
+
+    def rotated(self, transport: str, account: str, outcome: str) -> None:  # noqa: ARG002 -- the outcome is what counts
+        """Count a rotation."""
+        self._rotations.labels(transport, outcome).inc()
+
+    def changed(self, change: Change) -> None:
+        """Count what became of an account here; what was heard is counted where it happened."""
+        if change.by == ELSEWHERE:
+            return
+        if change.what == "rests":
+            self._rests.labels(change.transport, change.reason).inc()
+        elif change.what == "parked":
+            self._parks.labels(change.transport, change.reason).inc()
+
+    def census(self, census: Census) -> None:
+        """Show how the accounts of a transport stand; what there is no more of is shown as none."""
+        none = Census(transport=census.transport, standing={}, rotated={})
+        before = self._seen.get(census.transport, none)
+        self._seen[census.transport] = census
+        for key in before.standing.keys() - census.standing.keys():
+            self._standing.labels(census.transport, *key).set(0)
+        for key, count in census.standing.items():
+            self._standing.labels(census.transport, *key).set(count)
+        for account in before.rotated.keys() - census.rotated.keys():
+            if _SEVERAL in os.environ:
+                self._rotated.labels(account).set(0)
+            else:
+                self._rotated.remove(account)
+        for account, at in census.rotated.items():
+            self._rotated.labels(account).set(at)

@@ -1,8 +1,12 @@
 """What happens at upstreams and to accounts, for whoever wants to hear of it."""
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
+
+ELSEWHERE = "another process"
+"""Who did what was heard from the store: it is counted where it was done."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +28,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """For how long."""
     by: str = ""
     """Who did it; empty: the gateway itself."""
+
+
+class Census(msgspec.Struct, frozen=True, kw_only=True):
+    """How the accounts of a transport stand."""
+
+    transport: str
+    standing: Mapping[tuple[str, str, str], int]
+    """How many by kind, capability and one of ready, resting, parked, paused."""
+    rotated: Mapping[str, float]
+    """When each account's session was last renewed, in epoch seconds, where that is known."""
 
 
 class Observer(Protocol):
@@ -64,3 +78,28 @@ class Observer(Protocol):
     def changed(self, change: Change) -> None:
         """An account's state has changed."""
         ...
+
+    def throttled(self, transport: str) -> None:
+        """A request was held back from an upstream, or an account, that takes too little of what it is sent."""
+        ...
+
+    def census(self, census: Census) -> None:
+        """The accounts stand otherwise than before."""
+        ...
+
+
+class Fanout:
+    """Has one observer hear everything, and others every change of an account."""
+
+    def __init__(self, observer: Observer, *hearers: Callable[[Change], None]) -> None:
+        """Tell `observer`, then the `hearers`."""
+        self._hearers = (observer.changed, *hearers)
+        self.upstream_request, self.upstream_error = observer.upstream_request, observer.upstream_error
+        self.judged, self.retried, self.throttled = observer.judged, observer.retried, observer.throttled
+        self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
+        self.rotated, self.census = observer.rotated, observer.census
+
+    def changed(self, change: Change) -> None:
+        """Tell all of a change."""
+        for hear in self._hearers:
+            hear(change)

@@ -46,6 +46,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     park: str = ""
     """The reason to park it for a person; empty: do not."""
 
+    @property
+    def word(self) -> str:
+        """What it says, in one of few words: park, rest, or as `next`."""
+        if self.park:
+            return "park"
+        return "rest" if self.rest else self.next.value
+
 
 def judge(error: GatewayError, failures: int, *, luck: float = 1.0) -> Verdict:
     """Judge an error; `failures` in a row make rests longer, `luck` (0 to 1) spreads those that only wait a while."""

@@ -16,12 +16,10 @@ from protocol.model import (
     UpstreamTimeout,
     Usage,
 )
-from tests.clock import ManualClock
-from tests.observer import NullObserver
+from tests.pools import pool_of
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.account import Account
 from transports.dispatch import Dispatch
-from transports.pool import Pool
 from transports.rotation import Policy, Rotation
 
 WHOLE = [Text(text="hi"), Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))]
@@ -60,10 +58,8 @@ class Upstream:
 
 
 def dispatch_of(*upstreams, **deadlines):
-    clock = ManualClock()
     rotations = [
-        Rotation(upstream, Pool(upstream.accounts, clock, wait_seconds=0.01), Policy(attempts=5), clock, NullObserver())
-        for upstream in upstreams
+        Rotation(upstream, pool_of(upstream.accounts, wait_seconds=0.01), Policy(attempts=5)) for upstream in upstreams
     ]
     return Dispatch(CATALOGUE, rotations, **{"chat_seconds": 30.0, **deadlines})
 

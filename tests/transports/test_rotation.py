@@ -21,11 +21,11 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.observer import NullObserver
+from tests.pools import Replica
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.account import Account
 from transports.dispatch import Dispatch
-from transports.pool import Pool, Want
+from transports.pool import Ask, Want
 from transports.rotation import Policy, Rotation
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
@@ -82,10 +82,10 @@ class Answer:
             yield event
 
 
-def rotation_of(transport, clock=None, **policy):
-    clock = clock or ManualClock()
-    pool = Pool(transport.accounts, clock, wait_seconds=0.01)
-    return Rotation(transport, pool, Policy(**policy), clock, NullObserver())
+def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
+    replica = replica or Replica(clock)
+    pool = replica.pool(lambda: transport.accounts, transport=transport.name, wait_seconds=0.01)
+    return Rotation(transport, pool, Policy(**policy), draining)
 
 
 async def ask(rotation, request=None, seconds=30.0):
@@ -105,7 +105,7 @@ async def test_a_refusal_moves_on_to_the_next_account():
     assert events == WHOLE
     assert served.account == "c"
     assert transport.asked == ["a", "b", "c"]
-    assert [state.parked for state in rotation.pool.states] == [None, "signed_out", None]
+    assert [state.parked and state.parked.reason for state in rotation.pool.states] == [None, "signed_out", None]
     assert all(state.in_flight == 0 for state in rotation.pool.states)
 
 
@@ -247,7 +247,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     second = Scripted("second", b=[WHOLE])
     rotation = rotation_of(first)
     dispatch = Dispatch(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
-    async with rotation.pool.lease(Want.of(request_for("x").selection), frozenset({"a"})):
+    async with rotation.pool.lease(Ask(want=Want.of(request_for("x").selection), tried=frozenset({"a"}))):
         with pytest.raises(UpstreamFailed):
             async with dispatch.open(request_for("x")):
                 pass

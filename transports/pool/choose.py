@@ -1,36 +1,70 @@
 """Which account to ask; a pure function of what is known."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from transports.pool.state import Rest, State, Want
 
+Luck = Callable[[], float]
+"""Returns anything from 0 up to 1, as `random.random` does."""
 
-def choose(
-    states: Iterable[State],
+_CANDIDATES = 2
+
+
+def choose(  # noqa: PLR0913 -- all that is known
+    states: Sequence[State],
     want: Want,
     now: float,
-    tried: frozenset[str],
-    home: str | None = None,
+    *,
+    tried: Collection[str] = frozenset(),
+    home: State | None = None,
+    luck: Luck,
+    desperate: bool = False,
 ) -> State | None:
-    """Return the account to ask now: the least loaded, then the one idle for longest; None where none is free.
+    """Return the account to ask now: of two that luck names, the one with less to carry; None where none is free.
 
     `home` is asked before any other. A guest is asked before a signed-in account where a guest will do: it costs
-    nobody's allowance.
+    nobody's allowance. One that waits for a person is asked only where no other is left.
     """
-    fit = [
-        state
-        for state in states
-        if state.account.id not in tried and state.suits(want) and not state.busy and state.free_at(want, now) <= now
-    ]
-    return min(fit, key=lambda state: (state.account.id != home, *_preference(state)), default=None)
+
+    def fit(state: State) -> bool:
+        return state.account.id not in tried and state.ready(want, now, desperate=desperate)
+
+    if home is not None and fit(home) and (home.parked is None or home.renewed):
+        return home
+    if want.guest:
+        guest = next((state for state in states if state.account.guest and state.parked is None and fit(state)), None)
+        if guest is not None:
+            return guest
+    return _of_two(filter(fit, _in_lucky_order(states, luck)), want)
 
 
-def _preference(state: State) -> tuple[bool, bool, float, float]:
-    account = state.account
-    return (state.parked is not None, not account.guest, state.in_flight / account.concurrency, state.used_at)
+def _of_two(fit: Iterable[State], want: Want) -> State | None:
+    """Return the better of the first two that need no person, else one that does."""
+    found: list[State] = []
+    parked: State | None = None
+    for state in fit:
+        if state.parked is not None and not state.renewed:
+            parked = parked or state
+            continue
+        found.append(state)
+        if len(found) == _CANDIDATES:
+            break
+    return min(found, key=lambda state: (state.load(want), state.used_at), default=parked)
+
+
+def _in_lucky_order(states: Sequence[State], luck: Luck) -> Iterator[State]:
+    left = list(states)
+    while len(left) > 1:
+        yield left.pop(int(luck() * len(left)))
+    yield from left
 
 
 def next_free(states: Iterable[State], want: Want, now: float) -> Rest | None:
     """Return the rest that ends first of the accounts that suit; None where none suits, rests, or all are parked."""
-    rests = [state.resting(want, now) for state in states if state.suits(want) and state.parked is None]
+    rests = [state.resting(want, now) for state in states if usable(state, want)]
     return min((rest for rest in rests if rest is not None), key=lambda rest: rest.until, default=None)
+
+
+def usable(state: State, want: Want) -> bool:
+    """Say whether it will be asked for this sooner or later without a person's help."""
+    return state.suits(want) and state.paused is None and state.parked is None

@@ -1,18 +1,29 @@
-"""Hands out accounts, one lease per request, and remembers how they fared."""
+"""Hands out accounts, one lease per request, to who came first."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import msgspec
 
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.account import Account
-from transports.clock import Clock
-from transports.pool.choose import choose, next_free
-from transports.pool.state import Reason, State, Want
+from transports.observer import Census
+from transports.pool.accounts import Accounts
+from transports.pool.census import census
+from transports.pool.choose import choose, next_free, usable
+from transports.pool.queue import Ask, Queue, Waiter
+from transports.pool.seats import Seat, Seats
+from transports.pool.standing import Reason
+from transports.pool.state import Rest, State, Want
+from transports.pool.terms import Terms
+from transports.store.port import FULL
 
-_MOST_WAITING_FACTOR = 2
+_LOOK_SECONDS = 0.25
+"""How often those who wait look whether another process has given a seat back, or a rest is over."""
+
+_MINUTE = 60.0
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,91 +34,205 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pool:
-    """The accounts of one transport."""
+    """The accounts of one transport, and who waits for one."""
 
-    def __init__(self, accounts: Iterable[Account], clock: Clock, *, wait_seconds: float) -> None:
-        """Let a request wait `wait_seconds` for a busy account, at most."""
-        self._states = [State(account) for account in accounts]
-        self._clock, self._wait_seconds = clock, wait_seconds
-        self._freed = anyio.Condition()
-        self._waiting = 0
+    def __init__(self, accounts: Accounts, seats: Seats, terms: Terms) -> None:
+        """Lend `accounts`, for as long as there are `seats`."""
+        self.accounts, self._seats, self._terms = accounts, seats, terms
+        self._clock, self._observer = accounts.ground.clock, accounts.ground.observer
+        self._luck = accounts.ground.luck
+        self._queue = Queue()
+        self._told: Census | None = None
 
     @property
     def states(self) -> list[State]:
         """What is known of every account."""
-        return self._states
+        return self.accounts.states
 
-    def block(self, egress: str, until: float) -> None:
-        """Let every account on this way out rest from everything: its address is not welcome."""
-        for state in self._states:
-            if state.account.egress == egress:
-                state.block(until)
+    async def run(self) -> None:
+        """Do what time brings, for ever."""
+        while True:
+            if self.accounts.tick() or self._queue:
+                self._serve()
+            now = census(self.accounts.transport, self.states, self._clock.monotonic())
+            if now != self._told:
+                self._told = now
+                self._observer.census(now)
+            await self._clock.sleep(_LOOK_SECONDS)
 
     @asynccontextmanager
-    async def lease(
-        self,
-        want: Want,
-        tried: frozenset[str],
-        home: str | None = None,
-        only: str | None = None,
-    ) -> AsyncGenerator[Lease]:
-        """Yield an account that is fit now and not in `tried`, `home` before others; waits for a busy one only.
-
-        With `only`, it is that account or none, and what is told of all is told of that one.
+    async def lease(self, ask: Ask) -> AsyncGenerator[Lease]:
+        """Yield an account that is fit now; waits for a busy one only.
 
         Raises:
             RateLimited: all that suit rest, and the allowance of the first one that is free again was used up.
             Throttled: … or it was asked too often.
             Blocked: … or the address that it is asked from is at fault. All three say until when.
             SignedOut: all that suit wait for a person.
-            Saturated: all that are fit stayed busy, or too many wait already.
+            Saturated: all that are fit stayed busy, too many wait already, or too little of what is sent is taken.
 
         """
-        states = self._states if only is None else [state for state in self._states if state.account.id == only]
-        state = choose(states, want, self._clock.monotonic(), tried, home)
-        if state is None:
-            state = await self._wait(states, want, tried)
-        state.begin(self._clock.monotonic())
+        if self.accounts.sync() and self._queue:
+            self._serve()
+        state, seat = await self._take(ask)
         try:
             yield Lease(account=state.account, state=state)
         finally:
-            state.end()
-            if self._waiting:
-                with anyio.CancelScope(shield=True):
-                    async with self._freed:
-                        self._freed.notify_all()
+            self._seats.leave(seat, partial(self._end, state, ask.want))
 
-    async def _wait(self, states: list[State], want: Want, tried: frozenset[str]) -> State:
-        capacity = sum(state.account.concurrency for state in self._states)
-        if self._waiting >= _MOST_WAITING_FACTOR * capacity:
+    async def _take(self, ask: Ask) -> tuple[State, Seat]:
+        waiter: Waiter | None = None
+        while True:
+            state = self._claim(ask, waiter)
+            if state is None:
+                waiter = waiter or self._queue.ticket(ask, self._patience(ask))
+                state = await self._wait(waiter)
+            if state is None:
+                continue
+            try:
+                seat, wait = await self._seats.enter(state.account, ask.want)
+            except BaseException:
+                self._end(state, ask.want)
+                raise
+            if not wait:
+                return state, seat
+            self._put_off(state, ask.want, wait)
+
+    def _patience(self, ask: Ask) -> float:
+        return min(ask.until, anyio.current_time() + self._terms.wait_seconds)
+
+    def _claim(self, ask: Ask, waiter: Waiter | None, *, desperate: bool = False) -> State | None:
+        """Count a request in with an account, unless somebody who waits for it came earlier.
+
+        Raises:
+            Saturated: all that would do take too little of what they are sent.
+
+        """
+        now, tried, throttled = self._clock.monotonic(), ask.tried, False
+        states = self._asked(ask)
+        home = self.accounts.state_of(ask.home) if ask.home is not None else None
+        while True:
+            state = choose(states, ask.want, now, tried=tried, home=home, luck=self._luck, desperate=desperate)
+            if state is None:
+                break
+            if self._queue and self._pass_on(state, waiter):
+                continue
+            if state.throttle.admit(now, self._luck()):
+                state.begin(ask.want, now)
+                return state
+            throttled = True
+            tried |= {state.account.id}
+        if throttled and not self._worth(ask, tried):
+            self._observer.throttled(self.accounts.transport)
+            raise held_back(self._luck())
+        return None
+
+    def _asked(self, ask: Ask) -> Sequence[State]:
+        if ask.only is None:
+            return self.states
+        only = self.accounts.state_of(ask.only)
+        return [only] if only is not None else []
+
+    async def _wait(self, waiter: Waiter) -> State | None:
+        """Wait for a busy account; it is counted in with it. None: look again."""
+        ask, first = waiter.ask, waiter.given is None and not waiter.woken.is_set()
+        if not self._worth(ask, ask.tried):
+            state = self._claim(ask, waiter, desperate=True)
+            if state is None:
+                raise self._refusal(ask)
+            return state
+        if anyio.current_time() >= waiter.until:
+            raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
+        if first and len(self._queue) >= self._terms.waiting_per_seat * self._capacity():
             raise Saturated("All of the gateway's accounts are busy, and enough requests wait for one.")
-        self._waiting += 1
+        began = self._clock.monotonic()
+        self._observer.waiting(self.accounts.transport, 1)
         try:
-            with anyio.move_on_after(self._wait_seconds):
-                async with self._freed:
-                    while True:
-                        now = self._clock.monotonic()
-                        state = choose(states, want, now, tried)
-                        if state is not None:
-                            return state
-                        if not _only_busy(states, want, now, tried):
-                            raise _refusal(states, want, now)
-                        await self._freed.wait()
+            state = await self._queue.wait(waiter, partial(self._end, want=ask.want))
         finally:
-            self._waiting -= 1
-        raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
+            self._observer.waiting(self.accounts.transport, -1)
+        if state is not None:
+            self._observer.waited(self.accounts.transport, self._clock.monotonic() - began)
+        return state
+
+    def _refusal(self, ask: Ask) -> GatewayError:
+        fit = [state for state in self._asked(ask) if state.suits(ask.want)]
+        return _refusal(fit, ask.want, self._clock.monotonic())
+
+    def _capacity(self) -> int:
+        return sum(state.account.concurrency for state in self.states)
+
+    def _worth(self, ask: Ask, tried: frozenset[str]) -> bool:
+        """Say whether an account that would do is only busy, or may begin the next request soon."""
+        now, want = self._clock.monotonic(), ask.want
+        for state in self._asked(ask):
+            if state.account.id in tried or state.paused is not None or not state.suits(want):
+                continue
+            rest = state.resting(want, now)
+            soon = rest is not None and rest is state.pace.get(want.capability) and rest.reason is Reason.PACE
+            free = state.free_at(want, now)
+            if free <= (now + self._terms.wait_seconds if soon else now):
+                return True
+        return False
+
+    def _end(self, state: State, want: Want) -> None:
+        """Count a request out; who waits for the account has it now."""
+        state.end(want)
+        if self._queue and not self._pass_on(state, None):
+            self._serve()
+
+    def _pass_on(self, state: State, before: Waiter | None) -> bool:
+        """Give an account that may be free to the first who waits for it, and came before another; say whether."""
+        now = self._clock.monotonic()
+        for waiter in self._queue:
+            if before is not None and waiter.ticket > before.ticket:
+                return False
+            want = waiter.ask.want
+            if waiter.ask.takes(state) and state.ready(want, now) and state.throttle.admit(now, self._luck()):
+                state.begin(want, now)
+                self._queue.give(waiter, state)
+                return True
+        return False
+
+    def _serve(self) -> None:
+        """Look at all who wait: give what is free, and let those go who wait for nothing any more."""
+        now, none = self._clock.monotonic(), set[tuple[Want, frozenset[str], str | None]]()
+        for waiter in self._queue:
+            ask = waiter.ask
+            alike = (ask.want, ask.tried, ask.only)
+            if alike in none:
+                continue
+            state = choose(self._asked(ask), ask.want, now, tried=ask.tried, luck=self._luck)
+            if state is not None and state.throttle.admit(now, self._luck()):
+                state.begin(ask.want, now)
+                self._queue.give(waiter, state)
+            elif not self._worth(ask, ask.tried):
+                self._queue.give(waiter, None)
+            else:
+                none.add(alike)
+
+    def _put_off(self, state: State, want: Want, wait: float) -> None:
+        """Note that all processes together have taken what there is of an account, or may begin no more for now."""
+        now = self._clock.monotonic()
+        state.throttle.withdraw(now)
+        state.end(want)
+        if wait == FULL:
+            state.full_until = now + _LOOK_SECONDS
+            return
+        pace = state.account.per_minute
+        daily = want.capability in state.account.per_day and (not pace or wait > _MINUTE / pace + 1.0)
+        state.pace[want.capability] = Rest(now + wait, Reason.QUOTA if daily else Reason.PACE)
 
 
-def _only_busy(states: list[State], want: Want, now: float, tried: frozenset[str]) -> bool:
-    return any(
-        state.busy and state.suits(want) and state.free_at(want, now) <= now and state.account.id not in tried
-        for state in states
-    )
+def held_back(luck: float) -> Saturated:
+    """Return the error of a request that is held back from an upstream that takes too little of what it is sent."""
+    message = "The upstream fails too often to be asked by everybody; try again soon."
+    return Saturated(message, retry_after=1.0 + 4.0 * luck)
 
 
-def _refusal(states: list[State], want: Want, now: float) -> GatewayError:
-    fit = [state for state in states if state.suits(want)]
-    if all(state.parked is not None for state in fit):
+def _refusal(fit: Sequence[State], want: Want, now: float) -> GatewayError:
+    """Return why none of those that suit can be asked."""
+    if not any(usable(state, want) for state in fit):
         reason = "parked" if fit else "missing"
         return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
     rest = next_free(fit, want, now)

@@ -1,20 +1,24 @@
 """What is known of one account's fitness; a pure machine, told the time.
 
-An account rests (for one model family and capability, or for all) until a time, or is parked until a person has
-attended to it. A parked account is tried again now and then, and as soon as its credential has changed: the person
-may have been there.
+An account rests (from one model family and capability, from more, or from all) until a time, is paused by an operator,
+or is parked until a person has attended to it. A parked account is tried again now and then, and as soon as its
+credential has changed: the person may have been there. After a rest it is given work slowly at first.
 """
 
-from collections import deque
+from collections import Counter
 
 import msgspec
 
 from protocol.model import Capability, Family, Selection
 from transports.account import Account
-from transports.pool.standing import Reason
+from transports.pool.standing import Parked, Reason
+from transports.pool.throttle import Throttle
+from transports.roster import Pause
 
-_MINUTE = 60.0
-_PROBE_SECONDS = 60.0
+Scope = tuple[Family | None, Capability | None]
+"""What a rest is from; None: whatever it is."""
+
+EVERYTHING: Scope = (None, None)
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +36,7 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
         return cls(family=selection.model.family, capability=selection.capability, guest=guest)
 
     @property
-    def key(self) -> tuple[Family, Capability]:
+    def key(self) -> Scope:
         """What is limited together."""
         return (self.family, self.capability)
 
@@ -44,107 +48,195 @@ class Rest(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+def covers(scope: Scope, key: Scope) -> bool:
+    """Say whether a rest from `scope` is one from `key`."""
+    return scope[0] in {None, key[0]} and scope[1] in {None, key[1]}
+
+
 class State:
     """One account's fitness."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, *, throttle_ratio: float = 2.0, probe_seconds: float = 60.0) -> None:
         """Begin fit and idle."""
         self.account = account
         self.in_flight = 0
         self.used_at = float("-inf")
-        self.parked: str | None = None
-        """The reason, for an operator."""
-        self._parked_credential = ""
-        self._probe_at = 0.0
-        self._blocked_until = float("-inf")
-        self._rests: dict[tuple[Family, Capability], Rest] = {}
-        self._failures: dict[tuple[tuple[Family, Capability], Reason], int] = {}
-        self._begun: deque[float] = deque()
+        self.parked: Parked | None = None
+        self.paused: Pause | None = None
+        self.retired = False
+        """It is no account of the transport's any more."""
+        self.blocked: Rest | None = None
+        """Its address is not welcome."""
+        self.rests: dict[Scope, Rest] = {}
+        self.pace: dict[Capability, Rest] = {}
+        """It may begin no more of these for now."""
+        self.full_until = float("-inf")
+        """All its seats are taken, by other processes too."""
+        self.errors = 0
+        """Failures in a row, none of them a refusal."""
+        self.ejections = 0
+        self.throttle = Throttle(throttle_ratio)
+        self._probe_seconds, self._probe_at = probe_seconds, float("-inf")
+        self._carried: Counter[Scope] = Counter()
+        self._slow: dict[Scope, int] = {}
+        self._failures: dict[tuple[Scope, Reason], int] = {}
 
     def suits(self, want: Want) -> bool:
         """Say whether the account can ever do it."""
-        return want.guest or not self.account.guest
+        account = self.account
+        if self.retired or want.capability not in account.capabilities or account.per_day.get(want.capability) == 0:
+            return False
+        return want.guest or not account.guest
 
-    def free_at(self, want: Want, now: float) -> float:
+    def ready(self, want: Want, now: float, *, desperate: bool = False) -> bool:
+        """Say whether it may be asked now; the desperate ask one that rests for its errors alone."""
+        if self.paused is not None or self.full_until > now or not self.suits(want):
+            return False
+        return not self.busy(want) and self.free_at(want, now, desperate=desperate) <= now
+
+    def busy(self, want: Want) -> bool:
+        """Say whether it carries all that it may at once."""
+        if self.in_flight >= self.account.concurrency:
+            return True
+        return bool(self._slow) and self.carrying(want) >= self.allowed(want)
+
+    def allowed(self, want: Want) -> int:
+        """Return how many such requests it may carry now: after a rest it begins with one."""
+        most = self.account.concurrency
+        return min((most, *(slow for scope, slow in self._slow.items() if covers(scope, want.key))))
+
+    def carrying(self, want: Want) -> int:
+        """Return how many requests it carries of those that are limited together with this now."""
+        wide = [scope for scope in self._slow if covers(scope, want.key)]
+        return sum(count for key, count in self._carried.items() if any(covers(scope, key) for scope in wide))
+
+    def load(self, want: Want) -> float:
+        """Return how much it carries, as a part of what it may."""
+        most = self.allowed(want) if self._slow else self.account.concurrency
+        return self.in_flight / (most * self.account.weight)
+
+    def free_at(self, want: Want, now: float, *, desperate: bool = False) -> float:
         """Return when it may be asked: `now` or earlier is at once."""
-        rest = self.resting(want, now)
-        free = rest.until if rest is not None else now
-        if self.parked is not None and self.account.facts().credential == self._parked_credential:
+        free = now
+        if self.rests or self.pace or self.blocked is not None:
+            rest = self.resting(want, now, desperate=desperate)
+            free = rest.until if rest is not None else now
+        if self.parked is not None and not self.renewed:
             return max(free, self._probe_at)
         return free
 
-    def resting(self, want: Want, now: float) -> Rest | None:
-        """Return the rest that lasts longest, None where it does not rest from this."""
-        rests = [Rest(self._blocked_until, Reason.ADDRESS)]
-        from_this = self._rest_from(want, now)
-        if from_this is not None:
-            rests.append(from_this)
-        if self.account.per_minute and len(self._begin_window(now)) >= self.account.per_minute:
-            rests.append(Rest(self._begun[0] + _MINUTE, Reason.PACE))
-        longest = max(rests, key=lambda rest: rest.until)
-        return longest if longest.until > now else None
-
     @property
-    def busy(self) -> bool:
-        """Whether it carries all that it may at once."""
-        return self.in_flight >= self.account.concurrency
+    def renewed(self) -> bool:
+        """Whether its credential is another than when it was parked, or last tried since."""
+        return self.parked is not None and self.account.facts().credential != self.parked.credential
 
-    def begin(self, now: float) -> None:
+    def resting(self, want: Want, now: float, *, desperate: bool = False) -> Rest | None:
+        """Return the rest that lasts longest, None where it does not rest from this."""
+        rests = [rest for scope, rest in self.rests.items() if covers(scope, want.key)]
+        if desperate:
+            rests = [rest for rest in rests if rest.reason is not Reason.ERRORS]
+        rests += [rest for rest in (self.blocked, self.pace.get(want.capability)) if rest is not None]
+        longest = max(rests, key=lambda rest: rest.until, default=None)
+        return longest if longest is not None and longest.until > now else None
+
+    def begin(self, want: Want, now: float) -> None:
         """Count a request in."""
         self.in_flight += 1
+        self._carried[want.key] += 1
         self.used_at = now
-        if self.account.per_minute:
-            self._begun.append(now)
         if self.parked is not None:
-            self._wait_for_a_person(now)
+            self._wait_for_a_person(self.parked, now)
 
-    def end(self) -> None:
+    def end(self, want: Want) -> None:
         """Count a request out."""
         self.in_flight -= 1
+        self._carried[want.key] -= 1
+        if not self._carried[want.key]:
+            del self._carried[want.key]
+        self.full_until = float("-inf")
 
-    def failures(self, want: Want, reason: Reason, now: float) -> int:
+    def failures(self, scope: Scope, reason: Reason, now: float) -> int:
         """Return how many rests from this went before, one after the other; one under way does not count."""
-        count = self._failures.get((want.key, reason), 0)
-        under_way = self._rest_from(want, now)
+        count = self._failures.get((scope, reason), 0)
+        under_way = self._rest_from(scope, now)
         return count - 1 if under_way is not None and under_way.reason is reason else count
 
-    def rest(self, until: float, want: Want, reason: Reason, now: float) -> None:
-        """Rest from what is wanted. Of refusals that come while it rests already, none makes the next rest longer."""
-        under_way = self._rest_from(want, now)
+    def rest(self, until: float, scope: Scope, reason: Reason, now: float) -> bool:
+        """Rest from something; say whether that is news.
+
+        Of refusals that come while it rests already, none makes the next rest longer.
+        """
+        under_way = self._rest_from(scope, now)
         if until <= (under_way.until if under_way is not None else now):
-            return
-        if under_way is None or under_way.reason is not reason:
-            self._failures[want.key, reason] = self._failures.get((want.key, reason), 0) + 1
-        self._rests[want.key] = Rest(until, reason)
-
-    def block(self, until: float) -> None:
-        """Rest from everything: the address is at fault, not the account."""
-        self._blocked_until = max(until, self._blocked_until)
-
-    def park(self, reason: str, now: float) -> bool:
-        """Wait for a person; say whether that is news."""
-        news = self.parked is None
-        self.parked = reason
-        self._wait_for_a_person(now)
+            return False
+        news = under_way is None or under_way.reason is not reason
+        if news:
+            self._failures[scope, reason] = self._failures.get((scope, reason), 0) + 1
+        self.rests[scope] = Rest(until, reason)
+        self._slow[scope] = 1
         return news
 
-    def succeed(self, want: Want, now: float) -> bool:
-        """Note that it answered; say whether it was parked."""
+    def block(self, until: float, now: float) -> bool:
+        """Rest from everything: the address is at fault, not the account; say whether that is news."""
+        news = self.blocked is None or self.blocked.until <= now
+        if news or (self.blocked is not None and self.blocked.until < until):
+            self.blocked = Rest(until, Reason.ADDRESS)
+        self._slow[EVERYTHING] = 1
+        return news
+
+    def wake(self, scope: Scope) -> Rest | None:
+        """End a rest; return it."""
+        self._failures = {key: count for key, count in self._failures.items() if key[0] != scope}
+        return self.rests.pop(scope, None)
+
+    def sweep(self, now: float) -> list[tuple[Scope, Rest]]:
+        """Forget the rests that are over, and return them."""
+        over = [(scope, rest) for scope, rest in self.rests.items() if rest.until <= now]
+        for scope, _ in over:
+            del self.rests[scope]
+        if self.blocked is not None and self.blocked.until <= now:
+            over.append((EVERYTHING, self.blocked))
+            self.blocked = None
+        self.pace = {capability: rest for capability, rest in self.pace.items() if rest.until > now}
+        return over
+
+    def park(self, parked: Parked, now: float) -> bool:
+        """Wait for a person; say whether that is news."""
+        news = self.parked is None or self.parked.reason != parked.reason
+        self._wait_for_a_person(parked, now)
+        return news
+
+    def unpark(self) -> bool:
+        """Cease to wait for a person; say whether it did."""
         parked, self.parked = self.parked, None
-        if self._rest_from(want, now) is None:
-            for reason in Reason:
-                self._failures.pop((want.key, reason), None)
         return parked is not None
 
-    def _rest_from(self, want: Want, now: float) -> Rest | None:
-        rest = self._rests.get(want.key)
+    def succeed(self, want: Want, now: float) -> None:
+        """Note that it began to answer: it may carry twice as much as after its last rest."""
+        if self._failures or self._slow:
+            self._recover(want, now)
+
+    def finish(self, now: float) -> None:
+        """Note that it answered to the end."""
+        self.errors = 0
+        if self.ejections and self._rest_from(EVERYTHING, now) is None:
+            self.ejections = 0
+
+    def _recover(self, want: Want, now: float) -> None:
+        awake = self.blocked is None or self.blocked.until <= now
+        for scope in [scope for scope in self._slow if covers(scope, want.key)]:
+            if awake and self._rest_from(scope, now) is None:
+                self._slow[scope] *= 2
+                if self._slow[scope] >= self.account.concurrency:
+                    del self._slow[scope]
+        for scope, reason in list(self._failures):
+            if covers(scope, want.key) and self._rest_from(scope, now) is None:
+                del self._failures[scope, reason]
+
+    def _rest_from(self, scope: Scope, now: float) -> Rest | None:
+        rest = self.rests.get(scope)
         return rest if rest is not None and rest.until > now else None
 
-    def _wait_for_a_person(self, now: float) -> None:
-        self._probe_at = now + _PROBE_SECONDS
-        self._parked_credential = self.account.facts().credential
-
-    def _begin_window(self, now: float) -> deque[float]:
-        while self._begun and now - self._begun[0] >= _MINUTE:
-            self._begun.popleft()
-        return self._begun
+    def _wait_for_a_person(self, parked: Parked, now: float) -> None:
+        self._probe_at = now + self._probe_seconds
+        self.parked = msgspec.structs.replace(parked, credential=self.account.facts().credential)

@@ -1,162 +1,350 @@
+from functools import partial
+
 import anyio
+import msgspec
 import pytest
 
 from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
+from tests.pools import Replica
 from transports.account import Account, AccountKind
-from transports.pool import Pool, Reason, Want
+from transports.pool import Ask, Reason, Want
+from transports.pool.state import EVERYTHING
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
-NONE = frozenset()
+IMAGE = Want(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+FREE = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
 
 
-def pool_of(*names, wait=5.0, clock=None, **fields):
-    accounts = [Account(id=name, transport="t", **fields) for name in names]
-    return Pool(accounts, clock or ManualClock(), wait_seconds=wait)
+class Bed:
+    """A pool of one process alone, and what it is made of."""
+
+    def __init__(self, *names, clock=None, terms=None, **fields):
+        self.accounts = [Account(id=name, transport="t", **fields) for name in names]
+        self.replica = Replica(clock)
+        self.clock, self.heard = self.replica.clock, self.replica.heard
+        self.pool = self.replica.pool(lambda: self.accounts, **(terms or {}))
+
+    def state(self, name):
+        return self.pool.accounts.state_of(name)
+
+    def rest(self, name, seconds, reason=Reason.QUOTA, scope=CHAT.key):
+        self.pool.accounts.rest(self.state(name), scope, seconds, reason)
+
+    async def once(self, want=CHAT, **ask):
+        async with self.pool.lease(Ask(want=want, **ask)) as lease:
+            return lease.account.id
+
+    async def hold(self, held, release, want=CHAT, **ask):
+        async with self.pool.lease(Ask(want=want, **ask)) as lease:
+            held.append(lease.account.id)
+            await release.wait()
 
 
 async def test_a_lease_is_given_back_when_its_holder_is_cancelled():
-    pool = pool_of("a", concurrency=1)
+    bed, held = Bed("a", concurrency=1), []
     async with anyio.create_task_group() as tasks:
-
-        async def hold():
-            async with pool.lease(CHAT, NONE):
-                held.set()
-                await anyio.sleep_forever()
-
-        held = anyio.Event()
-        tasks.start_soon(hold)
-        await held.wait()
-        assert pool.states[0].in_flight == 1
+        tasks.start_soon(bed.hold, held, anyio.Event())
+        await anyio.wait_all_tasks_blocked()
+        assert (held, bed.state("a").in_flight) == (["a"], 1)
         tasks.cancel_scope.cancel()
-    assert pool.states[0].in_flight == 0
+    assert bed.state("a").in_flight == 0
 
 
-async def test_a_waiting_request_gets_the_account_when_it_is_given_back():
-    pool = pool_of("a", concurrency=1)
-    got = anyio.Event()
+async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before():
+    bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
+
+    async def one(number):
+        async with bed.pool.lease(Ask(want=CHAT)):
+            order.append(number)
+            await anyio.lowlevel.checkpoint()
+
     async with anyio.create_task_group() as tasks:
+        async with bed.pool.lease(Ask(want=CHAT)):
+            for number in range(5):
+                tasks.start_soon(one, number)
+                await anyio.wait_all_tasks_blocked()
+        assert bed.state("a").in_flight == 1  # it is the first waiter's already
+        await one("newcomer")
+    assert order == [0, 1, 2, 3, 4, "newcomer"]
+    assert (bed.heard.now_waiting, len(bed.heard.waits)) == (0, 6)
 
-        async def wait():
-            async with pool.lease(CHAT, NONE) as lease:
-                assert lease.account.id == "a"
-                got.set()
 
-        async with pool.lease(CHAT, NONE):
-            tasks.start_soon(wait)
-            await anyio.wait_all_tasks_blocked()
-            assert not got.is_set()
-        with anyio.fail_after(5):
-            await got.wait()
+async def test_one_who_cannot_use_the_freed_account_lets_others_pass():
+    bed, order = Bed("a", "b", concurrency=1), []
+    releases = {name: anyio.Event() for name in ("a", "b")}
+    async with anyio.create_task_group() as tasks:
+        for name, release in releases.items():
+            tasks.start_soon(partial(bed.hold, order, release, only=name))
+        await anyio.wait_all_tasks_blocked()
+        over = anyio.Event()
+        over.set()
+        tasks.start_soon(partial(bed.hold, order, over, only="b"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(bed.hold, order, over)
+        await anyio.wait_all_tasks_blocked()
+        releases["a"].set()
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["a", "b", "a"]
+        releases["b"].set()
+    assert order == ["a", "b", "a", "b"]
 
 
 async def test_many_waiters_all_get_their_turn():
-    pool = pool_of("a", "b", concurrency=2, wait=30.0)
-    served = 0
+    bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
 
     async def one():
-        nonlocal served
-        async with pool.lease(CHAT, NONE):
+        async with bed.pool.lease(Ask(want=CHAT)) as lease:
             await anyio.lowlevel.checkpoint()
-            served += 1
+            served.append(lease.account.id)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(11):
             tasks.start_soon(one)
-    assert served == 11
-    assert [state.in_flight for state in pool.states] == [0, 0]
+    assert len(served) == 11
+    assert [state.in_flight for state in bed.pool.states] == [0, 0]
+
+
+async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
+    bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        async with bed.pool.lease(Ask(want=CHAT)):
+            async with anyio.create_task_group() as leaving:
+                leaving.start_soon(bed.hold, held, release)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(bed.hold, held, release)
+                await anyio.wait_all_tasks_blocked()
+                first = next(iter(bed.pool._queue))
+                bed.state("a").begin(CHAT, 0.0)
+                leaving.cancel_scope.cancel()
+                bed.pool._queue.give(first, bed.state("a"))
+            assert (held, len(bed.pool._queue)) == ([], 1)
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+    assert held == ["a"]
+    assert bed.state("a").in_flight == 0
 
 
 async def test_no_wait_for_a_resting_account_the_time_is_told():
-    clock = ManualClock()
-    pool = pool_of("a", "b", clock=clock)
-    pool.states[0].rest(clock.monotonic() + 100, CHAT, Reason.QUOTA, clock.monotonic())
-    pool.states[1].rest(clock.monotonic() + 40, CHAT, Reason.QUOTA, clock.monotonic())
+    bed = Bed("a", "b")
+    bed.rest("a", 100)
+    bed.rest("b", 40)
     with pytest.raises(RateLimited) as caught:
-        async with pool.lease(CHAT, NONE):
-            pass
+        await bed.once()
     assert caught.value.retry_after == 40
 
 
 async def test_a_blocked_address_is_no_usage_limit():
-    clock = ManualClock()
-    pool = pool_of("a", "b", clock=clock)
-    pool.block("", clock.monotonic() + 600)
-    clock.advance(60)
+    bed = Bed("a", "b")
+    bed.pool.accounts.block("", 600)
+    bed.clock.advance(60)
     with pytest.raises(Blocked) as caught:
-        async with pool.lease(CHAT, NONE):
-            pass
+        await bed.once()
     assert caught.value.retry_after == 540
 
 
 async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
-    clock = ManualClock()
-    accounts = [Account(id=name, transport="t", egress=way) for name, way in (("a", ""), ("b", "http://p:1"))]
-    pool = Pool(accounts, clock, wait_seconds=5.0)
-    pool.block("", clock.monotonic() + 600)
-    async with pool.lease(CHAT, NONE) as lease:
-        assert lease.account.id == "b"
+    bed = Bed("a", "b")
+    bed.accounts = [bed.accounts[0], msgspec.structs.replace(bed.accounts[1], egress="http://p:1")]
+    bed.pool.accounts.sync()
+    bed.pool.accounts.block("", 600)
+    assert await bed.once() == "b"
 
 
 async def test_so_many_a_minute_is_no_usage_limit():
-    clock = ManualClock()
-    pool = pool_of("a", clock=clock, per_minute=1)
-    async with pool.lease(CHAT, NONE):
-        pass
-    clock.advance(20)
+    bed = Bed("a", per_minute=1)
+    await bed.once()
+    bed.clock.advance(20)
     with pytest.raises(Throttled) as caught:
-        async with pool.lease(CHAT, NONE):
-            pass
+        await bed.once()
     assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 40)
+    bed.clock.advance(40)
+    assert await bed.once() == "a"
+
+
+async def test_so_many_of_a_thing_a_day_is_one_and_leaves_other_things():
+    bed = Bed("a", per_day={Capability.IMAGEN: 2})
+    assert [await bed.once(IMAGE) for _ in range(2)] == ["a", "a"]
+    with pytest.raises(RateLimited) as caught:
+        await bed.once(IMAGE)
+    assert (caught.value.code, caught.value.retry_after) == ("upstream_quota_exhausted", 43200)
+    assert await bed.once() == "a"
+
+
+async def test_a_token_that_comes_soon_is_waited_for():
+    bed, held = Bed("a", per_minute=30, concurrency=40), []
+    over = anyio.Event()
+    over.set()
+    for _ in range(30):
+        await bed.once()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        tasks.start_soon(bed.hold, held, over)
+        await anyio.wait_all_tasks_blocked()
+        assert held == []
+        bed.clock.advance(2.0)
+        await anyio.wait_all_tasks_blocked()
+        assert held == ["a"]
+        tasks.cancel_scope.cancel()
 
 
 async def test_what_ends_first_is_what_the_caller_is_told():
-    clock = ManualClock()
-    pool = pool_of("a", "b", clock=clock)
-    pool.states[0].rest(clock.monotonic() + 3600, CHAT, Reason.QUOTA, clock.monotonic())
-    pool.states[1].rest(clock.monotonic() + 30, CHAT, Reason.PACE, clock.monotonic())
+    bed = Bed("a", "b")
+    bed.rest("a", 3600)
+    bed.rest("b", 30, Reason.PACE)
     with pytest.raises(Throttled) as caught:
-        async with pool.lease(CHAT, NONE):
-            pass
+        await bed.once()
     assert caught.value.retry_after == 30
 
 
 async def test_all_parked_is_for_an_operator():
-    pool = pool_of("a")
-    pool.states[0].park("consent", pool._clock.monotonic())
+    bed = Bed("a")
+    bed.pool.accounts.park(bed.state("a"), "consent")
     with pytest.raises(SignedOut):
-        async with pool.lease(CHAT, NONE):
-            pass
+        await bed.once()
 
 
 async def test_none_that_suits_is_for_an_operator_too():
     with pytest.raises(SignedOut):
-        async with pool_of("guest", kind=AccountKind.GUEST).lease(CHAT, NONE):
-            pass
+        await Bed("guest", kind=AccountKind.GUEST).once()
 
 
-async def test_a_busy_pool_is_saturated_after_the_wait():
-    pool = pool_of("a", concurrency=1, wait=0.01)
-    async with pool.lease(CHAT, NONE):
-        with pytest.raises(Saturated):
-            async with pool.lease(CHAT, NONE):
-                pass
+async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
+    for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
+        bed = Bed("a", concurrency=1, terms=terms)
+        async with bed.pool.lease(Ask(want=CHAT)):
+            with pytest.raises(Saturated), anyio.fail_after(4):
+                await bed.once(**until)
+        assert bed.heard.now_waiting == 0
 
 
 async def test_the_queue_is_bounded():
-    pool = pool_of("a", concurrency=1, wait=30.0)
-    refused = []
+    bed, refused = Bed("a", concurrency=1, terms={"wait_seconds": 30.0}), []
 
     async def one():
         try:
-            async with pool.lease(CHAT, NONE):
-                pass
+            await bed.once()
         except Saturated as error:
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
-        async with pool.lease(CHAT, NONE):
+        async with bed.pool.lease(Ask(want=CHAT)):
             for _ in range(5):
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
             assert len(refused) == 3
+
+
+async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
+    bed = Bed("a", concurrency=1, terms={"wait_seconds": 30.0})
+    async with anyio.create_task_group() as tasks:
+
+        async def wait():
+            with pytest.raises(SignedOut), anyio.fail_after(5):
+                await bed.once()
+
+        async with bed.pool.lease(Ask(want=CHAT)) as lease:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            bed.pool.accounts.park(lease.state, "consent")
+
+
+async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
+    bed, held, over = Bed("a", concurrency=1, terms={"wait_seconds": 30.0, "waiting_per_seat": 9}), [], anyio.Event()
+    over.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        async with bed.pool.lease(Ask(want=CHAT)):
+            tasks.start_soon(bed.hold, held, over)
+            await anyio.wait_all_tasks_blocked()
+            bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
+            bed.clock.advance(1)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b"]
+            bed.rest("b", 10)
+            tasks.start_soon(bed.hold, held, over)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b"]
+            bed.clock.advance(10)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b", "b"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_does():
+    bed = Bed("bad", "good")
+    asked = []
+    for _ in range(40):
+        async with bed.pool.lease(Ask(want=CHAT)) as lease:
+            asked.append(lease.account.id)
+            if lease.account.id == "good":
+                bed.pool.accounts.works(lease.state, CHAT)
+            else:
+                lease.state.throttle.fail(bed.clock.monotonic())
+    assert asked.count("bad") == 6
+    assert asked[-20:] == ["good"] * 20
+
+
+async def test_the_last_account_that_takes_nothing_lets_a_request_through_now_and_then():
+    bed = Bed("a")
+    for _ in range(6):
+        await bed.once()
+        bed.state("a").throttle.fail(bed.clock.monotonic())
+    with pytest.raises(Saturated) as caught:
+        await bed.once()
+    assert 1.0 <= caught.value.retry_after <= 5.0
+    assert bed.heard.held_back == 1
+    bed.clock.advance(6)
+    assert await bed.once() == "a"
+
+
+async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
+    bed = Bed("a", "b")
+    bed.rest("a", 30, Reason.ERRORS, EVERYTHING)
+    assert await bed.once() == "b"
+    bed.rest("b", 30, Reason.ERRORS, EVERYTHING)
+    assert await bed.once() in {"a", "b"}
+
+
+async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
+    bed = Bed("a", "b")
+    async with bed.pool.lease(Ask(want=CHAT, only="a")) as lease:
+        bed.accounts = bed.accounts[1:]
+        assert [await bed.once() for _ in range(2)] == ["b", "b"]
+        assert (lease.state.retired, bed.pool.accounts.carried()["a"].in_flight) == (True, 1)
+    bed.pool.accounts.tick()
+    assert list(bed.pool.accounts.carried()) == ["b"]
+
+
+async def test_one_that_was_changed_keeps_what_is_known_of_it():
+    bed = Bed("a", concurrency=1)
+    bed.rest("a", 100, scope=FREE.key)
+    async with bed.pool.lease(Ask(want=CHAT)):
+        bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
+        async with bed.pool.lease(Ask(want=CHAT)):
+            assert bed.state("a").in_flight == 2
+        with pytest.raises(RateLimited):
+            await bed.once(FREE)
+
+
+async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
+    bed = Bed("a", "b", capabilities=frozenset({Capability.CHAT}))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        await bed.clock.until_asleep()
+        bed.clock.advance(1)
+        await bed.clock.until_asleep()
+        bed.rest("b", 10)
+        bed.clock.advance(1)
+        await bed.clock.until_asleep()
+        tasks.cancel_scope.cancel()
+    assert [dict(census.standing) for census in bed.heard.seen] == [
+        {("session", "chat", "ready"): 2},
+        {("session", "chat", "ready"): 1, ("session", "chat", "resting"): 1},
+    ]
+
+
+async def test_a_clock_that_stands_still_makes_no_request_wait():
+    bed = Bed("a", clock=ManualClock())
+    with anyio.fail_after(5):
+        assert await bed.once() == "a"

@@ -8,11 +8,10 @@ from structlog.testing import capture_logs
 
 from protocol.model import Media, SignedOut, Text
 from tests.clock import ManualClock
-from tests.observer import NullObserver
+from tests.pools import pool_of
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
-from transports.pool import Pool
 from transports.rotation import Policy
 from transports.rotation import Rotation as AccountRotation
 from transports.store import MemoryStore
@@ -156,9 +155,7 @@ async def test_where_a_session_cannot_be_fetched_another_account_makes_the_pictu
     known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
     clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
     async with open_site(*accounts) as site, site.connect(*known) as transport:
-        rotation = AccountRotation(
-            transport, Pool(transport.accounts, clock, wait_seconds=1.0), Policy(), clock, NullObserver()
-        )
+        rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), Policy())
         await order(site, where=where, status=500)
         async with rotation.open(request, anyio.current_time() + 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
@@ -238,8 +235,8 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
 
 async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
-        pool = Pool(two.accounts, clock, wait_seconds=1.0)
-        rotation = AccountRotation(two, pool, Policy(), clock, NullObserver())
+        pool = pool_of(two.accounts, clock, wait_seconds=1.0)
+        rotation = AccountRotation(two, pool, Policy())
 
         async def ask_pool():
             async with rotation.open(request_for("<echo>ok</echo>"), anyio.current_time() + 30) as exchange:

@@ -1,0 +1,69 @@
+"""Pools as a test wants them, with no background work of their own."""
+
+from tests.clock import ManualClock
+from tests.observer import NullObserver
+from transports.pool import Accounts, Board, Ground, Pool, Seats, Terms
+from transports.store import MemoryStore, Watch
+
+
+class Heard(NullObserver):
+    """Remembers what it hears of accounts, and how many wait."""
+
+    def __init__(self):
+        self.changes, self.waits, self.held_back, self.seen, self.verdicts, self.retries = [], [], 0, [], [], 0
+        self.now_waiting = 0
+
+    def changed(self, change):
+        self.changes.append(change)
+
+    def judged(self, transport, verdict):
+        self.verdicts.append(verdict)
+
+    def retried(self, transport):
+        self.retries += 1
+
+    def waiting(self, transport, change):
+        self.now_waiting += change
+
+    def waited(self, transport, seconds):
+        self.waits.append(seconds)
+
+    def throttled(self, transport):
+        self.held_back += 1
+
+    def census(self, census):
+        self.seen.append(census)
+
+    def said(self):
+        """Return what was said of whom, and forget it."""
+        said = [(change.what, change.account) for change in self.changes]
+        self.changes.clear()
+        return said
+
+
+class Replica:
+    """One process of a gateway as the store sees it: its board, its seats, its pools."""
+
+    def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, seat_seconds=60.0):
+        self.clock = clock or ManualClock()
+        self.store = store or MemoryStore(self.clock)
+        self.watch = Watch(self.store, self.clock)
+        self.board = Board(self.store, self.watch, self.clock)
+        self.seats = Seats(
+            self.clock,
+            name,
+            shared=self.store if shared else None,
+            replicas=lambda: replicas,
+            seconds=seat_seconds,
+        )
+        self.heard = Heard()
+
+    def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
+        ground = Ground(clock=self.clock, board=self.board, observer=self.heard, luck=luck)
+        found = Terms(**terms)
+        return Pool(Accounts(transport, source, ground, found), self.seats, found)
+
+
+def pool_of(accounts, clock=None, **terms):
+    """Return a pool of one process alone."""
+    return Replica(clock).pool(lambda: accounts, **terms)

@@ -1,0 +1,74 @@
+from prometheus_client import CollectorRegistry, generate_latest
+
+from transports.metrics import PrometheusObserver
+from transports.observer import ELSEWHERE, Census, Change, Fanout
+
+
+def shown(registry):
+    lines = generate_latest(registry).decode().splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+
+def change(what, by="", reason="quota"):
+    return Change(at=0.0, account="a", transport="t", what=what, reason=reason, by=by)
+
+
+def test_rests_and_parks_are_counted_where_they_began():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    for one in (change("rests"), change("rests", by=ELSEWHERE), change("rested"), change("parked", reason="consent")):
+        observer.changed(one)
+    found = shown(registry)
+    assert found['gateway_rests_total{reason="quota",transport="t"}'] == 1
+    assert found['gateway_parks_total{reason="consent",transport="t"}'] == 1
+    assert not [name for name in found if '"a"' in name]
+
+
+def test_accounts_are_shown_as_they_stand_and_those_that_are_gone_no_more():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    ready, parked = ("session", "chat", "ready"), ("session", "chat", "parked")
+    observer.census(Census(transport="t", standing={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
+    observer.census(Census(transport="t", standing={parked: 1}, rotated={"b": 7.0}))
+    found = shown(registry)
+    labels = 'capability="chat",kind="session",state="{}",transport="t"'
+    assert found[f"gateway_accounts{{{labels.format('ready')}}}"] == 0
+    assert found[f"gateway_accounts{{{labels.format('parked')}}}"] == 1
+    ages = {name: value for name, value in found.items() if name.startswith("gateway_session_rotated")}
+    assert ages == {'gateway_session_rotated_timestamp_seconds{account="b"}': 7.0}
+
+
+def test_leases_waits_verdicts_retries_and_rotations_are_counted():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    observer.leased("t", 1)
+    observer.waiting("t", 1)
+    observer.waited("t", 0.3)
+    observer.judged("t", "rest")
+    observer.retried("t")
+    observer.throttled("t")
+    observer.rotated("t", "a", "renewed")
+    found = shown(registry)
+    assert [
+        found['gateway_upstream_in_flight{transport="t"}'],
+        found['gateway_leases_held{transport="t"}'],
+        found['gateway_leases_waiting{transport="t"}'],
+        found['gateway_lease_wait_seconds_count{transport="t"}'],
+        found['gateway_verdicts_total{transport="t",verdict="rest"}'],
+        found['gateway_retries_total{transport="t"}'],
+        found['gateway_throttled_total{transport="t"}'],
+        found['gateway_rotations_total{outcome="renewed",transport="t"}'],
+    ] == [1] * 8
+
+
+def test_a_feed_hears_every_change_that_is_counted():
+    registry, heard = CollectorRegistry(), []
+    observer = Fanout(PrometheusObserver(registry), heard.append)
+    observer.changed(change("rests"))
+    observer.retried("t")
+    found = shown(registry)
+    assert [one.what for one in heard] == ["rests"]
+    assert (
+        found['gateway_rests_total{reason="quota",transport="t"}'],
+        found['gateway_retries_total{transport="t"}'],
+    ) == (1, 1)

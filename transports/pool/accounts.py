@@ -1,0 +1,284 @@
+"""The accounts of one transport, and what becomes of them: told to all processes, and to whoever observes."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from protocol.model import Family
+from transports.account import Account, Facts
+from transports.clock import Clock
+from transports.observer import ELSEWHERE, Change, Observer
+from transports.pool.board import Board, Rested
+from transports.pool.choose import Luck
+from transports.pool.standing import Carried, Parked, Reason, Resting
+from transports.pool.state import EVERYTHING, Scope, State, Want
+from transports.pool.terms import Terms
+from transports.roster import Pause
+
+_LONGEST_RESET = 86400.0
+_SAME_SECONDS = 2.0
+"""Two processes' words on when a rest ends are no more apart than this."""
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What all pools of a process stand on."""
+
+    clock: Clock
+    board: Board
+    observer: Observer
+    luck: Luck
+
+
+class Accounts:
+    """What is known of each of them."""
+
+    def __init__(self, transport: str, source: Callable[[], Sequence[Account]], ground: Ground, terms: Terms) -> None:
+        """Know those that `source` returns: another sequence whenever they are others."""
+        self.transport, self.ground, self._terms = transport, ground, terms
+        self._source, self._seen = source, source()
+        self.states = [self._state(account) for account in self._seen]
+        self._leaving: list[State] = []
+        ground.board.join(self)
+
+    def state_of(self, account: str) -> State | None:
+        """Return what is known of an account."""
+        return next((state for state in self.states if state.account.id == account), None)
+
+    def sync(self) -> bool:
+        """Look whether the transport has other accounts now; say so. What is known of those that stay is kept."""
+        now = self._source()
+        if now is self._seen:
+            return False
+        self._seen = now
+        known = {state.account.id: state for state in self.states}
+        self.states = [self._take(known.pop(account.id, None), account) for account in now]
+        for gone in known.values():
+            gone.retired = True
+            self._tell(gone, "removed")
+        self._leaving = [state for state in [*self._leaving, *known.values()] if state.in_flight]
+        self.ground.board.tell(self)
+        return True
+
+    def tick(self) -> bool:
+        """Do what time brings; say whether an account may be free that was not."""
+        now = self.ground.clock.monotonic()
+        changed = self.sync()
+        for state in self.states:
+            for scope, rest in state.sweep(now):
+                self._tell(state, "rested", scope=scope, reason=rest.reason)
+                changed = True
+            self._heed_quotas(state, now)
+        self._leaving = [state for state in self._leaving if state.in_flight]
+        return changed
+
+    def carried(self) -> dict[str, Carried]:
+        """Return what each account carries here, and what is known of it."""
+        found: dict[str, Carried] = {}
+        for state in [*self.states, *self._leaving]:
+            facts = state.account.facts()
+            found[state.account.id] = Carried(
+                in_flight=state.in_flight,
+                plan=facts.plan,
+                rotated_at=facts.rotated_at,
+                expires_at=facts.expires_at,
+                quotas=facts.quotas,
+            )
+        return found
+
+    def rest(self, state: State, scope: Scope, seconds: float, reason: Reason) -> bool:
+        """Let an account rest from something; say whether that is news."""
+        now = self.ground.clock.monotonic()
+        news = state.rest(now + seconds, scope, reason, now)
+        rest = state.rests.get(scope)
+        if rest is not None and rest.until == now + seconds and not state.retired:
+            self.ground.board.rest(self._resting(state, scope, reason, now), seconds)
+        if news:
+            self._tell(state, "rests", scope=scope, reason=reason, seconds=seconds)
+        return news
+
+    def block(self, egress: str, seconds: float) -> None:
+        """Let every account on this way out rest from everything: its address is not welcome."""
+        self._block(egress, self.ground.clock.monotonic() + seconds, by="")
+        self.ground.board.rest(Resting(account="", egress=egress, reason=Reason.ADDRESS), seconds)
+        self.ground.board.tell_others(self)
+
+    def park(self, state: State, reason: str, words: str = "") -> bool:
+        """Let an account wait for a person; say whether that is news."""
+        now = self.ground.clock
+        facts = state.account.facts()
+        parked = Parked(reason=reason, words=words, at=now.wall(), credential=facts.credential)
+        if not state.park(parked, now.monotonic()):
+            return False
+        if not state.retired:
+            self.ground.board.park(state.account.id, parked)
+        self._tell(state, "parked", reason=reason, words=words)
+        return True
+
+    def works(self, state: State, want: Want) -> bool:
+        """Note that an account answered; say whether it waited for a person until now."""
+        now = self.ground.clock.monotonic()
+        state.throttle.accept(now)
+        state.succeed(want, now)
+        if state.parked is None or not state.unpark():
+            return False
+        self.ground.board.unpark(state.account.id)
+        self._tell(state, "works")
+        return True
+
+    def fails(self, state: State) -> bool:
+        """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
+
+        Source: reliability 1, "Envoy".
+        """
+        state.errors += 1
+        if state.errors < self._terms.failures or not self._may_eject(state):
+            return False
+        state.errors = 0
+        state.ejections += 1
+        seconds = min(self._terms.eject_longest_seconds, self._terms.eject_seconds * state.ejections)
+        return self.rest(state, EVERYTHING, seconds, Reason.ERRORS)
+
+    def _may_eject(self, state: State) -> bool:
+        now = self.ground.clock.monotonic()
+        ejected = [other for other in self.states if _ejected(other, now)]
+        left = [other for other in self.states if other is not state and _of_use(other, now)]
+        return bool(left) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
+
+    def heed_pauses(self, pauses: Mapping[str, Pause]) -> None:
+        """Take these accounts, and no others, as paused."""
+        for state in self.states:
+            before, state.paused = state.paused, pauses.get(state.account.id)
+            if before is None and state.paused is not None:
+                self._tell(state, "paused", reason=state.paused.reason, by=state.paused.by)
+            elif before is not None and state.paused is None:
+                self._tell(state, "resumed", by=ELSEWHERE)
+
+    def heed_parks(self, parks: Mapping[str, Parked]) -> None:
+        """Take these accounts, and no others, as parked."""
+        now = self.ground.clock.monotonic()
+        for state in self.states:
+            parked = parks.get(state.account.id)
+            if parked is None:
+                if state.unpark():
+                    self._tell(state, "resumed", by=ELSEWHERE)
+            elif (state.parked is None or state.parked.reason != parked.reason) and state.park(parked, now):
+                self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
+
+    def heed_rests(self, rests: Mapping[str, Rested]) -> None:
+        """Take these rests, and no others."""
+        now = self.ground.clock.monotonic()
+        of: dict[str, dict[Scope, Rested]] = {}
+        addresses: dict[str, float] = {}
+        for rested in rests.values():
+            resting = rested.resting
+            if not resting.account:
+                addresses[resting.egress] = rested.until
+            else:
+                of.setdefault(resting.account, {})[resting.family, resting.capability] = rested
+        for state in self.states:
+            self._heed_rests_of(state, of.get(state.account.id, {}), now)
+            if state.blocked is not None and state.account.egress not in addresses:
+                state.blocked = None
+                self._tell(state, "rested", reason=Reason.ADDRESS, by=ELSEWHERE)
+        for egress, until in addresses.items():
+            self._block(egress, until, by=ELSEWHERE)
+
+    def _heed_rests_of(self, state: State, rests: Mapping[Scope, Rested], now: float) -> None:
+        for scope in [scope for scope in state.rests if scope not in rests]:
+            over = state.wake(scope)
+            if over is not None:
+                self._tell(state, "rested", scope=scope, reason=over.reason, by=ELSEWHERE)
+        for scope, rested in rests.items():
+            there = state.rests.get(scope)
+            if there is not None and rested.until - there.until < _SAME_SECONDS:
+                continue
+            if state.rest(rested.until, scope, rested.resting.reason, now):
+                seconds = rested.until - now
+                self._tell(state, "rests", scope=scope, reason=rested.resting.reason, seconds=seconds, by=ELSEWHERE)
+
+    def _heed_quotas(self, state: State, now: float) -> None:
+        """Let an account rest from models whose allowance is used up, as the upstream says, until it is not."""
+        for quota in state.account.facts().quotas:
+            if quota.name not in set(Family):
+                continue
+            scope = (Family(quota.name), None)
+            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if not quota.left else None
+            rest = state.rests.get(scope)
+            if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
+                self.rest(state, scope, seconds, Reason.QUOTA)
+            elif quota.left and rest is not None and rest.reason is Reason.QUOTA:
+                state.wake(scope)
+                self.ground.board.wake(self._resting(state, scope, rest.reason, now))
+                self._tell(state, "rested", scope=scope, reason=rest.reason)
+
+    def _block(self, egress: str, until: float, *, by: str) -> None:
+        now = self.ground.clock.monotonic()
+        for state in self.states:
+            if state.account.egress == egress and state.block(until, now):
+                self._tell(state, "rests", reason=Reason.ADDRESS, seconds=until - now, by=by)
+
+    def _take(self, state: State | None, account: Account) -> State:
+        if state is None:
+            state = self._state(account)
+            self._tell(state, "added")
+        else:
+            changed = _settings(state.account) != _settings(account)
+            state.account = account
+            if changed:
+                self._tell(state, "changed")
+        return state
+
+    def _state(self, account: Account) -> State:
+        terms = self._terms
+        return State(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
+
+    @staticmethod
+    def _resting(state: State, scope: Scope, reason: Reason, now: float) -> Resting:
+        failures = state.failures(scope, reason, now) + 1
+        return Resting(account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures)
+
+    def _tell(  # noqa: PLR0913 -- what a Change says
+        self,
+        state: State,
+        what: str,
+        *,
+        scope: Scope = EVERYTHING,
+        reason: str = "",
+        words: str = "",
+        seconds: float | None = None,
+        by: str = "",
+    ) -> None:
+        change = Change(
+            at=self.ground.clock.wall(),
+            account=state.account.id,
+            transport=self.transport,
+            what=what,
+            capability="" if scope == EVERYTHING else f"{scope[0] or '*'}/{scope[1] or '*'}",
+            reason=str(reason),
+            words=words,
+            seconds=seconds,
+            by=by,
+        )
+        self.ground.observer.changed(change)
+
+
+def reset_seconds(reset: float | None, wall: float) -> float | None:
+    """Return the seconds to a reset that an upstream tells, as far as it can be believed. Source: reliability 6.5."""
+    return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
+
+
+def _settings(account: Account) -> Account:
+    """Return an account but for what changes with time."""
+    return msgspec.structs.replace(account, facts=Facts)
+
+
+def _ejected(state: State, now: float) -> bool:
+    rest = state.rests.get(EVERYTHING)
+    return rest is not None and rest.until > now and rest.reason is Reason.ERRORS
+
+
+def _of_use(state: State, now: float) -> bool:
+    """Say whether an account is asked for something now."""
+    everything = state.rests.get(EVERYTHING)
+    rests = [rest for rest in (everything, state.blocked) if rest is not None and rest.until > now]
+    return state.paused is None and state.parked is None and not rests and not state.account.guest

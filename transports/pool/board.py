@@ -1,0 +1,236 @@
+"""How accounts stand, shared by all processes: each has it in memory, and the store in between.
+
+No request waits for the store. What happens here is told in the background, as soon as the store can be reached; what
+happens elsewhere is heard a moment later. A record that somebody has removed ends what it said, here too.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Generic, Protocol, TypeVar
+
+import anyio
+import msgspec
+import structlog
+
+from transports.clock import Clock
+from transports.pool.standing import Parked, Resting, read_parks, read_rests
+from transports.roster import Pause, Roster
+from transports.store import Store, Watch
+from transports.store.port import PARKS, PAUSES, RESTS, Place
+from transports.tasks import beside
+
+_AGAIN_SECONDS = 1.0
+_LAST_WORDS_SECONDS = 2.0
+
+_log = structlog.get_logger()
+ValueT = TypeVar("ValueT")
+
+
+class Rested(msgspec.Struct, frozen=True):
+    """A rest, and when it is over by this process's clock."""
+
+    resting: Resting
+    until: float
+
+
+class Side(Protocol):
+    """Who wants to know how accounts stand: told all that is so whenever another process has changed some of it."""
+
+    def heed_pauses(self, pauses: Mapping[str, Pause]) -> None:
+        """Take these accounts, and no others, as paused."""
+        ...
+
+    def heed_parks(self, parks: Mapping[str, Parked]) -> None:
+        """Take these accounts, and no others, as parked."""
+        ...
+
+    def heed_rests(self, rests: Mapping[str, Rested]) -> None:
+        """Take these rests, by their keys, and no others."""
+        ...
+
+
+class _Table(Generic[ValueT]):
+    """What is known of one place: as the store says, but for what it has not been told yet."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.known: dict[str, ValueT] = {}
+        self.untold: set[str] = set()
+        self._epoch: str | None = None
+
+    def merge(self, there: dict[str, ValueT], epoch: str) -> None:
+        """Take what the store says; a server that is another than before is told again what it has forgotten."""
+        if self._epoch not in {None, epoch}:
+            self.untold |= self.known.keys() - there.keys()
+        self._epoch = epoch
+        mine = {key: self.known[key] for key in self.untold if key in self.known}
+        self.known = {key: value for key, value in there.items() if key not in self.untold} | mine
+
+
+class Board:
+    """What this process knows of all accounts' standing."""
+
+    def __init__(self, store: Store, watch: Watch, clock: Clock) -> None:
+        """Hear of changes from `watch`, and tell of them while it is open."""
+        self._store, self._clock = store, clock
+        self._roster = Roster(store, clock)
+        self._sides: list[Side] = []
+        self._parks = _Table[Parked](PARKS)
+        self._pauses = _Table[Pause](PAUSES)
+        self._rests = _Table[Rested](RESTS)
+        self._turn = anyio.Lock()
+        self._news = anyio.Event()
+        for place, heed in ((PARKS, self._heed_parks), (PAUSES, self._heed_pauses), (RESTS, self._heed_rests)):
+            watch.on(place, heed)
+
+    def join(self, side: Side) -> None:
+        """Tell somebody of all that is known, now and when it changes."""
+        self._sides.append(side)
+        self.tell(side)
+
+    def tell(self, side: Side) -> None:
+        """Tell somebody of all that is known: some of its accounts may be new to it."""
+        side.heed_pauses(self._pauses.known)
+        side.heed_parks(self._parks.known)
+        side.heed_rests(self._living())
+
+    def tell_others(self, side: Side) -> None:
+        """Tell everybody but one of all that is known."""
+        for other in self._sides:
+            if other is not side:
+                self.tell(other)
+
+    def park(self, account: str, parked: Parked) -> None:
+        """Say that an account waits for a person."""
+        self._parks.known[account] = parked
+        self._say(self._parks, account)
+
+    def unpark(self, account: str) -> None:
+        """Say that it does not any more."""
+        self._parks.known.pop(account, None)
+        self._say(self._parks, account)
+
+    def rest(self, resting: Resting, seconds: float) -> None:
+        """Say that an account, or an address, rests."""
+        self._rests.known[resting.key] = Rested(resting, self._clock.monotonic() + seconds)
+        self._say(self._rests, resting.key)
+
+    def wake(self, resting: Resting) -> None:
+        """Say that it does not any more."""
+        self._rests.known.pop(resting.key, None)
+        self._say(self._rests, resting.key)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
+        async with beside() as tasks:
+            tasks.start_soon(self._run)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
+                    await self._last_words()
+
+    def _say(self, table: "_Table[Parked] | _Table[Rested]", key: str) -> None:
+        table.untold.add(key)
+        self._news.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            try:
+                await self._push()
+            except OSError:
+                _log.debug("standing_not_told")
+                self._news.set()
+                await self._clock.sleep(_AGAIN_SECONDS)
+
+    async def _last_words(self) -> None:
+        try:
+            await self._push()
+        except OSError:
+            _log.warning("standing_not_told")
+
+    async def _push(self) -> None:
+        async with self._turn:
+            await self._push_all(self._parks, self._put_park)
+            await self._push_all(self._pauses, self._put_pause)
+            await self._push_all(self._rests, self._put_rest)
+
+    async def _push_all(
+        self,
+        table: "_Table[ValueT]",
+        put: Callable[[str, ValueT], Awaitable[None]],
+    ) -> None:
+        """Tell what is untold; what changes meanwhile is told next."""
+        for key in list(table.untold):
+            value = table.known.get(key)
+            if value is None:
+                await self._store.remove(table.place, key)
+            else:
+                await put(key, value)
+            if table.known.get(key) is value:
+                table.untold.discard(key)
+            else:
+                self._news.set()
+
+    async def _put_park(self, key: str, parked: Parked) -> None:
+        await self._store.put(PARKS, key, msgspec.json.encode(parked))
+
+    async def _put_pause(self, key: str, paused: Pause) -> None:
+        await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
+
+    async def _put_rest(self, key: str, rested: Rested) -> None:
+        """Tell of a rest, but where one that lasts longer is known there."""
+        while (seconds := rested.until - self._clock.monotonic()) > 0:
+            there = await self._store.get(RESTS, key)
+            if there is not None and (there.seconds or 0.0) >= seconds:
+                return
+            version = there.version if there is not None else 0
+            value = msgspec.json.encode(rested.resting)
+            if await self._store.put(RESTS, key, value, expected=version, seconds=seconds) is not None:
+                return
+
+    async def _heed_parks(self) -> None:
+        async with self._turn:
+            if await self._heed(self._parks, self._read_parks):
+                for side in self._sides:
+                    side.heed_parks(self._parks.known)
+
+    async def _heed_pauses(self) -> None:
+        async with self._turn:
+            if await self._heed(self._pauses, self._roster.pauses):
+                for side in self._sides:
+                    side.heed_pauses(self._pauses.known)
+
+    async def _heed_rests(self) -> None:
+        async with self._turn:
+            if await self._heed(self._rests, self._read_rests):
+                for side in self._sides:
+                    side.heed_rests(self._living())
+
+    async def _heed(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
+        """Hear what the store says of a place; say whether it could be understood."""
+        try:
+            there, epoch = await read(), await self._store.epoch()
+        except msgspec.MsgspecError:
+            _log.error("standing_unreadable", place=table.place.name)
+            return False
+        table.merge(there, epoch)
+        if table.untold:
+            self._news.set()
+        return True
+
+    async def _read_parks(self) -> dict[str, Parked]:
+        return await read_parks(self._store)
+
+    async def _read_rests(self) -> dict[str, Rested]:
+        now = self._clock.monotonic()
+        return {resting.key: Rested(resting, now + seconds) for resting, seconds in await read_rests(self._store)}
+
+    def _living(self) -> dict[str, Rested]:
+        now = self._clock.monotonic()
+        self._rests.known = {key: rested for key, rested in self._rests.known.items() if rested.until > now}
+        return self._rests.known

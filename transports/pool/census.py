@@ -1,0 +1,32 @@
+"""How many accounts stand how; a pure function of their states."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from protocol.model import Capability
+from transports.observer import Census
+from transports.pool.state import State
+
+
+def census(transport: str, states: Iterable[State], now: float) -> Census:
+    """Count accounts by kind, capability and standing; one that rests from some models rests."""
+    standing: Counter[tuple[str, str, str]] = Counter()
+    rotated: dict[str, float] = {}
+    for state in states:
+        for capability in state.account.capabilities:
+            standing[state.account.kind.value, capability.value, standing_of(state, capability, now)] += 1
+        at = state.account.facts().rotated_at
+        if at is not None:
+            rotated[state.account.id] = at
+    return Census(transport=transport, standing=dict(standing), rotated=rotated)
+
+
+def standing_of(state: State, capability: Capability, now: float) -> str:
+    """Return how an account stands for a capability, in one word."""
+    if state.paused is not None:
+        return "paused"
+    if state.parked is not None:
+        return "parked"
+    rests = [rest for scope, rest in state.rests.items() if scope[1] in {None, capability}]
+    rests += [rest for rest in (state.blocked, state.pace.get(capability)) if rest is not None]
+    return "resting" if any(rest.until > now for rest in rests) else "ready"

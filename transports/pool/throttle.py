@@ -1,0 +1,83 @@
+"""Holds back from an upstream that takes nothing any more; pure. Source: reliability 1, "Google SRE"."""
+
+from collections import deque
+
+_LONG_SECONDS = 120.0
+_LONG_SLOT = 5.0
+_SHORT_SECONDS = 5.0
+_SHORT_SLOT = 0.5
+_FREE = 5
+"""Requests that always go through in any short while: they find out whether it is over."""
+
+
+class _Window:
+    """How many requests there were of late, and how many of them were taken."""
+
+    def __init__(self, seconds: float, slot: float) -> None:
+        self._slot, self._slots = slot, round(seconds / slot)
+        self._counts: deque[list[int]] = deque()
+        self.requests = self.accepts = self.failures = 0
+
+    def add(self, now: float, requests: int, accepts: int, failures: int) -> None:
+        slot = int(now / self._slot)
+        counts = self._counts
+        if not counts or counts[-1][0] != slot:
+            counts.append([slot, 0, 0, 0])
+            self._forget(slot)
+        last = counts[-1]
+        last[1] += requests
+        last[2] += accepts
+        last[3] += failures
+        self.requests += requests
+        self.accepts += accepts
+        self.failures += failures
+
+    def _forget(self, slot: int) -> None:
+        while self._counts[0][0] <= slot - self._slots:
+            _, requests, accepts, failures = self._counts.popleft()
+            self.requests -= requests
+            self.accepts -= accepts
+            self.failures -= failures
+
+    def excess(self, ratio: float) -> float:
+        """Return which part of the requests is too much for what is taken."""
+        requests = max(0, self.requests)  # one may be withdrawn when its own time is over already
+        return max(0.0, (requests - _FREE - ratio * self.accepts) / (requests + 1))
+
+
+class Throttle:
+    """Lets so many requests through that they are no more than `ratio` times those that are taken, and a few more.
+
+    It looks at two minutes, so that a hiccup is none, and at the last seconds, so that the end is noticed soon.
+    Requests are counted before they are sent; but only where more fail than are taken, since many begin before a slow
+    upstream has answered the first.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        """Begin with an upstream that takes all; with a ratio of 0 it does for ever."""
+        self._ratio = ratio
+        self._long, self._short = _Window(_LONG_SECONDS, _LONG_SLOT), _Window(_SHORT_SECONDS, _SHORT_SLOT)
+
+    def admit(self, now: float, luck: float) -> bool:
+        """Count a request, before it is sent; say whether it may be. `luck` is anything from 0 to 1."""
+        self._add(now, requests=1)
+        far = self._long
+        if not self._ratio or far.failures <= max(_FREE, (self._ratio - 1.0) * far.accepts):
+            return True
+        return luck >= min(self._long.excess(self._ratio), self._short.excess(self._ratio))
+
+    def accept(self, now: float) -> None:
+        """Count a request that was taken: the upstream's first valid word came."""
+        self._add(now, accepts=1)
+
+    def fail(self, now: float) -> None:
+        """Count a request that failed before that."""
+        self._add(now, failures=1)
+
+    def withdraw(self, now: float) -> None:
+        """Forget a request that told nothing of the upstream's health."""
+        self._add(now, requests=-1)
+
+    def _add(self, now: float, *, requests: int = 0, accepts: int = 0, failures: int = 0) -> None:
+        self._long.add(now, requests, accepts, failures)
+        self._short.add(now, requests, accepts, failures)
