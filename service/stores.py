@@ -132,6 +132,31 @@ async def open_store(
 
 
 @asynccontextmanager
+async def open_copy(
+    settings: StoreSettings,
+    origin: Origin,
+    path: Path,
+    clock: Clock,
+) -> AsyncGenerator[Store | None]:
+    """Open this machine's own copy of the sessions, sealed as the store is; None where the store is its own already.
+
+    Raises:
+        SettingsError: it cannot be opened.
+
+    """
+    if location_of(settings, origin, path).path is not None:
+        yield None
+        return
+    copy = path.parent / settings.copy_path
+    try:
+        store = SqliteStore(copy, clock)
+    except OSError as error:
+        raise SettingsError(f"{origin.of('store.copy_path')}: store.copy_path: {error.strerror or error}") from None
+    with closing(store):
+        yield SealedStore(store, sealer_of(settings, origin))
+
+
+@asynccontextmanager
 async def open_plain(
     location: Location,
     settings: StoreSettings,

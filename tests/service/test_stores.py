@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from service.settings import Store, load
 from service.source import SettingsError, origin_of
-from service.stores import location_at, location_of, open_store, sealer_of, shown_url
+from service.stores import location_at, location_of, open_copy, open_store, sealer_of, shown_url
 from transports.clock import SystemClock
 from transports.store import Unreadable
 from transports.store.port import SESSIONS
@@ -60,6 +60,22 @@ async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):
     (tmp_path / "gateway.sqlite3").write_bytes(b"no database at all, whatever it is")
     with pytest.raises(SettingsError, match=r"store\.path: .*gateway\.sqlite3: .*not a database"):
         async with opening(tmp_path):
+            raise AssertionError
+
+
+async def test_beside_a_shared_store_this_machine_has_a_copy_of_its_own_sealed_as_the_store_is(tmp_path, key_file):
+    path, clock = tmp_path / "state" / "gateway.sqlite3", SystemClock()
+    async with open_copy(Store(key_file=key_file), ORIGIN, path, clock) as copy:
+        assert copy is None
+    shared = Store(url="redis://127.0.0.1:1/0", key_file=key_file)
+    async with open_copy(shared, ORIGIN, path, clock) as copy:
+        await copy.put(SESSIONS, "a", b"g.a000-cookie")
+        assert (await copy.get(SESSIONS, "a")).value == b"g.a000-cookie"
+    file = tmp_path / "state" / "gateway-copy.sqlite3"
+    assert b"g.a000-cookie" not in file.read_bytes()
+    file.write_bytes(b"no database at all, whatever it is")
+    with pytest.raises(SettingsError, match=r"store\.copy_path: .*not a database"):
+        async with open_copy(shared, ORIGIN, path, clock):
             raise AssertionError
 
 
