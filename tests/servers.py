@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import anyio
+
 
 def programs():
     """Return the servers' programs by name; both must be there: `make test` installs them."""
@@ -30,8 +32,7 @@ class RedisServer:
     def __init__(self, program, *options, port=None):
         self._program, self._options = program, options
         self._folder = tempfile.TemporaryDirectory(prefix="store-")
-        self.port = port or free_port()
-        self.password = None
+        self.port, self.tls_port = port or free_port(), free_port()
         self._popen = None
 
     @property
@@ -45,7 +46,18 @@ class RedisServer:
     def start(self, *options):
         """Start it, again with the same port and folder; return when it answers."""
         assert self._program, "there is no redis-server: install it (Debian: apt-get install redis-server)"
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._folder.name, "--save", ""]
+        words = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            self._folder.name,
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+        ]
         with (Path(self._folder.name) / "log").open("ab") as log:
             self._popen = subprocess.Popen(
                 [self._program, *words, *self._options, *options],
@@ -103,12 +115,20 @@ class StoreEar:
 
     def __init__(self):
         self.calls, self.breaker, self.evicts = [], [], None
+        self._moved = anyio.Event()
+
+    async def until_breaker(self, *, is_open):
+        """Wait until the breaker was last heard to open, or to close."""
+        while self.breaker[-1:] != [is_open]:
+            await self._moved.wait()
 
     def store_call(self, operation, seconds, outcome):
         self.calls.append((operation, outcome))
 
     def store_breaker(self, *, is_open):
         self.breaker.append(is_open)
+        self._moved.set()
+        self._moved = anyio.Event()
 
     def store_evicts(self, *, evicts):
         self.evicts = evicts

@@ -1,0 +1,95 @@
+import anyio
+import pytest
+
+from tests.clock import ManualClock
+from tests.servers import StoreEar
+from transports.store.breaker import Breaker
+
+
+class Probes:
+    """Answers probes as a test says, one after the other."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), 0
+
+    async def __call__(self):
+        self.asked += 1
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def ear():
+    return StoreEar()
+
+
+@pytest.fixture
+def breaker(clock, ear):
+    return Breaker(clock, ear, failures=5, seconds=2.0)
+
+
+def fail(breaker, times=5, *, waited=False):
+    for _ in range(times):
+        breaker.fail(waited=waited)
+
+
+def test_it_opens_after_failures_in_a_row(breaker, ear):
+    fail(breaker, 4)
+    breaker.succeed()
+    fail(breaker, 4)
+    assert not breaker.is_open
+    fail(breaker, 3)
+    assert breaker.is_open
+    assert ear.breaker == [True]
+
+
+def test_it_opens_at_once_where_a_caller_had_to_wait(breaker, ear):
+    fail(breaker, 1, waited=True)
+    assert breaker.is_open
+    assert ear.breaker == [True]
+
+
+async def test_a_late_answer_does_not_close_it(breaker):
+    fail(breaker)
+    breaker.succeed()
+    assert breaker.is_open
+
+
+async def test_it_is_probed_once_in_a_while_until_the_server_is_there(breaker, clock, ear):
+    probes = Probes(False, False, True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(breaker.run, probes)
+        fail(breaker)
+        for asked in range(3):
+            await clock.until_asleep()
+            assert probes.asked == asked
+            clock.advance(1.4)
+            await anyio.lowlevel.checkpoint()
+            assert probes.asked == asked
+            clock.advance(1.2)
+            if asked < 2:
+                await until_asked(probes, asked + 1)
+        await ear.until_breaker(is_open=False)
+        assert not breaker.is_open
+        fail(breaker, 4)
+        assert not breaker.is_open
+        group.cancel_scope.cancel()
+
+
+async def until_asked(probes, times):
+    while probes.asked < times:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_server_that_was_slow_is_probed_at_once(breaker, clock, ear):
+    probes = Probes(True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(breaker.run, probes)
+        fail(breaker, 1, waited=True)
+        await ear.until_breaker(is_open=False)
+        assert clock.sleepers == 0
+        group.cancel_scope.cancel()

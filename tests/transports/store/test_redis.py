@@ -1,0 +1,426 @@
+"""Real servers that die, stand still, forget, change places and refuse: what callers see, and the way back."""
+
+import random
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from tests.clock import ManualClock
+from tests.proxy import cut_at, late, proxy_to, swallowed, twice
+from tests.servers import RedisServer, StoreEar, programs
+from transports.store import Bucket, StoreDown
+from transports.store.port import CONVERSATIONS, RESTS, SESSIONS
+from transports.store.redis import RedisOptions, open_redis
+
+LONG = 3600.0
+PASSWORD = "a-secret-word"
+FAILURES = 5
+
+
+@pytest.fixture(params=programs())
+def start(request):
+    """Start servers with options of the test's own; all are ended."""
+    started = []
+
+    def begin(*options):
+        started.append(RedisServer(programs()[request.param], *options))
+        return started[-1].start()
+
+    yield begin
+    for server in started:
+        server.stop()
+
+
+class Opened:
+    def __init__(self, store, clock, ear):
+        self.store, self.clock, self.ear = store, clock, ear
+
+    async def fails(self, call=None):
+        """Return the reason for which a call fails."""
+        with pytest.raises(StoreDown) as caught:
+            await (call or self.store.now())
+        assert PASSWORD not in f"{caught.value!r} {caught.value}"
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None or caught.value.__suppress_context__
+        return caught.value.reason
+
+    async def opens(self):
+        """Call until the breaker opens; return the reasons."""
+        reasons = []
+        while self.ear.breaker[-1:] != [True]:
+            reasons.append(await self.fails())
+        assert await self.fails() == "open"
+        return reasons
+
+    async def recovers(self):
+        """Let the breaker probe until it has closed."""
+        while self.ear.breaker[-1:] == [True]:
+            self.clock.advance(3.0)
+            await anyio.sleep(0.01)
+
+
+@asynccontextmanager
+async def opened(url, **options):
+    clock, ear = ManualClock(), StoreEar()
+    async with open_redis(RedisOptions(url=url, **options), clock, ear) as store:
+        yield Opened(store, clock, ear)
+
+
+async def test_a_server_that_was_killed_is_not_asked_until_a_probe_found_it_again(start):
+    server = start()
+    async with opened(server.url) as seen:
+        await seen.store.put(SESSIONS, "a", b"1")
+        server.kill()
+        reasons = await seen.opens()
+        assert len(reasons) == FAILURES
+        assert set(reasons[1:]) == {"refused"}
+        server.start()
+        assert await seen.fails() == "open"
+        await seen.recovers()
+        assert await seen.store.put(SESSIONS, "a", b"2", expected=0)
+        assert seen.ear.breaker == [True, False]
+
+
+async def test_a_server_that_stands_still_is_waited_for_once(start):
+    server = start()
+    async with proxy_to(server.port) as proxy, opened(proxy.url) as seen:
+        version = await seen.store.put(SESSIONS, "a", b"1")
+        server.pause()
+        assert await seen.opens() == ["timeout"]
+        await seen.clock.until_asleep()  # the probe that followed at once has failed too
+        connections = proxy.connections
+        for _ in range(100):
+            assert await seen.fails() == "open"
+        assert proxy.connections == connections
+        server.go_on()
+        await seen.recovers()
+        assert (await seen.store.get(SESSIONS, "a")).version == version
+
+
+async def test_a_server_that_was_slow_once_is_asked_again_at_once(start):
+    server = start()
+    async with opened(server.url) as seen:
+        assert server.ask("CLIENT", "PAUSE", "300", "ALL").startswith(b"+OK")
+        assert await seen.opens() == ["timeout"]
+        await seen.ear.until_breaker(is_open=False)  # without any time of ours passing, but for the server's
+        assert await seen.store.now()
+
+
+async def test_no_acknowledged_record_is_lost_by_a_server_that_writes_to_disk_and_is_killed_under_load(start):
+    server, acknowledged = start("--appendonly", "yes", "--appendfsync", "always"), []
+    async with opened(server.url, timeout_seconds=5.0) as seen:
+
+        async def work(number):
+            for count in range(1000):
+                try:
+                    await seen.store.put(SESSIONS, f"{number}-{count}", b"%d" % count)
+                except StoreDown:
+                    return
+                acknowledged.append((f"{number}-{count}", b"%d" % count))
+                if len(acknowledged) == 500:
+                    server.kill()
+
+        await seen.store.acquire("lease", "me", LONG)
+        epoch = await seen.store.epoch()
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(work, number)
+        await seen.opens()
+        server.start()
+        await seen.recovers()
+        kept = {record.key: record.value for record in await seen.store.scan(SESSIONS)}
+        assert len(acknowledged) >= 500
+        assert set(acknowledged) <= set(kept.items())
+        assert await seen.store.acquire("lease", "another", LONG) is None
+        assert await seen.store.epoch() != epoch
+
+
+async def test_a_server_that_forgot_all_is_another_and_repeats_no_version(start):
+    server = start()
+    async with opened(server.url) as seen:
+        version, fence = await seen.store.put(SESSIONS, "a", b"1"), await seen.store.acquire("lease", "me", LONG)
+        revision, epoch = (await seen.store.revisions())["session"], await seen.store.epoch()
+        server.kill()
+        server.start()
+        await heard()
+        assert await seen.store.get(SESSIONS, "a") is None
+        assert await seen.store.revisions() == {}
+        assert await seen.store.acquire("lease", "another", LONG, epoch) is None
+        assert await seen.store.acquire("lease", "another", LONG, await seen.store.epoch()) > fence
+        assert await seen.store.put(SESSIONS, "a", b"2", expected=version) is None
+        assert await seen.store.put(SESSIONS, "a", b"2", expected=0) > version
+        assert (await seen.store.revisions())["session"] > revision
+        assert seen.ear.breaker == []
+
+
+async def heard():
+    """Let this side hear of connections that have ended."""
+    for _ in range(30):
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_promoted_replica_is_another_server_and_grants_no_lease_for_the_old_one(start):
+    first, second = start(), start()
+    second.ask("REPLICAOF", "127.0.0.1", first.port)
+    async with proxy_to(first.port) as proxy, opened(proxy.url) as seen:
+        await replicated(first, seen)
+        await seen.store.put(SESSIONS, "a", b"1")
+        assert await seen.store.settle()
+        epoch = await seen.store.epoch()
+        second.ask("REPLICAOF", "NO", "ONE")
+        assert await seen.store.acquire("lease", "me", LONG, epoch)
+        first.kill()
+        proxy.target = second.port
+        await heard()
+        assert await seen.store.acquire("lease", "another", LONG, epoch) is None
+        assert await seen.store.epoch() != epoch
+        assert (await seen.store.get(SESSIONS, "a")).value == b"1"
+
+
+async def replicated(server, seen):
+    """Wait until a replica of a server has what was written."""
+    await until(server, "state=online")
+    while not await seen.store.settle():
+        pass
+
+
+async def until(server, replication):
+    """Wait until a server says this of its replicas."""
+    while replication.encode() not in server.ask("INFO", "replication"):
+        await anyio.sleep(0.01)
+
+
+async def test_what_is_written_is_settled_where_a_replica_has_it_and_not_where_it_was_lost(start):
+    first, second = start(), start()
+    async with opened(first.url) as seen:
+        assert await seen.store.settle()
+        second.ask("REPLICAOF", "127.0.0.1", first.port)
+        await replicated(first, seen)
+        assert await seen.store.settle()
+        second.pause()
+        assert not await seen.store.settle()
+        second.kill()
+        await until(first, "connected_slaves:0")
+        assert not await seen.store.settle()
+        assert seen.ear.breaker == []
+
+
+async def test_a_replica_is_read_from_and_not_used_once_it_refused_writes(start):
+    first, second = start(), start()
+    async with opened(second.url) as seen:
+        second.ask("REPLICAOF", "127.0.0.1", first.port)
+        assert await seen.store.get(SESSIONS, "a") is None
+        for _ in range(FAILURES):
+            assert await seen.fails(seen.store.put(SESSIONS, "a", b"1")) == "READONLY"
+        assert await seen.fails() == "open"
+        await seen.clock.until_asleep()
+        seen.clock.advance(3.0)  # a probe finds it to be a replica still
+        await seen.clock.until_asleep()
+        assert await seen.fails() == "open"
+        second.ask("REPLICAOF", "NO", "ONE")
+        await seen.recovers()
+        assert await seen.store.put(SESSIONS, "a", b"1", expected=0)
+
+
+async def test_connections_that_the_server_closed_are_made_anew_and_nobody_notices(start):
+    server = start()
+    async with opened(server.url) as seen:
+        await many(20, lambda number: seen.store.put(SESSIONS, f"{number}", b""))
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await anyio.sleep(0.05)  # until this side has heard of it
+        await many(20, lambda number: seen.store.get(SESSIONS, f"{number}"))
+        assert seen.ear.breaker == []
+
+
+async def many(tasks, call):
+    async with anyio.create_task_group() as group:
+        for number in range(tasks):
+            group.start_soon(call, number)
+
+
+async def test_a_full_server_refuses_writes_wholly_and_answers_reads(start):
+    server = start("--maxmemory-policy", "noeviction")
+    async with opened(server.url) as seen:
+        version = await seen.store.put(RESTS, "a", b"1", seconds=LONG)
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        bucket = Bucket(name="b", most=1.0, per_second=1e-6)
+        for call in (
+            seen.store.put(RESTS, "b", b"1", seconds=LONG),
+            seen.store.acquire("lease", "me", LONG),
+            seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]),
+        ):
+            assert await seen.fails(call) == "OOM"
+        assert (await seen.store.get(RESTS, "a")).version == version
+        assert await seen.store.seated("room") == 0
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        assert await seen.store.keys(RESTS) == ["a"]
+        assert await seen.store.acquire("lease", "another", LONG)
+        assert await seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]) == 0.0
+
+
+async def test_a_server_that_may_forget_records_for_others_is_complained_of(start):
+    server = start("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with capture_logs() as logs:
+        async with opened(server.url) as seen:
+            assert seen.ear.evicts is True
+    assert [(log["log_level"], log["policy"]) for log in logs if log["event"] == "store_server_evicts"] == [
+        ("error", "allkeys-lru")
+    ]
+
+
+@pytest.mark.parametrize("secret", ["", ":{}-not@", "user:{}@"])
+async def test_a_server_that_does_not_know_us_is_not_used_and_the_log_says_why_and_no_secret(start, secret):
+    server = start("--requirepass", PASSWORD)
+    url = server.url.replace("127", secret.format(PASSWORD) + "127")
+    with capture_logs() as logs:
+        async with opened(url) as seen:
+            assert await seen.fails() == "open"
+    assert [log["reason"] for log in logs if log["event"] == "store_out_of_order"] == ["NOAUTH"]
+    assert PASSWORD not in str(logs)
+
+
+async def test_a_server_is_signed_in_to(start):
+    server = start("--requirepass", PASSWORD)
+    options = RedisOptions(url=server.url.replace("127", f"default:{PASSWORD}@127"))
+    assert PASSWORD not in repr(options)
+    async with opened(options.url) as seen:
+        assert await seen.store.put(SESSIONS, "a", b"1", expected=0)
+
+
+async def test_a_part_of_a_cluster_is_refused_by_name(start):
+    server = start("--cluster-enabled", "yes")
+    async with opened(server.url) as seen:
+        assert await seen.fails(seen.store.get(SESSIONS, "a")) == "CLUSTERDOWN"
+
+
+async def test_the_store_opens_without_its_server_and_works_once_it_is_there(start):
+    server = start()
+    server.kill()
+    async with opened(server.url) as seen:
+        assert await seen.fails() == "open"
+        await seen.clock.until_asleep()  # the probe that followed at once has failed too
+        server.start()
+        await seen.recovers()
+        assert await seen.store.put(SESSIONS, "a", b"1", expected=0)
+
+
+# Replies that are lost, late, cut or doubled
+
+
+@pytest.mark.parametrize("replies", [swallowed, cut_at(0), cut_at(3)], ids=["swallowed", "cut", "cut inside"])
+async def test_a_write_whose_reply_was_lost_is_recognised_when_it_is_read_again(start, replies):
+    server = start()
+    async with proxy_to(server.port) as proxy, opened(proxy.url) as seen:
+        first = await seen.store.put(SESSIONS, "a", b"old")
+        await seen.store.get(SESSIONS, "a")
+        passed, proxy.replies = proxy.replies, replies
+        assert await seen.fails(seen.store.put(SESSIONS, "a", b"mine", expected=first)) in {"timeout", "lost"}
+        proxy.replies = passed
+        await seen.recovers()
+        again = await seen.store.get(SESSIONS, "a")
+        assert again.value == b"mine"
+        assert again.version > first
+        assert await seen.store.put(SESSIONS, "a", b"mine", expected=first) is None
+
+
+async def test_a_reply_that_comes_too_late_is_nobodys(start):
+    server = start()
+    async with proxy_to(server.port) as proxy, opened(proxy.url) as seen:
+        await many(4, lambda number: seen.store.put(SESSIONS, f"{number}", b"%d" % number))
+        passed, proxy.replies = proxy.replies, late(0.3)
+        await many(4, lambda number: seen.fails(seen.store.get(SESSIONS, f"{number}")))
+        proxy.replies = passed
+        await seen.recovers()
+        for number in range(4):
+            assert (await seen.store.get(SESSIONS, f"{number}")).value == b"%d" % number
+
+
+async def test_a_reply_that_comes_twice_is_read_once(start):
+    server = start()
+    async with proxy_to(server.port) as proxy, opened(proxy.url) as seen:
+        await many(4, lambda number: seen.store.put(SESSIONS, f"{number}", b"%d" % number))
+        await seen.store.get(SESSIONS, "0")  # the server knows the script from now on
+        proxy.replies = twice
+        for number in range(4):
+            assert (await seen.store.get(SESSIONS, f"{number}")).value == b"%d" % number
+
+
+async def test_after_thousands_of_cancelled_calls_everybody_gets_their_own_answer(start):
+    server, luck, wrong = start(), random.Random(1), []
+    async with opened(server.url, timeout_seconds=10.0) as seen:
+        for number in range(50):
+            await seen.store.put(SESSIONS, f"{number}", b"%d" % number)
+
+        async def look(number, steps):
+            async with anyio.create_task_group() as group:
+                group.start_soon(read, number)
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+
+        async def read(number):
+            record = await seen.store.get(SESSIONS, f"{number}")
+            if record.value != b"%d" % number:
+                wrong.append((number, record))
+
+        for _ in range(100):
+            async with anyio.create_task_group() as group:
+                for number in range(50):
+                    group.start_soon(look, number, luck.randrange(12))
+        await many(50, read)
+        assert wrong == []
+        assert seen.ear.breaker == []
+
+
+# What is large, and what is many
+
+
+async def test_a_value_of_32_megabytes_is_kept_and_found(start):
+    server, value = start(), random.Random(1).randbytes(32_000_000)
+    async with opened(server.url) as seen:
+        assert await seen.store.put(SESSIONS, "large", value)
+        await seen.store.put(SESSIONS, "small", b"1")
+        assert (await seen.store.get(SESSIONS, "large")).value == value
+        assert [len(record.value) for record in await seen.store.scan(SESSIONS)] == [32_000_000, 1]
+
+
+async def test_many_calls_share_a_few_connections(start):
+    server = start()
+    async with proxy_to(server.port) as proxy, opened(proxy.url, timeout_seconds=10.0) as seen:
+        await many(500, lambda number: seen.store.put(SESSIONS, f"{number}", b""))
+        assert proxy.connections <= 64
+        assert len(await seen.store.keys(SESSIONS)) == 500
+
+
+async def test_of_records_whose_time_is_over_nothing_is_left(start):
+    server = start()
+    async with opened(server.url) as seen:
+        for number in range(50):
+            await seen.store.put(CONVERSATIONS, f"{number}", b"", seconds=0.05)
+        await anyio.sleep(0.1)
+        await seen.store.put(CONVERSATIONS, "last", b"", seconds=LONG)
+        assert server.ask("ZCARD", "gw:index:conversation") == b":1\r\n"
+        assert server.ask("ZCARD", "gw:due:conversation") == b":1\r\n"
+        await seen.store.remove(CONVERSATIONS, "last")
+        assert server.ask("DBSIZE") == b":1\r\n"
+        assert server.ask("EXISTS", "gw:revision") == b":1\r\n"
+
+
+async def test_seats_and_buckets_that_nobody_uses_run_out(start):
+    server, bucket = start(), Bucket(name="b", most=1.0, per_second=10.0)
+    async with opened(server.url) as seen:
+        await seen.store.enter("room", "one", seats=3, seconds=60.0, buckets=[bucket])
+        await seen.store.enter("room", "two", seats=3, seconds=1.0)
+        assert 50_000 < int(server.ask("PTTL", "gw:seats:room")[1:]) <= 60_001
+        assert 0 < int(server.ask("PTTL", "gw:bucket:b")[1:]) <= 1200
+
+
+async def test_two_gateways_with_prefixes_of_their_own_share_nothing(start):
+    server = start()
+    async with opened(server.url) as one, opened(server.url, prefix="other") as other:
+        await one.store.put(SESSIONS, "a", b"1")
+        assert await other.store.get(SESSIONS, "a") is None
+        assert await other.store.keys(SESSIONS) == []
+        assert await other.store.revisions() == {}
