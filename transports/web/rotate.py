@@ -1,28 +1,44 @@
-"""Renews one account's rolling cookie, as its only writer. Source: "Session", step 2."""
+"""Renews one account's rolling cookie, as its only writer. Source: "Session", step 2; reliability 6.2.
+
+A lease names the one process that may; what it is about to do is noted in the store before, so that whoever takes over
+knows that nobody knows what came of it. A new value is never dropped, whatever has become of the lease meanwhile: which
+of two values is the newer is told by themselves.
+"""
 
 import random
-import uuid
+from contextlib import suppress
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
-from protocol.model import GatewayError, SignedOut
-from transports.clock import Clock
-from transports.store import Store
-from transports.web import cookies, wire
+from protocol.model import GatewayError, SignedOut, Throttled, UpstreamTimeout
+from transports.base import Deps
+from transports.store.barrier import Barrier
+from transports.store.port import INTENTS, Record
+from transports.tasks import wait_for
+from transports.web import wire
 from transports.web.client import answer_error
+from transports.web.errors import signed_out
+from transports.web.intent import Intent, encode_intent, read_intent
+from transports.web.lease import CALL_SECONDS, LEASE_SECONDS, Lease
+from transports.web.outcome import Outcome, Teller, outcome_of
+from transports.web.reasons import Reason
+from transports.web.saved import Saved, fingerprint, same_signing
 from transports.web.session import Session
 from transports.web.vault import Vault
 
 _JITTER = 0.1
 _SOON_SECONDS = 60.0
-"""The wait before another try, and before the first where nobody knows how old the value is."""
+"""No two calls are nearer to one another than that, whoever makes them; also the wait for a value of unknown age."""
+_OTHERS_SECONDS = (30.0, 60.0)
+"""So much later come those who did not rotate last."""
 _LOOK_SECONDS = 5.0
 """The wait for another writer to be done."""
-_WRITER_SECONDS = 60.0
-"""Longer than two calls, and the saving after them, may take."""
 _FRESH = 0.5
 """A value younger than this part of the interval needs no rotation: someone else has just done it."""
+_LAST_SECONDS = 20.0
+"""The process's end waits so long for a value that is not saved."""
 
 _log = structlog.get_logger()
 
@@ -30,22 +46,51 @@ _log = structlog.get_logger()
 class Rotation:
     """Keeps one session alive."""
 
-    def __init__(self, session: Session, vault: Vault, store: Store, clock: Clock) -> None:
+    def __init__(self, session: Session, vault: Vault, deps: Deps) -> None:
         """Prepare; `run` does it."""
-        self._session, self._vault, self._store, self._clock = session, vault, store, clock
+        self._session, self._vault, self._deps = session, vault, deps
+        self._store, self._clock = deps.store, deps.clock
+        self._teller = Teller(deps, session.name)
         self._seconds = session.site.config.rotate_seconds
         self._soon = min(_SOON_SECONDS, self._seconds)
-        self._dead = False
+        self._barrier = Barrier(deps.store, deps.clock, LEASE_SECONDS)
+        self._ahead: float | None = None
+        """The store's clock less this process's monotonic one."""
+        self._wait = 0.0
+        """Not before so many seconds, as the last attempt has found."""
+        self._open: Intent | None = None
+        """A rotation of somebody else's that is under way, as far as is known."""
+        self._news = anyio.Event()
+        self._owner = ""
+        """Whose intents are this object's, while it rotates."""
+        self._tried_again = self._dead = False
 
     async def run(self) -> None:
-        """Rotate whenever it is due, for as long as the session lives."""
-        delay = self._due()
-        while self._seconds:
-            await self._clock.sleep(delay)
-            delay = await self._turn()
+        """Rotate whenever it is due, for as long as the session lives; its end waits for what is not saved."""
+        if not self._seconds:
+            return
+        try:
+            await self._begin()
+            delay = self._due()
+            while True:
+                await wait_for(self._news, delay, self._clock)
+                news, self._news = self._news.is_set(), anyio.Event()
+                delay = self._due() if news and self._open is None else await self._turn()
+        finally:
+            await self._end()
+
+    async def heed(self, record: Record) -> None:
+        """Hear of an intent: what another process has begun is looked after, if it comes to no end."""
+        intent = read_intent(record.value)
+        current = intent is not None and intent.old_hash == fingerprint(self._vault.cookies)
+        if intent is not None and current and not intent.outcome and intent.owner != self._owner and not self._open:
+            self._open = intent
+            self._news.set()
+        elif not current or (intent is not None and intent.outcome):
+            self._open = None
 
     async def once(self) -> bool:
-        """Rotate now, unless it has just been done; False where another writer is at it.
+        """Rotate now, unless it has just been done; False where another writer is at it, or may be.
 
         Raises:
             SignedOut: the session is dead; a person must export it anew.
@@ -53,72 +98,198 @@ class Rotation:
             OSError: the store is out of order.
 
         """
-        name, owner = self._session.name, uuid.uuid4().hex
-        if await self._store.acquire(f"rotate/{name}", owner, _WRITER_SECONDS) is None:
-            return False
-        try:
-            await self._rotate()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._store.release(f"rotate/{name}", owner)
-        return True
+        outcome = await self._attempt()
+        self._teller.ended(outcome)
+        return outcome != "busy"
+
+    async def _begin(self) -> None:
+        """Have the barrier's time begin, and look whether a rotation was under way when this process was not there."""
+        with suppress(OSError):
+            await self._barrier.passed()
+            await self._tell_time()
+            found = await self._store.get(INTENTS, self._session.name)
+            if found is not None:
+                await self.heed(found)
+
+    async def _end(self) -> None:
+        with anyio.move_on_after(_LAST_SECONDS, shield=True):
+            if not self._vault.unsaved or await self._vault.save(_LAST_SECONDS):
+                return
+        _log.error("session_lost_unless_copied", account=self._session.name)
 
     async def _turn(self) -> float:
         """Rotate; return the seconds to the next turn."""
         name = self._session.name
+        self._open, self._wait = None, 0.0
         try:
             done = await self.once()
         except SignedOut as error:
-            if not self._dead:
-                _log.error("account_needs_a_person", account=name, reason=error.reason)
-            self._dead = True
-            await self._session.forget()
+            await self._died(error)
             return _spread(self._seconds)
         except (GatewayError, OSError) as error:
-            _log.warning("rotation_failed", account=name, error=type(error).__name__)
-            return self._soon * random.uniform(1, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing
+            outcome = outcome_of(error)
+            self._teller.ended(outcome)
+            _log.warning("rotation_failed", account=name, outcome=outcome, error=type(error).__name__)
+            wait = error.retry_after if isinstance(error, Throttled) and error.retry_after else 0.0
+            return max(wait, self._soon * random.uniform(1, 1 + _JITTER))  # noqa: S311 -- spreads load, hides nothing
         if not done:
-            return min(_LOOK_SECONDS, self._seconds)
+            return max(self._wait, min(_LOOK_SECONDS, self._seconds))
         if self._dead:
             _log.info("account_works_again", account=name)
         self._dead = False
         return self._due()
 
+    async def _died(self, error: SignedOut) -> None:
+        """Have all know that a person is needed: the pool by the next request, without asking the site."""
+        self._teller.ended(outcome_of(error))
+        if not self._dead:
+            _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
+            self._teller.changed("not_rotated", error.reason, error.words)
+        self._dead = True
+        await self._session.condemn(error)
+
     def _due(self) -> float:
-        """Return the seconds until the value, as old as it is, needs a rotation."""
-        age = self._clock.wall() - self._vault.saved.rotated_at
-        return _spread(min(self._seconds, max(self._soon, self._seconds - age)))
+        """Return the seconds until the value, as old as it is, needs a rotation; who rotated last comes first."""
+        if self._open is not None:
+            return min(_LOOK_SECONDS, self._seconds)
+        saved = self._vault.saved
+        age = (self._clock.wall() if self._ahead is None else self._clock.monotonic() + self._ahead) - saved.rotated_at
+        wait = _spread(min(self._seconds, max(self._soon, self._seconds - age)))
+        if saved.by and saved.by != self._deps.replica:
+            wait += random.uniform(*_OTHERS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
+        return wait
 
-    async def _rotate(self) -> None:
-        if await self._vault.load():
-            await self._session.forget()
-        if 0 <= self._clock.wall() - self._vault.saved.rotated_at < _FRESH * self._seconds:
-            return
+    async def _tell_time(self) -> float:
+        now = await self._store.now()
+        self._ahead = now - self._clock.monotonic()
+        return now
+
+    async def _attempt(self) -> Outcome:
+        lease = Lease(f"rotate/{self._session.name}", self._store, self._clock)
+        if not await lease.take(self._barrier):
+            return "busy"
+        self._owner = lease.owner
+        try:
+            return await self._rotate(lease)
+        finally:
+            self._owner = ""
+            with anyio.CancelScope(shield=True):
+                await lease.leave()
+
+    async def _rotate(self, lease: Lease) -> Outcome:
+        await self._reload()
+        now = await self._tell_time()
+        if self._fresh(now):
+            return "fresh"
+        found = await self._store.get(INTENTS, self._session.name)
+        before = read_intent(found.value) if found is not None else None
+        if before is not None and self._too_soon(before, now):
+            return "busy"
+        if before is not None and not before.outcome and before.old_hash == fingerprint(self._vault.cookies):
+            _log.warning("rotation_taken_over", account=self._session.name)
+            with suppress(GatewayError):
+                await self._session.page()  # tells the site that the value is in use, and may give another one
+        outcome: Outcome = "busy"
         with anyio.CancelScope(shield=True):  # the site may answer with a new value: it is taken, come what may
-            await self._renew()
+            outcome = await self._renew(lease, found.version if found is not None else 0)
+        return outcome  # noqa: RET504 -- the scope may seem to swallow it
 
-    async def _renew(self) -> None:
-        vault, config = self._vault, self._session.site.config
-        for last in (False, True):
-            status, headers, _ = await self._session.site.call(
+    def _fresh(self, now: float) -> bool:
+        return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._seconds
+
+    def _too_soon(self, before: Intent, now: float) -> bool:
+        """Say whether the last call was so lately that the next has to wait."""
+        age = now - before.started
+        known = before.outcome or before.old_hash != fingerprint(self._vault.cookies)
+        longest = _SOON_SECONDS if known else CALL_SECONDS
+        self._wait = longest - age if 0 <= age < longest else 0.0
+        return self._wait > 0
+
+    async def _reload(self) -> bool:
+        changed = await self._vault.load()
+        if changed:
+            await self._session.forget()
+        return changed
+
+    async def _renew(self, lease: Lease, version: int) -> Outcome:
+        """Note what is about to happen, do it, and note what came of it."""
+        if not await lease.confirm():
+            return "busy"
+        sent, started = self._vault.saved, await self._tell_time()
+        intent = Intent(fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies))
+        noted = await self._store.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
+        if noted is None:
+            return "busy"
+        if not await self._store.settle():
+            self._teller.ended("weak")
+        if not lease.enough():
+            return await self._noted("busy", intent, noted)
+        try:
+            outcome = await self._call(sent, started)
+        except (GatewayError, OSError) as error:
+            await self._noted(outcome_of(error), intent, noted)
+            if isinstance(error, SignedOut):
+                return await self._refused(error, sent, lease)
+            raise
+        return await self._noted(outcome, intent, noted)
+
+    async def _call(self, sent: Saved, started: float) -> Outcome:
+        """Ask for a new value and keep it; nothing is awaited before the request is sent."""
+        site = self._session.site
+        answer = None
+        _log.debug("rotation_sent", account=self._session.name)
+        with anyio.move_on_after(CALL_SECONDS):
+            answer = await site.call(
                 "POST",
-                config.hosts.accounts + wire.ROTATE_PATH,
+                site.config.hosts.accounts + wire.ROTATE_PATH,
                 {"Content-Type": wire.ROTATE_CONTENT_TYPE},
                 data=wire.ROTATE_BODY,
                 only=(wire.PSID, wire.PSIDTS),
             )
-            if status == 200:
-                await self._take(cookies.merge(vault.cookies, headers.getall("Set-Cookie", [])))
-                return
-            if status != 401 or last or not await vault.load():
-                raise answer_error(status, headers)
-
-    async def _take(self, fresh: dict[str, str]) -> None:
-        """Use what a rotation gave; that no new value came is usual, and the old one stays."""
-        changed = fresh.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
-        await self._vault.replace(fresh, rotated=True)
-        _log.info("session_rotated", account=self._session.name, new_value=changed)
+        if answer is None:
+            raise UpstreamTimeout("The upstream did not answer in time.")
+        status, headers, _ = answer
+        _log.debug("rotation_answered", account=self._session.name, status=status)
+        if status != 200:
+            raise answer_error(status, headers)
+        saved = await self._vault.renew(sent, headers.getall("Set-Cookie", []), at=started, by=self._deps.replica)
+        _log.debug("rotation_saved", account=self._session.name, saved=saved)
+        if not saved or self._vault.weak:
+            self._teller.ended("weak" if saved else "not_saved")
+        new = sent.cookies.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
+        _log.info("session_rotated", account=self._session.name, new_value=new)
+        self._teller.changed("rotated")
         await self._session.forget()
+        return "rotated" if new else "unchanged"
+
+    async def _refused(self, error: SignedOut, sent: Saved, lease: Lease) -> Outcome:
+        """Look whether another process has a newer value, and try that once; else a person is needed."""
+        await self._reload()
+        if not self._tried_again and not same_signing(self._vault.cookies, sent.cookies):
+            if self._fresh(await self._tell_time()):
+                return "fresh"
+            found = await self._store.get(INTENTS, self._session.name)
+            self._tried_again = True
+            try:
+                return await self._renew(lease, found.version if found is not None else 0)
+            finally:
+                self._tried_again = False
+        if not sent.rotated_at and await self._known_to_the_page():
+            raise signed_out(Reason.BOUND)
+        raise error
+
+    async def _known_to_the_page(self) -> bool:
+        """Say whether the site takes a session for signed in that it does not rotate: it is bound to its browser."""
+        with suppress(GatewayError):
+            return (await self._session.page()).access_token is not None
+        return False
+
+    async def _noted(self, outcome: Outcome, intent: Intent, version: int) -> Outcome:
+        """Note what came of it, if nobody has noted anything since."""
+        with suppress(OSError):
+            done = encode_intent(replace(intent, outcome=outcome))
+            await self._store.put(INTENTS, self._session.name, done, expected=version)
+        return outcome
 
 
 def _spread(seconds: float) -> float:

@@ -1,58 +1,56 @@
 """Where one account's cookies are kept: the operator's export is the seed, the store holds what became of it.
 
-A rotated value that is lost is a lost account, so it is saved before it is used, by compare-and-set on the
-stored version; where that takes too long it is used all the same, and saved once the store works again. What another
-process has rotated since holds. A changed export wins over what is stored; an unchanged one never overwrites it.
+A rotated value that is lost is a lost account. So it goes to this machine's own copy first, then into the store by
+compare-and-set, then it is used; where the store takes too long it is used all the same, and offered for as long as the
+process lives. What is newer holds, whoever has it: a store that has forgotten is told again. A changed export wins over
+what is stored; an unchanged or an earlier one never does. Source: reliability 6.1, reliability 6.2
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
+from contextlib import suppress
 
-import msgspec
+import anyio
 import structlog
+from msgspec import MsgspecError
+from msgspec.structs import replace
 
 from transports.clock import Clock
 from transports.store import Store
-from transports.store.port import SESSIONS
-from transports.web import wire
+from transports.store.port import SESSIONS, Record, StoreDown
 from transports.web.cookies import merge
+from transports.web.saved import Saved, begun_anew, decode, encode, knows, newer, same_signing, seeded
 
 _RETRY_SECONDS = 1.0
 _SAVE_SECONDS = 20.0
-"""So long a rotated value is not used before it is saved: who rotates waits for it, and so does the process's end."""
+"""So long a rotated value is not used before it is saved."""
+_SELDOM_SECONDS = 60.0
+"""Cookies of no weight are saved at most so often, and what is known of the store is read anew when it is so old."""
+_TRIES = 16
 
 _log = structlog.get_logger()
-
-
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session, as the store holds it."""
-
-    seed: str
-    """SHA-256 of the export that it began with."""
-    cookies: dict[str, str]
-    rotated_at: float = 0.0
-    """Epoch seconds."""
-
-    def __repr__(self) -> str:
-        """Show no cookie."""
-        return f"Saved(rotated_at={self.rotated_at!r})"
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Saved).decode
 
 
 class Vault:
     """One account's saved session; the only place that reads or writes it."""
 
-    def __init__(self, account: str, seed: dict[str, str], store: Store, clock: Clock) -> None:
-        """Begin with the export's cookies until `load`."""
-        digest = sha256(msgspec.json.encode(sorted(seed.items()))).hexdigest()
-        self._account, self._store, self._clock = account, store, clock
-        self._version = self._renewals = 0
-        self.saved = Saved(seed=digest, cookies=seed)
+    def __init__(
+        self, account: str, seed: dict[str, str], store: Store, clock: Clock, copy: Store | None = None
+    ) -> None:
+        """Begin with the export's cookies until `load`; `copy` is this machine's own, beside a store of several."""
+        self._account, self._store, self._clock, self._copy = account, store, clock, copy
+        self._seed = self.saved = seeded(seed)
         self._unsaved: Saved | None = None
-        """A rotated value that is used and not saved."""
+        """The newest value, if nobody knows that the store has it."""
+        self._copied: Saved | None = None
+        self._recalled = copy is None
+        self._heard: dict[str, str] | None = None
+        """The cookies as ordinary answers have set them since they were last saved."""
+        self._heard_saved_at: float | None = None
+        self._planned = self.weak = False
+        """`weak`: the store cannot say that the value that was put there last would survive its server."""
+        self._version = self._renewals = 0
+        self._looked_at: float | None = None
+        self._turn = anyio.Lock()
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -61,7 +59,12 @@ class Vault:
 
     @property
     def version(self) -> int:
-        """The stored version that the cookies are of; 0: nothing is stored."""
+        """Grows whenever what signs in is renewed: what an answer sets is of the one that its request was sent with."""
+        return self.saved.turn
+
+    @property
+    def record(self) -> int:
+        """The version of the store's record as it was last seen."""
         return self._version
 
     @property
@@ -69,103 +72,215 @@ class Vault:
         """How often the cookies that sign in have changed."""
         return self._renewals
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether the newest value is not in the store, as far as is known."""
+        return self._unsaved is not None
+
     async def load(self) -> bool:
-        """Take over what is stored, if it began with this export; say whether that changed the cookies.
+        """Bring what is stored and what is known here together; say whether that changed the cookies.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is out of order; this machine's own copy has been looked at all the same.
 
         """
-        if self._unsaved is not None:
-            return await self._save_late(self._unsaved)
-        found = await self._store.get(SESSIONS, self._account)
-        if found is None:
+        async with self._turn:
+            before = self.cookies
+            await self._recall()
+            await self._agree()
+            return self.cookies != before
+
+    async def look(self) -> bool:
+        """Do the same if the last look is old, for the first of many at once; an error of the store's is logged."""
+        now = self._clock.monotonic()
+        if self._looked_at is not None and now - self._looked_at < _SELDOM_SECONDS:
             return False
-        self._version = found.version
-        stored = self._read(found.value)
-        if stored is None:
+        self._looked_at = now
+        try:
+            return await self.load()
+        except OSError:
+            _log.warning("session_not_loaded", account=self._account)
             return False
-        changed = stored.cookies != self.saved.cookies
-        self._use(stored)
-        return changed
 
     async def take(self, set_cookies: Iterable[str], *, since: int) -> None:
-        """Merge what an answer sets, unless the session has become another since its request was sent."""
-        fresh = merge(self.cookies, set_cookies)
-        if self._version == since and fresh != self.cookies:
-            await self.replace(fresh)
+        """Merge what an answer sets, unless the session has been renewed since its request was sent."""
+        self.hear(set_cookies, since=since)
+        await self.save_heard()
 
-    async def replace(self, cookies: dict[str, str], *, rotated: bool = False) -> None:
-        """Save new cookies, then use them. A rotated value is tried to be saved for a while, and used in any case."""
-        if rotated:
-            fresh = msgspec.structs.replace(self.saved, cookies=cookies, rotated_at=self._clock.wall())
-            await self._replace_rotated(fresh)
-            return
-        fresh = msgspec.structs.replace(self.saved, cookies=cookies)
-        try:
-            if await self._save(fresh):
-                self._use(fresh)
-            else:
-                await self.load()  # someone else's are newer: theirs hold
-        except OSError:
-            _log.warning("session_not_saved", account=self._account)
+    def hear(self, set_cookies: Iterable[str], *, since: int) -> float | None:
+        """Note what an answer sets; return in how many seconds `save_heard` is to be called, None: not for that."""
+        if since != self.version or self.unsaved:
+            return None
+        before = self._heard or self.cookies
+        fresh = merge(before, set_cookies)
+        if fresh == before:
+            return None
+        self._heard = fresh
+        if not same_signing(fresh, before):
+            return 0.0
+        if self._planned:
+            return None
+        self._planned = True
+        passed = _SELDOM_SECONDS if self._heard_saved_at is None else self._clock.monotonic() - self._heard_saved_at
+        return max(0.0, _SELDOM_SECONDS - passed)
 
-    async def _replace_rotated(self, fresh: Saved) -> None:
-        until = self._clock.monotonic() + _SAVE_SECONDS
-        while self._clock.monotonic() < until:
+    async def save_heard(self) -> None:
+        """Save what was heard, then use it; a rolling cookie is never dropped, whatever the store does."""
+        async with self._turn:
+            heard, self._heard, self._planned = self._heard, None, False
+            if heard is None or self.unsaved:
+                return
+            self._heard_saved_at = self._clock.monotonic()
+            fresh = self._next(heard)
+            if same_signing(heard, self.cookies):
+                await self._save_or_drop(fresh)
+                return
+            at = await self._store_time()
+            self._unsaved = replace(fresh, turn=fresh.turn + 1, rotated_at=at)
+            await self._keep_copy(self._unsaved)
             try:
-                if await self._save_rotated(fresh):
-                    return
+                await self._agree()
             except OSError:
                 _log.warning("session_not_saved", account=self._account)
-            await self._clock.sleep(_RETRY_SECONDS)
-        _log.error("rotated_session_not_saved", account=self._account)
-        self._use(fresh)
-        self._unsaved = fresh
+                self._use(self._unsaved)
 
-    async def _save_rotated(self, fresh: Saved) -> bool:
-        """Save and use a rotated value, or use what another process has rotated since; False: try again."""
-        if await self._save(fresh):
-            self._use(fresh)
+    async def renew(self, sent: Saved, set_cookies: Iterable[str], *, at: float, by: str) -> bool:
+        """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
+
+        It is tried for a while; from then on the value is used, and offered whenever `load` is called.
+        """
+        cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
+        fresh = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
+        fresh = replace(fresh, ver=max(sent.ver, self.saved.ver) + 1)
+        self._unsaved = newer(fresh, self._unsaved) if self._unsaved is not None else fresh
+        await self._keep_copy(fresh)
+        if await self.save(_SAVE_SECONDS):
             return True
-        found = await self._store.get(SESSIONS, self._account)
-        stored = self._read(found.value) if found is not None else None
-        if found is None or stored is None or stored.rotated_at <= fresh.rotated_at:
-            return False
-        self._version = found.version
-        self._use(stored)
+        _log.error("rotated_session_not_saved", account=self._account)
+        self._use(newer(fresh, self.saved))
+        return False
+
+    async def save(self, seconds: float) -> bool:
+        """Offer the store what it has not got, for so long; say whether it has it."""
+        until = self._clock.monotonic() + seconds
+        while self.unsaved:
+            try:
+                await self.load()
+            except OSError:
+                _log.warning("session_not_saved", account=self._account)
+                if self._clock.monotonic() >= until:
+                    return False
+                await self._clock.sleep(_RETRY_SECONDS)
         return True
 
-    async def _save_late(self, fresh: Saved) -> bool:
-        """Save what could not be saved; say whether another process's value holds now."""
-        before = self.cookies
-        if await self._save_rotated(fresh) or await self._save_rotated(fresh):
-            _log.info("rotated_session_saved", account=self._account)
-        return self.cookies != before
+    async def _agree(self) -> None:
+        """Put what is newer here into the store, or use what is newer there."""
+        for _ in range(_TRIES):
+            found = await self._store.get(SESSIONS, self._account)
+            self._looked_at = self._clock.monotonic()
+            self._version = found.version if found is not None else 0
+            stored = self._read(found)
+            fresh = self._for_store(stored, damaged=found is not None and stored is None)
+            if fresh is None:
+                if stored is not None:
+                    await self._keep_copy(stored)
+                    self._use_stored(stored)
+                return
+            await self._keep_copy(fresh)
+            version = await self._store.put(SESSIONS, self._account, encode(fresh), expected=self._version)
+            if version is not None:
+                self._version = version
+                if fresh.turn != self.saved.turn:
+                    await self._settle()
+                self._use_stored(fresh)
+                return
+        raise StoreDown("the session is changed by somebody else all the time")
 
-    def _read(self, value: bytes) -> Saved | None:
-        """Return what is stored, if it began with this export."""
+    async def _settle(self) -> None:
+        self.weak = True
+        with suppress(OSError):
+            self.weak = not await self._store.settle()
+
+    def _for_store(self, stored: Saved | None, *, damaged: bool = False) -> Saved | None:
+        """Return what is to be put in the place of what is stored; None: that holds."""
+        mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
+        if stored is None:
+            return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
+        if knows(stored, self._seed) or mine.gen > stored.gen:
+            if mine.order <= stored.order or mine.gen == 0:
+                return None
+            return replace(mine, ver=max(mine.ver, stored.ver + 1))
+        return begun_anew(mine if mine.seed == self._seed.seed else self._seed, stored)
+
+    async def _save_or_drop(self, fresh: Saved) -> None:
+        """Save what has no weight."""
+        self._unsaved = fresh
         try:
-            stored = _decode(value)
-        except msgspec.MsgspecError:
+            await self._agree()
+        except OSError:
+            _log.warning("session_not_saved", account=self._account)
+        if self._unsaved is fresh:
+            self._unsaved = None
+
+    async def _store_time(self) -> float:
+        try:
+            return await self._store.now()
+        except OSError:
+            return self.saved.rotated_at
+
+    async def _recall(self) -> None:
+        """Take over this machine's own copy, once."""
+        if self._recalled or self._copy is None:
+            return
+        try:
+            copied = self._read(await self._copy.get(SESSIONS, self._account))
+        except OSError:
+            _log.error("session_copy_unreadable", account=self._account)
+            return
+        self._recalled = True
+        if copied is None:
+            return
+        self._copied = copied
+        if not knows(copied, self._seed):
+            self._use(newer(begun_anew(self._seed, copied), self.saved))
+        elif copied.order > self.saved.order:
+            self._use(copied)
+
+    async def _keep_copy(self, saved: Saved) -> None:
+        """Have this machine's own copy be no older than this; where it cannot be kept, the store has to do."""
+        if self._copy is None or (self._copied is not None and self._copied.order >= saved.order):
+            return
+        try:
+            found = await self._copy.get(SESSIONS, self._account)
+            there = self._read(found)
+            if there is None or there.order < saved.order:
+                version = found.version if found is not None else 0
+                if await self._copy.put(SESSIONS, self._account, encode(saved), expected=version) is None:
+                    return  # another process of this machine is at it: next time
+            self._copied = saved
+        except OSError:
+            _log.error("session_not_copied", account=self._account)
+
+    def _next(self, cookies: dict[str, str]) -> Saved:
+        return replace(self.saved, cookies=cookies, gen=max(1, self.saved.gen), ver=self.saved.ver + 1)
+
+    def _read(self, found: Record | None) -> Saved | None:
+        if found is None:
+            return None
+        try:
+            return decode(found.value)
+        except MsgspecError:
             _log.error("saved_session_unreadable", account=self._account)
             return None
-        return stored if stored.seed == self.saved.seed else None
 
     def _use(self, saved: Saved) -> None:
-        if any(saved.cookies.get(name) != self.cookies.get(name) for name in (wire.PSID, wire.PSIDTS)):
+        if not same_signing(saved.cookies, self.cookies):
             self._renewals += 1
-        self.saved, self._unsaved = saved, None
+        if saved.turn != self.saved.turn or saved.gen != self.saved.gen:
+            self._heard = None
+        self.saved = saved
 
-    async def _save(self, fresh: Saved) -> bool:
-        value = _encode(fresh)
-        version = await self._store.put(SESSIONS, self._account, value, expected=self._version)
-        if version is None:
-            found = await self._store.get(SESSIONS, self._account)
-            if found is not None and found.value == value:  # a write that seemed to fail was done
-                version = found.version
-            else:
-                self._version = found.version if found is not None else 0
-        if version is not None:
-            self._version = version
-        return version is not None
+    def _use_stored(self, saved: Saved) -> None:
+        self._use(saved)
+        if self._unsaved is not None and self._unsaved.order <= saved.order:
+            self._unsaved = None

@@ -1,0 +1,51 @@
+"""How a rotation came to an end, and who is told of it. Source: reliability 6.2."""
+
+from typing import Literal
+
+from protocol.model import Certainty, GatewayError, SignedOut, Throttled
+from transports.base import Deps
+from transports.observer import Change
+from transports.web.reasons import Reason
+
+Outcome = Literal[
+    "rotated",
+    "unchanged",
+    "fresh",
+    "busy",
+    "refused",
+    "bound",
+    "throttled",
+    "unknown",
+    "failed",
+    "weak",
+    "not_saved",
+]
+"""How a rotation came to an end; `weak` and `not_saved` are told beside another."""
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Return how a rotation ended that failed with this."""
+    if isinstance(error, SignedOut):
+        return "bound" if error.reason == Reason.BOUND else "refused"
+    if isinstance(error, Throttled):
+        return "throttled"
+    unsure = isinstance(error, GatewayError) and error.certainty is Certainty.MAYBE_ACCEPTED
+    return "unknown" if unsure else "failed"
+
+
+class Teller:
+    """Tells of one account's rotations."""
+
+    def __init__(self, deps: Deps, account: str) -> None:
+        """Tell `deps.observer`."""
+        self._deps, self._account = deps, account
+
+    def ended(self, outcome: Outcome) -> None:
+        """Tell that one came to an end."""
+        self._deps.observer.rotated(self._deps.name, self._account, outcome)
+
+    def changed(self, what: str, reason: str = "", words: str = "") -> None:
+        """Tell what has become of the account's session."""
+        at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
+        change = Change(at=at, account=self._account, transport=transport, what=what, reason=reason, words=words, by=by)
+        self._deps.observer.changed(change)
