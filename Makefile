@@ -12,7 +12,7 @@ NEWER := $(VENV)/.newer
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
-test: $(DEVELOP) $(NODE) $(NEWER)
+test: $(DEVELOP) $(NODE) $(NEWER) redis
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEVELOP)
@@ -63,3 +63,10 @@ $(NEWER): $(DEVELOP)
 		fi; \
 	done
 	@touch $@
+# The tests of the shared store want Debian's Redis, and a Valkey, which pip has brought: without the first they fail.
+redis:
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
+		echo "The tests take a redis-server; install it, as in: apt-get install redis-server" >&2; exit 1; }
+
