@@ -71,12 +71,10 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
-    hearing = PrometheusStoreObserver(registry)
-    async with open_store(settings.store, origin, store_path, clock, hearing) as store:
+    async with open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store:
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
         with naming(location_of(settings.store, origin, store_path), origin):
-            key = await media_key(settings.media, origin, store)
-        seal = Seal(key, clock, settings.media.link_seconds)
+            seal = Seal(await media_key(settings.media, origin, store), clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -97,8 +95,6 @@ async def open_app(
                 *_media_routes(settings, media, room),
                 *_api_routes(settings, engine, licenses, room),
             ]
-            guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
-            guarded = _cors(guard, settings.server.cors_origins)
             means = Means(
                 clock=clock,
                 drain=drain,
@@ -109,7 +105,13 @@ async def open_app(
                 log_prompts=settings.log.prompts,
             )
             metrics = Metrics(registry, settings.limits.in_flight)
-            yield Running(app=Observed(guarded, metrics, means, wiring.house_refusal), drain=drain)
+            yield Running(app=Observed(_guarded(settings, routes), metrics, means, wiring.house_refusal), drain=drain)
+
+
+def _guarded(settings: Settings, routes: list[Route]) -> Any:
+    """Return what answers, behind what every request has to pass."""
+    guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
+    return _cors(guard, settings.server.cors_origins)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:
