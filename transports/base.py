@@ -119,6 +119,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """This process's own word: who holds leases, and who is there."""
     clock: Clock
     store: Store
+    copy: Store | None = None
+    """This machine's own copy of the sessions, beside a store that other machines share."""
     roster: Roster
     watch: Watch
     """Tells of changes in the store; runs for as long as the transport is connected."""
@@ -135,6 +137,11 @@ def _accept(_: object) -> None:
 def _none(_: object) -> Sequence[Account]:
     """Name nothing."""
     return ()
+
+
+def _secret(entry: Entry) -> str:
+    """Take two accounts with one secret as one."""
+    return entry.secret
 
 
 def _no_facts(_: bytes) -> Facts:
@@ -162,5 +169,7 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     admit: Callable[[ConfigT, Entry], tuple[Entry, Account]] = _admit_none
     """Returns an account of the store as it is to be kept, and as the pool knows it. Raises ValueError, which names no
     secret, where `connect` could not use it."""
+    identity: Callable[[Entry], str] = _secret
+    """Returns, of an account that was admitted, what no two accounts may have in common: secret."""
     facts: Callable[[bytes], Facts] = _no_facts
     """Returns what a session that the transport has kept in the store tells of itself."""

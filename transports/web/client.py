@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ class SiteClient:
     ) -> None:
         """Begin with a client identity and a request counter of its own."""
         self.config = config
-        self._errands = errands
+        self.errands = errands
         self.vault = vault
         self.client_uuid = str(uuid.uuid4())
         self._http, self._user_agent = http, user_agent
@@ -73,7 +73,20 @@ class SiteClient:
         if self.vault is not None:
             cookie = cookies.header(self.vault.cookies, only)
             headers |= {"Cookie": cookie} if cookie else {}
-        return self._http.request(method, url, headers=headers, allow_redirects=False, **options)
+        request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
+        if self.vault is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
+            return request
+        return Heard(request, partial(self._hear, self.vault, self.vault.version))
+
+    def _hear(self, vault: Vault, since: int, response: aiohttp.ClientResponse) -> None:
+        """Take over the cookies that an ordinary answer of the site sets; the answer does not wait for it."""
+        set_cookies = response.headers.getall("Set-Cookie", [])
+        own = str(response.url.origin()) == str(URL(self.config.hosts.site).origin())
+        if not set_cookies or not own or response.status != 200 or response.content_type == "text/html":
+            return
+        seconds = vault.hear(set_cookies, since=since)
+        if seconds is not None:
+            self.errands.later(seconds, "save_cookies", vault.save_heard)
 
     async def call(self, method: str, url: str, headers: dict[str, str], **options: Any) -> tuple[int, Any, bytes]:
         """Make a short call; return status, headers and body.
@@ -93,7 +106,7 @@ class SiteClient:
     def leave(self, response: aiohttp.ClientResponse) -> None:
         """Let go of an answer that is whole, so that its connection can be used again; nobody waits for its end."""
         if response.connection is not None:
-            self._errands.later(0.0, "end_answer", partial(_end, response))
+            self.errands.later(0.0, "end_answer", partial(_end, response))
 
     async def batch(self, page: Page, *calls: tuple[str, str]) -> dict[str, Any]:
         """Make batch calls; return their payloads by RPC id, None for a rejected one.
@@ -115,6 +128,31 @@ class SiteClient:
         if body.lstrip()[:1] == b"<":
             raise html_instead_of_frames()
         return decode_batch(body, self.config.max_frame)
+
+
+class Heard:
+    """A request to enter or to await, whose answer somebody else hears of first."""
+
+    def __init__(self, request: Any, hear: Callable[[aiohttp.ClientResponse], None]) -> None:
+        """Call `hear` when the answer has begun."""
+        self._request, self._hear = request, hear
+
+    def __await__(self) -> Generator[Any, None, aiohttp.ClientResponse]:
+        """Return the answer."""
+        return self._answer(self._request).__await__()
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        """Return the answer, for as long as the context lasts."""
+        return await self._answer(self._request.__aenter__())
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let go of it."""
+        await self._request.__aexit__(*error)
+
+    async def _answer(self, answer: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+        response = await answer
+        self._hear(response)
+        return response
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:

@@ -8,13 +8,14 @@ from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, deps_for, request_for
 from transports import simulator, web
 from transports.store import MemoryStore
+from transports.store.port import SESSIONS
 from transports.web.rotate import Rotation
 from transports.web.vault import Vault
 
 
 def rotation_of(transport, store, clock):
-    session = transport._sessions["one"]
-    return Rotation(session, session.site.vault, store, clock)
+    session = transport._accounts.sessions["one"]
+    return Rotation(session, session.site.vault, deps_for(clock, store))
 
 
 async def ask(transport):
@@ -29,7 +30,7 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
         async with site.connect(deps=deps_for(clock, store)) as transport:
             await ask(transport)
             await rotation_of(transport, store, clock).once()
-            assert transport._sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
+            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
             await ask(transport)
         clock.advance(600)  # the first value has expired by now
         async with site.connect(deps=deps_for(clock, store)) as transport:
@@ -85,7 +86,7 @@ async def test_a_changed_export_wins_over_what_is_stored(open_site):
             await rotation_of(transport, store, clock).once()
         fresh = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=newer; NID=1")
         async with site.connect(fresh, deps=deps_for(clock, store)) as transport:
-            assert transport._sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "newer"
+            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "newer"
 
 
 class FailingStore(MemoryStore):
@@ -93,12 +94,12 @@ class FailingStore(MemoryStore):
 
     failures = 2
 
-    async def save(self, account, value, *, expected):
-        if self.failures == 2:
+    async def put(self, place, key, value, **options):
+        if place is SESSIONS and self.failures == 2:
             self.failures -= 1
             raise OSError("out of order")
-        saved = await super().save(account, value, expected=expected)
-        if self.failures:
+        saved = await super().put(place, key, value, **options)
+        if place is SESSIONS and self.failures:
             self.failures -= 1
             raise OSError("the answer was lost")
         return saved
@@ -108,9 +109,9 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
     clock = ManualClock()
     store = FailingStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        vault = transport._sessions["one"].site.vault
+        vault = transport._accounts.sessions["one"].site.vault
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Rotation(transport._sessions["one"], vault, store, clock)._rotate)
+            tasks.start_soon(rotation_of(transport, store, clock).once)
             for _ in range(2):
                 await clock.until_asleep(2)  # the sweeper and this
                 assert vault.cookies["__Secure-1PSIDTS"] == ACCOUNT.psidts
@@ -139,15 +140,15 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        vault = transport._sessions["one"].site.vault
-        await store.acquire("one", "another process", 45)
+        vault = transport._accounts.sessions["one"].site.vault
+        await store.acquire("rotate/one", "another process", 45)
         await clock.until_asleep(2)
         clock.advance(70)  # the writer's lease is renewed, as time goes by
-        await store.acquire("one", "another process", 45)
+        await store.acquire("rotate/one", "another process", 45)
         await anyio.wait_all_tasks_blocked()
         theirs = Vault("one", vault.saved.cookies, store, clock)
-        await theirs.replace({**vault.cookies, "__Secure-1PSIDTS": "theirs"}, rotated=True)
-        await store.release("one", "another process")
+        await theirs.renew(theirs.saved, ["__Secure-1PSIDTS=theirs"], at=clock.wall(), by="another")
+        await store.release("rotate/one", "another process")
         clock.advance(5)
         await anyio.wait_all_tasks_blocked()
         assert vault.cookies["__Secure-1PSIDTS"] == "theirs"
@@ -165,9 +166,11 @@ async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
         rotation = rotation_of(transport, store, clock)
         with capture_logs() as logs:
             for _ in range(2):
-                assert await rotation._turn() > 60
-            session = transport._sessions["one"]
-            await session.site.vault.replace({**session.site.vault.cookies, "__Secure-1PSIDTS": ACCOUNT.psidts})
+                assert await rotation._turn() >= 60
+            session = transport._accounts.sessions["one"]
+            mended = f"__Secure-1PSIDTS={ACCOUNT.psidts}"
+            await session.site.vault.take([mended], since=session.site.vault.version)
+            clock.advance(600)
             assert await rotation._turn() > 60
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
@@ -195,7 +198,7 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site:
         async with site.connect(deps=deps_for(clock, store)) as transport:
-            session = transport._sessions["one"]
+            session = transport._accounts.sessions["one"]
             call, answered, stopping = session.site.call, anyio.Event(), anyio.Event()
 
             async def slow(*arguments, **options):
