@@ -8,15 +8,21 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
+import aiohttp_socks
+import anyio
 import msgspec
+from aiohttp_socks import ProxyType
 from msgspec import Meta
 
 from protocol.model import Certainty, UpstreamFailed, UpstreamTimeout
 
 _HEADER_LIMIT = 65536
-
+_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
+_SOCKS = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
+_PROXY_ERRORS = (aiohttp_socks.ProxyError, aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError)
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
@@ -59,24 +65,66 @@ def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
 async def client(
     timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None
 ) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs."""
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
+    """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs.
+
+    Through a `proxy` with `socks5h` the names of hosts are looked up, with `socks5` and `socks4` here.
+    """
+    socks = proxy is not None and urlsplit(proxy).scheme in _SOCKS
+    connector = _socks(proxy, ca_file) if proxy is not None and socks else _direct(ca_file)
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=timeouts.connect,
         sock_connect=timeouts.socket_connect,
         sock_read=timeouts.between_frames,
     )
-    async with aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeout,
         trust_env=False,
-        proxy=proxy,
+        proxy=None if socks else proxy,
         max_line_size=_HEADER_LIMIT,
         max_field_size=_HEADER_LIMIT,
-    ) as session:
+    )
+    try:
         yield session
+    finally:
+        with anyio.CancelScope(shield=True):  # its connections are closed, whatever ends it
+            await session.close()
+
+
+def _direct(ca_file: Path | None) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
+
+
+def _socks(proxy: str, ca_file: Path | None) -> aiohttp.TCPConnector:
+    parts = urlsplit(proxy)
+    return aiohttp_socks.ProxyConnector(
+        host=parts.hostname or "",
+        port=parts.port or _PORTS[parts.scheme],
+        proxy_type=_SOCKS[parts.scheme],
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        rdns=parts.scheme == "socks5h",
+        limit=0,
+        ssl=trusted(ca_file),
+    )
+
+
+def way_out(proxy: str | None) -> str:
+    """Return what names a proxy without its credentials; empty: there is none.
+
+    Raises:
+        ValueError: it is no address of a proxy; the message holds nothing of it.
+
+    """
+    if proxy is None:
+        return ""
+    try:
+        parts = urlsplit(proxy)
+        return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+    except (ValueError, KeyError):
+        raise ValueError("is no address of a proxy") from None
 
 
 def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
@@ -85,6 +133,10 @@ def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
     Raise it `from None`: the original holds the request's headers.
     """
     match error:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return _no_proxy()
+        case _ if isinstance(error, _PROXY_ERRORS):
+            return _no_proxy()
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             late = isinstance(error, TimeoutError)
             return _not_sent(
@@ -100,12 +152,17 @@ def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
             return UpstreamFailed("The upstream's answer is no valid HTTP.")
 
 
+def _no_proxy() -> UpstreamFailed:
+    """Return the error of a proxy that is down, or that does not let us through to the host."""
+    return _not_sent(UpstreamFailed("The account's proxy does not connect.", code="upstream_reset"))
+
+
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
     error.certainty = Certainty.NOT_SENT
     return error
 
 
-CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, *_PROXY_ERRORS)
 """What a call through the client can raise besides cancellation."""
 
 

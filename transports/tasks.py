@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.abc
 
+from transports.clock import Clock
+
 
 @asynccontextmanager
 async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
@@ -20,3 +22,17 @@ async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def wait_for(event: anyio.Event, seconds: float, clock: Clock) -> bool:
+    """Wait until something happens, or so many seconds have passed; say whether it has happened."""
+    async with anyio.create_task_group() as tasks:
+
+        async def sleep() -> None:
+            await clock.sleep(seconds)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(sleep)
+        await event.wait()
+        tasks.cancel_scope.cancel()
+    return event.is_set()

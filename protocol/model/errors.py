@@ -120,10 +120,10 @@ class SignedOut(GatewayError):
 
     code = "no_account_available"
 
-    def __init__(self, message: str, *, reason: str = "signed_out") -> None:
-        """Say in `reason` what the operator has to act on."""
+    def __init__(self, message: str, *, reason: str = "signed_out", words: str = "") -> None:
+        """Say in `reason` what the operator has to act on, and in `words`, a sentence, how."""
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.words = reason, words
 
 
 class Blocked(GatewayError):

@@ -60,6 +60,7 @@ class Site:
         accounts = accounts or (web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT), per_minute=0),)
         hosts = web.Hosts(site=self.base, accounts=self.base, upload=self.base)
         own = {"accounts": accounts, "hosts": hosts, "guest_per_minute": 0, "reuse_seconds": 0}
+        own |= {"refresh_seconds": 0, "quota_seconds": 0}
         config = web.WebConfig(**{**own, **settings})
         async with web.connect(config, deps or deps_for()) as transport:
             yield transport

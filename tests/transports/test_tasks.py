@@ -2,7 +2,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from transports.tasks import beside
+from tests.clock import ManualClock
+from transports.tasks import beside, wait_for
 
 
 async def test_tasks_end_with_the_context():
@@ -25,3 +26,21 @@ async def test_what_goes_wrong_in_the_context_is_raised_as_it_is():
         async with beside() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             raise KeyError("inside")
+
+
+async def test_waiting_ends_with_what_is_waited_for_or_when_its_time_is_over():
+    clock, happened, said = ManualClock(), anyio.Event(), []
+
+    async def wait():
+        said.append(await wait_for(happened, 10.0, clock))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await clock.until_asleep()
+        clock.advance(10)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await clock.until_asleep()
+        happened.set()
+    assert said == [False, True]
+    assert clock.sleepers == 0

@@ -6,18 +6,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from protocol.model import Capability
 from transports.http import Timeouts
 from transports.web import wire
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 
 Origin = Annotated[str, Meta(pattern=rf"^https?://{_HOST}\Z")]
-Proxy = Annotated[str, Meta(pattern=rf"^https?://([^\s/?#@]+@)?{_HOST}/?\Z")]
+Proxy = Annotated[str, Meta(pattern=rf"^(https?|socks4|socks5h?)://([^\s/?#@]+@)?{_HOST}/?\Z")]
 HeaderText = Annotated[str, Meta(pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z", max_length=1024)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
+Weight = Annotated[float, Meta(gt=0, le=1000)]
 ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
 FrameLength = Annotated[int, Meta(ge=64 * 1024, le=256 * 1024 * 1024)]
 
@@ -42,13 +44,19 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     user_agent: HeaderText | None = None
     """The browser's that the session was exported from; None: the transport's."""
     concurrency: Count = 5
-    """Requests at once. Each worker process counts its own: `workers` times as many in all."""
+    """Requests at once, over all processes that share the store."""
+    weight: Weight = 1.0
+    """How much of the load it gets, beside others."""
     per_minute: CountOrNone = 30
-    """Requests a minute, for each worker process as well; 0: no limit."""
+    """Requests a minute, over all processes as well; 0: no limit."""
+    per_day: dict[Capability, Count] = {}
+    """Requests a day of each capability, as `{ video = 3 }`; one that is not named has no limit."""
+    capabilities: frozenset[Capability] = frozenset(Capability)
+    """What it is asked for."""
     field13: bool = False
     """The account's model header carries its capacity one field later."""
     proxy: Proxy | None = None
-    """An HTTP proxy for this account alone."""
+    """A proxy for this account alone: http, https, socks5, socks5h (it looks up the names of hosts) or socks4."""
 
     def __repr__(self) -> str:
         """Show no cookie."""
@@ -79,8 +87,13 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ca_file: Path | None = None
     """Certificates to trust instead of the system's, for a host that stands in."""
     user_agent: HeaderText = "Mozilla/5.0 (X11; Linux x86_64) gemini-gateway"
-    rotate_seconds: SecondsOrNever = 540.0
+    rotate_seconds: SecondsOrNever = 480.0
     """How often an account's rolling cookie is renewed, give or take a tenth; 0: never."""
+    refresh_seconds: SecondsOrNever = 1200.0
+    """How old the session tokens of an account that is used may get before they are fetched anew, ahead of need; they
+    are fetched at the start and after each renewal too. 0: only when a request wants them."""
+    quota_seconds: SecondsOrNever = 300.0
+    """How often the site is asked what is left of a used account's limits; 0: only when one is reached."""
     activity_seconds: SecondsOrNever = 60.0
     """The activity ping goes before a generation, at most so often; 0: never."""
     reuse_seconds: SecondsOrNever = 1800.0

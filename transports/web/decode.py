@@ -172,6 +172,8 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     """free, plus, pro or advanced."""
     models: tuple[DiscoveredModel, ...]
+    trusted: bool = True
+    """False: the site does not let it have some features."""
 
 
 def decode_status(payload: Any, problem: GatewayError | None) -> AccountStatus:

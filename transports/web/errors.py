@@ -1,7 +1,5 @@
 """The site's codes, statuses and pages, as this gateway's errors; no I/O. Source: "Codes"."""
 
-from enum import StrEnum
-
 from protocol.model import (
     BadRequest,
     Blocked,
@@ -15,22 +13,10 @@ from protocol.model import (
     UpstreamFailed,
 )
 from transports.web import wire
+from transports.web.reasons import WORDS, Reason
 
 _CODE_SHOWN = 10**6
 _NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
-
-
-class Reason(StrEnum):
-    """Why an account waits for a person."""
-
-    SIGNED_OUT = "signed_out"
-    CONSENT = "consent"
-    CHALLENGE = "challenge"
-    REJECTED = "rejected"
-    TERMS = "terms"
-    GUARDIAN = "guardian"
-    LOCATION = "location"
-    UNAVAILABLE = "unavailable"
 
 
 class StaleToken(UpstreamFailed):
@@ -95,7 +81,7 @@ def error_for_account(status: int) -> SignedOut | None:
 
 def signed_out(reason: Reason) -> SignedOut:
     """Return the error that parks an account."""
-    return SignedOut(_NEEDS_A_PERSON, reason=reason)
+    return SignedOut(_NEEDS_A_PERSON, reason=reason, words=WORDS[reason])
 
 
 def error_for_http(status: int, *, location: str = "", retry_after: float | None = None) -> GatewayError:
@@ -142,7 +128,7 @@ def _refused(message: str) -> UpstreamFailed:
 
 
 def _session_refused() -> SessionRefused:
-    return SessionRefused(_NEEDS_A_PERSON, reason=Reason.SIGNED_OUT)
+    return SessionRefused(_NEEDS_A_PERSON, reason=Reason.SIGNED_OUT, words=WORDS[Reason.SIGNED_OUT])
 
 
 def _reason_of(location: str) -> Reason:

@@ -1,12 +1,14 @@
-"""When a used-up limit is reset, in the site's words. Source: "Batch calls", `qpEbW`."""
+"""What is left of an account's limits and when they start anew, in the site's words. Source: "Batch calls", `qpEbW`."""
 
 from typing import Any
 
 import structlog
 
 from protocol.model import Family, GatewayError
+from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
+from transports.web.page import Page
 from transports.web.session import Ready, Session
 
 _LONGEST_SECONDS = 86400.0
@@ -31,12 +33,64 @@ def decode_reset(payload: Any) -> int | None:
     return max(resets, default=None)
 
 
+def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
+    """Return what is left by family, of an answer to `payload_of(asked)`.
+
+    A family may have several limits, and nobody says which of them binds what. The one with the most left is told: so
+    that nothing is held to be used up that is not.
+    """
+    found: dict[str, Quota] = {}
+    for limit in jspb.array(payload, wire.QUOTA_LIMITS):
+        total, left = jspb.integer(limit, wire.LIMIT_TOTAL), jspb.integer(limit, wire.LIMIT_REMAINING)
+        if total is None or left is None or left < 0:
+            continue
+        name = _family_of(limit, asked)
+        quota = Quota(name=name, total=total, left=left, reset=jspb.integer(limit, *wire.LIMIT_RESET))
+        if name not in found or left > found[name].left:
+            found[name] = quota
+    return tuple(found.values())
+
+
+def _family_of(limit: Any, asked: Family) -> str:
+    identity = (jspb.integer(limit, wire.LIMIT_ID, 0), jspb.integer(limit, wire.LIMIT_ID, 1))
+    return asked.value if asked is Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked.value)
+
+
 async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock: Clock) -> float | None:
-    """Ask when an account may be asked again; None where the site does not tell."""
+    """Ask when an account may be asked again, and note what is left; None where the site does not tell."""
+    payload = await _asked(session, ready.page, family)
+    reset = decode_reset(payload)
+    return None if reset is None else min(_LONGEST_SECONDS, max(1.0, reset - clock.wall()))
+
+
+def due(session: Session, clock: Clock) -> bool:
+    """Say whether it is time to ask what is left of an account's limits."""
+    seconds, asked_at = session.site.config.quota_seconds, session.asked_quotas_at
+    known = session.current is not None and session.site.vault is not None
+    return known and bool(seconds) and (asked_at is None or clock.monotonic() - asked_at >= seconds)
+
+
+async def learn(session: Session, clock: Clock) -> None:
+    """Ask what is left of all limits, if that is due."""
+    if session.current is not None and due(session, clock):
+        await ask(session, session.current.page, clock)
+
+
+async def ask(session: Session, page: Page, clock: Clock) -> None:
+    """Ask what is left of all limits."""
+    session.asked_quotas_at = clock.monotonic()
+    for family in (Family.FLASH, Family.PRO):
+        await _asked(session, page, family)
+
+
+async def _asked(session: Session, page: Page, family: Family) -> Any:
+    """Ask for a family's limits, and note what is left; None where the site does not tell."""
     try:
-        answers = await session.site.batch(ready.page, (wire.RPC_QUOTA, payload_of(family)))
+        answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))
     except GatewayError as error:
         _log.info("quota_unknown", account=session.name, error=type(error).__name__)
         return None
-    reset = decode_reset(answers.get(wire.RPC_QUOTA))
-    return None if reset is None else min(_LONGEST_SECONDS, max(1.0, reset - clock.wall()))
+    payload = answers.get(wire.RPC_QUOTA)
+    told = {quota.name: quota for quota in (*session.quotas, *decode_quotas(payload, family))}
+    session.quotas = tuple(told.values())
+    return payload

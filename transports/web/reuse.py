@@ -15,7 +15,6 @@ from transports.base import ConversationStore, Kept
 from transports.clock import Clock
 from transports.web.conversations import answered, key_of, split
 from transports.web.decode import Conversation
-from transports.web.errands import Errands
 from transports.web.session import Session
 from transports.web.turns import Chats
 
@@ -74,12 +73,11 @@ class Reuse:
         self,
         kept: ConversationStore,
         sessions: Mapping[str, Session],
-        errands: Errands,
         clock: Clock,
         seconds: float,
     ) -> None:
-        """Keep each for so long after its last turn; 0: keep none."""
-        self._kept, self._sessions, self._errands, self._clock = kept, sessions, errands, clock
+        """Keep each for so long after its last turn; 0: keep none. `sessions` are those of now."""
+        self._kept, self._sessions, self._clock = kept, sessions, clock
         self.seconds = seconds
 
     async def home(self, request: GenerationRequest) -> str | None:
@@ -116,8 +114,11 @@ class Reuse:
 
     def forget(self, account: str, conversation: Conversation) -> None:
         """Have the site forget a conversation, as soon as it is convenient."""
-        chats = Chats(self._sessions[account])
-        self._errands.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
+        session = self._sessions.get(account)
+        if session is None:
+            return
+        chats = Chats(session)
+        session.site.errands.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
 
     def follow(self, request: GenerationRequest, answer: Told) -> "Followed":
         """Return the answer, to be remembered when it is whole; `close` it in any case."""
@@ -154,10 +155,11 @@ class Reuse:
                 _log.warning("conversations_unreadable")
 
     async def _delete(self, account: str, over: list[Over]) -> None:
-        if not over:
+        session = self._sessions.get(account)
+        if not over or session is None:
             return
         try:
-            await Chats(self._sessions[account]).delete(*(one.cid for one in over))
+            await Chats(session).delete(*(one.cid for one in over))
         except GatewayError as error:
             again = [msgspec.structs.replace(one, tries=one.tries + 1) for one in over if one.tries + 1 < _MOST_TRIES]
             _log.info("conversations_not_deleted", account=account, error=type(error).__name__, code=error.code)

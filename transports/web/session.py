@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from protocol.model import Certainty, DriftDetected, GatewayError, SignedOut
+from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
 from transports.web.client import SiteClient, answer_error
@@ -36,15 +37,27 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Session:
     """One account's session, or a guest's."""
 
-    def __init__(self, name: str, site: SiteClient, clock: Clock) -> None:
-        """Begin with nothing known; the first `ready` fetches it."""
+    def __init__(self, name: str, site: SiteClient, clock: Clock, *, field13: bool = False) -> None:
+        """Begin with nothing known; the first `ready` fetches it. `field13`: see `encode.SiteModel`."""
         self.name = name
         self.site = site
+        self.field13 = field13
+        self.plan = ""
+        """As the site last said."""
+        self.quotas: tuple[Quota, ...] = ()
+        """As the site last said, by family."""
+        self.asked_quotas_at: float | None = None
+        self.used_at: float | None = None
+        """When a request last wanted it; this and the others by the monotonic clock."""
+        self.fetched_at: float | None = None
+        self.wanted = anyio.Event()
+        """Set when it has been dropped; whoever looks after it puts another one in its place."""
         self._clock = clock
         self._ready: Ready | None = None
         self._attempts = 0
         self._failure: GatewayError | None = None
         """What the last attempt failed with."""
+        self._condemned: SignedOut | None = None
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
 
@@ -58,6 +71,12 @@ class Session:
             GatewayError: the site did not answer as it should.
 
         """
+        self.used_at = self._clock.monotonic()
+        if self._condemned is not None:
+            error, self._condemned = self._condemned, None
+            raise error
+        if self.site.vault is not None and await self.site.vault.look():
+            await self.forget()
         if self._ready is not None and self._ready is not stale:
             return self._ready
         known = stale.attempt if stale is not None else self._attempts
@@ -75,6 +94,42 @@ class Session:
         async with self._lock:
             if stale is None or self._ready is stale:
                 self._ready = self._failure = None
+                self.wanted.set()
+
+    async def condemn(self, error: SignedOut) -> None:
+        """Have the next `ready` say so without asking the site: its rotation has found the session dead."""
+        async with self._lock:
+            self._ready, self._condemned = None, copy(error)
+            self.wanted.set()
+
+    def rearm(self) -> None:
+        """Have `wanted` tell of what is dropped from now on."""
+        if self.wanted.is_set():
+            self.wanted = anyio.Event()
+
+    @property
+    def current(self) -> Ready | None:
+        """What is known now, without asking."""
+        return self._ready
+
+    async def refresh(self) -> Ready:
+        """Fetch anew while what is there serves on; that is dropped where the site does not know the session any more.
+
+        Raises:
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        known = self._attempts
+        async with self._lock:
+            if self._ready is not None and self._attempts > known:
+                return self._ready
+            try:
+                self._ready = await self._attempt()
+            except (SignedOut, StaleToken):
+                self._ready = None
+                raise
+            return self._ready
 
     async def ping(self, ready: Ready) -> None:
         """Send the activity ping, if it is due; an answer that is no good stops nothing.
@@ -105,6 +160,7 @@ class Session:
             self._attempts, self._failure = self._attempts + 1, copy(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None
+        self.plan, self.fetched_at = ready.status.plan, self._clock.monotonic()
         return msgspec.structs.replace(ready, attempt=self._attempts)
 
     async def _bootstrap(self) -> Ready:
@@ -126,17 +182,23 @@ class Session:
             return False
 
     async def _fetch(self) -> Ready:
-        page = await self._page()
+        page = await self.page()
         if self.site.vault is None:
             return Ready(page=page, status=_GUEST)
         if page.access_token is None:  # the site would answer as to a guest: never serve that as the account's
             raise html_instead_of_frames()
-        status = await self._status(page)
+        status = await self.status(page)
         if status.problem is not None:
             raise status.problem
         return Ready(page=page, status=status)
 
-    async def _page(self) -> Page:
+    async def page(self) -> Page:
+        """Fetch the page; one without an access token is a guest's.
+
+        Raises:
+            GatewayError: it is another page, or none.
+
+        """
         vault = self.site.vault
         version = vault.version if vault is not None else 0
         status, headers, body = await self.site.call("GET", self.site.config.hosts.site + wire.APP_PATH, {})
@@ -149,10 +211,17 @@ class Session:
             await vault.take(headers.getall("Set-Cookie", []), since=version)
         return page
 
-    async def _status(self, page: Page) -> AccountStatus:
+    async def status(self, page: Page) -> AccountStatus:
+        """Ask how the account stands; one that cannot serve is no error here.
+
+        Raises:
+            GatewayError: the site did not answer as it should.
+
+        """
         answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
         payload = answers.get(wire.RPC_STATUS)
         if payload is None:
             raise DriftDetected("The upstream does not tell the account's status.")
-        problem = error_for_account(jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE)
-        return decode_status(payload, problem)
+        code = jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE
+        found = decode_status(payload, error_for_account(code))
+        return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)

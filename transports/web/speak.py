@@ -171,8 +171,8 @@ class Speaker:
         session = self._session
         if session.site.vault is None:
             return None
-        field13 = any(a.field13 for a in session.site.config.accounts if a.id == session.name)
-        return models.choose(self._selection.model, self._teller.transport, ready.status, field13=field13)
+        chosen = self._selection.model
+        return models.choose(chosen, self._teller.transport, ready.status, field13=session.field13)
 
     async def say(
         self,

@@ -3,10 +3,9 @@
 Source: "StreamGenerate", "Capabilities as turns".
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import msgspec
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 
 from protocol.model import (
     BadRequest,
@@ -22,48 +21,38 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.account import Account
+from transports.account import Account, Finding, Level
 from transports.base import Upstream
 from transports.clock import Clock
-from transports.web import wire
+from transports.web import quota, wire
+from transports.web.accounts import Accounts, Held
 from transports.web.config import Tools
-from transports.web.errands import Errands
+from transports.web.cookies import header
 from transports.web.errors import StaleToken
+from transports.web.examine import examine
 from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
-from transports.web.reuse import Resumed, Reuse
+from transports.web.reuse import Resumed
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
 from transports.web.underway import Desk, open_work
-from transports.web.upload import Uploads
-
-
-class Means(msgspec.Struct, frozen=True, kw_only=True):
-    """What the transport works with besides its sessions."""
-
-    clock: Clock
-    errands: Errands
-    """Where what is left to do after a request goes."""
-    reuse: Reuse
 
 
 class WebTransport:
     """The website with the operator's accounts, and as a guest."""
 
-    def __init__(
-        self,
-        name: str,
-        sessions: Mapping[str, Session],
-        accounts: Sequence[Account],
-        means: Means,
-    ) -> None:
-        """Serve `accounts`, whose sessions are `sessions`."""
+    def __init__(self, name: str, accounts: Accounts, clock: Clock) -> None:
+        """Serve the accounts that are there."""
         self.name = name
-        self.accounts = accounts
-        self._sessions, self._means = sessions, means
-        self._uploads = {account: Uploads(session, means.clock) for account, session in sessions.items()}
+        self._accounts, self._clock = accounts, clock
+        self._reuse = accounts.reuse
+
+    @property
+    def accounts(self) -> Sequence[Account]:
+        """As `transports.base.Transport.accounts`."""
+        return self._accounts.sequence
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some account can do it; a guest only chats, with what needs no account."""
@@ -72,40 +61,48 @@ class WebTransport:
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request goes on with, where there is one."""
-        return None if request.selection.capability.lasting else await self._means.reuse.home(request)
+        return None if request.selection.capability.lasting else await self._reuse.home(request)
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Upstream]:
         """Send the request; what one more try with the same account can mend is mended, once each."""
-        session = self._sessions[account.id]
+        held = self._accounts.of(account.id)
+        session = held.session
         teller = Teller(transport=self.name, account=account.id, capability=request.selection.capability)
-        speaker = Speaker(session, request.selection, teller, self._means.clock)
+        speaker = Speaker(session, request.selection, teller, self._clock)
         async with AsyncExitStack() as stack:
+            stack.enter_context(held.used())
+            stack.callback(self._learn, session)
             if request.selection.capability.lasting:
-                prompt = await self._prompt(request, account)
+                prompt = await self._prompt(request, held)
                 yield await stack.enter_async_context(open_work(self._desk(session, speaker), request, prompt))
             elif self._keeps(account):
-                yield await self._going_on(stack, speaker, request, account)
+                yield await self._going_on(stack, speaker, request, held)
             else:
                 temporary = session.site.config.temporary
-                yield await self._said(stack, speaker, request, account, temporary=temporary)
+                yield await self._said(stack, speaker, request, held, temporary=temporary)
+
+    def _learn(self, session: Session) -> None:
+        """Find out what is left of the account's limits, when nobody waits for it."""
+        if quota.due(session, self._clock):
+            session.site.errands.later(0.0, "learn_quotas", partial(quota.learn, session, self._clock))
 
     def _keeps(self, account: Account) -> bool:
-        return bool(self._means.reuse.seconds) and not account.guest
+        return bool(self._reuse.seconds) and not account.guest
 
     async def _going_on(
         self,
         stack: AsyncExitStack,
         speaker: Speaker,
         request: GenerationRequest,
-        account: Account,
+        held: Held,
     ) -> Upstream:
         """Say what is new in the conversation that has the rest, or all of it in one that will be gone on with."""
-        reuse = self._means.reuse
-        resumed = await reuse.take(request, account.id)
-        answer = await self._resumed(stack, speaker, resumed, account) if resumed is not None else None
+        reuse = self._reuse
+        resumed = await reuse.take(request, held.account.id)
+        answer = await self._resumed(stack, speaker, resumed, held) if resumed is not None else None
         if answer is None:
-            answer = await self._begun(stack, speaker, request, account)
+            answer = await self._begun(stack, speaker, request, held)
         followed = reuse.follow(request, answer)
         stack.callback(followed.close)
         return followed
@@ -115,23 +112,23 @@ class WebTransport:
         stack: AsyncExitStack,
         speaker: Speaker,
         resumed: Resumed,
-        account: Account,
+        held: Held,
     ) -> Answer | None:
         """Say what is new in its conversation; None: the site does not know that any more.
 
         Where no answer begins, it is as it was if the site has said no; else nobody can go on with it.
         """
-        reuse = self._means.reuse
+        reuse = self._reuse
         speaker.conversation = resumed.conversation
         try:
-            return await self._said(stack, speaker, resumed.request, account, temporary=False)
+            return await self._said(stack, speaker, resumed.request, held, temporary=False)
         except BaseException as error:
             gone = isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
             untouched = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
             if untouched and not gone:
-                await reuse.put_back(resumed, account.id)
+                await reuse.put_back(resumed, held.account.id)
                 raise
-            reuse.forget(account.id, resumed.conversation)
+            reuse.forget(held.account.id, resumed.conversation)
             if not gone:
                 raise
         speaker.conversation = None
@@ -142,14 +139,14 @@ class WebTransport:
         stack: AsyncExitStack,
         speaker: Speaker,
         request: GenerationRequest,
-        account: Account,
+        held: Held,
     ) -> Answer:
         """Say all of it in a conversation of its own, which nobody can go on with where no answer begins."""
         try:
-            return await self._said(stack, speaker, request, account, temporary=False)
+            return await self._said(stack, speaker, request, held, temporary=False)
         except BaseException:
             if speaker.conversation is not None:
-                self._means.reuse.forget(account.id, speaker.conversation)
+                self._reuse.forget(held.account.id, speaker.conversation)
             raise
 
     async def _said(
@@ -157,57 +154,83 @@ class WebTransport:
         stack: AsyncExitStack,
         speaker: Speaker,
         request: GenerationRequest,
-        account: Account,
+        held: Held,
         *,
         temporary: bool,
     ) -> Answer:
-        slots = slots_of(request.selection.capability, self._sessions[account.id].site.config.tools)
+        slots = slots_of(request.selection.capability, held.session.site.config.tools)
         while True:
-            prompt = await self._prompt(request, account)
+            prompt = await self._prompt(request, held)
             words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             try:
                 return await speaker.answer(stack, words)
             except StaleToken:  # twice, so it is no token: the site may have forgotten a file
-                if not self._uploads[account.id].forget(prompt.files):
+                if not held.uploads.forget(prompt.files):
                     raise
 
-    async def _prompt(self, request: GenerationRequest, account: Account) -> Prompt:
-        layout = lay_out(request, files=not account.guest)
+    async def _prompt(self, request: GenerationRequest, held: Held) -> Prompt:
+        layout = lay_out(request, files=not held.account.guest)
         attached = layout.attached if request.handle is None else ()
-        return Prompt(layout.prompt, await self._uploads[account.id].bring(attached, self._fetch))
+        return Prompt(layout.prompt, await held.uploads.bring(attached, self._fetch))
 
     def _desk(self, session: Session, speaker: Speaker) -> Desk:
         return Desk(
             session=session,
             speaker=speaker,
-            errands=self._means.errands,
-            reuse=self._means.reuse,
-            clock=self._means.clock,
+            errands=session.site.errands,
+            reuse=self._reuse,
+            clock=self._clock,
             open_media=lambda ref: self.media(ref, Rendition.USUAL),
         )
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
         """Open a piece of media with the account whose it is; as `protocol.model.Engine.media`."""
-        session = self._sessions.get(ref.account)
-        if session is None:
+        held = self._accounts.held.get(ref.account)
+        if held is None:
             raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
-        async with open_media(session, ref, rendition) as media:
-            yield media
+        with held.used():
+            async with open_media(held.session, ref, rendition) as media:
+                yield media
 
     async def _fetch(self, ref: MediaRef) -> FilePart:
         """Return what an earlier turn made, whoever made it; its account's trouble is not the asking one's."""
-        session = self._sessions.get(ref.account)
-        if session is None or ref.transport != self.name:
+        held = self._accounts.held.get(ref.account)
+        if held is None or ref.transport != self.name:
             raise Unsupported("A picture of an earlier turn was made by another upstream.", param="messages")
         try:
-            return await fetch_file(session, ref)
+            with held.used():
+                return await fetch_file(held.session, ref)
         except GatewayError as error:
             if error.code == "media_gone":
                 gone = "A picture of an earlier turn cannot be had any more; send it as a file instead."
                 raise BadRequest(gone, param="messages", code="media_gone") from None
             message = "A picture of an earlier turn could not be fetched from the upstream."
             raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.NOT_SENT) from None
+
+    async def examine(self, account: str) -> AsyncIterator[Finding]:
+        """Walk the whole path with one account; as `transports.base.Transport.examine`."""
+        held = self._accounts.held.get(account)
+        if held is None:
+            yield Finding(
+                step="account",
+                level=Level.FAILED,
+                words=self._accounts.why_not(account),
+                advice="Mend what is said, or look at the list of the accounts for its name.",
+            )
+            return
+        with held.used():
+            async with aclosing(examine(held, self._clock)) as findings:
+                async for finding in findings:
+                    yield finding
+
+    async def export(self, account: str) -> str:
+        """Return the session as it is now, as a Cookie header; as `transports.base.Transport.export`."""
+        vault = self._accounts.of(account).session.site.vault
+        if vault is None:
+            raise Unsupported("A guest has no session.", param="account")
+        await vault.load()
+        return header(vault.cookies)
 
 
 def slots_of(capability: Capability, tools: Tools) -> dict[int, object]:

@@ -12,6 +12,8 @@ MEDIA_SUFFIXES = ("googleusercontent.com", "usercontent.google.com", "gstatic.co
 # Session: cookies, the page /app, rotation
 PSID = "__Secure-1PSID"
 PSIDTS = "__Secure-1PSIDTS"
+UNREFRESHED_SECONDS = 1200.0
+"""So long a session lives at least that is not renewed; 30 minutes at most."""
 IDENTITY_COOKIES = (PSID, "SAPISID")
 COOKIE_DOMAIN = "google.com"
 
@@ -188,6 +190,7 @@ STATUS_AVAILABLE = 1000
 STATUS_UNAVAILABLE = 1014
 STATUS_SIGNED_OUT = 1016
 STATUS_REJECTED = 1021
+STATUS_UNTRUSTED = 1033
 STATUS_TERMS = (1040, 1042)
 STATUS_GUARDIAN = (1054, 1057)
 STATUS_LOCATION = 1060
@@ -216,8 +219,16 @@ TURN_CANDIDATES = (3, 0)
 
 QUOTA_PAYLOAD_FLASH = "[[[1,11],[2,11],[6,11]]]"
 QUOTA_PAYLOAD_PRO = "[[[1,4],[6,6],[1,15]]]"
+QUOTA_FAMILIES: dict[tuple[int | None, int | None], str] = {
+    (1, 11): "flash",
+    (2, 11): "flash-thinking",
+    (6, 11): "flash-lite",
+}
+"""Whose limit an item's id names, where it is no limit of the pro models."""
 QUOTA_LIMITS = 0
+LIMIT_ID = 0
 LIMIT_RESET = (3, 0)
+LIMIT_TOTAL = 4
 LIMIT_REMAINING = 5
 ACCOUNT_STATUS = 14
 ACCOUNT_MODELS = 15

@@ -6,7 +6,8 @@ from transports import web
 GOOD = {
     "accounts": [
         {"id": "me@home.example", "cookies": "x", "proxy": "http://user:p%40ss@proxy.example:3128", "per_minute": 0},
-        {"id": "b", "cookies": "x", "proxy": "https://[::1]:8080/"},
+        {"id": "b", "cookies": "x", "proxy": "https://[::1]:8080/", "weight": 2, "capabilities": ["chat", "imagen"]},
+        {"id": "c", "cookies": "x", "proxy": "socks5h://user:p%40ss@proxy.example:1080", "per_day": {"video": 3}},
     ],
     "hosts": {"site": "http://127.0.0.1:9000", "accounts": "https://accounts.google.com"},
     "guest_per_minute": 0,
@@ -42,7 +43,12 @@ def test_what_makes_sense_is_taken():
         (("accounts", 0, "user_agent"), "Mozilla\nX-Evil: 1"),
         (("accounts", 0, "user_agent"), ""),
         (("accounts", 0, "proxy"), "nonsense"),
-        (("accounts", 0, "proxy"), "socks5://proxy.example:1080"),
+        (("accounts", 0, "proxy"), "socks6://proxy.example:1080"),
+        (("accounts", 0, "weight"), 0),
+        (("accounts", 0, "per_day"), {"video": 0}),
+        (("accounts", 0, "capabilities"), ["painting"]),
+        (("refresh_seconds",), -1),
+        (("quota_seconds",), -1),
         (("accounts", 0, "proxy"), "http://proxy.example/path"),
         (("guest_concurrency",), 0),
         (("guest_per_minute",), -1),

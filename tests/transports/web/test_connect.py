@@ -4,8 +4,7 @@ from service.certificate import write_certificate
 from tests.transports.conftest import deps_for
 from transports import web
 from transports.clock import SystemClock
-from transports.store import MemoryStore
-from transports.web.connect import egress_of
+from transports.web.known import egress_of
 
 EXPORT = "__Secure-1PSID={}; __Secure-1PSIDTS=t"
 
@@ -96,14 +95,3 @@ async def test_what_goes_wrong_while_it_is_connected_is_raised_as_it_is():
     with pytest.raises(LookupError):
         async with web.connect(web.WebConfig(accounts=(account(),)), deps_for()):
             raise LookupError
-
-
-class BrokenStore(MemoryStore):
-    async def load(self, account):
-        raise OSError("out of order")
-
-
-async def test_a_store_out_of_order_is_told_as_it_is():
-    with pytest.raises(OSError, match="out of order"):
-        async with web.connect(web.WebConfig(accounts=(account(),)), deps_for(store=BrokenStore(SystemClock()))):
-            pass

@@ -1,10 +1,10 @@
 import pytest
 
-from protocol.model import RateLimited
+from protocol.model import Family, RateLimited
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
 from transports import simulator
-from transports.web.quota import decode_reset
+from transports.web.quota import decode_quotas, decode_reset
 
 
 def limit(remaining, reset):
@@ -46,3 +46,24 @@ async def test_a_used_up_limit_says_when_it_is_reset(open_site):
         assert caught.value.retry_after == pytest.approx(3600 - 100, abs=2)
         await say(transport, "gemini-2.5-flash")
         assert await site.seen("rpc_qpEbW") == 1
+
+
+def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_may_not_be():
+    flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
+    told = {quota.name: (quota.left, quota.reset) for quota in decode_quotas([flash], Family.FLASH)}
+    assert told == {"flash": (10, None), "flash-thinking": (0, 700)}
+    pro = decode_quotas([[limit(0, 500), limit(3, 900)]], Family.PRO)
+    assert [(quota.name, quota.left, quota.reset) for quota in pro] == [("pro", 3, 900)]
+    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], Family.PRO)[0].left == 0
+
+
+async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(open_site):
+    clock = ManualClock()
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
+    async with open_site(account, clock=clock) as site, site.connect(deps=deps_for(clock)) as transport:
+        await say(transport, "gemini-3-pro")
+        with pytest.raises(RateLimited):
+            await say(transport, "gemini-3-pro")
+        (told,) = transport.accounts[0].facts().quotas
+        assert (told.name, told.left, told.total) == ("pro", 0, 1)
+        assert told.reset == pytest.approx(clock.wall() + 3600, abs=2)

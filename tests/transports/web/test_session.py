@@ -14,19 +14,20 @@ from transports import simulator, web
 from transports.clock import SystemClock
 from transports.rotation import Policy
 from transports.rotation import Rotation as AccountRotation
-from transports.store import MemoryStore
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import SESSIONS
 from transports.web.rotate import Rotation
 
 EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)
 
 
 def session_of(transport):
-    return transport._sessions["one"]
+    return transport._accounts.sessions["one"]
 
 
 def rotation_of(transport, store, clock):
     session = session_of(transport)
-    return Rotation(session, session.site.vault, store, clock)
+    return Rotation(session, session.site.vault, deps_for(clock, store))
 
 
 async def ask(transport, text="<echo>ok</echo>"):
@@ -82,8 +83,8 @@ class LateStore(MemoryStore):
 
     after = None
 
-    async def load(self, account):
-        found = await super().load(account)
+    async def get(self, place, key):
+        found = await super().get(place, key)
         if self.after is not None:
             after, self.after = self.after, None
             await after()
@@ -114,10 +115,10 @@ class BrokenStore(MemoryStore):
 
     broken = False
 
-    async def load(self, account):
+    async def get(self, place, key):
         if self.broken:
-            raise OSError("out of order")
-        return await super().load(account)
+            raise StoreDown("out of order")
+        return await super().get(place, key)
 
 
 async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(site):
@@ -244,15 +245,15 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
 
         # the rotation is done, and lost on its way to the other worker
         theirs = MemoryStore(clock)
-        await Rotation(session_of(one), session_of(one).site.vault, theirs, clock).once()
-        found = await store.load("one")
-        store._values.clear()
+        await Rotation(session_of(one), session_of(one).site.vault, deps_for(clock, theirs)).once()
+        found = await store.get(SESSIONS, "one")
+        await store.remove(SESSIONS, "one")
         clock.advance(600)
         with pytest.raises(SignedOut):
             await ask_pool()
         with pytest.raises(SignedOut):
             await ask_pool()
         assert await site.seen("bootstrap") == 1
-        store._values["one"] = found
+        await store.put(SESSIONS, "one", found.value)
         await rotation_of(two, store, clock).once()  # its own turn finds what was stored
         assert await ask_pool() == "ok"

@@ -102,7 +102,7 @@ async def test_an_account_with_a_problem_says_which(open_site, status, reason):
 async def test_a_stale_token_is_fetched_anew_once_for_all_who_need_it(site):
     async with site.connect() as transport:
         await ask(transport, "<echo>x</echo>")
-        session = transport._sessions["one"]
+        session = transport._accounts.sessions["one"]
         import msgspec
 
         stale = msgspec.structs.replace(
@@ -315,7 +315,7 @@ async def test_no_secret_is_in_an_error_or_a_repr(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await ask(transport, '<sim drop-after="0"/>')
-        session = transport._sessions["one"]
+        session = transport._accounts.sessions["one"]
         shown = [
             repr(caught.value),
             str(caught.value),

@@ -1,0 +1,96 @@
+import aiohttp
+import anyio
+import pytest
+
+from protocol.model import Certainty
+from service.certificate import write_certificate
+from tests import proxies
+from transports import web
+from transports.clock import SystemClock
+from transports.http import CLIENT_ERRORS, Timeouts, client, mapped, way_out
+
+PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
+
+
+async def get(address, proxy=None):
+    async with client(Timeouts(), proxy=proxy) as session, session.get(address) as answer:
+        return answer.status
+
+
+async def failure(address, proxy):
+    """Return what a call through the proxy ends with, as this gateway's error."""
+    with pytest.raises(CLIENT_ERRORS) as caught:
+        await get(address, proxy)
+    return mapped(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("speak", "scheme", "host", "asked"),
+    [
+        (proxies.socks5, "socks5h", "elsewhere.example", "elsewhere.example"),
+        (proxies.socks5, "socks5", "localhost", "127.0.0.1"),
+        (proxies.http, "http", "elsewhere.example", "elsewhere.example"),
+    ],
+    ids=["socks5h", "socks5", "http"],
+)
+async def test_requests_go_through_the_proxy_which_looks_names_up_where_it_is_to(site, speak, scheme, host, asked):
+    async with proxies.open_proxy(speak) as proxy:
+        address = site.base.replace("127.0.0.1", host)
+        assert await get(f"{address}/simulator/state", proxy.address(scheme)) == 200
+        assert proxy.seen == [asked]
+
+
+@pytest.mark.parametrize(("speak", "scheme"), [(proxies.socks5, "socks5h"), (proxies.socks5, "socks5")])
+async def test_an_account_is_served_through_its_proxy(site, speak, scheme):
+    async with proxies.open_proxy(speak) as proxy:
+        account = web.WebAccount(id="one", cookies=PSID, proxy=proxy.address(scheme))
+        async with site.connect(account) as transport:
+            assert transport.accounts[0].egress == f"{scheme}://127.0.0.1:{proxy.port}"
+            await transport._accounts.sessions["one"].ready()
+        assert proxy.seen
+
+
+@pytest.mark.parametrize(
+    ("speak", "scheme", "target"),
+    [
+        (proxies.socks5, "socks5", "http://127.0.0.1:9"),
+        (proxies.socks5, "socks5h", "https://127.0.0.1:9"),
+        (proxies.http, "http", "https://127.0.0.1:9"),
+    ],
+)
+async def test_a_proxy_that_does_not_let_us_in_was_sent_nothing_and_names_no_secret(speak, scheme, target):
+    async with proxies.open_proxy(speak) as proxy:
+        error = await failure(target, proxy.address(scheme, password="wrong-secret"))
+        assert error.certainty is Certainty.NOT_SENT
+        assert "proxy" in error.message
+        assert "secret" not in repr(error)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h", "socks4"])
+async def test_a_proxy_that_is_down_was_sent_nothing(site, scheme):
+    error = await failure(site.base, f"{scheme}://me:secret@127.0.0.1:9")
+    assert error.certainty is Certainty.NOT_SENT
+    assert "secret" not in repr(error)
+
+
+async def test_a_client_is_closed_though_what_it_served_was_cancelled():
+    with anyio.CancelScope() as scope:
+        async with client(Timeouts()) as session:
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert session.closed
+
+
+def test_the_way_out_names_no_credentials():
+    assert way_out(None) == ""
+    assert way_out("socks5h://me:secret@Proxy.example") == "socks5h://proxy.example:1080"
+    for bad in ("ftp://proxy.example", "http://u:secret@h:99999"):
+        with pytest.raises(ValueError, match="address") as caught:
+            way_out(bad)
+        assert "secret" not in str(caught.value)
+
+
+async def test_certificates_are_looked_at_behind_a_proxy_too(tmp_path):
+    certificate, _ = write_certificate(tmp_path, SystemClock().wall())
+    async with client(Timeouts(), proxy="socks5://127.0.0.1:9", ca_file=certificate) as session:
+        assert isinstance(session.connector, aiohttp.TCPConnector)

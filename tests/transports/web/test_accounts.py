@@ -1,0 +1,282 @@
+import asyncio
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from protocol.model import Certainty, Media, Rendition, SignedOut, Text, UpstreamFailed
+from tests.clock import ManualClock
+from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from transports import simulator, web
+from transports.clock import SystemClock
+from transports.roster import Entry
+from transports.store import MemoryStore, StoreDown
+
+SECOND = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
+THIRD = simulator.SimulatedAccount(psid="psid-3", psidts="psidts-3")
+
+
+def entry(account="two", of=SECOND, created=1.0, **options):
+    secret = of if isinstance(of, str) else simulator.export_of(of)
+    return Entry(id=account, transport="web", secret=secret, options=options, created=created, by="me")
+
+
+@asynccontextmanager
+async def opened(open_site, *accounts, deps=None, **settings):
+    """Connect a transport to a site that knows three accounts; the settings name the first of them."""
+    deps = deps or deps_for()
+    async with open_site(ACCOUNT, SECOND, THIRD) as site:
+        async with site.connect(*accounts, deps=deps, rotate_seconds=0, **settings) as transport:
+            yield site, deps, transport
+
+
+async def add(deps, one):
+    await deps.roster.add(one, replace=True)
+    await deps.watch.look()
+
+
+def known(transport):
+    return [account.id for account in transport.accounts]
+
+
+def account_of(transport, name):
+    return next(account for account in transport.accounts if account.id == name)
+
+
+async def ask(transport, name, text="<echo>ok</echo>"):
+    async with transport.open(request_for(text), account_of(transport, name)) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def test_an_account_that_is_added_serves_at_the_watchs_next_look(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        before = transport.accounts
+        assert known(transport) == ["one", "web-guest"]
+        await add(deps, entry(concurrency=2, weight=3))
+        assert known(transport) == ["one", "two", "web-guest"]
+        assert transport.accounts is not before
+        assert (account_of(transport, "two").concurrency, account_of(transport, "two").weight) == (2, 3)
+        assert await ask(transport, "two") == "ok"
+        before = transport.accounts
+        await deps.roster.pause("one", by="me")
+        await deps.watch.look()
+        assert transport.accounts is before
+
+
+async def test_accounts_of_the_store_serve_from_the_start(open_site):
+    deps = deps_for()
+    await deps.roster.add(entry())
+    await deps.roster.add(msgspec.structs.replace(entry("other"), transport="elsewhere"))
+    async with opened(open_site, deps=deps) as (_, _, transport):
+        assert known(transport) == ["one", "two", "web-guest"]
+        assert await ask(transport, "two") == "ok"
+
+
+async def test_what_is_under_way_with_an_account_goes_on_when_it_is_removed_and_then_it_is_closed(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        held, account = transport._accounts.of("two"), account_of(transport, "two")
+        http = held.session.site._http
+        async with transport.open(request_for("<echo>still here</echo>"), account) as answer:
+            await deps.roster.remove("two")
+            await deps.watch.look()
+            assert known(transport) == ["one", "web-guest"]
+            with pytest.raises(UpstreamFailed) as caught:
+                async with transport.open(request_for("x"), account):
+                    pass
+            assert caught.value.certainty is Certainty.NOT_SENT
+            assert not http.closed
+            assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "still here"
+        with anyio.fail_after(10):
+            while not http.closed:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        http = transport._accounts.of("two").session.site._http
+        await deps.roster.remove("two")
+        await deps.watch.look()
+        with anyio.fail_after(10):
+            while not http.closed:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_what_goes_on_for_too_long_with_a_removed_account_is_ended(open_site):
+    clock = ManualClock()
+    async with opened(open_site, deps=deps_for(clock)) as (_, deps, transport):
+        await add(deps, entry())
+        held = transport._accounts.of("two")
+        with held.used():
+            await deps.roster.remove("two")
+            await deps.watch.look()
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            assert not held.session.site._http.closed
+            with anyio.fail_after(10):
+                while not held.session.site._http.closed:
+                    clock.advance(1801)
+                    await anyio.lowlevel.checkpoint()
+
+
+async def test_another_credential_and_other_options_take_effect_for_the_next_request(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        first = transport._accounts.of("two")
+        async with transport.open(request_for("<echo>old</echo>"), account_of(transport, "two")) as answer:
+            await add(deps, entry(of=THIRD, per_minute=3))
+            assert account_of(transport, "two").per_minute == 3
+            assert transport._accounts.of("two") is not first
+            assert await ask(transport, "two") == "ok"
+            assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
+        vault = transport._accounts.of("two").session.site.vault
+        assert vault.cookies["__Secure-1PSID"] == THIRD.psid
+
+
+async def test_where_the_settings_name_an_account_too_theirs_holds_and_it_is_said_once(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        with capture_logs() as logs:
+            await add(deps, entry("one"))
+            await add(deps, entry("two", of=THIRD))
+        told = [log for log in logs if log["event"] == "account_left_out"]
+        assert [log["account"] for log in told] == ["one"]
+        assert known(transport) == ["one", "two", "web-guest"]
+        assert transport._accounts.of("one").session.site.vault.cookies["__Secure-1PSID"] == ACCOUNT.psid
+
+
+async def test_an_identity_is_never_in_two_accounts(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        with capture_logs() as logs:
+            await add(deps, entry("later", created=2.0))
+            await add(deps, entry("earlier", created=1.0))
+            await add(deps, entry("declared", of=ACCOUNT))
+        assert known(transport) == ["one", "earlier", "web-guest"]
+        told = {log["account"]: log["why"] for log in logs if log["event"] == "account_left_out"}
+        assert "'earlier'" in told["later"]
+        assert "'one'" in told["declared"]
+        assert "psid" not in str(logs)
+
+
+async def test_a_broken_entry_is_left_out_and_the_others_serve(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        with capture_logs() as logs:
+            await add(deps, entry("bad", of="NID=secret"))
+            await add(deps, entry("odd", of=THIRD, proxy="nonsense-secret"))
+            await add(deps, entry("two"))
+        assert known(transport) == ["one", "two", "web-guest"]
+        assert {log["account"] for log in logs if log["event"] == "account_left_out"} == {"bad", "odd"}
+        assert "secret" not in str(logs)
+        findings = [finding async for finding in transport.examine("bad")]
+        assert "__Secure-1PSID" in findings[0].words
+
+
+class DownStore(MemoryStore):
+    """Is out of order when it is told so."""
+
+    down = True
+
+    def _check(self):
+        if self.down:
+            raise StoreDown("out of order")
+
+    async def get(self, place, key):
+        self._check()
+        return await super().get(place, key)
+
+    async def scan(self, place, *more, **options):
+        self._check()
+        return await super().scan(place, *more, **options)
+
+    async def revisions(self):
+        self._check()
+        return await super().revisions()
+
+
+async def test_while_the_store_is_down_the_settings_accounts_serve_and_the_others_come_when_it_is_back(open_site):
+    store = DownStore(SystemClock())
+    deps = deps_for(store=store)
+    await deps.roster.add(entry())
+    async with opened(open_site, deps=deps) as (_, _, transport):
+        assert known(transport) == ["one", "web-guest"]
+        assert await ask(transport, "one") == "ok"
+        await deps.watch.look()
+        store.down = False
+        await deps.watch.look()
+        assert known(transport) == ["one", "two", "web-guest"]
+        assert await ask(transport, "two") == "ok"
+
+
+async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await ask(transport, "one")
+        tasks = len(asyncio.all_tasks())
+        clients = []
+        for _ in range(20):
+            await add(deps, entry())
+            held = transport._accounts.of("two")
+            clients.append(held.session.site._http)
+            await deps.roster.remove("two")
+            await deps.watch.look()
+        with anyio.fail_after(10):
+            while transport._accounts._open > 2 or len(asyncio.all_tasks()) > tasks:
+                await anyio.lowlevel.checkpoint()
+        assert all(client.closed for client in clients)
+        assert transport._accounts.sessions.keys() == {"one", "web-guest"}
+    assert transport._accounts._open == 0
+
+
+async def test_media_of_an_account_of_the_store_can_be_had(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        request = request_for("a cat", "gemini-3-pro-imagen")
+        async with transport.open(request, account_of(transport, "two")) as answer:
+            refs = [event.ref async for event in answer if isinstance(event, Media)]
+        async with transport.media(refs[0], Rendition.USUAL) as media:
+            assert len(b"".join([piece async for piece in media])) > 100
+        await deps.roster.remove("two")
+        await deps.watch.look()
+        with pytest.raises(UpstreamFailed) as caught:
+            async with transport.media(refs[0], Rendition.USUAL):
+                pass
+        assert caught.value.code == "media_gone"
+
+
+async def test_the_export_is_the_session_as_it_is_now(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        text = await transport.export("two")
+        kept, _ = web.KIND.admit(web.WebConfig(), entry("three", of=text))
+        assert kept.secret == text
+        with pytest.raises(UpstreamFailed):
+            await transport.export("nobody")
+
+
+async def test_facts_tell_the_plan_what_is_left_and_how_the_credential_stands(open_site):
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=3, plan="pro")
+    async with open_site(account) as site, site.connect(quota_seconds=300, rotate_seconds=0) as transport:
+        before = account_of(transport, "one").facts()
+        assert (before.plan, before.quotas, before.rotated_at, before.expires_at) == ("", (), None, None)
+        await ask(transport, "one")
+        with anyio.fail_after(10):
+            while len(account_of(transport, "one").facts().quotas) < 4:
+                await anyio.sleep(0.001)
+        told = account_of(transport, "one").facts()
+        left = {quota.name: (quota.left, quota.total) for quota in told.quotas}
+        assert left == {"flash": (3, 3), "flash-thinking": (3, 3), "flash-lite": (3, 3), "pro": (2, 3)}
+        assert told.plan == "pro"
+        assert told.credential == before.credential
+        await ask(transport, "one")
+        assert await site.seen("rpc_qpEbW") == 2
+
+
+async def test_a_guests_answer_is_never_given_as_an_accounts(open_site):
+    expired = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
+    async with opened(open_site, expired) as (site, _, transport):
+        with pytest.raises(SignedOut) as caught:
+            await ask(transport, "one")
+        assert "export" in caught.value.words
+        assert await site.seen("generate") == 0

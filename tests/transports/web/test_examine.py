@@ -1,0 +1,170 @@
+import aiohttp
+import pytest
+
+from tests import proxies
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for, request_for
+from transports import simulator, web
+from transports.account import Level
+from transports.store import MemoryStore, StoreDown
+
+STEPS = [
+    "credential",
+    "stored session",
+    "way out",
+    "page",
+    "account",
+    "models",
+    "quota",
+    "rotation",
+    "upload host",
+]  # fmt: skip
+
+
+def simulated(**fields):
+    return simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", **fields)
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+async def examined(transport, account="one"):
+    """Examine an account; return the findings by their steps, in their order."""
+    return {finding.step: finding async for finding in transport.examine(account)}
+
+
+def failed(findings):
+    return [step for step, finding in findings.items() if finding.level is Level.FAILED]
+
+
+async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
+    async with site.connect() as transport:
+        findings = await examined(transport)
+        assert list(findings) == STEPS
+        assert all(finding.level is Level.OK for finding in findings.values())
+        assert "advanced" in findings["account"].words
+        assert "3.1 Pro" in findings["models"].words
+        assert "pro: 1000 of 1000 left" in findings["quota"].words
+        assert "renewed" in findings["rotation"].words
+        again = await examined(transport)
+        assert "Not tried" in again["rotation"].words
+        assert "seconds ago" in again["stored session"].words
+        assert await site.seen("generate") == 0
+        assert await site.seen("rotate") == 1
+        assert (await site.state())["departures"] == []
+        told = str([*findings.values(), *again.values()])
+        assert "psid" not in told.replace("1PSID", "")
+
+
+async def test_a_session_that_has_ended_is_said_to_have_and_nothing_more_is_tried(site):
+    expired = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
+    async with site.connect(expired) as transport:
+        findings = await examined(transport)
+        assert list(findings) == STEPS[:4]
+        assert failed(findings) == ["page"]
+        assert "guest" in findings["page"].words
+        assert "export" in findings["page"].advice
+        assert await site.seen("rotate") == 0
+
+
+async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):
+    async with open_site(simulated(bound=True)) as site, site.connect() as transport:
+        findings = await examined(transport)
+        assert failed(findings) == ["rotation"]
+        assert "DBSC" in findings["rotation"].words
+        assert "bound" in findings["rotation"].advice
+        assert list(findings) == STEPS
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "advice"),
+    [
+        (1014, Level.FAILED, "wait"),
+        (1021, Level.FAILED, "refuses"),
+        (1033, Level.WARNING, "confirmed"),
+        (1040, Level.FAILED, "terms"),
+        (1054, Level.FAILED, "guardian"),
+        (1060, Level.FAILED, "country"),
+    ],
+)
+async def test_each_status_of_an_account_is_told_in_words(open_site, status, level, advice):
+    async with open_site(simulated(status=status)) as site, site.connect() as transport:
+        findings = await examined(transport)
+        assert findings["account"].level is level
+        assert advice in findings["account"].advice
+        assert ("models" in findings) is (level is Level.WARNING)
+        assert "rotation" in findings
+
+
+@pytest.mark.parametrize(
+    ("location", "advice"),
+    [("https://www.google.com/sorry/index", "robot"), ("https://consent.google.com/m", "consent")],
+)
+async def test_a_challenge_and_a_consent_are_told_apart(site, location, advice):
+    async with site.connect() as transport:
+        await order(site, where="app", status=302, location=location)
+        findings = await examined(transport)
+        assert list(findings)[-1] == "page"
+        assert advice in findings["page"].advice
+
+
+async def test_limits_that_are_used_up_are_a_warning(open_site):
+    async with open_site(simulated(quota=1)) as site, site.connect() as transport:
+        async with transport.open(request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+            assert [event async for event in answer]
+        findings = await examined(transport)
+        assert findings["quota"].level is Level.WARNING
+        assert "pro: 0 of 1 left" in findings["quota"].words
+
+
+async def test_a_proxy_that_is_down_is_the_way_outs_fault(site):
+    async with proxies.open_proxy(proxies.socks5) as proxy:
+        address = proxy.address("socks5")
+    account = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1", proxy=address)
+    async with site.connect(account) as transport:
+        findings = await examined(transport)
+        assert failed(findings) == ["way out"]
+        assert list(findings)[-1] == "way out"
+        assert f"127.0.0.1:{proxy.port}" in findings["way out"].words
+        assert "secret" not in str(findings)
+
+
+async def test_an_upload_host_that_is_out_of_reach_is_told(site):
+    hosts = web.Hosts(site=site.base, accounts=site.base, upload="http://127.0.0.1:9")
+    async with site.connect(hosts=hosts) as transport:
+        findings = await examined(transport)
+        assert failed(findings) == ["upload host"]
+
+
+class DownStore(MemoryStore):
+    async def get(self, place, key):
+        raise StoreDown("out of order")
+
+    async def now(self):
+        raise StoreDown("out of order")
+
+
+async def test_a_store_that_is_down_is_told_and_no_session_is_renewed_without_it(site):
+    async with site.connect(deps=deps_for(store=DownStore(ManualClock()))) as transport:
+        findings = await examined(transport)
+        assert findings["stored session"].level is Level.WARNING
+        assert findings["rotation"].level is Level.WARNING
+        assert await site.seen("rotate") == 0
+
+
+async def test_another_process_that_renews_the_session_is_left_to_it(site):
+    deps = deps_for()
+    async with site.connect(deps=deps, rotate_seconds=540) as transport:
+        await deps.store.acquire("rotate/one", "another", 45.0)
+        findings = await examined(transport)
+        assert "another process" in findings["rotation"].words
+
+
+async def test_a_guest_has_a_path_too_and_nobody_has_none(site):
+    async with site.connect() as transport:
+        findings = await examined(transport, "web-guest")
+        assert list(findings) == ["way out", "page", "upload host"]
+        assert not failed(findings)
+        assert failed(await examined(transport, "nobody")) == ["account"]

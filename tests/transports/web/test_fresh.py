@@ -1,0 +1,153 @@
+from contextlib import asynccontextmanager
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import pytest
+
+from protocol.model import SignedOut
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for, request_for
+
+
+async def ask(transport):
+    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+        return [event async for event in answer]
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+@asynccontextmanager
+async def fresh(open_site, **settings):
+    """Connect a transport that fetches tokens ahead, to a site of the same clock."""
+    clock = ManualClock()
+    async with open_site(clock=clock, session_seconds=0) as site:
+        async with site.connect(
+            deps=deps_for(clock), **{"rotate_seconds": 0, "refresh_seconds": 1200, "guest": False, **settings}
+        ) as transport:
+            yield clock, site, transport
+
+
+async def until(condition):
+    with anyio.fail_after(10):
+        while not await condition():
+            await anyio.sleep(0.001)
+
+
+def fetched(site, times):
+    async def condition():
+        return await site.seen("bootstrap") == times
+
+    return condition
+
+
+def session_of(transport):
+    return transport._accounts.sessions["one"]
+
+
+async def start(clock, site):
+    """Have the tokens fetched that are fetched at the start."""
+    await clock.until_asleep()
+    clock.advance(10)
+    await until(fetched(site, 1))
+
+
+async def settled(clock):
+    """Wait until whoever looks after the tokens sleeps again."""
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+    await clock.until_asleep()
+
+
+async def test_tokens_are_fetched_at_the_start_so_that_the_first_request_waits_for_nothing(open_site):
+    async with fresh(open_site) as (clock, site, transport):
+        await start(clock, site)
+        await ask(transport)
+        assert await site.seen("bootstrap") == 1
+
+
+async def test_tokens_of_a_used_account_are_fetched_anew_before_they_are_old_and_serve_meanwhile(open_site):
+    async with fresh(open_site) as (clock, site, transport):
+        await start(clock, site)
+        await ask(transport)
+        first = session_of(transport).current
+        clock.advance(1201)
+        await until(fetched(site, 2))
+        assert session_of(transport).current is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, transport)
+        assert session_of(transport).current is not first
+
+
+async def test_an_account_that_nobody_uses_is_left_in_peace(open_site):
+    async with fresh(open_site) as (clock, site, _):
+        await start(clock, site)
+        await settled(clock)
+        for _ in range(5):
+            clock.advance(1300)
+            await settled(clock)
+        assert await site.seen("bootstrap") == 1
+
+
+async def test_tokens_that_have_been_dropped_are_fetched_at_once(open_site):
+    async with fresh(open_site) as (clock, site, transport):
+        await start(clock, site)
+        await ask(transport)
+        await settled(clock)
+        await session_of(transport).forget()
+        await until(fetched(site, 2))
+        await ask(transport)
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_request_does_not_wait_while_tokens_are_fetched_anew(open_site):
+    async with fresh(open_site) as (clock, site, transport):
+        await start(clock, site)
+        await ask(transport)
+        session, gate = session_of(transport), anyio.Event()
+        page = session.page
+
+        async def slow():
+            await gate.wait()
+            return await page()
+
+        session.page = slow
+        first = session.current
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(session.refresh)
+            await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(10):
+                assert await session.ready() is first
+                await ask(transport)
+            gate.set()
+        assert session.current is not first
+
+
+async def test_tokens_are_dropped_when_the_site_does_not_know_the_session_and_it_is_not_hammered(open_site):
+    async with fresh(open_site) as (clock, site, transport):
+        await start(clock, site)
+        await ask(transport)
+        await settled(clock)
+        await order(site, where="app", html=True, times=10)
+        clock.advance(1201)
+        await until(fetched(site, 2))
+        with anyio.fail_after(10):
+            while session_of(transport).current is not None:
+                await anyio.lowlevel.checkpoint()
+        await settled(clock)
+        clock.advance(300)
+        await settled(clock)
+        assert await site.seen("bootstrap") == 2
+        with pytest.raises(SignedOut):
+            await ask(transport)
+
+
+async def test_without_it_tokens_are_fetched_when_a_request_wants_them(open_site):
+    async with fresh(open_site, refresh_seconds=0) as (clock, site, transport):
+        clock.advance(5000)
+        assert await site.seen("bootstrap") == 0
+        await ask(transport)
+        assert await site.seen("bootstrap") == 1

@@ -1,0 +1,278 @@
+"""The accounts that are connected, as long as each is: those of the settings, those of the store, and the guest.
+
+One that is removed or changed is no longer asked, and what is under way with it goes on: its client and its session
+are closed when its last request has ended.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+import structlog
+
+from protocol.model import Certainty, UpstreamFailed
+from transports.account import Account, Facts
+from transports.base import Deps
+from transports.http import client
+from transports.roster import Entry
+from transports.store.port import ACCOUNTS
+from transports.tasks import beside, wait_for
+from transports.web.client import SiteClient
+from transports.web.config import WebConfig
+from transports.web.errands import open_errands
+from transports.web.fresh import Freshness
+from transports.web.known import Known, account_of, claim, declared, facts_of, guest_of, kept
+from transports.web.news import News
+from transports.web.reuse import Reuse
+from transports.web.rotate import Rotation
+from transports.web.session import Session
+from transports.web.upload import Uploads
+from transports.web.vault import Vault
+
+_LINGER_SECONDS = 1800.0
+"""What is under way with an account that is removed may go on for so long."""
+_CLOSE_SECONDS = 10.0
+_SPREAD_SECONDS = 2.0
+"""Sessions are fetched at the start within so long for each account, …"""
+_LONGEST_SPREAD = 120.0
+"""… and so long for all."""
+
+_log = structlog.get_logger()
+
+
+class Held:
+    """An account that is connected."""
+
+    def __init__(self, account: Account, session: Session, uploads: Uploads, rotation: Rotation | None) -> None:
+        """Begin without a request."""
+        self.account, self.session, self.uploads, self.rotation = account, session, uploads, rotation
+        self.known: Known | None = None
+        """None: it is the guest."""
+        self.leaving = anyio.Event()
+        self.over = anyio.Event()
+        """Nothing is under way with it, and it is leaving."""
+        self._uses = 0
+
+    @contextmanager
+    def used(self) -> Generator[None]:
+        """Keep it open for so long."""
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            self._look()
+
+    def leave(self) -> None:
+        """Close it when nothing is under way with it any more."""
+        self.leaving.set()
+        self._look()
+
+    def _look(self) -> None:
+        if self.leaving.is_set() and not self._uses:
+            self.over.set()
+
+
+class Accounts:
+    """The accounts of one transport, now."""
+
+    def __init__(self, config: WebConfig, deps: Deps, tasks: anyio.abc.TaskGroup) -> None:
+        """Begin with none; each lives in a task of its own.
+
+        Raises:
+            ValueError: the settings' accounts cannot be used.
+
+        """
+        self._config, self._deps, self._tasks = config, deps, tasks
+        self._declared = declared(config)
+        self._left_out: dict[str, str] = {}
+        """Why accounts of the store cannot be used, by their ids: told once."""
+        self._changing = anyio.Lock()
+        self._open = 0
+        self._closing = False
+        self._closed = anyio.Event()
+        self.held: dict[str, Held] = {}
+        self.sessions: dict[str, Session] = {}
+        self.sequence: Sequence[Account] = ()
+        """Another object whenever an account was added, changed or removed."""
+        self.reuse = Reuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
+
+    def of(self, account: str) -> Held:
+        """Return an account.
+
+        Raises:
+            UpstreamFailed: it is not there any more; ask another one.
+
+        """
+        held = self.held.get(account)
+        if held is None:
+            message = "The upstream's account is not here any more."
+            raise UpstreamFailed(message, code="no_account_available", certainty=Certainty.NOT_SENT)
+        return held
+
+    def why_not(self, account: str) -> str:
+        """Return why an account is not there."""
+        return self._left_out.get(account, f"There is no account {account!r} here.")
+
+    async def start(self) -> None:
+        """Connect those of the settings, and of the store if it is in order; from then on follow what is changed."""
+        await self._become(self._declared)
+        if self._config.guest:
+            await self._tasks.start(self._live, None)
+            self._publish()
+        try:
+            await self.follow()
+        except OSError:
+            _log.warning("accounts_not_read", transport=self._deps.name)
+        self._deps.watch.on(ACCOUNTS, self.follow)
+        News(self._deps, lambda: list(self.held.values())).listen()
+
+    async def follow(self) -> None:
+        """Take over what has been added, changed and removed in the store.
+
+        Raises:
+            OSError: the store is out of order.
+
+        """
+        if not self._closing:
+            await self._become(self._all(await self._deps.roster.entries(self._deps.name)))
+
+    async def close(self) -> None:
+        """Let go of all, and wait a little for it."""
+        self._closing = True
+        for held in self.held.values():
+            held.leave()
+            held.over.set()
+        if self._open:
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await self._closed.wait()
+
+    def _all(self, entries: Sequence[Entry]) -> dict[str, Known]:
+        """Return the settings' accounts, and those of the store that can be used beside them; the older holds."""
+        wanted, left_out = dict(self._declared), dict[str, str]()
+        owners: dict[str, str] = {}
+        for known in wanted.values():
+            claim(owners, known)
+        for entry in sorted(entries, key=lambda entry: (entry.created, entry.id)):
+            if entry.id in self._declared:
+                left_out[entry.id] = f"account {entry.id!r}: the settings name it too, and theirs holds"
+                continue
+            try:
+                known = kept(entry)
+                claim(owners, known)
+            except ValueError as error:
+                left_out[entry.id] = str(error)
+            else:
+                wanted[entry.id] = known
+        for account, why in left_out.items():
+            if self._left_out.get(account) != why:
+                _log.warning("account_left_out", account=account, why=why)
+        self._left_out = left_out
+        return wanted
+
+    async def _become(self, wanted: dict[str, Known]) -> None:
+        async with self._changing:
+            changed = False
+            for account, held in list(self.held.items()):
+                if held.known is not None and held.known != wanted.get(account):
+                    held.leave()
+                    del self.held[account], self.sessions[account]
+                    changed = True
+            for account, known in wanted.items():
+                if account not in self.held and not self._closing:
+                    await self._tasks.start(self._live, known)
+                    changed = True
+            if changed:
+                self._publish()
+
+    def _publish(self) -> None:
+        order = {account: number for number, account in enumerate(self._declared)}
+        last = len(order)
+        known = sorted(
+            self.held.values(), key=lambda held: (held.known is None, order.get(held.account.id, last), held.account.id)
+        )
+        self.sequence = tuple(held.account for held in known)
+
+    async def _live(self, known: Known | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Connect an account, for as long as it is there and something is under way with it."""
+        self._open += 1
+        try:
+            async with self._opened(known) as held:
+                self.held[held.account.id], self.sessions[held.account.id] = held, held.session
+                task_status.started()
+                async with beside() as tasks:
+                    for run in self._runs(held):
+                        tasks.start_soon(run)
+                    await held.leaving.wait()
+                if not await wait_for(held.over, _LINGER_SECONDS, self._deps.clock):
+                    _log.warning("account_closed_in_use", account=held.account.id)
+        finally:
+            self._open -= 1
+            if self._closing and not self._open:
+                self._closed.set()
+
+    def _runs(self, held: Held) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        if held.rotation is None:
+            return []
+        spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared)))
+        fresh = Freshness(held.session, self._deps.clock, spread)
+        return [held.rotation.run, fresh.run, partial(self.reuse.sweep, held.account.id)]
+
+    @asynccontextmanager
+    async def _opened(self, known: Known | None) -> AsyncGenerator[Held]:
+        config, deps = self._config, self._deps
+        settings = known.settings if known is not None else None
+        async with AsyncExitStack() as stack:
+            proxy = settings.proxy if settings is not None else None
+            http = await stack.enter_async_context(client(config.timeouts, proxy=proxy, ca_file=config.ca_file))
+            errands = await stack.enter_async_context(open_errands(deps.clock))
+            agent = (settings.user_agent if settings is not None else None) or config.user_agent
+            if known is None or settings is None:
+                account = guest_of(config, deps.name)
+                session = Session(
+                    account.id, SiteClient(config, http, errands, vault=None, user_agent=agent), deps.clock
+                )
+                yield Held(account, session, Uploads(session, deps.clock), None)
+                return
+            vault = Vault(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
+            await _load(vault, settings.id)
+            site = SiteClient(config, http, errands, vault=vault, user_agent=agent)
+            session = Session(settings.id, site, deps.clock, field13=settings.field13)
+            account = account_of(settings, deps.name, partial(_facts, session, vault))
+            rotation = Rotation(session, vault, deps)
+            held = Held(account, session, Uploads(session, deps.clock), rotation)
+            held.known = known
+            yield held
+
+
+async def _load(vault: Vault, account: str) -> None:
+    """Take over what is stored; where the store is out of order that is done when the session is fetched."""
+    try:
+        await vault.load()
+    except OSError:
+        _log.warning("session_not_loaded", account=account)
+
+
+def _facts(session: Session, vault: Vault) -> Facts:
+    return msgspec.structs.replace(facts_of(vault.saved), plan=session.plan, quotas=session.quotas)
+
+
+@asynccontextmanager
+async def open_accounts(config: WebConfig, deps: Deps) -> AsyncGenerator[Accounts]:
+    """Yield the accounts, connected.
+
+    Raises:
+        ValueError: the settings' accounts cannot be used.
+
+    """
+    async with beside() as tasks:
+        accounts = Accounts(config, deps, tasks)
+        try:
+            await accounts.start()
+            yield accounts
+        finally:
+            await accounts.close()
