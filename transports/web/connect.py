@@ -32,5 +32,4 @@ KIND = Kind(
     admit=admit,
     identity=identity,
     facts=facts,
-    identity=identity,
 )

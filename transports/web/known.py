@@ -108,11 +108,6 @@ def identity(entry: Entry) -> str:
     return parse_export(entry.secret)[wire.PSID]
 
 
-def identity(entry: Entry) -> str:
-    """Return whose session an admitted account is: two cannot renew one. Secret."""
-    return kept(entry).cookies[wire.PSID]
-
-
 def _with_options(entry: Entry) -> WebAccount:
     """Return an account with its options, each of which is told where it cannot be used."""
     account: dict[str, Any] = {"id": entry.id, "cookies": entry.secret}
