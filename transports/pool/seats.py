@@ -64,6 +64,7 @@ class Seats:
         self._news = anyio.Event()
         self._kept_at = clock.monotonic()
         self._count = 0
+        self._down = False
 
     async def enter(self, account: Account, want: Want) -> tuple[Seat, float]:
         """Take a seat of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.
@@ -100,6 +101,9 @@ class Seats:
             return
         if self._held.pop(seat.holder, None) is not None:
             self._count_out(seat.account)
+        if self._down:
+            then()
+            then = _nothing
         self._give_back(seat, then)
 
     @asynccontextmanager
@@ -148,7 +152,9 @@ class Seats:
             try:
                 await self._leave_all(store)
                 await self._keep(store)
+                self._down = False
             except OSError:
+                self._down = True
                 _log.debug("seats_not_kept")
                 self._let_go()
                 self._news.set()
