@@ -10,9 +10,11 @@ import click
 import msgspec
 
 from service import logs, wiring
+from service.accounts.command import accounts
 from service.book import LicenseError
 from service.book import check as check_license
 from service.check import check
+from service.doctor import doctor
 from service.licenses import new_key
 from service.licensing import licenses
 from service.place import config_option, settings_at, store_path_of
@@ -48,6 +50,8 @@ def cli() -> None:
     """An OpenAI-compatible gateway to Google Gemini."""
 
 
+cli.add_command(accounts)
+cli.add_command(doctor)
 cli.add_command(licenses)
 cli.add_command(store)
 

@@ -1,0 +1,62 @@
+"""Where a session that is to be added comes from: a file, standard input, two values, or a prompt that shows none."""
+
+import sys
+from pathlib import Path
+
+import click
+
+VARIABLES = ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS")
+_NONE = "no session was given: name a file with --file, pipe one to --cookies-stdin, or run it in a terminal"
+
+
+def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | None) -> str:
+    """Return what the operator gives as the session, in a form that `Kind.admit` takes.
+
+    Raises:
+        click.ClickException: nothing, or too much, was given.
+
+    """
+    if sum((file is not None, stdin, psid is not None)) > 1:
+        raise click.UsageError("give one of --file, --cookies-stdin and --psid")
+    if file is not None:
+        return _read(file)
+    if stdin:
+        return sys.stdin.read()
+    if psid is not None:
+        _warn_of_arguments()
+        return "\n".join(value for value in (psid, psidts) if value)
+    if not sys.stdin.isatty():
+        raise click.UsageError(_NONE)
+    return _asked()
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file}: is not UTF-8") from None
+
+
+def _warn_of_arguments() -> None:
+    """Warn where the values were typed as arguments."""
+    source = click.get_current_context().get_parameter_source("psid")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        message = f"other users of this machine can see arguments; use the variables {' and '.join(VARIABLES)} instead"
+        click.echo(f"warning: {message}", err=True)
+
+
+def _asked() -> str:
+    """Ask for the two values, or for a Cookie header; what is longer than a terminal's line belongs into a file."""
+    first: str = click.prompt("__Secure-1PSID, or a Cookie header (not shown)", hide_input=True, err=True)
+    if "=" in first.rstrip("="):
+        return first
+    second: str = click.prompt(
+        "__Secure-1PSIDTS (not shown; empty if there is none)",
+        hide_input=True,
+        default="",
+        show_default=False,
+        err=True,
+    )
+    return f"{first}\n{second}"

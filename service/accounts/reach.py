@@ -1,0 +1,43 @@
+"""Opens a transport for a while, for a command that looks at one of its accounts beside the running gateways."""
+
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from service import wiring
+from service.accounts.operations import AccountError, Reach
+from service.server import serve_loopback
+from transports.base import Deps, Transport
+from transports.clock import Clock
+from transports.metrics import PrometheusObserver
+from transports.pool import Conversations
+from transports.roster import Roster
+from transports.store import Store, Watch
+
+
+def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock) -> Reach:
+    """Return what opens a transport of these settings: as a gateway would, with leases of its own."""
+
+    @asynccontextmanager
+    async def reach(name: str) -> AsyncGenerator[Transport]:
+        deps = Deps(
+            name=name,
+            replica=uuid.uuid4().hex,
+            clock=clock,
+            store=store,
+            roster=Roster(store, clock),
+            watch=Watch(store, clock),
+            conversations=Conversations(store, clock),
+            observer=PrometheusObserver(CollectorRegistry()),
+            serve=serve_loopback,
+        )
+        try:
+            async with wiring.TRANSPORTS[name].connect(configs[name], deps) as transport:
+                yield transport
+        except ValueError as error:
+            raise AccountError("unusable", f"transports.{name}: {error}") from None
+
+    return reach

@@ -1,0 +1,189 @@
+"""`gemini-gateway doctor`: walks the whole path, from the settings to each account, and says what it found."""
+
+import http.client
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio.to_thread
+import click
+import msgspec
+
+from service import logs, wiring
+from service.accounts.operations import AccountError, Accounts
+from service.accounts.reach import reaching
+from service.accounts.table import console, finding_line
+from service.book import LicenseBook
+from service.check import check
+from service.place import config_option, settings_at, store_path_of
+from service.server import run_loop
+from service.settings import Server, Settings
+from service.source import Origin, SettingsError
+from service.stores import location_of, open_store, sealer_of
+from transports.account import Finding, Level
+from transports.clock import SystemClock
+from transports.pool.standing import read_replicas
+from transports.store import Store
+
+_LEASE, _OWNER = "doctor", "doctor"
+_SKEW_SECONDS = 5.0
+_ANSWER_SECONDS = 3.0
+_ELSEWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A finding, and what it is about."""
+
+    about: str
+    finding: Finding
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def doctor(config_path: Path | None, *, as_json: bool) -> None:
+    """Look at the settings, the store, the listener, the licenses and each account; say what to do about them."""
+    path, settings, origin = settings_at(config_path)
+    logs.configure(msgspec.structs.replace(settings.log, level="error"))
+    examination = Examination(settings, origin, store_path_of(settings, path))
+    out, found = console(), list[Found]()
+
+    async def main() -> None:
+        async for one in examination.run():
+            found.append(one)
+            if not as_json:
+                out.print(f"[bold]{one.about}[/] {finding_line(one.finding)}")
+
+    run_loop(main, "asyncio")
+    failed = sum(one.finding.level is Level.FAILED for one in found)
+    warned = sum(one.finding.level is Level.WARNING for one in found)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+    else:
+        out.print(f"{len(found)} steps: {failed} failed, {warned} to look at, {len(found) - failed - warned} well.")
+    sys.exit(1 if failed else 0)
+
+
+class Examination:
+    """The steps, in the order of the path."""
+
+    def __init__(self, settings: Settings, origin: Origin, store_path: Path) -> None:
+        """Look at what these settings set up."""
+        self._settings, self._origin, self._path = settings, origin, store_path
+        self._clock = SystemClock()
+
+    async def run(self) -> AsyncGenerator[Found]:
+        """Tell of each step when it is done."""
+        yield _about("settings", self._checked())
+        async for finding in self._listening():
+            yield _about("listener", finding)
+        where = str(location_of(self._settings.store, self._origin, self._path))
+        try:
+            async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
+                async for found in self._in(store, where):
+                    yield found
+        except SettingsError as error:
+            yield _about("store", _failed("store", str(error), "See whether it runs, and what [store] says."))
+
+    def _checked(self) -> Finding:
+        try:
+            check(self._settings, self._origin, self._path)
+        except SettingsError as error:
+            return _failed("config check", str(error), "`serve` will not start before this is mended.")
+        return _ok("config check", f"{self._origin.name}: ok")
+
+    async def _listening(self) -> AsyncGenerator[Finding]:
+        server = self._settings.server
+        where = f"{server.host}:{server.port}"
+        try:
+            status = await anyio.to_thread.run_sync(_ready, server)
+        except (OSError, http.client.HTTPException):
+            yield _warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
+            return
+        if status == 200:
+            yield _ok("gateway", f"A gateway answers at {where}, and is ready.")
+        else:
+            advice = "It may be ending, or it is no gateway."
+            yield _warning("gateway", f"What answers at {where} says {status} to /readyz.", advice)
+
+    async def _in(self, store: Store, where: str) -> AsyncGenerator[Found]:
+        try:
+            async for finding in self._store(store, where):
+                yield _about("store", finding)
+            yield _about("licenses", await self._licenses(store))
+            async for found in self._accounts(store):
+                yield found
+        except OSError as error:
+            yield _about("store", _failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
+
+    async def _store(self, store: Store, where: str) -> AsyncGenerator[Finding]:
+        skew = abs(await store.now() - self._clock.wall())
+        yield _ok("reachable", f"{where} answers.")
+        await store.acquire(_LEASE, _OWNER, 1.0)
+        await store.release(_LEASE, _OWNER)
+        yield _ok("writable", "It can be written.")
+        if sealer_of(self._settings.store, self._origin).seals:
+            yield _ok("encrypted", "What is secret is encrypted.")
+        else:
+            yield _warning("encrypted", "Cookies, keys and prompts are kept as plain text.", "Set store.key_file.")
+        if skew > _SKEW_SECONDS:
+            yield _warning("clock", f"Its clock and this machine's are {skew:.0f} s apart.", "Set them by NTP.")
+        else:
+            yield _ok("clock", "Its clock and this machine's agree.")
+        replicas = await read_replicas(store)
+        yield _ok("processes", f"{len(replicas)} gateway processes are there.")
+
+    async def _licenses(self, store: Store) -> Finding:
+        kept = [one for one in await LicenseBook(store, self._clock).all() if one.revoked is None]
+        count = len(kept) + len(self._settings.licenses)
+        if count:
+            return _ok("licenses", f"{count} can be used.")
+        return _warning("licenses", "Nobody can use the gateway.", "Add one: gemini-gateway licenses add NAME")
+
+    async def _accounts(self, store: Store) -> AsyncGenerator[Found]:
+        try:
+            configs = wiring.transport_settings(self._settings, self._origin)
+        except SettingsError:
+            return  # the settings' check has told
+        office = Accounts(configs, store, self._clock, reaching(configs, store, self._clock))
+        rows = await office.rows()
+        for name in configs:
+            count = sum(row.transport == name for row in rows)
+            advice = "Add one: gemini-gateway accounts add ID"
+            none = _warning("accounts", "It has no account of yours.", advice)
+            yield _about(name, _ok("accounts", f"It has {count}.") if count else none)
+        for row in rows:
+            if row.words:
+                yield _about(row.id, _warning("state", f"It is {row.state}: {row.words}", ""))
+            try:
+                async for finding in office.check(row.id):
+                    yield _about(row.id, finding)
+            except AccountError as error:
+                yield _about(row.id, _failed("account", str(error), "Add it again, or remove it."))
+
+
+def _ready(server: Server) -> int:
+    """Return the status of the gateway that the settings would have listen."""
+    host = _ELSEWHERE.get(server.host, server.host)
+    connection = http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _about(about: str, finding: Finding) -> Found:
+    return Found(about=about, finding=finding)
+
+
+def _ok(step: str, words: str) -> Finding:
+    return Finding(step=step, level=Level.OK, words=words)
+
+
+def _warning(step: str, words: str, advice: str) -> Finding:
+    return Finding(step=step, level=Level.WARNING, words=words, advice=advice)
+
+
+def _failed(step: str, words: str, advice: str) -> Finding:
+    return Finding(step=step, level=Level.FAILED, words=words, advice=advice)

@@ -1,0 +1,152 @@
+import json
+import subprocess
+import sys
+
+import httpx2 as httpx
+import pytest
+
+SETTINGS = """
+[server]
+port = 0
+
+[drain]
+grace_seconds = 10
+
+[[licenses]]
+id = "tester"
+key = "sk-test-0123456789abcdef"
+
+[transports.web]
+guest = false
+activity_seconds = 0
+
+[transports.web.hosts]
+site = "{url}"
+accounts = "{url}"
+upload = "{url}"
+"""
+ALIVE, OTHER = "canary-psid-alive", "canary-psid-other"
+TS, OTHER_TS = "canary-psidts-alive", "canary-psidts-other"
+CANARIES = (ALIVE, OTHER, TS, OTHER_TS)
+JSON = json.dumps([
+    {"name": "__Secure-1PSID", "value": ALIVE, "domain": ".google.com"},
+    {"name": "__Secure-1PSIDTS", "value": TS, "domain": ".google.com"},
+])  # fmt: skip
+NETSCAPE = "\n".join(
+    f".google.com\tTRUE\t/\tTRUE\t0\t{name}\t{value}"
+    for name, value in (("__Secure-1PSID", ALIVE), ("__Secure-1PSIDTS", TS))
+)
+HEADER = f"Cookie: __Secure-1PSID={ALIVE}; __Secure-1PSIDTS={TS}"
+TWO = f"{ALIVE}\n{TS}\n"
+
+
+@pytest.fixture
+def site(start_command):
+    """The simulated site with two accounts; returns its URL."""
+    accounts = ("--account", f"{ALIVE}:{TS}:advanced", "--account", f"{OTHER}:{OTHER_TS}:free")
+    process = start_command(
+        "simulate", "--port", "0", "--first-token-seconds", "0", "--tokens-per-second", "0", *accounts
+    )
+    return process.wait_for("Base URL").rpartition(" ")[2].strip()
+
+
+@pytest.fixture
+def accounts(tmp_path, site):
+    """Runs `gemini-gateway accounts` where no gateway runs."""
+    (tmp_path / "gateway.toml").write_text(SETTINGS.format(url=site))
+    return Accounts(tmp_path)
+
+
+class Accounts:
+    """Runs the command in a folder; no output but an export's may show a secret."""
+
+    def __init__(self, folder):
+        self._folder = folder
+
+    def __call__(self, *arguments, given="", group=("accounts",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "service", *group, *arguments],
+            cwd=self._folder,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        shown = done.stderr + ("" if arguments[:1] == ("export",) else done.stdout)
+        assert not [canary for canary in CANARIES if canary in shown]
+        return done
+
+    def state(self, account):
+        return json.loads(self("show", account, "--json").stdout)["state"]
+
+
+@pytest.mark.parametrize("export", [HEADER, JSON, NETSCAPE, TWO], ids=["header", "json", "netscape", "values"])
+def test_a_session_is_added_from_every_form_of_export(accounts, export):
+    done = accounts("add", "first", "--cookies-stdin", given=export)
+    assert (done.returncode, "accounts check first" in done.stdout) == (0, True)
+    assert accounts.state("first") == "ready"
+    checked = accounts("check", "first")
+    assert (checked.returncode, "✗" in checked.stdout) == (0, False)
+
+
+def test_what_cannot_be_added_is_refused_in_one_line(accounts):
+    assert accounts("add", "first", "--cookies-stdin", given=HEADER).returncode == 0
+    for name, export, words in (
+        ("first", HEADER, "is there already"),
+        ("second", HEADER, "its session is that of 'first'"),
+        ("third", "Cookie: NID=1", "__Secure-1PSID"),
+        ("a b", HEADER, "is no id"),
+    ):
+        done = accounts("add", name, "--cookies-stdin", given=export)
+        assert done.returncode == 1
+        assert words in done.stderr.splitlines()[-1]
+    assert accounts("add", "first", "--cookies-stdin", "--replace", given=HEADER).returncode == 0
+
+
+def test_accounts_are_paused_resumed_exported_and_removed(accounts, tmp_path):
+    accounts("add", "first", "--cookies-stdin", given=HEADER)
+    assert accounts("pause", "first", "--reason", "on holiday").returncode == 0
+    assert "on holiday" in accounts("list").stdout
+    assert accounts.state("first") == "paused"
+    accounts("resume", "first")
+    assert accounts.state("first") == "ready"
+    file = tmp_path / "session"
+    assert accounts("export", "first", "--output", str(file)).returncode == 0
+    assert (file.stat().st_mode & 0o777, ALIVE in file.read_text()) == (0o600, True)
+    assert accounts("remove", "first", given="n\n").returncode == 1
+    assert accounts("remove", "first", "--yes").returncode == 0
+    assert accounts("show", "first").returncode == 1
+
+
+def test_a_dead_session_fails_its_check_with_advice(accounts):
+    accounts("add", "dead", "--cookies-stdin", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
+    done = accounts("check", "dead")
+    assert (done.returncode, "✗" in done.stdout) == (1, True)
+
+
+def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_paused(start_gateway, site):
+    gateway = start_gateway(SETTINGS.format(url=site))
+    accounts = Accounts(gateway.log.parent)
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}
+    headers = {"Authorization": f"Bearer {gateway.key}"}
+
+    def chat():
+        return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30).status_code
+
+    accounts("add", "first", "--cookies-stdin", given=HEADER)
+    accounts("add", "second", "--cookies-stdin", given=f"{OTHER}\n{OTHER_TS}")
+    accounts("check", "first")
+    assert chat() == 200
+    accounts("pause", "first")
+    assert chat() == 200
+    assert not [canary for canary in CANARIES if canary in gateway.text()]
+
+
+def test_the_doctor_walks_the_whole_path(accounts):
+    accounts("add", "first", "--cookies-stdin", given=HEADER)
+    found = json.loads(accounts("--json", group=("doctor",)).stdout)
+    assert {"settings", "store", "licenses", "listener", "web", "first"} <= {one["about"] for one in found}
+    assert "failed" not in {one["finding"]["level"] for one in found}
+    accounts("add", "dead", "--cookies-stdin", given="nobodys\nnobodys")
+    assert accounts(group=("doctor",)).returncode == 1
