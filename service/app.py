@@ -1,7 +1,7 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from service.drain import Drain
 from service.fetch import fetching
 from service.guard import Guard
 from service.jobs import open_jobs
-from service.keys import media_key
+from service.keys import open_seal
 from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
@@ -71,10 +71,11 @@ async def open_app(
     """
     clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
     address = Address.of(settings.server, origin)
-    async with open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store:
+    async with (
+        open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store,
+        _seal(settings, origin, store_path, store, clock) as seal,
+    ):
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
-        with naming(location_of(settings.store, origin, store_path), origin):
-            seal = Seal(await media_key(settings.media, origin, store), clock, settings.media.link_seconds)
         parts = wiring.Parts(
             clock=clock,
             store=store,
@@ -106,6 +107,23 @@ async def open_app(
             )
             metrics = Metrics(registry, settings.limits.in_flight)
             yield Running(app=Observed(_guarded(settings, routes), metrics, means, wiring.house_refusal), drain=drain)
+
+
+@asynccontextmanager
+async def _seal(
+    settings: Settings,
+    origin: Origin,
+    store_path: Path,
+    store: Store,
+    clock: Clock,
+) -> AsyncGenerator[Seal]:
+    """Open the seal of links; a server that is away is waited for beside, a file that is out of order is not."""
+    location = location_of(settings.store, origin, store_path)
+    async with AsyncExitStack() as stack:
+        with naming(location, origin):
+            opening = open_seal(settings.media, origin, store, clock, patient=location.path is None)
+            seal = await stack.enter_async_context(opening)
+        yield seal
 
 
 def _guarded(settings: Settings, routes: list[Route]) -> Any:

@@ -1,16 +1,26 @@
 """Keys that the gateway's processes share: from the operator's file, or kept in the store and made when missing."""
 
 import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import structlog
+
+from service.links import Seal
 from service.settings import Media, Origin, SettingsError
-from transports.store import Store
+from transports.clock import Clock
+from transports.store import Store, StoreDown
 from transports.store.port import KEYS
+from transports.tasks import beside
 
 KEY_BYTES = 32
 
 _MEDIA_KEY = "media"
+_RETRY_SECONDS = 2.0
+
+_log = structlog.get_logger()
 
 
 async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
@@ -24,6 +34,42 @@ async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
     if media.key_file is None:
         return await stored_key(store, _MEDIA_KEY)
     return file_key(media.key_file, f"{origin.name}: media.key_file")
+
+
+@asynccontextmanager
+async def open_seal(media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool) -> AsyncGenerator[Seal]:
+    """Open the seal of links; `patient`: where the store is away, begin with a key that this process alone has.
+
+    Raises:
+        SettingsError: the key's file cannot be read, or holds too little.
+        OSError: the store is out of order.
+
+    """
+
+    async def read() -> bytes:
+        return await media_key(media, origin, store)
+
+    async with beside() as tasks:
+        try:
+            seal = Seal(await read(), clock, media.link_seconds)
+        except StoreDown:
+            if not patient:
+                raise
+            _log.warning("media_key_not_known", hint="until the store is back, links open in this process alone")
+            seal = Seal(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
+            tasks.start_soon(_learn, read, seal, clock)
+        yield seal
+
+
+async def _learn(read: Callable[[], Awaitable[bytes]], seal: Seal, clock: Clock) -> None:
+    """Have the key that processes share adopted as soon as the store that keeps it is back."""
+    while True:
+        await clock.sleep(_RETRY_SECONDS)
+        try:
+            seal.adopt(await read())
+        except OSError:
+            continue
+        return
 
 
 def file_key(path: Path, where: str) -> bytes:

@@ -44,14 +44,18 @@ class Seal:
 
     def __init__(self, key: bytes, clock: Clock, seconds: float) -> None:
         """Use a key of 32 bytes; links last `seconds`."""
-        self._cipher, self._clock, self._seconds = AESGCM(key), clock, seconds
+        self._ciphers, self._clock, self._seconds = [AESGCM(key)], clock, seconds
+
+    def adopt(self, key: bytes) -> None:
+        """Make links with another key from now on; those of the earlier one still open here."""
+        self._ciphers.insert(0, AESGCM(key))
 
     def token(self, ref: MediaRef, license_id: str, look: Look) -> str:
         """Return a link's token, fit for a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
         plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, plain, _CONTEXT)
+        sealed = nonce + self._ciphers[0].encrypt(nonce, plain, _CONTEXT)
         return _text(sealed)
 
     def open(self, token: str) -> Sealed | None:
@@ -62,10 +66,18 @@ class Seal:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             if _text(raw) != token:  # other letters that stand for the same bytes
                 return None
-            held = _decode(self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
-        except (binascii.Error, ValueError, InvalidTag, msgspec.MsgspecError):
+            held = self._opened(raw)
+        except (binascii.Error, ValueError, msgspec.MsgspecError):
             return None
-        return held if self._clock.wall() < held.expires else None
+        return held if held is not None and self._clock.wall() < held.expires else None
+
+    def _opened(self, raw: bytes) -> Sealed | None:
+        for cipher in self._ciphers:
+            try:
+                return _decode(cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
+            except InvalidTag:
+                continue
+        return None
 
 
 def _text(sealed: bytes) -> str:

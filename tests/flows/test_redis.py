@@ -111,3 +111,25 @@ def test_a_store_that_came_back_empty_is_worked_with(start, calls):
     assert [caller.chat().status_code for _ in range(20)] == [200] * 20
     caller.until(is_open=False)
     assert caller.video().status_code == 200
+
+
+def test_a_gateway_starts_without_its_store_and_works_with_it_once_it_is_there(start, calls):
+    server = start()
+    server.kill()
+    caller = calls(server.url)
+    goes_on(caller)
+    server.start()
+    caller.until(is_open=False)
+    assert caller.chat().status_code == 200
+    assert caller.video().status_code == 200
+
+
+def test_a_replica_that_takes_over_is_worked_with_once_it_was_promoted(start, calls):
+    first, second = start(), start()
+    second.ask("REPLICAOF", "127.0.0.1", first.port)
+    caller = calls(second.url)  # what was the first one's address is now the replica's
+    goes_on(caller)
+    second.ask("REPLICAOF", "NO", "ONE")
+    caller.until(is_open=False)
+    assert caller.chat().status_code == 200
+    assert caller.video().status_code == 200

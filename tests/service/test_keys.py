@@ -1,7 +1,9 @@
 import anyio
 import pytest
 
-from service.keys import KEY_BYTES, file_key, media_key, stored_key
+from protocol.model import Caller, MediaKind, MediaRef
+from service.keys import KEY_BYTES, file_key, media_key, open_seal, stored_key
+from service.links import BoundLinks
 from service.settings import Media, Origin, SettingsError
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
@@ -55,3 +57,38 @@ async def test_a_store_that_is_down_makes_no_key_of_its_own():
 
     with pytest.raises(OSError, match="out of order"):
         await stored_key(Down(ManualClock()), "media")
+
+
+class Away(MemoryStore):
+    away = True
+
+    async def get(self, *arguments, **options):
+        if self.away:
+            raise StoreDown("out of reach")
+        return await super().get(*arguments, **options)
+
+
+REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/place")
+
+
+async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
+    clock, me = ManualClock(), Caller(id="me")
+    store = Away(clock)
+    async with open_seal(Media(), ORIGIN, store, clock, patient=True) as seal:
+        links = BoundLinks(seal, "https://gateway.example")
+        early = links.seal(REF, me)
+        for away in (True, False):
+            await clock.until_asleep()
+            store.away = away
+            clock.advance(2.0)
+            await anyio.wait_all_tasks_blocked()
+        async with open_seal(Media(), ORIGIN, store, clock, patient=False) as theirs:
+            assert BoundLinks(theirs, "https://gateway.example").open(links.seal(REF, me), me) == REF
+        assert links.open(early, me) == REF
+
+
+async def test_a_file_that_is_out_of_order_is_not_waited_for():
+    clock = ManualClock()
+    with pytest.raises(StoreDown):
+        async with open_seal(Media(), ORIGIN, Away(clock), clock, patient=False):
+            pass
