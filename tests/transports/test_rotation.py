@@ -11,6 +11,7 @@ from protocol.model import (
     Finish,
     RateLimited,
     Refused,
+    Saturated,
     Served,
     SignedOut,
     Text,
@@ -23,7 +24,7 @@ from protocol.model import (
 from tests.clock import ManualClock
 from tests.pools import Replica
 from tests.transports.conftest import CATALOGUE, request_for
-from transports.account import Account
+from transports.account import Account, Facts, Quota
 from transports.dispatch import Dispatch
 from transports.pool import Ask, Want
 from transports.rotation import Policy, Rotation
@@ -324,3 +325,43 @@ async def test_the_account_that_has_the_conversation_is_asked_before_others_if_i
     assert (await ask(rotation))[1].account == "b"
     assert (await ask(rotation))[1].account == "a"
     assert transport.asked == ["b", "b", "a"]
+
+
+async def test_while_the_gateway_drains_nothing_is_tried_again():
+    transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport, draining=lambda: True))
+    assert transport.asked == ["a"]
+
+
+async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again():
+    clock = ManualClock()
+    replica = Replica(clock)
+    transport = Scripted(a=[*[NOT_SENT] * 6, *[WHOLE] * 9])
+    rotation = rotation_of(transport, replica=replica)
+    for _ in range(6):
+        with pytest.raises(UpstreamFailed):
+            await ask(rotation)
+    with pytest.raises(Saturated) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after >= 1
+    assert (len(transport.asked), replica.heard.held_back) == (6, 2)  # a retry of the sixth, and the seventh
+    clock.advance(6)
+    assert (await ask(rotation))[0] == WHOLE
+
+
+async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_has_told():
+    clock = ManualClock()
+    transport = Scripted(a=[RateLimited("x")])
+    quotas = (Quota(name="pro", total=9, left=1, reset=clock.wall() + 777),)
+    transport.accounts = [msgspec.structs.replace(transport.accounts[0], facts=lambda: Facts(quotas=quotas))]
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation_of(transport, clock))
+    assert caught.value.retry_after == pytest.approx(777)
+
+
+async def test_what_is_made_of_errors_and_tried_again_is_told():
+    replica = Replica()
+    transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
+    await ask(rotation_of(transport, replica=replica))
+    assert (replica.heard.verdicts, replica.heard.retries) == (["rest", "park"], 2)
