@@ -51,7 +51,7 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Requests a minute, over all processes as well; 0: no limit."""
     per_day: dict[Capability, Count] = {}
     """Requests a day of each capability, as `{ video = 3 }`; one that is not named has no limit."""
-    capabilities: frozenset[Capability] = frozenset(Capability)
+    capabilities: tuple[Capability, ...] = tuple(Capability)
     """What it is asked for."""
     field13: bool = False
     """The account's model header carries its capacity one field later."""

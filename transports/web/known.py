@@ -178,7 +178,7 @@ def account_of(account: WebAccount, transport: str, facts: Callable[[], Facts] =
         weight=account.weight,
         per_minute=account.per_minute,
         per_day=account.per_day,
-        capabilities=account.capabilities,
+        capabilities=frozenset(account.capabilities),
         egress=egress_of(account),
         facts=facts,
     )
