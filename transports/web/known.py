@@ -98,7 +98,7 @@ def admit(config: WebConfig, entry: Entry) -> tuple[Entry, Account]:
     for other in declared(config).values():
         claim(owners, other)
     claim(owners, known)
-    options = {name: msgspec.to_builtins(getattr(known.settings, name)) for name in entry.options}
+    options = msgspec.json.decode(msgspec.json.encode({name: getattr(known.settings, name) for name in entry.options}))
     normal = msgspec.structs.replace(entry, secret=header(known.cookies), options=options)
     return normal, account_of(known.settings, entry.transport)
 
