@@ -69,8 +69,7 @@ async def open_app(
         SettingsError: the settings do not fit together.
 
     """
-    clock, registry, drain = SystemClock(), CollectorRegistry(), Drain()
-    address = Address.of(settings.server, origin)
+    clock, registry, drain, address = SystemClock(), CollectorRegistry(), Drain(), Address.of(settings.server, origin)
     async with (
         open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store,
         _seal(settings, origin, store_path, store, clock) as seal,
