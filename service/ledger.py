@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+import anyio
 import msgspec
 import structlog
 
@@ -49,7 +50,7 @@ class Ledger:
 
     async def put(self, job: Job, expires: float, hold: Hold | None = None) -> None:
         """Keep a job, new or known, until `expires`; one that is held stays so unless `hold` says by whom."""
-        with _told():
+        with _told(), anyio.CancelScope(shield=True):  # whoever leaves meanwhile may come back for it
             if hold is not None and await self._store.acquire(_lease(job.id), hold.holder, hold.seconds) is not None:
                 self._held[hold.holder] = (job.id, hold.seconds)
             seconds = self._seconds(expires)
@@ -63,15 +64,16 @@ class Ledger:
     async def change(self, job: Job, expires: float, holder: str) -> bool:
         """Keep a known job as it is now; False: it is not held by `holder` any more, or is gone."""
         job_id, seconds = self._held.get(holder, ("", 0.0))
+        done = False
         if job_id != job.id:
-            return False
-        with _told():
-            if not await self._store.renew(_lease(job_id), holder, seconds) or not await self._replace(job, expires):
-                return False
-            if job.over:
+            return done
+        with _told(), anyio.CancelScope(shield=True):
+            held = await self._store.renew(_lease(job_id), holder, seconds)
+            done = held and await self._replace(job, expires)
+            if done and job.over:
                 await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=self._seconds(expires))
                 await self._store.remove(JOB_INDEX, _key(_OPEN, job))
-            return True
+        return done
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""

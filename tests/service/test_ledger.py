@@ -1,5 +1,6 @@
 """One contract for the ledger in every kind of store."""
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
@@ -245,3 +246,11 @@ async def test_no_prompt_is_in_a_key(ledger, open_store):
     keys = await store.keys(JOBS) + await store.keys(JOB_INDEX)
     assert len(keys) == 3
     assert not [key for key in keys if "cat" in key]
+
+
+async def test_a_job_is_kept_whole_though_whoever_asked_for_it_leaves_meanwhile(ledger):
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await ledger.put(job(), FOREVER)
+    assert await ledger.find("me", JobKind.VIDEO, "video_1") == job()
+    assert (await ledger.page("me", JobKind.VIDEO, JobPage()))[0] == [job()]

@@ -54,7 +54,8 @@ CONVERSATIONS = Place("conversation", durable=False, sealed=True)
 """Conversations that upstreams keep, and are to forget in time, by a digest of what leads to them."""
 LICENSES = Place("license")
 JOBS = Place("job", sealed=True)
-JOB_INDEX = Place("job-index")
+JOB_INDEX = Place("job-index", durable=False)
+"""What leads to a job; written before it, it reaches the disk with it."""
 KEYS = Place("key", sealed=True)
 """Keys that the gateway's processes share."""
 REPLICAS = Place("replica", durable=False)
