@@ -6,7 +6,6 @@ Source: "Session", "Field notes".
 import json
 import re
 from collections.abc import Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
 
 from transports.web import wire
@@ -99,16 +98,12 @@ def merge(cookies: Mapping[str, str], set_cookies: Iterable[str]) -> dict[str, s
     """
     merged = dict(cookies)
     for line in set_cookies:
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            jar.load(line)
-        except CookieError:
-            continue
-        for name, morsel in jar.items():
-            foreign = morsel["domain"] and not _ours(morsel["domain"])
-            changed = name in wire.IDENTITY_COOKIES and name in merged and merged[name] != morsel.value
-            gone = morsel["max-age"].startswith(("-", "0"))
-            if foreign or changed or gone or not (_sendable(name) and _sendable(morsel.value)):
-                continue
-            merged[name] = morsel.value
+        pair, *attributes = (piece.strip().partition("=") for piece in line.split(";"))
+        name, value = pair[0].strip(), pair[2].strip()
+        about = {key.strip().lower(): text.strip() for key, _, text in attributes}
+        foreign = about.get("domain") and not _ours(about["domain"])
+        changed = name in wire.IDENTITY_COOKIES and name in merged and merged[name] != value
+        gone = about.get("max-age", "").startswith(("-", "0"))
+        if not (foreign or changed or gone) and _sendable(name) and _sendable(value):
+            merged[name] = value
     return merged

@@ -1,15 +1,21 @@
+import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
+from tests.observer import NullObserver
 from tests.transports.conftest import ACCOUNT, deps_for, request_for
 from transports import simulator, web
 from transports.store import MemoryStore
-from transports.store.port import SESSIONS
+from transports.store.port import INTENTS, SESSIONS
+from transports.web import wire
+from transports.web.intent import Intent, encode_intent
 from transports.web.rotate import Rotation
+from transports.web.saved import decode, fingerprint
 from transports.web.vault import Vault
 
 
@@ -21,6 +27,11 @@ def rotation_of(transport, store, clock):
 async def ask(transport):
     async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return [event async for event in answer]
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
 
 
 async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
@@ -216,3 +227,109 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
         clock.advance(600)  # the first value has expired by now
         async with site.connect(deps=deps_for(clock, store)) as transport:
             await ask(transport)
+
+
+class Ear(NullObserver):
+    """Hears how rotations end, and what has become of accounts."""
+
+    def __init__(self):
+        self.outcomes, self.changes = [], []
+
+    def rotated(self, transport, account, outcome):
+        self.outcomes.append(outcome)
+
+    def changed(self, change):
+        self.changes.append((change.what, change.reason))
+
+
+def heard_rotation_of(transport, store, clock, ear):
+    session = transport._accounts.sessions["one"]
+    return Rotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
+
+
+async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_browser(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
+    async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
+        await heard_rotation_of(transport, store, clock, ear)._turn()
+        assert ear.outcomes == ["bound"]
+        assert ear.changes == [("not_rotated", "bound")]
+        assert await site.seen("rotate") == 1
+        with pytest.raises(SignedOut):
+            await ask(transport)
+
+
+async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_value_still_works(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock, grace_seconds=120) as site,
+        site.connect(deps=deps_for(clock, store)) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        session = one._accounts.sessions["one"]
+        await store.acquire("rotate/one", "dead", 45)
+        started = await store.now()
+        intent = Intent(fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.vault.cookies))
+        await store.put(INTENTS, "one", encode_intent(intent))
+        await session.site.call(  # and the answer came to nobody
+            "POST",
+            site.base + wire.ROTATE_PATH,
+            {"Content-Type": wire.ROTATE_CONTENT_TYPE},
+            data=wire.ROTATE_BODY,
+            only=(wire.PSID, wire.PSIDTS),
+        )
+        rotation = heard_rotation_of(two, store, clock, ear)
+        while "rotated" not in ear.outcomes:
+            assert clock.now < 1120
+            clock.advance(await rotation._turn() if clock.now < 1120 else 0)
+        clock.advance(300)
+        await ask(two)
+
+
+async def test_two_calls_are_a_minute_apart_whoever_makes_them(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=deps_for(clock, store)) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        await order(site, where="rotate", status=429)
+        assert await heard_rotation_of(one, store, clock, ear)._turn() >= 60
+        clock.advance(30)
+        assert await heard_rotation_of(two, store, clock, ear)._turn() >= 30
+        assert await site.seen("rotate") == 1
+        clock.advance(31)
+        await heard_rotation_of(two, store, clock, ear)._turn()
+        assert ear.outcomes == ["throttled", "busy", "rotated"]
+
+
+async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tells(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    ours = deps_for(clock, store)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=ours) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        await rotation_of(two, store, clock).once()
+        await ours.watch.look()
+        vaults = [transport._accounts.sessions["one"].site.vault for transport in (one, two)]
+        assert vaults[0].cookies == vaults[1].cookies
+        assert vaults[0].version == 1
+
+
+async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock, cookie_every=1) as site:
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+            await ask(transport)
+            before = dict(transport._accounts.sessions["one"].site.vault.cookies)
+            clock.advance(60)
+            await ask(transport)
+        kept = decode((await store.get(SESSIONS, "one")).value).cookies
+        assert {name for name in kept if kept[name] != before.get(name)} == {"__Secure-1PSIDCC"}

@@ -1,0 +1,390 @@
+"""The rotation of one session by several processes, against a store and a site that fail in every order."""
+
+import asyncio
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
+from multidict import CIMultiDict
+from structlog.testing import capture_logs
+
+from protocol.model import SignedOut, Throttled
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for
+from transports.http import Timeouts
+from transports.store import MemoryStore
+from transports.store.port import SESSIONS, StoreDown
+from transports.web.cookies import merge
+from transports.web.lease import Lease
+from transports.web.rotate import Rotation
+from transports.web.saved import decode
+from transports.web.vault import Vault
+
+GRACE = 120.0
+CALL = 14.0
+SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-0"}
+NUMBERS = st.integers(0, 2)
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+class Shared(MemoryStore):
+    """The store of all: down, deaf after a write, or another server that has forgotten its leases."""
+
+    down = deaf = False
+    server = 1
+
+    async def epoch(self):
+        return str(self.server)
+
+    async def acquire(self, name, owner, seconds, epoch=None):
+        return await super().acquire(name, owner, seconds) if epoch in {None, str(self.server)} else None
+
+
+class Wire:
+    """One process's way to the store: it may stand still, or be gone, at every command."""
+
+    def __init__(self, store, process):
+        self._store, self._process = store, process
+
+    def __getattr__(self, name):
+        async def command(*arguments, **options):
+            await self._process.gate()
+            if self._store.down:
+                raise StoreDown("down")
+            if not self._process.world.cas:
+                options.pop("expected", None)
+            answer = await getattr(self._store, name)(*arguments, **options)
+            if self._store.deaf and name == "put":
+                self._store.deaf = False
+                raise StoreDown("the answer was lost")
+            await self._process.gate()
+            return answer
+
+        return command
+
+
+class Disk:
+    """One process's way to its own copy, which answers at once; who is gone writes no more."""
+
+    def __init__(self, copy, process):
+        self._copy, self._process = copy, process
+
+    def __getattr__(self, name):
+        async def command(*arguments, **options):
+            if self._process.dead:
+                raise Killed
+            return await getattr(self._copy, name)(*arguments, **options)
+
+        return command
+
+
+class Google:
+    """Judges: what it has given, and how many rotations are under way."""
+
+    def __init__(self, clock):
+        self.clock, self.number, self.flying, self.most = clock, 0, 0, 0
+        self.old, self.at, self.underway = {}, None, False
+
+    def opens(self, cookies):
+        value = cookies["__Secure-1PSIDTS"]
+        return value == f"ts-{self.number}" or self.old.get(value, 0.0) > self.clock.now
+
+    async def rotate(self, cookies, gate):
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            await self.clock.sleep(CALL)
+            if not self.opens(cookies):
+                return 401, CIMultiDict(), b""
+            if self.at is not None and self.clock.now - self.at < 60:
+                return 429, CIMultiDict(), b""
+            self.old[f"ts-{self.number}"] = self.clock.now + GRACE
+            self.number, self.at, self.underway = self.number + 1, self.clock.now, True
+        finally:
+            self.flying -= 1
+        answer = CIMultiDict({"Set-Cookie": f"__Secure-1PSIDTS=ts-{self.number}"})
+        await gate()  # who stands still, or is gone, has not got it
+        self.underway = False
+        return 200, answer, b""
+
+
+class Process:
+    """A process of the gateway, with its own copy that outlives it."""
+
+    def __init__(self, world, copy):
+        self.world, self.copy, self.dead, self.paused = world, copy, False, False
+        self.task = self.hearing = None
+        self.free = asyncio.Event()
+        store = Wire(world.store, self)
+        self.vault = world.vault_type("one", SEED, store, world.clock, Disk(copy, self))
+        config = SimpleNamespace(rotate_seconds=480.0, timeouts=Timeouts(), hosts=SimpleNamespace(accounts=""))
+        site = SimpleNamespace(config=config, call=self.call)
+        session = SimpleNamespace(name="one", site=site, forget=self.nothing, condemn=self.nothing, page=self.page)
+        deps = deps_for(world.clock, store)
+        self.rotation = world.rotation_type(session, self.vault, deps)
+
+    async def nothing(self, *_):
+        """Hear of it."""
+
+    async def page(self):
+        await self.gate()
+        return SimpleNamespace(access_token="at" if self.world.google.opens(self.vault.cookies) else None)
+
+    async def call(self, *_, **__):
+        return await self.world.google.rotate(self.vault.cookies, self.gate)
+
+    async def gate(self):
+        await asyncio.sleep(0)
+        while self.paused and not self.dead:
+            await self.free.wait()
+        if self.dead:
+            raise Killed
+
+    async def turn(self):
+        with suppress(OSError, SignedOut, Throttled, Killed):
+            await self.rotation.once()
+
+    async def hear(self, cookie):
+        with suppress(OSError, Killed):
+            await self.vault.take([cookie], since=self.vault.version)
+
+    async def kill(self):
+        self.dead = True
+        self.free.set()
+        await asyncio.sleep(0)
+
+
+class Protocol(RuleBasedStateMachine):
+    """Three processes, one account."""
+
+    vault_type, rotation_type, cas = Vault, Rotation, True
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock()
+        self.store, self.google = Shared(self.clock), Google(self.clock)
+        self.processes = [self.run(self.process(MemoryStore(self.clock))) for _ in range(3)]
+        for process in self.processes:
+            self.run(process.rotation._begin())
+        self.clock.advance(50)
+        self.newest = (0, 0, 0.0, 0)
+
+    async def process(self, copy):
+        return Process(self, copy)
+
+    def run(self, work):
+        return self.loop.run_until_complete(work)
+
+    async def settle(self, steps):
+        for _ in range(steps):
+            await asyncio.sleep(0)
+
+    async def begin(self, number, steps):
+        process = self.processes[number]
+        if process.task is None or process.task.done():
+            process.task = self.loop.create_task(process.turn())
+        await self.settle(steps)
+
+    async def pass_time(self, seconds):
+        self.clock.advance(seconds)
+        await self.settle(100)
+
+    @rule(number=NUMBERS, steps=st.sampled_from([3, 8, 14, 20, 30, 100]))
+    def begins_to_rotate(self, number, steps):
+        self.run(self.begin(number, steps))
+
+    @rule(number=NUMBERS)
+    def is_due_and_sends(self, number):
+        self.run(self.pass_time(300))
+        self.run(self.begin(number, 100))
+
+    @rule(number=NUMBERS)
+    def rotates(self, number):
+        self.run(self.pass_time(300))
+        self.run(self.begin(number, 100))
+        self.run(self.pass_time(15))
+
+    @rule(seconds=st.sampled_from([1, 6, 15, 46, 130]))
+    def time_passes(self, seconds):
+        self.run(self.pass_time(seconds))
+
+    @rule(number=NUMBERS)
+    def stands_still(self, number):
+        self.processes[number].paused = True
+
+    @rule(number=NUMBERS, steps=st.sampled_from([1, 2, 3, 4, 5, 100]), stop=st.booleans())
+    def an_answer_sets_a_cookie(self, number, steps, stop):
+        process = self.processes[number]
+
+        async def hear():
+            if process.hearing is None or process.hearing.done():
+                process.hearing = self.loop.create_task(process.hear(f"SIDCC={self.clock.now}"))
+            await self.settle(steps)
+            process.paused = process.paused or stop
+
+        self.run(hear())
+
+    @rule(number=NUMBERS)
+    def goes_on(self, number):
+        process = self.processes[number]
+        process.paused = False
+        process.free.set()
+        process.free = asyncio.Event()
+        self.run(self.settle(200))
+
+    @rule(number=NUMBERS)
+    def is_killed_and_started_again(self, number):
+        async def again():
+            old = self.processes[number]
+            await old.kill()
+            self.processes[number] = Process(self, old.copy)
+
+        self.run(again())
+
+    @rule(down=st.sampled_from([False, False, True]))
+    def store_is_down_or_up(self, down):
+        self.store.down = down
+
+    @rule()
+    def store_does_and_says_it_failed(self):
+        self.store.deaf = True
+
+    @precondition(lambda self: not self.store.down)
+    @rule()
+    def another_server_that_has_forgotten_the_leases(self):
+        self.store.server += 1
+        self.store._leases.clear()
+        self.store._places["intent"].clear()
+
+    @invariant()
+    def never_two_rotations_at_once(self):
+        assert self.google.most <= 1, "two rotations at once"
+
+    @invariant()
+    def the_newest_value_is_somewhere(self):
+        holders = [process.vault.saved for process in self.processes]
+        holders += [process.vault._unsaved for process in self.processes if process.vault.unsaved]
+        places = [self.store, *(process.copy for process in self.processes)]
+        kept = [place._find(SESSIONS, "one") for place in places]
+        holders += [decode(record.value) for record in kept if record is not None]
+        held = self.google.underway or any(self.google.opens(saved.cookies) for saved in holders)
+        assert held, "nobody has the newest value"
+
+    @invariant()
+    def an_older_value_never_replaces_a_newer(self):
+        record = self.store._find(SESSIONS, "one")
+        if record is not None:
+            order = decode(record.value).order
+            assert order >= self.newest, "an older value in the place of a newer"
+            self.newest = order
+
+    def teardown(self):
+        for process in self.processes:
+            self.run(process.kill())
+        for _ in range(3):
+            self.clock.advance(100)
+            self.run(self.settle(100))
+        self.loop.close()
+
+
+def run(machine, examples=60):
+    with capture_logs():
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=30,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def test_the_protocol_holds_whatever_fails():
+    run(Protocol, 300)
+
+
+async def nobodys(self, barrier):
+    self._since = self._clock.monotonic()
+    self.fence = 1
+    return True
+
+
+async def at_once(self, barrier):
+    self._since = self._clock.monotonic()
+    self.fence = await self._store.acquire(self._name, self.owner, 45.0) or 0
+    return bool(self.fence)
+
+
+class UsedBeforeSaved(Vault):
+    """Uses a value, and saves it a second later."""
+
+    async def renew(self, sent, set_cookies, *, at, by):
+        set_cookies = list(set_cookies)
+        before = self.saved
+        self._use(replace(before, cookies=merge(before.cookies, set_cookies)))
+        await self._clock.sleep(1)
+        return await super().renew(sent, set_cookies, at=at, by=by)
+
+
+class SeedFirst(Vault):
+    """Takes what it began with for the newest."""
+
+    def _for_store(self, stored, *, damaged=False):
+        return self._seed if stored is not None else super()._for_store(stored, damaged=damaged)
+
+
+@pytest.mark.parametrize("take", [nobodys, at_once])
+def test_without_the_lease_or_its_barrier_two_rotate_at_once(monkeypatch, take):
+    monkeypatch.setattr(Lease, "take", take)
+    with pytest.raises(AssertionError, match="two rotations at once"):
+        run(Protocol, 400)
+
+
+def test_a_value_that_is_used_before_it_is_saved_is_lost_with_its_process():
+    class Wrong(Protocol):
+        vault_type = UsedBeforeSaved
+
+    with pytest.raises(AssertionError, match="nobody has the newest value"):
+        run(Wrong, 400)
+
+
+def test_a_seed_that_overwrites_what_is_stored_is_an_older_value_in_the_place_of_a_newer():
+    class Wrong(Protocol):
+        vault_type = SeedFirst
+
+    with pytest.raises(AssertionError, match="an older value"):
+        run(Wrong, 400)
+
+
+def overtaken(machine, steps):
+    """Have a process stand still at a step of its write while another rotates; say whether the newer value holds."""
+    world = machine()
+    try:
+        world.an_answer_sets_a_cookie(1, steps, stop=True)
+        world.rotates(0)
+        world.an_older_value_never_replaces_a_newer()
+        assert world.google.number == 1
+        world.goes_on(1)
+        return decode(world.store._find(SESSIONS, "one").value).order >= world.newest
+    finally:
+        world.teardown()
+
+
+def test_only_without_compare_and_set_a_write_that_stood_still_replaces_a_newer_value():
+    class Wrong(Protocol):
+        cas = False
+
+    assert all(overtaken(Protocol, steps) for steps in range(1, 9))
+    assert not all(overtaken(Wrong, steps) for steps in range(1, 9))
