@@ -18,6 +18,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str = ""
     """Empty: it is under way, or nobody knows what came of it."""
 
+    @property
+    def open(self) -> bool:
+        """Whether the site may have given a new value that nobody has: the old one works for its grace only."""
+        return self.outcome in {"", "unknown"}
+
 
 encode_intent = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Intent).decode

@@ -83,10 +83,10 @@ class Rotation:
         """Hear of an intent: what another process has begun is looked after, if it comes to no end."""
         intent = read_intent(record.value)
         current = intent is not None and intent.old_hash == fingerprint(self._vault.cookies)
-        if intent is not None and current and not intent.outcome and intent.owner != self._owner and not self._open:
+        if intent is not None and current and intent.open and intent.owner != self._owner and not self._open:
             self._open = intent
             self._news.set()
-        elif not current or (intent is not None and intent.outcome):
+        elif not current or (intent is not None and not intent.open):
             self._open = None
 
     async def once(self) -> bool:
@@ -183,26 +183,25 @@ class Rotation:
             return "fresh"
         found = await self._store.get(INTENTS, self._session.name)
         before = read_intent(found.value) if found is not None else None
-        if before is not None and self._too_soon(before, now):
-            return "busy"
-        if before is not None and not before.outcome and before.old_hash == fingerprint(self._vault.cookies):
+        unsure = before is not None and before.open and before.old_hash == fingerprint(self._vault.cookies)
+        if before is not None and unsure and now - before.started >= CALL_SECONDS:
             _log.warning("rotation_taken_over", account=self._session.name)
             with suppress(GatewayError):
                 await self._session.page()  # tells the site that the value is in use, and may give another one
+        if before is not None and self._too_soon(before, now):
+            return "busy"
         outcome: Outcome = "busy"
         with anyio.CancelScope(shield=True):  # the site may answer with a new value: it is taken, come what may
-            outcome = await self._renew(lease, found.version if found is not None else 0)
+            outcome = await self._renew(lease, found.version if found is not None else 0, unsure=unsure)
         return outcome  # noqa: RET504 -- the scope may seem to swallow it
 
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._seconds
 
     def _too_soon(self, before: Intent, now: float) -> bool:
-        """Say whether the last call was so lately that the next has to wait."""
+        """Say whether the last call was so lately that the site would refuse the next, whatever came of it."""
         age = now - before.started
-        known = before.outcome or before.old_hash != fingerprint(self._vault.cookies)
-        longest = _SOON_SECONDS if known else CALL_SECONDS
-        self._wait = longest - age if 0 <= age < longest else 0.0
+        self._wait = _SOON_SECONDS - age if 0 <= age < _SOON_SECONDS else 0.0
         return self._wait > 0
 
     async def _reload(self) -> bool:
@@ -211,8 +210,8 @@ class Rotation:
             await self._session.forget()
         return changed
 
-    async def _renew(self, lease: Lease, version: int) -> Outcome:
-        """Note what is about to happen, do it, and note what came of it."""
+    async def _renew(self, lease: Lease, version: int, *, unsure: bool = False) -> Outcome:
+        """Note what is about to happen, do it, and note what came of it; `unsure` as before, if nothing did."""
         if not await lease.confirm():
             return "busy"
         sent, started = self._vault.saved, await self._tell_time()
@@ -223,11 +222,13 @@ class Rotation:
         if not await self._store.settle():
             self._teller.ended("weak")
         if not lease.enough():
-            return await self._noted("busy", intent, noted)
+            await self._noted("unknown" if unsure else "busy", intent, noted)
+            return "busy"
         try:
             outcome = await self._call(sent, started)
         except (GatewayError, OSError) as error:
-            await self._noted(outcome_of(error), intent, noted)
+            nothing = unsure and not isinstance(error, SignedOut)
+            await self._noted("unknown" if nothing else outcome_of(error), intent, noted)
             if isinstance(error, SignedOut):
                 return await self._refused(error, sent, lease)
             raise
