@@ -41,6 +41,19 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._register_use(registry)
+        Gauge(
+            "gateway_requests_in_flight_limit",
+            "Requests that are let in at once.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        ).set(most)
+        self._requests_of = cache(self.requests.labels)
+        self._first_token_of = cache(self.first_token.labels)
+        self._duration_of = cache(self.duration.labels)
+
+    def _register_use(self, registry: CollectorRegistry) -> None:
+        """Register what tells who uses how much."""
         self.tokens = Counter(
             "gateway_tokens",
             "Tokens, as far as they are known or estimated.",
@@ -59,15 +72,6 @@ class Metrics:
             ["license", "direction"],
             registry=registry,
         )
-        Gauge(
-            "gateway_requests_in_flight_limit",
-            "Requests that are let in at once.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        ).set(most)
-        self._requests_of = cache(self.requests.labels)
-        self._first_token_of = cache(self.first_token.labels)
-        self._duration_of = cache(self.duration.labels)
         self._tokens_of = cache(self.tokens.labels)
         self._licenses_of = cache(self.licenses.labels)
         self._license_tokens_of = cache(self.license_tokens.labels)

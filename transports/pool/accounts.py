@@ -128,7 +128,7 @@ class Accounts:
     def fails(self, state: State) -> bool:
         """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
 
-        Source: reliability 1, "Envoy".
+        Source: reliability 6.6.
         """
         state.errors += 1
         if state.errors < self._terms.failures or not self._may_eject(state):

@@ -1,4 +1,4 @@
-"""Holds back from an upstream that takes nothing any more; pure. Source: reliability 1, "Google SRE"."""
+"""Holds back from an upstream that takes nothing any more; pure. Source: reliability 6.6."""
 
 from collections import deque
 
