@@ -60,7 +60,8 @@ def test_every_module_imports_alone():
 def test_a_test_file_stands_where_its_subject_does(path):
     subject = path.relative_to(ROOT / "tests").with_name(path.name.removeprefix("test_"))
     package = (ROOT / subject).parent
-    free = {"test_rotate_machine.py", "test_stores.py", "test_docs.py", "test_commands.py"}
+    machines = {"test_machine.py", "test_races.py", "test_rotate_machine.py"}
+    free = {"test_stores.py", "test_docs.py", "test_commands.py", *machines}
     assert package.is_dir()
     assert (ROOT / subject).exists() or path.name in free
 
