@@ -1,4 +1,4 @@
-"""Renews one account's rolling cookie, as its only writer. Source: "Session", step 2; reliability 6.2.
+"""Renews one account's rolling cookie, as its only writer. Source: "Session", step 2. Source: reliability 6.2.
 
 A lease names the one process that may; what it is about to do is noted in the store before, so that whoever takes over
 knows that nobody knows what came of it. A new value is never dropped, whatever has become of the lease meanwhile: which

@@ -3,7 +3,7 @@
 A rotated value that is lost is a lost account. So it goes to this machine's own copy first, then into the store by
 compare-and-set, then it is used; where the store takes too long it is used all the same, and offered for as long as the
 process lives. What is newer holds, whoever has it: a store that has forgotten is told again. A changed export wins over
-what is stored; an unchanged or an earlier one never does. Source: reliability 6.1, reliability 6.2
+what is stored; an unchanged or an earlier one never does. Source: reliability 6.1. Source: reliability 6.2
 """
 
 from collections.abc import Iterable
