@@ -1,0 +1,31 @@
+"""`gemini-gateway`, with the rotation's times divided: `python -m tests.chaos.gateway DIVISOR serve …`.
+
+Nothing else of it is other than what is shipped; the proportions of the times to one another stay.
+"""
+
+import sys
+
+from service import cli
+from transports.web import lease, rotate
+
+TIMES = (
+    "LEASE_SECONDS", "MARGIN_SECONDS", "CALL_SECONDS", "GAP_SECONDS",
+    "_SOON_SECONDS", "_OTHERS_SECONDS", "_LOOK_SECONDS",
+)  # fmt: skip
+
+
+def main():
+    divisor, shortened = float(sys.argv.pop(1)), set()
+    for module in (lease, rotate):
+        for name in TIMES:
+            value = getattr(module, name, None)
+            if value is not None:
+                shorter = tuple(part / divisor for part in value) if isinstance(value, tuple) else value / divisor
+                setattr(module, name, shorter)
+                shortened.add(name)
+    assert shortened == set(TIMES), "the rotation's times have other names"
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()
