@@ -1,0 +1,92 @@
+"""The accounts page's commands, in their order, against a gateway that runs and a simulated site."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.conftest import KEY, ROOT, Gateway, Process
+
+EXPORT = "simulated-psid\nsimulated-psidts-1\n"
+SETTINGS = """
+[server]
+port = 0
+
+[[licenses]]
+id = "tester"
+key = "{key}"
+
+[transports.web]
+guest = false
+rotate_seconds = 0
+
+[transports.web.hosts]
+site = "{site}"
+accounts = "{site}"
+upload = "{site}"
+"""
+
+
+def commands(name):
+    text = (ROOT / name).read_text()
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.strip().splitlines()]
+
+
+@pytest.fixture
+def here(tmp_path):
+    """A folder with an export, and a gateway over a simulated site that has the account."""
+    account = ":".join([*EXPORT.split(), "advanced"])
+    site = Process("simulate", "--port", "0", "--account", account, "--first-token-seconds", "0", cwd=tmp_path)
+    gateway = None
+    try:
+        address = re.search(r"http://[\d.:]+", site.wait_for("http://"))[0]
+        (tmp_path / "first.cookies").write_text(EXPORT)
+        gateway = Gateway(tmp_path, SETTINGS.format(key=KEY, site=address))
+        yield tmp_path, gateway
+    finally:
+        if gateway is not None:
+            gateway.stop()
+        site.stop()
+
+
+def run(command, folder):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "COLUMNS": "160"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_accounts_page_is_true(here):
+    folder, gateway = here
+    told = commands("docs/accounts.md")
+    assert len(told) >= 6
+    said = {}
+    for command in told:
+        done = run(command, folder)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        said[command.split("gemini-gateway accounts ")[1].split()[0]] = done.stdout
+    assert "first" in said["list"]
+    assert "ready" in said["list"]
+    assert "psidts" not in "".join(said.values())
+    assert "simulated-psid" in (folder / "first.now").read_text()
+    assert (folder / "first.now").stat().st_mode & 0o777 == 0o600
+    answer = httpx.post(
+        f"{gateway.base_url}/chat/completions",
+        headers={"Authorization": f"Bearer {KEY}"},
+        json={"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>here</echo>"}]},
+        timeout=30,
+    )
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "here"
