@@ -1,6 +1,6 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from service.keys import open_seal
 from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
+from service.listeners import API
 from service.media import Media
 from service.metrics import Metrics
 from service.observe import Means, Observed
@@ -48,10 +49,10 @@ _EXPOSED = ("x-request-id", "Retry-After", "x-should-retry", "Deprecation", "War
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """An app whose engine is open."""
+    """The apps of an engine that is open."""
 
-    app: Any
-    """ASGI."""
+    apps: Mapping[str, Any]
+    """ASGI, by the names of `service.listeners`."""
     drain: Drain
 
 
@@ -105,7 +106,8 @@ async def open_app(
                 log_prompts=settings.log.prompts,
             )
             metrics = Metrics(registry, settings.limits.in_flight)
-            yield Running(app=Observed(_guarded(settings, routes), metrics, means, wiring.house_refusal), drain=drain)
+            api = Observed(_guarded(settings, routes), metrics, means, wiring.house_refusal)
+            yield Running(apps={API: api}, drain=drain)
 
 
 @asynccontextmanager

@@ -3,8 +3,9 @@
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -17,6 +18,7 @@ from service.check import check
 from service.doctor import doctor
 from service.licenses import new_key
 from service.licensing import licenses
+from service.listeners import API, addresses, announcement, inherited
 from service.place import config_option, settings_at, store_path_of
 from service.server import Overseer, Tls, listen, run, run_app, run_loop, url_of
 from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
@@ -60,22 +62,23 @@ cli.add_command(store)
 @config_option
 @click.option("--host", help="Listen here instead of where the settings say.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the settings'.")
-@click.option("--fd", type=int, hidden=True)
+@click.option("--fd", "fds", multiple=True, hidden=True)
 @click.option("--parent", type=int, hidden=True)
-def serve(config_path: Path | None, host: str | None, port: int | None, **inherited: int | None) -> None:
+def serve(config_path: Path | None, host: str | None, port: int | None, **handed: Any) -> None:
     """Run the gateway."""
     path, settings, origin = settings_at(config_path)
     logs.configure(settings.log)
     store_path = store_path_of(settings, path)
     check(settings, origin, store_path)
     server = settings.server
-    fd, parent = inherited["fd"], inherited["parent"]
-    if fd is not None and parent is not None:
-        overseer = Overseer(lambda: None, socket.socket(fileno=parent))
-        run(settings, origin=origin, store_path=store_path, listening=socket.socket(fileno=fd), overseer=overseer)
+    if handed["fds"] and handed["parent"] is not None:
+        listening, parent = inherited(handed["fds"]), socket.socket(fileno=handed["parent"])
+        overseer = Overseer(lambda: None, parent)
+        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
         return
-    listening = _listen(host or server.host, server.port if port is None else port, server.backlog)
-    started = _announcing(url_of(listening))
+    wanted = addresses(settings, host, port)
+    listening = {name: _listen(*address, server.backlog) for name, address in wanted.items()}
+    started = _announcing({name: url_of(one) for name, one in listening.items()})
     if server.workers == 1:
         run(settings, origin=origin, store_path=store_path, listening=listening, overseer=Overseer(started))
         return
@@ -90,8 +93,12 @@ async def _make_store(settings: Settings, origin: Origin, path: Path) -> None:
         pass
 
 
-def _announcing(url: str) -> Callable[[], None]:
-    return lambda: click.echo(f"Listening on {url}", err=True)
+def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:
+    def started() -> None:
+        for name, url in urls.items():
+            click.echo(announcement(name, url), err=True)
+
+    return started
 
 
 @cli.command()
@@ -128,7 +135,7 @@ def demo(host: str, port: int, license_key: str | None) -> None:
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
         overseer = Overseer(started)
-        run(settings, origin=origin_of(None), store_path=store_path, listening=listening, overseer=overseer)
+        run(settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, overseer=overseer)
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,7 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[report
 from hypercorn.config import Config
 
 from service.app import Running, open_app
+from service.listeners import Sockets
 from service.settings import Origin, Server, Settings
 
 _STOP_SECONDS = 5.0
@@ -137,21 +138,22 @@ def run(
     *,
     origin: Origin,
     store_path: Path,
-    listening: socket.socket,
+    listening: Sockets,
     overseer: Overseer,
 ) -> None:
-    """Run one worker until a signal, or its overseer's end, and the drain after it.
+    """Run one worker until a signal, or its overseer's end, and the drain after it; each socket has an app of its own.
 
     Raises:
         SettingsError: the settings do not fit together.
 
     """
-    _abort_stalled(listening, settings.limits.write_stall_seconds)
+    for one in listening.values():
+        _abort_stalled(one, settings.limits.write_stall_seconds)
 
     async def main() -> None:
         async with (
             open_app(settings, origin=origin, store_path=store_path, serve=serve_loopback) as running,
-            serving(running.app, listening, settings.server, header_bytes=settings.limits.header_bytes),
+            _serving_all(running, listening, settings),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 _collect_less()
@@ -160,6 +162,16 @@ def run(
                 await _drain(running, settings.drain.grace_seconds, signals)
 
     run_loop(main, settings.server.loop)
+
+
+@asynccontextmanager
+async def _serving_all(running: Running, listening: Sockets, settings: Settings) -> AsyncGenerator[None]:
+    """Serve each app on its socket for as long as the context lasts."""
+    async with AsyncExitStack() as stack:
+        for name, one in listening.items():
+            app, header_bytes = running.apps[name], settings.limits.header_bytes
+            await stack.enter_async_context(serving(app, one, settings.server, header_bytes=header_bytes))
+        yield
 
 
 def _abort_stalled(listening: socket.socket, seconds: float) -> None:

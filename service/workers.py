@@ -1,4 +1,4 @@
-"""Several workers on one socket: started, restarted when one dies, drained together."""
+"""Several workers on the same sockets: started, restarted when one dies, drained together."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import anyio.abc
 import structlog
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
+from service.listeners import Sockets, handed_on
 from service.operations import MULTIPROCESS_DIRECTORY
 from service.server import run_loop
 
@@ -37,17 +38,17 @@ class Patience:
 
 
 class Workers:
-    """The processes that share a socket."""
+    """The processes that share the sockets."""
 
     def __init__(
         self,
         command: Sequence[str],
-        listening: socket.socket,
+        listening: Sockets,
         count: int,
         started: Callable[[], None],
         patience: Patience | None = None,
     ) -> None:
-        """Start each as `<command> --fd N --parent M`; `started` is called when the first of them answers."""
+        """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first of them answers."""
         self._command, self._listening, self._count = command, listening, count
         self._started = started
         self._patience = patience or Patience()
@@ -120,9 +121,9 @@ class Workers:
         return status, heard.is_set()
 
     async def _open(self, parent: socket.socket) -> anyio.abc.Process:
-        fds = [self._listening.fileno(), parent.fileno()]
+        fds = [*(one.fileno() for one in self._listening.values()), parent.fileno()]
         return await anyio.open_process(
-            [*self._command, "--fd", str(fds[0]), "--parent", str(fds[1])],
+            [*self._command, *handed_on(self._listening), "--parent", str(parent.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=None,
             stderr=None,

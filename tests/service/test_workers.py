@@ -24,7 +24,9 @@ def supervise(tmp_path, monkeypatch):
     def run(code, count=1):
         told = []
         command = [sys.executable, "-c", PRELUDE + code]
-        status = Workers(command, listening, count, lambda: told.append(1), Patience(first=0.01, most=0.05)).run()
+        status = Workers(
+            command, {"api": listening}, count, lambda: told.append(1), Patience(first=0.01, most=0.05)
+        ).run()
         lives = tmp_path / "lives"
         return status, len(lives.read_text()) if lives.exists() else 0, len(told)
 
