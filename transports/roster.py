@@ -8,7 +8,10 @@ import structlog
 from msgspec import Meta
 
 from transports.clock import Clock
-from transports.store.port import ACCOUNTS, PARKS, PAUSES, RESTS, SESSIONS, Store
+from transports.store.port import ACCOUNTS, DEEDS, PARKS, PAUSES, RESTS, SESSIONS, Store
+
+_DEED_SECONDS = 10.0
+"""Whoever hears of a change within so long can tell who made it."""
 
 AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 
@@ -44,6 +47,15 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Deed(msgspec.Struct, frozen=True, kw_only=True):
+    """That somebody is about to change an account."""
+
+    account: str
+    what: str
+    """added (or changed), removed, resumed"""
+    by: str
+
+
 class Added(StrEnum):
     """What came of adding an account."""
 
@@ -56,6 +68,7 @@ class Added(StrEnum):
 
 _decode_entry = msgspec.json.Decoder(Entry).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
+_decode_deed = msgspec.json.Decoder(Deed).decode
 
 
 class Roster:
@@ -81,6 +94,7 @@ class Roster:
     async def add(self, entry: Entry, *, replace: bool = False) -> Added:
         """Add an account; with `replace`, one of this id that is there is changed."""
         value = msgspec.json.encode(entry)
+        await self._sign(Deed(account=entry.id, what="added", by=entry.by))
         if await self._store.put(ACCOUNTS, entry.id, value, expected=0) is not None:
             return Added.NEW
         if not replace:
@@ -88,8 +102,9 @@ class Roster:
         await self._store.put(ACCOUNTS, entry.id, value)
         return Added.CHANGED
 
-    async def remove(self, account: str) -> bool:
+    async def remove(self, account: str, *, by: str = "") -> bool:
         """Forget an account, its session and all that is known of it; say whether it was one of these."""
+        await self._sign(Deed(account=account, what="removed", by=by))
         removed = await self._store.remove(ACCOUNTS, account)
         if removed:
             for place in (SESSIONS, PAUSES, PARKS):
@@ -103,8 +118,9 @@ class Roster:
         paused = Pause(by=by, at=self._clock.wall(), reason=reason)
         await self._store.put(PAUSES, account, msgspec.json.encode(paused))
 
-    async def resume(self, account: str) -> bool:
+    async def resume(self, account: str, *, by: str = "") -> bool:
         """End a pause, a park and all rests of an account; say whether there was any."""
+        await self._sign(Deed(account=account, what="resumed", by=by))
         ended = [await self._store.remove(place, account) for place in (PAUSES, PARKS)]
         ended += [await self._store.remove(RESTS, key) for key in await self._store.keys(RESTS, f"{account}/")]
         return any(ended)
@@ -112,3 +128,13 @@ class Roster:
     async def pauses(self) -> dict[str, Pause]:
         """Return who is paused, by the accounts' ids."""
         return {record.key: _decode_pause(record.value) for record in await self._store.scan(PAUSES)}
+
+    async def deeds(self) -> list[tuple[Deed, float]]:
+        """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
+        return [(_decode_deed(record.value), record.seconds or 0.0) for record in await self._store.scan(DEEDS)]
+
+    async def _sign(self, deed: Deed) -> None:
+        """Say who is about to change an account."""
+        if deed.by:
+            key, value = f"{deed.account}/{deed.what}", msgspec.json.encode(deed)
+            await self._store.put(DEEDS, key, value, seconds=_DEED_SECONDS)

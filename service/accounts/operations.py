@@ -108,7 +108,7 @@ class Accounts:
         """
         if account in self._declared():
             raise AccountError("declared", f"account {account!r} is in the settings; take it out of them, or pause it")
-        if not await self._roster.remove(account):
+        if not await self._roster.remove(account, by=by):
             raise AccountError("not_found", f"there is no account {account[:64]!r}")
         _log.info("account_removed", account=account, by=by)
 
@@ -131,7 +131,7 @@ class Accounts:
 
         """
         await self.row(account)
-        resumed = await self._roster.resume(account)
+        resumed = await self._roster.resume(account, by=by)
         _log.info("account_resumed", account=account, by=by)
         return resumed
 

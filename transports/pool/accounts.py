@@ -54,7 +54,7 @@ class Accounts:
         self.states = [self._take(known.pop(account.id, None), account) for account in now]
         for gone in known.values():
             gone.retired = True
-            self._tell(gone, "removed")
+            self._tell(gone, "removed", by=self.ground.board.who(gone.account.id, "removed"))
         self._leaving = [state for state in [*self._leaving, *known.values()] if state.in_flight]
         self.ground.board.tell(self)
         return True
@@ -151,7 +151,7 @@ class Accounts:
             if before is None and state.paused is not None:
                 self._tell(state, "paused", reason=state.paused.reason, by=state.paused.by)
             elif before is not None and state.paused is None:
-                self._tell(state, "resumed", by=ELSEWHERE)
+                self._tell(state, "resumed", by=self._resumer(state))
 
     def heed_parks(self, parks: Mapping[str, Parked]) -> None:
         """Take these accounts, and no others, as parked."""
@@ -160,7 +160,7 @@ class Accounts:
             parked = parks.get(state.account.id)
             if parked is None:
                 if state.unpark():
-                    self._tell(state, "resumed", by=ELSEWHERE)
+                    self._tell(state, "resumed", by=self._resumer(state))
             elif (state.parked is None or state.parked.reason != parked.reason) and state.park(parked, now):
                 self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
 
@@ -187,7 +187,7 @@ class Accounts:
         for scope in [scope for scope in state.rests if scope not in rests]:
             over = state.wake(scope)
             if over is not None:
-                self._tell(state, "rested", scope=scope, reason=over.reason, by=ELSEWHERE)
+                self._tell(state, "rested", scope=scope, reason=over.reason, by=self._resumer(state))
         for scope, rested in rests.items():
             there = state.rests.get(scope)
             if there is not None and rested.until - there.until < _SAME_SECONDS:
@@ -211,6 +211,10 @@ class Accounts:
                 self.ground.board.wake(self._resting(state, scope, rest.reason, now))
                 self._tell(state, "rested", scope=scope, reason=rest.reason)
 
+    def _resumer(self, state: State) -> str:
+        """Return who has ended what an account waited for."""
+        return self.ground.board.who(state.account.id, "resumed", ELSEWHERE)
+
     def _block(self, egress: str, until: float, *, by: str) -> None:
         now = self.ground.clock.monotonic()
         for state in self.states:
@@ -220,12 +224,12 @@ class Accounts:
     def _take(self, state: State | None, account: Account) -> State:
         if state is None:
             state = self._state(account)
-            self._tell(state, "added")
+            self._tell(state, "added", by=self.ground.board.who(account.id, "added"))
         else:
             changed = _settings(state.account) != _settings(account)
             state.account = account
             if changed:
-                self._tell(state, "changed")
+                self._tell(state, "changed", by=self.ground.board.who(account.id, "added"))
         return state
 
     def _state(self, account: Account) -> State:

@@ -16,7 +16,7 @@ from transports.clock import Clock
 from transports.pool.standing import Parked, Resting, read_parks, read_rests
 from transports.roster import Pause, Roster
 from transports.store import Store, Watch
-from transports.store.port import PARKS, PAUSES, RESTS, Place
+from transports.store.port import DEEDS, PARKS, PAUSES, RESTS, Place
 from transports.tasks import beside
 
 _AGAIN_SECONDS = 1.0
@@ -78,8 +78,11 @@ class Board:
         self._parks = _Table[Parked](PARKS)
         self._pauses = _Table[Pause](PAUSES)
         self._rests = _Table[Rested](RESTS)
+        self._deeds: dict[tuple[str, str], tuple[str, float]] = {}
+        """By accounts and what was done: who did it, and until when that is worth knowing."""
         self._turn = anyio.Lock()
         self._news = anyio.Event()
+        watch.on(DEEDS, self._heed_deeds)  # before what they are about
         for place, heed in ((PARKS, self._heed_parks), (PAUSES, self._heed_pauses), (RESTS, self._heed_rests)):
             watch.on(place, heed)
 
@@ -99,6 +102,11 @@ class Board:
         for other in self._sides:
             if other is not side:
                 self.tell(other)
+
+    def who(self, account: str, what: str, otherwise: str = "") -> str:
+        """Return who has just done this to an account, as far as it is known."""
+        by, until = self._deeds.get((account, what), ("", 0.0))
+        return by if until > self._clock.monotonic() else otherwise
 
     def park(self, account: str, parked: Parked) -> None:
         """Say that an account waits for a person."""
@@ -192,6 +200,11 @@ class Board:
             value = msgspec.json.encode(rested.resting)
             if await self._store.put(RESTS, key, value, expected=version, seconds=seconds) is not None:
                 return
+
+    async def _heed_deeds(self) -> None:
+        now = self._clock.monotonic()
+        deeds = await self._roster.deeds()
+        self._deeds = {(deed.account, deed.what): (deed.by, now + seconds) for deed, seconds in deeds}
 
     async def _heed_parks(self) -> None:
         async with self._turn:

@@ -50,6 +50,8 @@ PARKS = Place("park")
 """Accounts that wait for a person, by their ids."""
 RESTS = Place("rest", durable=False)
 """What accounts and addresses rest from, each for its time."""
+DEEDS = Place("deed", durable=False)
+"""Who has just changed an account, for those who hear of the change: told before it is made, and soon forgotten."""
 CONVERSATIONS = Place("conversation", durable=False, sealed=True)
 """Conversations that upstreams keep, and are to forget in time, by a digest of what leads to them."""
 LICENSES = Place("license")
@@ -62,7 +64,7 @@ REPLICAS = Place("replica", durable=False)
 """The processes that are there now, and what each carries."""
 
 PLACES = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, DEEDS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
 )  # fmt: skip
 
 

@@ -132,11 +132,13 @@ async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
         assert process.state().paused.by == "ops"
         assert not process.state().ready(CHAT, bed.clock.monotonic())
         assert ("paused", "a") in process.heard.said()
-    await bed.roster.resume("a")
+    await bed.roster.resume("a", by="boss")
     await bed.settle()
     for process in (bed.one, bed.other):
         state = process.state()
         assert (state.paused, state.parked, state.rests) == (None, None, {})
+        ended = [change for change in process.heard.changes if change.what in {"resumed", "rested"}]
+        assert [change.by for change in ended] == ["boss"] * 3
         assert state.ready(CHAT, bed.clock.monotonic())
         assert sorted(process.heard.said()) == [("rested", "a"), ("resumed", "a"), ("resumed", "a")]
 
