@@ -6,14 +6,20 @@ RUNTIME := $(VENV)/.runtime
 DEVELOP := $(VENV)/.develop
 NODE := $(VENV)/.node
 NEWER := $(VENV)/.newer
+POLICY := .venv-policy
+SITE := .venv-site
 
-.PHONY: run test check bench lock clean
+.PHONY: run redis test test-chaos check bench soak tools rules image-test lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
-test: $(DEVELOP) $(NODE) $(NEWER) redis
+test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready redis tools
 	$(BIN)/python -m pytest $(ARGS)
+
+TRIALS ?= 1000
+test-chaos: $(DEVELOP)
+	CHAOS_TRIALS=$(TRIALS) $(BIN)/python -m pytest -s -o faulthandler_timeout=7200 tests/chaos
 
 check: $(DEVELOP)
 	$(BIN)/ruff check .
@@ -24,6 +30,21 @@ check: $(DEVELOP)
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench
 
+MINUTES ?= 15
+soak: $(DEVELOP)
+	$(BIN)/python -m tests.soak $(MINUTES)
+
+# The rules of Prometheus as its operator takes them.
+RULES := deploy/prometheus/gemini-gateway.rules.yml
+rules:
+	@{ printf '%s\n' '# Made of $(RULES) by: make rules' 'apiVersion: monitoring.coreos.com/v1' \
+		'kind: PrometheusRule' 'metadata:' '  name: gemini-gateway' 'spec:' && sed 's/^./  &/' $(RULES); } \
+		> k8s/components/monitoring/prometheusrule.yaml
+
+# Builds the image of a base of Debian's packages, and runs what is in it: as root, with buildah and debootstrap.
+image-test: $(DEVELOP)
+	$(BIN)/python -m tests.image
+
 lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -31,9 +52,20 @@ lock: | $(BIN)/pip
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra build --extra test --extra check --constraint deploy/requirements.txt \
 		--output-file tests/requirements.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file tests/policy-requirements.txt tests/policy.in
+
+# The documentation as pages, into build/site; a link that leads nowhere is an error.
+site: $(SITE)/.ready
+	$(SITE)/bin/mkdocs build --quiet --config-file deploy/mkdocs.yml
+
+$(SITE)/.ready: deploy/site-requirements.txt
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/site-requirements.txt
+	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newer build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) $(POLICY) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
 
 # pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
 $(BIN)/pip:
@@ -55,6 +87,27 @@ $(NODE): tests/node/package.json $(DEVELOP)
 		install --silent --no-package-lock --no-audit --no-fund
 	@touch $@
 
+# The tests of the shared store want Debian's Redis, and a Valkey, which pip has brought: without the first they fail.
+redis:
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
+		echo "The tests take a redis-server; install it, as in: apt-get install redis-server" >&2; exit 1; }
+
+# What judges the manifests of the container and of Kubernetes is as large as all else, and none of ours.
+$(POLICY)/.ready: tests/policy-requirements.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(POLICY)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(POLICY)/bin/python -r tests/policy-requirements.txt
+	@touch $@
+
+# A Prometheus watches two gateways in the tests, and a balancer reads its configuration.
+tools:
+	@command -v prometheus >/dev/null && command -v haproxy >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends prometheus haproxy >/dev/null; } || { \
+		echo "The tests take Prometheus and HAProxy, as in: apt-get install prometheus haproxy" >&2; exit 1; }
+
 # The process tests run on a newer Python too, where the machine has one.
 $(NEWER): $(DEVELOP)
 	@for python in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/python; do \
@@ -63,10 +116,3 @@ $(NEWER): $(DEVELOP)
 		fi; \
 	done
 	@touch $@
-# The tests of the shared store want Debian's Redis, and a Valkey, which pip has brought: without the first they fail.
-redis:
-	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
-		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
-		echo "The tests take a redis-server; install it, as in: apt-get install redis-server" >&2; exit 1; }
-

@@ -72,6 +72,7 @@ class Process:
 
     async def killed(self):
         """End it as a crash would, and wait until it is gone."""
+        self._up.clear()
         if self._popen is not None and self._popen.poll() is None:
             self._popen.kill()
         await anyio.to_thread.run_sync(self._popen.wait)
