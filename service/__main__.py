@@ -1,5 +1,18 @@
-"""`python -m service` is `gemini-gateway`."""
+"""`python -m service` is `gemini-gateway`. Its probe, which containers run all the time, loads nothing else of it."""
 
-from service.cli import main
+import sys
 
-main()
+from service.probe import is_probe, probe
+
+
+def main() -> None:
+    """Run the command."""
+    if is_probe(sys.argv[1:]):
+        sys.exit(probe(sys.argv[2]))
+    from service import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

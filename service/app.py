@@ -28,11 +28,14 @@ from service.keys import open_seal
 from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
-from service.listeners import API
+from service.listeners import API, OPERATIONS
 from service.media import Media
+from service.memory import Memory
 from service.metrics import Metrics
 from service.observe import Means, Observed
 from service.operations import Operations
+from service.overload import Overloaded
+from service.pressure import Pressure
 from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
@@ -75,6 +78,8 @@ async def open_app(
         open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store,
         _seal(settings, origin, store_path, store, clock) as seal,
     ):
+        pressure = Pressure(Memory().ratio, clock, settings.overload, registry)
+        operations = Operations(registry, drain, pressure)
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
         parts = wiring.Parts(
             clock=clock,
@@ -85,6 +90,7 @@ async def open_app(
             draining=lambda: drain.draining,
         )
         async with (
+            pressure.open(),
             wiring.open_engine(settings, parts, origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
@@ -92,7 +98,7 @@ async def open_app(
             room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
             media = Media(engine, seal, licenses.valid, _shelf(settings.media))
             routes = [
-                *Operations(registry, drain).routes(),
+                *(() if settings.operations.port else operations.routes()),
                 *_media_routes(settings, media, room),
                 *_api_routes(settings, engine, licenses, room),
             ]
@@ -106,8 +112,8 @@ async def open_app(
                 log_prompts=settings.log.prompts,
             )
             metrics = Metrics(registry, settings.limits.in_flight)
-            api = Observed(_guarded(settings, routes), metrics, means, wiring.house_refusal)
-            yield Running(apps={API: api}, drain=drain)
+            api = Observed(_guarded(settings, routes, pressure), metrics, means, wiring.house_refusal)
+            yield Running(apps={API: api, OPERATIONS: operations.app()}, drain=drain)
 
 
 @asynccontextmanager
@@ -127,10 +133,11 @@ async def _seal(
         yield seal
 
 
-def _guarded(settings: Settings, routes: list[Route]) -> Any:
+def _guarded(settings: Settings, routes: list[Route], pressure: Pressure) -> Any:
     """Return what answers, behind what every request has to pass."""
     guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
-    return _cors(guard, settings.server.cors_origins)
+    spared = Overloaded(guard, pressure, settings.overload.long_body_bytes, wiring.house_refusal)
+    return _cors(spared, settings.server.cors_origins)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 
 from service.settings import Settings
 
-API = "api"
-"""Which app answers at a socket: a name of `service.app.Running.apps`."""
+API, OPERATIONS = "api", "operations"
+"""Which app answers at a socket: names of `service.app.Running.apps`."""
 
-_TOLD = {API: "Listening on"}
+_TOLD = {API: "Listening on", OPERATIONS: "Probes and metrics on"}
 
 Sockets = Mapping[str, socket.socket]
 """Listening sockets by the names of their apps."""
@@ -18,6 +18,8 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
     """Return where each app is to answer; `host` and `port` go before what the settings say of the callers'."""
     server = settings.server
     found: dict[str, tuple[str, int]] = {}
+    if settings.operations.port:
+        found[OPERATIONS] = (settings.operations.host, settings.operations.port)
     found[API] = (host or server.host, server.port if port is None else port)  # the last that is told of
     return found
 

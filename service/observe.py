@@ -18,7 +18,7 @@ from service.drain import Drain
 from service.metrics import CLIENT_GONE_STATUS, Metrics
 from transports.clock import Clock
 
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
 _log = structlog.get_logger()
 

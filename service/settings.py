@@ -23,10 +23,8 @@ from service.source import (
     value_of,
     with_value,
 )
+from service.upkeep import Count, Operations, Overload, Port, Reload, Seconds
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
 
@@ -182,7 +180,7 @@ class Store(Section, frozen=True):
     replicas: Count = 1
     """How many processes share it, at least: while it is out of reach each takes its part of every limit."""
     copy_path: Path = Path("gateway-copy.sqlite3")
-    """Where this machine's own copy of the sessions is kept beside a shared store."""
+    """Where this machine's own copy of sessions, accounts and licenses is kept beside a shared store."""
     key_file: Path | None = None
     """A secret of at least 32 bytes that what is secret in the store is encrypted with; none: it is not encrypted."""
     old_key_files: tuple[Path, ...] = ()
@@ -243,6 +241,9 @@ class Settings(Section, frozen=True):
 
     server: Server = Server()
     limits: LimitSettings = LimitSettings()
+    overload: Overload = Overload()
+    operations: Operations = Operations()
+    reload: Reload = Reload()
     fetch: Fetch = Fetch()
     deadlines: Deadlines = Deadlines()
     pool: Pool = Pool()

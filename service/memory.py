@@ -1,0 +1,76 @@
+"""How much of the memory that its container may take this process's container has taken; cgroup v2 and v1."""
+
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+_GROUPS = Path("/proc/self/cgroup")
+_NO_LIMIT = 1 << 60
+"""cgroup v1 says no limit by a number that no machine has."""
+
+
+class _Files:
+    """One group's files, by the names that its version of cgroups has for them."""
+
+    def __init__(self, folder: Path, limit: str, used: str, cache: str) -> None:
+        self._limit, self._used, self._stat = folder / limit, folder / used, folder / "memory.stat"
+        self._cache = cache
+
+    def limit(self) -> int | None:
+        try:
+            limit = int(self._limit.read_text("ascii"))
+        except (OSError, ValueError):  # there is none, or it is the word `max`
+            return None
+        return limit if 0 < limit < _NO_LIMIT else None
+
+    def ratio(self) -> float | None:
+        """Return what is taken, without files' content that the kernel gives back at once, as a part of the limit."""
+        limit = self.limit()
+        if limit is None:
+            return None
+        try:
+            used = int(self._used.read_text("ascii"))
+            for line in self._stat.read_text("ascii").splitlines():
+                name, _, value = line.partition(" ")
+                if name == self._cache:
+                    used -= int(value)
+        except (OSError, ValueError):
+            return None
+        return max(0, used) / limit
+
+
+class Memory:
+    """The memory of this process's group, and of those that it is part of, whichever have a limit."""
+
+    def __init__(self, root: Path = _ROOT, groups: Path = _GROUPS) -> None:
+        """Find out which files tell; where none does, nothing is ever short."""
+        self._files = [files for files in _found(root, groups) if files.limit() is not None]
+
+    def ratio(self) -> float | None:
+        """Return how much of the limit is taken, of the group that has the least left; None: there is no limit."""
+        return max((ratio for files in self._files if (ratio := files.ratio()) is not None), default=None)
+
+
+def _found(root: Path, groups: Path) -> list[_Files]:
+    try:
+        lines = groups.read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    found: list[_Files] = []
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            folders = _up(root, path)
+            found += [_Files(folder, "memory.max", "memory.current", "inactive_file") for folder in folders]
+        elif "memory" in controllers.split(","):
+            folders = _up(root / "memory", path)
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            found += [_Files(folder, *names) for folder in folders]
+    return found
+
+
+def _up(root: Path, path: str) -> list[Path]:
+    """Return a group's folder and those above it; in a container its own may be the root, whatever it is called."""
+    folder = root / path.lstrip("/")
+    inside = [above for above in (folder, *folder.parents) if above.is_relative_to(root)]
+    return [above for above in inside or [root] if above.is_dir()]
