@@ -12,9 +12,12 @@ import msgspec
 
 from service import logs, wiring
 from service.accounts.command import accounts
+from service.begin.command import init
+from service.begin.following import curl_line
 from service.book import LicenseError
 from service.book import check as check_license
 from service.check import check
+from service.completion import completion
 from service.doctor import doctor
 from service.licenses import new_key
 from service.licensing import licenses
@@ -53,7 +56,9 @@ def cli() -> None:
 
 
 cli.add_command(accounts)
+cli.add_command(completion)
 cli.add_command(doctor)
+cli.add_command(init)
 cli.add_command(licenses)
 cli.add_command(store)
 
@@ -125,22 +130,15 @@ def demo(host: str, port: int, license_key: str | None) -> None:
     base = f"{url_of(listening)}{settings.server.prefix}/v1"
 
     def started() -> None:
-        body = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
         click.echo(f"Base URL:    {base}")
         click.echo(f"License key: {key}")
         click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
-        headers = f"-H 'Authorization: Bearer {_quoted(key)}' -H 'Content-Type: application/json'"
-        click.echo(f"curl {base}/chat/completions {headers} -d '{body}'\n")
+        click.echo(f"{curl_line(base, key)}\n")
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
         overseer = Overseer(started)
         run(settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, overseer=overseer)
-
-
-def _quoted(text: str) -> str:
-    """Return a text for use inside a shell's single quotes."""
-    return text.replace("'", "'\\''")
 
 
 @cli.command()

@@ -8,15 +8,15 @@ import click
 from service.settings import Settings, load
 from service.source import Origin, origin_of
 
-_CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"
-_DEFAULT_CONFIG = Path("gateway.toml")
+CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"
+DEFAULT_CONFIG = Path("gateway.toml")
 
 config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    envvar=_CONFIG_VARIABLE,
-    help=f"The settings file; by default {_DEFAULT_CONFIG} in this folder, where there is one.",
+    envvar=CONFIG_VARIABLE,
+    help=f"The settings file; by default {DEFAULT_CONFIG} in this folder, where there is one.",
 )
 
 
@@ -27,8 +27,8 @@ def settings_at(path: Path | None) -> tuple[Path | None, Settings, Origin]:
         SettingsError: something in them is wrong.
 
     """
-    if path is None and _DEFAULT_CONFIG.exists():
-        path = _DEFAULT_CONFIG
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
     return path, load(path, os.environ), origin_of(path, os.environ)
 
 

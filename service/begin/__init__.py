@@ -1,0 +1,1 @@
+"""`gemini-gateway init`: the first five minutes, from nothing to the first request."""
