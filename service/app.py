@@ -39,7 +39,7 @@ from service.pressure import Pressure
 from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
-from service.stores import location_of, naming, open_store
+from service.stores import location_of, naming, open_stores
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
 from transports.pool import Conversations
@@ -75,7 +75,7 @@ async def open_app(
     """
     clock, registry, drain, address = SystemClock(), CollectorRegistry(), Drain(), Address.of(settings.server, origin)
     async with (
-        open_store(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as store,
+        open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
         _seal(settings, origin, store_path, store, clock) as seal,
     ):
         pressure = Pressure(Memory().ratio, clock, settings.overload, registry)
@@ -84,6 +84,7 @@ async def open_app(
         parts = wiring.Parts(
             clock=clock,
             store=store,
+            copy=copy,
             conversations=Conversations(store, clock),
             observer=PrometheusObserver(registry),
             serve=serve,

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from transports.store import PLACES, Place, Record, Sealer, Store, Unreadable
-from transports.store.port import REPLICAS
+from transports.store.port import MARKS, REPLICAS
 
 _AT_ONCE = 500
 MOVED = tuple(place for place in PLACES if place is not REPLICAS)
@@ -83,8 +83,11 @@ async def _check_readable(source: Side) -> None:
 
 
 async def _check_empty(source: Side, target: Side) -> None:
-    """Raise MigrateError where the target holds what would not be there after an earlier run of the same move."""
-    for place in MOVED:
+    """Raise MigrateError where the target holds what would not be there after an earlier run of the same move.
+
+    What it was recognised by is no such thing: it is recognised by what the source is from now on.
+    """
+    for place in (place for place in MOVED if place is not MARKS):
         async for record in records(target.store, place):
             there = await source.store.get(place, record.key)
             if there is None or _opened(source, place, there) != _opened(target, place, record):

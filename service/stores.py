@@ -11,7 +11,7 @@ from service.earlier import bring_over
 from service.settings import Origin, SettingsError
 from service.settings import Store as StoreSettings
 from transports.clock import Clock
-from transports.store import SealedStore, Sealer, SqliteStore, Store
+from transports.store import CopiedStore, SealedStore, Sealer, SqliteStore, Store
 from transports.store.observed import StoreObserver, observed
 
 KEY_BYTES = 32
@@ -132,13 +132,34 @@ async def open_store(
 
 
 @asynccontextmanager
+async def open_stores(
+    settings: StoreSettings,
+    origin: Origin,
+    path: Path,
+    clock: Clock,
+    observer: StoreObserver,
+) -> AsyncGenerator[tuple[Store, Store | None]]:
+    """Open the store of the settings, and this machine's own copy beside one that is shared: what is lost is put back.
+
+    Raises:
+        SettingsError: one of them, or a key, cannot be opened.
+
+    """
+    async with (
+        open_store(settings, origin, path, clock, observer) as store,
+        open_copy(settings, origin, path, clock) as copy,
+    ):
+        yield (CopiedStore(store, copy, clock) if copy is not None else store), copy
+
+
+@asynccontextmanager
 async def open_copy(
     settings: StoreSettings,
     origin: Origin,
     path: Path,
     clock: Clock,
 ) -> AsyncGenerator[Store | None]:
-    """Open this machine's own copy of the sessions, sealed as the store is; None where the store is its own already.
+    """Open this machine's own copy of what must last, sealed as the store is; None where the store is its own already.
 
     Raises:
         SettingsError: it cannot be opened.

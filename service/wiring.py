@@ -37,6 +37,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     store: Store
+    copy: Store | None = None
+    """This machine's own, beside a shared store."""
     conversations: ConversationStore
     observer: Observer
     serve: Serve
@@ -144,6 +146,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 replica=replica,
                 clock=parts.clock,
                 store=parts.store,
+                copy=parts.copy,
                 roster=roster,
                 watch=watch,
                 conversations=parts.conversations,

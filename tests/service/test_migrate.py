@@ -6,7 +6,7 @@ import pytest
 from service.migrate import MOVED, MigrateError, Side, migrate
 from tests.clock import ManualClock
 from transports.store import PLACES, MemoryStore, SealedStore, Sealer, StoreDown
-from transports.store.port import REPLICAS, RESTS, SESSIONS
+from transports.store.port import MARKS, REPLICAS, RESTS, SESSIONS
 
 OLD, NEW = Sealer(b"a" * 32), Sealer(b"b" * 32)
 
@@ -70,6 +70,13 @@ async def test_it_can_be_done_twice(source, target):
     await moved(source, target)
     await moved(source, target)
     assert await contents(target) == await contents(source)
+
+
+async def test_what_a_store_is_recognised_by_moves_too_and_that_of_the_target_is_in_nobodys_way(source, target):
+    await source.store.put(MARKS, "mark", b"mine")
+    await target.store.put(MARKS, "mark", b"another")
+    await moved(source, target)
+    assert (await target.store.get(MARKS, "mark")).value == b"mine"
 
 
 async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, source, target):

@@ -1,6 +1,7 @@
 """The store that all processes of a gateway share, and its kinds."""
 
 from transports.store.barrier import Barrier
+from transports.store.lasting import CopiedStore
 from transports.store.memory import MemoryStore
 from transports.store.port import FULL, PLACES, Bucket, Place, Record, Store, StoreDown, Unreadable
 from transports.store.sealed import SealedStore, Sealer
@@ -12,6 +13,7 @@ __all__ = [
     "PLACES",
     "Barrier",
     "Bucket",
+    "CopiedStore",
     "MemoryStore",
     "Place",
     "Record",

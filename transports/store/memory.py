@@ -49,7 +49,7 @@ class MemoryStore:
         if expected is not None and expected != (kept.version if kept is not None else 0):
             return None
         self._versions += 1
-        self._revisions[place.name] += 1
+        self._revisions[place.name] = self._versions
         until = None if seconds is None else self._clock.monotonic() + seconds
         self._places[place.name][key] = _Kept(value, self._versions, until)
         return self._versions
@@ -60,7 +60,8 @@ class MemoryStore:
         if kept is None or expected not in {None, kept.version}:
             return False
         del self._places[place.name][key]
-        self._revisions[place.name] += 1
+        self._versions += 1
+        self._revisions[place.name] = self._versions
         return True
 
     async def scan(

@@ -62,9 +62,12 @@ KEYS = Place("key", sealed=True)
 """Keys that the gateway's processes share."""
 REPLICAS = Place("replica", durable=False)
 """The processes that are there now, and what each carries."""
+MARKS = Place("mark")
+"""What a store is recognised by, and what was put back into it after it had been emptied."""
 
 PLACES = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, DEEDS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
+    MARKS,
 )  # fmt: skip
 
 
@@ -150,7 +153,10 @@ class Store(Protocol):
         ...
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place's name that changes whenever something in it does, but for what ran out of time."""
+        """Return a number by place's name that grows whenever something in it changes, but for what ran out of time.
+
+        It is above every version that the place has lost, and no lower than those that are there.
+        """
         ...
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:

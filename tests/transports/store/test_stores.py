@@ -232,6 +232,8 @@ async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(sto
     await store.remove(SESSIONS, "a")
     seen.append(await revision(SESSIONS))
     assert len(set(seen)) == 4
+    assert seen[1] >= version
+    assert seen == sorted(seen)
     await store.put(SESSIONS, "a", b"1", expected=version)
     await store.remove(SESSIONS, "a")
     await store.acquire("lease", "me", 1.0)

@@ -1,0 +1,160 @@
+"""A shared store that this machine keeps a copy of: what was lost there is put back before anybody misses it.
+
+Every look for changes sees to it that the store is whole, and so does every reading of what is copied, after the fact:
+what was read of a store that was emptied meanwhile is read again once it is whole. While it cannot be made so, it is
+out of order for whoever reads, and nobody takes what was lost for what was removed.
+
+Source: reliability 6.1
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+
+from transports.clock import Clock
+from transports.store.copied import COPIED, Copied
+from transports.store.port import Bucket, Place, Record, Store, StoreDown
+
+_TRIES = 4
+FoundT = TypeVar("FoundT")
+
+
+class CopiedStore:
+    """A store over another one, whose lasting places are copied to this machine and put back where they were lost."""
+
+    def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
+        """Keep everything in `store`; `copy` is this machine's own."""
+        self._store, self._copied = store, Copied(store, copy, clock)
+        self._turn = anyio.Lock()
+
+    async def get(self, place: Place, key: str) -> Record | None:
+        """Return what is kept, None where nothing is and nothing was lost."""
+        found = await self._store.get(place, key)
+        if found is not None or place not in COPIED:
+            return found
+        return await self._surely(lambda: self._store.get(place, key))
+
+    async def put(
+        self,
+        place: Place,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Keep a value; return its version, None where another than the expected one is kept."""
+        return await self._store.put(place, key, value, expected=expected, seconds=seconds)
+
+    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+        """Forget a record; say whether it was there."""
+        return await self._store.remove(place, key, expected=expected)
+
+    async def scan(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Return the records whose keys begin with `prefix`, those that were lost included."""
+
+        async def look() -> list[Record]:
+            return await self._store.scan(place, prefix, after=after, most=most, reverse=reverse)
+
+        return await (self._surely(look) if place in COPIED else look())
+
+    async def keys(
+        self,
+        place: Place,
+        prefix: str = "",
+        *,
+        after: str = "",
+        most: int | None = None,
+        reverse: bool = False,
+    ) -> list[str]:
+        """Return the keys of what `scan` would, and of what does not open."""
+
+        async def look() -> list[str]:
+            return await self._store.keys(place, prefix, after=after, most=most, reverse=reverse)
+
+        return await (self._surely(look) if place in COPIED else look())
+
+    async def revisions(self) -> dict[str, int]:
+        """Return a number by place that changes with what is in it; have the store be whole, and the copy be like it.
+
+        Raises:
+            StoreDown: it is out of order, or was emptied and cannot be made whole.
+
+        """
+        async with self._turn:
+            await self._copied.restore()
+            found = await self._store.revisions()
+            await self._copied.follow(found)
+        return found
+
+    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
+        """Hold the lease of this name, unless another owner does; return its fence."""
+        return await self._store.acquire(name, owner, seconds, epoch)
+
+    async def renew(self, name: str, owner: str, seconds: float) -> bool:
+        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        return await self._store.renew(name, owner, seconds)
+
+    async def release(self, name: str, owner: str) -> None:
+        """Let go of a lease, if it is the owner's."""
+        await self._store.release(name, owner)
+
+    async def enter(
+        self,
+        name: str,
+        holder: str,
+        *,
+        seats: int,
+        seconds: float,
+        buckets: Sequence[Bucket] = (),
+    ) -> float:
+        """Take a seat and a token from each bucket, or nothing."""
+        return await self._store.enter(name, holder, seats=seats, seconds=seconds, buckets=buckets)
+
+    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep seats for so long from now."""
+        await self._store.stay(seats, seconds)
+
+    async def leave(self, name: str, holder: str) -> None:
+        """Give a seat back."""
+        await self._store.leave(name, holder)
+
+    async def seated(self, name: str) -> int:
+        """Return how many seats of this name are taken."""
+        return await self._store.seated(name)
+
+    async def now(self) -> float:
+        """Return the store's time, in epoch seconds."""
+        return await self._store.now()
+
+    async def epoch(self) -> str:
+        """Return who the store's server is."""
+        return await self._store.epoch()
+
+    async def settle(self) -> bool:
+        """Wait until what was written is where it survives."""
+        return await self._store.settle()
+
+    async def _surely(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
+        """Return what a look finds in a store that is whole until it has been found.
+
+        Raises:
+            StoreDown: it is not.
+
+        """
+        for _ in range(_TRIES):
+            found = await look()
+            if await self._copied.same():
+                return found
+            async with self._turn:
+                await self._copied.restore()
+        raise StoreDown("the store is emptied all the time")
