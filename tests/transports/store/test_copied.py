@@ -165,6 +165,67 @@ async def test_what_was_removed_or_changed_after_the_loss_stays_so_though_a_copy
     assert late.heard[-1] == ["b"]
 
 
+async def test_what_was_put_back_and_then_changed_or_removed_holds_over_a_copy_that_knew_more(machine, shared):
+    one, late = machine(), machine()
+    for name in ("a", "b"):
+        await one.roster.add(entry(name))
+    await one.watch.look()
+    for name in ("a", "b"):
+        await one.roster.add(entry(name, "newer"), replace=True)
+    await late.watch.look()
+    shared.empty()
+    await one.watch.look()
+    assert [found.secret for found in await one.roster.entries()] == ["s", "s"]
+    await one.roster.remove("a")
+    await one.roster.add(entry("b", "newest"), replace=True)
+    await late.watch.look()
+    assert [(found.id, found.secret) for found in await late.roster.entries()] == [("b", "newest")]
+
+
+async def test_what_was_put_back_just_before_a_crash_still_gives_way_to_a_copy_that_knew_more(machine, shared):
+    one, late = machine(), machine()
+    await one.roster.add(entry("a"))
+    await one.watch.look()
+    await one.roster.add(entry("a", "newer"), replace=True)
+    await late.watch.look()
+    shared.empty()
+    real, puts = shared.server.put, []
+
+    async def put(*arguments, **options):
+        puts.append(arguments)
+        if len(puts) == 2:
+            raise StoreDown("the process ends here")
+        return await real(*arguments, **options)
+
+    shared.server.put = put
+    await one.watch.look()
+    assert await shared.keys(ACCOUNTS) == ["a"]
+    assert await shared.keys(MARKS) == []
+    one.start()
+    await one.watch.look()
+    await late.watch.look()
+    assert [found.secret for found in await one.roster.entries()] == ["newer"]
+
+
+async def test_what_is_lost_while_it_is_copied_is_not_taken_for_removed(machine, shared):
+    one = machine()
+    await one.store.put(LICENSES, "a", b"license")
+    await one.watch.look()
+    await one.store.put(LICENSES, "b", b"license")
+    real = shared.server.keys
+
+    async def keys(place, *arguments, **options):
+        if place is LICENSES:
+            shared.empty()
+            return []
+        return await real(place, *arguments, **options)
+
+    shared.server.keys = keys
+    await one.store.revisions()
+    await one.store.revisions()
+    assert await one.store.keys(LICENSES) == ["a"]
+
+
 async def test_what_was_added_to_the_empty_store_holds_over_the_copies(machine, shared):
     one = machine()
     await one.roster.add(entry("a"))
