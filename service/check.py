@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service import wiring
 from service.address import Address
+from service.admin.tokens import tokens_of
 from service.fetch import reach_of
 from service.keys import file_key
 from service.licenses import fixed_licenses
@@ -24,6 +25,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     wiring.check_transports(settings, origin)
     wiring.build_catalogue(settings, origin)
     fixed_licenses(settings.licenses, origin)
+    tokens_of(settings.admin, origin)
     Address.of(settings.server, origin)
     reach_of(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:

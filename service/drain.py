@@ -18,6 +18,8 @@ class Drain:
     def __init__(self) -> None:
         """Begin open for work. Call it inside the event loop."""
         self.draining = False
+        self.ending = Closing()
+        """Set when the end begins: for what goes on for ever, and need not be finished."""
         self.closing = Closing()
         """Set when open requests are told to end."""
         self.in_flight = 0
@@ -36,6 +38,7 @@ class Drain:
     async def run(self, grace_seconds: float) -> None:
         """Take no more work; return when nothing is open, or what is open had its chance."""
         self.draining = True
+        self.ending.set()
         if not self.in_flight:
             self._idle.set()
         async with anyio.create_task_group() as tasks:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 
 from service.settings import Settings
 
-API, OPERATIONS = "api", "operations"
+API, OPERATIONS, ADMIN = "api", "operations", "admin"
 """Which app answers at a socket: names of `service.app.Running.apps`."""
 
-_TOLD = {API: "Listening on", OPERATIONS: "Probes and metrics on"}
+_TOLD = {API: "Listening on", OPERATIONS: "Probes and metrics on", ADMIN: "Admin API on"}
 
 Sockets = Mapping[str, socket.socket]
 """Listening sockets by the names of their apps."""
@@ -20,6 +20,8 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
     found: dict[str, tuple[str, int]] = {}
     if settings.operations.port:
         found[OPERATIONS] = (settings.operations.host, settings.operations.port)
+    if settings.admin.tokens:
+        found[ADMIN] = (settings.admin.host, settings.admin.port)
     found[API] = (host or server.host, server.port if port is None else port)  # the last that is told of
     return found
 

@@ -197,7 +197,10 @@ class AdminToken(Section, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@-]{1,64}\Z")]
     """Logs show it with every change."""
     token: str = ""
+    """16 characters or more; a file is better."""
     token_file: Path | None = None
+    read_only: bool = False
+    """It may look, but neither change nor export anything."""
 
     def __repr__(self) -> str:
         """Show no token."""

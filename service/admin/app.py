@@ -1,0 +1,142 @@
+"""The admin API as an app: every request carries a token, and only what the table of operations has is answered."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import Route
+
+from protocol.http.body import decode_body, discard_body, read_body
+from protocol.http.context import context_of
+from protocol.http.endpoint import ASGIResponse, Endpoint
+from protocol.http.faults import HttpFault
+from protocol.http.whole import Whole
+from protocol.model import GatewayError, Unauthorized
+from service.admin.desk import Asked, Desk, Ground
+from service.admin.errors import refusal
+from service.admin.operations import OPERATIONS, STREAM, Operation
+from service.admin.tokens import Tokens, Who
+from service.drain import Drain
+from service.guard import Guard
+
+BODY_BYTES = 1024 * 1024
+_WHO = "gemini_gateway.who"
+
+
+def admin_app(ground: Ground, tokens: Tokens, header_bytes: int) -> Any:
+    """Return the app; the service sees to each request's context."""
+    desk = Desk(ground)
+    handlers: dict[Any, Any] = {HTTPException: _unclaimed, Exception: _failed}
+    app = Starlette(routes=routes(desk, ground.drain), exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(_Authorised(app, tokens), header_bytes, refusal)
+
+
+def routes(desk: Desk, drain: Drain) -> list[Route]:
+    """Return a route for each path of the table."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in OPERATIONS:
+        endpoint = Endpoint(_Answering(operation, desk, drain), refusal)
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+    found: list[Route] = []
+    for path, endpoints in by_path.items():
+        route = Route(path, _ByMethod(endpoints), methods=list(endpoints), name=f"admin {path}")
+        route.methods = set(endpoints)  # no HEAD of its own
+        found.append(route)
+    return found
+
+
+class _ByMethod:
+    """The operations of one path."""
+
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._endpoints[scope["method"]](scope, receive, send)
+
+
+class _Authorised:
+    """Lets through what carries a token; tells nobody else what there is."""
+
+    def __init__(self, app: Any, tokens: Tokens) -> None:
+        self._app, self._tokens = app, tokens
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        who = self._tokens.whose(sent[0]) if len(sent) == 1 else None
+        if who is not None:
+            scope[_WHO] = who
+            await self._app(scope, receive, send)
+            return
+        error = Unauthorized("Send a token of the admin API as 'Authorization: Bearer <token>'.", code="unauthorized")
+        context_of(scope).record.error = error.code
+        await discard_body(scope, receive)
+        await refusal(error)(scope, receive, send)
+
+
+class _Answering:
+    """Answers one operation's requests."""
+
+    def __init__(self, operation: Operation, desk: Desk, drain: Drain) -> None:
+        self._operation, self._desk, self._drain = operation, desk, drain
+        self._decode = msgspec.json.Decoder(operation.takes).decode if operation.takes is not None else None
+        self._streams = any(kind is STREAM for kind, _ in operation.answers.values())
+
+    async def __call__(self, request: Request) -> ASGIResponse:
+        who: Who = request.scope[_WHO]
+        if self._operation.changes and who.read_only:
+            await discard_body(request.scope, request.receive)
+            raise HttpFault(403, "forbidden", "This token may look, but neither change nor export anything.")
+        asked = Asked(
+            who=who,
+            account=request.path_params.get("id", ""),
+            body=await self._body(request),
+            last=request.headers.get("last-event-id"),
+        )
+        if self._streams:
+            return await self._operation.handle(self._desk, asked)
+        return Whole(lambda: self._counted(asked), refusal)
+
+    async def _counted(self, asked: Asked) -> ASGIResponse:
+        """Do it; the process does not end meanwhile."""
+        self._drain.begin()
+        try:
+            return await self._operation.handle(self._desk, asked)
+        finally:
+            self._drain.end()
+
+    async def _body(self, request: Request) -> Any:
+        if self._decode is None:
+            return None
+        body = await read_body(request.scope, request.receive, context_of(request.scope).limits)
+        if self._operation.optional and not body:
+            return None
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise HttpFault(415, "unsupported_media_type", "Send JSON, as application/json.")
+        return await decode_body(body, self._decode)
+
+
+async def _failed(request: Request, _: Exception) -> ASGIResponse:
+    """Tell of a bug; `service.observe`, which Starlette raises it to, logs it."""
+    error = GatewayError("The gateway failed.")
+    context_of(request.scope).record.error = error.code
+    return refusal(error)
+
+
+async def _unclaimed(request: Request, error: Exception) -> ASGIResponse:
+    """Answer what no route claimed."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
+    if error.status_code == 405:
+        fault = HttpFault(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
+    else:
+        fault = HttpFault(404, "not_found", "There is nothing at this path; see /openapi.json.")
+    context_of(request.scope).record.error = fault.code
+    return refusal(fault, dict(error.headers or {}))

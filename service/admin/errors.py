@@ -1,0 +1,64 @@
+"""Errors of the admin API: `{"error": {"code", "message"}}`."""
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import msgspec
+import structlog
+from starlette.responses import Response
+
+from protocol.http.faults import HttpFault
+from protocol.model import BadRequest, GatewayError, Saturated, Unauthorized
+from service.accounts.operations import AccountError
+from service.admin.wire import Error, ErrorBody
+
+_MALFORMED = {"invalid_json", "invalid_utf8"}
+_OF_ACCOUNTS = {"not_found": 404, "exists": 409, "declared": 409, "unusable": 409, "invalid_value": 422}
+_STORE_SECONDS = 5.0
+
+_log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
+
+
+def status_of(error: GatewayError) -> int:
+    """Return an error's HTTP status."""
+    match error:
+        case HttpFault():
+            return error.status
+        case BadRequest():
+            return 400 if error.code in _MALFORMED else 422
+        case Unauthorized():
+            return 401
+        case Saturated():
+            return 503
+        case _:
+            return 500
+
+
+def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+    """Return an error as a response."""
+    told = {"Cache-Control": "no-store", **(headers or {})}
+    if isinstance(error, Unauthorized):
+        told["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Saturated):
+        told["Retry-After"] = str(math.ceil(error.retry_after))
+    body = ErrorBody(error=Error(code=error.code, message=error.message))
+    return Response(_encode(body), status_of(error), told, media_type="application/json")
+
+
+@contextmanager
+def telling() -> Generator[None]:
+    """Make of what goes wrong with accounts, or with the store, an error that is answered."""
+    try:
+        yield
+    except AccountError as error:
+        raise HttpFault(_OF_ACCOUNTS[error.code], error.code, _sentence(str(error))) from None
+    except OSError as error:
+        _log.warning("admin_without_store", reason=error.strerror or str(error))
+        message = "The store does not answer; see whether it runs. Whether a change was made is not known."
+        raise Saturated(message, retry_after=_STORE_SECONDS, code="store_unavailable") from None
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,0 +1,77 @@
+"""The admin API of a gateway that runs: over its own transports and store, and what its accounts tell."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocol.http.context import Limits
+from service import wiring
+from service.accounts.operations import AccountError, Accounts, Reach
+from service.admin.app import BODY_BYTES, admin_app
+from service.admin.desk import Ground
+from service.admin.errors import refusal
+from service.admin.feed import Feed
+from service.admin.openapi import text
+from service.admin.tokens import tokens_of
+from service.metrics import Metrics
+from service.observe import Means, Observed
+from service.settings import Settings
+from service.source import Origin
+from service.stores import location_of, sealer_of
+from transports.base import Transport
+from transports.dispatch import Dispatch
+from transports.store import Store, Watch
+
+
+class Inside(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is of a gateway that runs."""
+
+    engine: Dispatch
+    watch: Watch
+    feed: Feed
+    metrics: Metrics
+    means: Means
+
+
+def administration(settings: Settings, origin: Origin, store: Store, inside: Inside) -> Any:
+    """Return the app; it answers to the tokens of the settings.
+
+    Raises:
+        SettingsError: they cannot be used.
+
+    """
+    configs, means = wiring.transport_settings(settings, origin), inside.means
+    ground = Ground(
+        office=Accounts(configs, store, means.clock, within(inside.engine, inside.watch)),
+        store=store,
+        watch=inside.watch,
+        kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
+        encrypted=sealer_of(settings.store, origin).seals,
+        feed=inside.feed,
+        drain=means.drain,
+        description=text().encode(),
+    )
+    app = admin_app(ground, tokens_of(settings.admin, origin), settings.limits.header_bytes)
+    return Observed(app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal)
+
+
+def within(engine: Dispatch, watch: Watch) -> Reach:
+    """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
+
+    @asynccontextmanager
+    async def reach(name: str) -> AsyncGenerator[Transport]:
+        await watch.look()  # what was just added is to be found
+        for rotation in engine.rotations:
+            if rotation.transport.name == name:
+                yield rotation.transport
+                return
+        raise AccountError("unusable", f"the transport {name[:64]!r} is not open here")
+
+    return reach
+
+
+def _limits(limits: Limits) -> Limits:
+    return msgspec.structs.replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES))

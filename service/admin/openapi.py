@@ -1,0 +1,88 @@
+"""The admin API's description, made of the table of operations and of the types that they take and answer with."""
+
+import json
+import sys
+from typing import Any
+
+import msgspec
+
+from service.admin.operations import ANY, OPERATIONS, STREAM, Operation
+from service.admin.wire import ErrorBody, Lost
+from transports.observer import Change
+
+_TEMPLATE = "#/components/schemas/{name}"
+_EVENTS = (Change, Lost)
+"""What the feed's `data` may be."""
+
+
+def document() -> dict[str, Any]:
+    """Return the description, as OpenAPI 3.1."""
+    kinds = [*_types(), ErrorBody, *_EVENTS]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
+    schema_of = dict(zip(map(str, kinds), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "gemini-gateway admin API",
+            "version": "1",
+            "description": "What can be done with the accounts of a gateway. It answers at a listener of its own, "
+            "where the settings name a token: see [admin].",
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": dict(sorted(components.items())),
+        },
+    }
+
+
+def text() -> str:
+    """Return the description as it is kept."""
+    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _types() -> list[Any]:
+    taken = [operation.takes for operation in OPERATIONS if operation.takes is not None]
+    kinds = (kind for operation in OPERATIONS for kind, _ in operation.answers.values())
+    return list(dict.fromkeys([*taken, *(kind for kind in kinds if kind not in {None, STREAM})]))
+
+
+def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {"operationId": operation.name, "description": operation.words}
+    parameters = _parameters(operation)
+    if parameters:
+        described["parameters"] = parameters
+    if operation.takes is not None:
+        content = {"application/json": {"schema": schema_of[str(operation.takes)]}}
+        described["requestBody"] = {"required": not operation.optional, "content": content}
+    answers = {status: _answer(kind, words, schema_of) for status, (kind, words) in operation.answers.items()}
+    errors = {status: _answer(ErrorBody, words, schema_of) for status, words in {**ANY, **operation.errors}.items()}
+    described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "{id}" in operation.path:
+        found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if any(kind == STREAM for kind, _ in operation.answers.values()):
+        found.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}})
+    return found
+
+
+def _answer(kind: Any, words: str, schema_of: dict[str, Any]) -> dict[str, Any]:
+    if kind is None:
+        return {"description": words}
+    if kind == STREAM:
+        data = " or ".join(event.__name__ for event in _EVENTS)
+        schema = {"type": "string", "description": f"Events, whose data is a {data}."}
+        return {"description": words, "content": {STREAM: {"schema": schema}}}
+    return {"description": words, "content": {"application/json": {"schema": schema_of[str(kind)]}}}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

@@ -1,0 +1,74 @@
+import anyio
+import pytest
+
+from protocol.model import Saturated
+from service.admin.feed import Feed
+from transports.observer import Change
+
+
+def change(number):
+    return Change(at=float(number), account=f"a{number}", transport="t", what="parked")
+
+
+async def names(follower):
+    heard = await follower.next(0.0)
+    return None if heard is None else [one.change.account for one in heard]
+
+
+async def test_who_follows_hears_what_comes_and_goes_on_where_it_was():
+    feed = Feed()
+    feed.hear(change(1))
+    with feed.follow() as follower:
+        first = follower.at
+        assert await names(follower) == []
+        feed.hear(change(2))
+        feed.hear(change(3))
+        assert await names(follower) == ["a2", "a3"]
+        last = follower.at
+    feed.hear(change(4))
+    for where, expected in ((first, ["a2", "a3", "a4"]), (last, ["a4"])):
+        with feed.follow(where) as follower:
+            assert (follower.lost, await names(follower)) == (False, expected)
+
+
+async def test_who_asks_for_what_is_not_kept_is_told_and_begins_anew():
+    feed = Feed(kept=2)
+    with feed.follow() as follower:
+        old = follower.at
+    for number in range(3):
+        feed.hear(change(number))
+    epoch = old.rpartition("-")[0]
+    for last in (old, "other-1", f"{epoch}-99", f"{epoch}-x", f"{epoch}--1", "x", f"{epoch}-{'9' * 30}"):
+        with feed.follow(last) as follower:
+            assert (follower.lost, await names(follower)) == (True, [])
+
+
+async def test_who_reads_too_slowly_is_cut_off():
+    feed = Feed(kept=2)
+    with feed.follow() as follower:
+        for number in range(3):
+            feed.hear(change(number))
+        assert await names(follower) is None
+
+
+async def test_no_more_follow_than_may():
+    feed = Feed(followers=1)
+    with feed.follow():
+        with pytest.raises(Saturated):
+            with feed.follow():
+                pass
+    with feed.follow():
+        pass
+
+
+async def test_who_waits_hears_at_once():
+    feed = Feed()
+    with feed.follow() as follower:
+        async with anyio.create_task_group() as tasks:
+
+            async def later():
+                await anyio.wait_all_tasks_blocked()
+                feed.hear(change(1))
+
+            tasks.start_soon(later)
+            assert [one.change.account for one in await follower.next(60.0)] == ["a1"]

@@ -1,0 +1,90 @@
+"""The description of the admin API, held against its routes and its answers."""
+
+import json
+
+import jsonschema
+import msgspec
+import pytest
+
+from service.accounts.rows import Rest, Row, State
+from service.admin.app import routes
+from service.admin.desk import Desk, Ground
+from service.admin.feed import Feed
+from service.admin.openapi import document, text
+from service.admin.wire import AccountList, Error, ErrorBody, Examined, Exported, NewAccount, Pausing, Status
+from service.drain import Drain
+from tests.conftest import ROOT
+from transports.account import Finding, Level, Quota
+from transports.observer import Change
+from transports.pool.standing import Reason
+
+DOCUMENT = document()
+
+
+def validator(name):
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_kept_description_is_what_the_code_says():
+    assert (ROOT / "docs" / "admin-openapi.json").read_text() == text(), "write it anew: make openapi"
+
+
+async def test_each_route_is_described_and_each_description_is_a_route():
+    ground = Ground(
+        office=None, store=None, watch=None, kind="", encrypted=True, feed=Feed(), drain=Drain(), description=b""
+    )
+    routed = {(route.path, method) for route in routes(Desk(ground), ground.drain) for method in route.methods}
+    described = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
+    assert routed == described
+
+
+def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own():
+    whole = json.dumps(DOCUMENT)
+    components = DOCUMENT["components"]["schemas"]
+    referred = {word.partition('"')[0] for word in whole.split('"#/components/schemas/')[1:]}
+    assert referred <= set(components)
+    names = [operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()]
+    assert len(set(names)) == len(names)
+    for name in components:
+        jsonschema.Draft202012Validator.check_schema(components[name])
+
+
+ROW = Row(
+    id="one",
+    transport="web",
+    kind="session",
+    declared=False,
+    state=State.RESTING,
+    rests=(Rest(scope="pro/*", reason=Reason.QUOTA, until=1.0),),
+    quotas=(Quota(name="pro", total=3, left=1),),
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        AccountList(accounts=(ROW,)),
+        ROW,
+        Examined(account="one", well=True, findings=(Finding(step="page", level=Level.OK, words="well"),)),
+        Exported(account="one", session="x"),
+        NewAccount(id="one", session="x", options={"concurrency": 3}),
+        Pausing(reason="why"),
+        ErrorBody(error=Error(code="not_found", message="No.")),
+        Change(at=1.0, account="one", transport="web", what="parked", seconds=3.0),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_sent_is_what_is_described(value):
+    validator(type(value).__name__).validate(json.loads(msgspec.json.encode(value)))
+
+
+def test_what_is_refused_is_described_so():
+    for wrong in (
+        {},
+        {"id": "a b", "session": "x"},
+        {"id": "x", "session": ""},
+        {"id": "x", "session": "x", "more": 1},
+    ):
+        assert list(validator("NewAccount").iter_errors(wrong))
+    assert Status.__name__ in DOCUMENT["components"]["schemas"]

@@ -1,0 +1,61 @@
+import pytest
+
+from service.admin.tokens import Who, tokens_of
+from service.settings import Admin, AdminToken
+from service.source import Origin, SettingsError
+
+ORIGIN = Origin(name="gateway.toml")
+GOOD = "Zk3v8Q-b7NcT1yWm"
+
+
+def tokens(*pairs, **more):
+    return tokens_of(Admin(tokens=tuple(AdminToken(name=name, token=token, **more) for name, token in pairs)), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("", "one of token and token_file"),
+        ("Zk3v8Q-b7NcT1yW", "16 to 256"),
+        ("Zk3v8Q-b7NcT 1yWmm", "16 to 256"),
+        ("Zk3v8Q-b7NcT1yWé", "16 to 256"),
+        ("change-me-change-me", "sample"),
+        ("your-token-goes-here", "sample"),
+        ("<the-token-of-ops>", "sample"),
+        ("aaaaaaaaaaaaaaaaaaaa", "sample"),
+    ],
+)
+def test_a_token_that_is_no_secret_is_refused_by_its_place_alone(token, words):
+    with pytest.raises(SettingsError) as caught:
+        tokens(("ops", token))
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("gateway.toml: admin.tokens[0]")
+    assert not token or token not in str(caught.value)
+
+
+def test_a_file_holds_a_token(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(f"{GOOD}\n")
+    found = tokens_of(Admin(tokens=(AdminToken(name="ops", token_file=file, read_only=True),)), ORIGIN)
+    assert found.whose(f"Bearer {GOOD}".encode()) == Who("ops", read_only=True)
+    for wrong in (
+        AdminToken(name="a", token_file=tmp_path / "none"),
+        AdminToken(name="a", token=GOOD, token_file=file),
+    ):
+        with pytest.raises(SettingsError, match=r"admin\.tokens\[0\]"):
+            tokens_of(Admin(tokens=(wrong,)), ORIGIN)
+
+
+def test_no_two_have_one_name_or_one_token():
+    for pairs in ((("a", GOOD), ("a", GOOD[::-1])), (("a", GOOD), ("b", GOOD))):
+        with pytest.raises(SettingsError, match="two of them have the same"):
+            tokens(*pairs)
+
+
+def test_each_token_names_its_owner_and_nothing_else_names_anybody():
+    found = tokens(("a", GOOD), ("b", GOOD[::-1]))
+    assert found.whose(f"Bearer {GOOD}".encode()).by == "admin:a"
+    assert found.whose(f"bearer  {GOOD[::-1]} ".encode()).by == "admin:b"
+    for wrong in (b"", b"Bearer", b"Bearer ", f"Basic {GOOD}".encode(), GOOD.encode(), f"Bearer {GOOD}x".encode()):
+        assert found.whose(wrong) is None
+    assert tokens().whose(f"Bearer {GOOD}".encode()) is None
