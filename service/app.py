@@ -18,8 +18,6 @@ from protocol.http.faults import HttpFault
 from protocol.model import Engine, GatewayError
 from service import wiring
 from service.address import Address
-from service.admin.feed import Feed
-from service.admin.inside import Inside, administration
 from service.admission import Admission, Guarded, Room
 from service.book import LicenseBook
 from service.drain import Drain
@@ -30,7 +28,7 @@ from service.keys import open_seal
 from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
-from service.listeners import ADMIN, API, OPERATIONS
+from service.listeners import API, OPERATIONS
 from service.media import Media
 from service.memory import Memory
 from service.metrics import Metrics
@@ -38,15 +36,15 @@ from service.observe import Means, Observed
 from service.operations import Operations
 from service.overload import Overloaded
 from service.pressure import Pressure
+from service.reload import Reload
 from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
-from transports.observer import Fanout
 from transports.pool import Conversations
-from transports.store import Store, Watch
+from transports.store import Store
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
@@ -60,6 +58,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     apps: Mapping[str, Any]
     """ASGI, by the names of `service.listeners`."""
     drain: Drain
+    reload: Reload
 
 
 @asynccontextmanager
@@ -84,21 +83,22 @@ async def open_app(
         pressure = Pressure(Memory().ratio, clock, settings.overload, registry)
         operations = Operations(registry, drain, pressure)
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
-        watch, feed = Watch(store, clock), Feed()
+        reload = Reload(settings, origin, licenses, registry)
         parts = wiring.Parts(
             clock=clock,
             store=store,
             copy=copy,
             conversations=Conversations(store, clock),
-            observer=Fanout(PrometheusObserver(registry), feed.hear),
-            watch=watch,
+            observer=PrometheusObserver(registry),
             serve=serve,
+            connected=reload.follow,
             draining=lambda: drain.draining,
         )
         async with (
             pressure.open(),
             wiring.open_engine(settings, parts, origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
+            reload.open(clock),
             open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
         ):
             room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
@@ -119,9 +119,7 @@ async def open_app(
             )
             metrics = Metrics(registry, settings.limits.in_flight)
             api = Observed(_guarded(settings, routes, pressure), metrics, means, wiring.house_refusal)
-            inside = Inside(engine=engine, watch=watch, feed=feed, metrics=metrics, means=means)
-            admin = administration(settings, origin, store, inside)
-            yield Running(apps={API: api, OPERATIONS: operations.app(), ADMIN: admin}, drain=drain)
+            yield Running(apps={API: api, OPERATIONS: operations.app()}, drain=drain, reload=reload)
 
 
 @asynccontextmanager

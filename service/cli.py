@@ -1,5 +1,6 @@
 """The command `gemini-gateway`: arguments and settings in, a running server or an exit status out."""
 
+import signal
 import socket
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from service.licenses import new_key
 from service.licensing import licenses
 from service.listeners import API, addresses, announcement, inherited
 from service.place import config_option, settings_at, store_path_of
+from service.probe import probe
 from service.server import Overseer, Tls, listen, run, run_app, run_loop, url_of
 from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
 from service.show import shown
@@ -71,6 +73,7 @@ cli.add_command(store)
 @click.option("--parent", type=int, hidden=True)
 def serve(config_path: Path | None, host: str | None, port: int | None, **handed: Any) -> None:
     """Run the gateway."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before all is open has nothing to take over
     path, settings, origin = settings_at(config_path)
     logs.configure(settings.log)
     store_path = store_path_of(settings, path)
@@ -189,6 +192,13 @@ def _account(text: str) -> simulator.SimulatedAccount:
         return simulator.read_account(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--account") from None
+
+
+@cli.command("probe")
+@click.argument("url")
+def probe_url(url: str) -> None:
+    """Ask a probe's URL, as http://127.0.0.1:9090/livez; exit with 0 if it answers 200 within two seconds."""
+    sys.exit(probe(url))
 
 
 @cli.group("config")

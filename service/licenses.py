@@ -60,12 +60,22 @@ def _read_key(path: Path, where: str) -> str:
 
 
 class Licenses:
-    """All licenses: the settings', fixed for the process's life, and the book's."""
+    """All licenses: the settings', and the book's."""
 
     def __init__(self, fixed: Iterable[tuple[str, License]], book: LicenseBook) -> None:
         """Take the settings' `(key, license)`, checked."""
         self._book = book
-        self._fixed = [(digest_of(key.encode()), granted) for key, granted in fixed]
+        self.fixed = list(fixed)
+
+    @property
+    def fixed(self) -> Sequence[tuple[str, License]]:
+        """The settings', each with its key; those that are set are in force at once."""
+        return self._fixed
+
+    @fixed.setter
+    def fixed(self, fixed: Sequence[tuple[str, License]]) -> None:
+        self._fixed = fixed
+        self._digests = [(digest_of(key.encode()), granted) for key, granted in fixed]
 
     async def caller(self, authorization: bytes) -> Caller | None:
         """Return who an `Authorization` header's license belongs to.
@@ -80,7 +90,7 @@ class Licenses:
             return None
         digest = digest_of(key)
         found = None
-        for fixed, granted in self._fixed:
+        for fixed, granted in self._digests:
             if hmac.compare_digest(fixed, digest):
                 found = granted
         if found is None:

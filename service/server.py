@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import anyio.abc
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]
 from hypercorn.config import Config
@@ -16,6 +17,7 @@ from hypercorn.config import Config
 from service.app import Running, open_app
 from service.listeners import Sockets
 from service.settings import Origin, Server, Settings
+from transports.tasks import beside
 
 _STOP_SECONDS = 5.0
 """hypercorn is given so long to close idle connections."""
@@ -157,9 +159,11 @@ def run(
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 _collect_less()
-                overseer.started()
-                await _end(signals, overseer)
-                await _drain(running, settings.drain.grace_seconds, signals)
+                async with beside() as tasks:
+                    await tasks.start(_reload_when_told, running)
+                    overseer.started()
+                    await _end(signals, overseer)
+                    await _drain(running, settings.drain.grace_seconds, signals)
 
     run_loop(main, settings.server.loop)
 
@@ -185,6 +189,17 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTED_EVERY, *gc.get_threshold()[1:])
+
+
+async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Have SIGHUP take over what has changed; what comes too late for that is ignored, and ends nothing."""
+    try:
+        with anyio.open_signal_receiver(signal.SIGHUP) as signals:
+            task_status.started()
+            async for _ in signals:
+                await running.reload.now()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 async def _end(signals: Any, overseer: Overseer) -> None:

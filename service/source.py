@@ -22,6 +22,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """For messages."""
+    path: Path | None = None
+    """Of the file, where there is one."""
     folder: Path = Path()
     """What relative paths are relative to."""
     variables: tuple[str, ...] = ()
@@ -42,7 +44,7 @@ def origin_of(path: Path | None, environment: Mapping[str, str] | None = None) -
     variables = tuple(sorted(name for name in environment or () if name.startswith(ENVIRONMENT_PREFIX)))
     if path is None:
         return Origin(name="the environment", variables=variables)
-    return Origin(name=str(path), folder=path.absolute().parent, variables=variables)
+    return Origin(name=str(path), path=path.absolute(), folder=path.absolute().parent, variables=variables)
 
 
 def keys_of(variable: str) -> list[str]:

@@ -65,7 +65,7 @@ class Workers:
 
     async def _main(self) -> None:
         self._stopping = anyio.Event()
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with anyio.create_task_group() as everything:
                 everything.start_soon(self._forward, signals)
                 async with anyio.create_task_group() as workers:
@@ -74,8 +74,12 @@ class Workers:
                 everything.cancel_scope.cancel()
 
     async def _forward(self, signals: AsyncIterable[signal.Signals]) -> None:
-        async for _ in signals:
-            self._stop()
+        async for number in signals:
+            if number is not signal.SIGHUP:
+                self._stop()
+                continue
+            for process in self._processes:
+                process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:
         self._stopping.set()

@@ -1,7 +1,8 @@
 """One way to Gemini, and how it is registered."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -139,6 +140,16 @@ def _none(_: object) -> Sequence[Account]:
     return ()
 
 
+def _no_files(_: object) -> Sequence[Path]:
+    """Name nothing."""
+    return ()
+
+
+async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:
+    """Have nothing that could change."""
+    return ()
+
+
 def _secret(entry: Entry) -> str:
     """Take two accounts with one secret as one."""
     return entry.secret
@@ -166,6 +177,11 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     """The settings that are not to be shown, wherever they stand in `config`, by their names."""
     accounts: Callable[[ConfigT], Sequence[Account]] = _none
     """Returns the accounts that the settings name: no two ids are the same, in any transport."""
+    files: Callable[[ConfigT], Sequence[Path]] = _no_files
+    """Returns the files that hold the accounts' secrets."""
+    reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
+    """Has a transport that `connect` yielded take over the settings' accounts as these and their files are now; what is
+    under way goes on. Returns the files, or else the accounts, that cannot be used: what they held before holds."""
     admit: Callable[[ConfigT, Entry], tuple[Entry, Account]] = _admit_none
     """Returns an account of the store as it is to be kept, and as the pool knows it. Raises ValueError, which names no
     secret, where `connect` could not use it."""

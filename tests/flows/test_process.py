@@ -10,6 +10,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.conftest import KEY, ROOT, SETTINGS
+from tests.servers import free_port
 
 NEWER = ROOT / ".venv-newer" / "bin" / "python"
 PYTHONS = [sys.executable, *([str(NEWER)] if NEWER.exists() else [])]
@@ -213,3 +214,60 @@ def test_wrong_settings_end_the_start_with_one_line(start_command, tmp_path, tex
         lines = process.text().strip().splitlines()
         assert len(lines) == 1
         assert all(word in lines[0] for word in words)
+
+
+def accepted(gateway, key):
+    return httpx.get(f"{gateway.base_url}/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
+def wait_until(what):
+    import time
+
+    until = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hangup_takes_over_licenses_in_every_worker_and_ends_nothing(start_gateway, workers):
+    gateway = start_gateway(settings().replace("port = 0", f"port = 0\nworkers = {workers}"))
+    path = gateway.log.parent / "gateway.toml"
+    with httpx.Client() as client, stream(client, gateway, SLOW) as response:
+        lines = response.iter_lines()
+        next(lines)
+        path.write_text(settings(grace=11).replace(KEY, f"{KEY}-2"))
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_for('"takes_a_restart"')
+        rest = list(lines)
+    assert "data: [DONE]" in rest
+    wait_until(lambda: [accepted(gateway, f"{KEY}-2") for _ in range(6)] == [True] * 6)
+    assert [accepted(gateway, KEY) for _ in range(6)] == [False] * 6
+    path.write_text("[server\n")
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_for('"not_reloaded"')
+    assert accepted(gateway, f"{KEY}-2")
+    gateway.signal(signal.SIGTERM)
+    assert gateway.status() == 0
+
+
+def test_probes_and_metrics_on_a_listener_of_their_own_are_not_on_the_apis(start_gateway):
+    port = free_port()
+    gateway = start_gateway(
+        settings(more=f"[operations]\nport = {port}\n").replace("port = 0", "port = 0\nworkers = 2")
+    )
+    own = f"http://127.0.0.1:{port}"
+    for path in ("/livez", "/healthz", "/readyz", "/metrics"):
+        assert httpx.get(f"{own}{path}").status_code == 200
+        assert httpx.get(f"{gateway.origin}{path}").status_code == 404
+    assert httpx.get(f"{own}/v1/models").status_code == 404
+    assert accepted(gateway, KEY)
+    assert f"Probes and metrics on {own}" in gateway.text()
+    with httpx.Client() as client, stream(client, gateway, SLOW) as response:
+        lines = response.iter_lines()
+        next(lines)
+        gateway.signal(signal.SIGTERM)
+        wait_until(lambda: [httpx.get(f"{own}/readyz").status_code for _ in range(6)] == [503] * 6)
+        assert httpx.get(f"{own}/livez").status_code == 200
+        assert "data: [DONE]" in list(lines)
+    assert gateway.status() == 0

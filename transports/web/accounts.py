@@ -25,7 +25,7 @@ from transports.web.client import SiteClient
 from transports.web.config import WebConfig
 from transports.web.errands import open_errands
 from transports.web.fresh import Freshness
-from transports.web.known import Known, account_of, claim, declared, facts_of, guest_of, kept
+from transports.web.known import Known, account_of, claim, declared, facts_of, guest_of, kept, redeclared
 from transports.web.news import News
 from transports.web.reuse import Reuse
 from transports.web.rotate import Rotation
@@ -88,7 +88,10 @@ class Accounts:
 
         """
         self._config, self._deps, self._tasks = config, deps, tasks
+        self.site = config.hosts.site
         self._declared = declared(config)
+        self._entries: Sequence[Entry] = ()
+        """Those of the store, as they were last seen."""
         self._left_out: dict[str, str] = {}
         """Why accounts of the store cannot be used, by their ids: told once."""
         self._changing = anyio.Lock()
@@ -139,7 +142,15 @@ class Accounts:
 
         """
         if not self._closing:
-            await self._become(self._all(await self._deps.roster.entries(self._deps.name)))
+            self._entries = await self._deps.roster.entries(self._deps.name)
+            await self._become(self._all(self._entries))
+
+    async def reload(self, config: WebConfig) -> Sequence[str]:
+        """Take over the settings' accounts as these and their files are now; return which are no use."""
+        self._declared, useless = redeclared(config, self._declared)
+        if not self._closing:
+            await self._become(self._all(self._entries))
+        return useless
 
     async def close(self) -> None:
         """Let go of all, and wait a little for it."""
@@ -178,14 +189,18 @@ class Accounts:
         async with self._changing:
             changed = False
             for account, held in list(self.held.items()):
-                if held.known is not None and held.known != wanted.get(account):
+                if held.known is not None and account not in wanted:
                     held.leave()
                     del self.held[account], self.sessions[account]
                     changed = True
             for account, known in wanted.items():
-                if account not in self.held and not self._closing:
-                    await self._tasks.start(self._live, known)
-                    changed = True
+                held = self.held.get(account)
+                if self._closing or (held is not None and held.known == known):
+                    continue
+                await self._tasks.start(self._live, known)  # in the place of the one that was there: none is missing
+                if held is not None:
+                    held.leave()
+                changed = True
             if changed:
                 self._publish()
 

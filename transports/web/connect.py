@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from transports.base import Deps, Kind
 from transports.web.accounts import open_accounts
 from transports.web.config import WebConfig
-from transports.web.known import accounts_of, admit, check, facts, identity
+from transports.web.known import accounts_of, admit, check, facts, files_of, identity
 from transports.web.transport import WebTransport
 
 
@@ -29,6 +29,8 @@ KIND = Kind(
     check,
     secrets=frozenset({"cookies", "proxy"}),
     accounts=accounts_of,
+    files=files_of,
+    reload=WebTransport.reload,
     admit=admit,
     identity=identity,
     facts=facts,

@@ -4,6 +4,7 @@ Source: "Session", step 1; "Field notes".
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -57,6 +58,54 @@ def declared(config: WebConfig) -> dict[str, Known]:
         known = found[account.id] = Known(settings=account, cookies=read_cookies(account))
         claim(owners, known)
     return found
+
+
+def redeclared(config: WebConfig, before: Mapping[str, Known]) -> tuple[dict[str, Known], list[str]]:
+    """Return the accounts of the settings as these and their files are now, and which files, or accounts, are no use.
+
+    Where one is no use, what was there before holds.
+    """
+    found: dict[str, Known] = {}
+    owners: dict[str, str] = {}
+    useless: list[str] = []
+    fresh: dict[str, Known] = {}
+    for account in config.accounts:
+        known = before.get(account.id)
+        try:
+            _check_account(account)
+            fresh[account.id] = Known(settings=account, cookies=read_cookies(account))
+        except ValueError:
+            useless.append(_place(account))
+        if known is not None and fresh.get(account.id, known) == known and _is_free(owners, known):
+            found[account.id] = known
+    for account, known in fresh.items():  # they may have what others have let go of, and not what others still have
+        there = before.get(account)
+        if account in found:
+            continue
+        if _is_free(owners, known):
+            found[account] = known
+            continue
+        useless.append(_place(known.settings))
+        if there is not None and _is_free(owners, there):
+            found[account] = there
+    return {account.id: found[account.id] for account in config.accounts if account.id in found}, useless
+
+
+def files_of(config: WebConfig) -> list[Path]:
+    """Return the files that hold the accounts' cookies."""
+    return [account.cookies_file for account in config.accounts if account.cookies_file is not None]
+
+
+def _place(account: WebAccount) -> str:
+    return str(account.cookies_file or account.id)
+
+
+def _is_free(owners: dict[str, str], known: Known) -> bool:
+    try:
+        claim(owners, known)
+    except ValueError:
+        return False
+    return True
 
 
 def claim(owners: dict[str, str], known: Known) -> None:

@@ -26,7 +26,7 @@ from transports.base import Upstream
 from transports.clock import Clock
 from transports.web import quota, wire
 from transports.web.accounts import Accounts, Held
-from transports.web.config import Tools
+from transports.web.config import Tools, WebConfig
 from transports.web.cookies import header
 from transports.web.errors import StaleToken
 from transports.web.examine import examine
@@ -45,7 +45,7 @@ class WebTransport:
 
     def __init__(self, name: str, accounts: Accounts, clock: Clock) -> None:
         """Serve the accounts that are there."""
-        self.name = name
+        self.name, self.site = name, accounts.site
         self._accounts, self._clock = accounts, clock
         self._reuse = accounts.reuse
 
@@ -223,6 +223,10 @@ class WebTransport:
             async with aclosing(examine(held, self._clock)) as findings:
                 async for finding in findings:
                     yield finding
+
+    async def reload(self, config: WebConfig) -> Sequence[str]:
+        """Take over the settings' accounts; as `transports.base.Kind.reload`."""
+        return await self._accounts.reload(config)
 
     async def export(self, account: str) -> str:
         """Return the session as it is now, as a Cookie header; as `transports.base.Transport.export`."""

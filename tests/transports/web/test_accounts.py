@@ -280,3 +280,45 @@ async def test_a_guests_answer_is_never_given_as_an_accounts(open_site):
             await ask(transport, "one")
         assert "export" in caught.value.words
         assert await site.seen("generate") == 0
+
+
+async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no_request_misses_the_account(
+    open_site, tmp_path
+):
+    path = tmp_path / "cookies"
+    path.write_text(simulator.export_of(ACCOUNT))
+    declared = web.WebAccount(id="one", cookies_file=path, per_minute=0)
+    async with opened(open_site, declared, guest=False) as (_, _, transport):
+        config = web.WebConfig(accounts=(declared,))
+        assert await ask(transport, "one") == "ok"
+        vault = transport._accounts.of("one").session.site.vault
+        await vault.renew(vault.saved, [], at=1.0, by="me")  # something has become of the export
+        generation = vault.saved.gen
+        assert await transport.reload(config) == []
+        assert transport._accounts.of("one").session.site.vault is vault
+        account = account_of(transport, "one")
+        path.write_text(simulator.export_of(SECOND))
+        async with transport.open(request_for("<echo>old</echo>"), account) as answer:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(transport.reload, config)
+                while account_of(transport, "one") is account:
+                    assert await ask(transport, "one") == "ok"
+            assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
+        vault = transport._accounts.of("one").session.site.vault
+        await vault.load()
+        assert vault.cookies["__Secure-1PSID"] == SECOND.psid
+        assert vault.saved.gen == generation + 1
+        path.write_text("")
+        assert await transport.reload(config) == [str(path)]
+        assert await ask(transport, "one") == "ok"
+
+
+async def test_accounts_come_and_go_with_the_settings_beside_those_of_the_store(open_site):
+    async with opened(open_site) as (_, deps, transport):
+        await add(deps, entry())
+        third = web.WebAccount(id="three", cookies=simulator.export_of(THIRD), per_minute=0)
+        assert await transport.reload(web.WebConfig(accounts=(third,))) == []
+        assert known(transport) == ["three", "two", "web-guest"]
+        assert await ask(transport, "three") == "ok"
+        assert await transport.reload(web.WebConfig()) == []
+        assert known(transport) == ["two", "web-guest"]
