@@ -18,6 +18,8 @@ from protocol.http.faults import HttpFault
 from protocol.model import Engine, GatewayError
 from service import wiring
 from service.address import Address
+from service.admin.feed import Feed
+from service.admin.inside import Inside, administration
 from service.admission import Admission, Guarded, Room
 from service.book import LicenseBook
 from service.drain import Drain
@@ -28,7 +30,7 @@ from service.keys import open_seal
 from service.ledger import Ledger
 from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
-from service.listeners import API, OPERATIONS
+from service.listeners import ADMIN, API, OPERATIONS
 from service.media import Media
 from service.memory import Memory
 from service.metrics import Metrics
@@ -43,8 +45,9 @@ from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
+from transports.observer import Fanout
 from transports.pool import Conversations
-from transports.store import Store
+from transports.store import Store, Watch
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
@@ -84,12 +87,14 @@ async def open_app(
         operations = Operations(registry, drain, pressure)
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
         reload = Reload(settings, origin, licenses, registry)
+        watch, feed = Watch(store, clock), Feed()
         parts = wiring.Parts(
             clock=clock,
             store=store,
             copy=copy,
             conversations=Conversations(store, clock),
-            observer=PrometheusObserver(registry),
+            observer=Fanout(PrometheusObserver(registry), feed.hear),
+            watch=watch,
             serve=serve,
             connected=reload.follow,
             draining=lambda: drain.draining,
@@ -119,7 +124,9 @@ async def open_app(
             )
             metrics = Metrics(registry, settings.limits.in_flight)
             api = Observed(_guarded(settings, routes, pressure), metrics, means, wiring.house_refusal)
-            yield Running(apps={API: api, OPERATIONS: operations.app()}, drain=drain, reload=reload)
+            inside = Inside(engine=engine, watch=watch, feed=feed, metrics=metrics, means=means)
+            admin = administration(settings, origin, store, inside)
+            yield Running(apps={API: api, OPERATIONS: operations.app(), ADMIN: admin}, drain=drain, reload=reload)
 
 
 @asynccontextmanager

@@ -46,6 +46,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Is told of each transport."""
     draining: Callable[[], bool] = lambda: False
     """Whether the process is about to end."""
+    watch: Watch | None = None
+    """On the store; runs for as long as the engine is open."""
 
 
 def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.Struct]:
@@ -137,7 +139,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
     catalogue = build_catalogue(settings, origin)
     rotations: list[Rotation] = []
     replica = uuid.uuid4().hex
-    roster, watch = Roster(parts.store, parts.clock), Watch(parts.store, parts.clock)
+    roster, watch = Roster(parts.store, parts.clock), parts.watch or Watch(parts.store, parts.clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(beside())
         tasks.start_soon(watch.run)
