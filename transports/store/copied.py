@@ -137,8 +137,15 @@ class Copied:
                 return
         raise StoreDown("the store is emptied all the time")
 
-    async def follow(self, revisions: dict[str, int]) -> None:
-        """Take over into the copy what has changed in a store that is whole.
+    def is_up_to_date(self, revisions: dict[str, int]) -> bool:
+        """Say whether with these revisions the store is whole, and the copy like it: they never come back."""
+        known = revisions.get(MARKS.name, 0) > 0 and all(
+            revisions.get(place.name, 0) == self._revisions.get(place.name) for place in (MARKS, *COPIED)
+        )
+        return known and self._clock.monotonic() - self._noted < _SEEN_SECONDS
+
+    async def follow(self, revisions: dict[str, int], before: dict[str, int]) -> None:
+        """Take over into the copy what has changed in a store that is whole; `before` it was last found so.
 
         Raises:
             OSError: the store is out of order; where the copy is, that is logged, and tried again.
@@ -158,6 +165,7 @@ class Copied:
                 self._fail()
                 return
             self._revisions[place.name] = revision
+        self._revisions[MARKS.name] = before.get(MARKS.name, 0)
         if self._clock.monotonic() - self._noted >= _SEEN_SECONDS:
             await self._note()
 

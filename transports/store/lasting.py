@@ -90,10 +90,14 @@ class CopiedStore:
             StoreDown: it is out of order, or was emptied and cannot be made whole.
 
         """
+        found = await self._store.revisions()
+        if self._copied.is_up_to_date(found):
+            return found
         async with self._turn:
+            before = await self._store.revisions()
             await self._copied.restore()
             found = await self._store.revisions()
-            await self._copied.follow(found)
+            await self._copied.follow(found, before)
         return found
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:

@@ -278,6 +278,23 @@ async def test_the_copy_of_one_store_is_not_put_into_another(machine, shared, cl
     assert await one.copy.keys(ACCOUNTS) == []
 
 
+async def test_while_nothing_changes_a_look_is_one_call(machine, shared):
+    one = machine()
+    await one.roster.add(entry("a"))
+    for _ in range(3):
+        await one.watch.look()
+    calls = []
+
+    class Counted:
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(shared, name)
+
+    one.store._store = one.store._copied._store = Counted()
+    await one.watch.look()
+    assert calls == ["revisions"]
+
+
 async def test_nobody_hears_of_a_change_while_a_store_that_was_emptied_cannot_be_made_whole(machine, shared):
     one = machine()
     await one.roster.add(entry("a"))
