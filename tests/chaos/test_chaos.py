@@ -14,7 +14,7 @@ from tests.chaos.trials import Trials
 from tests.nth import told
 
 TRIALS = int(os.environ.get("CHAOS_TRIALS", "200"))
-ROUND = 100
+ROUND = 50
 ROUNDS = [ROUND] * (TRIALS // ROUND) + ([TRIALS % ROUND] if TRIALS % ROUND else [])
 DIVISOR = 10
 GRACE_SECONDS = 300 / DIVISOR

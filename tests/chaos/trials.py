@@ -1,19 +1,20 @@
 """Trials: a gateway is killed or stopped the moment it says that a rotation is at a mark; the site judges.
 
-A trial is one kill, or one stop, of one process at one mark of one account's rotation. It is over when the site has
-seen another rotation of that account, and its newest value in use. An account is in one trial at a time, and one of
-the gateways is always able to rotate: where all are down for longer than the site's grace, nothing can be promised.
+A trial is one kill, or one stop, of one process at one mark of one account's rotation; all accounts that this process
+was rotating are in it. It is over for each when the site has seen another rotation, and its newest value in use. Who
+takes over such an account is left alone meanwhile, and one of the gateways is always able to rotate: a value that the
+site has given and nobody has can be got only within the grace, so that no gateway survives any number of failures.
 """
 
 import json
 import random
 import signal
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from time import monotonic
 
 import aiohttp
 import anyio
-import anyio.from_thread
 import msgspec
 
 MARKS = ("rotation_sent", "rotation_answered", "rotation_saved")
@@ -23,34 +24,52 @@ STOPS = (0.1, 0.5, 1.0, 3.0, 6.0)
 and a process that is frozen exactly there, for longer than its lease, can be helped by nothing but the site's own 429.
 """
 SETTLED_SECONDS = 60
+HEARD = (b'"rotation_', b'"session_rotated"', b'"account_needs_a_person"')
 
 
 class Armed:
     """What happens to the first gateway that comes to a mark."""
 
-    def __init__(self, mark, way, spared, loop):
-        self.mark, self.way = mark.encode(), way
-        self.hit = None
-        self._spared, self._happened, self._loop = spared, anyio.Event(), loop
-        self.is_armed = True
+    def __init__(self, mark, way):
+        self.mark, self.way, self.hit = mark, way, None
+        self.happened = threading.Event()
+
+
+class Flights:
+    """Which accounts each gateway is rotating, by its own words; strikes while it has a trial to make."""
+
+    def __init__(self, spared):
+        self.armed = None
+        self._spared, self._lock, self._flying = spared, threading.Lock(), defaultdict(set)
+
+    def of(self, gateway):
+        with self._lock:
+            return set(self._flying[gateway])
+
+    def forget(self, gateway):
+        with self._lock:
+            self._flying[gateway].clear()
 
     def hear(self, gateway, line):
-        """Strike in the thread that reads the gateway's lines: nothing is faster."""
-        if not self.is_armed or self.mark not in line:
+        """Hear a line in the thread that reads it, and strike there: nothing is faster."""
+        if not any(word in line for word in HEARD):
             return
-        account = json.loads(line)["account"]
-        if self._spared(gateway, account):
+        try:
+            told = json.loads(line)
+        except ValueError:  # it was killed within the line
             return
-        self.is_armed = False
-        gateway.signal(signal.SIGKILL if self.way == "kill" else signal.SIGSTOP)
-        self.hit = gateway, account
-        self._loop.call_soon_threadsafe(self._happened.set)
-
-    async def happened(self, seconds):
-        with anyio.move_on_after(seconds):
-            await self._happened.wait()
-        self.is_armed = False
-        return self.hit
+        with self._lock:
+            flying, armed = self._flying[gateway], self.armed
+            if told["event"] in MARKS:
+                flying.add(told["account"])
+            else:
+                flying.discard(told["account"])
+            if armed is None or armed.mark != told["event"] or self._spared(gateway, flying):
+                return
+            self.armed = None
+            gateway.signal(signal.SIGKILL if armed.way == "kill" else signal.SIGSTOP)
+            armed.hit = gateway, told["account"]
+        armed.happened.set()
 
 
 class Verdict(msgspec.Struct):
@@ -86,7 +105,7 @@ class Trials:
 
     def __init__(self, cluster, *, barrier_seconds, seed=0):
         self._cluster, self._barrier_seconds = cluster, barrier_seconds
-        self._random = random.Random(seed)
+        self._random, self._flights = random.Random(seed), Flights(self._spared)
         self._taken = {}
         """Accounts in a trial, with the rotations that the site had counted."""
         self.trials = Counter()
@@ -94,13 +113,13 @@ class Trials:
         """Gateways that are down, stand still, or wait as they do before they rotate."""
 
     async def run(self, count):
-        import asyncio
-
-        began, loop = monotonic(), asyncio.get_running_loop()
+        began = monotonic()
+        for gateway in self._cluster.gateways:
+            gateway.hear = self._flights.hear
         async with anyio.create_task_group() as tasks, aiohttp.ClientSession() as http:
             tasks.start_soon(self._settle, http)
             for _ in range(count):
-                await self._trial(tasks, loop)
+                await self._trial(tasks)
             await self._until_settled()
             await self._restored()
             self._taken |= dict.fromkeys(self._cluster.accounts)  # the last word: each is rotated once more, and used
@@ -111,26 +130,25 @@ class Trials:
         names = self._cluster.accounts
         return Verdict(self.trials, [names.index(name) for name in self._taken], accounts, monotonic() - began)
 
-    async def _trial(self, tasks, loop):
-        mark, way = self._random.choice(MARKS), self._random.choice(WAYS)
-        armed = Armed(mark, way, self._spared, loop)
-        for gateway in self._cluster.gateways:
-            gateway.hear = armed.hear
-        hit = await armed.happened(SETTLED_SECONDS)
-        assert hit is not None, f"nobody came to {mark}: {self.trials}"
-        gateway, account = hit
-        self._taken[account] = None
+    async def _trial(self, tasks):
+        armed = Armed(self._random.choice(MARKS), self._random.choice(WAYS))
+        self._flights.armed = armed
+        happened = await anyio.to_thread.run_sync(armed.happened.wait, SETTLED_SECONDS)
+        assert happened, f"nobody came to {armed.mark}: {self.trials}"
+        gateway, _ = armed.hit
         self._disturbed.add(gateway)
-        self.trials[way, mark] += 1
-        if way == "kill":
+        self._take(gateway)
+        self.trials[armed.way, armed.mark] += 1
+        if armed.way == "kill":
             tasks.start_soon(self._killed, gateway)
         else:
-            tasks.start_soon(
-                self._stopped, gateway, self._random.choice(STOPS if mark != "rotation_sent" else STOPS[:-1])
-            )
+            stops = STOPS[:-1] if armed.mark == "rotation_sent" else STOPS
+            tasks.start_soon(self._stopped, gateway, self._random.choice(stops))
 
     async def _killed(self, gateway):
         await gateway.killed()
+        self._take(gateway)
+        self._flights.forget(gateway)
         await gateway.start()
         await anyio.sleep(self._barrier_seconds)
         self._disturbed.discard(gateway)
@@ -140,10 +158,14 @@ class Trials:
         gateway.signal(signal.SIGCONT)
         self._disturbed.discard(gateway)
 
-    def _spared(self, gateway, account):
-        """Say whether another trial has the account, or the gateway is the only one that could rotate at all."""
+    def _take(self, gateway):
+        """Have all accounts that a gateway is rotating in the trial."""
+        self._taken |= dict.fromkeys(self._flights.of(gateway))
+
+    def _spared(self, gateway, flying):
+        """Say whether a gateway rotates an account of another trial, or is the only one that could rotate at all."""
         others = [other for other in self._cluster.gateways if other is not gateway and other not in self._disturbed]
-        return account in self._taken or gateway in self._disturbed or not others
+        return gateway in self._disturbed or not others or not flying.isdisjoint(self._taken)
 
     async def _settle(self, http):
         """End the trials of accounts that were rotated since, with the newest value in use."""
