@@ -1,0 +1,62 @@
+"""`deploy/compose.yaml`: what it mounts exists, what it sets is a setting, and nothing in it has more than it needs."""
+
+import subprocess
+
+import pytest
+import yaml
+
+from service.settings import load
+from service.source import ENVIRONMENT_PREFIX
+from tests.conftest import ROOT
+from tests.deploy import dockerfile
+from tests.deploy.test_image import PROJECT
+
+COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def test_it_is_two_gateways_on_one_store_watched():
+    assert set(SERVICES) == {"gateway", "balancer", "valkey", "prometheus", "grafana"}
+    assert SERVICES["gateway"]["deploy"]["replicas"] == 2
+    assert SERVICES["gateway"]["image"] == f"gemini-gateway:{PROJECT['version']}"
+    assert (ROOT / "deploy" / SERVICES["gateway"]["build"]["context"] / dockerfile.PATH.relative_to(ROOT)).exists()
+
+
+def test_what_it_sets_is_what_the_gateway_reads():
+    environment = SERVICES["gateway"]["environment"]
+    assert all(name.startswith(ENVIRONMENT_PREFIX) for name in environment)
+    settings = load(None, {**dockerfile.variables(), **environment})
+    assert settings.store.url == "redis://valkey:6379/0"
+    assert settings.store.replicas == SERVICES["gateway"]["deploy"]["replicas"]
+    assert settings.licenses[0].key == "sk-compose-opens-only-a-simulator"
+    assert list(settings.transports) == ["simulator"]
+    assert int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) >= settings.drain.grace_seconds + 30
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_no_more_than_it_needs(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["deploy"]["resources"]["limits"]["memory"]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "privileged" not in service
+    for volume in service.get("volumes", []):
+        source, _, rest = volume.partition(":")
+        if source.startswith("."):
+            assert (ROOT / "deploy" / source).exists(), source
+            assert rest.endswith(":ro")
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_the_balancer_s_configuration_is_one_and_asks_for_readiness():
+    path = ROOT / "deploy" / "haproxy.cfg"
+    done = subprocess.run(["haproxy", "-c", "-f", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = path.read_text()
+    port = dockerfile.variables()["GEMINI_GATEWAY__OPERATIONS__PORT"]
+    assert "option httpchk GET /readyz" in text
+    assert f"port {port} " in text
+    assert "retry-on conn-failure\n" in text

@@ -1,0 +1,209 @@
+"""A real Prometheus watches two gateways; all that its rules, our dashboards and our runbooks ask it has an answer."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx2 as httpx
+import pytest
+
+from tests.conftest import KEY, ROOT, Gateway, Process
+from tests.deploy import watching
+from tests.deploy.watching import DASHBOARDS, RULES, RUNBOOKS, Prometheus, families, selectors
+from tests.servers import free_port
+
+PANELS = [(path.stem, expression) for path in DASHBOARDS for expression in watching.panel_expressions(path)]
+RECORDED = watching.rules("record")
+ALERTS = watching.rules("alert")
+ASKED = [(path.stem, expression) for path in RUNBOOKS for expression in watching.runbook_expressions(path)]
+
+DUE = {"GatewayAccountNeedsPerson"}
+"""Alerts that what was asked of the gateways gives a reason for."""
+
+WATCHED = """
+[server]
+port = 0
+
+[operations]
+port = {port}
+
+[drain]
+grace_seconds = 1
+
+[store]
+path = "{store}"
+
+[[licenses]]
+id = "tester"
+key = "{key}"
+
+[transports.web]
+guest = false
+rotate_seconds = 2.0
+activity_seconds = 0
+temporary = false
+
+[transports.web.hosts]
+site = "{site}"
+accounts = "{site}"
+upload = "{site}"
+
+[[transports.web.accounts]]
+id = "one"
+cookies = "psid-one\\npsidts-one"
+concurrency = 1
+
+[[transports.web.accounts]]
+id = "two"
+cookies = "psid-two\\npsidts-two"
+concurrency = 1
+"""
+SITE = ("--account", "psid-one:psidts-one:advanced", "--account", "psid-two:psidts-two:advanced")
+
+
+def status_of(gateway, prompt="Hello!", **more):
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": prompt}], **more}
+    headers = {"Authorization": f"Bearer {KEY}"}
+    return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30).status_code
+
+
+def calls(gateways):
+    """Ask for what goes well, for what waits, and for what does not go well."""
+    first, second = gateways
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(status_of, one, '<sim delay="0.3"/>', stream=True) for one in (first, second) * 2]
+        assert [one.result() for one in asked] == [200] * 4
+    assert status_of(first) == status_of(second) == 200
+    assert status_of(first, model="no-such-model") == 404
+    assert status_of(first, '<sim garbage-after="1"/>') == 502
+    assert status_of(first, '<sim error="1037" once="a"/>') == 200  # of the other account
+    assert status_of(first, '<sim html="true" once="b"/>', model="gemini-3.6-flash") == 200  # the same
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory):
+    """Two gateways that share a store, and a site that both ask; return where their metrics are."""
+    with ExitStack() as stack:
+
+        def keep(process):
+            stack.callback(process.stop)
+            return process
+
+        folders = [tmp_path_factory.mktemp("watched") for _ in range(3)]
+        pace = ("--first-token-seconds", "0", "--tokens-per-second", "0", "--rotation-gap-seconds", "0")
+        site = keep(Process("simulate", "--port", "0", *pace, *SITE, cwd=folders[0]))
+        url = site.wait_for("Base URL").rpartition(" ")[2].strip()
+        ports = [free_port(), free_port()]
+        texts = [WATCHED.format(port=port, store=folders[0] / "shared.sqlite3", key=KEY, site=url) for port in ports]
+        calls([keep(Gateway(folder, text)) for folder, text in zip(folders[1:], texts, strict=True)])
+        yield [f"127.0.0.1:{port}" for port in ports]
+
+
+@pytest.fixture(scope="module")
+def shown(targets):
+    """What one of them shows."""
+    return httpx.get(f"http://{targets[0]}/metrics").text
+
+
+@pytest.fixture(scope="module")
+def prometheus(targets, tmp_path_factory):
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), targets)
+    try:
+        server.until(lambda: len(server.result("sum by (instance) (rate(gateway_requests_total[5m]))")) == 2)
+        server.until(lambda: all(server.result(name) for name in RECORDED))
+        yield server
+    finally:
+        server.stop()
+
+
+def test_it_takes_the_rules_and_evaluates_every_one(prometheus):
+    seen = [rule for group in prometheus.answer("rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in seen} == {*RECORDED, *ALERTS}
+    prometheus.until(lambda: all(one["health"] == "ok" for group in groups_of(prometheus) for one in group["rules"]))
+    assert not [rule for group in groups_of(prometheus) for rule in group["rules"] if rule.get("lastError")]
+
+
+def groups_of(prometheus):
+    return prometheus.answer("rules")["groups"]
+
+
+@pytest.mark.parametrize(("name", "expression"), [*PANELS, *ASKED])
+def test_what_is_asked_is_of_series_that_a_gateway_has_and_has_a_result_where_they_do(
+    name, expression, prometheus, shown
+):
+    known(expression, shown)
+    found = prometheus.result(expression)
+    if all(prometheus.result(series + labels) for series, labels in selectors(expression)):
+        assert found or " > " in expression, expression
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_is_of_series_that_a_gateway_has(name, prometheus, shown):
+    expression = ALERTS[name]["expr"]
+    known(expression, shown)
+    assert bool(prometheus.result(expression)) == (name in DUE), expression
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_is_recorded_is_of_series_that_a_gateway_has_and_has_a_result(name, prometheus, shown):
+    known(RECORDED[name]["expr"], shown)
+    assert prometheus.result(RECORDED[name]["expr"])
+
+
+def known(expression, shown):
+    named = [name for name, _ in selectors(expression)]
+    assert named
+    assert set(named) - {"up", *RECORDED} <= families(shown), expression
+
+
+def test_most_of_what_is_asked_has_a_result(prometheus):
+    answered = [expression for _, expression in PANELS if prometheus.result(expression)]
+    assert len(answered) >= len(PANELS) * 0.9, sorted({expression for _, expression in PANELS} - set(answered))
+
+
+def test_variables_of_dashboards_have_values(prometheus):
+    for path in DASHBOARDS:
+        asked = [one["query"]["query"] for one in watching.variables(path).values() if one["type"] == "query"]
+        assert asked
+        for query in asked:
+            series, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(", ")
+            assert [row for row in prometheus.result(series.replace("$job", ".+")) if row["metric"].get(label)], query
+
+
+def test_replicas_tell_the_same_of_the_accounts_which_are_counted_once(prometheus):
+    everywhere = prometheus.result('sum by (instance) (gateway_accounts{capability="chat"})')
+    (once,) = prometheus.result('sum(gateway:accounts:max{capability="chat"})')
+    assert {row["value"][1] for row in everywhere} == {once["value"][1]}
+    assert len(everywhere) == 2
+
+
+def test_the_age_of_a_session_is_told_of_but_where_a_person_is_awaited(prometheus):
+    asked = "time() - max by (account) (gateway_session_rotated_timestamp_seconds)"
+    prometheus.until(lambda: len(prometheus.result(asked)) == 1)
+    (row,) = prometheus.result(asked)
+    assert row["metric"]["account"] in {"one", "two"}
+    assert 0 <= float(row["value"][1]) < 600
+
+
+def promtool(*words, **options):
+    return subprocess.run(["promtool", *words], capture_output=True, text=True, check=False, **options)
+
+
+def test_the_rules_pass_their_linter_and_their_own_tests():
+    checked = promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
+    assert checked.returncode == 0, checked.stderr
+    assert f"{len(RECORDED) + len(ALERTS)} rules found" in checked.stdout
+    tested = promtool("test", "rules", *RULES.parent.glob("tests/*.yml"))
+    assert tested.returncode == 0, tested.stdout
+    text = "".join(path.read_text() for path in RULES.parent.glob("tests/*.yml"))
+    assert not [name for name in ALERTS if f"alertname: {name}\n" not in text]
+
+
+def test_the_configuration_of_compose_is_one():
+    checked = promtool("check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_what_a_gateway_shows_is_well_named(shown):
+    checked = promtool("check", "metrics", input=shown)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
