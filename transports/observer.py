@@ -37,7 +37,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     standing: Mapping[tuple[str, str, str], int]
     """How many by kind, capability and one of ready, resting, parked, paused."""
     rotated: Mapping[str, float]
-    """When each account's session was last renewed, in epoch seconds, where that is known."""
+    """When each account's session was last renewed, in epoch seconds, where known; of none that waits for a person."""
 
 
 class Observer(Protocol):

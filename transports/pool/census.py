@@ -16,7 +16,7 @@ def census(transport: str, states: Iterable[State], now: float) -> Census:
         for capability in state.account.capabilities:
             standing[state.account.kind.value, capability.value, standing_of(state, capability, now)] += 1
         at = state.account.facts().rotated_at
-        if at is not None:
+        if at is not None and state.parked is None:
             rotated[state.account.id] = at
     return Census(transport=transport, standing=dict(standing), rotated=rotated)
 
