@@ -197,16 +197,21 @@ class Accounts:
                 self._tell(state, "rests", scope=scope, reason=rested.resting.reason, seconds=seconds, by=ELSEWHERE)
 
     def _heed_quotas(self, state: State, now: float) -> None:
-        """Let an account rest from models whose allowance is used up, as the upstream says, until it is not."""
-        for quota in state.account.facts().quotas:
-            if quota.name not in set(Family):
+        """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
+
+        Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
+        """
+        before, state.quotas = {quota.name: quota for quota in state.quotas}, state.account.facts().quotas
+        for quota in state.quotas:
+            known = before.get(quota.name)
+            if known == quota or quota.name not in set(Family):
                 continue
             scope = (Family(quota.name), None)
-            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if not quota.left else None
             rest = state.rests.get(scope)
+            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if not quota.left else None
             if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
                 self.rest(state, scope, seconds, Reason.QUOTA)
-            elif quota.left and rest is not None and rest.reason is Reason.QUOTA:
+            elif known and quota.left > known.left and rest is not None and rest.reason is Reason.QUOTA:
                 state.wake(scope)
                 self.ground.board.wake(self._resting(state, scope, rest.reason, now))
                 self._tell(state, "rested", scope=scope, reason=rest.reason)

@@ -245,5 +245,7 @@ class Board:
 
     def _living(self) -> dict[str, Rested]:
         now = self._clock.monotonic()
-        self._rests.known = {key: rested for key, rested in self._rests.known.items() if rested.until > now}
+        over = {key for key, rested in self._rests.known.items() if rested.until <= now}
+        self._rests.known = {key: rested for key, rested in self._rests.known.items() if key not in over}
+        self._rests.untold -= over  # nobody needs to be told: there, a longer one of somebody else's may be known
         return self._rests.known

@@ -10,7 +10,7 @@ from collections import Counter
 import msgspec
 
 from protocol.model import Capability, Family, Selection
-from transports.account import Account
+from transports.account import Account, Quota
 from transports.pool.standing import Parked, Reason
 from transports.pool.throttle import Throttle
 from transports.roster import Pause
@@ -70,6 +70,8 @@ class State:
         self.rests: dict[Scope, Rest] = {}
         self.pace: dict[Capability, Rest] = {}
         """It may begin no more of these for now."""
+        self.quotas: tuple[Quota, ...] = ()
+        """What was last heeded of what the upstream says of its limits."""
         self.full_until = float("-inf")
         """All its seats are taken, by other processes too."""
         self.errors = 0

@@ -2,6 +2,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from protocol.model import Capability, Family
 from tests.clock import ManualClock
@@ -177,6 +178,23 @@ async def test_of_two_rests_the_longer_stays_whoever_tells_last(bed):
     assert [process.state().rests[SCOPE].until for process in (bed.one, bed.other)] == [bed.clock.monotonic() + 499] * 2
 
 
+async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_process(bed):
+    bed.store.down = True
+    bed.one.known.rest(bed.one.state(), SCOPE, 5.0, Reason.QUOTA)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = False
+    bed.other.known.rest(bed.other.state(), SCOPE, 500.0, Reason.QUOTA)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = True
+    bed.clock.advance(6)
+    bed.one.replica.board.tell(bed.one.known)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = False
+    bed.clock.advance(1)
+    await bed.settle()
+    assert [process.state().rests[SCOPE].until for process in (bed.one, bed.other)] == [bed.clock.monotonic() + 493] * 2
+
+
 async def test_a_server_that_has_forgotten_everything_is_told_again(bed):
     bed.one.known.park(bed.one.state(), "consent")
     bed.one.known.rest(bed.one.state("b"), SCOPE, 100.0, Reason.QUOTA)
@@ -267,6 +285,30 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     process.known.tick()
     assert state.free_at(CHAT, clock.monotonic()) == clock.monotonic()
     assert process.heard.said() == [("rests", "a"), ("rests", "b"), ("rested", "a"), ("rested", "b")]
+
+
+async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_another_nor_a_person(bed):
+    wall = bed.clock.wall()
+    left = dict.fromkeys(["one", "other"], 5)
+    for name, process in (("one", bed.one), ("other", bed.other)):
+
+        def facts(name=name):
+            return Facts(quotas=(Quota(name="pro", total=10, left=left[name], reset=wall + 500),))
+
+        process.accounts = [replace(account, facts=facts) for account in process.accounts]
+        process.known.tick()
+    left["one"] = 0
+    for _ in range(3):
+        bed.one.known.tick()
+        bed.other.known.tick()
+        await bed.settle()
+    scope = (Family.PRO, None)
+    assert [process.state().rests[scope].until for process in (bed.one, bed.other)] == [bed.clock.monotonic() + 500] * 2
+    assert [what for what, _ in bed.one.heard.said() if what in {"rests", "rested"}] == ["rests", "rests"]
+    await bed.roster.resume("a", by="boss")
+    await bed.settle()
+    bed.one.known.tick()
+    assert [process.state().rests for process in (bed.one, bed.other)] == [{}, {}]
 
 
 async def test_a_reset_is_believed_for_a_day_at_most():
