@@ -11,13 +11,17 @@ from service.earlier import bring_over
 from service.settings import Origin, SettingsError
 from service.settings import Store as StoreSettings
 from transports.clock import Clock
-from transports.store import CopiedStore, SealedStore, Sealer, SqliteStore, Store
+from transports.store import CopiedStore, SealedStore, Sealer, SqliteStore, Store, StoreDown
 from transports.store.observed import StoreObserver, observed
 
 KEY_BYTES = 32
 _FILE = "sqlite:"
 
 _log = structlog.get_logger()
+
+
+class StoreAway(SettingsError):
+    """The server that the settings name does not answer: nothing else is known to be wrong with them."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -120,8 +124,6 @@ async def open_store(
 
     """
     location, sealer = location_of(settings, origin, path), sealer_of(settings, origin)
-    if not sealer.seals:
-        _log.warning("store_not_encrypted", setting="store.key_file", held="cookies, keys and prompts, as plain text")
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
@@ -139,12 +141,14 @@ async def open_stores(
     clock: Clock,
     observer: StoreObserver,
 ) -> AsyncGenerator[tuple[Store, Store | None]]:
-    """Open the store of the settings, and this machine's own copy beside one that is shared: what is lost is put back.
+    """Open a gateway's store, and this machine's own copy beside one that is shared: what is lost is put back.
 
     Raises:
         SettingsError: one of them, or a key, cannot be opened.
 
     """
+    if settings.key_file is None:
+        _log.warning("store_not_encrypted", setting="store.key_file", held="cookies, keys and prompts, as plain text")
     async with (
         open_store(settings, origin, path, clock, observer) as store,
         open_copy(settings, origin, path, clock) as copy,
@@ -222,7 +226,8 @@ def naming(location: Location, origin: Origin) -> Generator[None]:
         yield
     except OSError as error:
         if location.path is None:
-            raise SettingsError(f"{origin.of('store.url')}: store.url: {error.strerror or error}") from None
+            kind = StoreAway if isinstance(error, StoreDown) else SettingsError
+            raise kind(f"{origin.of('store.url')}: store.url: {error.strerror or error}") from None
         raise SettingsError(f"store.path: {location.path}: {error.strerror or error}") from None
 
 

@@ -192,7 +192,7 @@ class Rotation:
         if isinstance(error, RateLimited) and reason is Reason.QUOTA and error.retry_after is None:
             error.retry_after = self._reset(lease, want)
         verdict = judge(error, state.failures(want.key, reason, now), luck=self._luck())
-        if verdict.park and accounts.park(state, verdict.park, error.message):
+        if verdict.park and accounts.park(state, verdict.park, verdict.words):
             _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.park)
         if isinstance(error, Blocked):
             error.retry_after = verdict.rest

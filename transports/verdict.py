@@ -45,6 +45,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for the account to rest from what was wanted of it; if it was `Blocked`, for all on the same way out."""
     park: str = ""
     """The reason to park it for a person; empty: do not."""
+    words: str = ""
+    """What that person should know and do."""
 
     @property
     def word(self) -> str:
@@ -64,7 +66,7 @@ def judge(error: GatewayError, failures: int, *, luck: float = 1.0) -> Verdict:
         case RateLimited():
             return Verdict(next=Next.ANOTHER, rest=_rest(error, failures, luck))
         case SignedOut():
-            return Verdict(next=Next.ANOTHER, park=error.reason)
+            return Verdict(next=Next.ANOTHER, park=error.reason, words=error.words or error.message)
         case Blocked():
             return Verdict(next=Next.ANOTHER, rest=_BLOCKED_SECONDS)
         case _:

@@ -1,13 +1,15 @@
 """Where the store of the settings is, and what is told of it."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from service.settings import Store, load
 from service.source import SettingsError, origin_of
-from service.stores import location_at, location_of, open_copy, open_store, sealer_of, shown_url
+from service.stores import location_at, location_of, open_copy, open_store, open_stores, sealer_of, shown_url
 from transports.clock import SystemClock
 from transports.store import Unreadable
+from transports.store.metrics import PrometheusStoreObserver
 from transports.store.port import SESSIONS
 
 ORIGIN = origin_of(None)
@@ -33,11 +35,15 @@ async def test_what_is_secret_is_encrypted_in_the_file_and_nothing_is_warned_of(
     assert logs == []
 
 
-async def test_without_a_key_one_warning_says_what_to_set(tmp_path):
+async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path):
+    observer, path = PrometheusStoreObserver(CollectorRegistry()), tmp_path / "gateway.sqlite3"
     with capture_logs() as logs:
-        async with opening(tmp_path) as store:
+        async with opening(tmp_path):
+            pass  # a command that looks at the store says nothing
+        async with open_stores(Store(), ORIGIN, path, SystemClock(), observer) as (store, copy):
             await store.put(SESSIONS, "a", b"g.a000-cookie")
             assert (await store.get(SESSIONS, "a")).value == b"g.a000-cookie"
+            assert copy is None
     (line,) = logs
     assert (line["event"], line["log_level"], line["setting"]) == ("store_not_encrypted", "warning", "store.key_file")
 

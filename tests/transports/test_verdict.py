@@ -46,7 +46,9 @@ def test_a_limit_rests_as_long_as_told_and_longer_each_time_where_not_told():
 
 
 def test_a_signed_out_account_is_parked_with_its_reason():
-    assert judge(SignedOut("x", reason="consent"), 0).park == "consent"
+    verdict = judge(SignedOut("x", reason="consent", words="Accept the terms."), 0)
+    assert (verdict.park, verdict.words) == ("consent", "Accept the terms.")
+    assert judge(SignedOut("It needs a person."), 0).words == "It needs a person."
 
 
 def test_a_blocked_address_rests_for_a_while():
