@@ -7,9 +7,10 @@ DEVELOP := $(VENV)/.develop
 NODE := $(VENV)/.node
 NEWER := $(VENV)/.newer
 POLICY := .venv-policy
+AUDIT := .venv-audit
 SITE := .venv-site
 
-.PHONY: run redis test test-chaos check bench soak tools rules image-test lock site clean
+.PHONY: run redis test test-chaos check bench soak tools rules image-test release sbom audit lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -45,6 +46,23 @@ rules:
 image-test: $(DEVELOP)
 	$(BIN)/python -m tests.image
 
+# What is published, and of what it is made, from the last commit into dist/: looked into, installed and tried.
+BILL := dist/gemini-gateway-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml).cdx.json
+AUDITING := $(BIN)/python -m tests.release.audit $(AUDIT)/bin/pip-audit deploy/requirements.txt
+release: $(DEVELOP) $(AUDIT)/.ready
+	$(BIN)/python -m tests.release
+	$(AUDIT)/bin/python -m tests.release.conforming $(BILL)
+	@$(AUDITING) || [ $$? = 3 ]
+
+# Of what the gateway is made: what the lock pins, as CycloneDX.
+sbom: $(DEVELOP) $(AUDIT)/.ready
+	$(BIN)/python -m tests.release.sbom dist
+	$(AUDIT)/bin/python -m tests.release.conforming $(BILL)
+
+# Is anything known against what the lock pins? Error 1: something is; error 3: it could not be found out.
+audit: $(DEVELOP) $(AUDIT)/.ready
+	@$(AUDITING)
+
 lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
@@ -54,6 +72,8 @@ lock: | $(BIN)/pip
 		--output-file tests/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/policy-requirements.txt tests/policy.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file tests/audit-requirements.txt tests/audit.in
 
 # The documentation as pages, into build/site; a link that leads nowhere is an error.
 site: $(SITE)/.ready
@@ -65,7 +85,7 @@ $(SITE)/.ready: deploy/site-requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(POLICY) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) $(POLICY) $(AUDIT) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
 
 # pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
 $(BIN)/pip:
@@ -98,6 +118,11 @@ redis:
 $(POLICY)/.ready: tests/policy-requirements.txt $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(POLICY)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(POLICY)/bin/python -r tests/policy-requirements.txt
+	@touch $@
+
+$(AUDIT)/.ready: tests/audit-requirements.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(AUDIT)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(AUDIT)/bin/python -r tests/audit-requirements.txt
 	@touch $@
 
 # A Prometheus watches two gateways in the tests, and a balancer reads its configuration.
