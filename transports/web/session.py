@@ -72,11 +72,11 @@ class Session:
 
         """
         self.used_at = self._clock.monotonic()
+        if self.site.vault is not None and await self.site.vault.look():
+            await self.forget()
         if self._condemned is not None:
             error, self._condemned = self._condemned, None
             raise error
-        if self.site.vault is not None and await self.site.vault.look():
-            await self.forget()
         if self._ready is not None and self._ready is not stale:
             return self._ready
         known = stale.attempt if stale is not None else self._attempts
@@ -92,6 +92,8 @@ class Session:
     async def forget(self, stale: Ready | None = None) -> None:
         """Make the next `ready` fetch anew; with `stale`, only if nobody has fetched since."""
         async with self._lock:
+            if stale is None:
+                self._condemned = None
             if stale is None or self._ready is stale:
                 self._ready = self._failure = None
                 self.wanted.set()
@@ -165,21 +167,28 @@ class Session:
 
     async def _bootstrap(self) -> Ready:
         await self._reload()
+        before = self._signing
         try:
             return await self._fetch()
         except (SignedOut, StaleToken) as error:
-            renewed = await self._reload()
-            if isinstance(error, SignedOut) and not renewed:
+            await self._reload()
+            if isinstance(error, SignedOut) and self._signing == before:
                 raise
         return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
 
-    async def _reload(self) -> bool:
-        """Take over what another process has stored; say whether the cookies changed."""
+    async def _reload(self) -> None:
+        """Take over what another process has stored."""
         try:
-            return self.site.vault is not None and await self.site.vault.load()
+            if self.site.vault is not None:
+                await self.site.vault.load()
         except OSError:
             _log.warning("session_not_loaded", account=self.name)
-            return False
+
+    @property
+    def _signing(self) -> tuple[int, str] | None:
+        """Return what is another one whenever the cookies that sign in are, whoever renewed them."""
+        vault = self.site.vault
+        return (vault.renewals, vault.saved.seed) if vault is not None else None
 
     async def _fetch(self) -> Ready:
         page = await self.page()

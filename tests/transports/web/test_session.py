@@ -257,3 +257,31 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
         await store.put(SESSIONS, "one", found.value)
         await rotation_of(two, store, clock).once()  # its own turn finds what was stored
         assert await ask_pool() == "ok"
+
+
+async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_once_more(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def refused(method, url, headers, **options):
+            session.site.call = call
+            tasks.start_soon(rotation_of(transport, store, clock).once)
+            while not session.site.vault.renewals:
+                await anyio.lowlevel.checkpoint()
+            return 200, {}, b"<html>Sign in</html>"
+
+        session.site.call = refused
+        async with anyio.create_task_group() as tasks:
+            assert await ask(transport) == "ok"
+
+
+async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_that_came_since(open_site):
+    async with two_workers(open_site) as (clock, store, _, one, two):
+        await ask(two)
+        await session_of(two).condemn(SignedOut("gone", reason="signed_out"))
+        await rotation_of(one, store, clock).once()
+        clock.advance(60)
+        assert await ask(two) == "ok"
