@@ -43,6 +43,7 @@ from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
+from service.tracing import open_tracing
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
 from transports.observer import Fanout
@@ -80,6 +81,7 @@ async def open_app(
     """
     clock, registry, drain, address = SystemClock(), CollectorRegistry(), Drain(), Address.of(settings.server, origin)
     async with (
+        open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
         _seal(settings, origin, store_path, store, clock) as seal,
     ):
@@ -96,6 +98,7 @@ async def open_app(
             observer=Fanout(PrometheusObserver(registry), feed.hear),
             watch=watch,
             serve=serve,
+            tracer=traces,
             connected=reload.follow,
             draining=lambda: drain.draining,
         )
@@ -121,6 +124,7 @@ async def open_app(
                 fetch=fetch,
                 jobs=jobs,
                 log_prompts=settings.log.prompts,
+                traces=traces,
             )
             metrics = Metrics(registry, settings.limits.in_flight)
             api = Observed(_guarded(settings, routes, pressure), metrics, means, wiring.house_refusal)

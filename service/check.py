@@ -11,6 +11,7 @@ from service.keys import file_key
 from service.licenses import fixed_licenses
 from service.settings import Origin, Settings, SettingsError
 from service.stores import location_of, sealer_of
+from service.tracing import check_tracing
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -33,6 +34,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
     sealer_of(settings.store, origin)
+    check_tracing(settings.tracing, origin)
     if location_of(settings.store, origin, store_path).path is not None:
         _check_store(store_path, f"{origin.name}: store.path")
 

@@ -81,9 +81,10 @@ class Metrics:
         record = context.record
         model = record.model or "none"
         self._requests_of(route, model, str(status)).inc()
-        self._duration_of(route).observe(seconds)
+        exemplar = {"trace_id": record.trace} if record.trace and record.sampled else None
+        self._duration_of(route).observe(seconds, exemplar)
         if record.first_token is not None:
-            self._first_token_of(model).observe(record.first_token)
+            self._first_token_of(model).observe(record.first_token, exemplar)
         if record.input_tokens or record.output_tokens:
             self._tokens_of(model, "in").inc(record.input_tokens)
             self._tokens_of(model, "out").inc(record.output_tokens)

@@ -16,6 +16,7 @@ from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, Jobs
 from service.drain import Drain
 from service.metrics import CLIENT_GONE_STATUS, Metrics
+from service.tracing import RequestSpan, Traces
 from transports.clock import Clock
 
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
@@ -34,6 +35,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     fetch: Fetch
     jobs: Jobs
     log_prompts: bool
+    traces: Traces | None = None
+    """Told of each request, where the operator traces."""
 
 
 class Observed:
@@ -57,6 +60,7 @@ class Observed:
     async def _observe(self, scope: Any, receive: Any, send: Any) -> None:
         context = self._context(scope)
         attach(scope, context)
+        span = self._begin(scope, context)
         answer = _Answer(scope, send, self._means)
         self._metrics.in_flight.inc()
         try:
@@ -71,7 +75,7 @@ class Observed:
                 await self._refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
         finally:
             self._metrics.in_flight.dec()
-            self._finish(scope, context, answer.status)
+            self._finish(scope, context, answer.status, span)
 
     def _context(self, scope: Any) -> Context:
         means = self._means
@@ -90,7 +94,11 @@ class Observed:
             keep_prompt=means.log_prompts,
         )
 
-    def _finish(self, scope: Any, context: Context, status: int | None) -> None:
+    def _begin(self, scope: Any, context: Context) -> RequestSpan | None:
+        traces = self._means.traces
+        return traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
+
+    def _finish(self, scope: Any, context: Context, status: int | None, span: RequestSpan | None) -> None:
         record = context.record
         matched = scope.get("route")
         route = getattr(matched, "name", None) or "none"
@@ -98,6 +106,8 @@ class Observed:
             status = CLIENT_GONE_STATUS if record.error != "internal_error" else 500
         seconds = context.now() - context.started
         self._metrics.observe(route, status, context, seconds)
+        if span is not None:
+            span.end(route if matched is not None else None, status, context)
         log = _log.debug if route in _QUIET else _log.info
         log(
             "request",
@@ -117,6 +127,7 @@ class Observed:
             output_tokens=record.output_tokens,
             error=record.error,
             **({"prompt": record.prompt} if record.prompt is not None else {}),
+            **({"trace": record.trace} if record.trace is not None else {}),
         )
 
 

@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -55,10 +56,11 @@ class Operations:
             return JSONResponse({"status": "overloaded"}, 503)
         return JSONResponse({"status": "ready"})
 
-    async def metrics(self, _: Request) -> Response:
-        """Show the metrics of this process, or of all workers."""
+    async def metrics(self, request: Request) -> Response:
+        """Show the metrics of this process, or of all workers: as OpenMetrics, with traces, for who asks for it."""
         registry = self._registry
         if MULTIPROCESS_DIRECTORY in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
-        return Response(generate_latest(registry), media_type=None, headers={"content-type": CONTENT_TYPE_LATEST})
+        written, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(written(registry), media_type=None, headers={"content-type": kind})

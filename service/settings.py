@@ -23,6 +23,7 @@ from service.source import (
     value_of,
     with_value,
 )
+from service.tracing import Tracing
 from service.upkeep import Count, Operations, Overload, Port, Reload, Seconds
 
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
@@ -254,6 +255,7 @@ class Settings(Section, frozen=True):
     jobs: Jobs = Jobs()
     media: Media = Media()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     store: Store = Store()
     admin: Admin = Admin()
     licenses: tuple[LicenseSetting, ...] = ()

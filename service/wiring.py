@@ -22,6 +22,7 @@ from transports.roster import Roster
 from transports.rotation import Policy, Rotation
 from transports.store import Store, Watch
 from transports.tasks import beside
+from transports.tracing import TracedPool, TracedTransport, Tracer
 
 PROTOCOLS = (openai.routes,)
 TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
@@ -42,6 +43,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     conversations: ConversationStore
     observer: Observer
     serve: Serve
+    tracer: Tracer | None = None
+    """Told of each request's way to an upstream, where the operator traces."""
     connected: Callable[[Transport], None] = lambda _: None
     """Is told of each transport."""
     draining: Callable[[], bool] = lambda: False
@@ -161,13 +164,17 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
             parts.connected(transport)
             policy = Policy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
-            rotations.append(Rotation(transport, pools(transport), policy, parts.draining))
+            rotations.append(Rotation(_told(transport, parts.tracer), pools(transport), policy, parts.draining))
         yield Dispatch(
             catalogue,
             rotations,
             chat_seconds=settings.deadlines.chat_seconds,
             seconds=_seconds(settings.deadlines),
         )
+
+
+def _told(transport: Transport, tracer: Tracer | None) -> Transport:
+    return transport if tracer is None else TracedTransport(transport, tracer)
 
 
 def _seconds(deadlines: Deadlines) -> dict[Capability, float]:
@@ -204,7 +211,8 @@ async def _opening_pools(
     async with board.open(), seats.open(), presence.open(), beside() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            pool = Pool(Accounts(transport.name, lambda: transport.accounts, ground, terms), seats, terms)
+            accounts, tracer = Accounts(transport.name, lambda: transport.accounts, ground, terms), parts.tracer
+            pool = TracedPool(accounts, seats, terms, tracer) if tracer else Pool(accounts, seats, terms)
             presence.tell_of(pool.accounts.carried)
             tasks.start_soon(pool.run)
             return pool

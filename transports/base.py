@@ -40,6 +40,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def site(self) -> str:
+        """Where requests go, for those who are told of them: scheme, host and perhaps port."""
+        ...
+
+    @property
     def accounts(self) -> Sequence[Account]:
         """Its accounts now: another sequence whenever one was added, changed or removed."""
         ...

@@ -46,6 +46,10 @@ class Record(msgspec.Struct, kw_only=True):
     """The public code the request ended with, in the stream too."""
     prompt: str | None = None
     """Only where the operator switched it on."""
+    trace: str | None = None
+    """The trace that it is a part of, in hexadecimal; None: nobody traces."""
+    sampled: bool = False
+    """Whether the trace is kept."""
 
     def note_served(self, served: Served) -> None:
         """Note who answers."""
