@@ -62,6 +62,8 @@ def shape(name):
         "docs/gemini-web-protocol.md",
         "docs/reliability.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
     ],
 )
 def test_pages_link_only_to_files_that_exist(name):
