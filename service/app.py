@@ -13,9 +13,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.context import Limits, context_of
+from protocol.http.context import Fetch, Limits, context_of
 from protocol.http.faults import HttpFault
-from protocol.model import Engine, GatewayError
+from protocol.model import Engine, GatewayError, Jobs
 from service import wiring
 from service.address import Address
 from service.admin.feed import Feed
@@ -43,8 +43,9 @@ from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
-from service.tracing import open_tracing
+from service.tracing import Traces, open_tracing
 from transports.clock import Clock, SystemClock
+from transports.dispatch import Dispatch
 from transports.metrics import PrometheusObserver
 from transports.observer import Fanout
 from transports.pool import Conversations
@@ -79,58 +80,104 @@ async def open_app(
         SettingsError: the settings do not fit together.
 
     """
-    clock, registry, drain, address = SystemClock(), CollectorRegistry(), Drain(), Address.of(settings.server, origin)
+    clock, registry = SystemClock(), CollectorRegistry()
     async with (
         open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
         _seal(settings, origin, store_path, store, clock) as seal,
     ):
-        pressure = Pressure(Memory().ratio, clock, settings.overload, registry)
-        operations = Operations(registry, drain, pressure)
         licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
-        reload = Reload(settings, origin, licenses, registry)
-        watch, feed = Watch(store, clock), Feed()
-        parts = wiring.Parts(
+        base = _Base(
+            settings=settings,
+            origin=origin,
             clock=clock,
+            registry=registry,
             store=store,
-            copy=copy,
-            conversations=Conversations(store, clock),
-            observer=Fanout(PrometheusObserver(registry), feed.hear),
-            watch=watch,
-            serve=serve,
-            tracer=traces,
-            connected=reload.follow,
-            draining=lambda: drain.draining,
+            licenses=licenses,
+            seal=seal,
+            drain=Drain(),
+            pressure=Pressure(Memory().ratio, clock, settings.overload, registry),
+            reload=Reload(settings, origin, licenses, registry),
+            watch=Watch(store, clock),
+            feed=Feed(),
+            traces=traces,
         )
         async with (
-            pressure.open(),
-            wiring.open_engine(settings, parts, origin) as engine,
+            base.pressure.open(),
+            wiring.open_engine(settings, _parts(base, copy, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
-            reload.open(clock),
+            base.reload.open(clock),
             open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
         ):
-            room = Room(drain, settings.limits.in_flight, settings.limits.most_of_one)
-            media = Media(engine, seal, licenses.valid, _shelf(settings.media))
-            routes = [
-                *(() if settings.operations.port else operations.routes()),
-                *_media_routes(settings, media, room),
-                *_api_routes(settings, engine, licenses, room),
-            ]
-            means = Means(
-                clock=clock,
-                drain=drain,
-                limits=_limits(settings),
-                links=lambda scope: BoundLinks(seal, address.base(scope)),
-                fetch=fetch,
-                jobs=jobs,
-                log_prompts=settings.log.prompts,
-                traces=traces,
-            )
-            metrics = Metrics(registry, settings.limits.in_flight)
-            api = Observed(_guarded(settings, routes, pressure), metrics, means, wiring.house_refusal)
-            inside = Inside(engine=engine, watch=watch, feed=feed, metrics=metrics, means=means)
-            admin = administration(settings, origin, store, inside)
-            yield Running(apps={API: api, OPERATIONS: operations.app(), ADMIN: admin}, drain=drain, reload=reload)
+            jobs.leaving = base.drain.is_leaving
+            yield Running(apps=_apps(base, engine, fetch, jobs), drain=base.drain, reload=base.reload)
+
+
+class _Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What all apps stand on, before an upstream is connected."""
+
+    settings: Settings
+    origin: Origin
+    clock: Clock
+    registry: CollectorRegistry
+    store: Store
+    licenses: Licenses
+    seal: Seal
+    drain: Drain
+    pressure: Pressure
+    reload: Reload
+    watch: Watch
+    feed: Feed
+    traces: Traces | None
+
+
+def _parts(base: _Base, copy: Store | None, serve: wiring.Serve) -> wiring.Parts:
+    return wiring.Parts(
+        clock=base.clock,
+        store=base.store,
+        copy=copy,
+        conversations=Conversations(base.store, base.clock),
+        observer=Fanout(PrometheusObserver(base.registry), base.feed.hear),
+        watch=base.watch,
+        serve=serve,
+        tracer=base.traces,
+        connected=base.reload.follow,
+        draining=lambda: base.drain.draining,
+        leaving=base.drain.is_leaving,
+    )
+
+
+def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
+    """Return what answers at each listener."""
+    settings, address = base.settings, Address.of(base.settings.server, base.origin)
+    means = Means(
+        clock=base.clock,
+        drain=base.drain,
+        limits=_limits(settings),
+        links=lambda scope: BoundLinks(base.seal, address.base(scope)),
+        fetch=fetch,
+        jobs=jobs,
+        log_prompts=settings.log.prompts,
+        traces=base.traces,
+    )
+    metrics = Metrics(base.registry, settings.limits.in_flight)
+    operations = Operations(base.registry, base.drain, base.pressure)
+    routes = [
+        *(() if settings.operations.port else operations.routes()),
+        *_callers_routes(base, engine),
+    ]
+    api = Observed(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
+    inside = Inside(engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload)
+    admin = administration(settings, base.origin, base.store, inside)
+    return {API: api, OPERATIONS: operations.app(), ADMIN: admin}
+
+
+def _callers_routes(base: _Base, engine: Dispatch) -> Iterator[Route]:
+    """Yield what callers ask for."""
+    settings = base.settings
+    room = Room(base.drain, settings.limits.in_flight, settings.limits.most_of_one)
+    yield from _media_routes(settings, Media(engine, base.seal, base.licenses.valid, _shelf(settings.media)), room)
+    yield from _api_routes(settings, engine, base.licenses, room)
 
 
 @asynccontextmanager

@@ -17,7 +17,10 @@ class Drain:
 
     def __init__(self) -> None:
         """Begin open for work. Call it inside the event loop."""
+        self.leaving = False
+        """Others are to be asked, and whoever asks is answered all the same."""
         self.draining = False
+        """No more work is taken."""
         self.ending = Closing()
         """Set when the end begins: for what goes on for ever, and need not be finished."""
         self.closing = Closing()
@@ -35,9 +38,19 @@ class Drain:
         if self.draining and not self.in_flight:
             self._idle.set()
 
+    def is_leaving(self) -> bool:
+        """Say whether others are to be asked."""
+        return self.leaving
+
+    async def leave(self, notice_seconds: float) -> None:
+        """Have others asked, for so long or until it is to hurry; until then balancers may not have noticed."""
+        self.leaving = True
+        with anyio.move_on_after(notice_seconds):
+            await self.closing.wait()
+
     async def run(self, grace_seconds: float) -> None:
         """Take no more work; return when nothing is open, or what is open had its chance."""
-        self.draining = True
+        self.leaving = self.draining = True
         self.ending.set()
         if not self.in_flight:
             self._idle.set()

@@ -5,7 +5,7 @@ another goes on from the job's handle. What may have been sent without anybody k
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -64,6 +64,8 @@ class Runner:
         self._running: dict[str, anyio.CancelScope] = {}
         self._courses: dict[str, Course] = {}
         self._closing = False
+        self.leaving: Callable[[], bool] = lambda: False
+        """Whether the process is about to end: nothing is adopted then."""
 
     async def submit(self, job: Job) -> None:
         """Keep a new job and do it, whoever stays or leaves.
@@ -138,7 +140,8 @@ class Runner:
                 for scope in map(self._held.get, held - kept):
                     if scope is not None:
                         scope.cancel()
-                await self.adopt()
+                if not self.leaving():
+                    await self.adopt()
             except GatewayError as error:
                 _log.warning("jobs_not_tended", code=error.code)
             await self._clock.sleep(self._settings.hold_seconds / 4)

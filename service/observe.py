@@ -150,7 +150,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             extra = [(b"x-request-id", context_of(self._scope).id.encode())]
-            last = self._drain.draining or self._scope.get(UNREAD)
+            last = self._drain.leaving or self._scope.get(UNREAD)
             if last and b"connection" not in {name for name, _ in message["headers"]}:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]

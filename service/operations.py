@@ -50,7 +50,7 @@ class Operations:
 
     async def readyz(self, _: Request) -> Response:
         """Say whether new requests are taken; upstreams' health is no part of it, each request tells."""
-        if self._drain.draining:
+        if self._drain.leaving:
             return JSONResponse({"status": "draining"}, 503)
         if self._pressure.strained:
             return JSONResponse({"status": "overloaded"}, 503)

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import anyio
 import anyio.abc
+import msgspec
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]
 from hypercorn.config import Config
 
 from service.app import Running, open_app
 from service.listeners import Sockets
+from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
 from transports.tasks import beside
 
@@ -163,7 +165,7 @@ def run(
                     await tasks.start(_reload_when_told, running)
                     overseer.started()
                     await _end(signals, overseer)
-                    await _drain(running, settings.drain.grace_seconds, signals)
+                    await _drain(running, settings.drain, signals)
 
     run_loop(main, settings.server.loop)
 
@@ -215,8 +217,8 @@ async def _end(signals: Any, overseer: Overseer) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _drain(running: Running, grace_seconds: float, signals: Any) -> None:
-    _log.info("draining", in_flight=running.drain.in_flight, grace_seconds=grace_seconds)
+async def _drain(running: Running, terms: DrainTerms, signals: Any) -> None:
+    _log.info("draining", in_flight=running.drain.in_flight, **msgspec.structs.asdict(terms))
     async with anyio.create_task_group() as tasks:
 
         async def hurry() -> None:
@@ -224,7 +226,8 @@ async def _drain(running: Running, grace_seconds: float, signals: Any) -> None:
             running.drain.hurry()
 
         tasks.start_soon(hurry)
-        await running.drain.run(grace_seconds)
+        await running.drain.leave(terms.notice_seconds)
+        await running.drain.run(terms.grace_seconds)
         tasks.cancel_scope.cancel()
     _log.info("drained", left=running.drain.in_flight)
 

@@ -125,6 +125,8 @@ class Pool(Section, frozen=True):
 class Drain(Section, frozen=True):
     """The end of the process."""
 
+    notice_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """`/readyz` says 503 for so long before new requests are refused: a balancer is to see it in time."""
     grace_seconds: Seconds = 30.0
     """Open requests may finish within it; then they are told."""
 

@@ -48,7 +48,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     connected: Callable[[Transport], None] = lambda _: None
     """Is told of each transport."""
     draining: Callable[[], bool] = lambda: False
-    """Whether the process is about to end."""
+    """Whether the process is about to end: nothing is tried again."""
+    leaving: Callable[[], bool] = lambda: False
+    """Whether others are to be asked already."""
     watch: Watch | None = None
     """On the store; runs for as long as the engine is open."""
 
@@ -158,6 +160,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 watch=watch,
                 conversations=parts.conversations,
                 observer=parts.observer,
+                leaving=parts.leaving,
                 serve=parts.serve,
             )
             with _naming(name, origin):

@@ -132,6 +132,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """Tells of changes in the store; runs for as long as the transport is connected."""
     conversations: ConversationStore
     observer: Observer
+    leaving: Callable[[], bool] = lambda: False
+    """Whether the process is about to end: what can wait for another one is not begun."""
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
     """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
 

@@ -15,11 +15,12 @@ from service.admin.desk import Ground
 from service.admin.errors import refusal
 from service.admin.feed import Feed
 from service.admin.openapi import text
-from service.admin.tokens import tokens_of
+from service.admin.tokens import Tokens, tokens_of
 from service.metrics import Metrics
 from service.observe import Means, Observed
+from service.reload import Part, Reload
 from service.settings import Settings
-from service.source import Origin
+from service.source import Origin, SettingsError
 from service.stores import location_of, sealer_of
 from transports.base import Transport
 from transports.dispatch import Dispatch
@@ -34,6 +35,7 @@ class Inside(msgspec.Struct, frozen=True, kw_only=True):
     feed: Feed
     metrics: Metrics
     means: Means
+    reload: Reload
 
 
 def administration(settings: Settings, origin: Origin, store: Store, inside: Inside) -> Any:
@@ -54,8 +56,24 @@ def administration(settings: Settings, origin: Origin, store: Store, inside: Ins
         drain=means.drain,
         description=text().encode(),
     )
-    app = admin_app(ground, tokens_of(settings.admin, origin), settings.limits.header_bytes)
+    tokens = tokens_of(settings.admin, origin)
+    inside.reload.add(_renewing(tokens, settings, origin))
+    app = admin_app(ground, tokens, settings.limits.header_bytes)
     return Observed(app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal)
+
+
+def _renewing(tokens: Tokens, settings: Settings, origin: Origin) -> Part:
+    """Return what has the tokens be those that their files hold."""
+    files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
+
+    def take_over() -> list[str]:
+        try:
+            tokens.known = tokens_of(settings.admin, origin).known
+        except SettingsError:
+            return [str(file) for file in files]
+        return []
+
+    return Part(files, take_over)
 
 
 def within(engine: Dispatch, watch: Watch) -> Reach:

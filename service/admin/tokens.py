@@ -36,13 +36,14 @@ class Tokens:
 
     def __init__(self, tokens: Sequence[tuple[str, Who]]) -> None:
         """Know these tokens and whose they are."""
-        self._known = [(_digest(token.encode()), who) for token, who in tokens]
+        self.known = [(_digest(token.encode()), who) for token, who in tokens]
+        """May be replaced by those of others."""
 
     def whose(self, authorization: bytes) -> Who | None:
         """Return who an `Authorization` header is from; every token is looked at, whichever it is."""
         scheme, _, token = authorization.strip().partition(b" ")
         digest, found = _digest(token.strip()), None
-        for known, who in self._known:
+        for known, who in self.known:
             if hmac.compare_digest(known, digest):
                 found = who
         return found if scheme.lower() == b"bearer" else None

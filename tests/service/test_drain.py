@@ -43,3 +43,15 @@ async def test_hurrying_tells_them_now():
         drain.hurry()
         drain.end()
     assert drain.closing.is_set()
+
+
+async def test_others_are_asked_for_a_while_before_work_is_refused():
+    drain = Drain()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(drain.leave, 600)
+        await anyio.wait_all_tasks_blocked()
+        assert (drain.is_leaving(), drain.draining) == (True, False)
+        drain.hurry()
+    with anyio.fail_after(5):
+        await drain.run(600)
+    assert drain.draining

@@ -310,3 +310,17 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
     assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
     async with open_jobs(Ledger(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED
+
+
+async def test_a_process_that_is_about_to_end_adopts_nothing(ledger):
+    await ledger.put(job(), 9e9)
+    clock, engine = ManualClock(), Engine(ANSWER)
+    async with open_jobs(ledger, engine, clock, Jobs()) as jobs:
+        jobs.leaving = lambda: True
+        for _ in range(3):
+            await clock.until_asleep()
+            clock.advance(60)
+        assert engine.asked == []
+        jobs.leaving = lambda: False
+        clock.advance(60)
+        assert (await over(jobs)).reply.text == "done"

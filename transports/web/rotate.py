@@ -121,6 +121,8 @@ class Rotation:
         """Rotate; return the seconds to the next turn."""
         name = self._session.name
         self._open, self._wait = None, 0.0
+        if self._deps.leaving():
+            return min(_LOOK_SECONDS, self._seconds)  # it is another process's by now
         try:
             done = await self.once()
         except SignedOut as error:

@@ -333,3 +333,20 @@ async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait
             await ask(transport)
         kept = decode((await store.get(SESSIONS, "one")).value).cookies
         assert {name for name in kept if kept[name] != before.get(name)} == {"__Secure-1PSIDCC"}
+
+
+async def test_a_process_that_is_about_to_end_begins_no_rotation(open_site):
+    clock, leaving = ManualClock(), [True]
+    deps = replace(deps_for(clock), leaving=lambda: leaving[0])
+    async with open_site(clock=clock) as site, site.connect(deps=deps, rotate_seconds=540) as transport:
+        await clock.until_asleep(2)
+        clock.advance(540 * 1.1)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        await ask(transport)
+        assert await site.seen("rotate") == 0
+        leaving[0] = False
+        with anyio.fail_after(10):
+            while await site.seen("rotate") == 0:
+                clock.advance(5.0)
+                await anyio.lowlevel.checkpoint()
