@@ -205,7 +205,7 @@ class State:
     def park(self, parked: Parked, now: float) -> bool:
         """Wait for a person; say whether that is news."""
         news = self.parked is None or self.parked.reason != parked.reason
-        self._wait_for_a_person(parked, now)
+        self.parked, self._probe_at = parked, now + self._probe_seconds
         return news
 
     def unpark(self) -> bool:

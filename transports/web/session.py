@@ -98,6 +98,11 @@ class Session:
                 self._ready = self._failure = None
                 self.wanted.set()
 
+    async def renewed(self, since: object) -> bool:
+        """Say whether the cookies that sign in are others than when `signing` was that, as the store knows them now."""
+        await self._reload()
+        return self.signing != since
+
     async def condemn(self, error: SignedOut) -> None:
         """Have the next `ready` say so without asking the site: its rotation has found the session dead."""
         async with self._lock:
@@ -167,12 +172,12 @@ class Session:
 
     async def _bootstrap(self) -> Ready:
         await self._reload()
-        before = self._signing
+        before = self.signing
         try:
             return await self._fetch()
         except (SignedOut, StaleToken) as error:
             await self._reload()
-            if isinstance(error, SignedOut) and self._signing == before:
+            if isinstance(error, SignedOut) and self.signing == before:
                 raise
         return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
 
@@ -185,8 +190,8 @@ class Session:
             _log.warning("session_not_loaded", account=self.name)
 
     @property
-    def _signing(self) -> tuple[int, str] | None:
-        """Return what is another one whenever the cookies that sign in are, whoever renewed them."""
+    def signing(self) -> tuple[int, str] | None:
+        """What is another one whenever the cookies that sign in are, whoever renewed them."""
         vault = self.site.vault
         return (vault.renewals, vault.saved.seed) if vault is not None else None
 

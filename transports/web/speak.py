@@ -97,12 +97,14 @@ class Speaker:
         stale: Ready | None = None
         while True:
             ready = await self._session.ready(stale)
+            signing = self._session.signing
             try:
                 return await self._attempt(stack, ready, words)
             except (StaleToken, ModelMismatch, Temporary, SignedOut) as error:
                 if isinstance(error, SignedOut):
                     await self._session.forget(ready)
-                if type(error) in mended or type(error) is SignedOut:
+                ended = type(error) is SignedOut and not await self._session.renewed(signing)
+                if type(error) in mended or ended:
                     raise
                 mended.add(type(error))
                 if isinstance(error, Temporary):

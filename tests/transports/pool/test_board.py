@@ -241,6 +241,22 @@ async def test_a_record_that_nobody_can_read_changes_nothing(bed):
     assert bed.other.state().parked is not None
 
 
+async def test_a_park_says_nothing_of_another_credential_than_it_was_told_of():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    old, new, same = (
+        Process(store, clock, name, lambda credential=credential: Facts(credential=credential))
+        for name, credential in (("old", "a"), ("new", "b"), ("same", "a"))
+    )
+    async with old.replica.board.open():
+        old.known.park(old.state(), "consent")
+    for process in (new, same):
+        await process.look()
+        assert process.state().parked is not None
+    assert new.state().ready(CHAT, clock.monotonic())
+    assert not same.state().ready(CHAT, clock.monotonic())
+
+
 async def test_what_was_not_told_at_the_end_is_told_then():
     async with opened() as bed:
         bed.one.known.park(bed.one.state(), "consent")

@@ -130,7 +130,7 @@ def test_a_parked_account_is_tried_again_now_and_then():
 def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed():
     credential = "1"
     one = state(facts=lambda: Facts(credential=credential))
-    one.park(PARKED, 0.0)
+    one.park(msgspec.structs.replace(PARKED, credential="1"), 0.0)
     assert one.free_at(CHAT, 1.0) == 60.0
     credential = "2"
     assert one.free_at(CHAT, 1.0) == 1.0
@@ -190,7 +190,9 @@ def test_failures_are_forgotten_with_an_answer_that_came_to_its_end():
     assert (one.errors, one.ejections) == (0, 0)
 
 
-def test_a_park_holds_the_credential_of_its_time():
-    one = state(facts=lambda: Facts(credential="7"))
-    one.park(PARKED, 0.0)
-    assert one.parked == msgspec.structs.replace(PARKED, credential="7")
+def test_a_park_is_of_the_credential_that_it_was_told_of_until_another_is_tried():
+    one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(PARKED, credential="6")
+    one.park(told, 0.0)
+    assert (one.parked, one.free_at(CHAT, 1.0)) == (told, 1.0)
+    one.begin(CHAT, 1.0)
+    assert (one.parked.credential, one.free_at(CHAT, 1.0)) == ("7", 61.0)

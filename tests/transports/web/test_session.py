@@ -285,3 +285,18 @@ async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_th
         await rotation_of(one, store, clock).once()
         clock.advance(60)
         assert await ask(two) == "ok"
+
+
+async def test_a_page_instead_of_an_answer_is_asked_again_where_another_worker_has_renewed_the_session(open_site):
+    async with two_workers(open_site) as (clock, store, site, one, two):
+        await ask(two)
+        session = session_of(two)
+        ping = session.ping
+
+        async def rotated_just_before(ready):
+            session.ping = ping
+            await rotation_of(one, store, clock).once()
+
+        session.ping = rotated_just_before
+        assert await ask(two, '<sim html="true" once="a"/><echo>mended</echo>') == "mended"
+        assert await site.seen("generate") == 3
