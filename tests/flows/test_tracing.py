@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+from contextlib import ExitStack
 
 import httpx2 as httpx
 import pytest
@@ -40,9 +41,10 @@ def collector():
         yield opened
 
 
-def start(folder, url, env=None):
+def start(folder, url, env=None, workers=1, grace=10):
     (folder / "collector.headers").write_text("Authorization: Bearer canary-collector\n\nx-tenant: ours\n")
     settings = SETTINGS.format(key=KEY) + MORE.format(url=url)
+    settings = settings.replace("port = 0", f"port = 0\nworkers = {workers}").replace("= 10", f"= {grace}")
     return Gateway(folder, settings, env={**os.environ, "OTEL_BSP_SCHEDULE_DELAY": "30", **(env or {})})
 
 
@@ -211,8 +213,8 @@ def start_traced(tmp_path):
     """Start a gateway with a collector of its own choice; it is ended."""
     started = []
 
-    def starting(url, delay):
-        started.append(start(tmp_path, url, {"OTEL_BSP_SCHEDULE_DELAY": delay}))
+    def starting(url, delay, **options):
+        started.append(start(tmp_path, url, {"OTEL_BSP_SCHEDULE_DELAY": delay}, **options))
         return started[-1]
 
     yield starting
@@ -228,6 +230,27 @@ def test_what_is_left_is_told_at_the_end(start_traced):
         gateway.signal(signal.SIGTERM)
         assert gateway.status() == 0
         assert [span.name for span in collector.spans] == ["GET /v1/models"]
+
+
+def test_streams_that_the_end_of_the_process_cuts_off_are_told_by_every_worker(start_traced):
+    body = {"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": STUCK}]}
+    with collecting() as collector:
+        gateway = start_traced(collector.url, "600000", workers=2, grace=0.3)
+        with ExitStack() as stack:
+            url, reading = f"{gateway.base_url}/chat/completions", []
+            for _ in range(6):
+                answer = stack.enter_context(httpx.stream("POST", url, headers=AUTH, json=body, timeout=30))
+                reading.append(answer.iter_lines())
+                while "some" not in next(reading[-1]):
+                    pass
+            gateway.signal(signal.SIGTERM)
+            assert gateway.status() == 0
+        roots = collector.named(f"POST {ROUTE}")
+        assert [root.attributes["error.type"] for root in roots] == ["shutting_down"] * 6
+        assert all(root.status == ERROR for root in roots)
+        chats = collector.named("chat gemini-3-pro")
+        assert [chat.events for chat in chats] == [["first_token", "cancelled"]] * 6
+        assert sorted(chat.parent for chat in chats) == sorted(root.id for root in roots)
 
 
 @pytest.mark.parametrize("listening", [False, True])
