@@ -29,7 +29,7 @@ from service.server import Overseer, Tls, listen, run, run_app, run_loop, url_of
 from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
 from service.show import shown
 from service.source import Origin, SettingsError, origin_of
-from service.stores import open_store
+from service.stores import StoreAway, open_store
 from service.storing import store
 from service.workers import BAD_SETTINGS, Workers
 from transports import simulator
@@ -39,12 +39,12 @@ _DEMO_LICENSE = "demo"
 
 
 def main() -> None:
-    """Run the command; settings that are wrong end it with status 78 and one line."""
+    """Run the command; settings that are wrong end it with status 78 and one line, a store that is away with 1."""
     try:
         cli()
     except SettingsError as error:
         click.echo(f"gemini-gateway: {error}", err=True)
-        sys.exit(BAD_SETTINGS)
+        sys.exit(1 if isinstance(error, StoreAway) else BAD_SETTINGS)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"gemini-gateway: {where}{error.strerror or error}", err=True)

@@ -2,7 +2,7 @@
 
 import http.client
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 import anyio.to_thread
@@ -19,7 +19,7 @@ from service.place import config_option, settings_at, store_path_of
 from service.server import run_loop
 from service.settings import Server, Settings
 from service.source import Origin, SettingsError
-from service.stores import location_of, open_store, sealer_of
+from service.stores import location_of, open_copy, open_store, sealer_of
 from transports.account import Finding, Level
 from transports.clock import SystemClock
 from transports.pool.standing import read_replicas
@@ -145,21 +145,28 @@ class Examination:
             configs = wiring.transport_settings(self._settings, self._origin)
         except SettingsError:
             return  # the settings' check has told
-        office = Accounts(configs, store, self._clock, reaching(configs, store, self._clock))
-        rows = await office.rows()
-        for name in configs:
-            count = sum(row.transport == name for row in rows)
-            advice = "Add one: gemini-gateway accounts add ID"
-            none = _warning("accounts", "It has no account of yours.", advice)
-            yield _about(name, _ok("accounts", f"It has {count}.") if count else none)
-        for row in rows:
-            if row.words:
-                yield _about(row.id, _warning("state", f"It is {row.state}: {row.words}", ""))
-            try:
-                async for finding in office.check(row.id):
-                    yield _about(row.id, finding)
-            except AccountError as error:
-                yield _about(row.id, _failed("account", str(error), "Add it again, or remove it."))
+        async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
+            office = Accounts(configs, store, self._clock, reaching(configs, store, self._clock, copy))
+            async for found in _examined(office, configs):
+                yield found
+
+
+async def _examined(office: Accounts, names: Iterable[str]) -> AsyncGenerator[Found]:
+    """Tell of each transport's accounts, and of each account."""
+    rows = await office.rows()
+    for name in names:
+        count = sum(row.transport == name for row in rows)
+        advice = "Add one: gemini-gateway accounts add ID"
+        none = _warning("accounts", "It has no account of yours.", advice)
+        yield _about(name, _ok("accounts", f"It has {count}.") if count else none)
+    for row in rows:
+        if row.words:
+            yield _about(row.id, _warning("state", f"It is {row.state}: {row.words}", ""))
+        try:
+            async for finding in office.check(row.id):
+                yield _about(row.id, finding)
+        except AccountError as error:
+            yield _about(row.id, _failed("account", str(error), "Add it again, or remove it."))
 
 
 def _ready(server: Server) -> int:

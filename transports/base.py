@@ -134,6 +134,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     observer: Observer
     leaving: Callable[[], bool] = lambda: False
     """Whether the process is about to end: what can wait for another one is not begun."""
+    only: str | None = None
+    """Connect this account alone, and begin nothing with it that was not asked for: others are at work beside."""
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
     """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
 

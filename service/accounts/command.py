@@ -19,10 +19,11 @@ from service.accounts.reach import reaching
 from service.accounts.table import console, finding_line, lines_of, table_of
 from service.place import config_option, settings_at, store_path_of
 from service.server import run_loop
-from service.stores import location_of, open_store
+from service.stores import location_of, open_copy, open_store
 from transports.account import Level
 from transports.clock import SystemClock
 from transports.roster import Added
+from transports.store import StoreDown
 
 ResultT = TypeVar("ResultT")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -205,13 +206,18 @@ def _with_accounts(
     store_path = store_path_of(settings, path)
 
     async def main() -> None:
-        async with open_store(settings.store, origin, store_path, clock) as store:
-            done.append(await work(Accounts(configs, store, clock, reaching(configs, store, clock))))
+        async with (
+            open_store(settings.store, origin, store_path, clock) as store,
+            open_copy(settings.store, origin, store_path, clock) as copy,
+        ):
+            done.append(await work(Accounts(configs, store, clock, reaching(configs, store, clock, copy))))
 
     try:
         run_loop(main, "asyncio")
     except AccountError as error:
         raise click.ClickException(str(error)) from None
+    except StoreDown as error:
+        raise click.ClickException(f"{error}; see whether it runs") from None
     except OSError as error:
         where = location_of(settings.store, origin, store_path)
         raise click.ClickException(f"{where} is out of order: {error.strerror or error}") from None

@@ -18,8 +18,8 @@ from transports.roster import Added, Entry, Roster
 from transports.store import Store
 from transports.store.port import SESSIONS, Unreadable
 
-Reach = Callable[[str], AbstractAsyncContextManager[Transport]]
-"""Opens the transport of this name for a while."""
+Reach = Callable[[str, str], AbstractAsyncContextManager[Transport]]
+"""Opens the transport of this name for a while, for a look at the account of this id."""
 
 _log = structlog.get_logger()
 
@@ -144,7 +144,10 @@ class Accounts:
         """
         row = await self.row(account)
         self._kind(row.transport)
-        async with self._reach(row.transport) as transport, aclosing(_generator(transport, account)) as findings:
+        async with (
+            self._reach(row.transport, account) as transport,
+            aclosing(_generator(transport, account)) as findings,
+        ):
             async for finding in findings:
                 yield finding
 
@@ -158,7 +161,7 @@ class Accounts:
         row = await self.row(account)
         self._kind(row.transport)
         try:
-            async with self._reach(row.transport) as transport:
+            async with self._reach(row.transport, account) as transport:
                 secret = await transport.export(account)
         except GatewayError as error:
             raise AccountError("unusable", error.message) from None

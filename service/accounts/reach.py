@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -18,26 +18,32 @@ from transports.roster import Roster
 from transports.store import Store, Watch
 
 
-def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock) -> Reach:
-    """Return what opens a transport of these settings: as a gateway would, with leases of its own."""
+def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None) -> Reach:
+    """Return what opens a transport of these settings: as a gateway would, with leases of its own, for one account.
+
+    `copy` is this machine's own copy of the sessions, beside a store that is shared.
+    """
 
     @asynccontextmanager
-    async def reach(name: str) -> AsyncGenerator[Transport]:
+    async def reach(name: str, account: str) -> AsyncGenerator[Transport]:
         deps = Deps(
             name=name,
             replica=uuid.uuid4().hex,
             clock=clock,
             store=store,
+            copy=copy,
             roster=Roster(store, clock),
             watch=Watch(store, clock),
             conversations=Conversations(store, clock),
             observer=PrometheusObserver(CollectorRegistry()),
+            only=account,
             serve=serve_loopback,
         )
-        try:
-            async with wiring.TRANSPORTS[name].connect(configs[name], deps) as transport:
-                yield transport
-        except ValueError as error:
-            raise AccountError("unusable", f"transports.{name}: {error}") from None
+        async with AsyncExitStack() as stack:
+            try:
+                transport = await stack.enter_async_context(wiring.TRANSPORTS[name].connect(configs[name], deps))
+            except ValueError as error:
+                raise AccountError("unusable", f"transports.{name}: {error}") from None
+            yield transport
 
     return reach

@@ -80,7 +80,7 @@ def within(engine: Dispatch, watch: Watch) -> Reach:
     """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
 
     @asynccontextmanager
-    async def reach(name: str) -> AsyncGenerator[Transport]:
+    async def reach(name: str, _account: str) -> AsyncGenerator[Transport]:
         await watch.look()  # what was just added is to be found
         for rotation in engine.rotations:
             if rotation.transport.name == name:

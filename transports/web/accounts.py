@@ -124,7 +124,7 @@ class Accounts:
     async def start(self) -> None:
         """Connect those of the settings, and of the store if it is in order; from then on follow what is changed."""
         await self._become(self._declared)
-        if self._config.guest:
+        if self._config.guest and self._deps.only is None:
             await self._tasks.start(self._live, None)
             self._publish()
         try:
@@ -186,6 +186,8 @@ class Accounts:
         return wanted
 
     async def _become(self, wanted: dict[str, Known]) -> None:
+        only = self._deps.only
+        wanted = {account: known for account, known in wanted.items() if only in {None, account}}
         async with self._changing:
             changed = False
             for account, held in list(self.held.items()):
@@ -231,7 +233,7 @@ class Accounts:
                 self._closed.set()
 
     def _runs(self, held: Held) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        if held.rotation is None:
+        if held.rotation is None or self._deps.only is not None:
             return []
         spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared)))
         fresh = Freshness(held.session, self._deps.clock, spread)

@@ -1,17 +1,19 @@
 """A simulated site, and gateways over it that have an admin API."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx2 as httpx
 import jsonschema
 import pytest
 
 from tests.conftest import ROOT
+from tests.servers import RedisServer, programs
 
 DESCRIBED = json.loads((ROOT / "docs" / "admin-openapi.json").read_text())
 
@@ -139,6 +141,14 @@ def start(start_gateway, site):
         assert not [canary for canary in CANARIES if canary in one.gateway.text()]
 
 
+@pytest.fixture
+def redis():
+    """A Redis of the test's own; returns its server."""
+    server = RedisServer(next(iter(programs().values()))).start()
+    yield server
+    server.stop()
+
+
 class Administered:
     """A gateway and its admin API; no answer but an export's may show a secret."""
 
@@ -219,7 +229,8 @@ class Followed:
         return found[-1]
 
     def stop(self):
-        self._response.close()
+        with suppress(OSError):  # it has ended
+            self._response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
 
     def _read(self):
