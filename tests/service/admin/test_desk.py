@@ -1,0 +1,75 @@
+"""Examinations by the admin API: what is wrong with an account is said in words, with what to do about it."""
+
+import httpx2 as httpx
+import pytest
+
+from tests.service.admin.conftest import PSID, session_of
+
+
+def failed(gateway, account):
+    """Examine an account; return what has failed."""
+    examined = gateway("POST", f"/v1/accounts/{account}/check").json()
+    found = {one["step"]: one for one in examined["findings"] if one["level"] == "failed"}
+    assert examined["well"] is not bool(found)
+    assert all(one["advice"] for one in found.values())
+    return found
+
+
+def test_an_account_that_works_is_well(start):
+    gateway = start()
+    gateway.add("one")
+    examined = gateway("POST", "/v1/accounts/one/check").json()
+    assert (examined["account"], examined["well"], len(examined["findings"]) > 4) == ("one", True, True)
+
+
+@pytest.mark.parametrize(
+    "session",
+    ["__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys", f"__Secure-1PSID={PSID['one']}; __Secure-1PSIDTS=long-gone"],
+    ids=["dead", "served-as-a-guest"],
+)
+def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
+    gateway = start()
+    gateway("POST", "/v1/accounts", {"id": "gone", "session": session})
+    found = failed(gateway, "gone")
+    assert "guest" in found["page"]["words"]
+    assert "export" in found["page"]["advice"]
+
+
+def test_a_session_that_is_bound_to_a_device_is_told(start):
+    gateway = start()
+    gateway.add("bound")
+    found = failed(gateway, "bound")
+    assert "bound to the device" in found["rotation"]["words"]
+
+
+def test_a_page_that_asks_for_consent_is_told(start, site):
+    gateway = start()
+    gateway.add("one")
+    fault = {"where": "app", "status": 302, "location": "https://consent.google.com/m", "times": 5}
+    assert httpx.post(f"{site}/simulator/faults", json=fault).status_code == 200
+    found = failed(gateway, "one")
+    assert "consent" in found["page"]["words"]
+
+
+def test_what_the_store_cannot_do_is_said_and_the_status_goes_on(start, redis):
+    gateway = start(more=f'[store]\nurl = "{redis.url}"\n')
+    gateway.add("one")
+    redis.kill()
+    answer = gateway("GET", "/v1/accounts")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+    assert answer.headers["retry-after"] == "5"
+    status = gateway("GET", "/v1/status").json()
+    assert (status["store"]["answers"], status["accounts"], status["processes"]) == (False, None, None)
+    assert status["store"]["reason"]
+
+
+def test_no_secret_of_an_accounts_options_is_shown(start):
+    gateway = start()
+    proxy = "http://someone:canary-proxy-password@127.0.0.1:9"
+    body = {"id": "one", "session": session_of("one"), "options": {"proxy": proxy}}
+    added = gateway("POST", "/v1/accounts", body)
+    shown = [added, gateway("GET", "/v1/accounts"), gateway("POST", "/v1/accounts/one/check")]
+    assert added.json()["egress"].endswith("127.0.0.1:9")
+    told = "".join(answer.text for answer in shown) + gateway.gateway.text()
+    metrics = httpx.get(f"{gateway.gateway.origin}/metrics").text
+    assert "canary" not in told + metrics
