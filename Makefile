@@ -10,7 +10,7 @@ POLICY := .venv-policy
 AUDIT := .venv-audit
 SITE := .venv-site
 
-.PHONY: run redis test test-chaos check bench soak tools rules image-test release sbom audit lock site clean
+.PHONY: run redis test test-chaos check bench rollout-test soak tools rules image-test release sbom audit lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -30,6 +30,11 @@ check: $(DEVELOP)
 
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench
+
+# Three gateways behind a balancer are restarted one by one while they are asked: no request may fail.
+REQUESTS ?= 10000
+rollout-test: $(DEVELOP) tools
+	$(BIN)/python -m tests.rollout $(REQUESTS)
 
 MINUTES ?= 15
 soak: $(DEVELOP)
