@@ -147,12 +147,13 @@ async def open_stores(
         SettingsError: one of them, or a key, cannot be opened.
 
     """
-    if settings.key_file is None:
-        _log.warning("store_not_encrypted", setting="store.key_file", held="cookies, keys and prompts, as plain text")
     async with (
         open_store(settings, origin, path, clock, observer) as store,
         open_copy(settings, origin, path, clock) as copy,
     ):
+        if settings.key_file is None:
+            held = "cookies, keys and prompts, as plain text"
+            _log.warning("store_not_encrypted", setting="store.key_file", held=held)
         yield (CopiedStore(store, copy, clock) if copy is not None else store), copy
 
 
