@@ -27,6 +27,7 @@ from transports.web.errands import open_errands
 from transports.web.fresh import Freshness
 from transports.web.known import Known, account_of, claim, declared, facts_of, guest_of, kept, redeclared
 from transports.web.news import News
+from transports.web.offer import offer
 from transports.web.reuse import Reuse
 from transports.web.rotate import Rotation
 from transports.web.session import Session
@@ -233,11 +234,13 @@ class Accounts:
                 self._closed.set()
 
     def _runs(self, held: Held) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        if held.rotation is None or self._deps.only is not None:
+        vault = held.session.site.vault
+        if held.rotation is None or vault is None or self._deps.only is not None:
             return []
         spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared)))
         fresh = Freshness(held.session, self._deps.clock, spread)
-        return [held.rotation.run, fresh.run, partial(self.reuse.sweep, held.account.id)]
+        saving = partial(offer, vault, self._deps.clock)
+        return [held.rotation.run, saving, fresh.run, partial(self.reuse.sweep, held.account.id)]
 
     @asynccontextmanager
     async def _opened(self, known: Known | None) -> AsyncGenerator[Held]:

@@ -60,6 +60,15 @@ def begun_anew(seed: Saved, there: Saved) -> Saved:
     )
 
 
+def prevailing(mine: Saved, seed: Saved, stored: Saved) -> Saved | None:
+    """Return what is to be put in the place of what is stored; None: that holds. `seed` is what is mounted here."""
+    if knows(stored, seed) or mine.gen > stored.gen:
+        if mine.order <= stored.order or mine.gen == 0:
+            return None
+        return msgspec.structs.replace(mine, ver=max(mine.ver, stored.ver + 1))
+    return begun_anew(mine if mine.seed == seed.seed else seed, stored)
+
+
 def knows(saved: Saved, seed: Saved) -> bool:
     """Say whether a session began with this export, or with one after it."""
     return seed.seed == saved.seed or seed.seed in saved.earlier

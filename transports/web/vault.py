@@ -18,7 +18,7 @@ from transports.clock import Clock
 from transports.store import Store
 from transports.store.port import SESSIONS, Record, StoreDown
 from transports.web.cookies import merge
-from transports.web.saved import Saved, begun_anew, decode, encode, knows, newer, same_signing, seeded
+from transports.web.saved import Saved, begun_anew, decode, encode, knows, newer, prevailing, same_signing, seeded
 
 _RETRY_SECONDS = 1.0
 _SAVE_SECONDS = 20.0
@@ -51,6 +51,8 @@ class Vault:
         self._version = self._renewals = 0
         self._looked_at: float | None = None
         self._turn = anyio.Lock()
+        self.wanted = anyio.Event()
+        """Set when there is something to save."""
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -109,7 +111,7 @@ class Vault:
 
     def hear(self, set_cookies: Iterable[str], *, since: int) -> float | None:
         """Note what an answer sets; return in how many seconds `save_heard` is to be called, None: not for that."""
-        if since != self.version or self.unsaved:
+        if since != self.version or self._coming:
             return None
         before = self._heard or self.cookies
         fresh = merge(before, set_cookies)
@@ -125,34 +127,41 @@ class Vault:
         return max(0.0, _SELDOM_SECONDS - passed)
 
     async def save_heard(self) -> None:
-        """Save what was heard, then use it; a rolling cookie is never dropped, whatever the store does."""
-        async with self._turn:
-            heard, self._heard, self._planned = self._heard, None, False
-            if heard is None or self.unsaved:
-                return
-            self._heard_saved_at = self._clock.monotonic()
-            fresh = self._next(heard)
-            if same_signing(heard, self.cookies):
-                await self._save_or_drop(fresh)
-                return
-            at = await self._store_time()
-            self._unsaved = replace(fresh, turn=fresh.turn + 1, rotated_at=at)
-            await self._keep_copy(self._unsaved)
-            try:
-                await self._agree()
-            except OSError:
-                _log.warning("session_not_saved", account=self._account)
-                self._use(self._unsaved)
+        """Save what was heard, then use it; a rolling cookie is never dropped, whatever the store or a caller does."""
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                await self._save_heard()
+
+    async def _save_heard(self) -> None:
+        heard, self._heard, self._planned = self._heard, None, False
+        rolling = heard is not None and not same_signing(heard, self.cookies)
+        if heard is None or self._coming or (self.unsaved and not rolling):
+            return
+        self._heard_saved_at = self._clock.monotonic()
+        fresh = self._next(heard)
+        if rolling:
+            fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=await self._store_time())
+            self.wanted.set()
+            await self._keep_copy(fresh)
+        self._unsaved = fresh
+        try:
+            await self._agree()
+        except OSError:
+            _log.warning("session_not_saved", account=self._account)
+            self._use(newer(fresh, self.saved) if rolling else self.saved)
+        if self._unsaved is fresh and not rolling:
+            self._unsaved = None  # it has no weight
 
     async def renew(self, sent: Saved, set_cookies: Iterable[str], *, at: float, by: str) -> bool:
         """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
 
-        It is tried for a while; from then on the value is used, and offered whenever `load` is called.
+        It is tried for a while; from then on the value is used, and `offer` goes on with it.
         """
         cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
         fresh = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
         fresh = replace(fresh, ver=max(sent.ver, self.saved.ver) + 1)
         self._unsaved = newer(fresh, self._unsaved) if self._unsaved is not None else fresh
+        self.wanted.set()
         await self._keep_copy(fresh)
         if await self.save(_SAVE_SECONDS):
             return True
@@ -167,11 +176,16 @@ class Vault:
             try:
                 await self.load()
             except OSError:
-                _log.warning("session_not_saved", account=self._account)
+                _log.debug("session_not_saved", account=self._account)
                 if self._clock.monotonic() >= until:
                     return False
                 await self._clock.sleep(_RETRY_SECONDS)
         return True
+
+    @property
+    def _coming(self) -> bool:
+        """Whether there is a newer value than the one in use, that is not used before it is saved."""
+        return self._unsaved is not None and self._unsaved.turn > self.saved.turn
 
     async def _agree(self) -> None:
         """Put what is newer here into the store, or use what is newer there."""
@@ -206,21 +220,7 @@ class Vault:
         mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
         if stored is None:
             return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
-        if knows(stored, self._seed) or mine.gen > stored.gen:
-            if mine.order <= stored.order or mine.gen == 0:
-                return None
-            return replace(mine, ver=max(mine.ver, stored.ver + 1))
-        return begun_anew(mine if mine.seed == self._seed.seed else self._seed, stored)
-
-    async def _save_or_drop(self, fresh: Saved) -> None:
-        """Save what has no weight."""
-        self._unsaved = fresh
-        try:
-            await self._agree()
-        except OSError:
-            _log.warning("session_not_saved", account=self._account)
-        if self._unsaved is fresh:
-            self._unsaved = None
+        return prevailing(mine, self._seed, stored)
 
     async def _store_time(self) -> float:
         try:

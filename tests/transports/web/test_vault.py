@@ -1,3 +1,5 @@
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -6,6 +8,8 @@ from structlog.testing import capture_logs
 from tests.clock import ManualClock
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
+from transports.tasks import beside
+from transports.web.offer import offer
 from transports.web.vault import Vault
 
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
@@ -286,3 +290,73 @@ async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old(
     assert not await ours.look()
     ours._clock.advance(60)
     assert await ours.look()
+
+
+async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
+    class Slow(MemoryStore):
+        async def get(self, place, key):
+            await anyio.lowlevel.checkpoint()
+            return await super().get(place, key)
+
+    (vault,) = vaults(1, Slow(ManualClock()))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(vault.take, ["__Secure-1PSIDTS=ts-2"], since=0))
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert psidts(vault) == "ts-2"
+    (other,) = vaults(1, vault._store)
+    await other.load()
+    assert psidts(other) == "ts-2"
+
+
+async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is_kept():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    store.before = True
+    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+    await vault.take(["SIDCC=a"], since=vault.version)
+    await vault.take(["__Secure-1PSIDTS=ts-3"], since=vault.version)
+    assert (psidts(vault), vault.unsaved) == ("ts-3", True)
+    store.before = False
+    assert await vault.save(1.0)
+    (other,) = vaults(1, store)
+    await other.load()
+    assert psidts(other) == "ts-3"
+
+
+async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    async with beside() as tasks:
+        tasks.start_soon(offer, vault, clock)
+        store.before = True
+        await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+        for _ in range(90):
+            await clock.until_asleep()
+            clock.advance(1)
+            await anyio.wait_all_tasks_blocked()
+        assert vault.unsaved
+        store.before = False
+        clock.advance(1)
+        await anyio.wait_all_tasks_blocked()
+        assert not vault.unsaved
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_end_waits_for_a_value_that_is_not_saved():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    store.before = True
+    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(offer, vault, clock)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await clock.until_asleep(1)
+            store.before = False
+            clock.advance(1)
+    assert not vault.unsaved
