@@ -10,7 +10,7 @@ POLICY := .venv-policy
 AUDIT := .venv-audit
 SITE := .venv-site
 
-.PHONY: run redis test test-chaos check bench rollout-test soak tools rules image-test release sbom audit lock site clean
+.PHONY: run redis test test-chaos check bench rollout-test soak tools rules image-test release sbom audit openapi lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -67,6 +67,10 @@ sbom: $(DEVELOP) $(AUDIT)/.ready
 # Is anything known against what the lock pins? Error 1: something is; error 3: it could not be found out.
 audit: $(DEVELOP) $(AUDIT)/.ready
 	@$(AUDITING)
+
+# What the admin API takes and answers, made of its table of operations.
+openapi: $(DEVELOP)
+	$(BIN)/python -m service.admin.openapi > docs/admin-openapi.json
 
 lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv

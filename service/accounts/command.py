@@ -16,7 +16,7 @@ from service import logs, wiring
 from service.accounts.asking import VARIABLES, session_of
 from service.accounts.operations import AccountError, Accounts, Adding
 from service.accounts.reach import reaching
-from service.accounts.table import console, finding_line, lines_of, table_of
+from service.accounts.table import console, finding_line, lines_of, notes_of, table_of
 from service.place import config_option, settings_at, store_path_of
 from service.server import run_loop
 from service.stores import location_of, open_copy, open_store
@@ -85,6 +85,8 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
         out.print("There are no accounts. Add one: gemini-gateway accounts add ID")
         return
     out.print(table_of(rows, SystemClock().wall(), out.width))
+    for note in notes_of(rows):
+        out.print(f"\n{note}")
 
 
 @accounts.command("show")

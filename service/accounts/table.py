@@ -46,7 +46,7 @@ def _wide(rows: Sequence[Row], now: float) -> Table:
             _load(row),
             _quotas(row.quotas, now, "\n"),
             ago(row.rotated_at, now),
-            ahead(row.expires_at, now),
+            soon(row.expires_at, now),
         )
     return table
 
@@ -61,6 +61,17 @@ def _narrow(rows: Sequence[Row], now: float) -> Table:
         account = f"{escape(row.id)}\n[dim]{escape(about)}[/]"
         table.add_row(account, _state(row, now), _load(row), _quotas(row.quotas, now, "\n"))
     return table
+
+
+def notes_of(rows: Sequence[Row]) -> list[str]:
+    """Return what a table has no room for, marked up: what is wrong with accounts and what to do, each in a line."""
+    notes: list[str] = []
+    for row in rows:
+        said = "" if row.state is State.RESTING else row.words  # a rest says enough, and ends by itself
+        by = f"paused by {row.by}" if row.by else ""
+        if said or by:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
+    return notes
 
 
 def lines_of(row: Row, now: float) -> list[tuple[str, str]]:
@@ -109,16 +120,21 @@ def ahead(at: float | None, now: float) -> str:
     return f"in {_span(at - now)} ({datetime.fromtimestamp(at, UTC):%H:%M} UTC)"
 
 
+def soon(at: float | None, now: float) -> str:
+    """Say when something will be, in few words."""
+    if at is None or at <= now:
+        return ago(at, now)
+    return f"in {_span(at - now)}"
+
+
 def _state(row: Row, now: float) -> str:
+    """Return an account's state in short; `notes_of` tells the rest."""
     color = _COLORS[row.state]
     said = [f"[{color}]{row.state.value}[/]"]
+    if row.state is State.PARKED:
+        said[0] += f": {escape(row.reason)}"
     if row.state is State.RESTING:
-        said += [f"{rest.scope} {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
-    if row.words:
-        reason = f"{row.reason}: " if row.state is State.PARKED else ""
-        said.append(escape(f"{reason}{row.words}"))
-    if row.by:
-        said.append(escape(f"by {row.by}"))
+        said += [f"{rest.scope} {rest.reason.value}, {soon(rest.until, now)}" for rest in row.rests]
     return "\n".join(said)
 
 
@@ -133,7 +149,7 @@ def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
 
 
 def _quota(quota: Quota, now: float) -> str:
-    spent = f", {ahead(quota.reset, now)}" if not quota.left and quota.reset is not None else ""
+    spent = f", anew {soon(quota.reset, now)}" if not quota.left and quota.reset is not None else ""
     return f"{quota.name} {quota.left}/{quota.total}{spent}"
 
 

@@ -1,4 +1,6 @@
 import json
+import os
+import pty
 import subprocess
 import sys
 
@@ -150,3 +152,27 @@ def test_the_doctor_walks_the_whole_path(accounts):
     assert "failed" not in {one["finding"]["level"] for one in found}
     accounts("add", "dead", "--cookies-stdin", given="nobodys\nnobodys")
     assert accounts(group=("doctor",)).returncode == 1
+
+
+def test_the_session_is_asked_for_in_a_terminal_and_not_shown(accounts, tmp_path):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "accounts", "add", "asked"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        for asked, value in ((b"__Secure-1PSID,", ALIVE), (b"__Secure-1PSIDTS", TS)):
+            while asked not in shown:
+                shown += os.read(ours, 1000)
+            os.write(ours, f"{value}\n".encode())
+        while b"accounts check asked" not in shown:
+            shown += os.read(ours, 1000)
+        assert process.wait(30) == 0
+    os.close(ours)
+    assert not [canary for canary in CANARIES if canary.encode() in shown]
+    assert accounts.state("asked") == "ready"

@@ -1,0 +1,62 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from service.accounts.rows import Rest, Row, State
+from service.accounts.table import notes_of, table_of
+from transports.account import Quota
+from transports.pool.standing import Reason
+
+NOW = 1_000_000.0
+ADVICE = "The site does not know this session any more: sign in at gemini.google.com and give the gateway a new export."
+ROWS = [
+    Row(
+        id="resting.account@example",
+        transport="web",
+        kind="session",
+        declared=False,
+        state=State.RESTING,
+        reason="quota",
+        words="its allowance is used up",
+        rests=(Rest(scope="pro/*", reason=Reason.QUOTA, until=NOW + 3 * 3600),),
+        quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
+    ),
+    Row(
+        id="parked",
+        transport="web",
+        kind="session",
+        declared=True,
+        state=State.PARKED,
+        reason="signed_out",
+        words=ADVICE,
+    ),
+    Row(
+        id="paused",
+        transport="web",
+        kind="session",
+        declared=False,
+        state=State.PAUSED,
+        reason="paused",
+        words="on [holiday]",
+        by="cli:someone@machine",
+    ),
+]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(width):
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False)
+    console.print(table_of(ROWS, NOW, width))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 1 + 2 * len(ROWS)
+    assert all(len(line) <= width for line in lines)
+    for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, anew in 3h"):
+        assert words in out.getvalue()
+    for note in notes_of(ROWS):
+        console.print(note)
+    told = " ".join(out.getvalue().split())
+    assert ADVICE in told
+    assert "paused by cli:someone@machine: on [holiday]" in told
+    assert "allowance" not in told
