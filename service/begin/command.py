@@ -77,9 +77,10 @@ def _examined(made: Made, account: str) -> bool:
     well = examine(made.place, account, lambda finding: out.print(finding_line(finding)))
     if not well:
         path = made.place.path
-        click.echo("\nAll is set up, but the account does not work yet. Give it other cookies, and check it again:\n")
-        click.echo(f"  {command_line(path, 'accounts', 'add', account, '--replace')}")
+        click.echo("\nAll is set up, but the account does not work yet. Check it again when that is mended; the second")
+        click.echo("line gives it other cookies:\n")
         click.echo(f"  {command_line(path, 'accounts', 'check', account)}")
+        click.echo(f"  {command_line(path, 'accounts', 'add', account, '--replace')}")
     return well
 
 

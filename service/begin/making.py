@@ -12,7 +12,7 @@ import msgspec
 from service import wiring
 from service.accounts.operations import Accounts, Adding
 from service.accounts.reach import reaching
-from service.begin.plan import KEY_FILE, Plan
+from service.begin.plan import KEY_FILE, Plan, store_of, text_of
 from service.book import License, LicenseBook
 from service.check import check
 from service.licenses import new_key
@@ -72,10 +72,11 @@ def make(plan: Plan, by: str, may_change: Confirm) -> Made:
     with ExitStack() as undo:
         folder = plan.path.absolute().parent
         _make_folder(folder, undo)
-        if not (folder / KEY_FILE).exists():
+        store = store_of(plan.path)
+        if store.get("key_file") == KEY_FILE and not (folder / KEY_FILE).exists():
             _write(folder / KEY_FILE, secrets.token_urlsafe(KEY_BYTES) + "\n", undo)
         kept = _keep(plan.path, undo)
-        _write(plan.path, plan.settings, undo)
+        _write(plan.path, text_of(plan, store), undo)
         _, settings, origin = settings_at(plan.path)
         place = Place(path=plan.path, settings=settings, origin=origin)
         check(settings, origin, place.store_path)

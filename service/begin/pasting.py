@@ -20,10 +20,11 @@ def paste(prompt: str) -> str:
         click.Abort: nothing more comes, and nothing came.
 
     """
-    click.echo(prompt, err=True)
     if not sys.stdin.isatty():
+        click.echo(prompt, err=True)
         return gathered(iter(sys.stdin.readline, ""))
     with _quiet(sys.stdin.fileno()) as more:
+        click.echo(prompt, err=True)
         text = gathered(_lines(more))
     click.echo(f"({len(text)} characters)", err=True)
     return text

@@ -1,8 +1,11 @@
 """What is to be set up, and the settings' file that says so."""
 
+import tomllib
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
+import tomli_w
 
 from service import wiring
 from transports.roster import AccountId, Entry
@@ -14,8 +17,7 @@ _HEAD = """\
 # Written by `gemini-gateway init`. `gemini-gateway config check` says whether all is well with it, and
 # gateway.example.toml, in the sources' folder deploy, has every setting there is.
 
-[store]
-key_file = "{key}"    # encrypts what is secret in gateway.sqlite3: back both up, apart
+# The key encrypts what is secret in the store: back both up, apart.
 """
 _SITE = """
 # The accounts are in the store: see `gemini-gateway accounts`.
@@ -41,10 +43,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Show no session."""
         return f"Plan(path={str(self.path)!r}, account={self.account!r}, simulated={self.session is None})"
 
-    @property
-    def settings(self) -> str:
-        """Return the settings' file."""
-        return _HEAD.format(key=KEY_FILE) + (_SIMULATOR if self.session is None else _SITE)
+
+def store_of(path: Path) -> dict[str, Any]:
+    """Return the store's section for the settings at `path`: what is there says where accounts and licenses are kept.
+
+    What is kept on this machine is encrypted from now on; the key of a store that others share is theirs to choose.
+    """
+    try:
+        found: Any = tomllib.loads(path.read_text("utf-8")).get("store", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        found = {}
+    store = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    if "url" in store or "url_file" in store:
+        return store
+    return {"key_file": KEY_FILE, **store}
+
+
+def text_of(plan: Plan, store: dict[str, Any]) -> str:
+    """Return the settings' file with this section of the store."""
+    return _HEAD + tomli_w.dumps({"store": store}) + (_SIMULATOR if plan.session is None else _SITE)
 
 
 def named(account: str) -> str:

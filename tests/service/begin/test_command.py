@@ -134,6 +134,20 @@ def test_what_is_there_is_written_over_only_when_that_is_said(run, tmp_path):
     assert "simulator" in (tmp_path / "gateway.toml.old2").read_text()
 
 
+def test_the_store_of_before_is_kept_with_its_accounts_and_licenses(run, tmp_path):
+    secret = "a secret of thirty-two bytes or more"
+    (tmp_path / "elsewhere").write_text(secret)
+    path = tmp_path / "gateway.toml"
+    path.write_text('[store]\npath = "own.sqlite3"\nkey_file = "elsewhere"\n')
+    assert run("--yes", "--simulator", "--replace").exit_code == 0
+    assert tomllib.loads(path.read_text())["store"] == {"path": "own.sqlite3", "key_file": "elsewhere"}
+    assert files(tmp_path) == {"gateway.toml", "gateway.toml.old", "own.sqlite3", "elsewhere"}
+    path.write_text('[store]\nurl = "redis://127.0.0.1:9/0"\n')
+    assert "store.url" in str(run("--yes", "--simulator", "--replace").exception)
+    assert path.read_text() == '[store]\nurl = "redis://127.0.0.1:9/0"\n'
+    assert "gateway.key" not in files(tmp_path)
+
+
 def test_other_places_are_named_in_what_comes_next(run, tmp_path):
     done = run("--yes", "--simulator", "--config", "new/its folder/gateway.toml")
     assert done.exit_code == 0
@@ -211,30 +225,63 @@ class Terminal:
         while words not in self.text[self._seen :]:
             assert time.monotonic() < until, self.text
             if select.select([self._terminal], [], [], 0.1)[0]:
-                self._read()
+                assert self._read(), self.text
         self._seen = self.text.index(words, self._seen) + len(words)
 
     def _read(self):
-        self.text += os.read(self._terminal, 65536).decode()
+        """Read what there is; say whether more can come."""
+        try:
+            self.text += os.read(self._terminal, 65536).decode("utf-8", "replace")
+        except OSError:  # Linux' way to say that the other side is closed
+            return False
+        return True
 
     def type(self, text):
         os.write(self._terminal, text.encode())
 
+    def interrupt(self):
+        """Press Ctrl-C until it is heard; return the exit status.
+
+        Python's `input` misses one that comes just before it begins to wait.
+        """
+        closed = False
+        while not closed:
+            self.type("\x03")
+            while not closed and select.select([self._terminal], [], [], 3)[0]:
+                closed = not self._read()
+        return self.status()
+
     def status(self):
         """Read to the end; return the exit status."""
-        try:
-            while True:
-                self._read()
-        except OSError:  # Linux' way to say that the other side is closed
+        while self._read():
             pass
         os.close(self._terminal)
         return self._popen.wait(30)
 
+    def stop(self):
+        if self._popen.poll() is None:
+            self._popen.kill()
+            self.status()
 
-def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_on(tmp_path, site):
+
+@pytest.fixture
+def open_terminal(tmp_path):
+    """Opens terminals in an empty folder; what runs in them is ended."""
+    opened = []
+
+    def open_terminal(env):
+        opened.append(Terminal(tmp_path, env))
+        return opened[-1]
+
+    yield open_terminal
+    for terminal in opened:
+        terminal.stop()
+
+
+def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_on(open_terminal, site):
     cookies = {"__Secure-1PSID": PSID, "__Secure-1PSIDTS": PSIDTS, "NID": "canary" * 2000}
     export = json.dumps([{"name": name, "value": value, "domain": ".google.com"} for name, value in cookies.items()])
-    terminal = Terminal(tmp_path, site)
+    terminal = open_terminal(site)
     for question in ASKED[:-1]:
         terminal.wait_for(question)
         terminal.type("\n")
@@ -250,15 +297,14 @@ def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_
 
 
 @pytest.mark.parametrize("questions", [1, len(ASKED)], ids=["at the first question", "while a session is pasted"])
-def test_ctrl_c_in_a_terminal_leaves_nothing(tmp_path, questions):
-    terminal = Terminal(tmp_path, {})
+def test_ctrl_c_in_a_terminal_leaves_nothing(open_terminal, tmp_path, questions):
+    terminal = open_terminal({})
     for question in ASKED[: questions - 1]:
         terminal.wait_for(question)
         terminal.type("\n")
     terminal.wait_for(ASKED[questions - 1])
     terminal.type("canary" if questions > 1 else "")
-    terminal.type("\x03")
-    assert terminal.status() == 1
+    assert terminal.interrupt() == 1
     assert terminal.text.strip().endswith("Aborted!")
     assert "canary" not in terminal.text
     assert files(tmp_path) == set()
