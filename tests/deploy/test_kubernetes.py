@@ -13,7 +13,7 @@ import yaml
 
 from service.cli import cli
 from tests.conftest import ROOT
-from tests.deploy import manifests
+from tests.deploy import dockerfile, manifests
 from tests.deploy.manifests import K8S, OVERLAYS
 from tests.deploy.test_image import PROJECT
 
@@ -58,7 +58,8 @@ def test_the_gateway_starts_with_its_settings(name, tmp_path):
     assert settings.server.host == settings.operations.host == "0.0.0.0"
     command, option, value = manifests.container(name)["args"]
     assert command in cli.commands
-    assert (option, value) == ("--config", "/etc/gemini-gateway/gateway.toml")
+    assert (option, value) == ("--config", f"{dockerfile.last('WORKDIR')}/gateway.toml")
+    assert dockerfile.last("WORKDIR") in {one["mountPath"] for one in manifests.container(name)["volumeMounts"]}
     autoscaler = manifests.of(name, "HorizontalPodAutoscaler").get("gemini-gateway")
     fewest = autoscaler["spec"]["minReplicas"] if autoscaler else manifests.deployment(name)["spec"]["replicas"]
     assert settings.store.replicas == fewest
@@ -91,7 +92,7 @@ def test_a_pod_is_given_the_time_that_its_end_takes(name, tmp_path):
     _, settings = manifests.settings_of(name, tmp_path)
     pause = manifests.container(name)["lifecycle"]["preStop"]["sleep"]["seconds"]
     grace = manifests.pod(name)["terminationGracePeriodSeconds"]
-    assert grace == pause + settings.drain.grace_seconds + 30
+    assert grace == pause + settings.drain.notice_seconds + settings.drain.grace_seconds + 30
     assert manifests.deployment(name)["spec"]["progressDeadlineSeconds"] > grace
 
 

@@ -9,7 +9,7 @@ USER = 10001
 WRITABLE = ("/tmp", "/var/lib/gemini-gateway")
 CONFINED = """
 set -eu
-root=$1; shift
+root=$1 folder=$2; shift 2
 mount --make-rprivate /
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
@@ -19,7 +19,7 @@ mount -t tmpfs -o nosuid,nodev,size=64m,mode=0700,uid=10001,gid=10001 tmpfs "$ro
 ip link set lo up
 cd "$root"
 exec chroot "$root" setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all \\
-    --bounding-set=-all env -i "$@"
+    --bounding-set=-all env -i --chdir="$folder" "$@"
 """
 """What an engine does before it starts a container's process."""
 
@@ -46,7 +46,7 @@ class Container:
         command = [*config["Entrypoint"], *(command or config["Cmd"])]
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
-                [*words, "sh", str(root), *self._variables, *command],
+                [*words, "sh", str(root), config["WorkingDir"], *self._variables, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
