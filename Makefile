@@ -15,8 +15,10 @@ SITE := .venv-site
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
+# Files are tested side by side: most of what tests do is to wait for processes.
+TESTERS ?= 3
 test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready redis tools
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 
 TRIALS ?= 1000
 test-chaos: $(DEVELOP)
