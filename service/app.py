@@ -1,7 +1,8 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,6 +44,7 @@ from service.settings import Media as MediaSettings
 from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
+from service.survey import Survey, survey
 from service.tracing import Traces, open_tracing
 from transports.clock import Clock, SystemClock
 from transports.dispatch import Dispatch
@@ -64,6 +66,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """ASGI, by the names of `service.listeners`."""
     drain: Drain
     reload: Reload
+    survey: Callable[[], Awaitable[Survey]]
+    """Looks at what there is."""
 
 
 @asynccontextmanager
@@ -110,7 +114,12 @@ async def open_app(
             open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
         ):
             jobs.leaving = base.drain.is_leaving
-            yield Running(apps=_apps(base, engine, fetch, jobs), drain=base.drain, reload=base.reload)
+            yield Running(
+                apps=_apps(base, engine, fetch, jobs),
+                drain=base.drain,
+                reload=base.reload,
+                survey=partial(survey, settings, origin, location_of(settings.store, origin, store_path), store, clock),
+            )
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from service.server import Overseer, Tls, listen, run, run_app, run_loop, url_of
 from service.settings import Drain, Fetch, LicenseSetting, Log, Server, Settings
 from service.show import shown
 from service.source import Origin, SettingsError, origin_of
-from service.stores import StoreAway, open_store
+from service.stores import StoreAway, location_of, open_store
 from service.storing import store
+from service.survey import Survey, say, survey
 from service.workers import BAD_SETTINGS, Workers
 from transports import simulator
 from transports.clock import SystemClock
@@ -87,18 +89,21 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     wanted = addresses(settings, host, port)
     listening = {name: _listen(*address, server.backlog) for name, address in wanted.items()}
     started = _announcing({name: url_of(one) for name, one in listening.items()})
+    greet = partial(say, log=settings.log)
     if server.workers == 1:
-        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=Overseer(started))
+        overseer = Overseer(started, greet=greet)
+        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
         return
-    run_loop(lambda: _make_store(settings, origin, store_path), "asyncio")
+    run_loop(lambda: _make_store(settings, origin, store_path, greet), "asyncio")
     command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]
     sys.exit(Workers(command, listening, server.workers, started).run())
 
 
-async def _make_store(settings: Settings, origin: Origin, path: Path) -> None:
-    """Have the store made, or found broken, before the workers want it."""
-    async with open_store(settings.store, origin, path, SystemClock()):
-        pass
+async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[Survey], None]) -> None:
+    """Have the store made, or found broken, before the workers want it, and tell what there is."""
+    clock = SystemClock()
+    async with open_store(settings.store, origin, path, clock) as opened:
+        greet(await survey(settings, origin, location_of(settings.store, origin, path), opened, clock))
 
 
 def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:

@@ -21,7 +21,7 @@ _LONGEST = 8000
 
 def configure(settings: Log) -> None:
     """Set up structlog, and the standard library's logging to speak through it."""
-    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    console = is_console(settings)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -48,6 +48,11 @@ def configure(settings: Log) -> None:
         structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, _redact, *last], foreign_pre_chain=shared)
     )
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
+
+
+def is_console(settings: Log) -> bool:
+    """Say whether a person reads it."""
+    return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
 
 
 def redacted(text: str) -> str:

@@ -19,6 +19,7 @@ from service.app import Running, open_app
 from service.listeners import Sockets
 from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
+from service.survey import Survey
 from transports.tasks import beside
 
 _STOP_SECONDS = 5.0
@@ -38,9 +39,19 @@ _log = structlog.get_logger()
 class Overseer:
     """Who is told that this process answers, and whose end is its own too."""
 
-    def __init__(self, started: Callable[[], None], parent: socket.socket | None = None) -> None:
-        """Call `started`, and tell the process at the other end of `parent`, when it answers."""
-        self._started, self._parent = started, parent
+    def __init__(
+        self,
+        started: Callable[[], None],
+        parent: socket.socket | None = None,
+        greet: Callable[[Survey], None] | None = None,
+    ) -> None:
+        """Call `started`, and tell the process at the other end of `parent`, when it answers; `greet` goes before."""
+        self._started, self._parent, self._greet = started, parent, greet
+
+    async def greet(self, running: Running) -> None:
+        """Tell what is about to answer."""
+        if self._greet is not None:
+            self._greet(await running.survey())
 
     def started(self) -> None:
         """Tell that requests are answered from now on."""
@@ -163,6 +174,7 @@ def run(
                 _collect_less()
                 async with beside() as tasks:
                     await tasks.start(_reload_when_told, running)
+                    await overseer.greet(running)
                     overseer.started()
                     await _end(signals, overseer)
                     await _drain(running, settings.drain, signals)

@@ -271,3 +271,15 @@ def test_probes_and_metrics_on_a_listener_of_their_own_are_not_on_the_apis(start
         assert httpx.get(f"{own}/livez").status_code == 200
         assert "data: [DONE]" in list(lines)
     assert gateway.status() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_says_once_what_it_is_before_it_says_that_it_listens(start_gateway, workers):
+    text = settings(more='[log]\nformat = "console"\n').replace("port = 0", f"port = 0\nworkers = {workers}")
+    told = start_gateway(text).text()
+    block = told.partition("Listening on")[0]
+    assert block.count("gemini-gateway 0.1.0\n") == 1
+    for words in ("upstream  simulator", "licenses  1", "gateway.sqlite3, not encrypted", "store.key_file"):
+        assert words in block
+    lines = start_gateway(text.replace("console", "json")).text().splitlines()
+    assert [json.loads(line)["licenses"] for line in lines if '"serving"' in line] == [1]

@@ -19,6 +19,7 @@ from transports.clock import SystemClock
 from transports.store import SealedStore, Sealer
 
 STEADY, CHANGING, CHANGED = (f"sk-rollout-{name}-0123456789" for name in ("steady", "before", "after"))
+_MANY = 1_000_000
 _PACE = simulator.Pace(first_token_seconds=0.02, tokens_per_second=0.0)
 
 _SETTINGS = """
@@ -76,7 +77,7 @@ class Fleet:
     def __init__(self, folder, gateways=3):
         self._folder = Path(folder)
         self.sessions = [
-            simulator.SimulatedAccount(psid=f"psid-{name}-{os.urandom(6).hex()}", psidts=f"psidts-{name}")
+            simulator.SimulatedAccount(psid=f"psid-{name}-{os.urandom(6).hex()}", psidts=f"psidts-{name}", quota=_MANY)
             for name in ("first", "second", "anew")
         ]
         config = simulator.SimulatorConfig(accounts=tuple(self.sessions), pace=_PACE)

@@ -1,0 +1,120 @@
+"""What a gateway is when it begins to serve: some lines for a person, one line for a log."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import click
+import msgspec
+import structlog
+
+from service import logs, wiring
+from service.accounts.operations import AccountError, Accounts
+from service.accounts.rows import Row, State
+from service.book import LicenseBook
+from service.settings import Log, Origin, Settings
+from service.stores import Location, sealer_of
+from transports.base import Transport
+from transports.clock import Clock
+from transports.store import Store
+
+_MOST_NAMED = 8
+_STATES = {
+    State.READY: "ready",
+    State.RESTING: "resting",
+    State.PARKED: "waiting for a person",
+    State.PAUSED: "paused",
+    State.UNUSABLE: "of no use",
+}
+
+_log = structlog.get_logger()
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is, and what is not."""
+
+    store: str
+    encrypted: bool
+    transports: tuple[str, ...]
+    accounts: dict[str, list[str]] = {}
+    """Their ids, by how they stand."""
+    licenses: int | None = None
+    """None: the store does not say."""
+    missing: tuple[str, ...] = ()
+    """In words, with the command that helps."""
+
+
+async def survey(settings: Settings, origin: Origin, location: Location, store: Store, clock: Clock) -> Survey:
+    """Look at what there is; no site is asked, and a store that is away is a finding."""
+    configs = wiring.transport_settings(settings, origin)
+    found = Survey(
+        store=str(location),
+        encrypted=sealer_of(settings.store, origin).seals,
+        transports=tuple(configs),
+    )
+    try:
+        rows = await Accounts(configs, store, clock, _nowhere).rows()
+        book = [one for one in await LicenseBook(store, clock).all() if one.revoked is None]
+    except OSError:
+        return msgspec.structs.replace(found, missing=("the store is away: what is kept there is looked for",))
+    licenses = len(settings.licenses) + len(book)
+    return msgspec.structs.replace(
+        found, accounts=_standing(rows), licenses=licenses, missing=tuple(_missing(found, rows, licenses))
+    )
+
+
+def say(found: Survey, log: Log) -> None:
+    """Tell of it as the log's settings want it: to a person, or to who reads logs."""
+    told = msgspec.structs.asdict(found)
+    if not logs.is_console(log):
+        _log.info("serving", version=version("gemini-gateway"), **told)
+        return
+    for line in lines(found):
+        click.echo(line, err=True)
+
+
+def lines(found: Survey) -> list[str]:
+    """Return what a person reads."""
+    accounts = "; ".join(f"{len(names)} {state} ({_named(names)})" for state, names in found.accounts.items())
+    encrypted = "what is secret is encrypted" if found.encrypted else "not encrypted"
+    licenses = "not known" if found.licenses is None else str(found.licenses)
+    told = [
+        ("upstream", ", ".join(found.transports)),
+        ("accounts", accounts or "none of yours"),
+        ("licenses", licenses),
+        ("store", f"{found.store}, {encrypted}"),
+        *(("missing", words) for words in found.missing),
+    ]
+    return [f"gemini-gateway {version('gemini-gateway')}", *(f"  {name:<10}{words}" for name, words in told)]
+
+
+def _standing(rows: list[Row]) -> dict[str, list[str]]:
+    found = {words: [row.id for row in rows if row.state is state] for state, words in _STATES.items()}
+    return {words: names for words, names in found.items() if names}
+
+
+def _missing(found: Survey, rows: list[Row], licenses: int) -> list[str]:
+    missing = [
+        f"a working session of {row.id}: gemini-gateway accounts show {row.id}"
+        for row in rows
+        if row.state in {State.PARKED, State.UNUSABLE}
+    ]
+    if not rows and "web" in found.transports:
+        missing.append("an account: gemini-gateway accounts add NAME")
+    if not licenses:
+        missing.append("a license, without which nobody can ask: gemini-gateway licenses add NAME")
+    if not found.encrypted:
+        missing.append("store.key_file, with which cookies and prompts are encrypted where they are kept")
+    return missing
+
+
+def _named(names: list[str]) -> str:
+    more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+@asynccontextmanager
+async def _nowhere(name: str, _account: str) -> AsyncGenerator[Transport]:
+    """Open nothing: a look at what is kept is enough."""
+    raise AccountError("unusable", name)
+    yield
