@@ -15,8 +15,8 @@ _SLACK = 1.0
 """Clocks are set by so many seconds without notice."""
 _BEHIND = "\x7f"
 """Behind every character that a key may have."""
-_PRUNED = 100
-"""So many records whose time is over go with a write."""
+_PRUNED = 1000
+"""So many records whose time is over go at once."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -98,10 +98,13 @@ def put(
         return None
     version = _moved(database, place)
     database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", (place, key, value, version, until))
-    if until is not None:
-        over = "SELECT rowid FROM record WHERE until <= ? LIMIT ?"
-        database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
     return version
+
+
+def prune(database: sqlite3.Connection, now: float) -> None:
+    """Forget records whose time is over; not too many at once."""
+    over = "SELECT rowid FROM record WHERE until <= ? LIMIT ?"
+    database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
 
 
 def remove(database: sqlite3.Connection, place: str, key: str, expected: int | None, now: float) -> bool:

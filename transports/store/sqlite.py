@@ -18,6 +18,10 @@ from transports.store import rows
 from transports.store.port import FULL, Bucket, Place, Record, StoreDown
 
 _BUSY_SECONDS = 5.0
+_QUICK_WRITES = 250
+"""After so many, one is done in a thread, since it brings what the journal has to the file, if that is much."""
+_SELDOM_SECONDS = 1.0
+_ALIKE_SECONDS = 0.1
 _PRIMARY = 0xFF
 """The bits of an error's code that say what it is; the others say more."""
 _SCHEMA = """
@@ -29,7 +33,8 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE INDEX IF NOT EXISTS record_until ON record (until) WHERE until IS NOT NULL;
 CREATE TABLE IF NOT EXISTS revision (place TEXT PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS seat (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder));
+CREATE TABLE IF NOT EXISTS seat (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder))
+WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS moment (
     one INTEGER PRIMARY KEY CHECK (one = 1), wall REAL NOT NULL, monotonic REAL NOT NULL, boot TEXT NOT NULL
@@ -59,6 +64,10 @@ class SqliteStore:
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._writes = 0
+        self._followed = self._pruned = float("-inf")
+        self._offset = 0.0
+        """What the wall clock said more than the monotonic one when it was last looked at."""
         self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
         _check_whole(path)
         try:
@@ -66,6 +75,7 @@ class SqliteStore:
                 database.executescript(_SCHEMA)
                 _done(database, self._follow, "BEGIN IMMEDIATE")
             self._quick = self._connect(0.0)
+            self._quick.execute("PRAGMA wal_autocheckpoint=0")  # that waits for the disk: a thread does it
         except sqlite3.Error as error:
             raise self._down(error) from error
 
@@ -91,6 +101,7 @@ class SqliteStore:
         def query(database: Database) -> int | None:
             now = self._clock.wall()
             until = None if seconds is None else now + seconds
+            self._prune(database, now)
             return rows.put(database, (place.name, key, value, until), expected, now)
 
         return await self._write(query, durable=place.durable)
@@ -225,10 +236,22 @@ class SqliteStore:
             self._follow(database)
             return query(database)
 
-        return await self._run(timely, "BEGIN IMMEDIATE", durable=durable)
+        self._writes += 1
+        return await self._run(timely, "BEGIN IMMEDIATE", durable=durable or self._writes % _QUICK_WRITES == 0)
 
     def _follow(self, database: Database) -> None:
-        rows.follow(database, rows.Moment(self._clock.wall(), self._clock.monotonic(), self._boot))
+        """Heed how the clocks go; while they go alike, that is needed once a second."""
+        wall, now = self._clock.wall(), self._clock.monotonic()
+        if now - self._followed < _SELDOM_SECONDS and abs(wall - now - self._offset) < _ALIKE_SECONDS:
+            return
+        rows.follow(database, rows.Moment(wall, now, self._boot))
+        self._followed, self._offset = now, wall - now
+
+    def _prune(self, database: Database, now: float) -> None:
+        """Let go of what is over, once a second, too."""
+        if abs(now - self._pruned) >= _SELDOM_SECONDS:
+            rows.prune(database, now)
+            self._pruned = now
 
     async def _run(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
         """Return what came of a query, in a transaction of its own.
@@ -246,6 +269,7 @@ class SqliteStore:
                         raise
             return await anyio.to_thread.run_sync(lambda: self._patiently(query, begin, durable=durable))
         except sqlite3.Error as error:
+            self._followed = float("-inf")  # what was done with it is undone
             raise self._down(error) from error
 
     def _patiently(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:

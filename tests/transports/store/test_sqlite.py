@@ -4,6 +4,7 @@ import resource
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import anyio
 import pytest
@@ -265,3 +266,11 @@ async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lea
     assert [(await store.get(place, "count")).value for place in (SESSIONS, RESTS)] == [b"75", b"75"]
     assert sum(int(seats) for seats, _ in told) == await store.seated("room") == 7
     assert sorted(held for _, held in told) == ["False", "False", "True"]
+
+
+async def test_the_journal_is_brought_to_the_file_by_a_thread_and_stays_small(tmp_path):
+    with closing(SqliteStore(tmp_path / "state.db", ManualClock())) as store:
+        for number in range(2000):
+            await store.put(RESTS, f"{number}", b"x" * 3000)
+        assert (tmp_path / "state.db-wal").stat().st_size < 3 * 1000 * 4096
+        assert store._quick.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
