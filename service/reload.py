@@ -2,7 +2,7 @@
 
 A file is looked at through the links that lead to it: Kubernetes swaps the folder behind them. It is taken over when it
 has stood still for a moment and all of it can be used; where it is half written, empty or gone, what it held before
-holds. Source: reliability 5.2
+holds.
 """
 
 import os
