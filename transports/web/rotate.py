@@ -30,7 +30,8 @@ from transports.web.vault import Vault
 
 _JITTER = 0.1
 _SOON_SECONDS = 60.0
-"""No two calls are nearer to one another than that, whoever makes them; also the wait for a value of unknown age."""
+"""No two calls are nearer to one another than that, whoever makes them; also the wait for a value of unknown age: one
+whose age is known, and that is due when the process begins, is not left to die meanwhile."""
 _OTHERS_SECONDS = (30.0, 60.0)
 """So much later come those who did not rotate last."""
 _LOOK_SECONDS = 5.0
@@ -154,12 +155,12 @@ class Rotation:
         """Return the seconds until the value, as old as it is, needs a rotation; who rotated last comes first."""
         if self._open is not None:
             return min(_LOOK_SECONDS, self._seconds)
-        saved = self._vault.saved
-        age = (self._clock.wall() if self._ahead is None else self._clock.monotonic() + self._ahead) - saved.rotated_at
-        wait = _spread(min(self._seconds, max(self._soon, self._seconds - age)))
+        saved, due = self._vault.saved, _spread(self._seconds)
         if saved.by and saved.by != self._deps.replica:
-            wait += random.uniform(*_OTHERS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
-        return wait
+            due += random.uniform(*_OTHERS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
+        age = (self._clock.wall() if self._ahead is None else self._clock.monotonic() + self._ahead) - saved.rotated_at
+        soonest = _spread(self._soon if not saved.rotated_at else min(_LOOK_SECONDS, self._soon))
+        return min(due, max(soonest, due - age))
 
     async def _tell_time(self) -> float:
         now = await self._store.now()

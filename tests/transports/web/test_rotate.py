@@ -350,3 +350,30 @@ async def test_a_process_that_is_about_to_end_begins_no_rotation(open_site):
             while await site.seen("rotate") == 0:
                 clock.advance(5.0)
                 await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("age", "by", "least", "most"),
+    [
+        (1200, "one that is gone", 0, 6),
+        (200, "replica-1", 232, 328),
+        (200, "another", 262, 388),
+        (-3600, "replica-1", 432, 528),
+    ],
+    ids=["overdue", "own", "another's", "of a clock that was set"],
+)
+async def test_who_begins_rotates_at_once_what_is_overdue_and_leaves_to_others_what_is_theirs(
+    open_site, age, by, least, most
+):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=480) as transport,
+    ):
+        vault = transport._accounts.sessions["one"].site.vault
+        await vault.renew(vault.saved, [], at=await store.now() - age, by=by)
+        rotation = rotation_of(transport, store, clock)
+        await rotation._begin()
+        for _ in range(50):
+            assert least <= rotation._due() <= most
