@@ -48,7 +48,7 @@ class Quota:
         total = self._limit or _UNLIMITED
         if family in self._out:
             return Standing(percent=100, reset=_ceil(self._out[family]), total=total, remaining=0)
-        used = min(self._used[family], total)
+        used = min(self._used[family], total if self._limit else total - 1)  # what has no limit never runs out
         reset = _ceil(self._resets.get(family, now + self._window))
         return Standing(percent=100 * used // total, reset=reset, total=total, remaining=total - used)
 

@@ -1,0 +1,22 @@
+from transports.simulator.quota import Quota
+
+
+def test_what_has_no_limit_is_never_told_to_be_used_up():
+    quota = Quota(0, 3600.0)
+    for _ in range(2000):
+        assert not quota.exhausted("pro", 100.0)
+        quota.spend("pro", 100.0)
+    assert quota.standing("pro", 100.0).remaining >= 1
+
+
+def test_a_limit_is_used_up_answer_by_answer_until_its_reset():
+    quota = Quota(2, 3600.0)
+    left = []
+    for _ in range(2):
+        left.append(quota.standing("pro", 100.0).remaining)
+        quota.spend("pro", 100.0)
+    told = quota.standing("pro", 100.0)
+    assert [*left, told.remaining] == [2, 1, 0]
+    assert quota.exhausted("pro", 100.0)
+    assert not quota.exhausted("pro", float(told.reset))
+    assert quota.standing("pro", float(told.reset)).remaining == 2
