@@ -7,25 +7,27 @@ out of order for whoever reads, and nobody takes what was lost for what was remo
 Source: reliability 6.1
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 
 from transports.clock import Clock
 from transports.store.copied import COPIED, Copied
-from transports.store.port import Bucket, Place, Record, Store, StoreDown
+from transports.store.port import Place, Record, Store, StoreDown
+from transports.store.wrapper import Wrapper
 
 _TRIES = 4
 FoundT = TypeVar("FoundT")
 
 
-class CopiedStore:
+class CopiedStore(Wrapper):
     """A store over another one, whose lasting places are copied to this machine and put back where they were lost."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
         """Keep everything in `store`; `copy` is this machine's own."""
-        self._store, self._copied = store, Copied(store, copy, clock)
+        super().__init__(store)
+        self._copied = Copied(store, copy, clock)
         self._turn = anyio.Lock()
 
     async def get(self, place: Place, key: str) -> Record | None:
@@ -34,22 +36,6 @@ class CopiedStore:
         if found is not None or place not in COPIED:
             return found
         return await self._surely(lambda: self._store.get(place, key))
-
-    async def put(
-        self,
-        place: Place,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
-        return await self._store.put(place, key, value, expected=expected, seconds=seconds)
-
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
-        return await self._store.remove(place, key, expected=expected)
 
     async def scan(
         self,
@@ -99,54 +85,6 @@ class CopiedStore:
             found = await self._store.revisions()
             await self._copied.follow(found, before)
         return found
-
-    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
-        return await self._store.acquire(name, owner, seconds, epoch)
-
-    async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
-        return await self._store.renew(name, owner, seconds)
-
-    async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
-        await self._store.release(name, owner)
-
-    async def enter(
-        self,
-        name: str,
-        holder: str,
-        *,
-        seats: int,
-        seconds: float,
-        buckets: Sequence[Bucket] = (),
-    ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
-        return await self._store.enter(name, holder, seats=seats, seconds=seconds, buckets=buckets)
-
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
-        await self._store.stay(seats, seconds)
-
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
-        await self._store.leave(name, holder)
-
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
-        return await self._store.seated(name)
-
-    async def now(self) -> float:
-        """Return the store's time, in epoch seconds."""
-        return await self._store.now()
-
-    async def epoch(self) -> str:
-        """Return who the store's server is."""
-        return await self._store.epoch()
-
-    async def settle(self) -> bool:
-        """Wait until what was written is where it survives."""
-        return await self._store.settle()
 
     async def _surely(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
         """Return what a look finds in a store that is whole until it has been found.

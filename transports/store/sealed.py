@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from transports.store.port import Bucket, Place, Record, Store, Unreadable
+from transports.store.port import Place, Record, Store, Unreadable
+from transports.store.wrapper import Wrapper
 
 _MARK = b"\x8fgemini-gateway\x01"
 _ID_BYTES, _NONCE_BYTES = 8, 12
@@ -89,15 +90,16 @@ def _unreadable(place: Place, key: str, reason: str) -> Unreadable:
     return Unreadable(f"the record {key!r} of {place.name!r} cannot be read: {reason}")
 
 
-class SealedStore:
+class SealedStore(Wrapper):
     """A store over another one, which seems to hold plain values.
 
-    `get` raises Unreadable for what does not open; `scan` logs it and leaves it out. It stays where it is.
+    `get` raises Unreadable for what does not open; `scan` logs it and leaves it out, `keys` names it. It stays there.
     """
 
     def __init__(self, store: Store, sealer: Sealer) -> None:
         """Keep everything in `store`, what is secret sealed."""
-        self._store, self._sealer = store, sealer
+        super().__init__(store)
+        self._sealer = sealer
         self._told: set[tuple[str, str]] = set()
 
     async def get(self, place: Place, key: str) -> Record | None:
@@ -118,10 +120,6 @@ class SealedStore:
         sealed = self._sealer.seal(place, key, value)
         return await self._store.put(place, key, sealed, expected=expected, seconds=seconds)
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
-        return await self._store.remove(place, key, expected=expected)
-
     async def scan(
         self,
         place: Place,
@@ -139,70 +137,6 @@ class SealedStore:
             except Unreadable:
                 continue
         return found
-
-    async def keys(
-        self,
-        place: Place,
-        prefix: str = "",
-        *,
-        after: str = "",
-        most: int | None = None,
-        reverse: bool = False,
-    ) -> list[str]:
-        """Return the keys that begin with `prefix`, of what does not open too."""
-        return await self._store.keys(place, prefix, after=after, most=most, reverse=reverse)
-
-    async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it."""
-        return await self._store.revisions()
-
-    async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
-        return await self._store.acquire(name, owner, seconds, epoch)
-
-    async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
-        return await self._store.renew(name, owner, seconds)
-
-    async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
-        await self._store.release(name, owner)
-
-    async def enter(
-        self,
-        name: str,
-        holder: str,
-        *,
-        seats: int,
-        seconds: float,
-        buckets: Sequence[Bucket] = (),
-    ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
-        return await self._store.enter(name, holder, seats=seats, seconds=seconds, buckets=buckets)
-
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
-        await self._store.stay(seats, seconds)
-
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
-        await self._store.leave(name, holder)
-
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
-        return await self._store.seated(name)
-
-    async def now(self) -> float:
-        """Return the store's time, in epoch seconds."""
-        return await self._store.now()
-
-    async def epoch(self) -> str:
-        """Return who the store's server is."""
-        return await self._store.epoch()
-
-    async def settle(self) -> bool:
-        """Wait until what was written is where it survives."""
-        return await self._store.settle()
 
     def _opened(self, place: Place, record: Record) -> Record:
         """Return a record with its plain value; tell of what is odd once.
