@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from service.admin.operations import ANY, OPERATIONS, STREAM, Operation
+from service.admin.operations import OPERATIONS, STREAM, Operation
 from service.admin.wire import ErrorBody, Lost
 from transports.observer import Change
 
@@ -60,7 +60,7 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         content = {"application/json": {"schema": schema_of[str(operation.takes)]}}
         described["requestBody"] = {"required": not operation.optional, "content": content}
     answers = {status: _answer(kind, words, schema_of) for status, (kind, words) in operation.answers.items()}
-    errors = {status: _answer(ErrorBody, words, schema_of) for status, words in {**ANY, **operation.errors}.items()}
+    errors = {status: _answer(ErrorBody, words, schema_of) for status, words in operation.errors.items()}
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
 

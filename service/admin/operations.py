@@ -14,14 +14,13 @@ Handle = Callable[[Desk, Asked], Awaitable[ASGIResponse]]
 
 STREAM = "text/event-stream"
 
-ANY = {
+_ANY = {
     400: "The request cannot be understood.",
     401: "There is no token, or nobody's.",
     404: "There is nothing at this path, or no such account.",
     405: "The path takes another method.",
     503: "The store does not answer, or the gateway is ending.",
 }
-"""What everything may be answered with."""
 _CHANGES = {403: "The token may look, but neither change nor export anything."}
 _READS = {
     408: "The body did not arrive in time.",
@@ -32,131 +31,103 @@ _READS = {
 _CONFLICT = {409: "The account is there already, is another's session, is in the settings, or cannot be used."}
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class Operation(msgspec.Struct, frozen=True):
     """One of them."""
 
     method: str
     path: str
     name: str
     """The operation's own name."""
-    words: str
     handle: Handle
+    words: str
+    answers: Mapping[int, tuple[Any, str]]
+    """By status: the type of the body and what it means; None: there is no body."""
     changes: bool = True
     """Whether it changes or exports anything: not for tokens that may only look."""
     takes: type[msgspec.Struct] | None = None
     optional: bool = False
     """The body may be left out."""
-    answers: Mapping[int, tuple[Any, str]]
-    """By status: the type of the body and what it means; None: there is no body."""
-    errors: Mapping[int, str] = {}
-    """By status, beside what everything may be answered with."""
+    conflicts: bool = False
+    """It may not go with what an account is."""
+
+    @property
+    def errors(self) -> Mapping[int, str]:
+        """What it may be refused with, by status."""
+        found = dict(_ANY)
+        for applies, more in ((self.changes, _CHANGES), (self.takes, _READS), (self.conflicts, _CONFLICT)):
+            if applies:
+                found |= more
+        return found
 
 
 OPERATIONS = (
     Operation(
-        method="GET",
-        path="/v1/accounts",
-        name="listAccounts",
-        words="List all accounts, as `gemini-gateway accounts list --json` does.",
-        handle=Desk.accounts,
+        "GET", "/v1/accounts", "listAccounts", Desk.accounts,
+        "List all accounts, as `gemini-gateway accounts list --json` does.",
+        {200: (AccountList, "All accounts.")},
         changes=False,
-        answers={200: (AccountList, "All accounts.")},
     ),
     Operation(
-        method="POST",
-        path="/v1/accounts",
-        name="addAccount",
-        words="Add an account, or with `replace` change one; every process takes it up within a second or two.",
-        handle=Desk.add,
-        takes=NewAccount,
-        answers={201: (Row, "It was added."), 200: (Row, "It was there, and is changed.")},
-        errors=_CHANGES | _READS | _CONFLICT,
+        "POST", "/v1/accounts", "addAccount", Desk.add,
+        "Add an account, or with `replace` change one; every process takes it up within a second or two.",
+        {201: (Row, "It was added."), 200: (Row, "It was there, and is changed.")},
+        takes=NewAccount, conflicts=True,
     ),
     Operation(
-        method="GET",
-        path="/v1/accounts/{id}",
-        name="showAccount",
-        words="Show an account.",
-        handle=Desk.account,
+        "GET", "/v1/accounts/{id}", "showAccount", Desk.account,
+        "Show an account.",
+        {200: (Row, "The account.")},
         changes=False,
-        answers={200: (Row, "The account.")},
     ),
     Operation(
-        method="DELETE",
-        path="/v1/accounts/{id}",
-        name="removeAccount",
-        words="Forget an account that was added, and its session; what it is asked already goes on.",
-        handle=Desk.remove,
-        answers={204: (None, "It is forgotten.")},
-        errors=_CHANGES | _CONFLICT,
+        "DELETE", "/v1/accounts/{id}", "removeAccount", Desk.remove,
+        "Forget an account that was added, and its session; what it is asked already goes on.",
+        {204: (None, "It is forgotten.")},
+        conflicts=True,
     ),
     Operation(
-        method="POST",
-        path="/v1/accounts/{id}/pause",
-        name="pauseAccount",
-        words="Have no process ask an account until it is resumed; what it is asked already goes on.",
-        handle=Desk.pause,
-        takes=Pausing,
-        optional=True,
-        answers={200: (Row, "The account, paused.")},
-        errors=_CHANGES | _READS,
+        "POST", "/v1/accounts/{id}/pause", "pauseAccount", Desk.pause,
+        "Have no process ask an account until it is resumed; what it is asked already goes on.",
+        {200: (Row, "The account, paused.")},
+        takes=Pausing, optional=True,
     ),
     Operation(
-        method="POST",
-        path="/v1/accounts/{id}/resume",
-        name="resumeAccount",
-        words="End an account's pause, its park and its rests; where there is none, nothing is changed.",
-        handle=Desk.resume,
-        answers={200: (Row, "The account as it stands now.")},
-        errors=_CHANGES,
+        "POST", "/v1/accounts/{id}/resume", "resumeAccount", Desk.resume,
+        "End an account's pause, its park and its rests; where there is none, nothing is changed.",
+        {200: (Row, "The account as it stands now.")},
     ),
     Operation(
-        method="POST",
-        path="/v1/accounts/{id}/check",
-        name="checkAccount",
-        words="Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent; its "
+        "POST", "/v1/accounts/{id}/check", "checkAccount", Desk.check,
+        "Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent; its "
         "session may be renewed. It takes some seconds.",
-        handle=Desk.check,
-        answers={200: (Examined, "What was found, whether all is well or not.")},
-        errors=_CHANGES | _CONFLICT,
+        {200: (Examined, "What was found, whether all is well or not.")},
+        conflicts=True,
     ),
     Operation(
-        method="GET",
-        path="/v1/accounts/{id}/export",
-        name="exportAccount",
-        words="Return an account's session as it is now, in a form that can be added again. It is secret.",
-        handle=Desk.export,
-        answers={200: (Exported, "The session.")},
-        errors=_CHANGES | _CONFLICT,
+        "GET", "/v1/accounts/{id}/export", "exportAccount", Desk.export,
+        "Return an account's session as it is now, in a form that can be added again. It is secret.",
+        {200: (Exported, "The session.")},
+        conflicts=True,
     ),
     Operation(
-        method="GET",
-        path="/v1/status",
-        name="showStatus",
-        words="Say how the gateway is, whether its store answers or not.",
-        handle=Desk.status,
+        "GET", "/v1/status", "showStatus", Desk.status,
+        "Say how the gateway is, whether its store answers or not.",
+        {200: (Status, "How it is.")},
         changes=False,
-        answers={200: (Status, "How it is.")},
     ),
     Operation(
-        method="GET",
-        path="/v1/events",
-        name="followEvents",
-        words="Follow what becomes of accounts, as server-sent events: `event` is what has happened, `data` a Change. "
+        "GET", "/v1/events", "followEvents", Desk.events,
+        "Follow what becomes of accounts, as server-sent events: `event` is what has happened, `data` a Change. "
         "With `Last-Event-ID` it goes on behind that event; where this process does not keep what came after it, the "
         "first event is `lost`, and the accounts are to be read anew. A comment comes each ten seconds. The stream "
         "ends when the process begins to end.",
-        handle=Desk.events,
+        {200: (STREAM, "The events, as they come.")},
         changes=False,
-        answers={200: (STREAM, "The events, as they come.")},
     ),
     Operation(
-        method="GET",
-        path="/openapi.json",
-        name="describe",
-        words="Return this description.",
-        handle=Desk.description,
+        "GET", "/openapi.json", "describe", Desk.description,
+        "Return this description.",
+        {200: (dict[str, Any], "OpenAPI 3.1.")},
         changes=False,
-        answers={200: (dict[str, Any], "OpenAPI 3.1.")},
     ),
-)
+)  # fmt: skip
