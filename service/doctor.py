@@ -20,7 +20,7 @@ from service.server import run_loop
 from service.settings import Server, Settings
 from service.source import Origin, SettingsError
 from service.stores import location_of, open_copy, open_store, sealer_of
-from transports.account import Finding, Level
+from transports.account import Finding, Level, failed, ok, warning
 from transports.clock import SystemClock
 from transports.pool.standing import read_replicas
 from transports.store import Store
@@ -55,13 +55,13 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
                 out.print(f"[bold]{one.about}[/] {finding_line(one.finding)}")
 
     run_loop(main, "asyncio")
-    failed = sum(one.finding.level is Level.FAILED for one in found)
+    broken = sum(one.finding.level is Level.FAILED for one in found)
     warned = sum(one.finding.level is Level.WARNING for one in found)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
-        out.print(f"{len(found)} steps: {failed} failed, {warned} to look at, {len(found) - failed - warned} well.")
-    sys.exit(1 if failed else 0)
+        out.print(f"{len(found)} steps: {broken} failed, {warned} to look at, {len(found) - broken - warned} well.")
+    sys.exit(1 if broken else 0)
 
 
 class Examination:
@@ -83,14 +83,14 @@ class Examination:
                 async for found in self._in(store, where):
                     yield found
         except SettingsError as error:
-            yield _about("store", _failed("store", str(error), "See whether it runs, and what [store] says."))
+            yield _about("store", failed("store", str(error), "See whether it runs, and what [store] says."))
 
     def _checked(self) -> Finding:
         try:
             check(self._settings, self._origin, self._path)
         except SettingsError as error:
-            return _failed("config check", str(error), "`serve` will not start before this is mended.")
-        return _ok("config check", f"{self._origin.name}: ok")
+            return failed("config check", str(error), "`serve` will not start before this is mended.")
+        return ok("config check", f"{self._origin.name}: ok")
 
     async def _listening(self) -> AsyncGenerator[Finding]:
         server = self._settings.server
@@ -98,13 +98,13 @@ class Examination:
         try:
             status = await anyio.to_thread.run_sync(_ready, server)
         except (OSError, http.client.HTTPException):
-            yield _warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
+            yield warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
             return
         if status == 200:
-            yield _ok("gateway", f"A gateway answers at {where}, and is ready.")
+            yield ok("gateway", f"A gateway answers at {where}, and is ready.")
         else:
             advice = "It may be ending, or it is no gateway."
-            yield _warning("gateway", f"What answers at {where} says {status} to /readyz.", advice)
+            yield warning("gateway", f"What answers at {where} says {status} to /readyz.", advice)
 
     async def _in(self, store: Store, where: str) -> AsyncGenerator[Found]:
         try:
@@ -114,31 +114,31 @@ class Examination:
             async for found in self._accounts(store):
                 yield found
         except OSError as error:
-            yield _about("store", _failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
+            yield _about("store", failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
 
     async def _store(self, store: Store, where: str) -> AsyncGenerator[Finding]:
         skew = abs(await store.now() - self._clock.wall())
-        yield _ok("reachable", f"{where} answers.")
+        yield ok("reachable", f"{where} answers.")
         await store.acquire(_LEASE, _OWNER, 1.0)
         await store.release(_LEASE, _OWNER)
-        yield _ok("writable", "It can be written.")
+        yield ok("writable", "It can be written.")
         if sealer_of(self._settings.store, self._origin).seals:
-            yield _ok("encrypted", "What is secret is encrypted.")
+            yield ok("encrypted", "What is secret is encrypted.")
         else:
-            yield _warning("encrypted", "Cookies, keys and prompts are kept as plain text.", "Set store.key_file.")
+            yield warning("encrypted", "Cookies, keys and prompts are kept as plain text.", "Set store.key_file.")
         if skew > _SKEW_SECONDS:
-            yield _warning("clock", f"Its clock and this machine's are {skew:.0f} s apart.", "Set them by NTP.")
+            yield warning("clock", f"Its clock and this machine's are {skew:.0f} s apart.", "Set them by NTP.")
         else:
-            yield _ok("clock", "Its clock and this machine's agree.")
+            yield ok("clock", "Its clock and this machine's agree.")
         replicas = await read_replicas(store)
-        yield _ok("processes", f"{len(replicas)} gateway processes are there.")
+        yield ok("processes", f"{len(replicas)} gateway processes are there.")
 
     async def _licenses(self, store: Store) -> Finding:
         kept = [one for one in await LicenseBook(store, self._clock).all() if one.revoked is None]
         count = len(kept) + len(self._settings.licenses)
         if count:
-            return _ok("licenses", f"{count} can be used.")
-        return _warning("licenses", "Nobody can use the gateway.", "Add one: gemini-gateway licenses add NAME")
+            return ok("licenses", f"{count} can be used.")
+        return warning("licenses", "Nobody can use the gateway.", "Add one: gemini-gateway licenses add NAME")
 
     async def _accounts(self, store: Store) -> AsyncGenerator[Found]:
         try:
@@ -157,16 +157,16 @@ async def _examined(office: Accounts, names: Iterable[str]) -> AsyncGenerator[Fo
     for name in names:
         count = sum(row.transport == name for row in rows)
         advice = "Add one: gemini-gateway accounts add ID"
-        none = _warning("accounts", "It has no account of yours.", advice)
-        yield _about(name, _ok("accounts", f"It has {count}.") if count else none)
+        none = warning("accounts", "It has no account of yours.", advice)
+        yield _about(name, ok("accounts", f"It has {count}.") if count else none)
     for row in rows:
         if row.words:
-            yield _about(row.id, _warning("state", f"It is {row.state}: {row.words}", ""))
+            yield _about(row.id, warning("state", f"It is {row.state}: {row.words}", ""))
         try:
             async for finding in office.check(row.id):
                 yield _about(row.id, finding)
         except AccountError as error:
-            yield _about(row.id, _failed("account", str(error), "Add it again, or remove it."))
+            yield _about(row.id, failed("account", str(error), "Add it again, or remove it."))
 
 
 def _ready(server: Server) -> int:
@@ -182,15 +182,3 @@ def _ready(server: Server) -> int:
 
 def _about(about: str, finding: Finding) -> Found:
     return Found(about=about, finding=finding)
-
-
-def _ok(step: str, words: str) -> Finding:
-    return Finding(step=step, level=Level.OK, words=words)
-
-
-def _warning(step: str, words: str, advice: str) -> Finding:
-    return Finding(step=step, level=Level.WARNING, words=words, advice=advice)
-
-
-def _failed(step: str, words: str, advice: str) -> Finding:
-    return Finding(step=step, level=Level.FAILED, words=words, advice=advice)

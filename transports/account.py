@@ -90,3 +90,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What was found, for a person; no secret."""
     advice: str = ""
     """What to do about it."""
+
+
+def ok(step: str, words: str) -> Finding:
+    """Find a step well."""
+    return Finding(step=step, level=Level.OK, words=words)
+
+
+def warning(step: str, words: str, advice: str) -> Finding:
+    """Find something that is worth a look."""
+    return Finding(step=step, level=Level.WARNING, words=words, advice=advice)
+
+
+def failed(step: str, words: str, advice: str) -> Finding:
+    """Find something that must be mended."""
+    return Finding(step=step, level=Level.FAILED, words=words, advice=advice)

@@ -23,7 +23,6 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.base import Transport
 from transports.rotation import Rotation
 
 
@@ -47,10 +46,6 @@ class Dispatch:
     def rotations(self) -> Sequence[Rotation]:
         """The transports with their pools, in the order in which they are asked."""
         return self._rotations
-
-    def transport_of(self, account: str) -> Transport | None:
-        """Return the transport whose account this is."""
-        return next((rotation.transport for rotation in self._rotations if rotation.has(account)), None)
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some transport has this model and capability now."""

@@ -6,7 +6,6 @@ import msgspec
 
 from protocol.model import Capability, Family
 from transports.account import Quota
-from transports.roster import Pause, Roster
 from transports.store import Store
 from transports.store.port import PARKS, REPLICAS, RESTS
 
@@ -76,15 +75,6 @@ class Replica(msgspec.Struct, frozen=True, kw_only=True):
     accounts: dict[str, Carried] = {}
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the store says of an account."""
-
-    paused: Pause | None = None
-    parked: Parked | None = None
-    rests: tuple[tuple[Resting, float], ...] = ()
-    """Each with the seconds that it lasts."""
-
-
 _decode_parked = msgspec.json.Decoder(Parked).decode
 _decode_resting = msgspec.json.Decoder(Resting).decode
 _decode_replica = msgspec.json.Decoder(Replica).decode
@@ -103,17 +93,3 @@ async def read_rests(store: Store) -> list[tuple[Resting, float]]:
 async def read_replicas(store: Store) -> list[Replica]:
     """Return the processes that are there now."""
     return [_decode_replica(record.value) for record in await store.scan(REPLICAS)]
-
-
-async def read_standings(store: Store, roster: Roster) -> dict[str, Standing]:
-    """Return how accounts stand, by their ids; one that is not named is neither paused, parked nor resting."""
-    pauses, parks, rests = await roster.pauses(), await read_parks(store), await read_rests(store)
-    names = {*pauses, *parks, *(rest.account for rest, _ in rests if rest.account)}
-    return {
-        name: Standing(
-            paused=pauses.get(name),
-            parked=parks.get(name),
-            rests=tuple(found for found in rests if found[0].account == name),
-        )
-        for name in names
-    }

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime
 
 from protocol.model import Certainty, GatewayError, SignedOut
-from transports.account import Finding, Level, Quota
+from transports.account import Finding, Quota, failed, ok, warning
 from transports.clock import Clock
 from transports.web import quota, wire
 from transports.web.accounts import Held
@@ -70,7 +70,7 @@ class _Examination:
         try:
             status = await self._session.status(page)
         except GatewayError as error:
-            yield _failed("account", f"The site does not say how the account stands. {error.message}", _LATER)
+            yield failed("account", f"The site does not say how the account stands. {error.message}", _LATER)
         else:
             yield self._status(status)
             if status.problem is None:
@@ -81,89 +81,89 @@ class _Examination:
     async def _credential(self, vault: Vault) -> Finding:
         names = len(vault.cookies)
         if wire.PSIDTS in vault.cookies:
-            return _ok("credential", f"The export can be read; the session has {names} cookies.")
+            return ok("credential", f"The export can be read; the session has {names} cookies.")
         words = f"The export can be read; its session has {names} cookies, and no {wire.PSIDTS} among them."
-        return _ok("credential", f"{words} Some accounts have none.")
+        return ok("credential", f"{words} Some accounts have none.")
 
     async def _stored(self, vault: Vault) -> Finding:
         try:
             await vault.load()
         except OSError:
             words = "The store does not answer; the session is used as this process knows it."
-            return _warning("stored session", words, "See whether the store runs, and its address in the settings.")
+            return warning("stored session", words, "See whether the store runs, and its address in the settings.")
         if not vault.version:
-            return _ok("stored session", "Nothing is stored yet: the session is as it was exported.")
+            return ok("stored session", "Nothing is stored yet: the session is as it was exported.")
         if not vault.saved.rotated_at:
-            return _ok("stored session", "It is stored, and has not been renewed yet.")
+            return ok("stored session", "It is stored, and has not been renewed yet.")
         age = self._clock.wall() - vault.saved.rotated_at
         if age < wire.UNREFRESHED_SECONDS:
-            return _ok("stored session", f"It was renewed {_span(age)} ago.")
+            return ok("stored session", f"It was renewed {_span(age)} ago.")
         words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
-        return _warning("stored session", words, "If the site does not know it any more, give it a new export.")
+        return warning("stored session", words, "If the site does not know it any more, give it a new export.")
 
     def _way_out(self, failure: GatewayError | None) -> Finding:
         egress = self._held.account.egress
         way = f"the proxy {egress}" if egress else "this machine"
         if failure is None or failure.certainty is not Certainty.NOT_SENT:
-            return _ok("way out", f"The site is reached from {way}.")
+            return ok("way out", f"The site is reached from {way}.")
         advice = f"See whether {way} runs and may connect to {self._session.site.config.hosts.site}."
-        return _failed("way out", f"The site is not reached from {way}. {failure.message}", advice)
+        return failed("way out", f"The site is not reached from {way}. {failure.message}", advice)
 
     def _page(self, page: Page | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
-            return _failed("page", f"The site answers with another page ({failure.reason}).", failure.words)
+            return failed("page", f"The site answers with another page ({failure.reason}).", failure.words)
         if failure is not None:
-            return _failed("page", f"The site does not give its page. {failure.message}", _LATER)
+            return failed("page", f"The site does not give its page. {failure.message}", _LATER)
         if page is not None and page.access_token is not None:
-            return _ok("page", "The site knows the session: it is signed in.")
+            return ok("page", "The site knows the session: it is signed in.")
         if self._vault is None:
-            return _ok("page", "The site serves guests.")
-        return _failed("page", "The site answers as to a guest: the session has ended.", WORDS[Reason.SIGNED_OUT])
+            return ok("page", "The site serves guests.")
+        return failed("page", "The site answers as to a guest: the session has ended.", WORDS[Reason.SIGNED_OUT])
 
     def _status(self, status: AccountStatus) -> Finding:
         if isinstance(status.problem, SignedOut):
             words = f"The site says that the account cannot be served ({status.problem.reason})."
-            return _failed("account", words, status.problem.words)
+            return failed("account", words, status.problem.words)
         if not status.trusted:
             words = f"The account is served, on the plan {status.plan}, but for some features."
-            return _warning("account", words, "Open gemini.google.com with it: the site may want it confirmed there.")
-        return _ok("account", f"The account is served, on the plan {status.plan}.")
+            return warning("account", words, "Open gemini.google.com with it: the site may want it confirmed there.")
+        return ok("account", f"The account is served, on the plan {status.plan}.")
 
     def _models(self, status: AccountStatus) -> Finding:
         if status.models:
-            return _ok("models", f"It may use {', '.join(model.name or model.id for model in status.models)}.")
+            return ok("models", f"It may use {', '.join(model.name or model.id for model in status.models)}.")
         words = "The site lists no models for it; the built-in table of models is used."
-        return _warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
+        return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
     async def _quota(self, page: Page) -> Finding:
         await quota.ask(self._session, page, self._clock)
         if not self._session.quotas:
-            return _warning("quota", "The site does not say what is left of its limits.", "Nothing needs to be done.")
+            return warning("quota", "The site does not say what is left of its limits.", "Nothing needs to be done.")
         words = f"{'; '.join(map(_left, self._session.quotas))}."
         if all(one.left for one in self._session.quotas):
-            return _ok("quota", words)
-        return _warning("quota", words, "Wait, or add another account: what is used up is asked of others until then.")
+            return ok("quota", words)
+        return warning("quota", words, "Wait, or add another account: what is used up is asked of others until then.")
 
     async def _rotation(self) -> Finding:
         rotation, vault = self._held.rotation, self._vault
         if rotation is None or vault is None or not self._session.site.config.rotate_seconds:
-            return _warning("rotation", "Sessions are not renewed: the settings say so.", "Set rotate_seconds.")
+            return warning("rotation", "Sessions are not renewed: the settings say so.", "Set rotate_seconds.")
         age = self._clock.wall() - vault.saved.rotated_at
         if 0 <= age < _JUST_SECONDS:
             words = f"Not tried: it was renewed {_span(age)} ago, and the site wants a minute in between."
-            return _ok("rotation", words)
+            return ok("rotation", words)
         try:
             return await _rotated(rotation, vault, self._clock)
         except SignedOut:
             words = (
                 "The site knows the session and refuses to renew it: it is bound to the device of its browser (DBSC)."
             )
-            return _failed("rotation", words, WORDS[Reason.BOUND])
+            return failed("rotation", words, WORDS[Reason.BOUND])
         except GatewayError as error:
-            return _warning("rotation", f"The session was not renewed. {error.message}", _LATER)
+            return warning("rotation", f"The session was not renewed. {error.message}", _LATER)
         except OSError:
             words = "The store does not answer, and no session is renewed without it."
-            return _warning("rotation", words, "See whether the store runs, and its address in the settings.")
+            return warning("rotation", words, "See whether the store runs, and its address in the settings.")
 
     async def _upload(self) -> Finding:
         host = self._session.site.config.hosts.upload
@@ -173,20 +173,20 @@ class _Examination:
             advice = (
                 "Files cannot be sent. See whether a firewall or the proxy keeps connections to it from being made."
             )
-            return _failed("upload host", f"{host} is not reached. {error.message}", advice)
-        return _ok("upload host", f"{host} is reached.")
+            return failed("upload host", f"{host} is not reached. {error.message}", advice)
+        return ok("upload host", f"{host} is reached.")
 
 
 async def _rotated(rotation: Rotation, vault: Vault, clock: Clock) -> Finding:
     """Renew the session, unless someone else is at it or has been."""
     before = vault.saved
     if not await rotation.once():
-        return _ok("rotation", "Not tried: another process is renewing it.")
+        return ok("rotation", "Not tried: another process is renewing it.")
     if vault.saved.rotated_at == before.rotated_at:
-        return _ok("rotation", f"Not tried: it was renewed {_span(clock.wall() - before.rotated_at)} ago.")
+        return ok("rotation", f"Not tried: it was renewed {_span(clock.wall() - before.rotated_at)} ago.")
     if vault.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
-        return _ok("rotation", "The session was renewed; the site gave no new value, which is usual.")
-    return _ok("rotation", "The session was renewed.")
+        return ok("rotation", "The session was renewed; the site gave no new value, which is usual.")
+    return ok("rotation", "The session was renewed.")
 
 
 def _left(one: Quota) -> str:
@@ -198,15 +198,3 @@ def _left(one: Quota) -> str:
 
 def _span(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 2 * _MINUTE else f"{seconds / _MINUTE:.0f} minutes"
-
-
-def _ok(step: str, words: str) -> Finding:
-    return Finding(step=step, level=Level.OK, words=words)
-
-
-def _warning(step: str, words: str, advice: str) -> Finding:
-    return Finding(step=step, level=Level.WARNING, words=words, advice=advice)
-
-
-def _failed(step: str, words: str, advice: str) -> Finding:
-    return Finding(step=step, level=Level.FAILED, words=words, advice=advice)

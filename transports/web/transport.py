@@ -21,7 +21,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.account import Account, Finding, Level
+from transports.account import Account, Finding, failed
 from transports.base import Upstream
 from transports.clock import Clock
 from transports.web import quota, wire
@@ -212,12 +212,8 @@ class WebTransport:
         """Walk the whole path with one account; as `transports.base.Transport.examine`."""
         held = self._accounts.held.get(account)
         if held is None:
-            yield Finding(
-                step="account",
-                level=Level.FAILED,
-                words=self._accounts.why_not(account),
-                advice="Mend what is said, or look at the list of the accounts for its name.",
-            )
+            advice = "Mend what is said, or look at the list of the accounts for its name."
+            yield failed("account", self._accounts.why_not(account), advice)
             return
         with held.used():
             async with aclosing(examine(held, self._clock)) as findings:
