@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -108,6 +109,20 @@ class RedisServer:
         if self._popen is not None and self._popen.poll() is None:
             self.kill()
         self._folder.cleanup()
+
+
+@contextmanager
+def servers_of(program):
+    """Yield what starts servers with options of the command line; all are ended."""
+    started = []
+
+    def start(*options):
+        started.append(RedisServer(program, *options))
+        return started[-1].start()
+
+    yield start
+    for server in started:
+        server.stop()
 
 
 class StoreEar:

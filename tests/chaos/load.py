@@ -8,8 +8,6 @@ import anyio
 
 from tests.conftest import KEY
 
-OF_THE_CLIENT = "client"
-
 
 class Load:
     """Chats over all gateways that are there."""

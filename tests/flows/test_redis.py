@@ -6,21 +6,14 @@ import httpx2 as httpx
 import pytest
 
 from tests.conftest import KEY, SETTINGS
-from tests.servers import RedisServer, programs
+from tests.servers import programs, servers_of
 
 
 @pytest.fixture(params=programs())
 def start(request):
     """Start servers; all are ended."""
-    started = []
-
-    def begin(*options):
-        started.append(RedisServer(programs()[request.param], *options))
-        return started[-1].start()
-
-    yield begin
-    for server in started:
-        server.stop()
+    with servers_of(programs()[request.param]) as begin:
+        yield begin
 
 
 class Caller:

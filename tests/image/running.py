@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 USER = 10001
-WRITABLE = ("/tmp", "/var/lib/gemini-gateway")
 CONFINED = """
 set -eu
 root=$1 folder=$2; shift 2

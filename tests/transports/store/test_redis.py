@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from tests.proxy import cut_at, late, proxy_to, swallowed, twice
-from tests.servers import RedisServer, StoreEar, programs
+from tests.servers import StoreEar, programs, servers_of
 from transports.store import Bucket, StoreDown
 from transports.store.port import CONVERSATIONS, RESTS, SESSIONS
 from transports.store.redis import RedisOptions, open_redis
@@ -22,15 +22,8 @@ FAILURES = 5
 @pytest.fixture(params=programs())
 def start(request):
     """Start servers with options of the test's own; all are ended."""
-    started = []
-
-    def begin(*options):
-        started.append(RedisServer(programs()[request.param], *options))
-        return started[-1].start()
-
-    yield begin
-    for server in started:
-        server.stop()
+    with servers_of(programs()[request.param]) as begin:
+        yield begin
 
 
 class Opened:
