@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -75,20 +76,23 @@ class Seats:
         seat = Seat(account.id, f"{self._replica}:{self._count}")
         if self._shared is None:
             return seat, await self._enter_alone(account, want, seat, 1)
+        wait = FULL
         try:
-            wait = await self._shared.enter(
-                seat.account,
-                seat.holder,
-                seats=account.concurrency,
-                seconds=self._seconds,
-                buckets=buckets_of(account, want, 1) if _paced(account, want) else (),
-            )
+            with anyio.CancelScope(shield=True):  # the store's own deadline is short; a call cut off may be done late
+                wait = await self._shared.enter(
+                    seat.account,
+                    seat.holder,
+                    seats=account.concurrency,
+                    seconds=self._seconds,
+                    buckets=buckets_of(account, want, 1) if _paced(account, want) else (),
+                )
+            await anyio.lowlevel.checkpoint_if_cancelled()
         except OSError:
             wait = await self._enter_alone(account, want, seat, max(1, self._replicas()))
             if wait:
                 self._give_back(seat, _nothing)
         except BaseException:
-            self._give_back(seat, _nothing)  # whether it was taken is not known
+            self._give_back(seat, _nothing)
             raise
         if not wait:
             self._hold(seat)
@@ -112,15 +116,14 @@ class Seats:
         if self._shared is None:
             yield
             return
-        async with beside() as tasks:
-            tasks.start_soon(self._run, self._shared)
-            tasks.start_soon(self._remind)
-            try:
+        try:
+            async with beside() as tasks:
+                tasks.start_soon(self._run, self._shared)
+                tasks.start_soon(self._remind)
                 yield
-            finally:
-                tasks.cancel_scope.cancel()
-                with anyio.move_on_after(_LAST_SECONDS, shield=True):
-                    await self._leave_all(self._shared)
+        finally:  # nobody else gives back any more
+            with anyio.move_on_after(_LAST_SECONDS, shield=True):
+                await self._leave_all(self._shared)
 
     async def _enter_alone(self, account: Account, want: Want, seat: Seat, parts: int) -> float:
         """Take a seat without asking the others: one of this process's part of them."""

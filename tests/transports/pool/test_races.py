@@ -53,7 +53,9 @@ async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_tha
                         asking.start_soon(judge.one, pool)
         running.cancel_scope.cancel()
     assert judge.done == 3 * EACH
-    assert judge.most == {"a": 3, "b": 2}
+    assert judge.most["a"] <= 3
+    assert judge.most["b"] <= 2
+    assert sum(judge.most.values()) > 2  # they met
     store = await open_store()
     assert [await store.seated(name) for name in ("a", "b")] == [0, 0]
 
