@@ -16,7 +16,7 @@ from service.settings import Log, Origin, Settings
 from service.stores import Location, sealer_of
 from transports.base import Transport
 from transports.clock import Clock
-from transports.store import Store
+from transports.store import Store, Unreadable
 
 _MOST_NAMED = 8
 _STATES = {
@@ -55,6 +55,8 @@ async def survey(settings: Settings, origin: Origin, location: Location, store: 
     try:
         rows = await Accounts(configs, store, clock, _nowhere).rows()
         book = [one for one in await LicenseBook(store, clock).all() if one.revoked is None]
+    except Unreadable as error:
+        return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
     except OSError:
         return msgspec.structs.replace(found, missing=("the store is away: what is kept there is looked for",))
     licenses = len(settings.licenses) + len(book)

@@ -8,7 +8,7 @@ import structlog
 from msgspec import Meta
 
 from transports.clock import Clock
-from transports.store.port import ACCOUNTS, DEEDS, PARKS, PAUSES, RESTS, SESSIONS, Store
+from transports.store.port import ACCOUNTS, DEEDS, PARKS, PAUSES, RESTS, SESSIONS, Store, understood
 
 _DEED_SECONDS = 10.0
 """Whoever hears of a change within so long can tell who made it."""
@@ -127,11 +127,11 @@ class Roster:
 
     async def pauses(self) -> dict[str, Pause]:
         """Return who is paused, by the accounts' ids."""
-        return {record.key: _decode_pause(record.value) for record in await self._store.scan(PAUSES)}
+        return {one.key: understood(PAUSES, one, _decode_pause) for one in await self._store.scan(PAUSES)}
 
     async def deeds(self) -> list[tuple[Deed, float]]:
         """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
-        return [(_decode_deed(record.value), record.seconds or 0.0) for record in await self._store.scan(DEEDS)]
+        return [(understood(DEEDS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(DEEDS)]
 
     async def _sign(self, deed: Deed) -> None:
         """Say who is about to change an account."""

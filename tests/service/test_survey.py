@@ -78,3 +78,11 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
     assert capfd.readouterr().err == ""
     say(found, Log(format="console"))
     assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")
+
+
+async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
+    store = MemoryStore(ManualClock())
+    await store.put(PARKS, "one", b'{"reason": 7, "words": "canary"}')
+    told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    assert "the record 'one' of 'park' cannot be read" in told
+    assert "canary" not in told

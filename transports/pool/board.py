@@ -16,7 +16,7 @@ from transports.clock import Clock
 from transports.pool.standing import Parked, Resting, read_parks, read_rests
 from transports.roster import Pause, Roster
 from transports.store import Store, Watch
-from transports.store.port import DEEDS, PARKS, PAUSES, RESTS, Place
+from transports.store.port import DEEDS, PARKS, PAUSES, RESTS, Place, Unreadable
 from transports.tasks import beside
 
 _AGAIN_SECONDS = 1.0
@@ -228,8 +228,8 @@ class Board:
         """Hear what the store says of a place; say whether it could be understood."""
         try:
             there, epoch = await read(), await self._store.epoch()
-        except msgspec.MsgspecError:
-            _log.error("standing_unreadable", place=table.place.name)
+        except Unreadable as error:
+            _log.error("standing_unreadable", place=table.place.name, error=str(error))
             return False
         table.merge(there, epoch)
         if table.untold:

@@ -7,7 +7,7 @@ import msgspec
 from protocol.model import Capability, Family
 from transports.account import Quota
 from transports.store import Store
-from transports.store.port import PARKS, REPLICAS, RESTS
+from transports.store.port import PARKS, REPLICAS, RESTS, understood
 
 
 class Reason(StrEnum):
@@ -82,14 +82,14 @@ _decode_replica = msgspec.json.Decoder(Replica).decode
 
 async def read_parks(store: Store) -> dict[str, Parked]:
     """Return who waits for a person, by the accounts' ids; may raise OSError, as all of these."""
-    return {record.key: _decode_parked(record.value) for record in await store.scan(PARKS)}
+    return {one.key: understood(PARKS, one, _decode_parked) for one in await store.scan(PARKS)}
 
 
 async def read_rests(store: Store) -> list[tuple[Resting, float]]:
     """Return all rests, of accounts and of addresses, with the seconds that each lasts."""
-    return [(_decode_resting(record.value), record.seconds or 0.0) for record in await store.scan(RESTS)]
+    return [(understood(RESTS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(RESTS)]
 
 
 async def read_replicas(store: Store) -> list[Replica]:
     """Return the processes that are there now."""
-    return [_decode_replica(record.value) for record in await store.scan(REPLICAS)]
+    return [understood(REPLICAS, one, _decode_replica) for one in await store.scan(REPLICAS)]

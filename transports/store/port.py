@@ -5,10 +5,12 @@ given seconds, which the store's own clock counts: no two machines compare their
 """
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
+
+ValueT = TypeVar("ValueT")
 
 FULL = math.inf
 """What `enter` returns where all seats are taken."""
@@ -84,6 +86,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Show no value: it may be secret."""
         return f"Record(key={self.key!r}, version={self.version!r})"
+
+
+def understood(place: Place, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
+    """Return what a record of the place says.
+
+    Raises:
+        Unreadable: it is damaged, or of a version that says more than this one knows.
+
+    """
+    try:
+        return decode(record.value)
+    except msgspec.MsgspecError:
+        raise Unreadable(f"the record {record.key!r} of {place.name!r} cannot be read: it is damaged") from None
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):

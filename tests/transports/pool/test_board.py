@@ -13,7 +13,7 @@ from transports.pool import Reason, Want
 from transports.pool.state import EVERYTHING
 from transports.roster import Roster
 from transports.store import MemoryStore, StoreDown
-from transports.store.port import PARKS, PAUSES, RESTS
+from transports.store.port import DEEDS, PARKS, PAUSES, RESTS
 
 CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
 SCOPE = CHAT.key
@@ -237,6 +237,13 @@ async def test_a_record_that_nobody_can_read_changes_nothing(bed):
     bed.one.known.park(bed.one.state(), "consent")
     await bed.settle()
     await bed.store.put(PARKS, "b", b"not json")
+    await bed.settle()
+    assert bed.other.state().parked is not None
+
+
+async def test_a_deed_that_nobody_can_read_keeps_nothing_else_from_being_heard(bed):
+    await bed.store.put(DEEDS, "a/removed", b"not json")
+    bed.one.known.park(bed.one.state(), "consent")
     await bed.settle()
     assert bed.other.state().parked is not None
 
