@@ -71,8 +71,9 @@ class RedisServer:
         until = time.monotonic() + 20
         while not self._answers():
             if self._popen.poll() is not None or time.monotonic() > until:
+                said = (Path(self._folder.name) / "log").read_text()
                 self.stop()
-                raise AssertionError((Path(self._folder.name) / "log").read_text())
+                raise AssertionError(said)
             time.sleep(0.01)
         return self
 

@@ -21,6 +21,8 @@ from transports.store.port import FULL, Bucket
 from transports.tasks import beside
 
 _AGAIN_SECONDS = 1.0
+_ENTER_SECONDS = 1.0
+"""A client that leaves meanwhile waits so long for the store at most; its own deadline is shorter."""
 _LAST_SECONDS = 3.0
 _DAY = 86400.0
 
@@ -78,7 +80,7 @@ class Seats:
             return seat, await self._enter_alone(account, want, seat, 1)
         wait = FULL
         try:
-            with anyio.CancelScope(shield=True):  # the store's own deadline is short; a call cut off may be done late
+            with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
                 wait = await self._shared.enter(
                     seat.account,
                     seat.holder,

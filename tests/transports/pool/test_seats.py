@@ -123,6 +123,7 @@ async def test_who_is_cancelled_while_the_store_answers_holds_no_seat(bed):
         await anyio.wait_all_tasks_blocked()
         assert await store.seated("a") == 1
         tasks.cancel_scope.cancel()
+        store.gate.set()
     await anyio.wait_all_tasks_blocked()
     assert await store.seated("a") == 0
 
