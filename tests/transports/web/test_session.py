@@ -123,7 +123,7 @@ class BrokenStore(MemoryStore):
 
 async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(site):
     store = BrokenStore(ManualClock())
-    async with site.connect(deps=deps_for(store=store)) as transport:
+    async with site.connect(deps=deps_for(store=store), refresh_seconds=0) as transport:
         store.broken = True
         with capture_logs() as logs:
             assert await ask(transport) == "ok"
