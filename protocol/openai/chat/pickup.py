@@ -61,23 +61,37 @@ class _Kept:
         """Hold the job in `hold` once it is kept; None: it is held already."""
         self._exchange, self._jobs, self._job, self._hold = exchange, jobs, job, hold
         self._seen: list[Event] = []
+        self._events: AsyncIterator[Event] | None = None
+        self._first: Event | None = None
 
     @property
     def served(self) -> Served:
         """Who answers."""
         return self._exchange.served
 
+    async def begin(self) -> None:
+        """Wait for the first event and keep what it tells: whoever knows the answer's id from now on finds it."""
+        self._events = aiter(self._exchange)
+        self._first = await anext(self._events, None)
+        if self._first is not None:
+            await self._note(self._first)
+
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events; what has happened is kept before it is told."""
-        async for event in self._exchange:
-            if not isinstance(event, Waiting | Begun):
-                self._seen.append(event)
-            if isinstance(event, Begun):
-                await self._begun(event.handle)
-            elif isinstance(event, Finish) and self._job.handle is not None:
-                reply = await fold(_again(self._seen))
-                await self._keep(state=JobState.COMPLETED, reply=reply)
+        if self._first is not None:
+            yield self._first
+        async for event in self._events or self._exchange:
+            await self._note(event)
             yield event
+
+    async def _note(self, event: Event) -> None:
+        if not isinstance(event, Waiting | Begun):
+            self._seen.append(event)
+        if isinstance(event, Begun):
+            await self._begun(event.handle)
+        elif isinstance(event, Finish) and self._job.handle is not None:
+            reply = await fold(_again(self._seen))
+            await self._keep(state=JobState.COMPLETED, reply=reply)
 
     async def _begun(self, handle: Handle) -> None:
         await self._keep(state=JobState.IN_PROGRESS, handle=handle)
@@ -109,4 +123,7 @@ async def _again(events: list[Event]) -> AsyncIterator[Event]:
 async def keeping(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
     """Keep an exchange's job as it goes on; `held`: the caller holds it already."""
     async with AsyncExitStack() as hold:
-        yield _Kept(exchange, jobs, job, None if held else hold)
+        kept = _Kept(exchange, jobs, job, None if held else hold)
+        if not held:
+            await kept.begin()
+        yield kept

@@ -98,6 +98,12 @@ async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(j
     assert (jobs.kept[-1].reply.text, jobs.kept[-1].reply.thoughts) == ("report", "hm")
 
 
+async def test_where_the_work_is_is_kept_before_anybody_is_told_its_id(job):
+    jobs = Jobs()
+    async with keeping(Exchange(Begun(handle=FIRST), FINISH), jobs, job):
+        assert [found.handle for found in jobs.kept] == [FIRST]
+
+
 async def test_what_is_held_already_is_not_held_again(job):
     jobs = Jobs()
     async with keeping(Exchange(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
