@@ -18,7 +18,7 @@ run: $(RUNTIME)
 # Files are tested side by side: most of what tests do is to wait for processes.
 TESTERS ?= 3
 test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready redis tools
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 TRIALS ?= 1000
 test-chaos: $(DEVELOP)
