@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 hypothesis.settings.register_profile("steady", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
@@ -100,6 +101,17 @@ class Gateway(Process):
             self.stop()
             raise
         self.base_url = f"{self.origin}/gemini_official/v1"
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own(monkeypatch):
+    """Let no test's settings of the log outlive it: a logger that was used with them would keep them."""
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **settings: configure(**settings | {"cache_logger_on_first_use": False})
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import getpass
 
 import httpx2 as httpx
 
-from tests.service.admin.conftest import EYE_TOKEN, OTHER_TOKEN
+from tests.service.admin.conftest import EYE_TOKEN, OTHER_TOKEN, poll
 
 
 def test_the_feed_tells_what_becomes_of_accounts_and_who_did_it(start, start_command):
@@ -78,6 +78,8 @@ def test_any_worker_administers_and_tells(start):
     gateway = start(server="workers = 2")
     assert gateway.add("one").status_code == 201
     assert gateway.add("two").status_code == 201
+    all_serve = [200] * 6
+    assert poll(lambda: [chat(gateway).status_code for _ in range(6)], lambda found: found == all_serve) == all_serve
     for _ in range(4):
         with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {OTHER_TOKEN}"}) as client:
             accounts = client.get("/v1/accounts").json()["accounts"]
@@ -85,7 +87,8 @@ def test_any_worker_administers_and_tells(start):
     with gateway.events() as feed, gateway.events() as second:
         gateway("POST", "/v1/accounts/one/pause")
         assert feed.of("one", "paused")["by"] == second.of("one", "paused")["by"] == "admin:ops"
-        assert [gateway.chat() for _ in range(4)] == ["two"] * 4
+        the_other = ["two"] * 4
+        assert poll(lambda: [gateway.chat() for _ in range(4)], lambda found: found == the_other) == the_other
         gateway.gateway.signal()
         feed.wait(lambda: feed.ended)
         second.wait(lambda: second.ended)
