@@ -53,6 +53,9 @@ class Workers:
         self._started = started
         self._patience = patience or Patience()
         self._processes: set[anyio.abc.Process] = set()
+        self._heard: set[anyio.abc.Process] = set()
+        """Those that answer."""
+        self._hangups = 0
         self._answered = False
         self._status = 0
 
@@ -78,7 +81,8 @@ class Workers:
             if number is not signal.SIGHUP:
                 self._stop()
                 continue
-            for process in self._processes:
+            self._hangups += 1
+            for process in self._heard:  # the others could not bear it yet: they get it once they answer
                 process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:
@@ -114,15 +118,16 @@ class Workers:
             self._processes.add(process)
             if self._stopping.is_set():
                 process.terminate()
-            heard = anyio.Event()
             status = 0
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._hear, ours, heard)
+                tasks.start_soon(self._hear, ours, process)
                 status = await process.wait()
                 tasks.cancel_scope.cancel()
+        answered = process in self._heard
         self._processes.discard(process)
+        self._heard.discard(process)
         mark_process_dead(process.pid)
-        return status, heard.is_set()
+        return status, answered
 
     async def _open(self, parent: socket.socket) -> anyio.abc.Process:
         fds = [*(one.fileno() for one in self._listening.values()), parent.fileno()]
@@ -135,12 +140,15 @@ class Workers:
             start_new_session=True,
         )
 
-    async def _hear(self, worker: socket.socket, heard: anyio.Event) -> None:
-        """Note that a worker answers."""
+    async def _hear(self, worker: socket.socket, process: anyio.abc.Process) -> None:
+        """Note that a worker answers, and have it take over what has changed since it began."""
+        before = self._hangups
         await anyio.wait_readable(worker)
         if not worker.recv(1):
             return
-        heard.set()
+        self._heard.add(process)
+        if self._hangups != before:
+            process.send_signal(signal.SIGHUP)
         if not self._answered:
             self._answered = True
             self._started()

@@ -169,12 +169,18 @@ def test_a_path_that_leads_nowhere_is_not_told(traced, collector):
     assert "http.route" not in root.attributes
 
 
+def listed(gateway):
+    """Return the access lines of listings."""
+    return [json.loads(line) for line in gateway.text().splitlines() if '"/v1/models"' in line]
+
+
 def test_what_the_caller_does_not_keep_is_not_told_and_still_in_the_log(traced, collector):
     headers = {**AUTH, "traceparent": f"00-{'12' * 16}-{'34' * 8}-00"}
     assert httpx.get(f"{traced.base_url}/models", headers=headers).status_code == 200
     headers["traceparent"] = "no trace at all"
     assert httpx.get(f"{traced.base_url}/models", headers=headers).status_code == 200
-    lines = [json.loads(line) for line in traced.text().splitlines() if '"/v1/models"' in line]
+    collector.wait_for(lambda _: len(listed(traced)) == 2)
+    lines = listed(traced)
     own = lines[1]["trace"]
     assert lines[0]["trace"] == "12" * 16 != own
     spans = collector.wait_for(lambda spans: any(span.trace == own for span in spans))
