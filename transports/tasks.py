@@ -1,7 +1,8 @@
 """Work that goes on beside a context, for as long as it lasts."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -22,6 +23,23 @@ async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def beside_and_last(
+    runs: Iterable[Callable[[], Coroutine[Any, Any, None]]],
+    last: Callable[[], Awaitable[None]],
+    seconds: float,
+) -> AsyncGenerator[None]:
+    """Run these for as long as the context lasts; when they have ended, do the last thing, for so long at most."""
+    try:
+        async with beside() as tasks:
+            for run in runs:
+                tasks.start_soon(run)
+            yield
+    finally:
+        with anyio.move_on_after(seconds, shield=True):
+            await last()
 
 
 async def wait_for(event: anyio.Event, seconds: float, clock: Clock) -> bool:

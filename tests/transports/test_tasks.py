@@ -3,7 +3,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.clock import ManualClock
-from transports.tasks import beside, wait_for
+from transports.tasks import beside, beside_and_last, wait_for
 
 
 async def test_tasks_end_with_the_context():
@@ -44,3 +44,25 @@ async def test_waiting_ends_with_what_is_waited_for_or_when_its_time_is_over():
         happened.set()
     assert said == [False, True]
     assert clock.sleepers == 0
+
+
+async def test_the_last_thing_is_done_when_all_that_ran_beside_has_ended():
+    seen = []
+
+    async def run():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+            seen.append("ended")
+
+    async def last():
+        await anyio.lowlevel.checkpoint()
+        seen.append("last")
+
+    with pytest.raises(LookupError):
+        async with beside_and_last((run, run), last, 5.0):
+            await anyio.wait_all_tasks_blocked()
+            raise LookupError
+    assert seen == ["ended", "ended", "last"]

@@ -17,7 +17,7 @@ from transports.pool.standing import Parked, Resting, read_parks, read_rests
 from transports.roster import Pause, Roster
 from transports.store import Store, Watch
 from transports.store.port import DEEDS, PARKS, PAUSES, RESTS, Place, Unreadable
-from transports.tasks import beside
+from transports.tasks import beside_and_last
 
 _AGAIN_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 2.0
@@ -131,14 +131,8 @@ class Board:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
-        async with beside() as tasks:
-            tasks.start_soon(self._run)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
-                with anyio.move_on_after(_LAST_WORDS_SECONDS, shield=True):
-                    await self._last_words()
+        async with beside_and_last((self._run,), self._last_words, _LAST_WORDS_SECONDS):
+            yield
 
     def _say(self, table: "_Table[Parked] | _Table[Rested]", key: str) -> None:
         table.untold.add(key)

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-import anyio
 import msgspec
 import structlog
 
@@ -11,7 +10,7 @@ from transports.clock import Clock
 from transports.pool.standing import Carried, Replica
 from transports.store import Store
 from transports.store.port import REPLICAS
-from transports.tasks import beside
+from transports.tasks import beside_and_last
 
 _LOOK_SECONDS = 2.0
 _LONGEST_SILENCE = 4.0
@@ -45,14 +44,8 @@ class Presence:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be seen for as long as the context lasts."""
-        async with beside() as tasks:
-            tasks.start_soon(self._run)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
-                with anyio.move_on_after(_LAST_SECONDS, shield=True):
-                    await self._vanish()
+        async with beside_and_last((self._run,), self._vanish, _LAST_SECONDS):
+            yield
 
     async def look(self) -> None:
         """Tell of this process where there is something new or it is time to, and count who is there."""

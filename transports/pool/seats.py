@@ -7,6 +7,7 @@ each process takes its part of every limit. Source: reliability 6.3.
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +19,7 @@ from transports.clock import Clock
 from transports.pool.state import Want
 from transports.store import MemoryStore, Store
 from transports.store.port import FULL, Bucket
-from transports.tasks import beside
+from transports.tasks import beside_and_last
 
 _AGAIN_SECONDS = 1.0
 _ENTER_SECONDS = 1.0
@@ -118,14 +119,9 @@ class Seats:
         if self._shared is None:
             yield
             return
-        try:
-            async with beside() as tasks:
-                tasks.start_soon(self._run, self._shared)
-                tasks.start_soon(self._remind)
-                yield
-        finally:  # nobody else gives back any more
-            with anyio.move_on_after(_LAST_SECONDS, shield=True):
-                await self._leave_all(self._shared)
+        runs = (partial(self._run, self._shared), self._remind)
+        async with beside_and_last(runs, partial(self._leave_all, self._shared), _LAST_SECONDS):
+            yield
 
     async def _enter_alone(self, account: Account, want: Want, seat: Seat, parts: int) -> float:
         """Take a seat without asking the others: one of this process's part of them."""
