@@ -236,8 +236,7 @@ def _prefixes(settings: Settings) -> Iterable[str]:
 
 def _book(settings: Settings, store: Store, clock: Clock) -> LicenseBook:
     """Return the book of licenses: a file is looked into for each request, a server each second."""
-    remote = bool(settings.store.url) or settings.store.url_file is not None
-    return LicenseBook(store, clock, fresh_seconds=_LICENSES_SECONDS if remote else 0.0)
+    return LicenseBook(store, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
 
 
 def _shelf(media: MediaSettings) -> Shelf | None:

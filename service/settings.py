@@ -189,6 +189,11 @@ class Store(Section, frozen=True):
     old_key_files: tuple[Path, ...] = ()
     """Those of earlier: what they have encrypted is still read."""
 
+    @property
+    def remote(self) -> bool:
+        """Whether it is a server's, which others share."""
+        return bool(self.url) or self.url_file is not None
+
     def __repr__(self) -> str:
         """Show no URL: it may hold a password."""
         return f"Store(path={str(self.path)!r})"

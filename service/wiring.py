@@ -204,7 +204,7 @@ async def _opening_pools(
     seats = Seats(
         clock,
         replica,
-        shared=parts.store if several > 1 or store.url or store.url_file else None,
+        shared=parts.store if several > 1 or store.remote else None,
         replicas=presence.replicas,
         seconds=terms.seat_seconds,
     )

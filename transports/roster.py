@@ -107,10 +107,8 @@ class Roster:
         await self._sign(Deed(account=account, what="removed", by=by))
         removed = await self._store.remove(ACCOUNTS, account)
         if removed:
-            for place in (SESSIONS, PAUSES, PARKS):
-                await self._store.remove(place, account)
-            for key in await self._store.keys(RESTS, f"{account}/"):
-                await self._store.remove(RESTS, key)
+            await self._store.remove(SESSIONS, account)
+            await self._wake(account)
         return removed
 
     async def pause(self, account: str, *, by: str, reason: str = "") -> None:
@@ -121,9 +119,7 @@ class Roster:
     async def resume(self, account: str, *, by: str = "") -> bool:
         """End a pause, a park and all rests of an account; say whether there was any."""
         await self._sign(Deed(account=account, what="resumed", by=by))
-        ended = [await self._store.remove(place, account) for place in (PAUSES, PARKS)]
-        ended += [await self._store.remove(RESTS, key) for key in await self._store.keys(RESTS, f"{account}/")]
-        return any(ended)
+        return await self._wake(account)
 
     async def pauses(self) -> dict[str, Pause]:
         """Return who is paused, by the accounts' ids."""
@@ -132,6 +128,12 @@ class Roster:
     async def deeds(self) -> list[tuple[Deed, float]]:
         """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
         return [(understood(DEEDS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(DEEDS)]
+
+    async def _wake(self, account: str) -> bool:
+        """End whatever keeps an account from being asked; say whether there was anything."""
+        ended = [await self._store.remove(place, account) for place in (PAUSES, PARKS)]
+        ended += [await self._store.remove(RESTS, key) for key in await self._store.keys(RESTS, f"{account}/")]
+        return any(ended)
 
     async def _sign(self, deed: Deed) -> None:
         """Say who is about to change an account."""
