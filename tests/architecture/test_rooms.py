@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 ROOMS = ("service", "protocol", "transports")
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted(path for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, DEEPEST = 300, 50, 4
+LONGEST_FILE, LONGEST_FUNCTION, DEEPEST = 500, 60, 4
 BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
 
