@@ -160,17 +160,31 @@ def demo(host: str, port: int, license_key: str | None) -> None:
     metavar="PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]",
     help=f"An account of the site; plans are {', '.join(simulator.PLANS)}, the quota is in answers. Repeatable.",
 )
+@click.option(
+    "--profile",
+    type=click.Choice(simulator.PROFILES),
+    default="site",
+    show_default=True,
+    help="strict: refuse what this gateway's own client should not send.",
+)
+@click.option(
+    "--page-token",
+    type=click.Choice(simulator.PAGE_TOKENS),
+    default="SNlM0e",
+    show_default=True,
+    help="The key of the access token in /app.",
+)
 @click.option("--first-token-seconds", default=0.2, show_default=True, help="The wait before an answer.")
 @click.option("--tokens-per-second", default=60.0, show_default=True, help="How fast answers come; 0: at once.")
 @click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
 @click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
 @click.option("--rotation-gap-seconds", default=60.0, show_default=True, help="Nearer rotations are answered 429.")
-def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **numbers: float) -> None:
+def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **options: Any) -> None:
     """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
     logs.configure(Log())
     known = tuple(_account(text) for text in accounts)
-    pace = {name: numbers.pop(name) for name in simulator.Pace.__struct_fields__ if name in numbers}
-    config = msgspec.convert({"pace": pace, **numbers}, simulator.SimulatorConfig)
+    pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
+    config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
     config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
     listening = _listen(host, port, 2048)
     url = url_of(listening, "https" if tls else "http")

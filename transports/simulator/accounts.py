@@ -21,6 +21,8 @@ class Session:
         self.account = account
         self.psidts = account.psidts if account else ""
         self.generation = 0
+        self.tokens = 0
+        """How many access tokens of these cookies have ended."""
         self.rotated_at: float | None = None
         self.old: dict[str, float] = {}
         self.since: float | None = None
@@ -41,8 +43,15 @@ class Session:
         """The `at` of the current cookies; None for a guest."""
         if self.account is None:
             return None
-        secret = f"{self.account.psid}:{self.psidts}:{self.generation}"
+        secret = f"{self.account.psid}:{self.psidts}:{self.generation}:{self.tokens}"
         return "AK" + sha256(secret.encode()).hexdigest()[:32] + ":1700000000000"
+
+    @property
+    def number(self) -> str:
+        """The account's number at the site; empty for a guest."""
+        if self.account is None:
+            return ""
+        return f"1{int(sha256(self.account.psid.encode()).hexdigest(), 16) % 10**20:020d}"
 
 
 class Accounts:
@@ -70,12 +79,15 @@ class Accounts:
         return self.guest
 
     def rotate(self, cookies: dict[str, str]) -> tuple[int, str | None]:
-        """Rotate: `(200, new value or None)`, `(401, None)` or `(429, None)`."""
+        """Rotate: `(200, new value or None)`, or `(401, 403 or 429, None)`."""
         session, now = self.named(cookies), self._clock.monotonic()
         record = session.record
         if session.account is None or session.account.bound or not self._opens(session, cookies):
             record.refused += 1
             return 401, None
+        if session.account.never_rotated:
+            record.refused += 1
+            return 403, None
         if session.rotated_at is not None and now - session.rotated_at < self._config.rotation_gap_seconds:
             record.hasty += 1
             return 429, None
@@ -91,6 +103,11 @@ class Accounts:
         session.generation += 1
         record.unseen = True
         return 200, session.psidts
+
+    def end_tokens(self) -> None:
+        """Let no access token that was given so far be good any more."""
+        for session in self._sessions:
+            session.tokens += 1
 
     def shown(self) -> list[dict[str, int | bool]]:
         """Return what was noticed of each account, in the settings' order."""

@@ -22,11 +22,21 @@ class Departure(Exception):
     """The request departs from the page; says where."""
 
 
+class AccessTokenMissing(Exception):
+    """A signed-in call has no access token, or a stale one."""
+
+
+class BuildOutdated(Exception):
+    """The call names a build that the site has left."""
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What the bootstrap page told the client, and where."""
 
     site: str
     build: str
+    outdated: frozenset[str]
+    """Builds that pages named before."""
     sid: str
     language: str
 
@@ -52,6 +62,8 @@ def common(headers: Mapping[str, str], query: list[tuple[str, str]], page: Page,
     values = dict(query)
     require(len(values) == len(query), "query: a key twice")
     require(values.keys() == (_BATCH_QUERY if batch else _QUERY), "query: its keys")
+    if values["bl"] in page.outdated:
+        raise BuildOutdated
     require(values["bl"] == page.build, "query bl")
     require(values["f.sid"] == page.sid, "query f.sid")
     require(values["hl"] == page.language, "query hl")
@@ -60,16 +72,22 @@ def common(headers: Mapping[str, str], query: list[tuple[str, str]], page: Page,
 
 
 def form(body: bytes, access_token: str | None) -> Any:
-    """Check the form's fields; return what `f.req` says."""
+    """Check the form's fields; return what `f.req` says.
+
+    Raises:
+        AccessTokenMissing: a signed-in call has no good access token.
+        Departure: the form departs from the page otherwise.
+
+    """
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=10)
     except ValueError:
         raise Departure("form") from None
     fields = dict(pairs)
     require(len(fields) == len(pairs), "form: a field twice")
-    expected = {"f.req"} if access_token is None else {"at", "f.req"}
-    require(set(fields) == expected, "form fields")
-    require(access_token is None or fields["at"] == access_token, "form at: stale")
+    if access_token is not None and fields.pop("at", "") != access_token:
+        raise AccessTokenMissing
+    require(set(fields) == {"f.req"}, "form fields")
     return decoded(fields["f.req"], "form f.req")
 
 

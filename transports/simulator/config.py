@@ -7,6 +7,10 @@ import msgspec
 Plan = Literal["free", "plus", "pro", "advanced"]
 PLANS: tuple[Plan, ...] = ("free", "plus", "pro", "advanced")
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Profile = Literal["strict", "site"]
+PROFILES: tuple[Profile, ...] = ("strict", "site")
+PageToken = Literal["SNlM0e", "thykhd", "absent", "cycle"]
+PAGE_TOKENS: tuple[PageToken, ...] = ("SNlM0e", "thykhd", "absent", "cycle")
 
 
 class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +29,8 @@ class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Its rotation gives a new value; else it answers 200 without one."""
     bound: bool = False
     """Its browser bound the session to a device: rotation answers 401 from the start."""
+    never_rotated: bool = False
+    """Its rotation answers 403 and says "never"."""
 
     def __repr__(self) -> str:
         """Show no cookie."""
@@ -48,6 +54,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The simulator as a transport."""
 
+    profile: Profile = "strict"
+    """`strict` refuses what our own client should not send; `site` only what the site is known to refuse."""
     accounts: tuple[SimulatedAccount, ...] = ()
     """None: one account of its own making."""
     pace: Pace = Pace()
@@ -61,6 +69,12 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Rotations nearer to one another are answered 429."""
     rotation_seconds: Seconds = 0.0
     """How long a rotation takes; the new value holds from its middle on, whoever waits for the answer."""
+    rotation_told_seconds: Annotated[int, msgspec.Meta(ge=0)] = 600
+    """The seconds until the next rotation that a rotation's body names; 0: the body names none."""
+    page_token: PageToken = "SNlM0e"  # noqa: S105 -- a key of the page
+    """The key under which `/app` carries the access token; `cycle`: each page load takes the next way."""
+    build_seconds: Seconds = 0.0
+    """Seconds after which the site has a new build and answers 405 to the last one's `bl`; 0: never."""
     fork: Literal["survives", "dies"] = "survives"
     """What becomes of a session whose old value is rotated once more within the grace."""
     cookie_every: Annotated[int, msgspec.Meta(ge=0)] = 0

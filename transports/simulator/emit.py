@@ -131,9 +131,20 @@ def error(code: int) -> bytes:
     return frame(["wrb.fr", None, None, None, None, [3, None, [info]]])
 
 
+def refused(token: str = "", account: str = "") -> bytes:
+    """Return the body of HTTP 400; with a token, of a call that came without a good one. Source: "Codes"."""
+    fresh = [{"48448350": ["xsrf", token, [account]]}] if token else []
+    part = ["er", None, None, None, None, 400, None, None, None, 3, *([fresh] if fresh else [])]
+    return PREFIX + frame(part, *_parts_of_bookkeeping(11)) + frame(["e", 4, None, None, 139])
+
+
+def _parts_of_bookkeeping(milliseconds: int) -> list[list[Any]]:
+    return [["di", milliseconds], ["af.httprm", milliseconds, "-3415673", 12]]
+
+
 def bookkeeping(milliseconds: int) -> bytes:
     """Return a frame that says nothing."""
-    return frame(["di", milliseconds], ["af.httprm", milliseconds, "-3415673", 12])
+    return frame(*_parts_of_bookkeeping(milliseconds))
 
 
 def end(length: int) -> bytes:

@@ -1,7 +1,7 @@
 """Faults of whole endpoints, ordered at `POST /simulator/faults`: what no prompt can cause."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,9 +21,10 @@ class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     where: Literal[
         "app", "rotate", "batch", "generate", "upload", "media",
+        "build", "token",
         "otAQ7b", "ESY5D", "qpEbW", "MaZiqc", "hNvQHb", "GzXR5e", "CNgdBe", "c8o8Fe",
     ]  # fmt: skip
-    """A batch call can be named as such."""
+    """A batch call can be named as such. `build` moves the site to its next build, `token` ends all access tokens."""
     status: Annotated[int, msgspec.Meta(ge=300, le=599)] | None = None
     location: Location = SIGN_IN
     """Where a redirect leads."""
@@ -39,9 +40,10 @@ _decode: Callable[[bytes], list[SiteFault] | SiteFault] = msgspec.json.Decoder(l
 class Faults:
     """The faults that wait."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, changes: Mapping[str, Callable[[], None]]) -> None:
+        """Start with none; `changes` are made at once when they are ordered."""
         self._waiting: deque[SiteFault] = deque()
+        self._changes = changes
 
     def take(self, *places: str) -> Response | None:
         """Return what one of these places answers instead, if something waits for it."""
@@ -68,9 +70,11 @@ class Faults:
         faults = [ordered] if isinstance(ordered, SiteFault) else ordered
         if len(self._waiting) + len(faults) > _MOST_WAITING:
             return PlainTextResponse(f"more than {_MOST_WAITING} faults\n", 400)
-        if any(fault.status is None and not fault.html for fault in faults):
+        if any(fault.status is None and not fault.html and fault.where not in self._changes for fault in faults):
             return PlainTextResponse("a fault has a status, or html\n", 400)
-        self._waiting.extend(faults)
+        for fault in faults:
+            self._changes.get(fault.where, lambda: None)()
+        self._waiting.extend(fault for fault in faults if fault.where not in self._changes)
         return JSONResponse({"waiting": len(self._waiting)})
 
 

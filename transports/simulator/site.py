@@ -5,6 +5,7 @@ All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/B
 tells what was seen; `POST /simulator/faults` orders what no prompt can cause.
 """
 
+import json
 import secrets
 from collections import Counter
 
@@ -15,16 +16,16 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from transports.clock import Clock
-from transports.simulator import batch, check, slots, uploads
+from transports.simulator import batch, check, emit, slots, uploads
 from transports.simulator.accounts import Accounts, Session
-from transports.simulator.config import SimulatorConfig
+from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
 from transports.simulator.generation import Generation
 from transports.simulator.media import FOLDERS, Media, origin_of, picture_url, spellings_of
 from transports.simulator.stream import Stream
 from transports.web import wire
 
-_BUILD = "boq_assistant-bard-web-server_20261101.04_p0"
+_BUILD = "boq_assistant-bard-web-server_20261101.04_p{}"
 _SID = "-3141592653589793238"
 _LANGUAGE = "en"
 _PUSH_ID = "feeds/mcudyrk2a4khkz"
@@ -32,6 +33,10 @@ _HOST_ONLY = "COMPASS"
 _MOST_BODY = 4_000_000
 _MOST_UPLOAD = 110_000_000
 _REASONS_KEPT = 20
+_NEVER = 2147483647
+"""Seconds until the next rotation of an account that is never rotated."""
+_JSON = "application/json; charset=utf-8"
+_REFUSALS = (check.Departure, check.AccessTokenMissing, check.BuildOutdated)
 _FLAGS = "Domain=.google.com; Path=/; Secure; HttpOnly; Priority=HIGH"
 
 _log = structlog.get_logger()
@@ -47,7 +52,9 @@ class Site:
         self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
         self.media = Media(clock, seconds=config.media_seconds, redirect=config.media_redirect)
         self.generation = Generation(config, clock, uploads=self.uploads, media=self.media)
-        self.faults = Faults()
+        self.faults = Faults({"build": self._move_build, "token": self.accounts.end_tokens})
+        self._build, self._built_at = 0, clock.monotonic()
+        self._pages = 0
         self.seen: Counter[str] = Counter()
         self.departures: list[str] = []
 
@@ -59,17 +66,26 @@ class Site:
             return fault
         session = self._session(request)
         keys = {
-            wire.KEY_BUILD_LABEL: _BUILD,
+            wire.KEY_BUILD_LABEL: self._page(request).build,
             wire.KEY_SESSION_ID: _SID,
             wire.KEY_LANGUAGE: _LANGUAGE,
             wire.KEY_PUSH_ID: _PUSH_ID,
         }
-        if session.access_token is not None:
-            keys[wire.KEY_ACCESS_TOKEN] = session.access_token
+        key = self._token_key()
+        if session.access_token is not None and key:
+            keys[key] = session.access_token
         data = ",".join(f'"{key}":"{value}"' for key, value in keys.items())
         page = f"<!doctype html><title>simulated</title><script>window.WIZ_global_data = {{{data}}};</script>"
         headers = {"set-cookie": f"{_HOST_ONLY}=gemini-pd=simulated; Path=/; Secure; HttpOnly"}
         return HTMLResponse(page, headers=headers if self._config.host_only_cookie else None)
+
+    def _token_key(self) -> str:
+        """Return the key of the next page's access token; empty: the page carries none."""
+        way = self._config.page_token
+        if way == "cycle":
+            way = PAGE_TOKENS[self._pages % PAGE_TOKENS.index("cycle")]
+        self._pages += 1
+        return "" if way == "absent" else way
 
     async def rotate(self, request: Request) -> Response:
         """Answer `POST /RotateCookies`."""
@@ -87,11 +103,17 @@ class Site:
         await self._half_a_rotation()
         status, value = self.accounts.rotate(cookies)
         await self._half_a_rotation()
-        response = PlainTextResponse("" if status != 200 else ')]}\'\n\n[["identity.hfcr",600]]', status)
+        response = PlainTextResponse(self._rotation_body(status), status)
         if value is not None:
             response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {_FLAGS}")
             response.headers.append("set-cookie", new_sidcc())
         return response
+
+    def _rotation_body(self, status: int) -> str:
+        """Return what a rotation says of the next. Source: "Session", step 2."""
+        told = {200: self._config.rotation_told_seconds, 403: _NEVER}.get(status, 0)
+        parts = [*([["identity.hfcr", told]] if told else []), ["di", 44]]
+        return f"{wire.FRAMES_PREFIX}\n\n{json.dumps(parts, separators=(',', ':'))}" if status in {200, 403} else ""
 
     async def _half_a_rotation(self) -> None:
         if self._config.rotation_seconds:
@@ -115,10 +137,10 @@ class Site:
             return fault or Response(
                 batch.answer(session, calls, self._clock.wall(), find_original),
                 headers=self._now_and_then(session),
-                media_type="application/json; charset=utf-8",
+                media_type=_JSON,
             )
-        except check.Departure as departure:
-            return self._departed(str(departure))
+        except _REFUSALS as refusal:
+            return self._refused(session, refusal)
 
     async def generate(self, request: Request) -> Response | Stream:
         """Answer `POST …/StreamGenerate`."""
@@ -129,8 +151,8 @@ class Site:
             ask = slots.generate(form, request.headers, _LANGUAGE)
             fault = self.faults.take("generate")
             return fault or self._noticed(session, self.generation.answer(session, ask, origin_of(request), self.seen))
-        except check.Departure as departure:
-            return self._departed(str(departure))
+        except _REFUSALS as refusal:
+            return self._refused(session, refusal)
 
     async def upload(self, request: Request) -> Response:
         """Answer `POST /upload`. Source: "Files in"."""
@@ -195,9 +217,37 @@ class Site:
     async def _checked(self, request: Request, session: Session, *, batch: bool) -> object:
         body = await request.body()
         check.require(len(body) <= _MOST_BODY, "body too long")
-        page = check.Page(site=origin_of(request), build=_BUILD, sid=_SID, language=_LANGUAGE)
-        check.common(request.headers, request.query_params.multi_items(), page, batch=batch)
+        query = request.query_params.multi_items()
+        check.common(request.headers, query, self._page(request), batch=batch)
         return check.form(body, session.access_token)
+
+    def _page(self, request: Request) -> check.Page:
+        """Return what a page that is loaded now tells."""
+        seconds, now = self._config.build_seconds, self._clock.monotonic()
+        if seconds and now - self._built_at >= seconds:
+            self._move_build()
+        outdated = frozenset(_BUILD.format(number) for number in range(self._build))
+        return check.Page(
+            site=origin_of(request), build=_BUILD.format(self._build), outdated=outdated, sid=_SID, language=_LANGUAGE
+        )
+
+    def _move_build(self) -> None:
+        """Let the site have a new build."""
+        self._build, self._built_at = self._build + 1, self._clock.monotonic()
+
+    def _refused(self, session: Session, refusal: Exception) -> Response:
+        """Answer a call that the site does not take. Source: "Codes"."""
+        match refusal:
+            case check.AccessTokenMissing():
+                self.seen["token_refused"] += 1
+                body = emit.refused(session.access_token or "", session.number)
+                return Response(body, 400, media_type=_JSON)
+            case check.BuildOutdated():
+                self.seen["build_refused"] += 1
+                return PlainTextResponse("", 405)
+            case _:
+                self._departed(str(refusal))
+                return Response(emit.refused(), 400, media_type=_JSON)
 
     def _departed(self, reason: str, status: int = 400) -> Response:
         self.seen["departures"] += 1
