@@ -1,6 +1,7 @@
-"""A certificate for `gemini-gateway simulate --tls`: signed by itself, for loopback, for a day."""
+"""A certificate for `gemini-gateway simulate --tls`: self-signed, valid for loopback and for a day."""
 
 import ipaddress
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(folder: Path, now: float) -> tuple[Path, Path]:
-    """Write a certificate and its key into `folder`; return their paths. `now` is in epoch seconds."""
+def write_certificate(folder: Path, now: float, names: Sequence[str] = ()) -> tuple[Path, Path]:
+    """Write a certificate and its key into `folder`; return their paths.
+
+    `now` is in epoch seconds. `names` are DNS names that the certificate carries besides those of loopback.
+
+    Raises:
+        ValueError: a name is not ASCII.
+
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     start = datetime.fromtimestamp(now, UTC)
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    loopback = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    hosts = [*loopback, *map(x509.DNSName, names)]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -152,7 +152,8 @@ def demo(host: str, port: int, license_key: str | None) -> None:
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
-@click.option("--tls", is_flag=True, help="Speak TLS, with a certificate signed by itself.")
+@click.option("--tls", is_flag=True, help="Speak TLS, with a self-signed certificate.")
+@click.option("--tls-name", "tls_names", multiple=True, help="A host name in the certificate. Repeatable.")
 @click.option(
     "--account",
     "accounts",
@@ -179,8 +180,18 @@ def demo(host: str, port: int, license_key: str | None) -> None:
 @click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
 @click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
 @click.option("--rotation-gap-seconds", default=60.0, show_default=True, help="Nearer rotations are answered 429.")
-def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **options: Any) -> None:
+def simulate(
+    host: str,
+    port: int,
+    *,
+    tls: bool,
+    tls_names: tuple[str, ...],
+    accounts: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
+    if not tls and tls_names:
+        raise click.UsageError("--tls-name needs --tls.")
     logs.configure(Log())
     known = tuple(_account(text) for text in accounts)
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
@@ -190,11 +201,7 @@ def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **op
     url = url_of(listening, "https" if tls else "http")
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
         clock = SystemClock()
-        files = None
-        if tls:
-            from service.certificate import write_certificate
-
-            files = Tls(*write_certificate(Path(folder), clock.wall()))
+        files = _certificate(Path(folder), clock.wall(), tls_names) if tls else None
 
         def started() -> None:
             click.echo(f"Base URL: {url}")
@@ -204,6 +211,15 @@ def simulate(host: str, port: int, *, tls: bool, accounts: tuple[str, ...], **op
                 click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
 
         run_app(simulator.create_site(config, clock), listening, tls=files, started=started)
+
+
+def _certificate(folder: Path, now: float, names: tuple[str, ...]) -> Tls:
+    from service.certificate import write_certificate
+
+    try:
+        return Tls(*write_certificate(folder, now, names))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--tls-name") from None
 
 
 def _account(text: str) -> simulator.SimulatedAccount:

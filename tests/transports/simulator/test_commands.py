@@ -1,6 +1,8 @@
+import socket
 import ssl
 
 import httpx2 as httpx
+import pytest
 
 from protocol.model import Text
 from tests.transports.conftest import Site, request_for
@@ -27,6 +29,29 @@ def test_with_tls_it_speaks_https_with_the_certificate_it_names(start_command):
     headers = {"Cookie": "__Secure-1PSID=a; __Secure-1PSIDTS=b"}
     with httpx.Client(verify=context, headers=headers) as client:
         assert "SNlM0e" in client.get(f"{base}/app").text
+
+
+def test_with_tls_names_the_certificate_is_good_for_them_and_for_no_other(start_command):
+    words = ("--tls", "--tls-name", "gemini.google.com", "--tls-name", "accounts.google.com")
+    process = start_command("simulate", "--port", "0", *words, "--account", "a:b:pro")
+    process.wait_for("Account")
+    port = int(process.wait_for("Base URL").rpartition(":")[2])
+    context = ssl.create_default_context(cafile=process.wait_for("Certificate").rpartition(" ")[2])
+    for name in ("gemini.google.com", "accounts.google.com", "localhost"):
+        with (
+            socket.create_connection(("127.0.0.1", port)) as raw,
+            context.wrap_socket(raw, server_hostname=name) as tls,
+        ):
+            assert tls.version() == "TLSv1.3"
+    with socket.create_connection(("127.0.0.1", port)) as raw, pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(raw, server_hostname="www.google.com")
+
+
+@pytest.mark.parametrize("words", [("--tls-name", "a.example"), ("--tls", "--tls-name", "ä.example")])
+def test_a_certificate_name_that_cannot_be_used_is_refused(start_command, words):
+    process = start_command("simulate", "--port", "0", *words)
+    assert process.status() == 2
+    assert "--tls-name" in process.text()
 
 
 def test_a_wrong_account_is_said_in_words(start_command):
