@@ -7,6 +7,7 @@ DEVELOP := $(VENV)/.develop
 NODE := $(VENV)/.node
 NEWER := $(VENV)/.newer
 POLICY := .venv-policy
+FOREIGN := .venv-foreign
 AUDIT := .venv-audit
 SITE := .venv-site
 
@@ -17,7 +18,7 @@ run: $(RUNTIME)
 
 # Files are tested side by side: most of what tests do is to wait for processes.
 TESTERS ?= 2
-test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready redis tools
+test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready redis tools
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 TRIALS ?= 1000
@@ -84,6 +85,8 @@ lock: | $(BIN)/pip
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/policy-requirements.txt tests/policy.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file tests/foreign/requirements.txt tests/foreign/requirements.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/audit-requirements.txt tests/audit.in
 
 # The documentation as pages, into build/site; a link that leads nowhere is an error.
@@ -96,7 +99,7 @@ $(SITE)/.ready: deploy/site-requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(POLICY) $(AUDIT) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
 
 # pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
 $(BIN)/pip:
@@ -129,6 +132,12 @@ redis:
 $(POLICY)/.ready: tests/policy-requirements.txt $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(POLICY)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(POLICY)/bin/python -r tests/policy-requirements.txt
+	@touch $@
+
+# A public client of the site, for tests alone: under the AGPL, so it never shares a venv with the gateway.
+$(FOREIGN)/.ready: tests/foreign/requirements.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FOREIGN)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(FOREIGN)/bin/python -r tests/foreign/requirements.txt
 	@touch $@
 
 $(AUDIT)/.ready: tests/audit-requirements.txt $(DEVELOP)
