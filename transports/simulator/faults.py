@@ -20,7 +20,7 @@ class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What an endpoint answers instead, the next so many times."""
 
     where: Literal[
-        "app", "rotate", "batch", "generate", "upload", "media",
+        "app", "rotate", "batch", "generate", "upload", "resumable", "media",
         "build", "token",
         "otAQ7b", "ESY5D", "qpEbW", "MaZiqc", "hNvQHb", "GzXR5e", "CNgdBe", "c8o8Fe",
     ]  # fmt: skip

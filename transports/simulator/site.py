@@ -1,8 +1,8 @@
 """The simulated site: an ASGI app that answers as the wire protocol page says, and only requests that keep to it.
 
 All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/BardChatUi/…`), the accounts'
-(`/RotateCookies`), the upload host's (`/upload`) and the media hosts' (`/gg/…`, `/download`). `GET /simulator/state`
-tells what was seen; `POST /simulator/faults` orders what no prompt can cause.
+(`/RotateCookies`), the upload host's (`/upload`, `/upload/`) and the media hosts' (`/gg/…`, `/download`).
+`GET /simulator/state` tells what was seen; `POST /simulator/faults` orders what no prompt can cause.
 """
 
 import json
@@ -22,6 +22,7 @@ from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
 from transports.simulator.generation import Generation
 from transports.simulator.media import FOLDERS, Media, origin_of, picture_url, spellings_of
+from transports.simulator.resumable import Resumable
 from transports.simulator.stream import Stream
 from transports.web import wire
 
@@ -42,6 +43,10 @@ _FLAGS = "Domain=.google.com; Path=/; Secure; HttpOnly; Priority=HIGH"
 _log = structlog.get_logger()
 
 
+class _TooLongError(ValueError):
+    """A file is longer than this site takes."""
+
+
 class Site:
     """The site's state and pages."""
 
@@ -50,6 +55,7 @@ class Site:
         self._config, self._clock = config, clock
         self.accounts = Accounts(config, clock)
         self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
+        self.resumable = Resumable()
         self.media = Media(clock, seconds=config.media_seconds, redirect=config.media_redirect)
         self.generation = Generation(config, clock, uploads=self.uploads, media=self.media)
         self.faults = Faults({"build": self._move_build, "token": self.accounts.end_tokens})
@@ -155,26 +161,56 @@ class Site:
             return self._refused(session, refusal)
 
     async def upload(self, request: Request) -> Response:
-        """Answer `POST /upload`. Source: "Files in"."""
+        """Answer `POST /upload`: a file in one request. Source: "Files in"."""
         self.seen["upload"] += 1
-        fault = self.faults.take("upload")
-        headers, origin = request.headers, request.headers.get("origin")
+        fault = self.faults.take("upload") or self._upload_refused(request, pushed=True)
         if fault is not None:
             return fault
-        if headers.get("push-id") != _PUSH_ID or headers.get("x-tenant-id") != "bard-storage":
+        try:
+            body = await _content_of(request)
+            content = uploads.only_file(request.headers.get("content-type", ""), body)
+        except ValueError as error:
+            return self._upload_departed(error)
+        return PlainTextResponse(self.uploads.keep(content))
+
+    async def start_upload(self, request: Request) -> Response:
+        """Answer `POST /upload/`: the first of two requests. Source: "Files in"."""
+        self.seen["upload"] += 1
+        self.seen["resumable"] += 1
+        fault = self.faults.take("resumable", "upload") or self._upload_refused(request, pushed=True)
+        if fault is not None:
+            return fault
+        try:
+            token = self.resumable.start(request.headers, await _content_of(request))
+        except ValueError as error:
+            return self._upload_departed(error)
+        origin = origin_of(request)
+        return PlainTextResponse("", headers={"x-goog-upload-url": f"{origin}/upload/{token}?upload_id={token}"})
+
+    async def finish_upload(self, request: Request) -> Response:
+        """Answer the second request of an upload: its bytes. Source: "Files in"."""
+        refused = self._upload_refused(request, pushed=False)
+        if refused is not None:
+            return refused
+        try:
+            body = await _content_of(request)
+            content = self.resumable.finish(request.path_params["token"], request.headers, body)
+        except ValueError as error:
+            return self._upload_departed(error)
+        return PlainTextResponse(self.uploads.keep(content))
+
+    def _upload_refused(self, request: Request, *, pushed: bool) -> Response | None:
+        headers, origin = request.headers, request.headers.get("origin")
+        if pushed and (headers.get("push-id") != _PUSH_ID or headers.get("x-tenant-id") != "bard-storage"):
             return self._departed("upload: Push-ID or X-Tenant-Id")
+        if "cookie" in headers:
+            return self._departed("upload: a cookie")
         if origin not in spellings_of(request) or headers.get("referer") != f"{origin}/":
             return self._departed("upload: Origin or Referer")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MOST_UPLOAD:
-                return self._departed("upload: too long", status=413)
-        try:
-            content = uploads.only_file(headers.get("content-type", ""), bytes(body))
-        except ValueError as error:
-            return self._departed(f"upload: {error}")
-        return PlainTextResponse(self.uploads.keep(content))
+        return None
+
+    def _upload_departed(self, error: ValueError) -> Response:
+        return self._departed(f"upload: {error}", 413 if isinstance(error, _TooLongError) else 400)
 
     async def serve_picture(self, request: Request) -> Response:
         """Answer `GET /gg/…` and what it leads to."""
@@ -255,6 +291,16 @@ class Site:
         return PlainTextResponse("", status)
 
 
+async def _content_of(request: Request) -> bytes:
+    """Return the body of an upload."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_UPLOAD:
+            raise _TooLongError
+    return bytes(body)
+
+
 def new_sidcc() -> str:
     """Return a header that sets the cookie which the site renews with answers of all kinds."""
     return f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {_FLAGS}"
@@ -282,6 +328,8 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             Route(wire.BATCH_PATH, site.batch, methods=["POST"]),
             Route(wire.GENERATE_PATH, site.generate, methods=["POST"]),
             Route("/upload", site.upload, methods=["POST"]),
+            Route("/upload/", site.start_upload, methods=["POST"]),
+            Route("/upload/{token}", site.finish_upload, methods=["POST"]),
             *(Route(f"/{folder}/{{name}}", site.serve_picture) for folder in FOLDERS),
             Route("/download", site.serve_clip),
             Route("/simulator/state", site.state),

@@ -13,7 +13,6 @@ _FIXED: dict[int, Any] = {
     7: 1,
     10: 1,
     11: 0,
-    17: [[0]],
     18: 0,
     27: 1,
     30: [4],
@@ -21,7 +20,7 @@ _FIXED: dict[int, Any] = {
     53: 0,
     61: [],
 }
-_FREE_SLOTS = frozenset({0, 1, 2, 19, 45, 49, 54, 55, 59, 68, 79, 80})
+_FREE_SLOTS = frozenset({0, 1, 2, 17, 19, 45, 49, 54, 55, 59, 67, 68, 79, 80})
 _TOOLS = (None, 1, 2, 11, 14, 20, 21)
 _RESEARCH, _VIDEO = 1, 11
 _ASPECTS = (16, 17)
@@ -63,8 +62,9 @@ def generate(request: Any, headers: Mapping[str, str], language: str) -> Ask:
     require(same([*first[1:3], *first[4:]], [0, None, None, None, 0]), "slot 0")
     require(same(slots[1], [language]), "slot 1")
     _one_of(slots, 19, None, str)
-    for slot, allowed in ((45, (None, 1)), (49, _TOOLS), (68, (1, 2)), (80, (1, 2))):
+    for slot, allowed in ((45, (None, 1)), (49, _TOOLS), (67, (None, 0)), (68, (1, 2)), (80, (1, 2))):
         _one_of(slots, slot, *allowed)
+    _turn_index(slots)
     require(is_uuid(slots[59]) and slots[59] == slots[59].upper(), "slot 59: a UUID in upper case")
     model = _model_header(headers, slots)
     _request_headers(headers, slots[59])
@@ -80,6 +80,15 @@ def generate(request: Any, headers: Mapping[str, str], language: str) -> Ask:
         capacity=model[1],
         number=model[2],
     )
+
+
+def _turn_index(slots: list[Any]) -> None:
+    """Check the index of the turn in its conversation; a fresh one begins with 0."""
+    match slots[17]:
+        case [[int(index)]] if is_number(index) and index >= 0:
+            require(index == 0 or not same(slots[2], _FRESH), "slot 17: a fresh conversation begins with 0")
+        case _:
+            require(condition=False, what="slot 17")
 
 
 def _one_of(slots: list[Any], slot: int, *allowed: Any) -> None:
@@ -108,13 +117,14 @@ def _files(value: Any) -> list[tuple[str, str]]:
 
 def _file(entry: Any) -> tuple[str, str]:
     where = "slot 0: a file"
-    require(is_list(entry, 2) and isinstance(entry[1], str) and entry[1] and isinstance(entry[0], list), where)
-    match entry[0]:
-        case [str(path)]:
-            return path, entry[1]
-        case [str(path), marker, None, str(mime)] if is_number(marker) and marker in (1, 2):
-            require("/" in mime and (marker == 2) == mime.startswith("video/"), f"{where}: its type")
-            return path, entry[1]
+    match entry:
+        case [[str(path)], str(name)] if name:
+            return path, name
+        case [[str(path), kind, None, str(mime)], str(name), *rest] if name and is_number(kind):
+            fitting = {"image": 1, "video": 2}.get(mime.partition("/")[0], 3)
+            require("/" in mime and kind == fitting, f"{where}: its type")
+            require(same(rest, [None, None, None, None, None, None, [0]]), where)
+            return path, name
         case _:
             require(condition=False, what=where)
             return "", ""

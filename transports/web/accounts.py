@@ -31,7 +31,7 @@ from transports.web.offer import offer
 from transports.web.reuse import Reuse
 from transports.web.rotate import Rotation
 from transports.web.session import Session
-from transports.web.upload import Uploads
+from transports.web.upload import UploadForms, Uploads
 from transports.web.vault import Vault
 
 _LINGER_SECONDS = 1800.0
@@ -103,6 +103,7 @@ class Accounts:
         self.sessions: dict[str, Session] = {}
         self.sequence: Sequence[Account] = ()
         """Another object whenever an account was added, changed or removed."""
+        self._upload_forms = UploadForms(config.upload_protocol)
         self.reuse = Reuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
 
     def of(self, account: str) -> Held:
@@ -256,7 +257,7 @@ class Accounts:
                 session = Session(
                     account.id, SiteClient(config, http, errands, vault=None, user_agent=agent), deps.clock
                 )
-                yield Held(account, session, Uploads(session, deps.clock), None)
+                yield Held(account, session, Uploads(session, deps.clock, self._upload_forms), None)
                 return
             vault = Vault(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
             await _load(vault, settings.id)
@@ -264,7 +265,7 @@ class Accounts:
             session = Session(settings.id, site, deps.clock, field13=settings.field13)
             account = account_of(settings, deps.name, partial(_facts, session, vault))
             rotation = Rotation(session, vault, deps)
-            held = Held(account, session, Uploads(session, deps.clock), rotation)
+            held = Held(account, session, Uploads(session, deps.clock, self._upload_forms), rotation)
             held.known = known
             yield held
 

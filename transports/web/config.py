@@ -1,7 +1,7 @@
 """The web transport's settings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,10 @@ CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
 Weight = Annotated[float, Meta(gt=0, le=1000)]
 ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
+SlotValue = Annotated[int, Meta(ge=0, le=10_000)]
+SlotValueOrNull = Annotated[int, Meta(ge=-1, le=10_000)]
+AttachmentForm = Literal["long", "short"]
+UploadProtocol = Literal["resumable", "multipart"]
 FrameLength = Annotated[int, Meta(ge=64 * 1024, le=256 * 1024 * 1024)]
 
 
@@ -73,6 +77,32 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     storybook: str = wire.GEM_STORYBOOK
 
 
+class Slots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parts of a turn's request that the site's known clients write differently.
+
+    The defaults are those that the protocol page recommends. Change one only when the site refuses requests.
+    Source: "StreamGenerate"
+    """
+
+    attachments: AttachmentForm = "long"
+    """How slot 0 names an attached file. `long`: with its kind and media type, as browsers do (two sources). `short`:
+    path and name (one source). When the site refuses the long form (code 1100), the short one is tried once."""
+    slot_6: SlotValue = 1
+    """Slot 6 of a conversation that the site keeps, `[n]`: 1 (three sources), or 0 (three sources)."""
+    slot_6_temporary: SlotValue = 1
+    """Slot 6 of a temporary chat: 1 (three sources), or 0 (two sources)."""
+    turn_index: bool = True
+    """Slot 17 holds the index of the turn in its conversation (two sources). False: always 0 (two sources)."""
+    slot_41: SlotValue = 1
+    """Slot 41, `[n]`: 1 (most sources), or 2 (two sources)."""
+    slot_67_temporary: SlotValueOrNull = 0
+    """Slot 67 of a temporary chat; -1: null. A conversation that the site keeps has null there."""
+    slot_68: SlotValue = 1
+    """Slot 68 of a conversation that the site keeps: 1 (most sources), or 2 (two sources)."""
+    slot_68_temporary: SlotValue = 2
+    """Slot 68 of a temporary chat: 2 (browsers), or 1 (two sources)."""
+
+
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Gemini website, with the operator's own accounts."""
 
@@ -108,6 +138,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     abandoned_seconds: Annotated[float, Meta(gt=0)] = 2 * 86400.0
     """… and one whose video or research nobody came back for, so long after it began."""
     tools: Tools = Tools()
+    slots: Slots = Slots()
+    upload_protocol: UploadProtocol = "resumable"
+    """How a file is uploaded first: in two requests, as browsers do, or in one (`multipart`). When the upload host
+    refuses that form, the other one is tried; the one that works is then used for as long as the process runs."""
     upload_seconds: Annotated[float, Meta(gt=0, le=600)] = 60.0
     """How long one file may take to get to the site."""
     upload_keep_seconds: SecondsOrNever = 6 * 3600.0

@@ -22,17 +22,23 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     rcid: str = ""
     context: str = ""
     """Present when the turn is saved."""
+    turn: int = 0
+    """Index of the turn in its conversation."""
 
 
 class AnswerReader:
     """Bytes of one StreamGenerate answer in, events out."""
 
-    def __init__(self, *, max_frame: int, input_tokens: int, teller: Teller | None = None) -> None:
-        """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage."""
+    def __init__(self, *, max_frame: int, input_tokens: int, teller: Teller | None = None, turn: int = 0) -> None:
+        """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
+
+        `turn` is the index of the turn in its conversation.
+        """
         self._frames = FrameParser(max_frame)
         self._snapshots = SnapshotReader()
         self._narrator = Narrator(teller or Teller())
         self._input_tokens = input_tokens
+        self._turn = turn
         self._rcid = ""
         self.frames = 0
         """How many valid frames came."""
@@ -127,7 +133,7 @@ class AnswerReader:
         rid = jspb.text(inner, wire.INNER_CONVERSATION, 1)
         context = jspb.text(inner, wire.INNER_CONTEXT)
         if cid and rid:
-            self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "")
+            self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "", turn=self._turn)
 
 
 def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from urllib.parse import quote_plus
 import msgspec
 
 from transports.web import wire
+from transports.web.config import AttachmentForm, Slots
 from transports.web.decode import Conversation
 
 _encode = msgspec.json.Encoder().encode
@@ -29,6 +30,15 @@ class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
     """The account writes its capacity one field later."""
 
 
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the upload host has taken."""
+
+    path: str
+    """Where the upload host keeps it."""
+    name: str
+    mime: str
+
+
 class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     """One turn to generate."""
 
@@ -42,10 +52,10 @@ class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     """None: the site's default."""
     extended: bool = False
     temporary: bool = True
-    files: tuple[tuple[str, str], ...] = ()
-    """What was uploaded: path and name."""
+    files: tuple[Uploaded, ...] = ()
     slots: Mapping[int, object] = {}
     """What the capability wants besides."""
+    forms: Slots = Slots()
     conversation: Conversation | None = None
     """The one to go on with; None: a fresh one."""
 
@@ -60,18 +70,39 @@ def _compact(value: Any) -> str:
 def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
     """Return StreamGenerate's body; a guest has no access token."""
     slots: list[Any] = [None] * wire.SLOTS
-    files = [[[path], name] for path, name in call.files] or None
+    files = [_attachment(file, call.forms.attachments) for file in call.files] or None
     slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
     slots[wire.SLOT_LANGUAGE] = [call.language]
     slots[wire.SLOT_CONVERSATION] = _conversation(call.conversation)
-    for slot, value in {**wire.FIXED_SLOTS, **call.slots}.items():
+    for slot, value in {**wire.FIXED_SLOTS, **_settled_slots(call), **call.slots}.items():
         slots[slot] = value
-    if call.temporary:
-        slots[wire.SLOT_TEMPORARY] = wire.TEMPORARY
     slots[wire.SLOT_REQUEST_UUID] = call.request_uuid
     slots[wire.SLOT_MODEL_NUMBER] = call.model.number if call.model else None
     slots[wire.SLOT_THINKING] = _thinking(call)
     return _form(_compact([None, _compact(slots)]), access_token)
+
+
+def _settled_slots(call: GenerateCall) -> dict[int, object]:
+    """Return the slots whose values are settings."""
+    forms = call.forms
+    turn = call.conversation.turn + 1 if call.conversation is not None and forms.turn_index else 0
+    slots: dict[int, object] = {wire.SLOT_TURN_INDEX: [[turn]], wire.SLOT_INPUT: [forms.slot_41]}
+    if not call.temporary:
+        return slots | {wire.SLOT_MODE: [forms.slot_6], wire.SLOT_CHAT_KIND: forms.slot_68}
+    return slots | {
+        wire.SLOT_MODE: [forms.slot_6_temporary],
+        wire.SLOT_TEMPORARY: wire.TEMPORARY,
+        wire.SLOT_CHAT_STATE: forms.slot_67_temporary if forms.slot_67_temporary >= 0 else None,
+        wire.SLOT_CHAT_KIND: forms.slot_68_temporary,
+    }
+
+
+def _attachment(file: Uploaded, form: AttachmentForm) -> list[Any]:
+    if form == "short":
+        return [[file.path], file.name]
+    kinds = {"image": wire.ATTACHMENT_IMAGE, "video": wire.ATTACHMENT_VIDEO}
+    kind = kinds.get(file.mime.partition("/")[0].lower(), wire.ATTACHMENT_OTHER)
+    return [[file.path, kind, None, file.mime], file.name, *wire.ATTACHMENT_TAIL]
 
 
 def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:

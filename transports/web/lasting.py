@@ -31,6 +31,7 @@ from protocol.model import (
 from transports.clock import Clock
 from transports.web.config import Tools
 from transports.web.decode import Conversation
+from transports.web.encode import Uploaded
 from transports.web.errands import Errands
 from transports.web.saying import TURN_SECONDS, saying
 from transports.web.turns import Chats, SavedTurn
@@ -46,7 +47,7 @@ _CHATS_READ = 10
 _log = structlog.get_logger()
 
 Slots = Mapping[int, object]
-Files = tuple[tuple[str, str], ...]
+Files = tuple[Uploaded, ...]
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -54,7 +55,6 @@ class Prompt(msgspec.Struct, frozen=True):
 
     text: str
     files: Files = ()
-    """What was uploaded for it: path and name."""
 
 
 class Phase(StrEnum):
@@ -247,7 +247,9 @@ class Work:
         """
         assert self.place is not None, "work goes on where it is"  # noqa: S101
         place = self.place
-        self.talk.conversation = Conversation(cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context)
+        self.talk.conversation = Conversation(
+            cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context, turn=turn.index
+        )
         try:
             async with saying(self._errands, self.talk.say(text, slots)) as said:
                 said.keep()

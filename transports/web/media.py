@@ -118,7 +118,7 @@ def rendered(url: str, rendition: str) -> str:
 
 def allowed(url: URL, config: WebConfig) -> bool:
     """Say whether a hop may go there, with cookies: a media host of the site's, or a host of the settings."""
-    if not url.is_absolute() or url.host is None or url.user is not None or url.password is not None:
+    if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
         return False
     hosts = config.hosts
     own = {URL(host).origin() for host in (hosts.site, hosts.accounts, hosts.upload)}

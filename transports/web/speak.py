@@ -33,8 +33,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     """What one turn says."""
 
     prompt: str
-    files: tuple[tuple[str, str], ...] = ()
-    """What was uploaded for it: path and name."""
+    files: tuple[encode.Uploaded, ...] = ()
     slots: Mapping[int, object] = {}
     """What its capability wants besides."""
     temporary: bool = True
@@ -143,12 +142,14 @@ class Speaker:
             temporary=words.temporary,
             files=words.files,
             slots=words.slots,
+            forms=session.site.config.slots,
             conversation=self.conversation,
         )
         reader = AnswerReader(
             max_frame=session.site.config.max_frame,
             input_tokens=estimate_tokens(words.prompt),
             teller=self._teller,
+            turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
         async with aclosing(generated(session.site, ready, call, reader)) as events:
             try:
@@ -180,7 +181,7 @@ class Speaker:
         self,
         text: str,
         slots: Mapping[int, object],
-        files: tuple[tuple[str, str], ...] = (),
+        files: tuple[encode.Uploaded, ...] = (),
     ) -> AsyncGenerator[Event]:
         """Say a turn that the site keeps, going on with the last one; yield what its stream says.
 

@@ -22,6 +22,8 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     candidates: tuple[Any, ...]
     """As in StreamGenerate's answer."""
+    index: int = 0
+    """Position in the conversation, from 0; of long conversations, in the part of it that was read."""
 
     @property
     def rcid(self) -> str:
@@ -49,13 +51,15 @@ def delete_payload(cid: str) -> str:
 
 def decode_turns(payload: Any) -> list[SavedTurn]:
     """Read the answer of `hNvQHb`: turns, newest first."""
+    turns = jspb.array(payload, wire.TURNS)
     return [
         SavedTurn(
+            index=len(turns) - 1 - place,
             rid=jspb.text(turn, *wire.TURN_RID) or "",
             prompt=jspb.text(turn, *wire.TURN_PROMPT) or "",
             candidates=tuple(jspb.array(turn, *wire.TURN_CANDIDATES)),
         )
-        for turn in jspb.array(payload, wire.TURNS)
+        for place, turn in enumerate(turns)
     ]
 
 

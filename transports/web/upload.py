@@ -1,13 +1,20 @@
-"""Brings files to the site: each content once, several at a time. Source: "Files in"."""
+"""Uploads of a request's files: each content once, several at a time.
+
+An upload host takes files in two forms, and hosts differ in which: `resumable`, two requests as browsers send them, and
+`multipart`, one request. The settings name the form to begin with. A host that refuses it is tried with the other; when
+that one works, all accounts of the process use it from then on. Source: "Files in"
+"""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from io import BytesIO
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import anyio
 import msgspec
+import structlog
+from yarl import URL
 
 from protocol.model import (
     Certainty,
@@ -22,12 +29,16 @@ from protocol.model import (
 from transports.clock import Clock
 from transports.http import CLIENT_ERRORS, mapped
 from transports.web import wire
+from transports.web.config import UploadProtocol, WebConfig
+from transports.web.encode import Uploaded
 from transports.web.prompt import Attached
 from transports.web.session import Session
 
 _AT_ONCE = 4
 _MOST_KEPT = 256
 _LONGEST_PATH = 4096
+_NOT_THE_FORM = frozenset({401, 403, 413, 429})
+"""Refusals that have another reason than the form of the upload."""
 
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
@@ -35,30 +46,54 @@ ValueT = TypeVar("ValueT")
 Fetch = Callable[[MediaRef], Awaitable[FilePart]]
 """Fetches what was handed out earlier."""
 
+_log = structlog.get_logger()
+
+
+class UploadForms:
+    """The form of upload to begin with, shared by the accounts of a process."""
+
+    def __init__(self, first: UploadProtocol) -> None:
+        """Begin with the form of the settings."""
+        self.first: UploadProtocol = first
+
+    @property
+    def order(self) -> tuple[UploadProtocol, UploadProtocol]:
+        """The forms in the order in which they are tried."""
+        return ("resumable", "multipart") if self.first == "resumable" else ("multipart", "resumable")
+
+
+class _FormRefusedError(UpstreamFailed):
+    """The upload host does not take this form of upload."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.NOT_SENT
+
 
 class _Sent(msgspec.Struct):
     path: str
+    mime: str
     until: float
     again: bool = False
-    """It was named again instead of being sent again."""
+    """Its path was used again instead of a second upload."""
 
 
 class Uploads:
     """One account's files at the site."""
 
-    def __init__(self, session: Session, clock: Clock) -> None:
-        """Begin with none."""
+    def __init__(self, session: Session, clock: Clock, forms: UploadForms | None = None) -> None:
+        """Begin with no file."""
         self._session, self._clock = session, clock
+        self._forms = forms or UploadForms(session.site.config.upload_protocol)
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
         self._digests: OrderedDict[MediaRef, bytes] = OrderedDict()
-        """What is behind a reference, so that it is not fetched only to find that it was sent already."""
+        """Digests of media that was fetched to be uploaded, so that it is not fetched again."""
 
-    async def bring(self, attached: Sequence[Attached], fetch: Fetch) -> tuple[tuple[str, str], ...]:
-        """Bring files to the site; return path and name of each, one content once.
+    async def bring(self, attached: Sequence[Attached], fetch: Fetch) -> tuple[Uploaded, ...]:
+        """Upload files; each content is sent once.
 
         Raises:
-            Unsupported: a guest has no files.
-            GatewayError: a file did not get there; nothing was asked yet.
+            Unsupported: a guest cannot send files.
+            GatewayError: an upload failed; no turn has been sent yet.
 
         """
         if not attached:
@@ -66,7 +101,7 @@ class Uploads:
         if self._session.site.vault is None:
             raise Unsupported("Files need a signed-in account; this model is served without one.", param="messages")
         names: dict[str, Attached] = {one.name: one for one in attached}
-        paths: dict[str, str] = {}
+        found: dict[str, _Sent] = {}
         failures: list[GatewayError] = []
         limiter = anyio.CapacityLimiter(_AT_ONCE)
         async with anyio.create_task_group() as tasks:
@@ -74,7 +109,7 @@ class Uploads:
             async def one(file: Attached) -> None:
                 try:
                     async with limiter:
-                        paths[file.name] = await self._path(file, fetch)
+                        found[file.name] = await self._upload(file, fetch)
                 except GatewayError as error:
                     failures.append(error)
                     tasks.cancel_scope.cancel()
@@ -83,73 +118,136 @@ class Uploads:
                 tasks.start_soon(one, file)
         if failures:
             raise failures[0]
-        return tuple((paths[name], name) for name in names)
+        return tuple(Uploaded(path=found[name].path, name=name, mime=found[name].mime) for name in names)
 
-    def forget(self, files: Sequence[tuple[str, str]]) -> bool:
-        """Send files anew when they are wanted next; say whether some of them had been named again."""
-        paths = {path for path, _ in files}
+    def forget(self, files: Sequence[Uploaded]) -> bool:
+        """Upload files again when they are used next; return whether one of them was a repeated use of an upload."""
+        paths = {file.path for file in files}
         gone = {digest: sent for digest, sent in self._sent.items() if sent.path in paths}
         for digest in gone:
             del self._sent[digest]
         return any(sent.again for sent in gone.values())
 
-    async def _path(self, attached: Attached, fetch: Fetch) -> str:
+    async def _upload(self, attached: Attached, fetch: Fetch) -> _Sent:
         part = attached.part
         if isinstance(part, MediaPart):
-            path = self._known(self._digests.get(part.ref))
-            if path is not None:
-                return path
+            sent = self._known(self._digests.get(part.ref))
+            if sent is not None:
+                return sent
             file = await fetch(part.ref)
         else:
             file = part
         digest = file.digest
         if isinstance(part, MediaPart):
             _keep(self._digests, part.ref, digest)
-        path = self._known(digest)
-        if path is None:
+        sent = self._known(digest)
+        if sent is None:
             path = await self._send(file, attached.name)
             until = self._clock.monotonic() + self._session.site.config.upload_keep_seconds
-            _keep(self._sent, digest, _Sent(path, until))
-        return path
+            sent = _Sent(path, file.mime, until)
+            _keep(self._sent, digest, sent)
+        return sent
 
-    def _known(self, digest: bytes | None) -> str | None:
-        """Return where a content is that was sent already, and is there still as far as we know."""
+    def _known(self, digest: bytes | None) -> _Sent | None:
+        """Return the upload of a content while the site keeps it, as far as is known."""
         known = self._sent.get(digest) if digest is not None else None
         if digest is None or known is None or self._clock.monotonic() >= known.until:
             return None
         known.again = True
         self._sent.move_to_end(digest)
-        return known.path
+        return known
 
     async def _send(self, file: FilePart, name: str) -> str:
-        site = self._session.site
-        hosts = site.config.hosts
+        """Upload a file; return its path."""
         ready = await self._session.ready()
-        headers = {
-            wire.PUSH_ID_HEADER: ready.page.push_id,
-            wire.TENANT_HEADER: wire.TENANT,
-            "Origin": hosts.site,
-            "Referer": f"{hosts.site}/",
-        }
-        form = aiohttp.FormData()
-        form.add_field(wire.UPLOAD_FIELD, BytesIO(file.data), filename=name, content_type=file.mime)
+        headers = {wire.PUSH_ID_HEADER: ready.page.push_id, wire.TENANT_HEADER: wire.TENANT}
+        first, other = self._forms.order
         try:
-            with anyio.fail_after(site.config.upload_seconds):
-                request = site.request("POST", hosts.upload + wire.UPLOAD_PATH, headers, only=(), data=form)
-                async with request as response:
-                    status, body = response.status, await _read(response)
+            with anyio.fail_after(self._session.site.config.upload_seconds):
+                try:
+                    return await self._send_as(first, file, name, headers)
+                except _FormRefusedError as error:
+                    _log.info("upload_form_refused", account=self._session.name, form=first, why=error.message)
+                path = await self._send_as(other, file, name, headers)
         except TimeoutError:
             raise _not_sent(UpstreamTimeout("A file did not get to the upstream in time.")) from None
         except CLIENT_ERRORS as error:
             raise _not_sent(mapped(error)) from None
-        path = body.strip().decode("utf-8", "replace")
-        if status != 200 or not path.startswith(wire.UPLOADED):
-            raise _not_sent(UpstreamFailed("The upstream did not take a file.", code="upstream_rejected"))
+        self._forms.first = other  # only now: the file could have been what the host refused
         return path
+
+    async def _send_as(self, form: UploadProtocol, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        send = self._send_resumable if form == "resumable" else self._send_multipart
+        return await send(file, name, headers)
+
+    async def _send_multipart(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        form = aiohttp.FormData()
+        form.add_field(wire.UPLOAD_FIELD, BytesIO(file.data), filename=name, content_type=file.mime)
+        url = self._session.site.config.hosts.upload + wire.UPLOAD_PATH
+        async with self._post(url, headers, form) as response:
+            return await _path_of(response)
+
+    async def _send_resumable(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        config = self._session.site.config
+        start = {
+            **headers,
+            **wire.RESUMABLE_START,
+            wire.RESUMABLE_LENGTH_HEADER: str(len(file.data)),
+            "Content-Type": wire.FORM_CONTENT_TYPE,
+        }
+        body = f"{wire.RESUMABLE_NAME}{name}".encode("utf-8", "replace")
+        async with self._post(config.hosts.upload + wire.RESUMABLE_PATH, start, body) as response:
+            _check(response)
+            url = _url(response.headers.get(wire.RESUMABLE_URL_HEADER, ""))
+        if url is None or not upload_allowed(url, config):
+            raise _FormRefusedError("The upstream gave no usable address for a file.")
+        finish = {**wire.RESUMABLE_FINISH, "Content-Type": file.mime}
+        async with self._post(url, finish, file.data) as response:
+            return await _path_of(response)
+
+    def _post(self, url: str | URL, headers: dict[str, str], data: Any) -> Any:
+        site = self._session.site
+        origin = site.config.hosts.site
+        own = {**headers, "Origin": origin, "Referer": f"{origin}/"}
+        return site.request("POST", url, own, only=(), data=data)
+
+
+def upload_allowed(url: URL, config: WebConfig) -> bool:
+    """Return whether a file may be sent there: to the upload host of the settings, or to one of the site's."""
+    if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
+        return False
+    if url.origin() == URL(config.hosts.upload).origin():
+        return True
+    return url.scheme == "https" and url.host in wire.UPLOAD_HOSTS and url.is_default_port()
+
+
+def _url(text: str) -> URL | None:
+    try:
+        return URL(text, encoded=True)
+    except ValueError:
+        return None
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    """Raise the error of an answer that is not 200."""
+    status = response.status
+    if 400 <= status < 500 and status not in _NOT_THE_FORM:
+        raise _FormRefusedError(f"The upstream did not take a file (HTTP {status}).")
+    if status != 200:
+        raise _not_sent(UpstreamFailed(f"The upstream did not take a file (HTTP {status}).", code="upstream_rejected"))
+
+
+async def _path_of(response: aiohttp.ClientResponse) -> str:
+    """Return the path that the host gave to a file."""
+    _check(response)
+    path = (await _read(response)).strip().decode("utf-8", "replace")
+    if not path.startswith(wire.UPLOADED):
+        raise _FormRefusedError("The upstream gave no path for a file.")
+    return path
 
 
 def _keep(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
-    """Keep one more, and not too many."""
+    """Add an entry; drop the oldest when there are too many."""
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > _MOST_KEPT:
@@ -166,6 +264,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
-    """Return the error as one that another account may be asked after: nothing was asked of this one yet."""
+    """Mark an error as one after which another account may be tried: no turn has been sent."""
     error.certainty = Certainty.NOT_SENT
     return error

@@ -85,20 +85,26 @@ VIDEO_ASPECTS = {(16, 9): [[16]], (9, 16): [[17]]}
 SLOT_REQUEST_UUID = 59
 SLOT_MODEL_NUMBER = 79
 SLOT_THINKING = 80
+SLOT_MODE = 6
+SLOT_TURN_INDEX = 17
+SLOT_INPUT = 41
+SLOT_CHAT_STATE, SLOT_CHAT_KIND = 67, 68
+"""Both differ between a temporary chat and one that is kept."""
 FIXED_SLOTS: dict[int, object] = {
-    6: [1],
     7: 1,
     10: 1,
     11: 0,
-    17: [[0]],
     18: 0,
     27: 1,
     30: [4],
-    41: [1],
     53: 0,
     61: [],
-    68: 1,
 }
+
+# StreamGenerate: attachments, in slot 0
+ATTACHMENT_IMAGE, ATTACHMENT_VIDEO, ATTACHMENT_OTHER = 1, 2, 3
+ATTACHMENT_TAIL: list[object] = [None, None, None, None, None, None, [0]]
+"""What follows path and name in an attachment's long form."""
 
 # StreamGenerate: the answer
 FRAMES_PREFIX = ")]}'"
@@ -124,7 +130,15 @@ CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://goo
 PLACEHOLDER_HOST = "googleusercontent.com"
 
 # Files in
+UPLOAD_HOSTS = ("push.clients6.google.com", "content-push.googleapis.com")
+"""Hosts that a resumable upload may go on at, besides the one of the settings."""
 UPLOAD_PATH = "/upload"
+RESUMABLE_PATH = "/upload/"
+RESUMABLE_NAME = "File name: "
+RESUMABLE_START = {"X-Goog-Upload-Command": "start", "X-Goog-Upload-Protocol": "resumable"}
+RESUMABLE_LENGTH_HEADER = "X-Goog-Upload-Header-Content-Length"
+RESUMABLE_URL_HEADER = "X-Goog-Upload-Url"
+RESUMABLE_FINISH = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
 UPLOAD_FIELD = "file"
 UPLOADED = "/"
 PUSH_ID_HEADER = "Push-ID"

@@ -12,7 +12,7 @@ PNG = b"\x89PNG\r\n\x1a\n1234"
 async def test_an_answer_tells_the_files_of_its_turn(browser):
     _, first = await browser.upload(PNG)
     _, second = await browser.upload("grüß".encode(), name="b.txt")
-    files = [[[first], "a.png"], [[second, 1, None, "text/plain"], "b.txt"]]
+    files = [[[first], "a.png"], [[second, 3, None, "text/plain"], "b.txt", *[None] * 6, [0]]]
     text = (await browser.say("What is in these?", files=files)).text
     assert f"- a.png (image/png, {len(PNG)} bytes)" in text
     assert "- b.txt (text/plain, 6 bytes)" in text
@@ -27,11 +27,13 @@ async def test_an_answer_tells_the_files_of_its_turn(browser):
         [["PATH", "a"]],
         [[["PATH"], ""]],
         [[["PATH"]]],
-        [[["PATH", 3, None, "image/png"], "a"]],
-        [[["PATH", True, None, "image/png"], "a"]],
-        [[["PATH", 1, None, "video/mp4"], "a"]],
-        [[["PATH", 2, None, "image/png"], "a"]],
-        [[["PATH", 1, None, "png"], "a"]],
+        [[["PATH", 1, None, "image/png"], "a"]],
+        [[["PATH", 1, None, "image/png"], "a", *[None] * 6, [1]]],
+        [[["PATH", 3, None, "image/png"], "a", *[None] * 6, [0]]],
+        [[["PATH", True, None, "image/png"], "a", *[None] * 6, [0]]],
+        [[["PATH", 1, None, "video/mp4"], "a", *[None] * 6, [0]]],
+        [[["PATH", 2, None, "image/png"], "a", *[None] * 6, [0]]],
+        [[["PATH", 1, None, "png"], "a", *[None] * 6, [0]]],
         {},
     ],
 )
@@ -45,6 +47,56 @@ async def test_files_that_are_not_named_as_the_page_says_are_refused(browser, fi
 async def test_every_header_of_an_upload_is_looked_at(browser, name):
     assert (await browser.upload(PNG))[0] == 200
     assert (await browser.upload(PNG, **{name: "wrong"}))[0] == 400
+
+
+def start_of(browser, length, **more):
+    return {
+        "Push-ID": browser.page.push_id,
+        "X-Tenant-Id": "bard-storage",
+        "Origin": browser.base,
+        "Referer": f"{browser.base}/",
+        "X-Goog-Upload-Command": "start",
+        "X-Goog-Upload-Protocol": "resumable",
+        "X-Goog-Upload-Header-Content-Length": str(length),
+        **more,
+    }
+
+
+async def send_in_two(browser, content, start=(), finish=(), body=b"File name: a.png"):
+    headers = start_of(browser, len(content), **dict(start))
+    async with browser.http.post(f"{browser.base}/upload/", headers=headers, data=body) as response:
+        if response.status != 200:
+            return response.status, ""
+        url = response.headers["X-Goog-Upload-Url"]
+    own = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0", "Content-Type": "image/png"}
+    headers = {"Origin": browser.base, "Referer": f"{browser.base}/", **own, **dict(finish)}
+    async with browser.http.post(url, headers=headers, data=content) as response:
+        return response.status, await response.text()
+
+
+@pytest.mark.parametrize("body", [b"File name: a.png", b""])
+async def test_a_file_can_be_uploaded_in_two_requests(browser, body):
+    status, path = await send_in_two(browser, PNG, body=body)
+    assert status == 200
+    assert "image/png" in (await browser.say("x", files=[[[path], "a.png"]])).text
+
+
+@pytest.mark.parametrize(
+    ("start", "finish"),
+    [
+        ({"X-Goog-Upload-Protocol": "raw"}, {}),
+        ({"X-Goog-Upload-Command": "query"}, {}),
+        ({"X-Goog-Upload-Header-Content-Length": "x"}, {}),
+        ({"X-Goog-Upload-Header-Content-Length": "1"}, {}),
+        ({"Push-ID": "feeds/other"}, {}),
+        ({"Cookie": "a=b"}, {}),
+        ({}, {"X-Goog-Upload-Offset": "1"}),
+        ({}, {"X-Goog-Upload-Command": "upload"}),
+        ({}, {"Origin": "http://elsewhere"}),
+    ],
+)
+async def test_both_requests_of_an_upload_are_checked(browser, start, finish):
+    assert (await send_in_two(browser, PNG, start, finish))[0] == 400
 
 
 async def test_a_guest_has_no_files(site, browser):

@@ -3,11 +3,16 @@ import anyio
 import anyio.abc
 import msgspec
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from yarl import URL
 
 from protocol.model import (
     BadRequest,
     Certainty,
     FilePart,
+    GatewayError,
     Media,
     MediaKind,
     MediaPart,
@@ -19,9 +24,11 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
+from service.server import serve_loopback
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import ACCOUNT, deps_for, request_for
 from transports import simulator, web
+from transports.web.upload import upload_allowed
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 64
 NOTE = FilePart(data=b"a note", mime="text/plain", name="note.txt")
@@ -111,6 +118,116 @@ async def test_a_file_that_does_not_get_there_is_known_not_to_have_been_asked_ab
             await tell(transport, asking((Role.USER, NOTE, PICTURE)))
     assert caught.value.certainty is Certainty.NOT_SENT
     assert await site.seen("generate") == 0
+
+
+def file_of(data):
+    return asking((Role.USER, FilePart(data=data, mime="text/plain", name="note.txt")))
+
+
+async def test_a_file_is_uploaded_in_two_requests_as_browsers_do(site):
+    async with site.connect() as transport:
+        assert "note.txt (text/plain, 3 bytes)" in said(await tell(transport, file_of(b"one")))
+    assert await site.seen("resumable") == await site.seen("upload") == 1
+    assert (await site.state())["departures"] == []
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
+async def test_a_host_that_refuses_one_form_of_upload_gets_the_other_from_then_on(site, status):
+    await order(site, where="resumable", status=status)
+    async with site.connect() as transport:
+        if status == 501:
+            with pytest.raises(UpstreamFailed):
+                await tell(transport, file_of(b"one"))
+            assert await site.seen("upload") == 1
+            return
+        assert "(text/plain, 3 bytes)" in said(await tell(transport, file_of(b"one")))
+        assert "(text/plain, 5 bytes)" in said(await tell(transport, file_of(b"three")))
+    assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
+
+
+async def test_accounts_of_a_process_share_what_is_known_of_the_upload_host(open_site):
+    other = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
+    async with open_site(ACCOUNT, other) as site:
+        await order(site, where="resumable", status=404)
+        accounts = [
+            web.WebAccount(id=name, cookies=simulator.export_of(one))
+            for name, one in (("one", ACCOUNT), ("two", other))
+        ]
+        async with site.connect(*accounts) as transport:
+            await tell(transport, file_of(b"one"), "one")
+            await tell(transport, file_of(b"two"), "two")
+        assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403, 413, 429])
+async def test_a_refusal_that_has_another_reason_is_no_refusal_of_the_form(site, status):
+    await order(site, where="resumable", status=status)
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await tell(transport, file_of(b"one"))
+        assert caught.value.certainty is Certainty.NOT_SENT
+        assert await site.seen("upload") == 1
+
+
+async def test_the_settings_name_the_form_to_begin_with(site):
+    async with site.connect(upload_protocol="multipart") as transport:
+        await tell(transport, file_of(b"one"))
+        assert (await site.seen("resumable"), await site.seen("upload")) == (0, 1)
+        await order(site, where="upload", status=400)
+        assert "(text/plain, 5 bytes)" in said(await tell(transport, file_of(b"three")))
+        assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
+
+
+async def test_a_file_that_is_refused_in_both_forms_does_not_change_the_order(site):
+    await order(site, where="upload", status=400, times=2)
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await tell(transport, file_of(b"one"))
+        assert caught.value.certainty is Certainty.NOT_SENT
+        await tell(transport, file_of(b"three"))
+    assert (await site.seen("resumable"), await site.seen("upload")) == (2, 3)
+
+
+@pytest.mark.parametrize("url", [None, "", "http://[", "/upload/1", "https://evil.example/upload/1", "200-no-path"])
+async def test_bytes_of_a_file_go_to_no_unknown_host(site, url):
+    asked = []
+
+    async def upload(request):
+        asked.append((request.method, request.url.path, "file" in (await request.body()).decode()))
+        if request.url.path == "/upload":
+            return PlainTextResponse("/contrib_service/ttl_1d/1")
+        given = f"{request.base_url}upload/1" if url == "200-no-path" else url
+        return PlainTextResponse("", headers={} if given is None else {"X-Goog-Upload-Url": given})
+
+    app = Starlette(routes=[Route("/{rest:path}", upload, methods=["POST"])])
+    async with serve_loopback(app) as host:
+        hosts = web.Hosts(site=site.base, accounts=site.base, upload=host)
+        async with site.connect(hosts=hosts) as transport:
+            with pytest.raises(GatewayError):  # the site does not know the path
+                await tell(transport, file_of(b"a file"))
+    second = ["/upload/1"] if url == "200-no-path" else []
+    assert [path for _, path, _ in asked] == ["/upload/", *second, "/upload"]
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://content-push.googleapis.com/upload/?upload_id=1", True),
+        ("https://push.clients6.google.com/upload/?upload_id=1", True),
+        ("https://push.clients6.google.com:443/upload/", True),
+        ("https://push.clients6.google.com:8443/upload/", False),
+        ("http://push.clients6.google.com/upload/", False),
+        ("https://push.clients6.google.com.evil.example/upload/", False),
+        ("https://user@push.clients6.google.com/upload/", False),
+        ("https://lh3.googleusercontent.com/upload/", False),
+        ("http://127.0.0.1:8080/upload/1", True),
+        ("http://127.0.0.1:8081/upload/1", False),
+        ("//push.clients6.google.com/upload/", False),
+    ],
+)
+def test_a_file_may_go_to_the_upload_hosts_only(url, allowed):
+    config = web.WebConfig(hosts=web.Hosts(upload="http://127.0.0.1:8080"))
+    assert upload_allowed(URL(url, encoded=True), config) is allowed
 
 
 async def test_an_upload_that_takes_too_long_is_given_up(site):
