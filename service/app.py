@@ -55,7 +55,14 @@ from transports.store import Store, Watch
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
-_EXPOSED = ("x-request-id", "Retry-After", "x-should-retry", "Deprecation", "Warning")
+_EXPOSED = (
+    "x-request-id",
+    "x-gateway-upstream-model",
+    "Retry-After",
+    "x-should-retry",
+    "Deprecation",
+    "Warning",
+)
 """What a web page's script may read of an answer's headers."""
 
 

@@ -19,6 +19,9 @@ from service.metrics import CLIENT_GONE_STATUS, Metrics
 from service.tracing import RequestSpan, Traces
 from transports.clock import Clock
 
+UPSTREAM_MODEL = b"x-gateway-upstream-model"
+"""The answer's header that says which model the upstream says has answered; it is left out while that is not known."""
+
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
 _log = structlog.get_logger()
@@ -121,6 +124,8 @@ class Observed:
             transport=record.transport,
             account=record.account,
             upstream_model=record.upstream_model,
+            upstream_model_id=record.upstream_model_id,
+            upstream_model_asked=record.upstream_model_asked,
             first_token=_milliseconds(record.first_token),
             duration=_milliseconds(seconds),
             input_tokens=record.input_tokens,
@@ -150,6 +155,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             extra = [(b"x-request-id", context_of(self._scope).id.encode())]
+            model = context_of(self._scope).record.upstream_model
+            if model and message["status"] < 400:
+                extra.append((UPSTREAM_MODEL, model.encode()))
             last = self._drain.leaving or self._scope.get(UNREAD)
             if last and b"connection" not in {name for name, _ in message["headers"]}:
                 extra.append((b"connection", b"close"))

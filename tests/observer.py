@@ -34,5 +34,11 @@ class NullObserver:
     def throttled(self, transport):
         """Ignore a request that was held back."""
 
+    def answered(self, served):
+        """Ignore which model answered."""
+
+    def model_mismatched(self, transport, asked, answered):
+        """Ignore a model of another family."""
+
     def census(self, census):
         """Ignore how accounts stand."""

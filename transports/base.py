@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served
+from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served, UpstreamModel
 from transports.account import Account, Facts, Finding
 from transports.clock import Clock
 from transports.observer import Observer
@@ -51,6 +51,10 @@ class Transport(Protocol):
 
     def offers(self, selection: Selection) -> bool:
         """Say whether it has the model and capability."""
+        ...
+
+    def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
+        """Return the upstream's model that the account is asked for; None where that is not known yet. No I/O."""
         ...
 
     async def home(self, request: GenerationRequest) -> str | None:

@@ -22,6 +22,7 @@ from protocol.model import (
     SignedOut,
     Unsupported,
     UpstreamFailed,
+    UpstreamModel,
 )
 from transports.rotation import Rotation
 
@@ -50,6 +51,11 @@ class Dispatch:
     def offers(self, selection: Selection) -> bool:
         """Say whether some transport has this model and capability now."""
         return any(rotation.transport.offers(selection) for rotation in self._rotations)
+
+    def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
+        """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
+        offering = (rotation for rotation in self._rotations if rotation.transport.offers(selection))
+        return tuple(dict.fromkeys(model for rotation in offering for model in rotation.served_by(selection)))
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:

@@ -5,9 +5,12 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from protocol.model import Served, UpstreamModel
 from transports.observer import ELSEWHERE, Census, Change
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_MOST_NAMES = 32
+_UNKNOWN, _OTHER = "unknown", "other"
 _SEVERAL = "PROMETHEUS_MULTIPROC_DIR"
 """Set where several processes put their metrics together: no series can be removed there."""
 
@@ -30,6 +33,19 @@ class PrometheusObserver:
         self._verdicts = counter("verdicts", "What was made of errors of upstreams.", "verdict")
         self._retries = counter("retries", "Requests that were tried with another account.")
         self._throttled = counter("throttled", "Requests held back from what takes too little of what it is sent.")
+        self._answers = counter(
+            "upstream_model_answers",
+            "Answers, by the family and name of the model that the upstream says has given them.",
+            "family",
+            "model",
+        )
+        self._names: set[str] = set()
+        self._mismatches = counter(
+            "upstream_model_mismatch",
+            "Answers by a model of another family than the upstream was asked for, by both families.",
+            "asked",
+            "answered",
+        )
         self._rotations = counter("rotations", "Renewals of sessions, by outcome.", "outcome")
         self._rests = counter("rests", "Rests that accounts began, by reason.", "reason")
         self._parks = counter("parks", "Accounts that began to wait for a person, by reason.", "reason")
@@ -87,6 +103,24 @@ class PrometheusObserver:
     def throttled(self, transport: str) -> None:
         """Count a request that was held back."""
         self._throttled.labels(transport).inc()
+
+    def answered(self, served: Served) -> None:
+        """Count an answer by the model that gave it."""
+        answered = served.answered or UpstreamModel()
+        self._answers.labels(served.transport, answered.family or _UNKNOWN, self._name(answered.label)).inc()
+
+    def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
+        """Count an answer by a model of another family than was asked for."""
+        self._mismatches.labels(transport, asked, answered).inc()
+
+    def _name(self, name: str) -> str:
+        """Return a model's name as a label; names come from outside, so only the first few are told apart."""
+        if not name:
+            return _UNKNOWN
+        if name not in self._names and len(self._names) >= _MOST_NAMES:
+            return _OTHER
+        self._names.add(name)
+        return name
 
     def leased(self, transport: str, change: int) -> None:
         """Count a lease in (1) or out (-1)."""

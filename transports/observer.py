@@ -5,6 +5,8 @@ from typing import Protocol
 
 import msgspec
 
+from protocol.model import Served
+
 ELSEWHERE = "another process"
 """Who did what was heard from the store: it is counted where it was done."""
 
@@ -83,6 +85,14 @@ class Observer(Protocol):
         """A request was held back from an upstream, or an account, that takes too little of what it is sent."""
         ...
 
+    def answered(self, served: Served) -> None:
+        """An answer is over, whole or not; the upstream may have said which model gave it."""
+        ...
+
+    def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
+        """A model of another family answered than was asked for; both are of a closed set."""
+        ...
+
     def census(self, census: Census) -> None:
         """The accounts stand otherwise than before."""
         ...
@@ -98,6 +108,7 @@ class Fanout:
         self.judged, self.retried, self.throttled = observer.judged, observer.retried, observer.throttled
         self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
         self.rotated, self.census = observer.rotated, observer.census
+        self.answered, self.model_mismatched = observer.answered, observer.model_mismatched
 
     def changed(self, change: Change) -> None:
         """Tell all of a change."""

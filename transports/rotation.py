@@ -1,6 +1,6 @@
 """One request over as many accounts as it takes, until the first event; after it there is no way back."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import anyio
@@ -15,12 +15,15 @@ from protocol.model import (
     Exchange,
     GatewayError,
     GenerationRequest,
+    ModelDowngraded,
     RateLimited,
     Saturated,
+    Selection,
     Served,
     SignedOut,
     Throttled,
     UpstreamFailed,
+    UpstreamModel,
     UpstreamTimeout,
 )
 from transports.base import Transport, Upstream
@@ -134,6 +137,13 @@ class Rotation:
             self._throttle.withdraw(now)
             raise
 
+    def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
+        """Yield the upstream model that each account that can serve a selection would be asked for."""
+        for account in self.pool.usable(Want.of(selection)):
+            found = self.transport.served_by(selection, account)
+            if found is not None:
+                yield found
+
     def has(self, account: str) -> bool:
         """Say whether an account of this id is among the pool's."""
         self.pool.accounts.sync()
@@ -156,6 +166,7 @@ class Rotation:
         try:
             with anyio.move_on_at(deadline):
                 upstream = await stack.enter_async_context(self.transport.open(request, lease.account))
+                stack.callback(self._note_model, upstream, request)
                 self._works(lease, Want.of(request.selection))
                 return Course(upstream, lambda error: self._end(error, lease, request))
         except anyio.get_cancelled_exc_class():
@@ -163,9 +174,25 @@ class Rotation:
             raise
         raise UpstreamTimeout("The upstream did not answer in time.")
 
+    def _note_model(self, upstream: Upstream, request: GenerationRequest) -> None:
+        """Count which model has answered, when the answer is over however it ended."""
+        served = upstream.served
+        self._observer.answered(served)
+        if served.mismatch is not None:
+            asked, answered = served.mismatch
+            self._observer.model_mismatched(served.transport, asked, answered)
+            _log.warning(
+                "model_downgraded",
+                request=request.id,
+                transport=served.transport,
+                account=served.account,
+                asked=asked,
+                answered=answered,
+            )
+
     def _note_failure(self, error: GatewayError, lease: Lease) -> None:
         """Have what came before the first event count against account and upstream, if their health is at fault."""
-        if not isinstance(error, UpstreamFailed):
+        if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
             self._withdraw(lease)
             return
         now = self._clock.monotonic()
@@ -199,6 +226,8 @@ class Rotation:
             accounts.block(lease.account.egress, verdict.rest)
         elif verdict.rest:
             accounts.rest(state, want.key, verdict.rest, reason)
+        elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
+            self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
         elif isinstance(error, UpstreamFailed) and accounts.fails(state):
             _log.warning("account_fails", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__

@@ -23,6 +23,7 @@ from protocol.model import (
     Served,
     Text,
     Thought,
+    UpstreamModel,
 )
 from transports.account import Account, Finding
 from transports.base import Transport, Upstream
@@ -116,6 +117,10 @@ class TracedTransport:
         """As `transports.base.Transport.offers`."""
         return self._transport.offers(selection)
 
+    def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
+        """As `transports.base.Transport.served_by`."""
+        return self._transport.served_by(selection, account)
+
     async def home(self, request: GenerationRequest) -> str | None:
         """As `transports.base.Transport.home`."""
         return await self._transport.home(request)
@@ -137,8 +142,9 @@ class TracedTransport:
                 try:
                     yield _Watched(upstream, span)
                 finally:
-                    if upstream.served.model:
-                        span.set({"gen_ai.response.model": upstream.served.model})
+                    answered = upstream.served.answered
+                    if answered is not None:
+                        span.set({"gen_ai.response.model": answered.label})
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """As `transports.base.Transport.media`."""

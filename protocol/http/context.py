@@ -37,7 +37,11 @@ class Record(msgspec.Struct, kw_only=True):
     transport: str | None = None
     account: str | None = None
     upstream_model: str | None = None
-    """The upstream's own name of the model that answered."""
+    """The name, else the id, of the model that the upstream says has answered, in visible ASCII; None: it has not."""
+    upstream_model_id: str | None = None
+    """Its id."""
+    upstream_model_asked: str | None = None
+    """The id of the model that the upstream was asked for."""
     first_token: float | None = None
     """Seconds from the request's arrival to the first text or thought."""
     input_tokens: int = 0
@@ -52,8 +56,12 @@ class Record(msgspec.Struct, kw_only=True):
     """Whether the trace is kept."""
 
     def note_served(self, served: Served) -> None:
-        """Note who answers."""
-        self.transport, self.account, self.upstream_model = served.transport, served.account, served.model
+        """Note who answers, as far as it is known; call it again when more of the answer has come."""
+        self.transport, self.account = served.transport, served.account
+        self.upstream_model_asked = served.asked.id or None
+        if served.answered is not None:
+            self.upstream_model = served.answered.label or None
+            self.upstream_model_id = served.answered.id or None
 
     def note_usage(self, usage: Usage) -> None:
         """Count tokens, on top of those that were counted already."""

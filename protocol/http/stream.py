@@ -49,8 +49,8 @@ class Answer(Protocol[StepT_co]):
 class EventWriter(Protocol[StepT_contra]):
     """Writes one answer's events in a dialect."""
 
-    def opened(self, exchange: Answer[StepT_contra], /) -> bytes:
-        """Return what goes before the first event; who answers is known now."""
+    def opened(self) -> bytes:
+        """Return what goes before the first event."""
         ...
 
     def event(self, event: StepT_contra, /) -> bytes:
@@ -105,23 +105,30 @@ class EventStream(Generic[EventT]):
                 await self._refuse(refusal)(scope, receive, send)
 
     async def _run(self, context: Context, wire: "_Wire") -> GatewayError | None:
-        writer = self._writer
         try:
             async with self._exchange as exchange:
-                await wire.send(writer.opened(exchange))
-                async for event in exchange:
-                    data = writer.event(event)
-                    if data:
-                        context.mark_first_token()
-                        await wire.send(data)
-                    if writer.finished:
-                        return None
+                context.record.note_served(exchange.served)
+                try:
+                    await self._write(exchange, context, wire)
+                finally:
+                    context.record.note_served(exchange.served)
         except GatewayError as error:
             return error
         except Exception:  # noqa: BLE001 -- a bug of ours must not look like the end of the answer
             _log.exception("request_failed", request=context.id)
             return GatewayError("The gateway failed.")
         return None
+
+    async def _write(self, exchange: Answer[EventT], context: Context, wire: "_Wire") -> None:
+        writer = self._writer
+        await wire.send(writer.opened())
+        async for event in exchange:
+            data = writer.event(event)
+            if data:
+                context.mark_first_token()
+                await wire.send(data)
+            if writer.finished:
+                return
 
 
 class _Wire:

@@ -8,6 +8,7 @@ from protocol.model.errors import (
     DriftDetected,
     Forbidden,
     GatewayError,
+    ModelDowngraded,
     ModelUnknown,
     RateLimited,
     Refused,
@@ -42,7 +43,7 @@ from protocol.model.names import (
     Model,
     Selection,
 )
-from protocol.model.port import Engine, Exchange, Served
+from protocol.model.port import Engine, Exchange, Served, UpstreamModel
 from protocol.model.reply import Piece, Reply, fold
 from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
 from protocol.model.usage import estimate_tokens, estimated_bytes
@@ -82,6 +83,7 @@ __all__ = [
     "MediaRef",
     "MediaStream",
     "Model",
+    "ModelDowngraded",
     "ModelUnknown",
     "Part",
     "Piece",
@@ -103,6 +105,7 @@ __all__ = [
     "Unauthorized",
     "Unsupported",
     "UpstreamFailed",
+    "UpstreamModel",
     "UpstreamTimeout",
     "Usage",
     "Waiting",

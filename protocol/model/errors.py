@@ -13,6 +13,7 @@ GatewayError
 ├── Blocked          our address is not welcome                      (egress)
 ├── UpstreamFailed   the upstream broke                              (upstream)
 │   ├── UpstreamTimeout  … or took too long                          (upstream)
+│   ├── ModelDowngraded  … or answers with another model             (upstream)
 │   └── DriftDetected    … or changed its language                   (upstream)
 └── Saturated        no room here                                    (us)
 
@@ -148,6 +149,18 @@ class UpstreamTimeout(UpstreamFailed):
     """A deadline passed while waiting for the upstream."""
 
     code = "upstream_timeout"
+
+
+class ModelDowngraded(UpstreamFailed):
+    """The upstream answers with a model of another family than it was asked for, and the settings refuse that."""
+
+    code = "upstream_model_mismatch"
+    certainty = Certainty.REFUSED
+
+    def __init__(self, message: str, *, asked: str, answered: str) -> None:
+        """Take the families that were asked for and answered with."""
+        super().__init__(message)
+        self.asked, self.answered = asked, answered
 
 
 class DriftDetected(UpstreamFailed):

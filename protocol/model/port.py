@@ -1,6 +1,6 @@
 """What a protocol calls: the engine, and the exchange it opens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -8,8 +8,24 @@ import msgspec
 
 from protocol.model.event import Event
 from protocol.model.media import MediaRef, MediaStream, Rendition
-from protocol.model.names import Catalogue, Selection
+from protocol.model.names import Catalogue, Family, Selection
 from protocol.model.request import GenerationRequest
+
+_SHOWN = 64
+
+
+class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as an upstream names it; what is not known is empty."""
+
+    id: str = ""
+    name: str = ""
+    """The name that the upstream shows to people, such as `3.7 Flash`."""
+    family: Family | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, else the id, in visible ASCII: fit for a header and a metric's label."""
+        return _visible(self.name) or _visible(self.id)
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,8 +33,24 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
     transport: str
     account: str
-    model: str
-    """The upstream's own name of the model that answered, where it tells."""
+    asked: UpstreamModel = UpstreamModel()
+    """The model that the upstream was asked for."""
+    answered: UpstreamModel | None = None
+    """The model that the upstream says has answered; None: it has not said so (yet)."""
+
+    @property
+    def mismatch(self) -> tuple[Family, Family] | None:
+        """The families asked for and answered with, where both are known and they differ."""
+        asked, answered = self.asked, self.answered
+        if answered is None or asked.family is None or answered.family is None:
+            return None
+        same = asked.family is answered.family or (asked.id and asked.id == answered.id)
+        return None if same else (asked.family, answered.family)
+
+
+def _visible(text: str) -> str:
+    shown = "".join(character for character in text if " " <= character <= "~")
+    return " ".join(shown.split())[:_SHOWN].strip()
 
 
 class Exchange(Protocol):
@@ -44,6 +76,10 @@ class Engine(Protocol):
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some transport has this model and capability now."""
+        ...
+
+    def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
+        """Return the upstream models that would be asked for this now, as far as they are known; no I/O."""
         ...
 
     def open(self, request: GenerationRequest) -> AbstractAsyncContextManager[Exchange]:

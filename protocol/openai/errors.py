@@ -11,6 +11,7 @@ from protocol.model import (
     Blocked,
     Forbidden,
     GatewayError,
+    ModelDowngraded,
     ModelUnknown,
     RateLimited,
     Refused,
@@ -99,7 +100,7 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
             headers = {"Retry-After": str(math.ceil(error.retry_after))}
         case BadRequest() | Refused() | Forbidden():
             headers = {"x-should-retry": "false"}
-        case UpstreamFailed(code="upstream_outcome_unknown"):
+        case UpstreamFailed(code="upstream_outcome_unknown") | ModelDowngraded():
             headers = {"x-should-retry": "false"}
         case _:
             pass

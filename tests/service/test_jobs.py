@@ -59,7 +59,7 @@ class Engine:
 
 
 class Exchange:
-    served = Served(transport="web", account="one", model="m")
+    served = Served(transport="web", account="one")
 
     def __init__(self, script):
         self._script = script

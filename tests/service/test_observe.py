@@ -15,6 +15,7 @@ from protocol.http.context import Limits
 from protocol.http.download import Content, Download
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
+from protocol.model import Served
 from service import wiring
 from service.app import _cors, _starlette
 from service.drain import Drain
@@ -88,7 +89,7 @@ LONG = b"x" * 64_000_000
 class Answering:
     """An exchange, its writer, and a piece of media: one long piece, and then nothing more for hours."""
 
-    served, mime, length, finished = None, "video/mp4", None, False
+    served, mime, length, finished = Served(transport="t", account="a"), "video/mp4", None, False
 
     @asynccontextmanager
     async def open(self):
@@ -98,7 +99,7 @@ class Answering:
         yield LONG
         await anyio.sleep_forever()
 
-    def opened(self, exchange):
+    def opened(self):
         return b""
 
     def event(self, event):

@@ -50,7 +50,7 @@ class Upstream:
 
     @property
     def served(self):
-        return Served(transport=self.name, account=self.asked[-1], model="m")
+        return Served(transport=self.name, account=self.asked[-1])
 
     async def __aiter__(self):
         for event in WHOLE:

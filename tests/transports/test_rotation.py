@@ -65,7 +65,7 @@ class Scripted:
             await self.gate.wait()
             raise self.release
         try:
-            yield Answer(script, Served(transport=self.name, account=account.id, model="m"))
+            yield Answer(script, Served(transport=self.name, account=account.id))
         finally:
             self.closed.append(account.id)
 

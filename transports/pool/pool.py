@@ -49,6 +49,11 @@ class Pool:
         """What is known of every account."""
         return self.accounts.states
 
+    def usable(self, want: Want) -> list[Account]:
+        """Return the accounts that are asked for this: those that suit, and wait for no person."""
+        self.accounts.sync()
+        return [state.account for state in self.states if usable(state, want)]
+
     async def run(self) -> None:
         """Do what time brings, for ever."""
         while True:

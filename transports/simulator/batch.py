@@ -40,6 +40,11 @@ def models(plan: str) -> dict[str, str]:
     return {ids[column]: family for family, ids in wire.MODEL_IDS.items()}
 
 
+def shown(plan: str, family: str) -> tuple[str, str]:
+    """Return the id and the name of a family's model for an account of this plan."""
+    return next(identifier for identifier, one in models(plan).items() if one == family), _NAMES[family]
+
+
 def answer(
     session: Session,
     calls: list[tuple[str, Any]],

@@ -31,6 +31,8 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
     rcid: str
     context: str = ""
     """Empty: the turn is not saved."""
+    model: tuple[str, str] | None = None
+    """Id and name of the model that answers; None: the site does not say."""
 
 
 class Course:
@@ -124,6 +126,7 @@ class Course:
             document=document,
             card=answer.card,
             others=others,
+            model=self._ids.model,
             seconds=self._clock.monotonic() - self._started,
         )
         return msgspec.structs.replace(snapshot, **fields) if fields else snapshot

@@ -42,6 +42,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The text stands where a card's does."""
     others: tuple[str, ...] = ()
     """Further candidates' texts."""
+    model: tuple[str, str] | None = None
+    """Id and name of the model that answers."""
 
 
 def _json(value: Any) -> str:
@@ -111,6 +113,8 @@ def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
     fields: dict[int, Any] = {1: [snapshot.cid, snapshot.rid], 4: candidates(snapshot)}
     if snapshot.tool:
         fields[6] = [None, [snapshot.tool]]
+    if snapshot.model is not None:
+        fields[39], fields[42] = snapshot.model
     if snapshot.context:
         fields[25] = snapshot.context
     if snapshot.seconds is not None:

@@ -24,6 +24,7 @@ from transports.simulator.uploads import Upload, Uploads
 from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
+_PICTURE_MODEL = "Nano Banana 2"
 _RESET_SECONDS = 10.0
 """A usage limit that a prompt asked for ends so soon, if the prompt says nothing else."""
 
@@ -136,6 +137,7 @@ class Generation:
             rid=f"r_{token}",
             rcid=f"rc_{token}",
             context=secrets.token_hex(12) if kept else "",
+            model=_answering(session, ask, script),
         )
         turn = Turn(
             rid=ids.rid,
@@ -152,6 +154,15 @@ class Generation:
                 session.history.keep(ids.cid, turn)
 
         return Stream(Course(script, answer, ids, self._config.pace, self._clock).chunks(), seen, done)
+
+
+def _answering(session: Session, ask: Ask, script: Script) -> tuple[str, str] | None:
+    """Return the id and name of the model that answers; pictures are drawn by a model of another name."""
+    if script.answered_by == "unknown":
+        return None
+    family = script.answered_by or batch.models(session.plan).get(ask.model_id or "", "flash")
+    identifier, name = batch.shown(session.plan, family)
+    return identifier, _PICTURE_MODEL if ask.tool == turns.IMAGE else name
 
 
 def shortened(prompt: str) -> str:
@@ -172,7 +183,7 @@ def _without_faults(script: Script) -> Script:
     clean = Script(text="")
     faulty = (
         "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
-        "switch_after", "refuse",
+        "switch_after", "answered_by", "refuse",
     )  # fmt: skip
     return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in faulty})
 

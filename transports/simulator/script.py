@@ -64,6 +64,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     candidates: Few = 1
     ready: Seconds | None = None
     envelope: bool = False
+    answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
+    """The family of the model that answers in place of the one that was asked for; unknown: the site does not say."""
     refuse: Literal["", "safety", "video", "research"] = ""
 
 

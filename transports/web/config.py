@@ -131,6 +131,9 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     conversation sends only what is new. Then the conversation is deleted. 0: every request sends all of it."""
     temporary: bool = True
     """Keep conversations that nobody goes on with out of the account's history."""
+    model_mismatch: Literal["count", "refuse"] = "count"
+    """When the site answers with a model of another family than it was asked for: count it and pass the answer on, or
+    refuse it before the client gets any of it and ask the next account. Videos and research are only counted."""
     poll_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """How often a video or a research that is being made is looked for."""
     delete_seconds: SecondsOrNever = 60.0

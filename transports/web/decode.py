@@ -47,6 +47,8 @@ class AnswerReader:
         self.complete = False
         """The answer is whole, though the stream may not have ended."""
         self.conversation: Conversation | None = None
+        self.model_id = self.model_name = ""
+        """Which model answers, as the site last said; empty while it has not. Source: "Who answered"."""
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take the next bytes; yield what they say.
@@ -97,6 +99,8 @@ class AnswerReader:
         inner = loads(body)
         candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
         self._keep_conversation(inner)
+        self.model_id = jspb.text(inner, wire.INNER_MODEL_ID) or self.model_id
+        self.model_name = jspb.text(inner, wire.INNER_MODEL_NAME) or self.model_name
         tool = jspb.text(inner, *wire.INNER_TOOL)
         events: list[Event] = self._narrator.run(tool) if tool else []
         if candidate is not None:
@@ -169,6 +173,8 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     number: int | None
     family: str = ""
+    default: bool = False
+    """The site marks it as the default, among several of one family."""
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +221,7 @@ def _model(entry: Any) -> DiscoveredModel | None:
         name=_first_text(entry, wire.DISCOVERED_NAME),
         family=_first_text(entry, wire.DISCOVERED_FAMILY),
         number=next((number for number in numbers if number is not None), None),
+        default=any(jspb.path(entry, place) is True for place in wire.DISCOVERED_DEFAULT),
     )
 
 

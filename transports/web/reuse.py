@@ -33,7 +33,10 @@ _log = structlog.get_logger()
 class Told(Protocol):
     """An answer that tells where the site keeps it."""
 
-    served: Served
+    @property
+    def served(self) -> Served:
+        """Who answers, as far as the site has said."""
+        ...
 
     @property
     def conversation(self) -> Conversation | None:
@@ -203,8 +206,12 @@ class Followed:
     def __init__(self, reuse: Reuse, request: GenerationRequest, answer: Told) -> None:
         """Follow the answer to `request`, all of which the conversation holds."""
         self._reuse, self._request, self._answer = reuse, request, answer
-        self.served = answer.served
         self._kept = False
+
+    @property
+    def served(self) -> Served:
+        """Who answers, as far as the site has said."""
+        return self._answer.served
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""

@@ -1,19 +1,23 @@
 """Says turns at the site in one account's name, in a fresh conversation or going on with one."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 
 import msgspec
 
 from protocol.model import (
     Event,
     GatewayError,
+    ModelDowngraded,
     RateLimited,
     Selection,
     Served,
     SignedOut,
+    Text,
     Throttled,
+    UpstreamModel,
     Waiting,
     estimate_tokens,
 )
@@ -43,33 +47,57 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
 class Answer:
     """The answer to one turn, as it comes; `first` has been awaited when it is handed out."""
 
-    def __init__(self, events: AsyncIterator[Event], reader: AnswerReader, served: Served) -> None:
-        """Take the events of a response that is open for as long as this is used."""
+    def __init__(
+        self,
+        events: AsyncIterator[Event],
+        reader: AnswerReader,
+        asked: Served,
+        answered: Callable[[AnswerReader], UpstreamModel | None],
+    ) -> None:
+        """Take the events of a response that is open for as long as this is used.
+
+        `asked` says what was asked of whom, `answered` which model the reader has seen.
+        """
         self._events, self._reader = events, reader
-        self._first: Event | None = None
-        self.served = served
+        self._asked, self._answered = asked, answered
+        self._first: list[Event] = []
+
+    @property
+    def served(self) -> Served:
+        """Who answers, as far as the site has said."""
+        return msgspec.structs.replace(self._asked, answered=self._answered(self._reader))
 
     @property
     def conversation(self) -> Conversation | None:
         """Where the site keeps the turn, as far as it has said."""
         return self._reader.conversation
 
-    async def first(self) -> None:
+    async def first(self, *, refuse_mismatch: bool = False) -> None:
         """Wait for the first event that says something; only waiting goes before it.
+
+        `refuse_mismatch`: wait until it is known which model answers, or for the first text.
 
         Raises:
             GatewayError: the site refused.
+            ModelDowngraded: another family answers than was asked for, and that is refused.
 
         """
         async for event in self._events:
-            if not isinstance(event, Waiting):
-                self._first = event
-                return
+            if isinstance(event, Waiting):
+                continue
+            self._first.append(event)
+            if not refuse_mismatch or isinstance(event, Text) or self.served.answered is not None:
+                break
+        mismatch = self.served.mismatch
+        if refuse_mismatch and mismatch is not None:
+            asked, answered = mismatch
+            message = f"The upstream answers with a model of the family '{answered}' in place of '{asked}'."
+            raise ModelDowngraded(message, asked=asked, answered=answered)
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events."""
-        if self._first is not None:
-            yield self._first
+        for event in self._first:
+            yield event
         async for event in self._events:
             yield event
 
@@ -82,6 +110,10 @@ class Speaker:
         self.conversation: Conversation | None = None
         """The one that the next turn goes on with; None: a fresh one."""
         self._session, self._selection, self._teller, self._clock = session, selection, teller, clock
+        self.answered: UpstreamModel | None = None
+        """The model that the site says has answered the last turn, so far."""
+        refuses = session.site.config.model_mismatch == "refuse"
+        self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
 
     async def answer(self, stack: AsyncExitStack, words: Words) -> Answer:
         """Say a turn and await the beginning of its answer, which is open for as long as `stack` is.
@@ -118,7 +150,7 @@ class Speaker:
         async with AsyncExitStack() as attempt:
             await self._session.ping(ready)
             answer = await attempt.enter_async_context(self._send(ready, words))
-            await answer.first()
+            await answer.first(refuse_mismatch=self._refuses_mismatch)
             stack.push_async_exit(attempt.pop_all())
             return answer
 
@@ -153,22 +185,29 @@ class Speaker:
         )
         async with aclosing(generated(session.site, ready, call, reader)) as events:
             try:
-                yield Answer(events, reader, self._served(model))
+                yield Answer(events, reader, self._asked(model, ready), partial(self._note_answered, ready))
             finally:
+                self._note_answered(ready, reader)
                 self.conversation = reader.conversation or self.conversation
 
     async def served(self) -> Served:
-        """Return who answers.
+        """Return who is asked; which model answers is known later.
 
         Raises:
             GatewayError: the account cannot.
 
         """
-        return self._served(self._model(await self._session.ready()))
+        ready = await self._session.ready()
+        return self._asked(self._model(ready), ready)
 
-    def _served(self, model: encode.SiteModel | None) -> Served:
-        name = model.id if model else "default"
-        return Served(transport=self._teller.transport, account=self._session.name, model=name)
+    def _asked(self, model: encode.SiteModel | None, ready: Ready) -> Served:
+        described = models.asked(self._selection.model, model, ready.status)
+        return Served(transport=self._teller.transport, account=self._session.name, asked=described)
+
+    def _note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
+        found = models.answered(reader.model_id, reader.model_name, ready.status)
+        self.answered = found or self.answered
+        return found
 
     def _model(self, ready: Ready) -> encode.SiteModel | None:
         session = self._session

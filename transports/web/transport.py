@@ -16,15 +16,17 @@ from protocol.model import (
     GenerationRequest,
     MediaRef,
     MediaStream,
+    ModelDowngraded,
     Rendition,
     Selection,
     Unsupported,
     UpstreamFailed,
+    UpstreamModel,
 )
 from transports.account import Account, Finding, failed
 from transports.base import Upstream
 from transports.clock import Clock
-from transports.web import quota, wire
+from transports.web import models, quota, wire
 from transports.web.accounts import Accounts, Held
 from transports.web.config import Tools, WebConfig
 from transports.web.cookies import header
@@ -58,6 +60,15 @@ class WebTransport:
         """Say whether some account can do it; a guest only chats, with what needs no account."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
         return any(guest or not account.guest for account in self.accounts)
+
+    def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
+        """As `transports.base.Transport.served_by`; a guest names no model to the site."""
+        held = self._accounts.held.get(account.id)
+        ready = held.session.current if held is not None else None
+        if ready is None or account.guest:
+            return None
+        chosen = models.choose(selection.model, self.name, ready.status)
+        return models.asked(selection.model, chosen, ready.status)
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request goes on with, where there is one."""
@@ -123,8 +134,10 @@ class WebTransport:
         try:
             return await self._said(stack, speaker, resumed.request, held, temporary=False)
         except BaseException as error:
-            gone = isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
-            untouched = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
+            downgraded = isinstance(error, ModelDowngraded)  # the site has answered: the conversation has one turn more
+            refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
+            untouched = refused and not downgraded
+            gone = untouched and isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
             if untouched and not gone:
                 await reuse.put_back(resumed, held.account.id)
                 raise

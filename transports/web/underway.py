@@ -45,10 +45,15 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
 class Underway:
     """An exchange whose first event has been awaited."""
 
-    def __init__(self, first: Event, events: AsyncIterator[Event], served: Served) -> None:
-        """Take events that are open for as long as this is used."""
+    def __init__(self, first: Event, events: AsyncIterator[Event], asked: Served, speaker: Speaker) -> None:
+        """Take events that are open for as long as this is used; `speaker` says the turns."""
         self._first, self._events = first, events
-        self.served = served
+        self._asked, self._speaker = asked, speaker
+
+    @property
+    def served(self) -> Served:
+        """Who answers, as far as the site has said."""
+        return msgspec.structs.replace(self._asked, answered=self._speaker.answered)
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events."""
@@ -77,7 +82,7 @@ async def open_work(desk: Desk, request: GenerationRequest, prompt: Prompt) -> A
     async with aclosing(events):
         async for first in events:
             if not isinstance(first, Waiting):
-                yield Underway(first, events, served)
+                yield Underway(first, events, served, desk.speaker)
                 return
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
 

@@ -62,6 +62,9 @@ MODEL_IDS = {
     "flash-thinking": {"free": "5bf011840784117a", "plus": "e051ce1aa80aa576", "advanced": "e051ce1aa80aa576"},
     "flash-lite": {"free": "cf41b0e0dd7d53e5", "plus": "8c46e95b1a07cecc", "advanced": "8c46e95b1a07cecc"},
 }
+MODEL_ID_AUTO = "a74ec8485b3b5ce4"
+"""The site chooses the model: it is of no family."""
+MODEL_ID_CURRENT_FLASH = "797f3d0293f288ad"
 MODEL_NUMBERS = {"flash": 1, "pro": 3, "flash-thinking": 5, "flash-lite": 6}
 CAPACITIES = {"free": 1, "advanced": 2, "pro": 3, "plus": 4}
 
@@ -118,6 +121,8 @@ INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4
 INNER_TOOL = (6, 1, 0)
 INNER_CONTEXT = 25
+INNER_MODEL_ID, INNER_MODEL_NAME = 39, 42
+"""Which model answered. Source: "Who answered"."""
 CANDIDATE_ID = 0
 CANDIDATE_TEXT = (1, 0)
 CANDIDATE_CARD_TEXT = (22, 0)
@@ -254,4 +259,5 @@ PLAN_ADVANCED = (8, 19)
 DISCOVERED_ID = (0,)
 DISCOVERED_FAMILY = ((1,), (10,))
 DISCOVERED_NAME = ((11,), (19,))
+DISCOVERED_DEFAULT = (7, 15)
 DISCOVERED_NUMBER = ((17,), (9,))

@@ -47,8 +47,10 @@ class Chat:
 
         async def work() -> ASGIResponse:
             async with exchange as opened:
-                context.record.note_served(opened.served)
-                reply = await fold(opened)
+                try:
+                    reply = await fold(opened)
+                finally:
+                    context.record.note_served(opened.served)
             context.record.note_usage(reply.usage)
             return Response(write.completion(reply, head, rendering), headers=headers, media_type="application/json")
 

@@ -70,8 +70,10 @@ class Completions:
         request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
         job = msgspec.structs.replace(job, request=request)
         async with opened_and_kept(self._engine, context.jobs, job, held=True) as exchange:
-            context.record.note_served(exchange.served)
-            return await fold(exchange)
+            try:
+                return await fold(exchange)
+            finally:
+                context.record.note_served(exchange.served)
 
 
 async def _find(context: Context, caller: Caller, identity: str) -> Job:

@@ -11,7 +11,6 @@ from protocol.model import (
     Citation,
     Document,
     Event,
-    Exchange,
     Finish,
     GatewayError,
     Media,
@@ -86,9 +85,8 @@ class ChunkWriter:
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self.finished = False
 
-    def opened(self, exchange: Exchange) -> bytes:
+    def opened(self) -> bytes:
         """Return the chunk with the role."""
-        self._record.note_served(exchange.served)
         return self._chunk(answer.Delta(role="assistant", content=""))
 
     def event(self, event: Event) -> bytes:

@@ -97,8 +97,10 @@ class Images:
 
         async def work() -> ASGIResponse:
             async with pictures as answer:
-                context.record.note_served(answer.served)
-                delivered = await answer.all()
+                try:
+                    delivered = await answer.all()
+                finally:
+                    context.record.note_served(answer.served)
             data = write.images(delivered, wanted, context.created, context.record)
             return Response(data, headers=headers, media_type="application/json")
 

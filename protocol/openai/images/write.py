@@ -5,7 +5,6 @@ from typing import Literal
 from msgspec import UNSET
 
 from protocol.http.context import Record
-from protocol.http.stream import Answer
 from protocol.model import GatewayError, Usage
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
@@ -73,9 +72,8 @@ class PictureWriter:
         self._wanted, self._created, self._record = wanted, int(created), record
         self._left = wanted.n
 
-    def opened(self, exchange: Answer[Delivered]) -> bytes:
+    def opened(self) -> bytes:
         """Write nothing yet: what there is to say comes with a picture."""
-        self._record.note_served(exchange.served)
         return b""
 
     def event(self, event: Delivered) -> bytes:

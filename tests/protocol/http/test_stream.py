@@ -16,7 +16,7 @@ class Exchange:
 
     def __init__(self, *script, refusal=None, wait=None):
         self.script, self.refusal, self.wait = script, refusal, wait
-        self.served = Served(transport="t", account="a", model="m")
+        self.served = Served(transport="t", account="a")
         self.closed = False
 
     @asynccontextmanager
@@ -44,7 +44,7 @@ class Writer:
     def __init__(self):
         self.finished = False
 
-    def opened(self, exchange):
+    def opened(self):
         return b"open;"
 
     def event(self, event):

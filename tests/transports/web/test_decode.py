@@ -1,5 +1,6 @@
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from transports.web.errors import ModelMismatch, Temporary
 ANY_TEXT = st.text(st.characters(), max_size=80) | st.text(st.sampled_from("a`\\*\n\"'<>é😀\ud83d\ude00 "), max_size=80)
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
 MAX_FRAME = 1 << 23
+CAPTURES = Path(__file__).parents[2] / "captures"
 
 
 def snapshot(text="", **fields):
@@ -286,3 +288,44 @@ def test_a_frame_whose_candidate_has_no_text_takes_nothing_back():
     body += emit.frame(["wrb.fr", None, json.dumps(inner)]) + emit.end(1)
     events, _ = read(body)
     assert said(events) == "what was said"
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_model_that_answers_is_read_from_both_forms(sparse):
+    body = emit.PREFIX + emit.answer(snapshot("hi", model=("f1", "3.7 Flash"), sparse=sparse))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    list(reader.feed(body))
+    assert (reader.model_id, reader.model_name) == ("f1", "3.7 Flash")
+
+
+def test_a_later_frame_that_names_no_model_leaves_the_known_one_and_one_that_does_replaces_it():
+    body = emit.PREFIX + emit.answer(snapshot("a", model=("f1", "3.7 Flash"))) + emit.answer(snapshot("ab"))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    list(reader.feed(body))
+    assert (reader.model_id, reader.model_name) == ("f1", "3.7 Flash")
+    list(reader.feed(emit.answer(snapshot("abc", model=("f1", "Nano Banana 2")))))
+    assert (reader.model_id, reader.model_name) == ("f1", "Nano Banana 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("sg-answer-tail37-no-e", ("fbb127bbb056c959", "3.6 Flash")),
+        ("sg-queued", ("fbb127bbb056c959", "3.6 Flash")),
+        ("sg-image", ("56fdd199312815e2", "Nano Banana 2")),
+    ],
+)
+def test_recorded_answers_tell_their_model(name, model):
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    list(reader.feed((CAPTURES / f"{name}.txt").read_bytes()))
+    assert (reader.model_id, reader.model_name) == model
+
+
+def test_the_site_s_default_among_its_models_is_read():
+    answer = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
+    models = decode_status(decode_batch(answer, MAX_FRAME)["otAQ7b"], None).models
+    assert [(model.name, model.default) for model in models] == [
+        ("3.5 Flash-Lite", False),
+        ("3.7 Flash", True),
+        ("3.1 Pro", False),
+    ]

@@ -68,7 +68,7 @@ async def test_each_plan_gets_the_model_ids_that_the_site_offers_it(open_site, p
         assert text == "x"
         family = "flash-lite" if "lite" in model else "pro" if "pro" in model else "flash"
         column = plan if plan in ("free", "plus") else "advanced"
-        assert served.model == wire.MODEL_IDS[family][column]
+        assert served.asked.id == wire.MODEL_IDS[family][column]
 
 
 async def test_a_guest_is_served_without_cookies(site):

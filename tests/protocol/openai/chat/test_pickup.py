@@ -29,7 +29,7 @@ FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=2))
 
 
 class Exchange:
-    served = Served(transport="web", account="one", model="m")
+    served = Served(transport="web", account="one")
 
     def __init__(self, *events):
         self._events = events

@@ -14,7 +14,6 @@ from protocol.model import (
     Media,
     MediaKind,
     MediaRef,
-    Served,
     Text,
     Thought,
     Usage,
@@ -59,10 +58,6 @@ EVENTS = st.lists(
 STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=3), max_size=2)
 
 
-class Exchange:
-    served = Served(transport="t", account="a", model="m")
-
-
 async def stream(events):
     for event in events:
         yield event
@@ -79,7 +74,7 @@ def bounds(stops=(), tokens=None):
 async def streamed(events, ends=NEVER, *, usage=False):
     """Return the chunks of a streamed answer."""
     writer = ChunkWriter(HEAD, Record(), rendering(), include_usage=usage)
-    data = writer.opened(Exchange())
+    data = writer.opened()
     async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1):
         data += writer.event(event)
     assert writer.finished

@@ -37,7 +37,7 @@ ASKED = GenerationRequest(
 
 
 class Exchange:
-    served = Served(transport="t", account="a", model="m")
+    served = Served(transport="t", account="a")
 
     def __init__(self, pictures, said, number):
         self._pictures, self._said, self._number = pictures, said, number
