@@ -71,8 +71,10 @@ def common(headers: Mapping[str, str], query: list[tuple[str, str]], page: Page,
     require(re.fullmatch(r"[0-9]{5,12}", values["_reqid"]), "query _reqid")
 
 
-def form(body: bytes, access_token: str | None) -> Any:
+def form(body: bytes, access_token: str | None, *, lost: bool = False) -> Any:
     """Check the form's fields; return what `f.req` says.
+
+    A guest sends no token, unless it is an account whose session is `lost`: it may not know that yet.
 
     Raises:
         AccessTokenMissing: a signed-in call has no good access token.
@@ -87,6 +89,8 @@ def form(body: bytes, access_token: str | None) -> Any:
     require(len(fields) == len(pairs), "form: a field twice")
     if access_token is not None and fields.pop("at", "") != access_token:
         raise AccessTokenMissing
+    if lost:
+        fields.pop("at", None)
     require(set(fields) == {"f.req"}, "form fields")
     return decoded(fields["f.req"], "form f.req")
 

@@ -255,7 +255,8 @@ class Site:
         check.require(len(body) <= _MOST_BODY, "body too long")
         query = request.query_params.multi_items()
         check.common(request.headers, query, self._page(request), batch=batch)
-        return check.form(body, session.access_token)
+        lost = session.account is None and wire.PSID in cookies_of(request)
+        return check.form(body, session.access_token, lost=lost)
 
     def _page(self, request: Request) -> check.Page:
         """Return what a page that is loaded now tells."""

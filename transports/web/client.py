@@ -11,14 +11,15 @@ import aiohttp
 import anyio
 from yarl import URL
 
-from protocol.model import GatewayError, UpstreamFailed
-from transports.http import CLIENT_ERRORS, mapped, retry_after
+from protocol.model import UpstreamFailed
+from transports.http import CLIENT_ERRORS, mapped
 from transports.web import cookies, encode, wire
 from transports.web.config import WebConfig
-from transports.web.decode import decode_batch
+from transports.web.decode import BatchAnswers, decode_batch
 from transports.web.errands import Errands
-from transports.web.errors import error_for_http, html_instead_of_frames
+from transports.web.errors import StaleToken, html_instead_of_frames
 from transports.web.page import Page
+from transports.web.refusal import answer_error
 from transports.web.vault import Vault
 
 _PAGE_LIMIT = 8 * 1024 * 1024
@@ -45,19 +46,26 @@ class SiteClient:
         self.errands = errands
         self.vault = vault
         self.client_uuid = str(uuid.uuid4())
+        self.access_token: str | None = None
+        """The session's newest access token, from a page or from an HTTP 400; None: not known, or a guest's.
+
+        It is a secret that is not stored: any other process gets its own from its first HTTP 400, which costs one
+        call that the site refuses before it does anything.
+        """
         self._http, self._user_agent = http, user_agent
         self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
 
     def query(self, page: Page) -> dict[str, str]:
-        """Return the query parameters of the next call."""
+        """Return the query parameters of the next call, without those that the page did not have."""
         request_id, self._request_id = self._request_id, self._request_id + wire.REQUEST_ID_STEP
-        return {
+        query = {
             wire.QUERY_BUILD_LABEL: page.build_label,
             wire.QUERY_SESSION_ID: page.session_id,
             wire.QUERY_LANGUAGE: page.language,
             wire.QUERY_REQUEST_ID: str(request_id),
             wire.QUERY_RESPONSE: wire.RESPONSE_CHUNKED,
         }
+        return {name: value for name, value in query.items() if value}
 
     def request(
         self,
@@ -108,23 +116,36 @@ class SiteClient:
         if response.connection is not None:
             self.errands.later(0.0, "end_answer", partial(_end, response))
 
-    async def batch(self, page: Page, *calls: tuple[str, str]) -> dict[str, Any]:
-        """Make batch calls; return their payloads by RPC id, None for a rejected one.
+    async def batch(self, page: Page, *calls: tuple[str, str]) -> BatchAnswers:
+        """Make batch calls, once more with the token that an HTTP 400 brings.
 
         Raises:
+            StaleToken: the site refused its own new token as well.
+            StaleBuild: the page is stale; load it and call once more.
             GatewayError: the site did not answer as it should.
 
         """
+        try:
+            return await self._batch(page, calls)
+        except StaleToken as error:
+            self.keep(error)
+        return await self._batch(page, calls)
+
+    def keep(self, error: StaleToken) -> None:
+        """Use the token of a refusal from now on. A guest has none."""
+        self.access_token = error.token if self.vault is not None else None
+
+    async def _batch(self, page: Page, calls: tuple[tuple[str, str], ...]) -> BatchAnswers:
         site = self.config.hosts.site
         query = self.query(page) | {
             wire.QUERY_RPC_IDS: ",".join(rpc for rpc, _ in calls),
             wire.QUERY_SOURCE_PATH: wire.APP_PATH,
         }
         own = encode.batch_headers(site, self.client_uuid)
-        form = encode.batch_form(calls, page.access_token)
+        form = encode.batch_form(calls, self.access_token)
         status, headers, body = await self.call("POST", site + wire.BATCH_PATH, own, params=query, data=form)
         if status != 200:
-            raise answer_error(status, headers)
+            raise answer_error(status, headers, body)
         if body.lstrip()[:1] == b"<":
             raise html_instead_of_frames()
         return decode_batch(body, self.config.max_frame)
@@ -173,8 +194,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             response.close()
             raise UpstreamFailed("The upstream's page is longer than this gateway accepts.")
     return bytes(body)
-
-
-def answer_error(status: int, headers: Any) -> GatewayError:
-    """Return the error of an answer that is not 200."""
-    return error_for_http(status, location=headers.get("Location", ""), retry_after=retry_after(headers))

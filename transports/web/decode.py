@@ -140,15 +140,33 @@ class AnswerReader:
             self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "", turn=self._turn)
 
 
-def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:
-    """Return a batch answer's payloads by RPC id: the last of each, None where one of them was rejected.
+class BatchAnswers(msgspec.Struct, frozen=True):
+    """What a batch call answered, by RPC id."""
+
+    payloads: dict[str, Any]
+    """The last payload of each RPC; None where the site rejected one of its calls."""
+    rejections: dict[str, int]
+    """Why calls were rejected, where the site says so: numbers of its own."""
+
+    def get(self, rpc: str) -> Any:
+        """Return an RPC's payload; None: it was rejected or is missing."""
+        return self.payloads.get(rpc)
+
+    def denied(self, rpc: str) -> bool:
+        """Return whether the site denied an RPC: the session is signed out, or the account may not make the call."""
+        return self.rejections.get(rpc) == wire.REJECTED_DENIED
+
+
+def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
+    """Read the answer to a batch call.
 
     Raises:
-        GatewayError: the answer carries an error code, or is none as we know it.
+        GatewayError: the answer carries an error code, or has an unknown form.
 
     """
     parser = FrameParser(max_frame)
     answers: dict[str, Any] = {}
+    rejections: dict[str, int] = {}
     for frame in parser.feed(data):
         parts = loads(frame)
         for part in jspb.array(parts) if isinstance(parts, list) else []:
@@ -161,9 +179,12 @@ def decode_batch(data: bytes, max_frame: int) -> dict[str, Any]:
             if rpc is not None:
                 rejected = rpc in answers and answers[rpc] is None
                 answers[rpc] = loads(body) if body is not None and not rejected else None
+                reason = jspb.integer(part, *wire.PART_REJECTION)
+                if body is None and reason is not None:
+                    rejections[rpc] = reason
     if parser.inside:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-    return answers
+    return BatchAnswers(answers, rejections)
 
 
 class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +207,8 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[DiscoveredModel, ...]
     trusted: bool = True
     """False: the site does not let it have some features."""
+    known: bool = True
+    """False: the site did not tell; the rest is assumed."""
 
 
 def decode_status(payload: Any, problem: GatewayError | None) -> AccountStatus:

@@ -20,7 +20,29 @@ _NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has at
 
 
 class StaleToken(UpstreamFailed):
-    """HTTP 400: most likely the access token `at` is stale; bootstrap again, once."""
+    """HTTP 400 that carries a good access token: keep that token and send the same call again, once.
+
+    Source: "Codes"
+    """
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+    def __init__(self, message: str, token: str | None = None) -> None:
+        """Hold the new token, which is a secret: neither the message nor the repr shows it."""
+        super().__init__(message)
+        self.token = token
+
+
+class StaleBuild(UpstreamFailed):
+    """HTTP 405: the build label `bl` is stale. Load the page and send the same call again, once. Source: "Codes"."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+class RequestRejected(UpstreamFailed):
+    """HTTP 400 without a token: the request itself is wrong, so the same account refuses it again. Source: "Codes"."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
@@ -84,16 +106,25 @@ def signed_out(reason: Reason) -> SignedOut:
     return SignedOut(_NEEDS_A_PERSON, reason=reason, words=WORDS[reason])
 
 
-def error_for_http(status: int, *, location: str = "", retry_after: float | None = None) -> GatewayError:
-    """Return the error of an answer that is not 200; `location` is where a redirect points."""
+def error_for_http(
+    status: int,
+    *,
+    location: str = "",
+    retry_after: float | None = None,
+    token: str | None = None,
+) -> GatewayError:
+    """Return the error for a status other than 200.
+
+    `location` is the target of a redirect, `retry_after` is in seconds, `token` is the access token in a 400's body.
+    """
     match status:
         case 301 | 302 | 303 | 307 | 308:
             reason = _reason_of(location)
-            return _session_refused() if reason is Reason.SIGNED_OUT else signed_out(reason)
-        case 400:
-            return StaleToken("The upstream rejected the request.")
+            return session_refused() if reason is Reason.SIGNED_OUT else signed_out(reason)
+        case 400 | 405:
+            return _rejected(status, token)
         case 401 | 403:
-            return _session_refused()
+            return session_refused()
         case 429:
             return Throttled("The upstream limits how often its account may ask.", retry_after=retry_after)
         case _ if status >= 500:
@@ -121,13 +152,23 @@ def drift(what: str) -> DriftDetected:
     return DriftDetected(f"The upstream's answer has an unknown form: {what}.")
 
 
+def _rejected(status: int, token: str | None) -> UpstreamFailed:
+    """Return the error for a 400 or 405: what to send anew, if anything."""
+    if status == 405:
+        return StaleBuild("The upstream rejected the request's build label.")
+    if token:
+        return StaleToken("The upstream rejected the request's access token.", token)
+    return RequestRejected("The upstream rejected the request.")
+
+
 def _refused(message: str) -> UpstreamFailed:
     error = UpstreamFailed(message, code="upstream_rejected")
     error.certainty = Certainty.REFUSED
     return error
 
 
-def _session_refused() -> SessionRefused:
+def session_refused() -> SessionRefused:
+    """Return the error of an answer that suggests that the session is signed out."""
     return SessionRefused(_NEEDS_A_PERSON, reason=Reason.SIGNED_OUT, words=WORDS[Reason.SIGNED_OUT])
 
 

@@ -1,4 +1,4 @@
-"""Walks the path of one account's requests, step by step, and says in words what it finds. It never sends a prompt.
+"""Check the path of one account's requests, step by step, and report what is found in words. No prompt is sent.
 
 Source: "Session", "Codes", "Field notes".
 """
@@ -41,6 +41,7 @@ class _Examination:
     def __init__(self, held: Held, clock: Clock) -> None:
         self._held, self._session, self._clock = held, held.session, clock
         self._vault = held.session.site.vault
+        self._signed_out = False
         self.before: list[Step] = []
         if self._vault is not None:
             vault = self._vault
@@ -58,21 +59,32 @@ class _Examination:
         if failure is not None and failure.certainty is Certainty.NOT_SENT:
             return
         yield self._page(page, failure)
-        if page is None or (self._vault is not None and page.access_token is None):
+        if page is None:
             return
         if self._vault is not None:
             async for finding in self._account(page):
                 yield finding
+            if self._signed_out:
+                return
         yield await self._upload()
 
     async def _account(self, page: Page) -> AsyncGenerator[Finding]:
-        """Tell of what only an account has."""
+        """Yield the findings that only an account has."""
         try:
             status = await self._session.status(page)
+        except SignedOut as error:
+            self._signed_out = True
+            words = f"The site does not answer the account's status call ({error.reason})."
+            yield failed("account", words, error.words)
+            return
         except GatewayError as error:
-            yield failed("account", f"The site does not say how the account stands. {error.message}", _LATER)
+            words = f"The site does not say how the account stands; requests are served all the same. {error.message}"
+            yield warning("account", words, _LATER)
         else:
             yield self._status(status)
+            if isinstance(status.problem, SignedOut) and status.problem.reason == Reason.SIGNED_OUT:
+                self._signed_out = True
+                return
             if status.problem is None:
                 yield self._models(status)
                 yield await self._quota(page)
@@ -114,11 +126,11 @@ class _Examination:
             return failed("page", f"The site answers with another page ({failure.reason}).", failure.words)
         if failure is not None:
             return failed("page", f"The site does not give its page. {failure.message}", _LATER)
-        if page is not None and page.access_token is not None:
-            return ok("page", "The site knows the session: it is signed in.")
         if self._vault is None:
             return ok("page", "The site serves guests.")
-        return failed("page", "The site answers as to a guest: the session has ended.", WORDS[Reason.SIGNED_OUT])
+        if page is not None and page.access_token is not None:
+            return ok("page", "The site gives its page, with an access token.")
+        return ok("page", "The site gives its page. It has no access token, as is normal: the first call gets one.")
 
     def _status(self, status: AccountStatus) -> Finding:
         if isinstance(status.problem, SignedOut):

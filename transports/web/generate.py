@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import anyio
@@ -9,11 +10,14 @@ import anyio
 from protocol.model import Event, UpstreamFailed, UpstreamTimeout
 from transports.http import CLIENT_ERRORS, mapped
 from transports.web import encode, wire
-from transports.web.client import SiteClient, answer_error
+from transports.web.client import SiteClient
 from transports.web.decode import AnswerReader
 from transports.web.errors import html_instead_of_frames
+from transports.web.refusal import LONGEST_REFUSAL, answer_error
 from transports.web.session import Ready
 
+_REFUSAL_SECONDS = 5.0
+"""How long the body of an HTTP 400 is waited for."""
 _AFTER_COMPLETE = 5.0
 """A whole answer's stream is given so many seconds to end."""
 
@@ -32,13 +36,13 @@ async def generated(
         config.hosts.site + wire.GENERATE_PATH,
         encode.generate_headers(call, config.hosts.site),
         params=site.query(ready.page),
-        data=encode.generate_form(call, ready.page.access_token),
+        data=encode.generate_form(call, site.access_token),
     )
     try:
         with anyio.fail_at(watch.until):
             response = await request
         try:
-            _check(response)
+            await _check(response)
             async for chunk in _chunks(response, reader, watch):
                 for event in reader.feed(chunk):
                     yield event
@@ -54,12 +58,23 @@ async def generated(
         yield event
 
 
-def _check(response: aiohttp.ClientResponse) -> None:
+async def _check(response: aiohttp.ClientResponse) -> None:
     """Raise what an answer stands for that is no stream of frames."""
+    if response.status == 400:
+        raise answer_error(400, response.headers, await _refusal(response))
     if response.status != 200:
         raise answer_error(response.status, response.headers)
     if response.content_type == "text/html":
         raise html_instead_of_frames()
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body of a refusal as far as it comes, within bounds: it says more, but the status alone decides."""
+    body = bytearray()
+    with anyio.move_on_after(_REFUSAL_SECONDS), suppress(*CLIENT_ERRORS):
+        while len(body) < LONGEST_REFUSAL and (chunk := await response.content.readany()):
+            body += chunk
+    return bytes(body)
 
 
 async def _chunks(

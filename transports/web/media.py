@@ -136,9 +136,8 @@ async def _original(session: Session, words: str) -> str:
         rid, rcid, cid, image = _place(words)
     except msgspec.MsgspecError:
         raise UpstreamFailed("It is not known where the original is.", code="media_gone") from None
-    ready = await session.ready()
     payload = encode.original_payload(rid, rcid, cid, image)
-    answers = await session.site.batch(ready.page, (wire.RPC_ORIGINAL, payload))
+    answers = await session.ask((wire.RPC_ORIGINAL, payload))
     url = jspb.text(answers.get(wire.RPC_ORIGINAL), wire.ORIGINAL_URL)
     if not url:
         raise UpstreamFailed("The upstream does not say where the original is.")

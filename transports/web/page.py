@@ -8,31 +8,36 @@ from transports.web import wire
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests to the site carry of the page that a browser would have loaded."""
+    """What requests to the site carry from the page that a browser would have loaded.
 
-    access_token: str | None
-    """None: the site treats us as a guest."""
-    build_label: str
-    session_id: str
-    language: str
-    push_id: str
+    Every field may be missing from the page of a signed-in account. Source: "Session", step 1.
+    """
+
+    access_token: str | None = None
+    """The page's token, under either name. Most pages have none, also for signed-in accounts; guests need none."""
+    build_label: str | None = None
+    session_id: str | None = None
+    language: str = wire.DEFAULT_LANGUAGE
+    push_id: str = wire.DEFAULT_PUSH_ID
 
     def __repr__(self) -> str:
         """Show no token."""
-        return f"Page(build_label={self.build_label!r}, signed_in={self.access_token is not None})"
+        return f"Page(build_label={self.build_label!r}, token={self.access_token is not None})"
 
 
 def read_page(html: str) -> Page | None:
-    """Read the page; None where it is not the app's (a consent or challenge page)."""
+    """Read the page; None if it has none of the app's keys: it is a sign-in, consent or challenge page."""
+    token = _value(html, wire.KEY_ACCESS_TOKEN) or _value(html, wire.KEY_ACCESS_TOKEN_OTHER)
     build_label, session_id = _value(html, wire.KEY_BUILD_LABEL), _value(html, wire.KEY_SESSION_ID)
-    if build_label is None or session_id is None:
+    language = _value(html, wire.KEY_LANGUAGE)
+    if not (token or build_label or session_id or language):
         return None
     return Page(
-        access_token=_value(html, wire.KEY_ACCESS_TOKEN) or None,
+        access_token=token,
         build_label=build_label,
         session_id=session_id,
-        language=_value(html, wire.KEY_LANGUAGE) or "en",
-        push_id=_value(html, wire.KEY_PUSH_ID) or "",
+        language=language or wire.DEFAULT_LANGUAGE,
+        push_id=_value(html, wire.KEY_PUSH_ID) or wire.DEFAULT_PUSH_ID,
     )
 
 
@@ -41,6 +46,6 @@ def _value(html: str, key: str) -> str | None:
     if found is None:
         return None
     try:
-        return msgspec.json.decode(f'"{found[1]}"', type=str)
+        return msgspec.json.decode(f'"{found[1]}"', type=str) or None
     except msgspec.DecodeError:
         return None

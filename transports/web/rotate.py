@@ -18,12 +18,12 @@ from transports.store.barrier import Barrier
 from transports.store.port import INTENTS, Record
 from transports.tasks import wait_for
 from transports.web import wire
-from transports.web.client import answer_error
 from transports.web.errors import signed_out
 from transports.web.intent import Intent, encode_intent, read_intent
 from transports.web.lease import CALL_SECONDS, LEASE_SECONDS, Lease
 from transports.web.outcome import Outcome, Teller, outcome_of
 from transports.web.reasons import Reason
+from transports.web.refusal import answer_error
 from transports.web.saved import Saved, fingerprint, same_signing
 from transports.web.session import Session
 from transports.web.vault import Vault

@@ -11,16 +11,27 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import Certainty, DriftDetected, GatewayError, SignedOut
+from protocol.model import Blocked, Certainty, DriftDetected, GatewayError, RateLimited, SignedOut
 from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
-from transports.web.client import SiteClient, answer_error
-from transports.web.decode import AccountStatus, decode_status
-from transports.web.errors import StaleToken, error_for_account, html_instead_of_frames
+from transports.web.client import SiteClient
+from transports.web.decode import AccountStatus, BatchAnswers, decode_status
+from transports.web.errors import (
+    SessionRefused,
+    StaleBuild,
+    error_for_account,
+    html_instead_of_frames,
+    session_refused,
+    signed_out,
+)
 from transports.web.page import Page, read_page
+from transports.web.reasons import Reason
+from transports.web.refusal import answer_error
 
 _GUEST = AccountStatus(problem=None, plan="free", models=())
+_UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
+"""The status of an account that the site does not tell: it is served with the models of the built-in table."""
 
 _log = structlog.get_logger()
 
@@ -60,6 +71,12 @@ class Session:
         self._condemned: SignedOut | None = None
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
+        self._status: AccountStatus | None = None
+        """The account's status as the site last told it."""
+        self._set_by_page: tuple[list[str], int] | None = None
+        """What the page set, and the session's version at that time, until it is known to be no guest's page."""
+        self._not_allowed: set[str] = set()
+        """RPCs that the site denied to the account while it was signed in."""
 
     async def ready(self, stale: Ready | None = None) -> Ready:
         """Return the session, fetched if need be; `stale` is one that the site no longer takes.
@@ -133,16 +150,40 @@ class Session:
                 return self._ready
             try:
                 self._ready = await self._attempt()
-            except (SignedOut, StaleToken):
+            except SignedOut:
                 self._ready = None
                 raise
             return self._ready
 
-    async def ping(self, ready: Ready) -> None:
-        """Send the activity ping, if it is due; an answer that is no good stops nothing.
+    async def forget_token(self, ready: Ready) -> None:
+        """Drop the access token and the page of `ready`: the next `ready` loads the page again.
+
+        A page without a token leaves the next call without one; the site's refusal then brings a good one.
+        """
+        self.site.access_token = None
+        await self.forget(ready)
+
+    async def ask(self, *calls: tuple[str, str]) -> BatchAnswers:
+        """Make batch calls, once more with a fresh page where the page was stale.
 
         Raises:
-            StaleToken: the session is stale.
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        ready = await self.ready()
+        try:
+            return await self.site.batch(ready.page, *calls)
+        except StaleBuild:
+            ready = await self.ready(ready)
+        return await self.site.batch(ready.page, *calls)
+
+    async def ping(self, ready: Ready) -> None:
+        """Send the activity ping, if it is due; a failure stops nothing, unless it says that the session is stale.
+
+        Raises:
+            SessionRefused: the site denies the ping, as it does to guests.
+            StaleBuild: the page is stale.
 
         """
         now, seconds = self._clock.monotonic(), self.site.config.activity_seconds
@@ -151,12 +192,25 @@ class Session:
             return
         self._pinged_at = now
         try:
-            await self.site.batch(ready.page, (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD))
-        except StaleToken:
+            answers = await self.site.batch(ready.page, (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD))
+        except (SessionRefused, StaleBuild):
             self._pinged_at = None
             raise
         except GatewayError as error:
             _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
+        else:
+            self._check_denied(wire.RPC_ACTIVITY, answers)
+
+    def _check_denied(self, rpc: str, answers: BatchAnswers) -> None:
+        """Raise SessionRefused the first time that an RPC is denied: only the account's status tells why.
+
+        An RPC that is denied to a signed-in account again is not allowed to it.
+        """
+        if not answers.denied(rpc):
+            self._not_allowed.discard(rpc)
+        elif rpc not in self._not_allowed:
+            self._not_allowed.add(rpc)
+            raise session_refused()
 
     async def _attempt(self) -> Ready:
         try:
@@ -167,7 +221,9 @@ class Session:
             self._attempts, self._failure = self._attempts + 1, copy(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None
-        self.plan, self.fetched_at = ready.status.plan, self._clock.monotonic()
+        self.fetched_at = self._clock.monotonic()
+        if ready.status.known:
+            self.plan = ready.status.plan
         return msgspec.structs.replace(ready, attempt=self._attempts)
 
     async def _bootstrap(self) -> Ready:
@@ -175,9 +231,9 @@ class Session:
         before = self.signing
         try:
             return await self._fetch()
-        except (SignedOut, StaleToken) as error:
+        except SignedOut:
             await self._reload()
-            if isinstance(error, SignedOut) and self.signing == before:
+            if self.signing == before:
                 raise
         return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
 
@@ -199,43 +255,64 @@ class Session:
         page = await self.page()
         if self.site.vault is None:
             return Ready(page=page, status=_GUEST)
-        if page.access_token is None:  # the site would answer as to a guest: never serve that as the account's
-            raise html_instead_of_frames()
-        status = await self.status(page)
+        try:
+            status = await self.status(page)
+        except (SignedOut, RateLimited, Blocked):
+            raise
+        except GatewayError as error:
+            _log.warning("account_status_unknown", account=self.name, error=type(error).__name__)
+            status = self._status or _UNKNOWN
         if status.problem is not None:
             raise status.problem
         return Ready(page=page, status=status)
 
     async def page(self) -> Page:
-        """Fetch the page; one without an access token is a guest's.
+        """Fetch the page, and use its access token from then on, if it has one.
 
         Raises:
-            GatewayError: it is another page, or none.
+            GatewayError: the site answers with another page, or with none.
 
         """
         vault = self.site.vault
         version = vault.version if vault is not None else 0
         status, headers, body = await self.site.call("GET", self.site.config.hosts.site + wire.APP_PATH, {})
         if status != 200:
-            raise answer_error(status, headers)
+            raise answer_error(status, headers, body)
         page = read_page(body.decode("utf-8", "replace"))
         if page is None:
             raise html_instead_of_frames()
-        if vault is not None and page.access_token is not None:
-            await vault.take(headers.getall("Set-Cookie", []), since=version)
+        if vault is not None:
+            self.site.access_token = page.access_token or self.site.access_token
+            self._set_by_page = (headers.getall("Set-Cookie", []), version)
+            if page.access_token is not None:
+                await self._take_cookies()
         return page
 
     async def status(self, page: Page) -> AccountStatus:
-        """Ask how the account stands; one that cannot serve is no error here.
+        """Ask for the account's status; one that cannot serve is no error here.
 
         Raises:
+            SignedOut: the site denies the call: the session is signed out.
             GatewayError: the site did not answer as it should.
 
         """
         answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
+        if answers.denied(wire.RPC_STATUS):
+            raise signed_out(Reason.SIGNED_OUT)
         payload = answers.get(wire.RPC_STATUS)
         if payload is None:
             raise DriftDetected("The upstream does not tell the account's status.")
         code = jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE
         found = decode_status(payload, error_for_account(code))
+        if code != wire.STATUS_SIGNED_OUT:
+            self._status = msgspec.structs.replace(found, problem=None)
+            await self._take_cookies()
         return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)
+
+    async def _take_cookies(self) -> None:
+        """Keep the cookies that the page has set: it is the account's page, not a guest's."""
+        vault, told = self.site.vault, self._set_by_page
+        self._set_by_page = None
+        if vault is not None and told is not None:
+            set_cookies, since = told
+            await vault.take(set_cookies, since=since)

@@ -24,7 +24,7 @@ from protocol.model import (
 from transports.clock import Clock
 from transports.web import encode, models
 from transports.web.decode import AnswerReader, Conversation
-from transports.web.errors import ModelMismatch, StaleToken, Temporary
+from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
 from transports.web.generate import generated
 from transports.web.narrate import Teller
 from transports.web.quota import seconds_to_reset
@@ -131,17 +131,22 @@ class Speaker:
             signing = self._session.signing
             try:
                 return await self._attempt(stack, ready, words)
-            except (StaleToken, ModelMismatch, Temporary, SignedOut) as error:
+            except (StaleToken, StaleBuild, ModelMismatch, Temporary, SignedOut) as error:
                 if isinstance(error, SignedOut):
                     await self._session.forget(ready)
                 ended = type(error) is SignedOut and not await self._session.renewed(signing)
                 if type(error) in mended or ended:
                     raise
                 mended.add(type(error))
-                if isinstance(error, Temporary):
-                    await self._clock.sleep(_TEMPORARY_PAUSE)
-                else:
-                    stale = ready
+                match error:
+                    case Temporary():
+                        await self._clock.sleep(_TEMPORARY_PAUSE)
+                    case StaleToken():
+                        # The page is still good. The request gets a new UUID: the site refused the first one before
+                        # it did anything, and never sees the same UUID twice.
+                        self._session.site.keep(error)
+                    case _:
+                        stale = ready
             except RateLimited as error:
                 await self._learn_reset(ready, error)
                 raise

@@ -30,7 +30,7 @@ from transports.web import models, quota, wire
 from transports.web.accounts import Accounts, Held
 from transports.web.config import Tools, WebConfig
 from transports.web.cookies import header
-from transports.web.errors import StaleToken
+from transports.web.errors import RequestRejected
 from transports.web.examine import examine
 from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
@@ -177,7 +177,7 @@ class WebTransport:
             words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             try:
                 return await speaker.answer(stack, words)
-            except StaleToken:  # twice, so it is no token: the site may have forgotten a file
+            except RequestRejected:  # the site may have forgotten a file
                 if not held.uploads.forget(prompt.files):
                     raise
 

@@ -9,7 +9,6 @@ import msgspec
 
 from protocol.model import UpstreamFailed
 from transports.web import jspb, wire
-from transports.web.errors import StaleToken
 from transports.web.session import Session
 
 _TURNS_READ = 10
@@ -107,14 +106,8 @@ class Chats:
         await self._call(wire.RPC_DELETE, *map(delete_payload, cids))
 
     async def _call(self, rpc: str, *payloads: str) -> Any:
-        """Make batch calls of one kind, once more with a fresh session where the token was stale."""
-        calls = [(rpc, payload) for payload in payloads]
-        ready = await self._session.ready()
-        try:
-            answers = await self._session.site.batch(ready.page, *calls)
-        except StaleToken:
-            ready = await self._session.ready(ready)
-            answers = await self._session.site.batch(ready.page, *calls)
+        """Make batch calls of one kind."""
+        answers = await self._session.ask(*((rpc, payload) for payload in payloads))
         answer = answers.get(rpc)
         if answer is None:
             raise UpstreamFailed(

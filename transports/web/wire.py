@@ -19,10 +19,14 @@ COOKIE_DOMAIN = "google.com"
 
 APP_PATH = "/app"
 KEY_ACCESS_TOKEN = "SNlM0e"  # noqa: S105 -- the token's name in the page, not a token
+KEY_ACCESS_TOKEN_OTHER = "thykhd"  # noqa: S105 -- the name that some pages give it
 KEY_BUILD_LABEL = "cfb2h"
 KEY_SESSION_ID = "FdrFJe"
 KEY_LANGUAGE = "TuX5cc"
 KEY_PUSH_ID = "qKIAYe"
+DEFAULT_LANGUAGE = "en"
+DEFAULT_PUSH_ID = "feeds/mcudyrk2a4khkz"
+"""The push id of pages that do not have their own."""
 
 ROTATE_PATH = "/RotateCookies"
 ROTATE_BODY = b'[000,"-0000000000000000000"]'
@@ -116,6 +120,14 @@ PART_END = "e"
 PART_KIND, PART_RPC, PART_BODY, PART_ERROR = 0, 1, 2, 5
 ERROR_CODE = (2, 0, 1, 0)
 """Path of the code inside an answer part's error."""
+PART_REJECTION = (5, 0)
+"""Path of the reason why a batch call was rejected."""
+REJECTED_DENIED = 7
+"""The session is signed out, or this account may not make the call."""
+PART_FAILURE = "er"
+FAILURE_DETAILS = 10
+"""Where the part of an HTTP 400 says more; absent where the request itself is wrong."""
+TOKEN_MARK = "xsrf"  # noqa: S105 -- stands before a token, in a list under a number of the site's
 
 INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4

@@ -204,15 +204,25 @@ def test_deep_nesting_is_drift():
 
 def test_a_batch_answer_is_read_by_id():
     body = emit.batch([("otAQ7b", [1]), ("hNvQHb", None)], frozenset({"hNvQHb"}))
-    assert decode_batch(body, MAX_FRAME) == {"otAQ7b": [1], "hNvQHb": None}
+    answers = decode_batch(body, MAX_FRAME)
+    assert answers.payloads == {"otAQ7b": [1], "hNvQHb": None}
+    assert [answers.denied(rpc) for rpc in ("otAQ7b", "hNvQHb")] == [False, True]
     with pytest.raises(UpstreamFailed):
         decode_batch(body[:-20], MAX_FRAME)
+
+
+@pytest.mark.parametrize("reason", [3, 5, 13])
+def test_a_call_that_is_rejected_for_another_reason_is_not_denied(reason):
+    part = ["wrb.fr", "otAQ7b", None, None, None, [reason], "generic"]
+    answers = decode_batch(emit.PREFIX + emit.frame(part), MAX_FRAME)
+    assert (answers.get("otAQ7b"), answers.denied("otAQ7b")) == (None, False)
+    assert answers.rejections == {"otAQ7b": reason}
 
 
 @pytest.mark.parametrize("rejected", [0, 1, 2])
 def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
     parts = [["wrb.fr", "GzXR5e", None if number == rejected else "[]"] for number in range(3)]
-    assert decode_batch(emit.PREFIX + emit.frame(*parts), MAX_FRAME) == {"GzXR5e": None}
+    assert decode_batch(emit.PREFIX + emit.frame(*parts), MAX_FRAME).payloads == {"GzXR5e": None}
 
 
 @pytest.mark.parametrize(
@@ -323,7 +333,7 @@ def test_recorded_answers_tell_their_model(name, model):
 
 def test_the_site_s_default_among_its_models_is_read():
     answer = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
-    models = decode_status(decode_batch(answer, MAX_FRAME)["otAQ7b"], None).models
+    models = decode_status(decode_batch(answer, MAX_FRAME).get("otAQ7b"), None).models
     assert [(model.name, model.default) for model in models] == [
         ("3.5 Flash-Lite", False),
         ("3.7 Flash", True),

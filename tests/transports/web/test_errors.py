@@ -1,7 +1,16 @@
+from copy import copy
+
 import pytest
 
 from protocol.model import Blocked, Certainty, RateLimited, SignedOut, Throttled, UpstreamFailed
-from transports.web.errors import SessionRefused, StaleToken, error_for_code, error_for_http
+from transports.web.errors import (
+    RequestRejected,
+    SessionRefused,
+    StaleBuild,
+    StaleToken,
+    error_for_code,
+    error_for_http,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +40,22 @@ def test_asked_too_often_is_one_thing_and_the_usage_limit_another():
 
 def test_a_code_has_its_kind():
     assert isinstance(error_for_code(1060), Blocked)
-    assert isinstance(error_for_http(400), StaleToken)
     assert error_for_http(404).certainty is Certainty.REFUSED
     assert error_for_http(503).certainty is Certainty.MAYBE_ACCEPTED
     assert isinstance(error_for_code(9999), UpstreamFailed)
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "kind"), [(400, "AK:1", StaleToken), (400, None, RequestRejected), (405, None, StaleBuild)]
+)
+def test_what_a_request_lacked_is_told_from_a_request_that_is_wrong(status, token, kind):
+    error = error_for_http(status, token=token)
+    assert type(error) is kind
+    assert error.certainty is Certainty.REFUSED
+
+
+def test_a_token_is_shown_neither_in_the_error_nor_in_its_repr():
+    error = error_for_http(400, token="AK-secret")
+    assert error.token == "AK-secret"
+    assert "secret" not in f"{error} {error!r}"
+    assert copy(error).token == "AK-secret"

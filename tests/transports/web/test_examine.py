@@ -62,11 +62,27 @@ async def test_a_session_that_has_ended_is_said_to_have_and_nothing_more_is_trie
     expired = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
     async with site.connect(expired) as transport:
         findings = await examined(transport)
-        assert list(findings) == STEPS[:4]
-        assert failed(findings) == ["page"]
-        assert "guest" in findings["page"].words
-        assert "export" in findings["page"].advice
+        assert list(findings) == STEPS[:5]
+        assert failed(findings) == ["account"]
+        assert "signed_out" in findings["account"].words
+        assert "export" in findings["account"].advice
         assert await site.seen("rotate") == 0
+
+
+async def test_a_page_without_a_token_is_said_to_be_normal(open_site):
+    async with open_site(page_token="absent") as site, site.connect() as transport:
+        findings = await examined(transport)
+        assert list(findings) == STEPS
+        assert all(finding.level is Level.OK for finding in findings.values())
+        assert "no access token, as is normal" in findings["page"].words
+
+
+async def test_a_status_that_is_not_told_is_a_warning(site):
+    async with site.connect() as transport:
+        await order(site, where="otAQ7b", status=503)
+        findings = await examined(transport)
+        assert not failed(findings)
+        assert findings["account"].level is Level.WARNING
 
 
 async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):

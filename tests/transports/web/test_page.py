@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from transports.web.page import read_page
 
 HTML = """<script>window.WIZ_global_data = {"cfb2h":"boq_label",
@@ -10,8 +13,32 @@ def test_the_page_tells_what_requests_carry():
     assert (page.language, page.push_id) == ("de", "feeds/x")
 
 
-def test_no_access_token_is_a_guest():
-    assert read_page(HTML.replace("SNlM0e", "gone")).access_token is None
+KEYS = ["SNlM0e", "thykhd", "cfb2h", "FdrFJe", "TuX5cc"]
+
+
+def test_a_page_without_a_token_is_a_page():
+    page = read_page(HTML.replace("SNlM0e", "gone"))
+    assert (page.access_token, page.build_label) == (None, "boq_label")
+
+
+def test_the_token_may_have_another_name_and_the_first_one_goes_before_it():
+    assert read_page(HTML.replace("SNlM0e", "thykhd")).access_token == "AK=x:1"
+    assert read_page(HTML + '"thykhd":"other"').access_token == "AK=x:1"
+    assert read_page('"SNlM0e":"","thykhd" :\n\t"other"').access_token == "other"
+
+
+@given(st.sets(st.sampled_from(KEYS)), st.text(" \n\t", max_size=3))
+def test_any_of_the_keys_may_be_missing(missing, space):
+    html = ",".join(f'"{key}":{space}"{key}-value"' for key in KEYS if key not in missing)
+    page = read_page(f"<html>{{{html}}}</html>")
+    if missing == set(KEYS):
+        assert page is None
+        return
+    there = {key: None if key in missing else f"{key}-value" for key in KEYS}
+    assert page.access_token == (there["SNlM0e"] or there["thykhd"])
+    assert (page.build_label, page.session_id) == (there["cfb2h"], there["FdrFJe"])
+    assert page.language == (there["TuX5cc"] or "en")
+    assert page.push_id == "feeds/mcudyrk2a4khkz"
 
 
 def test_another_page_is_none():

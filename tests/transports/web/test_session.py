@@ -6,7 +6,7 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from protocol.model import Media, SignedOut, Text
+from protocol.model import Media, SignedOut, Text, Throttled
 from tests.clock import ManualClock
 from tests.pools import pool_of
 from tests.transports.conftest import deps_for, request_for
@@ -14,6 +14,7 @@ from transports import simulator, web
 from transports.clock import SystemClock
 from transports.rotation import Policy
 from transports.rotation import Rotation as AccountRotation
+from transports.simulator import emit
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import SESSIONS
 from transports.web.rotate import Rotation
@@ -138,26 +139,103 @@ async def test_a_failure_is_shared_by_all_who_waited_for_it_and_by_nobody_else(s
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends(open_site):
-    clock = ManualClock()
-    store = MemoryStore(clock)
-    async with open_site(clock=clock) as site, site.connect(rotate_seconds=0) as transport:
+async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends(site):
+    async with site.connect(rotate_seconds=0) as transport:
         await ask(transport)
-        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as another:
-            await rotation_of(another, store, clock).once()  # with a store of its own
-        clock.advance(600)
+        for where in ("generate", "app"):
+            await order(site, where=where, status=302, times=1000)
         assert await ask_at_once(transport, 20) == ["signed_out"] * 20
         assert await site.seen("bootstrap") == 2
 
 
-@pytest.mark.parametrize("where", ["app", "otAQ7b"])
-async def test_where_a_session_cannot_be_fetched_another_account_makes_the_picture(open_site, where):
+def answering(session, rpc, change):
+    """Have `change` make the answer to an RPC from what the site answers."""
+    call = session.site.call
+
+    async def changed(method, url, headers, **options):
+        answer = await call(method, url, headers, **options)
+        return change(*answer) if options.get("params", {}).get("rpcids") == rpc else answer
+
+    session.site.call = changed
+
+
+def rejected(rpc, reason):
+    part = ["wrb.fr", rpc, None, None, None, [reason], "generic"]
+    return lambda status, headers, _: (status, headers, emit.PREFIX + emit.frame(part) + emit.end(1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rejected("otAQ7b", 3),
+        rejected("otAQ7b", 5),
+        rejected("otAQ7b", 13),
+        lambda status, headers, _: (status, headers, emit.PREFIX + emit.end(1)),
+        lambda status, headers, _: (status, headers, b"not frames"),
+        lambda _, headers, body: (500, headers, body),
+        lambda _, headers, body: (503, headers, body),
+        lambda _, headers, body: (404, headers, body),
+        lambda _, headers, body: (405, headers, body),
+    ],
+    ids=["3", "5", "13", "missing", "unknown form", "500", "503", "404", "405"],
+)
+async def test_an_account_whose_status_is_not_told_is_served_all_the_same(site, change):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", change)
+        ready = await session_of(transport).ready()
+        assert (ready.status.known, ready.status.problem) == (False, None)
+        assert session_of(transport).plan == ""
+
+
+async def test_a_status_that_is_not_told_once_is_what_it_was(site):
+    async with site.connect() as transport:
+        session = session_of(transport)
+        before = (await session.ready()).status
+        answering(session, "otAQ7b", rejected("otAQ7b", 13))
+        await session.forget()
+        assert (await session.ready()).status == before
+        assert await ask(transport) == "ok"
+
+
+async def test_an_account_that_is_denied_its_status_is_signed_out(site):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", rejected("otAQ7b", 7))
+        with pytest.raises(SignedOut) as caught:
+            await ask(transport)
+        assert caught.value.reason == "signed_out"
+
+
+async def test_a_site_that_limits_the_status_call_limits_the_account(site):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", lambda _, headers, body: (429, headers, body))
+        with pytest.raises(Throttled):
+            await ask(transport)
+
+
+async def test_a_session_that_the_site_takes_for_a_guests_is_found_out_before_a_turn(open_site):
+    clock = ManualClock()
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=0) as transport:
+        await ask(transport)
+        clock.advance(2000)  # it is not renewed in time; our token and page are still here
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert await site.seen("generate") == 1
+
+
+async def test_an_account_that_may_not_ping_is_looked_at_once_and_then_served(site):
+    async with site.connect(activity_seconds=0.0001) as transport:
+        answering(session_of(transport), "ESY5D", rejected("ESY5D", 7))
+        assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_where_a_session_cannot_be_fetched_another_account_makes_the_picture(open_site):
     accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
     known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
     clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
     async with open_site(*accounts) as site, site.connect(*known) as transport:
         rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), Policy())
-        await order(site, where=where, status=500)
+        await order(site, where="app", status=500)
         async with rotation.open(request, anyio.current_time() + 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
         assert await site.seen("bootstrap") == 2

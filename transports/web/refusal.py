@@ -1,0 +1,57 @@
+"""Reads answers other than HTTP 200; no I/O. Source: "Codes"."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from protocol.model import DriftDetected, GatewayError
+from transports.http import retry_after
+from transports.web import jspb, wire
+from transports.web.errors import error_for_http
+from transports.web.frames import FrameParser
+from transports.web.snapshot import loads
+
+LONGEST_REFUSAL = 64 * 1024
+"""How many bytes of a refusal are read."""
+_DEPTH = 6
+
+
+def answer_error(status: int, headers: Mapping[str, str], body: bytes = b"") -> GatewayError:
+    """Return the error that an answer other than 200 stands for; a token in its body is kept in the error."""
+    token = token_in(body) if status == 400 else None
+    location = headers.get("Location", "")
+    return error_for_http(status, location=location, retry_after=retry_after(headers), token=token)
+
+
+def token_in(body: bytes) -> str | None:
+    """Return the access token that the body of an HTTP 400 carries; None: it carries none."""
+    frames = FrameParser(LONGEST_REFUSAL)
+    try:
+        for frame in frames.feed(body[:LONGEST_REFUSAL]):
+            for part in jspb.array(loads(frame)):
+                token = token_of(part)
+                if token is not None:
+                    return token
+    except DriftDetected:
+        pass
+    return None
+
+
+def token_of(part: Any) -> str | None:
+    """Return the access token in the part of a failed call, None where there is none."""
+    if jspb.text(part, wire.PART_KIND) != wire.PART_FAILURE:
+        return None
+    return _marked(jspb.field(part, wire.FAILURE_DETAILS), _DEPTH)
+
+
+def _marked(value: Any, depth: int) -> str | None:
+    """Return the text behind the mark of a token, wherever it is in `value`."""
+    if not depth:
+        return None
+    if isinstance(value, dict):
+        children = list(cast("dict[str, Any]", value).values())
+    else:
+        children = cast("list[Any]", value) if isinstance(value, list) else []
+        if children[:1] == [wire.TOKEN_MARK]:
+            token = jspb.text(children, 1) or ""
+            return token if token.isascii() and token.isprintable() and token else None
+    return next((token for child in children if (token := _marked(child, depth - 1))), None)
