@@ -187,7 +187,6 @@ def test_an_upstream_error_before_the_first_event_is_a_status(start_gateway, pro
         ('<sim eof-after="3" frames="6"/>', "upstream_truncated"),
         ('<sim error="1037" after="3" frames="6"/>', "upstream_quota_exhausted"),
         ('<sim garbage-after="3" frames="6"/>', "upstream_protocol_error"),
-        ('<sim switch-after="3" frames="6"/>', "upstream_protocol_error"),
     ],
 )
 def test_an_error_in_mid_stream_raises_after_the_text_so_far(start_gateway, tag, code):

@@ -1,15 +1,18 @@
 """The site's answers as events and facts; no I/O. Source: "Response", "Codes", "Batch calls"."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from protocol.model import Event, Finish, GatewayError, UpstreamFailed, Waiting
+from protocol.model import Certainty, DriftDetected, Event, Finish, GatewayError, UpstreamFailed, Waiting
 from transports.web import jspb, wire
-from transports.web.errors import drift, error_for_code
+from transports.web.codes import error_for_code
+from transports.web.errors import error_for_http
 from transports.web.frames import FrameParser
 from transports.web.narrate import Narrator, Teller
+from transports.web.refusal import status_in, token_of
 from transports.web.rich import read_candidate
 from transports.web.snapshot import SnapshotReader, loads
 
@@ -27,7 +30,10 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerReader:
-    """Bytes of one StreamGenerate answer in, events out."""
+    """Bytes of one StreamGenerate answer in, events out.
+
+    Behind a complete candidate nothing undoes the answer: no code, no failure and no broken frame.
+    """
 
     def __init__(self, *, max_frame: int, input_tokens: int, teller: Teller | None = None, turn: int = 0) -> None:
         """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
@@ -36,30 +42,50 @@ class AnswerReader:
         """
         self._frames = FrameParser(max_frame)
         self._snapshots = SnapshotReader()
-        self._narrator = Narrator(teller or Teller())
+        self._teller = teller or Teller()
+        self._narrator = Narrator(self._teller)
         self._input_tokens = input_tokens
         self._turn = turn
+        self._accepted = self._answered = False
+        """A content part came, if only with ids: the site took the request. A candidate came."""
+        self._running = self._pending = False
+        """The candidate goes on, as it last said. A file is being made that comes after the stream."""
         self._rcid = ""
+        self._kept = Conversation(cid="", rid="")
+        """The conversation's ids as far as they are known."""
         self.frames = 0
         """How many valid frames came."""
         self.finished = False
         """`Finish` was yielded."""
         self.complete = False
         """The answer is whole, though the stream may not have ended."""
-        self.conversation: Conversation | None = None
         self.model_id = self.model_name = ""
         """Which model answers, as the site last said; empty while it has not. Source: "Who answered"."""
+        self.code: int | None = None
+        """The code, or the HTTP status of an `er` part, that the site sent."""
+        self.ignored = False
+        """`code` came behind a complete candidate."""
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """Where the site keeps the turn; None until it has named the conversation."""
+        return self._kept if self._kept.cid else None
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Take the next bytes; yield what they say.
+        """Take the next bytes; yield the events in them.
 
         Raises:
-            GatewayError: the site says so, or speaks otherwise than we know; what came before was yielded.
+            GatewayError: the site refused, or sent a form that we do not know; earlier events were yielded.
 
         """
-        for frame in self._frames.feed(data):
-            if not self.finished:
-                yield from self._frame(frame)
+        try:
+            for frame in self._frames.feed(data):
+                if not self.finished:
+                    yield from self._frame(frame)
+        except DriftDetected:
+            if not self.complete:
+                raise
+            yield from self._finish()
 
     def end(self) -> Iterator[Event]:
         """Take the end of the stream; yield the last events.
@@ -70,8 +96,8 @@ class AnswerReader:
         """
         if self.finished:
             return
-        if not self.complete:
-            raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+        if not (self.complete or self._pending):
+            raise _broken_off()
         yield from self._finish()
 
     def _frame(self, frame: str) -> Iterator[Event]:
@@ -81,12 +107,33 @@ class AnswerReader:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
                     yield from self._answer(frame, part, read.known)
+                case wire.PART_FAILURE:
+                    self._fail(
+                        jspb.integer(part, wire.FAILURE_STATUS) or 0, partial(error_for_http, token=token_of(part))
+                    )
                 case wire.PART_END:
-                    if not self._rcid:
-                        raise drift("it ended without an answer")
-                    yield from self._finish()
+                    yield from self._closed()
                 case _:
                     pass
+
+    def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
+        """Take a code or status that the site sent in place of content, or behind it.
+
+        Raises:
+            GatewayError: no complete candidate came before it.
+
+        """
+        self.code, self.ignored = number, self.complete
+        if not self.complete:
+            raise error(number)
+
+    def _closed(self) -> list[Event]:
+        """Take the part that closes the stream."""
+        if not self._answered:
+            raise _broken_off() if self._accepted else _no_answer()
+        if self._running and not (self._pending or self._teller.capability.lasting):
+            raise _broken_off()
+        return self._finish()
 
     def _answer(self, frame: str, part: Any, known: str) -> Iterable[Event]:
         body = jspb.text(part, wire.PART_BODY)
@@ -94,36 +141,39 @@ class AnswerReader:
             error = jspb.path(part, wire.PART_ERROR)
             code = jspb.integer(error, *wire.ERROR_CODE)
             if code is not None:
-                raise error_for_code(code)
+                self._fail(code, error_for_code)
             return (Waiting(),) if error else ()
         inner = loads(body)
+        self._accepted = True
         candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
         self._keep_conversation(inner)
         self.model_id = jspb.text(inner, wire.INNER_MODEL_ID) or self.model_id
         self.model_name = jspb.text(inner, wire.INNER_MODEL_NAME) or self.model_name
-        tool = jspb.text(inner, *wire.INNER_TOOL)
-        events: list[Event] = self._narrator.run(tool) if tool else []
+        doing = _doing(inner)
+        events: list[Event] = self._narrator.note(doing) if doing else []
         if candidate is not None:
             events += self._tell(frame, candidate, known)
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
+        """Return the candidate to follow: the first one of the answer, or what stands in its place when it is gone."""
+        for candidate in candidates:
+            if self._rcid and jspb.text(candidate, wire.CANDIDATE_ID) == self._rcid:
+                return candidate
         if not candidates:
             return None
-        if not self._rcid:
-            self._rcid = jspb.text(candidates[0], wire.CANDIDATE_ID) or ""
-        for candidate in candidates:
-            if jspb.text(candidate, wire.CANDIDATE_ID) == self._rcid:
-                return candidate
-        raise drift("it switched to another candidate")
+        self._rcid = jspb.text(candidates[0], wire.CANDIDATE_ID) or self._rcid
+        return candidates[0]
 
     def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
         now = read_candidate(candidate, known)
         if now.text is not None and not now.card:
             self._snapshots.learn(frame, self._rcid, known, now.text)
-        self.complete = self.complete or now.complete
-        place = self.conversation
-        return self._narrator.tell(now, (place.cid, place.rid) if place else ("", ""))
+        self._answered = True
+        self._pending = self._pending or now.pending
+        self._running = (self._running or now.running) and not now.complete
+        self.complete = (self.complete or now.complete) and not now.running
+        return self._narrator.tell(now, (self._kept.cid, self._kept.rid))
 
     def _finish(self) -> list[Event]:
         if self.finished:
@@ -133,11 +183,36 @@ class AnswerReader:
         return [*events, Finish(reason="stop", usage=self._narrator.usage(self._input_tokens))]
 
     def _keep_conversation(self, inner: Any) -> None:
-        cid = jspb.text(inner, wire.INNER_CONVERSATION, 0)
-        rid = jspb.text(inner, wire.INNER_CONVERSATION, 1)
-        context = jspb.text(inner, wire.INNER_CONTEXT)
-        if cid and rid:
-            self.conversation = Conversation(cid=cid, rid=rid, rcid=self._rcid, context=context or "", turn=self._turn)
+        """Note the ids that a frame names; a frame that leaves one out takes nothing back."""
+        before = self._kept
+        turn = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN)
+        rid = jspb.text(inner, wire.INNER_CONVERSATION, 1) or (turn if isinstance(turn, str) else "")
+        self._kept = Conversation(
+            cid=jspb.text(inner, wire.INNER_CONVERSATION, 0) or before.cid,
+            rid=rid or before.rid,
+            rcid=self._rcid,
+            context=jspb.text(inner, wire.INNER_CONTEXT) or before.context,
+            turn=self._turn,
+        )
+
+
+def _doing(inner: Any) -> str:
+    """Return a line about the tool that runs: the site's words for people, else its name; empty when none runs."""
+    news = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
+    for tool in (news, jspb.field(inner, wire.INNER_TOOL)):
+        name = jspb.text(tool, *wire.TOOL_NAME)
+        if name and jspb.integer(tool, *wire.TOOL_STATE) != wire.TOOL_DONE:
+            return jspb.text(tool, *wire.TOOL_WORDS) or f"Running {name}…"
+    return ""
+
+
+def _broken_off() -> UpstreamFailed:
+    return UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+
+
+def _no_answer() -> UpstreamFailed:
+    """Return the error of a stream with nothing but bookkeeping: the site did not take the request."""
+    return UpstreamFailed("The upstream sent no answer.", code="upstream_rejected", certainty=Certainty.REFUSED)
 
 
 class BatchAnswers(msgspec.Struct, frozen=True):
@@ -167,24 +242,36 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
     parser = FrameParser(max_frame)
     answers: dict[str, Any] = {}
     rejections: dict[str, int] = {}
-    for frame in parser.feed(data):
-        parts = loads(frame)
-        for part in jspb.array(parts) if isinstance(parts, list) else []:
-            if jspb.text(part, wire.PART_KIND) != wire.PART_ANSWER:
-                continue
-            rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
-            code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
-            if rpc is None and code is not None:
-                raise error_for_code(code)
-            if rpc is not None:
-                rejected = rpc in answers and answers[rpc] is None
-                answers[rpc] = loads(body) if body is not None and not rejected else None
-                reason = jspb.integer(part, *wire.PART_REJECTION)
-                if body is None and reason is not None:
-                    rejections[rpc] = reason
+    for part in _parts(parser, data):
+        rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
+        error = _batch_error(part)
+        if error is not None and not answers:
+            raise error
+        if rpc is not None and error is None:
+            rejected = rpc in answers and answers[rpc] is None
+            answers[rpc] = loads(body) if body is not None and not rejected else None
+            reason = jspb.integer(part, *wire.PART_REJECTION)
+            if body is None and reason is not None:
+                rejections[rpc] = reason
     if parser.inside:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
     return BatchAnswers(answers, rejections)
+
+
+def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
+    """Yield the parts of all frames that answer or fail a call."""
+    for frame in parser.feed(data):
+        for part in jspb.array([loads(frame)], 0):
+            if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}:
+                yield part
+
+
+def _batch_error(part: Any) -> GatewayError | None:
+    """Return the error of a part that fails the whole batch, None where it answers or rejects one call."""
+    if jspb.text(part, wire.PART_KIND) == wire.PART_FAILURE:
+        return error_for_http(status_in(part), token=token_of(part))
+    code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
+    return error_for_code(code) if code is not None and jspb.text(part, wire.PART_RPC) is None else None
 
 
 class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,21 +1,17 @@
-"""The site's codes, statuses and pages, as this gateway's errors; no I/O. Source: "Codes"."""
+"""The site's statuses and pages as this gateway's errors; `codes` has the in-stream codes. No I/O. Source: "Codes"."""
 
 from protocol.model import (
     BadRequest,
-    Blocked,
     Certainty,
     DriftDetected,
     GatewayError,
-    RateLimited,
     SignedOut,
     Throttled,
-    Unsupported,
     UpstreamFailed,
 )
 from transports.web import wire
 from transports.web.reasons import WORDS, Reason
 
-_CODE_SHOWN = 10**6
 _NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
 
 
@@ -60,28 +56,10 @@ class ModelMismatch(UpstreamFailed):
 
 
 class Temporary(UpstreamFailed):
-    """1013: it passes; the same account may be asked once more."""
+    """1013, 1155: a failure that passes; the same account may be asked once more."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
-
-
-def error_for_code(code: int) -> GatewayError:
-    """Return the error of an in-stream code."""
-    match code:
-        case wire.CODE_TEMPORARY:
-            return Temporary("The upstream has a temporary failure; try again.")
-        case wire.CODE_USAGE_LIMIT:
-            return RateLimited("The usage limit of the upstream's account for this model is reached.")
-        case wire.CODE_MODEL_MISMATCH | wire.CODE_MODEL_HEADER:
-            return ModelMismatch("The upstream does not accept this model for this account.")
-        case wire.CODE_TOOL_NOT_ALLOWED:
-            return Unsupported("The upstream's account does not have this capability.", param="model")
-        case wire.CODE_ADDRESS_BLOCKED:
-            return Blocked("The upstream has temporarily blocked this gateway's address.")
-        case _:
-            shown = code if abs(code) < _CODE_SHOWN else "?"
-            return _refused(f"The upstream rejected the request (code {shown}).")
 
 
 def error_for_account(status: int) -> SignedOut | None:

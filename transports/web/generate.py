@@ -84,7 +84,9 @@ async def _chunks(
 ) -> AsyncIterator[bytes]:
     over: float | None = None
     while not reader.finished:
-        if over is None and reader.complete:
+        if not reader.complete:
+            over = None
+        elif over is None:
             over = watch.now() + _AFTER_COMPLETE
         until = watch.until if over is None else over
         chunk = None

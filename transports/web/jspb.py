@@ -69,3 +69,10 @@ def array(value: Any, *indexes: int) -> list[Any]:
     """Follow indexes to an array; empty where there is none."""
     found = path(value, *indexes)
     return cast("list[Any]", found) if isinstance(found, list) else []
+
+
+def mapping(value: Any, index: int) -> dict[str, Any]:
+    """Return the dict that stands at `index` of an array, also at its end; empty where there is none."""
+    items = cast("list[Any]", value) if isinstance(value, list) else []
+    found = items[index] if index < len(items) else None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -79,9 +79,9 @@ class Narrator:
         waiting = self._prose.holding or (not settled and self._text.behind(now.text or ""))
         return events if waiting and not now.complete else [*events, *self._show(now)]
 
-    def run(self, tool: str) -> list[Event]:
-        """Take the name of what is running meanwhile; return what is new."""
-        return self._thinking.note((f"Running {tool}…",))
+    def note(self, line: str) -> list[Event]:
+        """Take a line about what the site is doing meanwhile; return it as a thought the first time."""
+        return self._thinking.note((line,))
 
     def end(self) -> list[Event]:
         """Take it that the answer is whole; return all that was not said yet.

@@ -36,6 +36,11 @@ def token_in(body: bytes) -> str | None:
     return None
 
 
+def status_in(part: Any) -> int:
+    """Return the HTTP status in the part of a failed call, 0 where there is none."""
+    return jspb.integer(part, wire.FAILURE_STATUS) or 0
+
+
 def token_of(part: Any) -> str | None:
     """Return the access token in the part of a failed call, None where there is none."""
     if jspb.text(part, wire.PART_KIND) != wire.PART_FAILURE:

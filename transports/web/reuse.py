@@ -130,7 +130,7 @@ class Reuse:
     async def keep(self, request: GenerationRequest, answer: Told, turns: tuple[Turn, ...]) -> bool:
         """Remember where a whole answer is, all that was said being `turns`; say whether it can be gone on with."""
         conversation = answer.conversation
-        if conversation is None or not conversation.context:
+        if conversation is None or not (conversation.rid and conversation.context):
             return False
         kept = Kept(account=answer.served.account, conversation=_encode(conversation))
         return await self._keep(key_of(request, turns), kept, self.seconds)

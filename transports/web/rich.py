@@ -94,6 +94,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """None: the candidate has no text at all, not even an empty one."""
     thoughts: str
     complete: bool
+    running: bool = False
+    """The site says that it goes on."""
+    pending: bool = False
+    """A video or music is being made, which comes after the end of the stream."""
     card: bool = False
     """The text stands where a card's does."""
     pictures: tuple[Picture, ...] = ()
@@ -110,11 +114,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def read_candidate(candidate: Any, known: str = "") -> Candidate:
     """Read a candidate; `known` goes before its text."""
     text, card = _text(candidate, known)
+    state = jspb.integer(candidate, *wire.CANDIDATE_STATE)
     plain = Candidate(
         rcid=jspb.text(candidate, wire.CANDIDATE_ID) or "",
         text=text,
         thoughts=jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or "",
-        complete=jspb.integer(candidate, *wire.CANDIDATE_STATE) == wire.STATE_COMPLETE,
+        complete=state == wire.STATE_COMPLETE,
+        running=state == wire.STATE_RUNNING,
         card=card,
     )
     rich = jspb.field(candidate, wire.CANDIDATE_RICH)
@@ -123,6 +129,7 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
         return plain
     return msgspec.structs.replace(
         plain,
+        pending=any(jspb.field(rich, place) for place in wire.RICH_PENDING),
         pictures=tuple(_pictures(rich)),
         web_pictures=tuple(_web_pictures(rich)),
         citations=_citations(rich),

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
 import msgspec
+import structlog
 
 from protocol.model import (
     Event,
@@ -23,6 +24,7 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web import encode, models
+from transports.web.codes import TokenRefused, is_known
 from transports.web.decode import AnswerReader, Conversation
 from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
 from transports.web.generate import generated
@@ -31,6 +33,8 @@ from transports.web.quota import seconds_to_reset
 from transports.web.session import Ready, Session
 
 _TEMPORARY_PAUSE = 1.5
+
+_log = structlog.get_logger()
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,25 +135,34 @@ class Speaker:
             signing = self._session.signing
             try:
                 return await self._attempt(stack, ready, words)
-            except (StaleToken, StaleBuild, ModelMismatch, Temporary, SignedOut) as error:
+            except (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut) as error:
                 if isinstance(error, SignedOut):
                     await self._session.forget(ready)
                 ended = type(error) is SignedOut and not await self._session.renewed(signing)
                 if type(error) in mended or ended:
                     raise
                 mended.add(type(error))
-                match error:
-                    case Temporary():
-                        await self._clock.sleep(_TEMPORARY_PAUSE)
-                    case StaleToken():
-                        # The page is still good. The request gets a new UUID: the site refused the first one before
-                        # it did anything, and never sees the same UUID twice.
-                        self._session.site.keep(error)
-                    case _:
-                        stale = ready
+                stale = await self._mend(error, ready) or stale
             except RateLimited as error:
                 await self._learn_reset(ready, error)
                 raise
+
+    async def _mend(self, error: GatewayError, ready: Ready) -> Ready | None:
+        """Do what an error asks for before the call is sent again; return the session if it must be fetched again."""
+        match error:
+            case Temporary():
+                await self._clock.sleep(_TEMPORARY_PAUSE)
+                return None
+            case StaleToken():
+                # The page is still good. The request gets a new UUID: the site refused the first one before
+                # it did anything, and never sees the same UUID twice.
+                self._session.site.keep(error)
+                return None
+            case TokenRefused():
+                await self._session.forget_token(ready)
+                return ready
+            case _:
+                return ready
 
     async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words) -> Answer:
         async with AsyncExitStack() as attempt:
@@ -193,6 +206,7 @@ class Speaker:
                 yield Answer(events, reader, self._asked(model, ready), partial(self._note_answered, ready))
             finally:
                 self._note_answered(ready, reader)
+                _note_code(reader, session.name)
                 self.conversation = reader.conversation or self.conversation
 
     async def served(self) -> Served:
@@ -238,3 +252,15 @@ class Speaker:
             async for event in answer:
                 self.conversation = answer.conversation or self.conversation
                 yield event
+
+
+def _note_code(reader: AnswerReader, account: str) -> None:
+    """Log the code that came with an answer."""
+    if reader.code is None:
+        return
+    if reader.ignored:
+        _log.info("answer_code_ignored", account=account, code=reader.code)
+    elif is_known(reader.code):
+        _log.info("answer_code_received", account=account, code=reader.code)
+    else:
+        _log.warning("answer_code_unknown", account=account, code=reader.code)

@@ -125,13 +125,22 @@ PART_REJECTION = (5, 0)
 REJECTED_DENIED = 7
 """The session is signed out, or this account may not make the call."""
 PART_FAILURE = "er"
+FAILURE_STATUS = 5
 FAILURE_DETAILS = 10
 """Where the part of an HTTP 400 says more; absent where the request itself is wrong."""
 TOKEN_MARK = "xsrf"  # noqa: S105 -- stands before a token, in a list under a number of the site's
 
 INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4
-INNER_TOOL = (6, 1, 0)
+INNER_NEWS = 2
+"""A dict with news of the turn."""
+NEWS_TOOL = "7"
+NEWS_TURN = "18"
+INNER_TOOL = 6
+TOOL_NAME = (1, 0)
+TOOL_WORDS = (1, 1, 2)
+TOOL_STATE = (1, 2)
+TOOL_DONE = 4
 INNER_CONTEXT = 25
 INNER_MODEL_ID, INNER_MODEL_NAME = 39, 42
 """Which model answered. Source: "Who answered"."""
@@ -139,6 +148,7 @@ CANDIDATE_ID = 0
 CANDIDATE_TEXT = (1, 0)
 CANDIDATE_CARD_TEXT = (22, 0)
 CANDIDATE_STATE = (8, 0)
+STATE_RUNNING = 1
 STATE_COMPLETE = 2
 CANDIDATE_THOUGHTS = (37, 0, 0)
 CANDIDATE_RICH = 12
@@ -194,6 +204,8 @@ PLAN_TITLE, PLAN_STEPS, PLAN_ESTIMATE = 0, 1, 2
 PLAN_CONFIRM = (3, 0)
 STEP_LABEL, STEP_BODY = 1, 2
 RICH_FILM = 59
+RICH_PENDING = (64, 72)
+"""A video that is being made, music that is being made."""
 FILM = (0, 0, 0, 0, 7)
 RICH_MUSIC = 86
 MUSIC_MP3 = (0, 1, 7)
@@ -209,12 +221,19 @@ PAGE_BREAK = r"\n[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*\n\s*"
 TASK_PLACEHOLDER = "agency-placeholder-task-id"
 
 # In-stream codes
+CODE_IMAGE_REFUSED = 1003
 CODE_TEMPORARY = 1013
 CODE_USAGE_LIMIT = 1037
 CODE_MODEL_MISMATCH = 1050
 CODE_MODEL_HEADER = 1052
 CODE_TOOL_NOT_ALLOWED = 1053
 CODE_ADDRESS_BLOCKED = 1060
+CODE_SIGN_IN = 1095
+CODE_SESSION_NOT_ACCEPTED = 1096
+CODE_CONTINUATION_REFUSED = 1097
+CODE_ATTACHMENT_NOT_ACCEPTED = 1100
+CODE_BROKEN_OFF = 1155
+CODE_TOKEN_STALE = 1157
 
 # Account status
 STATUS_AVAILABLE = 1000

@@ -7,19 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.model import (
-    Blocked,
+    Capability,
+    Certainty,
     DriftDetected,
     Finish,
     RateLimited,
     Text,
     Thought,
-    Unsupported,
+    Throttled,
     UpstreamFailed,
     Waiting,
 )
 from transports.simulator import emit
 from transports.web.decode import AnswerReader, decode_batch, decode_status
-from transports.web.errors import ModelMismatch, Temporary
+from transports.web.errors import RequestRejected, SessionRefused, StaleBuild, StaleToken
+from transports.web.narrate import Teller
 
 ANY_TEXT = st.text(st.characters(), max_size=80) | st.text(st.sampled_from("a`\\*\n\"'<>é😀\ud83d\ude00 "), max_size=80)
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
@@ -114,29 +116,12 @@ def test_escaped_unicode_takes_the_short_way_too(monkeypatch, ascii_only):
     text = "你好 “quotes” <b> 😀 " * 20
     frames = []
     for end in range(len(text) + 1):
-        inner = [None, ["c", "r"], None, None, [["rc", [text[:end]], None, None, None, None, None, None, [1]]]]
+        inner = [None, ["c", "r"], None, None, [["rc", [text[:end]], None, None, None, None, None, None, [2]]]]
         encoded = json.dumps(inner, ensure_ascii=ascii_only)
         body = "\n" + json.dumps([["wrb.fr", None, encoded]], ensure_ascii=ascii_only) + "\n"
         frames.append(f"{len(body.encode('utf-16-le')) // 2}{body}".encode())
     events, _ = read(emit.PREFIX + b"".join(frames) + emit.end(1))
     assert said(events) == text
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (1013, Temporary),
-        (1037, RateLimited),
-        (1050, ModelMismatch),
-        (1052, ModelMismatch),
-        (1053, Unsupported),
-        (1060, Blocked),
-        (9999, UpstreamFailed),
-    ],
-)
-def test_codes_are_errors(code, kind):
-    with pytest.raises(kind):
-        read(emit.PREFIX + emit.error(code))
 
 
 def test_text_before_an_error_in_the_same_chunk_is_not_lost():
@@ -152,23 +137,166 @@ def test_queue_states_are_waiting():
     assert isinstance(events[0], Waiting)
 
 
-def test_an_end_before_the_answer_is_whole_is_an_error():
+def turn(candidate=None, ids=("c_1", "r_1"), **fields):
+    """Return a frame whose candidate and other fields stand exactly as given."""
+    near = {1: list(ids), **({4: [candidate]} if candidate is not None else {})}
+    inner = emit.layout(near | {int(place[1:]): value for place, value in fields.items()}, sparse=False)
+    return emit.frame(["wrb.fr", None, json.dumps(inner)])
+
+
+def failed(status):
+    return emit.frame(["er", None, None, None, None, status, None, None, None, 3])
+
+
+IDS = turn(f2={"18": "r_1", "21": ["token"], "44": True})
+TITLE = turn(f2={"11": ["A title"], "44": True})
+DONE = emit.answer(snapshot("all", complete=True))
+HALF = emit.answer(snapshot("half"))
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"",
+        emit.end(1),
+        TITLE,
+        TITLE + emit.error(1096) + emit.bookkeeping(1) + emit.end(1),
+        emit.error(9999),
+        failed(500) + emit.end(1),
+        failed(400),
+        emit.frame(["wrb.fr", None, '[{"37":[0]}]']),
+        emit.frame(["wrb.fr", None, None, None, None, [13]]),
+        emit.frame(["wrb.fr", None, "no JSON"]),
+        DONE[:-9],
+        b"no frame at all, and that is longer than any length is",
+    ],
+)
+def test_nothing_behind_a_complete_candidate_undoes_the_answer(behind):
+    events, _ = read(emit.PREFIX + IDS + DONE + behind)
+    assert said(events) == "all"
+    assert isinstance(events[-1], Finish)
+    assert events[-1].reason == "stop"
+
+
+def test_a_code_behind_an_answer_is_noted_as_ignored():
+    _, reader = read(emit.PREFIX + DONE + emit.error(1096) + emit.end(1))
+    assert (reader.code, reader.ignored) == (1096, True)
+    _, reader = read(emit.PREFIX + DONE + emit.end(1))
+    assert (reader.code, reader.ignored) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        HALF,
+        HALF + emit.end(1),
+        HALF + emit.frame(["wrb.fr", None, '[{"37":[0]}]']),
+        DONE + HALF + emit.end(1),
+        DONE + HALF,
+        IDS,
+        IDS + emit.end(1),
+        turn(["rc_1", ["no state"]]),
+    ],
+)
+def test_an_answer_that_was_still_running_at_its_end_broke_off(body):
     with pytest.raises(UpstreamFailed) as caught:
-        read(emit.PREFIX + emit.answer(snapshot("half")))
+        read(emit.PREFIX + body)
     assert caught.value.code == "upstream_truncated"
+    assert caught.value.certainty is Certainty.MAYBE_ACCEPTED
 
 
-@pytest.mark.parametrize("ending", [emit.end(1), b""])
-def test_the_closing_part_or_the_complete_mark_is_enough(ending):
-    complete = not ending
-    events, _ = read(emit.PREFIX + emit.answer(snapshot("all", complete=complete)) + ending)
+def test_without_a_state_the_closing_part_ends_the_answer():
+    events, _ = read(emit.PREFIX + turn(["rc_1", ["all"]]) + emit.end(1))
     assert said(events) == "all"
 
 
-def test_another_candidate_is_drift():
-    body = emit.PREFIX + emit.answer(snapshot("one")) + emit.answer(snapshot("two", rcid="rc_2"))
-    with pytest.raises(DriftDetected):
-        read(body)
+@pytest.mark.parametrize("field", ["65", "73"])
+@pytest.mark.parametrize("ending", [emit.end(1), b""])
+def test_work_that_is_pending_does_not_break_an_answer_off(field, ending):
+    candidate = ["rc_1", ["Making it."], *[None] * 6, [1], "en", None, None, [{field: [["chip"], "job"]}]]
+    events, _ = read(emit.PREFIX + turn(candidate) + ending)
+    assert said(events) == "Making it."
+    assert isinstance(events[-1], Finish)
+
+
+@pytest.mark.parametrize("capability", [Capability.VIDEO, Capability.DEEPSEARCH])
+def test_a_turn_whose_work_is_polled_may_close_while_it_is_running(capability):
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=Teller(capability=capability))
+    events = [*reader.feed(emit.PREFIX + HALF + emit.end(1)), *reader.end()]
+    assert isinstance(events[-1], Finish)
+
+
+@pytest.mark.parametrize("body", [emit.end(1), emit.bookkeeping(9) + emit.end(1)])
+def test_a_stream_of_bookkeeping_alone_lets_another_account_try(body):
+    with pytest.raises(UpstreamFailed) as caught:
+        read(emit.PREFIX + body)
+    assert caught.value.certainty is Certainty.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, RequestRejected), (405, StaleBuild), (401, SessionRefused), (429, Throttled), (500, UpstreamFailed)],
+)
+def test_a_failed_part_is_the_error_of_its_status(status, kind):
+    with pytest.raises(kind):
+        read(emit.PREFIX + emit.bookkeeping(1) + failed(status) + emit.end(1))
+    with pytest.raises(kind):
+        decode_batch(emit.PREFIX + failed(status) + emit.end(1), MAX_FRAME)
+
+
+def test_the_token_in_a_failed_part_is_kept_in_its_error():
+    part = ["er", *[None] * 4, 400, None, None, None, 3, [{"48448350": ["xsrf", "AK:1", ["1"]]}]]
+    body = emit.PREFIX + emit.frame(part)
+    for reading in (read, lambda data: decode_batch(data, MAX_FRAME)):
+        with pytest.raises(StaleToken) as caught:
+            reading(body)
+        assert caught.value.token == "AK:1"
+
+
+def candidates(*texts, complete=False):
+    """Return a frame of candidates: (id, text) each."""
+    state = [2 if complete else 1]
+    entries = [[rcid, [text], *[None] * 6, state] for rcid, text in texts]
+    return emit.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, entries])])
+
+
+def test_the_first_candidate_is_followed_in_whatever_order_they_come():
+    body = candidates(("a", "one"), ("b", "two")) + candidates(("b", "two more"), ("a", "one more"), complete=True)
+    events, reader = read(emit.PREFIX + body)
+    assert said(events) == "one more"
+    assert reader.conversation.rcid == "a"
+
+
+def test_when_the_followed_candidate_disappears_the_first_one_there_takes_its_place():
+    body = candidates(("a", "one")) + candidates(("b", "one two"), ("c", "x"), complete=True)
+    events, reader = read(emit.PREFIX + body)
+    assert said(events) == "one two"
+    assert reader.conversation.rcid == "b"
+
+
+def test_a_candidate_without_an_id_is_an_answer():
+    events, _ = read(emit.PREFIX + turn([None, ["all"], *[None] * 6, [2]]))
+    assert said(events) == "all"
+
+
+def test_an_answer_has_no_conversation_until_the_site_names_it():
+    early = turn(ids=(None, "r_1"), f2={"18": "r_1", "44": True})
+    _, reader = read(emit.PREFIX + early + emit.answer(snapshot("x", complete=True, rid="", context="ctx")) + TITLE)
+    conversation = reader.conversation
+    assert (conversation.cid, conversation.rid, conversation.context) == ("c_1", "r_1", "ctx")
+    _, reader = read(emit.PREFIX + early + turn(["rc_1", ["x"], *[None] * 6, [2]], ids=(None, None)))
+    assert reader.conversation is None
+
+
+@pytest.mark.parametrize("place", ["f2", "f6"])
+def test_a_running_tool_is_told_in_the_sites_words_for_people(place):
+    def frame(words, state):
+        tool = [None, ["data_analysis_tool", [None, None, words, ""], state]]
+        return turn(**{place: {"7": tool} if place == "f2" else tool}, f8=None)
+
+    body = frame("Creating your image", 1) + frame(None, 1) + frame("All done", 4) + DONE
+    events, _ = read(emit.PREFIX + body)
+    assert said(events, Thought) == "Creating your image\nRunning data_analysis_tool…\n"
 
 
 def test_text_that_was_changed_is_drift():

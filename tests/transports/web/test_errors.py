@@ -2,13 +2,12 @@ from copy import copy
 
 import pytest
 
-from protocol.model import Blocked, Certainty, RateLimited, SignedOut, Throttled, UpstreamFailed
+from protocol.model import Certainty, SignedOut, Throttled
 from transports.web.errors import (
     RequestRejected,
     SessionRefused,
     StaleBuild,
     StaleToken,
-    error_for_code,
     error_for_http,
 )
 
@@ -33,16 +32,11 @@ def test_asked_too_often_is_one_thing_and_the_usage_limit_another():
     throttled = error_for_http(429, retry_after=7.0)
     assert type(throttled) is Throttled
     assert (throttled.code, throttled.retry_after) == ("rate_limit_exceeded", 7.0)
-    limited = error_for_code(1037)
-    assert type(limited) is RateLimited
-    assert limited.code == "upstream_quota_exhausted"
 
 
-def test_a_code_has_its_kind():
-    assert isinstance(error_for_code(1060), Blocked)
+def test_a_status_has_its_kind():
     assert error_for_http(404).certainty is Certainty.REFUSED
     assert error_for_http(503).certainty is Certainty.MAYBE_ACCEPTED
-    assert isinstance(error_for_code(9999), UpstreamFailed)
 
 
 @pytest.mark.parametrize(

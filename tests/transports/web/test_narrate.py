@@ -265,7 +265,7 @@ def test_web_images_music_and_films_come_once_they_are_ready():
 def test_what_is_being_done_is_a_thought_once_a_line():
     one = narrator()
     events = one.tell(now("", thoughts="Hm"))
-    events += [*one.run("data_analysis_tool"), *one.run("data_analysis_tool")]
+    events += [*one.note("Running data_analysis_tool…"), *one.note("Running data_analysis_tool…")]
     for _ in range(2):
         events += one.tell(now("", thoughts="Hm", progress=("Reading", "Reading")))
     assert said(events, Thought) == "Hm\nRunning data_analysis_tool…\nReading\n"
