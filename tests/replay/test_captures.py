@@ -1,0 +1,160 @@
+"""Captures through the whole gateway: the site's bytes, a real process, a real client. A new capture is one row."""
+
+import base64
+import time
+from dataclasses import dataclass
+
+import httpx2 as httpx
+import pytest
+
+from tests.replay import frames
+from tests.replay.site import MP4, PAGE, PNG, Answer, Scene, capture, html, media, recorded
+
+SYDNEY = (
+    "The capital of Australia is Sydney, a city of five million people on the east coast of the continent, known for "
+    "its opera house."
+)
+CANBERRA = (
+    "The capital of Australia is Canberra, in the Australian Capital Territory, known for its parliament house and "
+    "lake."
+)
+FRESH_TOKEN = "AIQ-XXXXXXXXXXXXXXXXXXXXXXXX:1789723276401"
+PICTURE = "https://lh3.googleusercontent.com/gg-dl/ABS2GS-token"
+FILM = "https://contribution.usercontent.google.com/download?c=" + base64.b64encode(b"response_data-1").decode()
+GOOD = frames.answer("A good answer.")
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A capture that answers a chat, and what is seen of it."""
+
+    name: str
+    text: str
+    streamed: str = ""
+    """What the streamed text is a beginning of, where a later frame takes it back."""
+
+
+CHATS = [
+    Chat("sg-answer-tail37-no-e.txt", "probe ok"),
+    Chat("sg-queued.txt", "probe ok"),
+]
+
+
+def turn(*candidates, **ids):
+    """Answer with the conversation that the last turn began, as it is saved."""
+
+    def made(site):
+        prompt = site.asked("generate")[-1].slots[0][0]
+        return frames.rpc("hNvQHb", [[frames.saved_turn(prompt, *candidates, **ids)]])
+
+    return made
+
+
+def listed(**ids):
+    """Answer with a list of conversations in which the newest has just begun."""
+    return lambda site: frames.rpc("MaZiqc", [None, "token", [frames.saved_chat(int(time.time()), **ids)]])
+
+
+@pytest.mark.parametrize("cut", frames.CUTS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("row", CHATS, ids=lambda row: row.name)
+def test_a_chat_capture_is_seen_as_its_text(stand, row, stream, cut):
+    stand.begin(Scene(generate=[Answer(recorded(row.name), cut=cut)]))
+    seen = stand.chat(stream=stream)
+    assert (seen.status, seen.reason) == (200, "stop")
+    if stream and row.streamed:
+        assert seen.text == row.text or (row.streamed.startswith(seen.text) and len(seen.text) > 20)
+    else:
+        assert seen.text == row.text
+    assert len(stand.site.asked("generate")) == 1
+
+
+@pytest.mark.parametrize("cut", frames.CUTS)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_an_image_turn_shows_its_picture_and_no_placeholder(stand, stream, cut):
+    stand.begin(Scene(generate=[Answer(recorded("sg-image.txt"), cut=cut)], media={PICTURE: [media(PNG, "image/png")]}))
+    seen = stand.chat("gemini-2.5-flash-imagen", "draw a fox", stream=stream)
+    assert seen.reason == "stop"
+    assert seen.text.startswith("Here you are.")
+    assert "googleusercontent" not in seen.text
+    [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
+    assert httpx.get(address).content == PNG
+
+
+def test_the_images_endpoint_gives_the_bytes_of_the_picture(stand):
+    stand.begin(Scene(generate=[capture("sg-image.txt")], media={PICTURE: [media(PNG, "image/png")]}))
+    [image] = stand.client.images.generate(prompt="a fox", response_format="b64_json").data
+    assert base64.b64decode(image.b64_json) == PNG
+
+
+def test_a_video_is_polled_until_it_is_there(stand):
+    ids = {"cid": "c_98256aabc450ff93", "rid": "r_931fae4dfff02e00"}
+    pending = frames.candidate(
+        "正在生成视频\nhttp://googleusercontent.com/video_gen_chip/0\n",
+        done=False,
+        rich={64: [["http://googleusercontent.com/video_gen_chip/0"], "e3136f2f-29f4-4f33-9223-271d4697c60a"]},
+    )
+    there = frames.candidate("Here it is.\nhttp://googleusercontent.com/video_gen_chip/0\n", rich=frames.film(FILM))
+    scene = Scene(
+        generate=[capture("sg-video-pending.txt")],
+        rpcs={"hNvQHb": [turn(pending, **ids), turn(pending, **ids), turn(there, **ids)]},
+        media={FILM: [media(MP4, "video/mp4")]},
+    )
+    stand.begin(scene)
+    seen = stand.chat("gemini-3-pro-video", "a film of the sea")
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert "googleusercontent" not in seen.text
+    [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
+    assert httpx.get(address).content == MP4
+    polled = stand.site.asked("hNvQHb")
+    assert len(polled) == 3
+    assert {call.rpcs[0][1][0] for call in polled} == {ids["cid"]}
+
+
+def test_a_list_of_conversations_is_read_where_the_answer_to_a_video_was_lost(stand):
+    there = frames.candidate("Here it is.", rich=frames.film(FILM))
+    scene = Scene(
+        generate=[Answer(frames.body(frames.BOOKKEEPING), broken=True)],
+        rpcs={"MaZiqc": [capture("batch-MaZiqc.txt"), listed()], "hNvQHb": [turn(there)]},
+        media={FILM: [media(MP4, "video/mp4")]},
+    )
+    stand.begin(scene)
+    seen = stand.chat("gemini-3-pro-video", "a film of the sea")
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert len(stand.site.asked("MaZiqc")) == 2
+    assert len(stand.site.asked("generate")) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_the_token_of_an_http_400_is_used_for_the_same_call_once_more(stand, stream):
+    stand.begin(Scene(generate=[capture("http400-xsrf.txt", 400), Answer(GOOD)]))
+    assert stand.chat(stream=stream).text == "A good answer."
+    stale, fresh = stand.site.asked("generate")
+    assert stale.form["at"] == PAGE["SNlM0e"]
+    assert fresh.form["at"] == FRESH_TOKEN
+    assert fresh.slots[:59] == stale.slots[:59]
+    assert stand.chat().text == "A good answer."
+    assert stand.site.asked("generate")[-1].form["at"] == FRESH_TOKEN
+
+
+def test_a_page_without_a_token_gets_one_from_an_http_400(stand):
+    page = html(**{name: value for name, value in PAGE.items() if name != "SNlM0e"})
+    status = [capture("http400-xsrf.txt", 400)]
+    [psid] = stand.begin(Scene(page=[page], batch=status, generate=[Answer(GOOD)]))
+    assert stand.chat().text == "A good answer."
+    assert "at" not in stand.site.asked("otAQ7b")[0].form
+    assert {call.form["at"] for call in stand.site.asked("generate")} == {FRESH_TOKEN}
+    assert stand.row(psid)["state"] == "ready"
+
+
+def test_an_http_400_without_a_token_is_an_error_and_no_loop(stand):
+    stand.begin(Scene(generate=[capture("http400-plain.txt", 400)]))
+    assert 400 <= stand.chat().status < 600
+    assert len(stand.site.asked("generate")) == 1
+
+
+def test_the_models_of_an_account_are_read(stand):
+    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [capture("batch-otAQ7b-2026-08-24.txt")]}))
+    words = stand.check(psid)["models"]["words"]
+    assert all(name in words for name in ("3.5 Flash-Lite", "3.7 Flash", "3.1 Pro"))
+    assert {model.id for model in stand.client.models.list() if model.available} >= {"gemini-2.5-flash", "gemini-3-pro"}

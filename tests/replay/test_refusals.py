@@ -1,0 +1,180 @@
+"""What the gateway does when the site refuses: codes, statuses, redirects and pages, over one account and over two."""
+
+import pytest
+
+from tests.replay import frames
+from tests.replay.site import BUILD, PAGE, TOKEN, Answer, Scene, html, redirect
+
+GOOD = Answer(frames.answer("A good answer."))
+
+
+def code(number, status=13):
+    return Answer(frames.body([frames.error(number, status)], frames.BOOKKEEPING, frames.END))
+
+
+def er(status):
+    return Answer(frames.body([frames.failed_with(status)], frames.END))
+
+
+def asked(stand):
+    return [call.account for call in stand.site.asked("generate")]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("answer", [code(1013)], ids=["1013"])
+def test_what_passes_is_tried_once_more_with_the_same_account(stand, answer, stream):
+    stand.begin(Scene(generate=[answer, GOOD]), accounts=2)
+    assert stand.chat(stream=stream).text == "A good answer."
+    assert len(asked(stand)) == 2
+    assert len(set(asked(stand))) == 1
+
+
+ELSEWHERE = {
+    "1037": code(1037),
+    "1095": code(1095),
+    "er 429": er(429),
+    "http 429": Answer(status=429),
+    "http 401": Answer(status=401),
+    "http 403": Answer(status=403),
+    "http 302 sign-in": redirect("https://accounts.google.com/ServiceLogin?continue=https://gemini.google.com/app"),
+    "http 302 consent": redirect("https://consent.google.com/ml?continue=https://gemini.google.com/app"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_an_account_cannot_is_asked_of_another_one(stand, name, stream):
+    first = ELSEWHERE[name]
+
+    def answers(site):
+        """Refuse the account that is asked first, and no other."""
+        calls = site.asked("generate")
+        return first if calls[-1].account == calls[0].account else GOOD
+
+    stand.begin(Scene(generate=[answers]), accounts=2)
+    assert stand.chat(stream=stream).text == "A good answer."
+    assert len(set(asked(stand))) == 2
+
+
+ONE_ACCOUNT = {
+    "1037": (code(1037), [429]),
+    "1053": (code(1053, 8), range(400, 500)),
+    "1095": (code(1095), [502, 503]),
+    "4242": (code(4242), [502, 503]),
+    "http 500": (Answer(status=500), [502, 503]),
+    "html": (Answer(b"<!doctype html><p>what?", headers=(("Content-Type", "text/html"),)), [502, 503]),
+    "bookkeeping": (Answer(frames.body(frames.END)), range(429, 600)),
+    "er 400": (er(400), range(400, 600)),
+    "er 500": (er(500), [502, 503]),
+    "empty": (Answer(b""), [502, 503]),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", ONE_ACCOUNT)
+def test_a_refusal_is_an_error_of_its_kind(stand, name, stream):
+    answer, statuses = ONE_ACCOUNT[name]
+    stand.begin(Scene(generate=[answer]))
+    assert stand.chat(stream=stream).status in statuses
+    assert len(asked(stand)) <= 3
+
+
+def test_a_stale_build_reloads_the_page_once(stand):
+    fresh = PAGE | {"cfb2h": "boq_assistant-bard-web-server_20261201.01_p0"}
+    stand.begin(Scene(page=[html(**PAGE), html(**fresh)], generate=[Answer(status=405), GOOD]))
+    assert stand.chat().text == "A good answer."
+    assert [call.query["bl"] for call in stand.site.asked("generate")] == [BUILD, fresh["cfb2h"]]
+
+
+def test_a_build_that_stays_stale_is_no_loop(stand):
+    stand.begin(Scene(generate=[Answer(status=405)]))
+    assert stand.chat().status >= 500
+    assert len(asked(stand)) == 2
+
+
+def without(*names):
+    return {name: value for name, value in PAGE.items() if name not in names}
+
+
+def spaced(**values):
+    text = frames.page(**values).decode().replace('":"', '": \n "')
+    return Answer(text.encode(), headers=(("Content-Type", "text/html; charset=utf-8"),))
+
+
+PAGES = {
+    "white space": (spaced(**PAGE), {"at": TOKEN, "bl": BUILD}),
+    "thykhd": (html(**without("SNlM0e"), thykhd="thy:17"), {"at": "thy:17", "bl": BUILD}),
+    "both": (html(**PAGE, thykhd="thy:17"), {"at": TOKEN}),
+    "no build": (html(**without("cfb2h")), {"at": TOKEN, "bl": None}),
+    "no session id": (html(**without("FdrFJe")), {"at": TOKEN, "f.sid": None, "bl": BUILD}),
+    "no language": (html(**without("TuX5cc")), {"at": TOKEN}),
+    "no push id": (html(**without("qKIAYe")), {"at": TOKEN}),
+    "no token": (html(**without("SNlM0e")), {"at": None, "bl": BUILD}),
+    "empty token": (html(**PAGE | {"SNlM0e": ""}), {"at": None}),
+    "only a token": (html(SNlM0e=TOKEN), {"at": TOKEN, "bl": None, "f.sid": None}),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_that_lacks_something_is_gone_on_with(stand, name):
+    page, sent = PAGES[name]
+    [psid] = stand.begin(Scene(page=[page], generate=[GOOD]))
+    assert stand.chat().text == "A good answer."
+    [call] = stand.site.asked("generate")
+    said = call.form | call.query
+    assert {field: said.get(field) or None for field in sent} == sent
+    assert stand.row(psid)["state"] == "ready"
+
+
+NO_PAGES = {
+    "sign-in": redirect("https://accounts.google.com/ServiceLogin?continue=https://gemini.google.com/app"),
+    "consent": redirect("https://consent.google.com/ml?continue=https://gemini.google.com/app"),
+    "sorry": redirect("https://www.google.com/sorry/index?continue=https://gemini.google.com/app"),
+    "no key": html(other="value"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PAGES)
+def test_a_page_that_is_another_one_needs_attention(stand, name):
+    [psid] = stand.begin(Scene(page=[NO_PAGES[name]], generate=[GOOD]))
+    assert stand.chat().status in (502, 503)
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row, 5)
+    assert row["words"]
+    assert asked(stand) == []
+
+
+STATUSES = [1014, 1016, 1021, 1040, 1042, 1054, 1057, 1060]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_an_account_whose_status_is_no_good_is_not_asked(stand, status):
+    payload = [None] * 14 + [status, [], [], []]
+    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", payload)]}, generate=[GOOD]))
+    assert stand.chat().status in (502, 503)
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row, 5)
+    assert row["words"]
+    assert asked(stand) == []
+
+
+@pytest.mark.parametrize("status", [None, 1000, 1033])
+def test_an_account_whose_status_is_good_is_asked(stand, status):
+    payload = [None] * 14 + [status, [], [], []]
+    stand.begin(Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", payload)]}, generate=[GOOD]))
+    assert stand.chat().text == "A good answer."
+
+
+@pytest.mark.parametrize("status", [3, 5, 13])
+def test_an_account_call_that_fails_for_once_means_nothing(stand, status):
+    fine = frames.rpc("otAQ7b", [None] * 14 + [1000])
+    stand.begin(Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", status), fine]}, generate=[GOOD]))
+    stand.poll(lambda: stand.chat().text == "A good answer.", 2)
+
+
+def test_the_fields_of_a_call_are_the_pages(stand):
+    stand.begin(Scene(generate=[GOOD]))
+    stand.chat()
+    [call] = stand.site.asked("generate")
+    assert call.form["at"] == TOKEN
+    assert (call.query["bl"], call.query["f.sid"], call.query["hl"]) == (BUILD, PAGE["FdrFJe"], "en")
+    assert call.headers["origin"] == "https://gemini.google.com"
+    assert call.headers["x-same-domain"] == "1"
