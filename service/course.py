@@ -65,7 +65,7 @@ class Course:
         async for event in exchange:
             if isinstance(event, Begun):
                 self.job = trimmed(self.job)
-                await self._note(handle=event.handle)
+                await self._note(handle=event.handle, upstream_model=exchange.served.model or self.job.upstream_model)
                 if event.settled:
                     self._settled.set()
             yield event

@@ -184,7 +184,14 @@ class Runner:
                 await self._clock.sleep(seconds)
             else:
                 seconds = round(self._clock.wall() - job.created, 3)
-                _log.info("job_done", job=job.id, license=job.request.caller.id, model=job.model, seconds=seconds)
+                _log.info(
+                    "job_done",
+                    job=job.id,
+                    license=job.request.caller.id,
+                    model=job.model,
+                    upstream_model=course.job.upstream_model or None,
+                    seconds=seconds,
+                )
                 return
 
     async def _note(self, holder: str, job: Job) -> None:

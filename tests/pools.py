@@ -12,6 +12,7 @@ class Heard(NullObserver):
     def __init__(self):
         self.changes, self.waits, self.held_back, self.seen, self.verdicts, self.retries = [], [], 0, [], [], 0
         self.now_waiting = 0
+        self.models, self.mismatches = [], []
 
     def changed(self, change):
         self.changes.append(change)
@@ -33,6 +34,12 @@ class Heard(NullObserver):
 
     def census(self, census):
         self.seen.append(census)
+
+    def answered(self, served):
+        self.models.append(served.model)
+
+    def model_mismatched(self, transport, asked, answered):
+        self.mismatches.append((transport, asked, answered))
 
     def said(self):
         """Return what was said of whom, and forget it."""

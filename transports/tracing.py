@@ -142,9 +142,8 @@ class TracedTransport:
                 try:
                     yield _Watched(upstream, span)
                 finally:
-                    answered = upstream.served.answered
-                    if answered is not None:
-                        span.set({"gen_ai.response.model": answered.label})
+                    if upstream.served.model:
+                        span.set({"gen_ai.response.model": upstream.served.model})
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """As `transports.base.Transport.media`."""

@@ -60,7 +60,7 @@ class Record(msgspec.Struct, kw_only=True):
         self.transport, self.account = served.transport, served.account
         self.upstream_model_asked = served.asked.id or None
         if served.answered is not None:
-            self.upstream_model = served.answered.label or None
+            self.upstream_model = served.model or None
             self.upstream_model_id = served.answered.id or None
 
     def note_usage(self, usage: Usage) -> None:

@@ -57,6 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """When it came to its end, well or not."""
     expires: float | None = None
     """When it is forgotten."""
+    upstream_model: str = ""
+    """The label of the model that the upstream says is at work on it; empty: it has not said so."""
     reply: Reply | None = None
     error: JobError | None = None
 

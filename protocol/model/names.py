@@ -185,6 +185,19 @@ class Catalogue:
                         selection = msgspec.structs.replace(selection, deprecated=old)
                     yield selection
 
+    def newest(self, model: Model) -> Model:
+        """Return the newest base that an upstream is asked for by the same model: versions are names, not models.
+
+        A family is one model at the upstream, whatever versions its names here have; only a mapping to an upstream
+        id, and a guest, who cannot choose, make a difference.
+        """
+        same = [
+            one
+            for one in self._models.values()
+            if (one.family, one.guest, one.upstream) == (model.family, model.guest, model.upstream)
+        ]
+        return max((one for one in same if one.replaced_by is None), key=lambda one: one.created, default=model)
+
     def _base(self, name: str) -> str | None:
         fits = (base for base in self._names if name == base or name.startswith(base + "-"))
         return max(fits, key=len, default=None)

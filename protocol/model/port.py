@@ -39,6 +39,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """The model that the upstream says has answered; None: it has not said so (yet)."""
 
     @property
+    def model(self) -> str:
+        """The label of the model that has answered; empty while that is not known."""
+        return self.answered.label if self.answered is not None else ""
+
+    @property
     def mismatch(self) -> tuple[Family, Family] | None:
         """The families asked for and answered with, where both are known and they differ."""
         asked, answered = self.asked, self.answered

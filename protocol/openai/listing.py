@@ -16,6 +16,14 @@ _TAKEN = ("text", "image", "file", "audio", "video")
 _PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
 
 
+class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of an upstream, as the upstream names it."""
+
+    id: str | None
+    name: str | None
+    """As it is shown to people, such as `3.7 Flash`."""
+
+
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     """A model, as OpenAI's clients read it, and what else is worth knowing."""
 
@@ -32,6 +40,10 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     output_modalities: list[str]
     available: bool
     """Whether an upstream of this gateway offers it now."""
+    served_by: list[SiteModel]
+    """The upstream models that are asked for this; several where accounts differ, none where that is not known yet."""
+    alias_of: str | None
+    """The newest name of the same upstream model, where this is another name of it."""
     deprecated: bool
     replaced_by: str | None
 
@@ -79,6 +91,7 @@ class Models:
 
     def _object(self, name: str, selection: Selection) -> ModelObject:
         model = selection.model
+        newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model)).id
         pictures = _PICTURES.get(selection.capability)
         return ModelObject(
             id=name,
@@ -90,6 +103,11 @@ class Models:
             input_modalities=["text"] if model.guest else [*_TAKEN],
             output_modalities=["text", pictures] if pictures else ["text"],
             available=self._engine.offers(selection),
+            served_by=[
+                SiteModel(id=served.id or None, name=served.name or None)
+                for served in self._engine.served_by(selection)
+            ],
+            alias_of=newest if newest != name else None,
             deprecated=selection.deprecated is not None,
             replaced_by=selection.id if selection.deprecated is not None else None,
         )

@@ -76,6 +76,7 @@ def calls(gateways):
     assert status_of(first) == status_of(second) == 200
     assert status_of(first, model="no-such-model") == 404
     assert status_of(first, '<sim garbage-after="1"/>') == 502
+    assert status_of(first, '<sim answered-by="flash-lite"/>') == 200  # though another model was asked for
     assert status_of(first, '<sim error="1037" once="a"/>') == 200  # of the other account
     assert status_of(first, '<sim html="true" once="b"/>', model="gemini-3.6-flash") == 200  # the same
 

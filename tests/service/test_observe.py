@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from protocol.http.context import Limits
+from protocol.http.context import Limits, context_of
 from protocol.http.download import Content, Download
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
-from protocol.model import Served
+from protocol.model import Served, UpstreamModel
 from service import wiring
 from service.app import _cors, _starlette
 from service.drain import Drain
@@ -31,6 +31,12 @@ async def boom(request):
 
 async def fine(request):
     return PlainTextResponse("fine")
+
+
+async def answered(request):
+    model = UpstreamModel(id="f1", name="3.7 Flash")
+    context_of(request.scope).record.note_served(Served(transport="t", account="a", answered=model))
+    return PlainTextResponse("fine", 200 if request.url.path == "/answered" else 502)
 
 
 def links(scope):
@@ -51,9 +57,12 @@ def observing(app, limits=None):
     return Observed(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
 
 
+PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
+
+
 @pytest.fixture
 async def client():
-    routes = [Route(path, endpoint) for path, endpoint in (("/boom", boom), ("/fine", fine), ("/no-links", fine))]
+    routes = [Route(path, endpoint) for path, endpoint in PLACES.items()]
     observed = observing(_cors(_starlette(routes), ("https://chat.example",)))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as opened:
         yield opened
@@ -73,6 +82,13 @@ async def test_a_bug_is_a_500_in_the_houses_form_with_an_id(client):
     assert (failed["event"], failed["exc_info"]) == ("request_failed", True)
     assert (access["status"], access["error"]) == (500, "internal_error")
     assert failed["request"] == access["request"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("path", "told"), [("/answered", "3.7 Flash"), ("/refused", None), ("/fine", None)])
+async def test_the_model_that_answered_is_told_beside_answers_alone(client, path, told):
+    response = await client.get(path, headers={"Origin": "https://chat.example"})
+    assert response.headers.get("x-gateway-upstream-model") == told
+    assert "x-gateway-upstream-model" in response.headers["access-control-expose-headers"]
 
 
 async def test_a_bug_before_there_is_a_context_is_logged_too(client):

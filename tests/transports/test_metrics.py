@@ -1,5 +1,6 @@
 from prometheus_client import CollectorRegistry, generate_latest
 
+from protocol.model import Family, Served, UpstreamModel
 from transports.metrics import PrometheusObserver
 from transports.observer import ELSEWHERE, Census, Change, Fanout
 
@@ -72,3 +73,20 @@ def test_a_feed_hears_every_change_that_is_counted():
         found['gateway_rests_total{reason="quota",transport="t"}'],
         found['gateway_retries_total{transport="t"}'],
     ) == (1, 1)
+
+
+def test_answers_are_counted_by_family_and_name_and_names_are_bounded():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    for number in range(200):
+        model = UpstreamModel(id="x", name=f"{number} Flash \n\u00e9", family=Family.FLASH)
+        observer.answered(Served(transport="t", account="a", answered=model))
+    observer.answered(Served(transport="t", account="a"))
+    observer.model_mismatched("t", "pro", "flash")
+    found = {name: value for name, value in shown(registry).items() if "_total" in name and "upstream_model" in name}
+    answers = 'gateway_upstream_model_answers_total{{family="{}",model="{}",transport="t"}}'
+    assert found[answers.format("flash", "0 Flash")] == 1
+    assert found[answers.format("unknown", "unknown")] == 1
+    assert found[answers.format("flash", "other")] == 200 - (len(found) - 3)
+    assert len(found) < 40
+    assert found['gateway_upstream_model_mismatch_total{answered="flash",asked="pro",transport="t"}'] == 1

@@ -8,7 +8,9 @@ from structlog.testing import capture_logs
 from protocol.model import (
     Blocked,
     Certainty,
+    Family,
     Finish,
+    ModelDowngraded,
     RateLimited,
     Refused,
     Saturated,
@@ -18,6 +20,7 @@ from protocol.model import (
     Throttled,
     Unsupported,
     UpstreamFailed,
+    UpstreamModel,
     UpstreamTimeout,
     Usage,
 )
@@ -32,6 +35,8 @@ from transports.rotation import Policy, Rotation
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
 MAYBE = UpstreamFailed("x", code="upstream_reset")
+PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
 
 
 class Scripted:
@@ -46,6 +51,7 @@ class Scripted:
         self.closed = []
         self.capabilities = capabilities
         self.at_home = None
+        self.answering = None
         self.gate = anyio.Event()
         self.release = AssertionError
 
@@ -54,6 +60,12 @@ class Scripted:
 
     async def home(self, request):
         return self.at_home
+
+    def served_by(self, selection, account):
+        return PRO if account.id != "unknown" else None
+
+    def served(self, account):
+        return Served(transport=self.name, account=account.id, asked=PRO, answered=self.answering)
 
     @asynccontextmanager
     async def open(self, request, account):
@@ -65,7 +77,7 @@ class Scripted:
             await self.gate.wait()
             raise self.release
         try:
-            yield Answer(script, Served(transport=self.name, account=account.id))
+            yield Answer(script, self.served(account))
         finally:
             self.closed.append(account.id)
 
@@ -365,3 +377,64 @@ async def test_what_is_made_of_errors_and_tried_again_is_told():
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
     await ask(rotation_of(transport, replica=replica))
     assert (replica.heard.verdicts, replica.heard.retries) == (["rest", "park"], 2)
+
+
+def downgraded():
+    return ModelDowngraded("x", asked="pro", answered="flash-lite")
+
+
+async def test_an_answer_by_another_family_is_counted_once_it_is_over_however_it_ends():
+    replica, transport = Replica(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
+    transport.answering = LITE
+    rotation = rotation_of(transport, replica=replica)
+    with capture_logs() as logged:
+        await ask(rotation)
+        with pytest.raises(UpstreamFailed):
+            await ask(rotation)
+        async with rotation.open(request_for("x"), anyio.current_time() + 30.0):
+            pass  # the client has left
+    assert replica.heard.mismatches == [("t", "pro", "flash-lite")] * 3
+    assert replica.heard.models == ["3.5 Flash-Lite"] * 3
+    assert [(line["asked"], line["answered"]) for line in logged if line["event"] == "model_downgraded"] == [
+        ("pro", "flash-lite")
+    ] * 3
+
+
+@pytest.mark.parametrize("answering", [None, PRO, UpstreamModel(id="n", name="Nano Banana 2")])
+async def test_an_answer_by_the_same_family_or_one_that_is_not_known_is_no_mismatch(answering):
+    replica, transport = Replica(), Scripted(a=[WHOLE])
+    transport.answering = answering
+    await ask(rotation_of(transport, replica=replica))
+    assert replica.heard.mismatches == []
+    assert replica.heard.models == [answering.label if answering else ""]
+
+
+async def test_a_refused_downgrade_is_counted_and_asked_of_another_account():
+    replica, transport = Replica(), Scripted(a=[downgraded()], b=[WHOLE])
+    events, served = await ask(rotation_of(transport, replica=replica))
+    assert (events, served.account) == (WHOLE, "b")
+    assert replica.heard.mismatches == [("t", "pro", "flash-lite")]
+
+
+async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fails_for_it():
+    transport = Scripted(a=[downgraded() for _ in range(9)], b=[downgraded() for _ in range(9)])
+    rotation = rotation_of(transport)
+    for _ in range(9):
+        with pytest.raises(ModelDowngraded) as caught:
+            await ask(rotation)
+    assert (caught.value.code, caught.value.certainty) == ("upstream_model_mismatch", Certainty.REFUSED)
+    assert all(not state.rests and not state.errors for state in rotation.pool.states)
+
+
+async def test_what_serves_a_selection_is_told_of_accounts_that_can_serve_and_each_model_once():
+    transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
+    dispatch = Dispatch(CATALOGUE, [rotation_of(transport)], chat_seconds=1.0)
+    selection = CATALOGUE.resolve("gemini-3-pro")
+    assert dispatch.served_by(selection) == (PRO,)
+    only = Scripted(unknown=[])
+    assert Dispatch(CATALOGUE, [rotation_of(only)], chat_seconds=1.0).served_by(selection) == ()
+    alone = Scripted(a=[SignedOut("x")])
+    rotation = rotation_of(alone)
+    with pytest.raises(SignedOut):
+        await ask(rotation)
+    assert Dispatch(CATALOGUE, [rotation], chat_seconds=1.0).served_by(selection) == ()

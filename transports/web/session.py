@@ -11,7 +11,7 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import Blocked, Certainty, DriftDetected, GatewayError, RateLimited, SignedOut
+from protocol.model import Blocked, Certainty, DriftDetected, GatewayError, RateLimited, SignedOut, UpstreamModel
 from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
@@ -55,6 +55,8 @@ class Session:
         self.field13 = field13
         self.plan = ""
         """As the site last said."""
+        self.answered: UpstreamModel | None = None
+        """The model that the site says has answered last."""
         self.quotas: tuple[Quota, ...] = ()
         """As the site last said, by family."""
         self.asked_quotas_at: float | None = None

@@ -225,7 +225,8 @@ class Speaker:
 
     def _note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
         found = models.answered(reader.model_id, reader.model_name, ready.status)
-        self.answered = found or self.answered
+        if found is not None:
+            self.answered = self._session.answered = found
         return found
 
     def _model(self, ready: Ready) -> encode.SiteModel | None:

@@ -62,10 +62,12 @@ class WebTransport:
         return any(guest or not account.guest for account in self.accounts)
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
-        """As `transports.base.Transport.served_by`; a guest names no model to the site."""
+        """As `transports.base.Transport.served_by`; a guest cannot choose, and gets what it got last."""
         held = self._accounts.held.get(account.id)
-        ready = held.session.current if held is not None else None
-        if ready is None or account.guest:
+        if held is None or account.guest:
+            return held.session.answered if held is not None else None
+        ready = held.session.current
+        if ready is None:
             return None
         chosen = models.choose(selection.model, self.name, ready.status)
         return models.asked(selection.model, chosen, ready.status)

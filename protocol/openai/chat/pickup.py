@@ -103,7 +103,8 @@ class _Kept:
                 self._not_kept(error)
 
     async def _keep(self, **changes: object) -> None:
-        self._job = msgspec.structs.replace(self._job, **changes)
+        model = self._exchange.served.model or self._job.upstream_model
+        self._job = msgspec.structs.replace(self._job, upstream_model=model, **changes)
         try:
             await self._jobs.keep(self._job)
         except GatewayError as error:

@@ -60,6 +60,7 @@ class Completions:
         while True:
             async with context.jobs.hold(identity) as mine:
                 job = await _find(context, caller, identity)
+                context.record.upstream_model = job.upstream_model or None
                 if job.reply is not None:
                     return job.reply
                 if mine:

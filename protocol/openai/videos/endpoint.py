@@ -54,7 +54,9 @@ class Videos:
     async def retrieve(self, request: Request) -> ASGIResponse:
         """Answer with one of the caller's videos."""
         context = context_of(request.scope)
-        return _response(write.video(await _job(request, context), context.created))
+        job = await _job(request, context)
+        context.record.upstream_model = job.upstream_model or None
+        return _response(write.video(job, context.created))
 
     async def delete(self, request: Request) -> ASGIResponse:
         """Forget one of the caller's videos, made or not."""

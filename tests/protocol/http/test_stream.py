@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from protocol.http.context import Limits
 from protocol.http.stream import EventStream
-from protocol.model import Finish, Served, Text, UpstreamFailed, Usage, Waiting
+from protocol.model import Finish, Served, Text, UpstreamFailed, UpstreamModel, Usage, Waiting
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 
@@ -134,3 +134,23 @@ async def test_the_end_of_the_process_is_told_in_the_stream(connect):
         connection.closing.set()
     assert connection.body == b"open;hi;error shutting_down;"
     assert exchange.closed
+
+
+async def test_the_record_tells_who_answers_when_the_stream_begins_and_when_it_ends(connect):
+    connection, exchange = connect(), Exchange(Text(text="hi;"), FINISH)
+    seen = []
+
+    class Watching(Writer):
+        def opened(self):
+            seen.append(connection.context.record.upstream_model)
+            return b""
+
+        def event(self, event):
+            model = UpstreamModel(id="f1", name="3.7 Flash")
+            exchange.served = Served(transport="t", account="a", answered=model)
+            return super().event(event)
+
+    stream = EventStream(exchange.open(), Watching(), refuse, [])
+    await stream(connection.scope, connection.receive, connection.send)
+    record = connection.context.record
+    assert (seen, record.upstream_model, record.upstream_model_id) == ([None], "3.7 Flash", "f1")

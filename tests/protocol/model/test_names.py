@@ -124,3 +124,19 @@ def test_a_name_that_is_not_fit_for_a_header_is_refused(name):
     ):
         with pytest.raises(ValueError, match="letters, digits"):
             Catalogue.build(**wrong)
+
+
+def test_names_of_one_family_are_one_model_whose_newest_name_is_told():
+    catalogue = Catalogue.build(
+        [Model(id="own", family=Family.PRO, created=9_999_999_999)], upstream={"own": {"web": "mine"}}
+    )
+    newest = {name: catalogue.newest(catalogue.resolve(name).model).id for name in (
+        "gemini-2.5-flash", "gemini-3.6-flash", "gemini-2.5-flash-free", "gemini-2.5-pro", "own",
+    )}  # fmt: skip
+    assert newest == {
+        "gemini-2.5-flash": "gemini-3.6-flash",
+        "gemini-3.6-flash": "gemini-3.6-flash",
+        "gemini-2.5-flash-free": "gemini-2.5-flash-free",
+        "gemini-2.5-pro": "gemini-3.1-pro",
+        "own": "own",
+    }

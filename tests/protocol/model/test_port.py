@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from protocol.model import Family, Served, UpstreamModel
+
+
+def served(asked, answered):
+    return Served(transport="t", account="a", asked=asked, answered=answered)
+
+
+@given(st.text(), st.text())
+@example("3.7 Flash\r\nset-cookie: x=y", "")
+@example("", "\u8acb")
+def test_a_label_is_fit_for_a_header_whatever_the_upstream_says(name, identifier):
+    label = UpstreamModel(id=identifier, name=name).label
+    assert all(" " <= character <= "~" for character in label)
+    assert label == label.strip()
+    assert len(label) <= 64
+
+
+def test_a_label_is_the_name_and_else_the_id():
+    assert UpstreamModel(id="f1", name=" 3.7  Flash ").label == "3.7 Flash"
+    assert UpstreamModel(id="f1", name="\u95ea").label == "f1"
+    assert UpstreamModel().label == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "mismatch"),
+    [
+        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="f", family=Family.FLASH), ("pro", "flash")),
+        (UpstreamModel(family=Family.PRO), UpstreamModel(family=Family.FLASH_LITE), ("pro", "flash-lite")),
+        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="q", family=Family.PRO), None),
+        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="p", family=Family.FLASH), None),
+        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="n", name="Nano Banana 2"), None),
+        (UpstreamModel(id="auto"), UpstreamModel(id="f", family=Family.FLASH), None),
+        (UpstreamModel(id="p", family=Family.PRO), None, None),
+    ],
+)
+def test_a_mismatch_is_between_families_that_are_both_known(asked, answered, mismatch):
+    assert served(asked, answered).mismatch == mismatch
