@@ -1,8 +1,12 @@
-"""Which conversations upstreams keep for whom: records of the store that may be lost.
+"""Conversations that upstreams keep, by the history that continues them: records of the store that may be lost.
 
-A conversation is found by a key that its next turn's history gives, and gone on with by one request only. When its
-time is over, or too many are kept, it is overdue: whoever asks for it tells the upstream to forget it too. Its record
-lives on until then, so that what is left of a record's time says which of both it is, by the store's clock alone.
+A conversation is found by a key that its next turn's history gives, and one request only continues it. When its time
+is over, or too many are kept, it is overdue: `overdue` removes its record and returns it, and the caller deletes it at
+the upstream. The record outlives the conversation's time by `_ABANDONED_SECONDS`, so the store's clock alone tells
+whether a conversation can still be continued.
+
+The number of conversations is bounded where they are removed, in `overdue`, which runs in the background. A request
+therefore pays for its own conversation only, no matter how many are kept.
 """
 
 import heapq
@@ -29,8 +33,8 @@ _LOOK_SECONDS = 600.0
 _READ_AT_ONCE = 500
 _MOST_SEEN = 1000
 """So many looks are remembered for the `take` that follows."""
-_SURPLUS_PER_MOST = 100
-"""A hundredth more than may be kept is, so that not every one that comes has another go."""
+_LEAST_COMPACTED = 64
+"""A schedule with fewer entries is never rebuilt."""
 _TRIES = 3
 
 _log = structlog.get_logger()
@@ -47,11 +51,43 @@ class _Seen(msgspec.Struct, frozen=True):
     until: float
 
 
-class _Due(msgspec.Struct, frozen=True):
-    """When an account's conversation is overdue, by this process's clock."""
+class _Schedule:
+    """When one account's conversations are overdue: a heap whose removed entries are dropped later.
 
-    account: str
-    at: float
+    `remove` takes an entry out of `_at` only. Its tuple stays in the heap until it comes to the top, or until such
+    tuples outnumber the others, when the heap is rebuilt. Each operation costs O(log n), amortised.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._at: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        """Return the number of conversations."""
+        return len(self._at)
+
+    def add(self, name: str, at: float) -> None:
+        """Schedule a conversation, or schedule it again; `at` is of this process's monotonic clock."""
+        self._at[name] = at
+        heapq.heappush(self._heap, (at, name))
+        if len(self._heap) > max(_LEAST_COMPACTED, 2 * len(self._at)):
+            self._heap = [(at, name) for name, at in self._at.items()]
+            heapq.heapify(self._heap)
+
+    def remove(self, name: str, at: float | None = None) -> None:
+        """Forget a conversation; with `at`, unless it was scheduled again meanwhile."""
+        if at is None or self._at.get(name) == at:
+            self._at.pop(name, None)
+
+    def next(self) -> tuple[str, float] | None:
+        """Return the conversation that is overdue first, and when; None where there is none."""
+        while self._heap:
+            at, name = self._heap[0]
+            if self._at.get(name) == at:
+                return name, at
+            heapq.heappop(self._heap)
+        return None
 
 
 class Conversations:
@@ -61,8 +97,8 @@ class Conversations:
         """Keep about so many."""
         self._store, self._clock, self._most = store, clock, most
         self._seen: dict[str, _Seen] = {}
-        self._due: dict[str, _Due] = {}
-        """What this process knows of, by key."""
+        self._due: dict[str, _Schedule] = {}
+        """What this process knows of, by account."""
         self._looked: float | None = None
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
@@ -80,8 +116,7 @@ class Conversations:
             if version is not None and there is not None and there.value != value:
                 await self._leave(there)
         self._seen.pop(name, None)
-        self._due[name] = _Due(kept.account, self._clock.monotonic() + seconds)
-        await self._bound()
+        self._schedule(kept.account).add(name, self._clock.monotonic() + seconds)
 
     async def whose(self, key: bytes) -> str | None:
         """Return the account of the conversation of this key, if there is one to be gone on with."""
@@ -99,15 +134,27 @@ class Conversations:
         return await self._taken(seen, account) if seen is not None else None
 
     async def overdue(self, account: str, *, most: int) -> list[Kept]:
-        """Return conversations of an account whose time is over, and forget them; `most` of them at once."""
+        """Remove and return up to `most` conversations of an account: those whose time is over, then those too many."""
         await self._look()
         now, found = self._clock.monotonic(), list[Kept]()
-        over = [name for name, due in self._due.items() if due.account == account and due.at <= now]
-        for name in over:
-            if len(found) == most:
+        schedule = self._schedule(account)
+        surplus = len(schedule) - self._share()
+        while len(found) < most and (first := schedule.next()) is not None:
+            name, at = first
+            if at > now and surplus <= 0:
                 break
-            found += await self._forgotten(name)
+            surplus -= 1
+            found += await self._removed(account, name, surplus=at > now)
+            schedule.remove(name, at)
         return found
+
+    def _schedule(self, account: str) -> _Schedule:
+        return self._due.setdefault(account, _Schedule())
+
+    def _share(self) -> int:
+        """Return the number of conversations that one account may keep."""
+        accounts = sum(1 for schedule in self._due.values() if len(schedule))
+        return max(1, self._most // max(1, accounts))
 
     async def _look_at(self, name: str) -> _Seen | None:
         """Return what can be gone on with; it is remembered, so that to take it needs no second look."""
@@ -128,18 +175,19 @@ class Conversations:
         record = seen.record
         if not await self._store.remove(CONVERSATIONS, record.key, expected=record.version):
             return None
-        self._due.pop(record.key, None)
+        self._schedule(account).remove(record.key)
         return seen.kept
 
-    async def _forgotten(self, name: str) -> list[Kept]:
-        """Forget a conversation if it is overdue indeed; return it, if nobody else has."""
+    async def _removed(self, account: str, name: str, *, surplus: bool) -> list[Kept]:
+        """Remove a conversation; return it unless another process kept it longer, moved it or removed it first."""
         record = await self._get(name)
         seen = self._read(record) if record is not None else None
-        if seen is not None and seen.until > self._clock.monotonic():
-            self._due[name] = _Due(seen.kept.account, seen.until)
+        if seen is not None and (
+            seen.kept.account != account or (seen.until > self._clock.monotonic() and not surplus)
+        ):
+            self._schedule(seen.kept.account).add(name, seen.until)
             return []
         removed = record is not None and await self._store.remove(CONVERSATIONS, name, expected=record.version)
-        self._due.pop(name, None)
         return [seen.kept] if seen is not None and removed else []
 
     async def _look(self) -> None:
@@ -149,27 +197,18 @@ class Conversations:
             return
         after = ""
         while records := await self._store.scan(CONVERSATIONS, after=after, most=_READ_AT_ONCE):
-            seen = [known for record in records if (known := self._read(record)) is not None]
-            self._due |= {one.record.key: _Due(one.kept.account, one.until) for one in seen}
+            for seen in filter(None, map(self._read, records)):
+                self._schedule(seen.kept.account).add(seen.record.key, seen.until)
             after = records[-1].key
             await anyio.lowlevel.checkpoint()
-        self._due = {name: due for name, due in self._due.items() if now - due.at < _ABANDONED_SECONDS}
+        self._due = {account: schedule for account, schedule in self._due.items() if self._is_asked(schedule, now)}
         self._looked = now
 
-    async def _bound(self) -> None:
-        """Let what is too much be overdue, that which has the least time left first."""
-        if len(self._due) <= self._most + self._most // _SURPLUS_PER_MOST:
-            return
-        now = self._clock.monotonic()
-        ready = [(due.at, name) for name, due in self._due.items() if due.at > now]
-        for _, name in heapq.nsmallest(len(ready) - self._most, ready):
-            record = await self._get(name)
-            due = self._due.pop(name, None)
-            if record is None or due is None:
-                continue
-            lives = _ABANDONED_SECONDS
-            await self._store.put(CONVERSATIONS, name, record.value, expected=record.version, seconds=lives)
-            self._due[name] = _Due(due.account, now)
+    @staticmethod
+    def _is_asked(schedule: _Schedule, now: float) -> bool:
+        """Return whether somebody still asks for an account's conversations; those of a removed account stay."""
+        first = schedule.next()
+        return first is not None and now - first[1] < _ABANDONED_SECONDS
 
     async def _leave(self, record: Record) -> None:
         """Let a conversation that was put out of its place be overdue."""
@@ -178,7 +217,7 @@ class Conversations:
             return
         with suppress(OSError):  # then it stays with the upstream
             await self._store.put(CONVERSATIONS, name, record.value, seconds=_ABANDONED_SECONDS)
-            self._due[name] = _Due(seen.kept.account, self._clock.monotonic())
+            self._schedule(seen.kept.account).add(name, self._clock.monotonic())
 
     async def _get(self, name: str) -> Record | None:
         """Return a record; None: there is none that can be read."""

@@ -128,13 +128,23 @@ async def test_of_two_conversations_of_one_key_the_older_is_overdue(kept):
     assert await kept.take(b"k", "a") == TWO
 
 
-async def test_a_bounded_number_is_kept_and_what_is_too_much_is_overdue(kept):
+async def test_conversations_beyond_the_bound_are_removed_when_overdue_ones_are_asked_for(kept):
     for number in range(5):
         await kept.keep(b"%d" % number, Kept(account="a", conversation=b"c_%d" % number), seconds=60 + number)
-    assert [await kept.whose(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
     over = [found.conversation for found in await kept.overdue("a", most=1)]
     over += [found.conversation for found in await kept.overdue("a", most=9)]
-    assert sorted(over) == [b"c_0", b"c_1"]
+    assert over == [b"c_0", b"c_1"]
+    assert [await kept.whose(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
+
+
+async def test_the_bound_is_shared_by_the_accounts(world):
+    kept = await world.process(most=4)
+    for number in range(4):
+        for account in ("a", "b"):
+            conversation = Kept(account=account, conversation=b"%s_%d" % (account.encode(), number))
+            await kept.keep(b"%s%d" % (account.encode(), number), conversation, seconds=60 + number)
+    assert [found.conversation for found in await kept.overdue("a", most=9)] == [b"a_0", b"a_1"]
+    assert [found.conversation for found in await kept.overdue("b", most=9)] == [b"b_0", b"b_1"]
 
 
 async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(world, kept):
@@ -155,30 +165,65 @@ async def test_what_cannot_be_read_is_in_nobodys_way(world, open_store):
     assert await kept.take(b"k", "a") == TWO
 
 
+class Counted(MemoryStore):
+    """A store that counts its calls."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.calls = []
+
+    async def get(self, *arguments, **options):
+        self.calls.append("get")
+        return await super().get(*arguments, **options)
+
+    async def put(self, *arguments, **options):
+        self.calls.append("put")
+        return await super().put(*arguments, **options)
+
+    async def remove(self, *arguments, **options):
+        self.calls.append("remove")
+        return await super().remove(*arguments, **options)
+
+
 async def test_a_turn_is_one_look_one_removal_and_one_write():
-    class Counted(MemoryStore):
-        calls = ()
-
-        async def get(self, *arguments, **options):
-            self.calls += ("get",)
-            return await super().get(*arguments, **options)
-
-        async def put(self, *arguments, **options):
-            self.calls += ("put",)
-            return await super().put(*arguments, **options)
-
-        async def remove(self, *arguments, **options):
-            self.calls += ("remove",)
-            return await super().remove(*arguments, **options)
-
     store = Counted(ManualClock())
     kept = Conversations(store, ManualClock())
     await kept.keep(b"1", ONE, seconds=60)
-    store.calls = ()
+    store.calls.clear()
     await kept.whose(b"1")
     await kept.take(b"1", "a")
     await kept.keep(b"2", TWO, seconds=60)
-    assert store.calls == ("get", "remove", "put")
+    assert store.calls == ["get", "remove", "put"]
+
+
+@pytest.mark.parametrize("most", [10, 1000])
+async def test_a_conversation_costs_one_write_however_many_are_kept(most):
+    store = Counted(ManualClock())
+    kept = Conversations(store, ManualClock(), most)
+    for number in range(2 * most):
+        await kept.keep(b"%d" % number, ONE, seconds=60)
+    assert store.calls == ["put"] * (2 * most)
+
+
+async def test_each_conversation_is_removed_once_and_its_record_goes_away():
+    clock = ManualClock()
+    store = Counted(clock)
+    kept = Conversations(store, clock, 100)
+    for number in range(1000):
+        await kept.keep(b"%d" % number, ONE, seconds=60)
+        if number % 3 == 0:
+            assert await kept.take(b"%d" % number, "a") == ONE
+    store.calls.clear()
+    found = 0
+    while over := await kept.overdue("a", most=50):
+        found += len(over)
+    assert found == 666 - 100
+    assert store.calls == ["get", "remove"] * found
+    clock.advance(61)
+    while over := await kept.overdue("a", most=50):
+        found += len(over)
+    assert found == 666
+    assert await store.keys(CONVERSATIONS) == []
 
 
 async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done():
