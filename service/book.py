@@ -6,7 +6,6 @@ more for a key that is not known. A store that is out of reach leaves what is kn
 Source: reliability 6.3
 """
 
-import hmac
 import math
 import re
 from hashlib import sha256
@@ -124,9 +123,7 @@ class LicenseBook:
         if digest not in self._ids:
             await self._look(anew=True)
         identity = self._ids.get(digest)
-        if identity is None or not hmac.compare_digest(self._entries[identity].digest, digest):
-            return None
-        return _license(identity, self._entries[identity])
+        return _license(identity, self._entries[identity]) if identity is not None else None
 
     async def valid(self, identity: str) -> bool:
         """Say whether there is a license of this id that was not revoked."""

@@ -1,6 +1,5 @@
 """Who is calling, and what they may use: checked on every matched route."""
 
-import hmac
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[t
 
     """
     found: dict[str, License] = {}
+    ids: set[str] = set()
     for number, setting in enumerate(settings):
         where = f"{origin.name}: licenses[{number}]"
         key = setting.key if setting.key_file is None else _read_key(setting.key_file, where)
@@ -42,8 +42,9 @@ def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[t
             check(setting.id, key)
         except LicenseError as error:
             raise SettingsError(f"{where}: {error}") from None
-        if setting.id in {granted.id for granted in found.values()}:
+        if setting.id in ids:
             raise SettingsError(f"{where}.id: {setting.id!r} occurs twice")
+        ids.add(setting.id)
         if key in found:
             raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
         found[key] = License(id=setting.id, models=setting.models, features=setting.features)
@@ -75,7 +76,8 @@ class Licenses:
     @fixed.setter
     def fixed(self, fixed: Sequence[tuple[str, License]]) -> None:
         self._fixed = fixed
-        self._digests = [(digest_of(key.encode()), granted) for key, granted in fixed]
+        self._by_digest = {digest_of(key.encode()): granted for key, granted in fixed}
+        self._fixed_ids = {granted.id for _, granted in fixed}
 
     async def caller(self, authorization: bytes) -> Caller | None:
         """Return who an `Authorization` header's license belongs to.
@@ -88,11 +90,8 @@ class Licenses:
         key = key.strip()
         if scheme.lower() != b"bearer" or not KEY.fullmatch(key):
             return None
-        digest = digest_of(key)
-        found = None
-        for fixed, granted in self._digests:
-            if hmac.compare_digest(fixed, digest):
-                found = granted
+        digest = digest_of(key)  # a look-up by digest leaks no part of a key through its timing
+        found = self._by_digest.get(digest)
         if found is None:
             with _readable():
                 found = await self._book.find(digest)
@@ -105,7 +104,7 @@ class Licenses:
             Saturated: the book is out of order.
 
         """
-        if any(granted.id == identity for _, granted in self._fixed):
+        if identity in self._fixed_ids:
             return True
         with _readable():
             return await self._book.valid(identity)

@@ -1,11 +1,15 @@
+import sys
+from base64 import b64encode
+
 import pytest
 
 from protocol.model import Feature, Saturated
-from service.book import License, LicenseBook
+from service.book import License, LicenseBook, digest_of
 from service.licenses import Licenses, fixed_licenses, new_key
 from service.settings import LicenseSetting, Origin, SettingsError
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
+from transports.store.port import LICENSES
 
 
 class Store(MemoryStore):
@@ -48,6 +52,45 @@ async def test_the_settings_licenses_hold_beside_the_books(book):
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
     assert (await caller(licenses, "fixed-key-1")).id == "fixed"
     assert await caller(licenses, "fixed-key-2") is None
+
+
+async def calls_of(work):
+    """Return how many functions, built-in ones included, a piece of work calls."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        await work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def test_one_license_and_thousands_cost_the_same():
+    async def cost(number):
+        store = MemoryStore(ManualClock())
+        licenses = Licenses(
+            [(f"fixed-key-{n}", License(id=f"fixed-{n}")) for n in range(number)],
+            LicenseBook(store, ManualClock(), fresh_seconds=60.0),
+        )
+        for n in range(number):
+            entry = b'{"digest":"%s","models":["*"],"created":1.0}' % b64encode(digest_of(b"stored-key-%d" % n))
+            await store.put(LICENSES, f"stored-{n}", entry)
+        found = []
+
+        async def ask():
+            found.extend([await caller(licenses, key) for key in ("fixed-key-0", "stored-key-0")])
+
+        await ask()
+        return await calls_of(ask), [one.id for one in found]
+
+    few = await cost(1)
+    assert few[1] == ["fixed-0", "stored-0"] * 2
+    assert await cost(2000) == few
 
 
 @pytest.mark.parametrize(
