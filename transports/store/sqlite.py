@@ -1,7 +1,7 @@
 """The store of one machine: one SQLite file (WAL) that the processes of one gateway share and only its owner may read.
 
-What is read, and what may be lost, is done at once on the event loop: it takes less time than a thread takes to
-begin. What must reach the disk, and what waits for another process, is done in a thread.
+Reads are done at once on the event loop: they take less time than a thread takes to start. Writes go through one
+writer: see `transports.store.sqlite_writer`.
 """
 
 import os
@@ -9,21 +9,18 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import rows
 from transports.store.port import FULL, Bucket, Place, Record, StoreDown
+from transports.store.sqlite_writer import Writer, is_busy, transaction
 
 _BUSY_SECONDS = 5.0
-_QUICK_WRITES = 250
-"""After so many, one is done in a thread, since it brings what the journal has to the file, if that is much."""
 _SELDOM_SECONDS = 1.0
 _ALIKE_SECONDS = 0.1
-_PRIMARY = 0xFF
-"""The bits of an error's code that say what it is; the others say more."""
 _SCHEMA = """
 PRAGMA journal_mode=WAL;
 CREATE TABLE IF NOT EXISTS record (
@@ -64,7 +61,6 @@ class SqliteStore:
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._writes = 0
         self._followed = self._pruned = float("-inf")
         self._offset = 0.0
         """What the wall clock said more than the monotonic one when it was last looked at."""
@@ -73,15 +69,16 @@ class SqliteStore:
         try:
             with closing(self._connect(_BUSY_SECONDS)) as database:
                 database.executescript(_SCHEMA)
-                _done(database, self._follow, "BEGIN IMMEDIATE")
+                transaction(database, self._follow, "BEGIN IMMEDIATE")
             self._quick = self._connect(0.0)
             self._quick.execute("PRAGMA wal_autocheckpoint=0")  # that waits for the disk: a thread does it
+            self._writer = Writer(self._quick, lambda: self._connect(_BUSY_SECONDS))
         except sqlite3.Error as error:
             raise self._down(error) from error
 
     def close(self) -> None:
         """Let go of the file."""
-        self._quick.close()
+        self._writer.close()
 
     async def get(self, place: Place, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
@@ -219,25 +216,53 @@ class SqliteStore:
         """Have nothing to wait for: what is durable was on the disk when it was written."""
         return True
 
-    def _connect(self, patience: float, *, durable: bool = False) -> Database:
-        database = sqlite3.connect(self._path, timeout=patience, isolation_level=None)
+    def _connect(self, patience: float) -> Database:
+        database = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
         try:
-            database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            database.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error:
             database.close()
             raise
         return database
 
     async def _read(self, query: Callable[[Database], ResultT]) -> ResultT:
-        return await self._run(query, "BEGIN", durable=False)
+        """Run a query that changes nothing.
+
+        Raises:
+            StoreDown: the database is out of order.
+
+        """
+        try:
+            try:
+                return transaction(self._quick, query, "BEGIN")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):  # only while another process recovers or removes the journal
+                    raise
+            return await anyio.to_thread.run_sync(self._read_patiently, query)
+        except sqlite3.Error as error:
+            raise self._down(error) from error
+
+    def _read_patiently(self, query: Callable[[Database], ResultT]) -> ResultT:
+        with closing(self._connect(_BUSY_SECONDS)) as database:
+            return transaction(database, query, "BEGIN")
 
     async def _write(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
+        """Run a query that changes something; with `durable`, return once the disk has the change.
+
+        Raises:
+            StoreDown: the database is out of order; nothing was changed.
+
+        """
+
         def timely(database: Database) -> ResultT:
             self._follow(database)
             return query(database)
 
-        self._writes += 1
-        return await self._run(timely, "BEGIN IMMEDIATE", durable=durable or self._writes % _QUICK_WRITES == 0)
+        try:
+            return await self._writer.write(timely, durable=durable)
+        except sqlite3.Error as error:
+            self._followed = float("-inf")  # what was done with it is undone
+            raise self._down(error) from error
 
     def _follow(self, database: Database) -> None:
         """Heed how the clocks go; while they go alike, that is needed once a second."""
@@ -252,29 +277,6 @@ class SqliteStore:
         if abs(now - self._pruned) >= _SELDOM_SECONDS:
             rows.prune(database, now)
             self._pruned = now
-
-    async def _run(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
-        """Return what came of a query, in a transaction of its own.
-
-        Raises:
-            StoreDown: the database is out of order.
-
-        """
-        try:
-            if not durable:
-                try:
-                    return _done(self._quick, query, begin)
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
-                        raise
-            return await anyio.to_thread.run_sync(lambda: self._patiently(query, begin, durable=durable))
-        except sqlite3.Error as error:
-            self._followed = float("-inf")  # what was done with it is undone
-            raise self._down(error) from error
-
-    def _patiently(self, query: Callable[[Database], ResultT], begin: str, *, durable: bool) -> ResultT:
-        with closing(self._connect(_BUSY_SECONDS, durable=durable)) as database:
-            return _done(database, query, begin)
 
     def _down(self, error: sqlite3.Error) -> StoreDown:
         return StoreDown(f"the store {self._path} is out of order: {error}")
@@ -291,9 +293,3 @@ def _check_whole(path: Path) -> None:
     short = size < _HEADER or size % (page if page > 1 else _LARGEST_PAGE)
     if size and short and header.startswith(_MAGIC[:size]):
         raise StoreDown(f"the store {path} is out of order: the file was cut off; put back a copy of it")
-
-
-def _done(database: Database, query: Callable[[Database], Any], begin: str) -> Any:
-    with database:
-        database.execute(begin)
-        return query(database)

@@ -1,0 +1,154 @@
+"""Writes of one process never compete with one another."""
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import anyio
+import pytest
+
+from transports.store.sqlite_writer import Writer
+
+LOOP, THREAD = "loop", "thread"
+
+
+class File:
+    """A database file, and what its writer does with it: one entry of `done` a transaction."""
+
+    def __init__(self, path):
+        self.path, self.done, self.connections, self.open = path, [], 0, 0
+        self.quick = self.connect(0.0)
+        self.quick.execute("PRAGMA journal_mode=WAL")
+        self.quick.execute("CREATE TABLE number (value INTEGER UNIQUE)")
+        self.writer = Writer(self.quick, lambda: self.connect(5.0))
+
+    def connect(self, timeout):
+        self.connections += 1
+        database = sqlite3.connect(self.path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        database.set_trace_callback(self.trace)
+        return database
+
+    def trace(self, statement):
+        if statement == "BEGIN IMMEDIATE":
+            self.done.append([LOOP if threading.current_thread() is threading.main_thread() else THREAD, 0])
+
+    async def insert(self, value, *, durable=False):
+        def query(database):
+            self.open += 1
+            assert self.open == 1, "two writes at once"
+            try:
+                row = database.execute("INSERT INTO number VALUES (?)", (value,)).lastrowid
+                self.done[-1][1] += 1
+                return row
+            finally:
+                self.open -= 1
+
+        return await self.writer.write(query, durable=durable)
+
+    def values(self):
+        return [row[0] for row in self.quick.execute("SELECT value FROM number ORDER BY value")]
+
+
+@pytest.fixture
+def file(tmp_path):
+    opened = File(tmp_path / "file.sqlite3")
+    yield opened
+    opened.writer.close()
+
+
+async def together(*works):
+    async with anyio.create_task_group() as tasks:
+        for work in works:
+            tasks.start_soon(work)
+
+
+async def test_a_write_that_may_be_lost_is_done_on_the_event_loop(file):
+    assert [await file.insert(value) for value in (1, 2)] == [1, 2]
+    assert file.done == [[LOOP, 1], [LOOP, 1]]
+    assert file.connections == 1
+
+
+async def test_writes_that_come_during_another_share_one_transaction_and_one_connection(file):
+    async def insert(value):
+        await file.insert(value, durable=value % 2 == 0)
+
+    await together(*(lambda value=value: insert(value) for value in range(100)))
+    assert file.values() == list(range(100))
+    assert file.done == [[THREAD, 1], [THREAD, 99]]
+    assert file.connections == 2
+    await file.insert(100)
+    assert file.done[-1] == [LOOP, 1]
+
+
+async def test_a_write_that_fails_undoes_itself_alone(file):
+    errors = []
+
+    async def insert(value):
+        try:
+            await file.insert(value, durable=True)
+        except sqlite3.IntegrityError:
+            errors.append(value)
+
+    await together(*(lambda value=value: insert(value) for value in (1, 2, 3, 2, 4)))
+    assert (file.values(), errors) == ([1, 2, 3, 4], [2])
+
+
+async def test_a_lock_of_another_process_is_waited_for_once(file):
+    other = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def release():
+        await anyio.wait_all_tasks_blocked()
+        other.execute("COMMIT")
+
+    with closing(other):
+        await together(release, *(lambda value=value: file.insert(value) for value in range(16)))
+    assert file.values() == list(range(16))
+    assert [done for done in file.done if done[1]] == [[THREAD, 1], [THREAD, 15]]
+    assert file.connections == 2
+
+
+async def test_a_write_that_is_cancelled_while_it_waits_is_not_done_and_stops_no_other(file):
+    started = threading.Event()
+
+    def held(database):
+        started.wait(10)
+        database.execute("INSERT INTO number VALUES (1)")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: file.writer.write(held, durable=True))
+        await anyio.wait_all_tasks_blocked()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as waiting:
+                waiting.start_soon(file.insert, 2)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        tasks.start_soon(file.insert, 3)
+        await anyio.wait_all_tasks_blocked()
+        started.set()
+    assert file.values() == [1, 3]
+
+
+async def test_a_leader_that_is_cancelled_finishes_its_batch_and_passes_the_lead_on(file):
+    started = threading.Event()
+
+    def held(database):
+        started.wait(10)
+        database.execute("INSERT INTO number VALUES (1)")
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as leading:
+                leading.start_soon(lambda: file.writer.write(held, durable=True))
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(file.insert, 2)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+                started.set()
+    assert file.values() == [1, 2]
+
+
+async def test_the_journal_is_moved_to_the_file_now_and_then_by_the_thread(file):
+    for value in range(500):
+        await file.insert(value)
+    assert [where for where, _ in file.done].count(THREAD) == 2
