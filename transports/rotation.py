@@ -25,6 +25,7 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamModel,
     UpstreamTimeout,
+    released,
 )
 from transports.base import Transport, Upstream
 from transports.pool import Ask, Lease, Pool, Reason, Throttle, Want, held_back, reset_seconds
@@ -119,7 +120,7 @@ class Rotation:
                         raise _unknown(error) from None
                     if late or request.handle or not self._may_retry(verdict, request, len(tried)):
                         raise
-                    failure = error
+                    failure = released(error)
                 self._observer.retried(self.transport.name)
                 if len(tried) == 1:
                     self._retrying += 1

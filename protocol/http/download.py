@@ -16,7 +16,7 @@ from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.ranges import Span, Unsatisfiable, span_of
 from protocol.http.whole import shutting_down
-from protocol.model import GatewayError, MediaStream
+from protocol.model import GatewayError, MediaStream, released
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class Download:
             async with self._media as stream:
                 await self._send(stream, asked, method, sender)
         except GatewayError as error:
-            return error
+            return released(error)
         return None
 
     async def _send(self, stream: MediaStream, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> None:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from protocol.http.context import context_of
 from protocol.http.faults import ClientGone
-from protocol.model import GatewayError
+from protocol.model import GatewayError, released
 
 ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
 Refuse = Callable[[GatewayError], ASGIResponse]
@@ -30,7 +30,7 @@ class Endpoint:
             response = await self._handle(Request(scope, receive))
         except GatewayError as error:
             context.record.error = error.code
-            response = self.refuse(error)
+            response = self.refuse(released(error))
         except ClientGone:
             context.record.error = CLIENT_GONE
             return

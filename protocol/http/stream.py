@@ -16,7 +16,7 @@ from protocol.http.attend import Attended
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.whole import shutting_down
-from protocol.model import GatewayError, Served
+from protocol.model import GatewayError, Served, released
 
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -113,7 +113,7 @@ class EventStream(Generic[EventT]):
                 finally:
                     context.record.note_served(exchange.served)
         except GatewayError as error:
-            return error
+            return released(error)
         except Exception:  # noqa: BLE001 -- a bug of ours must not look like the end of the answer
             _log.exception("request_failed", request=context.id)
             return GatewayError("The gateway failed.")

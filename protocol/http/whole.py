@@ -6,7 +6,7 @@ from typing import Any
 from protocol.http.attend import Attended
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
-from protocol.model import GatewayError, Saturated
+from protocol.model import GatewayError, Saturated, released
 
 
 def shutting_down() -> Saturated:
@@ -33,7 +33,7 @@ class Whole:
                 response = await self._work()
             except GatewayError as error:
                 context.record.error = error.code
-                response = self._refuse(error)
+                response = self._refuse(released(error))
 
         await attended.run(work)
         if response is None and attended.gone:

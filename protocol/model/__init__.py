@@ -19,6 +19,7 @@ from protocol.model.errors import (
     Unsupported,
     UpstreamFailed,
     UpstreamTimeout,
+    released,
 )
 from protocol.model.event import (
     Begun,
@@ -113,4 +114,5 @@ __all__ = [
     "estimate_tokens",
     "estimated_bytes",
     "fold",
+    "released",
 ]

@@ -21,6 +21,7 @@ Rotation and the client's status both read the class; nothing reads the message.
 """
 
 from enum import Enum
+from typing import TypeVar, cast
 
 
 class Certainty(Enum):
@@ -54,6 +55,26 @@ class GatewayError(Exception):
             self.code = code
         if certainty is not None:
             self.certainty = certainty
+
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+def released(error: ErrorT) -> ErrorT:
+    """Return an error without the frames that it and its causes hold.
+
+    An error that has been handled keeps the frames of its traceback alive, and with them the request's body. A frame
+    that holds the error in turn makes a cycle, which only the garbage collector would free. Call this wherever an
+    error is turned into an answer or kept.
+    """
+    chain: list[BaseException] = [error]
+    while chain:
+        one = chain.pop()
+        one.__traceback__ = None
+        chain += [linked for linked in (one.__cause__, one.__context__) if linked is not None]
+        if isinstance(one, BaseExceptionGroup):
+            chain += cast("BaseExceptionGroup[BaseException]", one).exceptions
+    return error
 
 
 class BadRequest(GatewayError):

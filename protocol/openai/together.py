@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import anyio
 
-from protocol.model import GatewayError
+from protocol.model import GatewayError, released
 
 ValueT = TypeVar("ValueT")
 
@@ -20,7 +20,7 @@ async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[Val
         try:
             done[index] = await work()
         except GatewayError as error:
-            done[index] = error
+            done[index] = released(error)
 
     async with anyio.create_task_group() as tasks:
         for index, work in enumerate(works):

@@ -27,6 +27,7 @@ from protocol.model import (
     Served,
     Usage,
     fold,
+    released,
 )
 
 _SAID = 500
@@ -66,7 +67,7 @@ class _Aside:
             async with self._engine.open(self._request) as exchange:
                 outcome = drawn_in(await fold(exchange))
         except GatewayError as error:
-            outcome = error
+            outcome = released(error)
         self._outcomes.append(outcome)
         self._ready.set()
 

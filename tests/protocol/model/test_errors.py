@@ -2,7 +2,16 @@
 
 import pytest
 
-from protocol.model import BadRequest, Certainty, RateLimited, Saturated, SignedOut, UpstreamFailed, UpstreamTimeout
+from protocol.model import (
+    BadRequest,
+    Certainty,
+    RateLimited,
+    Saturated,
+    SignedOut,
+    UpstreamFailed,
+    UpstreamTimeout,
+    released,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,3 +33,19 @@ def test_each_kind_knows_what_is_certain_unless_told_better(error, certainty):
 def test_a_code_given_replaces_that_of_the_kind():
     assert UpstreamFailed("x").code == "upstream_protocol_error"
     assert UpstreamFailed("x", code="upstream_reset").code == "upstream_reset"
+
+
+def test_a_released_error_and_its_causes_hold_no_frames():
+    def failing():
+        try:
+            int("first")
+        except ValueError as error:
+            raise BadRequest("second") from error
+
+    with pytest.raises(BadRequest) as caught:
+        failing()
+    group = ExceptionGroup("several", [caught.value])
+    error = released(group)
+    assert error is group
+    assert caught.value.__traceback__ is None
+    assert caught.value.__cause__.__traceback__ is None

@@ -1,0 +1,175 @@
+"""A refused request leaves nothing of its body behind, though the garbage collector never runs."""
+
+import base64
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import KEY, Process
+
+MIB = 1024 * 1024
+TIMES = 200
+WITHOUT_COLLECTOR = "import gc; gc.disable(); from service.__main__ import main; main()"
+SETTINGS = f"""
+[server]
+port = 0
+
+[limits]
+body_bytes = {4 * MIB}
+file_bytes = {2 * MIB}
+
+[pool]
+failures = 100000
+throttle_ratio = 0
+
+[drain]
+grace_seconds = 2
+
+[[licenses]]
+id = "tester"
+key = "{KEY}"
+
+[transports.web]
+guest = false
+reuse_seconds = 0
+hosts = {{ site = "SITE", accounts = "SITE", upload = "SITE" }}
+
+[[transports.web.accounts]]
+id = "one"
+cookies = "COOKIES"
+per_minute = 0
+concurrency = 2
+"""
+
+
+class Bare(Process):
+    """`gemini-gateway serve` in an interpreter whose garbage collector is off."""
+
+    def __init__(self, cwd, settings):
+        (Path(cwd) / "gateway.toml").write_text(settings)
+        self.log = Path(cwd) / "serve.log"
+        self._out = self.log.open("wb")
+        self._popen = subprocess.Popen(
+            [sys.executable, "-u", "-c", WITHOUT_COLLECTOR, "serve"],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.address = urlsplit(self.wait_for("Listening on").rpartition(" ")[2].strip()).netloc
+
+    def resident(self):
+        """Return the resident set size, in bytes."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    site = Process(
+        "simulate",
+        "--port",
+        "0",
+        "--account",
+        "a:b:pro",
+        "--tokens-per-second",
+        "0",
+        cwd=tmp_path_factory.mktemp("site"),
+    )
+    url = site.wait_for("Base URL").rpartition(" ")[2].strip()
+    cookies = site.wait_for("Account (pro)").partition(": ")[2].strip()
+    gateway = Bare(tmp_path_factory.mktemp("gateway"), SETTINGS.replace("SITE", url).replace("COOKIES", cookies))
+    yield gateway
+    gateway.stop()
+    site.stop()
+
+
+def chat(content, **more):
+    return json.dumps({"model": "gemini-3-pro", "messages": [{"role": "user", "content": content}], **more}).encode()
+
+
+def image(data):
+    return [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}]
+
+
+LARGE = base64.b64encode(bytes(MIB)).decode()
+BODIES = {
+    "too long": (413, bytes(6 * MIB)),
+    "file too long": (413, chat(image(base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(2 * MIB)).decode()))),
+    "bad base64": (400, chat(image(LARGE + "!"))),
+    "bad type": (400, chat(image(LARGE))),
+    "no JSON": (400, b"{" + LARGE.encode()),
+    "wrong field": (400, chat("x" * MIB, n="many")),
+    "unknown model": (404, chat("x" * MIB).replace(b"gemini-3-pro", b"gpt-9")),
+    "too much text": (400, chat("x" * MIB)),
+    "upstream error": (502, chat('<sim http="500"/>' + "x" * 100_000)),
+    "code of the upstream": (400, chat('<sim error="1053"/>' + "x" * 100_000)),
+}
+
+
+def ask(connection, body, key=KEY):
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", "/gemini_official/v1/chat/completions", body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def refused(bare, body, key=KEY):
+    connection = http.client.HTTPConnection(bare.address, timeout=20)
+    try:
+        return ask(connection, body, key)
+    except (ConnectionError, http.client.HTTPException):  # the answer came before the body was read
+        return None, b""
+    finally:
+        connection.close()
+
+
+def grown(bare, work):
+    """Return how many bytes the process grew by, from the 20th to the last time."""
+    for _ in range(20):
+        work()
+    before = bare.resident()
+    for _ in range(TIMES):
+        work()
+    return bare.resident() - before
+
+
+def hung_up(bare, body):
+    """Send a request and leave at once, before or in mid-answer."""
+    connection = http.client.HTTPConnection(bare.address, timeout=20)
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    connection.request("POST", "/gemini_official/v1/chat/completions", body, headers)
+    connection.close()
+
+
+LEAVING = {
+    "before the answer": chat('<sim delay="30"/>' + "x" * 100_000),
+    "in mid-stream": chat('<sim length="100000" tokens-per-second="1"/>' + "x" * 100_000, stream=True),
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_the_body_of_a_client_that_leaves_is_freed(bare, name):
+    assert grown(bare, lambda: hung_up(bare, LEAVING[name])) < 8 * MIB
+
+
+def test_the_body_of_a_request_with_a_wrong_key_is_freed(bare):
+    body, seen = chat("x" * MIB), set()
+    assert grown(bare, lambda: seen.add(refused(bare, body, "sk-wrong-key")[0])) < 8 * MIB
+    assert 401 in seen
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_refused_body_is_freed(bare, name):
+    status, body = BODIES[name]
+    seen = set()
+    growth = grown(bare, lambda: seen.add(refused(bare, body)[0]))
+    assert seen <= {status, None}
+    assert status in seen
+    assert growth < 8 * MIB, f"{growth / MIB:.0f} MiB"
