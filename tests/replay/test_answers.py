@@ -37,6 +37,12 @@ def rows_of_texts():
 def rows_of_ends():
     done = frames.text_frames("It is", "It is so.")
     model = ("56fdd199312815e2", "3.7 Flash")
+    for code in (1013, 1037, 1053, 1060, 1095, 1096, 1097, 1100, 1155, 1157, 4242):
+        body = frames.body(*done, [frames.title()], [frames.error(code)], frames.BOOKKEEPING, frames.END)
+        yield Row(f"code {code} behind an answer", body, "It is so.")
+    yield Row("code in the answer's own frame", frames.body(done[0], [*done[1], frames.error(1096)]), "It is so.")
+    yield Row("code behind, no end", frames.body(*done, [frames.error(1096)]), "It is so.")
+    yield Row("code in front of the title", frames.body(*done, [frames.error(1096)], [frames.title()]), "It is so.")
     yield Row("er behind an answer", frames.body(*done, [frames.failed_with(500)], frames.END), "It is so.")
     yield Row("no end", frames.body(*done), "It is so.")
     yield Row("state only, no end", frames.body(*done, frames.STATE_ONLY), "It is so.")
@@ -77,7 +83,7 @@ def test_an_answer_is_seen_as_its_text(stand, row, stream):
 BROKEN = frames.body(*[[frames.snapshot(frames.candidate("It is", done=False))]])
 
 
-@pytest.mark.parametrize("behind", [b"", frames.frame(frames.error(1155)).encode()])
+@pytest.mark.parametrize("behind", [b"", frames.frame(*frames.END).encode(), frames.frame(frames.error(1155)).encode()])
 def test_an_answer_that_ends_before_it_is_complete_is_an_error(stand, behind):
     stand.begin(Scene(generate=[Answer(BROKEN + behind)]))
     assert stand.chat().status >= 500

@@ -35,6 +35,7 @@ class Chat:
 
 
 CHATS = [
+    Chat("sg-answer-then-1096.txt", "probe ok"),
     Chat("sg-answer-tail37-no-e.txt", "probe ok"),
     Chat("sg-queued.txt", "probe ok"),
 ]
@@ -85,6 +86,28 @@ def test_the_images_endpoint_gives_the_bytes_of_the_picture(stand):
     stand.begin(Scene(generate=[capture("sg-image.txt")], media={PICTURE: [media(PNG, "image/png")]}))
     [image] = stand.client.images.generate(prompt="a fox", response_format="b64_json").data
     assert base64.b64decode(image.b64_json) == PNG
+
+
+def test_an_image_request_that_the_site_refuses_is_refused_to_the_caller(stand):
+    stand.begin(Scene(generate=[capture("sg-rejected-1003.txt")]), accounts=2)
+    seen = stand.chat("gemini-2.5-flash-imagen", "draw a fox")
+    assert 400 <= seen.status < 500
+    assert len({call.account for call in stand.site.asked("generate")}) == 1
+
+
+def test_1096_alone_is_tried_once_more_with_a_new_session_and_then_with_another_account(stand):
+    refused = capture("sg-rejected-1096.txt")
+    stand.begin(Scene(generate=[refused, refused, Answer(GOOD)]), accounts=2)
+    assert stand.chat().text == "A good answer."
+    first, again, other = [call.account for call in stand.site.asked("generate")]
+    assert first == again != other
+    assert [call.account for call in stand.site.asked("page")].count(first) >= 2
+
+
+def test_1096_alone_is_an_error_of_the_upstream_where_no_other_account_is_there(stand):
+    stand.begin(Scene(generate=[capture("sg-rejected-1096.txt")]))
+    assert stand.chat().status in (502, 503)
+    assert len(stand.site.asked("generate")) == 2
 
 
 def test_a_video_is_polled_until_it_is_there(stand):
@@ -158,3 +181,10 @@ def test_the_models_of_an_account_are_read(stand):
     words = stand.check(psid)["models"]["words"]
     assert all(name in words for name in ("3.5 Flash-Lite", "3.7 Flash", "3.1 Pro"))
     assert {model.id for model in stand.client.models.list() if model.available} >= {"gemini-2.5-flash", "gemini-3-pro"}
+
+
+def test_a_denied_account_call_means_signed_out(stand):
+    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}))
+    assert stand.chat().status in (502, 503)
+    stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)
+    assert stand.site.asked("generate") == []

@@ -21,12 +21,19 @@ def asked(stand):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("answer", [code(1013)], ids=["1013"])
+@pytest.mark.parametrize("answer", [code(1013), code(1155), code(1157)], ids=["1013", "1155", "1157"])
 def test_what_passes_is_tried_once_more_with_the_same_account(stand, answer, stream):
     stand.begin(Scene(generate=[answer, GOOD]), accounts=2)
     assert stand.chat(stream=stream).text == "A good answer."
     assert len(asked(stand)) == 2
     assert len(set(asked(stand))) == 1
+
+
+def test_1157_is_tried_once_more_with_a_token_of_a_new_page(stand):
+    fresh = PAGE | {"SNlM0e": "AIQ-second:1789723276002"}
+    stand.begin(Scene(page=[html(**PAGE), html(**fresh)], generate=[code(1157), GOOD]))
+    assert stand.chat().text == "A good answer."
+    assert [call.form["at"] for call in stand.site.asked("generate")] == [TOKEN, fresh["SNlM0e"]]
 
 
 ELSEWHERE = {
@@ -57,8 +64,10 @@ def test_what_an_account_cannot_is_asked_of_another_one(stand, name, stream):
 
 
 ONE_ACCOUNT = {
+    "1003": (code(1003, 3), range(400, 500)),
     "1037": (code(1037), [429]),
     "1053": (code(1053, 8), range(400, 500)),
+    "1100": (code(1100), range(400, 500)),
     "1095": (code(1095), [502, 503]),
     "4242": (code(4242), [502, 503]),
     "http 500": (Answer(status=500), [502, 503]),
