@@ -11,6 +11,7 @@ from protocol.model import (
     Blocked,
     Caller,
     Finish,
+    ModelDowngraded,
     RateLimited,
     Role,
     SignedOut,
@@ -104,6 +105,16 @@ async def test_two_requests_never_go_on_from_the_same_place(opened):
     assert await say(transport, again) == "two"
     assert await say(transport, again) == "two"
     assert sorted(map(len, await saved(transport))) == [1, 2]
+
+
+async def test_a_conversation_whose_next_turn_was_answered_by_another_model_is_not_gone_on_with(site):
+    async with site.connect(reuse_seconds=600, model_mismatch="refuse") as transport:
+        await say(transport, asked("<echo>one</echo>"))
+        sent = await site.seen("generate")
+        with pytest.raises(ModelDowngraded):
+            await say(transport, asked("<echo>one</echo>", "one", '<sim answered-by="flash"/><echo>two</echo>'))
+        assert await site.seen("generate") == sent + 1  # not as a fresh conversation with the same account
+        assert await transport.home(asked("<echo>one</echo>", "one", "x")) is None
 
 
 async def test_another_account_gets_the_whole_history(open_site):

@@ -2,10 +2,22 @@ import aiohttp
 import anyio
 import pytest
 
-from protocol.model import Text, UpstreamFailed
+from protocol.model import (
+    Family,
+    Finish,
+    ModelDowngraded,
+    Served,
+    Text,
+    Thought,
+    UpstreamFailed,
+    UpstreamModel,
+    Usage,
+    Waiting,
+)
 from tests.transports.conftest import request_for
 from transports.simulator import emit
 from transports.web.errors import StaleToken
+from transports.web.speak import Answer
 
 PAGES = ["SNlM0e", "thykhd", "absent", "cycle"]
 
@@ -125,3 +137,76 @@ async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, mo
         await ask(transport)
         session.site.access_token = "old"
         assert await ask(transport) == "ok"
+
+
+PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+
+
+class Told:
+    """An answer's events; from the event `known` on, the site has said that `model` answers."""
+
+    def __init__(self, *events, known=0, model=LITE):
+        self.events, self.known, self.model, self.read = events, known, model, 0
+
+    async def __aiter__(self):
+        for event in self.events:
+            self.read += 1
+            yield event
+
+    def answer(self):
+        asked = Served(transport="web", account="one", asked=PRO)
+        return Answer(aiter(self), None, asked, lambda _: self.model if self.read > self.known else None)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+async def test_a_refused_downgrade_is_found_before_any_text_is_given_out(known):
+    told = Told(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
+    with pytest.raises(ModelDowngraded) as caught:
+        await told.answer().first(refuse_mismatch=True)
+    assert (caught.value.asked, caught.value.answered) == ("pro", "flash-lite")
+
+
+@pytest.mark.parametrize("known", [4, 9])
+async def test_a_model_that_is_known_behind_the_first_text_only_refuses_nothing(known):
+    events = [Thought(text="a"), Text(text="b"), Text(text="c"), Text(text="d"), FINISH]
+    told = Told(Waiting(), *events, known=known)
+    answer = told.answer()
+    await answer.first(refuse_mismatch=True)
+    assert [event async for event in answer] == events
+    assert answer.served.mismatch == (("pro", "flash-lite") if known == 4 else None)
+
+
+async def test_where_nothing_is_refused_the_first_event_is_not_held_back_for_the_model():
+    told = Told(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
+    await told.answer().first()
+    assert told.read == 2
+
+
+async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(site):
+    async with site.connect(model_mismatch="refuse") as transport:
+        with pytest.raises(ModelDowngraded):
+            await ask(transport, '<sim answered-by="flash"/><echo>less</echo>')
+        assert await ask(transport, '<sim answered-by="unknown"/><echo>ok</echo>') == "ok"
+        assert await site.seen("generate") == 2  # the same account is not asked again
+
+
+async def test_work_that_takes_minutes_is_counted_and_not_refused(site):
+    async with site.connect(model_mismatch="refuse", poll_seconds=0.1) as transport:
+        request = request_for('<sim answered-by="flash" ready="0"/> a cat', "gemini-3-pro-video")
+        async with transport.open(request, transport.accounts[0]) as answer:
+            events = [event async for event in answer]
+        assert isinstance(events[-1], Finish)
+        assert answer.served.mismatch == ("pro", "flash")
+
+
+async def test_a_guest_is_told_of_as_served_by_what_it_got_last(site):
+    request = request_for("<echo>hi</echo>", "gemini-2.5-flash-free")
+    async with site.connect() as transport:
+        guest = next(account for account in transport.accounts if account.guest)
+        assert transport.served_by(request.selection, guest) is None
+        async with transport.open(request, guest) as answer:
+            assert isinstance([event async for event in answer][-1], Finish)
+        told = transport.served_by(request.selection, guest)
+    assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", Family.FLASH)
