@@ -1,6 +1,6 @@
 """The fake upstream's answers as ready HTTP bytes, and the words by which they are asked for and found again."""
 
-from transports.simulator import batch, emit
+from transports.simulator import batch, check, emit
 from transports.simulator.accounts import Session
 from transports.simulator.config import SimulatedAccount
 from transports.web import wire
@@ -54,8 +54,10 @@ def page() -> bytes:
 def calls() -> bytes:
     """Return the answer to any batch call: status and activity, whichever was asked for."""
     session = Session(SimulatedAccount(psid="a", psidts="b"))
-    asked = [(wire.RPC_STATUS, []), (wire.RPC_ACTIVITY, [[["bard_activity_enabled"]]])]
-    return _whole(b"application/json; charset=utf-8", batch.answer(session, asked, 0.0))
+    asked = [(wire.RPC_STATUS, wire.STATUS_PAYLOAD), (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD)]
+    sent = [check.BatchCall(rpc=rpc, text=text, name="generic") for rpc, text in asked]
+    answer = batch.answer(sent, batch.Context(session=session, now=0.0, exact=False))
+    return _whole(b"application/json; charset=utf-8", answer)
 
 
 def _frame(text: str, *, complete: bool) -> bytes:

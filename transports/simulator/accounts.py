@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from transports.clock import Clock
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
+from transports.simulator.gems import Gems
 from transports.simulator.history import History
 from transports.simulator.judge import Record
 from transports.simulator.quota import Quota
@@ -13,25 +14,42 @@ from transports.simulator.quota import Quota
 _PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
 
 
-class Session:
-    """One account at the site, or a guest (`account` is None)."""
+class Cookies:
+    """The cookies of one browser profile; the accounts that it is signed in with share them."""
 
-    def __init__(self, account: SimulatedAccount | None, *, quota_seconds: float = 3600.0) -> None:
+    def __init__(self, account: SimulatedAccount | None) -> None:
         """Start with the account's first cookies."""
         self.account = account
+        """The profile's first account, which its rotations are counted with; None for a guest."""
         self.psidts = account.psidts if account else ""
         self.generation = 0
-        self.tokens = 0
-        """How many access tokens of these cookies have ended."""
         self.rotated_at: float | None = None
         self.old: dict[str, float] = {}
         self.since: float | None = None
         """When the rolling cookie was last renewed, or first seen."""
-        self.quota = Quota(account.quota if account else 0, quota_seconds)
-        self.history = History()
-        self.record = Record()
         self.killed = False
         """A value that had been rotated already was rotated again, and the settings say that this ends it."""
+
+
+class Session:
+    """One account at the site, or a guest (`account` is None)."""
+
+    def __init__(
+        self, account: SimulatedAccount | None, config: SimulatorConfig | None = None, cookies: Cookies | None = None
+    ) -> None:
+        """Start with the account's first cookies, or with those of another account in the same browser profile."""
+        self.account = account
+        self.cookies = cookies or Cookies(account)
+        self.tokens = 0
+        """How many of its access tokens have ended."""
+        config = config or SimulatorConfig()
+        self.quota = Quota(account.quota if account else 0, config.quota_seconds)
+        self.history = History()
+        self.unlisted = History()
+        """Conversations that go on and are not kept: temporary ones, and a guest's."""
+        self.gems = Gems()
+        self.record = Record()
+        self._rotates_token = config.profile == "strict"
 
     @property
     def plan(self) -> str:
@@ -40,10 +58,11 @@ class Session:
 
     @property
     def access_token(self) -> str | None:
-        """The `at` of the current cookies; None for a guest."""
+        """The session's `at`; None for a guest. In `strict` it ends with a rotation."""
         if self.account is None:
             return None
-        secret = f"{self.account.psid}:{self.psidts}:{self.generation}:{self.tokens}"
+        rotated = f"{self.cookies.psidts}:{self.cookies.generation}" if self._rotates_token else ""
+        secret = f"{self.account.psid}:{self.account.user}:{rotated}:{self.tokens}"
         return "AK" + sha256(secret.encode()).hexdigest()[:32] + ":1700000000000"
 
     @property
@@ -51,7 +70,8 @@ class Session:
         """The account's number at the site; empty for a guest."""
         if self.account is None:
             return ""
-        return f"1{int(sha256(self.account.psid.encode()).hexdigest(), 16) % 10**20:020d}"
+        name = f"{self.account.psid}:{self.account.user}".encode()
+        return f"1{int(sha256(name).hexdigest(), 16) % 10**20:020d}"
 
 
 class Accounts:
@@ -60,18 +80,22 @@ class Accounts:
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
         """Know the settings' accounts and nobody else."""
         self._clock, self._config = clock, config
-        self._sessions = [Session(account, quota_seconds=config.quota_seconds) for account in config.accounts]
-        for session in self._sessions:
-            session.since = clock.monotonic()
-        self.guest = Session(None)
+        profiles: dict[str, Cookies] = {}
+        for account in config.accounts:
+            profiles.setdefault(account.psid, Cookies(account)).since = clock.monotonic()
+        self._sessions = [Session(account, config, profiles[account.psid]) for account in config.accounts]
+        self.guest = Session(None, config)
 
-    def named(self, cookies: dict[str, str]) -> Session:
+    def named(self, cookies: dict[str, str], user: int = 0) -> Session:
         """Return the session that the cookies name, good or not; a guest's where they name none."""
-        return self._by_psid(cookies.get(_PSID, "")) or self.guest
+        return self._by_psid(cookies.get(_PSID, ""), user) or self.guest
 
-    def find(self, cookies: dict[str, str]) -> Session:
-        """Return whose cookies these are; anyone unknown or expired is a guest, as at the site."""
-        session = self.named(cookies)
+    def find(self, cookies: dict[str, str], user: int = 0) -> Session:
+        """Return whose cookies these are; anyone unknown or expired is a guest, as at the site.
+
+        `user` is N of a path `/u/N/…`: one of several accounts of a browser profile, the first where there is no such.
+        """
+        session = self.named(cookies, user)
         if self._opens(session, cookies):
             session.record.signed_in += 1
             return session
@@ -81,28 +105,28 @@ class Accounts:
     def rotate(self, cookies: dict[str, str]) -> tuple[int, str | None]:
         """Rotate: `(200, new value or None)`, or `(401, 403 or 429, None)`."""
         session, now = self.named(cookies), self._clock.monotonic()
-        record = session.record
+        record, kept = session.record, session.cookies
         if session.account is None or session.account.bound or not self._opens(session, cookies):
             record.refused += 1
             return 401, None
         if session.account.never_rotated:
             record.refused += 1
             return 403, None
-        if session.rotated_at is not None and now - session.rotated_at < self._config.rotation_gap_seconds:
+        if kept.rotated_at is not None and now - kept.rotated_at < self._config.rotation_gap_seconds:
             record.hasty += 1
             return 429, None
         if not self._forked(session, cookies.get(_PSIDTS, "")):
             record.refused += 1
             return 401, None
         record.rotations += 1
-        session.rotated_at = session.since = now
-        if not session.psidts or not session.account.rotates:
+        kept.rotated_at = kept.since = now
+        if not kept.psidts or not session.account.rotates:
             return 200, None
-        session.old[session.psidts] = now + self._config.grace_seconds
-        session.psidts = "sidts-" + secrets.token_urlsafe(24)
-        session.generation += 1
+        kept.old[kept.psidts] = now + self._config.grace_seconds
+        kept.psidts = "sidts-" + secrets.token_urlsafe(24)
+        kept.generation += 1
         record.unseen = True
-        return 200, session.psidts
+        return 200, kept.psidts
 
     def end_tokens(self) -> None:
         """Let no access token that was given so far be good any more."""
@@ -111,42 +135,47 @@ class Accounts:
 
     def shown(self) -> list[dict[str, int | bool]]:
         """Return what was noticed of each account, in the settings' order."""
-        return [{**session.record.shown(), "dead": session.killed or self._died(session)} for session in self._sessions]
+        return [
+            {**session.record.shown(), "dead": session.cookies.killed or self._died(session.cookies)}
+            for session in self._sessions
+        ]
 
     def _forked(self, session: Session, psidts: str) -> bool:
         """Say whether a session goes on, which a value that has been rotated already may end."""
-        if psidts in session.old:
+        if psidts in session.cookies.old:
             session.record.forks += 1
-            session.killed = self._config.fork == "dies"
-        return not session.killed
+            session.cookies.killed = self._config.fork == "dies"
+        return not session.cookies.killed
 
     def _opens(self, session: Session, cookies: dict[str, str]) -> bool:
         """Say whether the cookies that name a session open it."""
-        if session.account is None or session.killed or self._died(session):
+        kept = session.cookies
+        if session.account is None or kept.killed or self._died(kept):
             return False
         psidts = cookies.get(_PSIDTS, "")
-        if psidts == session.psidts:
-            session.record.unseen = False
-        return self._fresh(session, psidts)
+        if psidts == kept.psidts:
+            self.named(cookies).record.unseen = False
+        return self._fresh(kept, psidts)
 
-    def _died(self, session: Session) -> bool:
+    def _died(self, kept: Cookies) -> bool:
         """Say whether the rolling cookie was not renewed in time."""
         longest = self._config.session_seconds
-        if not session.psidts or not longest or session.since is None:
+        if not kept.psidts or not longest or kept.since is None:
             return False
-        return self._clock.monotonic() - session.since >= longest
+        return self._clock.monotonic() - kept.since >= longest
 
-    def _by_psid(self, psid: str) -> Session | None:
-        found = None
+    def _by_psid(self, psid: str, user: int) -> Session | None:
+        """Return one of the accounts of a browser profile, the first if none has this number."""
+        found: list[Session] = []
         for session in self._sessions:
             if session.account and hmac.compare_digest(session.account.psid.encode(), psid.encode()):
-                found = session
-        return found
+                found.append(session)  # noqa: PERF401 -- each is compared in the same time
+        return next((one for one in found if one.account and one.account.user == user), found[0] if found else None)
 
-    def _fresh(self, session: Session, psidts: str) -> bool:
-        if not psidts or psidts == session.psidts:
+    def _fresh(self, kept: Cookies, psidts: str) -> bool:
+        if not psidts or psidts == kept.psidts:
             # an export without the rolling cookie is an allowed form, see "Field notes"
-            return bool(psidts) or session.generation == 0
+            return bool(psidts) or kept.generation == 0
         now = self._clock.monotonic()
-        session.old = {value: until for value, until in session.old.items() if until > now}
-        return psidts in session.old
+        kept.old = {value: until for value, until in kept.old.items() if until > now}
+        return psidts in kept.old

@@ -18,13 +18,25 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Comes with the frames before those."""
     tool: str = ""
     """What runs meanwhile."""
+    tool_words: str = ""
+    """What a tool that runs before the answer says to people."""
     document: emit.Document | None = None
     card: bool = False
     others: tuple[str, ...] = ()
+    sources: list[Any] = []
+    """Search sources, as they stand in a candidate's `[2][1]`."""
     pictures: tuple[str, ...] = ()
     """The media tokens of the pictures."""
     complete: bool = True
     """Whether its stream ever says so."""
+
+    def picture(self, identity: str) -> str | None:
+        """Return the media token of a picture: its id is `img_<token>`, or the link that stands for it in the text."""
+        token = identity.removeprefix("img_")
+        number = identity.rpartition("/")[2]
+        if "/image_generation_content/" in identity and number.isdecimal() and int(number) < len(self.pictures):
+            token = self.pictures[int(number)]
+        return token if token in self.pictures else None
 
 
 class Work(Protocol):

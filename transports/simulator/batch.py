@@ -1,133 +1,165 @@
 """The simulated site's batch calls. Source: "Batch calls"."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from transports.simulator import emit, gems
+import msgspec
+
+from transports.simulator import emit, models
 from transports.simulator.accounts import Session
 from transports.simulator.answer import Answer
-from transports.simulator.check import Departure, require, same
+from transports.simulator.check import BatchCall, UnfitPayload, is_number
+from transports.simulator.gems import Gem
 from transports.simulator.history import Conversation, Turn
 from transports.web import wire
 
-GEMS, ORIGINAL = "CNgdBe", "c8o8Fe"
-
-_NAMES = {
-    "flash": "3.6 Flash",
-    "pro": "3.1 Pro",
-    "flash-thinking": "3.6 Flash Thinking",
-    "flash-lite": "3.5 Flash-Lite",
-}
+_DENIED, _UNFIT = 7, 3
 _FLAGS: dict[str, tuple[list[int], list[int]]] = {
     "free": ([1], []),
     "plus": ([1], [115]),
     "pro": ([16], []),
     "advanced": ([8], [19]),
 }
-_QUOTAS = (
-    ([[1, 11], [2, 11], [6, 11]], ("flash", "flash-thinking", "flash-lite")),
-    ([[1, 4], [6, 6], [1, 15]], ("pro", "pro", "pro")),
+_TIERS = {"free": 1, "plus": 4, "pro": 2, "advanced": 3}
+_QUOTA_FAMILIES = {(1, 11): "flash", (2, 11): "flash-thinking", (6, 11): "flash-lite"}
+_OF_PAGES = frozenset(
+    {"cYRIkd", "whPPme", "ku4Jyf", "Te6DCf", "sJBwce", "L5adhe", "K4WWud", "o30O0e", "Bsxleb", "qWymEb"},
 )
-_NOTHING = [None, None, None, None, None, ""]
+"""RPCs that browsers send for their pages; they tell nothing that a client needs."""
+_MOST_TURNS = 100
 
 FindOriginal = Callable[[str], str | None]
 """Returns the URL of the original of a picture, given its token."""
 
 
-def models(plan: str) -> dict[str, str]:
-    """Return the family of each model id that an account of this plan may name."""
-    column = plan if plan in {"free", "plus"} else "advanced"
-    return {ids[column]: family for family, ids in wire.MODEL_IDS.items()}
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What batch calls are answered from."""
+
+    session: Session
+    now: float
+    """In epoch seconds."""
+    exact: bool = True
+    """Answer in the site's own form; else the forms that a decoder must survive alternate."""
+    find_original: FindOriginal = lambda _: None
 
 
-def shown(plan: str, family: str) -> tuple[str, str]:
-    """Return the id and the name of a family's model for an account of this plan."""
-    return next(identifier for identifier, one in models(plan).items() if one == family), _NAMES[family]
+def answer(calls: list[BatchCall], context: Context) -> bytes:
+    """Answer a batch; a call that is not allowed, or does not fit, is rejected in its place."""
+    parts = [_part(call, context) for call in calls]
+    return emit.batch(parts, apart=context.exact)
 
 
-def answer(
-    session: Session,
-    calls: list[tuple[str, Any]],
-    now: float,
-    find_original: FindOriginal | None = None,
-) -> bytes:
-    """Answer checked calls; what is not allowed is rejected in its place. `now` is in epoch seconds."""
-    answers: list[tuple[str, Any]] = []
-    rejected: set[str] = set()
-    for rpc, payload in calls:
-        if session.account is None and rpc != wire.RPC_STATUS:
-            rejected.add(rpc)
-            answers.append((rpc, None))
-            continue
-        found = _original(session, payload, find_original) if rpc == ORIGINAL else _one(session, rpc, payload, now)
-        if found is None:
-            rejected.add(rpc)
-        answers.append((rpc, found))
-    return emit.batch(answers, frozenset(rejected))
+def _part(call: BatchCall, context: Context) -> list[Any]:
+    """Return a call's part of the answer."""
+    status = 0
+    payload: Any = None
+    known = _ANSWERS.get(call.rpc)
+    if known is not None and context.session.account is None and call.rpc != wire.RPC_STATUS:
+        status = _DENIED
+    elif known is None and call.rpc not in _OF_PAGES:
+        status = _UNFIT
+    elif known is not None:
+        try:
+            payload = known(context, call.payload)
+        except UnfitPayload:
+            status = _UNFIT
+    else:
+        payload = []
+    return emit.batch_part(call.rpc, payload, status, call.name)
 
 
-def _one(session: Session, rpc: str, payload: Any, now: float) -> Any:
-    match rpc:
-        case wire.RPC_STATUS:
-            require(same(payload, []), f"payload of {rpc}")
-            return _status(session)
-        case wire.RPC_ACTIVITY:
-            require(same(payload, [[["bard_activity_enabled"]]]), f"payload of {rpc}")
-            return [[["bard_activity_enabled", True]]]
-        case wire.RPC_CHATS:
-            _payload(rpc, payload, [13, None, [1, None, 1]], [13, None, [0, None, 1]])
-            return _chats(session, pinned=payload[2][0] == 1)
-        case wire.RPC_TURNS | wire.RPC_DELETE:
-            return _conversation(session, rpc, payload, now)
-        case wire.RPC_QUOTA:
-            return _quota(session, _payload(rpc, payload, *([asked] for asked, _ in _QUOTAS)), now)
-        case _ if rpc == GEMS:
-            return gems.listed(own=_payload(rpc, payload, [4, ["en"], 0], [3, ["en"], 0]) == 0)
-        case _:
-            raise Departure(f"rpc {rpc[:16]}")
+def _fit(condition: object) -> None:
+    if not condition:
+        raise UnfitPayload
 
 
-def _payload(rpc: str, payload: Any, *allowed: Any) -> int:
-    """Return which of the payloads that the page knows it is."""
-    found = next((number for number, one in enumerate(allowed) if same(payload, one)), None)
-    if found is None:
-        raise Departure(f"payload of {rpc}")
-    return found
+def _at(payload: Any, *path: int) -> Any:
+    """Return what stands at a path in a payload; None where it is shorter."""
+    for index in path:
+        if not isinstance(payload, list) or index >= len(cast("list[Any]", payload)):
+            return None
+        payload = cast("list[Any]", payload)[index]
+    return payload
 
 
-def _cid(rpc: str, payload: Any, *rest: Any) -> str:
-    """Return the conversation that a payload begins with; `rest` is what must follow it."""
-    match payload:
-        case [str(cid), *following]:
-            require(same(following, list(rest)), f"payload of {rpc}")
-            return cid
-        case _:
-            raise Departure(f"payload of {rpc}")
+def _text(payload: Any, *path: int) -> str:
+    found = _at(payload, *path)
+    _fit(isinstance(found, str))
+    return str(found)
 
 
-def _status(session: Session) -> list[Any]:
+def _status(context: Context, payload: Any) -> list[Any]:
+    _fit(isinstance(payload, list))
+    session = context.session
     tiers, capabilities = _FLAGS[session.plan]
-    entries = [
-        _model(number, identifier, family) for number, (identifier, family) in enumerate(models(session.plan).items())
-    ]
+    entries = models.entries(session.plan) if context.exact else models.mixed_entries(session.plan)
     fields: dict[int, Any] = {15: entries, 16: tiers, 17: capabilities}
     status = session.account.status if session.account else wire.STATUS_SIGNED_OUT
     return emit.layout(fields | ({14: status} if status else {}), sparse=False)
 
 
-def _model(number: int, identifier: str, family: str) -> list[Any]:
-    """Return a model's entry; from one to the next, the places and forms that the page knows alternate."""
-    name, model_number = _NAMES[family], wire.MODEL_NUMBERS[family]
-    if number % 4 < 2:
-        fields: dict[int, Any] = {0: identifier, 1: family, 11: name, 12: "simulated", 17: model_number}
-    else:
-        fields = {0: identifier, 2: "simulated", 9: model_number, 10: family, 19: name}
-    return emit.layout(fields, sparse=number % 2 == 1, dense_until=9)
+def _usage(context: Context, payload: Any) -> list[Any]:
+    """Return the usage windows of the plan: five hours, a week."""
+    _fit(isinstance(payload, list))
+    standings = [context.session.quota.standing(family, context.now) for family in models.FAMILIES]
+    used = max(standings, key=lambda one: one.percent)
+    window = [used.remaining, used.percent / 100, 1, [[used.reset, 197701000]]]
+    week = [48106, 0.00572625, 2, [[used.reset + 500_000, 197509000]]]
+    return [_TIERS[context.session.plan], [window, week], False]
 
 
-def _chats(session: Session, *, pinned: bool) -> list[Any]:
-    chats = [] if pinned else session.history.newest_first()
-    return [None, None, [[chat.cid, chat.title, None, None, None, _time(chat.last.seconds)] for chat in chats]]
+def _activity(context: Context, payload: Any) -> list[Any]:
+    _ = context
+    _fit(isinstance(payload, list))
+    return [[None, None, None, None, True]]
+
+
+def _heartbeat(context: Context, payload: Any) -> list[Any]:
+    _ = payload
+    standing = context.session.quota.standing(models.DEFAULT, context.now)
+    return [False, standing.percent / 100, [standing.reset]]
+
+
+def _clean(context: Context, payload: Any) -> list[Any]:
+    _ = context, payload
+    return [None, None]
+
+
+def _quota(context: Context, payload: Any) -> list[Any]:
+    pairs = _at(payload, 0)
+    _fit(isinstance(pairs, list))
+    return [[_limit(context, pair) for pair in cast("list[Any]", pairs)]]
+
+
+def _limit(context: Context, pair: Any) -> list[Any]:
+    """Return how the family stands that a pair asks for: a flash family by its pair, else pro."""
+    _fit(is_number(_at(pair, 0)) and is_number(_at(pair, 1)))
+    family = _QUOTA_FAMILIES.get((_at(pair, 0), _at(pair, 1)), "pro")
+    found = context.session.quota.standing(family, context.now)
+    if context.exact and context.session.quota.unlimited(family, context.now):
+        return [pair, None, 0, [found.reset], 0, 0]
+    return [pair, None, found.percent, [found.reset], found.total, found.remaining]
+
+
+def _chats(context: Context, payload: Any) -> list[Any]:
+    """Return a page of the conversations, newest first; its token is where the next begins."""
+    count, token, pinned = _at(payload, 0), _at(payload, 1), _at(payload, 2, 0) == 1
+    _fit(is_number(count) and (token is None or isinstance(token, str)))
+    chats = [] if pinned else context.session.history.newest_first()
+    chats, following = _page(chats, count, token)
+    return [None, following, [_chat(chat) for chat in chats]]
+
+
+def _page(items: list[Any], count: int, token: str | None) -> tuple[list[Any], str | None]:
+    """Return a page of at most `count` items, and the token of the next page."""
+    start = int(token[5:]) if token and token[:5] == "page-" and token[5:].isdecimal() else 0
+    end = start + max(1, count)
+    return items[start:end], f"page-{end}" if end < len(items) else None
+
+
+def _chat(chat: Conversation) -> list[Any]:
+    unread = [[chat.cid, chat.last.rid], 1] if chat.last.work is not None else None
+    return [chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, 2]
 
 
 def _time(seconds: float) -> list[int]:
@@ -135,25 +167,24 @@ def _time(seconds: float) -> list[int]:
     return [whole, int((seconds - whole) * 1e9)]
 
 
-def _conversation(session: Session, rpc: str, payload: Any, now: float) -> list[Any]:
-    """Read a conversation, or delete it."""
-    if rpc == wire.RPC_DELETE:
-        session.history.delete(_cid(rpc, payload))
-        return []
-    conversation = session.history.find(_cid(rpc, payload, 10, None, 1, [1], [4], None, 1))
-    session.history.read += 1
-    return _turns(conversation, now, sparse=session.history.read % 2 == 0)
-
-
-def _turns(conversation: Conversation | None, now: float, *, sparse: bool) -> list[Any]:
-    """Return a conversation's last turns, newest first, ten at most as was asked."""
+def _turns(context: Context, payload: Any) -> list[Any]:
+    """Return a conversation's turns, newest first; of one that does not exist, none."""
+    history = context.session.history
+    history.read += 1
+    count = _at(payload, 1)
+    conversation = history.find(_text(payload, 0))
     if conversation is None:
         return [[]]
-    newest = list(reversed(conversation.turns))[:10]
-    return [[_turn(conversation.cid, turn, turn.now(now), sparse=sparse) for turn in newest]]
+    newest = list(reversed(conversation.turns))
+    token = _at(payload, 2)
+    wanted = min(count, _MOST_TURNS) if is_number(count) else 10
+    turns, following = _page(newest, wanted, token if isinstance(token, str) else None)
+    sparse = history.read % 2 == 0 and not context.exact
+    shown = [_turn(conversation.cid, turn, turn.now(context.now), context, sparse=sparse) for turn in turns]
+    return [shown, following] if following else [shown]
 
 
-def _turn(cid: str, turn: Turn, answered: Answer, *, sparse: bool) -> list[Any]:
+def _turn(cid: str, turn: Turn, answered: Answer, context: Context, *, sparse: bool) -> list[Any]:
     snapshot = emit.Snapshot(
         cid=cid,
         rid=turn.rid,
@@ -165,38 +196,80 @@ def _turn(cid: str, turn: Turn, answered: Answer, *, sparse: bool) -> list[Any]:
         document=answered.document,
         card=answered.card,
         others=answered.others,
+        sources=answered.sources,
         sparse=sparse,
+        exact=context.exact,
     )
-    return [[cid, turn.rid], None, [[turn.prompt]], [emit.candidates(snapshot)]]
+    prompt = [[turn.prompt], None, None, None, turn.model_id]
+    return [[cid, turn.rid], None, prompt, [emit.candidates(snapshot)], _time(turn.seconds)]
 
 
-def _quota(session: Session, which: int, now: float) -> list[Any]:
-    items: list[Any] = []
-    for identity, family in zip(*_QUOTAS[which], strict=True):
-        found = session.quota.standing(family, now)
-        items.append([identity, None, found.percent, [found.reset], found.total, found.remaining])
-    return [items]
+def _delete(context: Context, payload: Any) -> list[Any]:
+    context.session.history.delete(_text(payload, 0))
+    return []
 
 
-def _original(session: Session, payload: Any, find_original: FindOriginal | None) -> Any:
-    """Return where the original of a saved turn's picture is; None: there is no such picture."""
-    where = f"payload of {ORIGINAL}"
-    match payload:
-        case [
-            [_, [str(identity), 0], None, [19, ""], None, None, None, None, None, ""],
-            [str(), str(), str(), None, ""],
-            *_,
-        ]:
-            rid, rcid, cid = payload[1][:3]
-        case _:
-            raise Departure(where)
-    picture = [[None, None, None, _NOTHING], [identity, 0], None, [19, ""], *[None] * 5, ""]
-    require(same(payload, [picture, [rid, rcid, cid, None, ""], 1, 0, 1]), where)
-    conversation = session.history.find(cid)
+def _change(context: Context, payload: Any) -> list[Any]:
+    _fit(context.session.history.find(_text(payload, 2, 0)))
+    return []
+
+
+def _gems(context: Context, payload: Any) -> list[Any]:
+    kind = _at(payload, 0)
+    gems = context.session.gems.listed(kind) if is_number(kind) else None
+    _fit(gems is not None)
+    return [None, None, gems]
+
+
+def _gem(payload: Any) -> Gem:
+    name, description, prompt = (_text(payload, index) for index in range(3))
+    _fit(name)
+    return Gem(name=name, description=description, prompt=prompt)
+
+
+def _create_gem(context: Context, payload: Any) -> list[Any]:
+    return [context.session.gems.create(_gem(_at(payload, 0)))]
+
+
+def _change_gem(context: Context, payload: Any) -> list[Any]:
+    identity = _text(payload, 0)
+    _fit(context.session.gems.change(identity, _gem(_at(payload, 1))))
+    return [identity]
+
+
+def _delete_gem(context: Context, payload: Any) -> list[Any]:
+    _fit(context.session.gems.delete(_text(payload, 0)))
+    return []
+
+
+def _original(context: Context, payload: Any) -> Any:
+    """Return where the original of a saved turn's picture is."""
+    identity = _text(payload, 0, 1, 0)
+    rid, rcid, cid = (_text(payload, 1, index) for index in range(3))
+    conversation = context.session.history.find(cid)
     turns = conversation.turns if conversation else []
-    turn = next((turn for turn in turns if (turn.rid, turn.rcid) == (rid, rcid)), None)
-    token = identity.removeprefix("img_")
-    if turn is None or token not in turn.answer.pictures or find_original is None:
-        return None
-    url = find_original(token)
-    return None if url is None else [url]
+    turn = next((turn for turn in turns if turn.rid == rid and rcid in turn.rcids), None)
+    token = turn.answer.picture(identity) if turn is not None else None
+    url = context.find_original(token) if token is not None else None
+    _fit(url)
+    return [url]
+
+
+_ANSWERS: dict[str, Callable[[Context, Any], Any]] = {
+    "otAQ7b": _status,
+    "jSf9Qc": _usage,
+    "ESY5D": _activity,
+    "aPya6c": _heartbeat,
+    "GPRiHf": _clean,
+    "qpEbW": _quota,
+    "MaZiqc": _chats,
+    "hNvQHb": _turns,
+    "GzXR5e": _delete,
+    "MUAZcd": _change,
+    "CNgdBe": _gems,
+    "oMH3Zd": _create_gem,
+    "kHv0Vd": _change_gem,
+    "UXcSJb": _delete_gem,
+    "c8o8Fe": _original,
+}
+"""The RPCs of the protocol page's table; a guest may make the first of them only."""

@@ -1,6 +1,7 @@
-"""Holds requests against the wire protocol page, slot by slot: what departs from it is refused, with the reason.
+"""Reads requests for both profiles, and names why one is refused.
 
-The site gives no reasons; here they go to the judge's log (`/simulator/state`), the client sees only the status.
+The site gives no reasons: here they go to the judge's log (`/simulator/state`), the client sees only the status.
+What this module and `slots` need of a request is what the site is known to need; `strict` asks for more.
 """
 
 import json
@@ -11,15 +12,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from transports.web import wire
-
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_QUERY = frozenset({"bl", "f.sid", "hl", "_reqid", "rt"})
-_BATCH_QUERY = _QUERY | {"rpcids", "source-path"}
 
 
 class Departure(Exception):
-    """The request departs from the page; says where."""
+    """The request is refused; says why."""
 
 
 class AccessTokenMissing(Exception):
@@ -30,15 +27,46 @@ class BuildOutdated(Exception):
     """The call names a build that the site has left."""
 
 
+class UnfitPayload(Exception):
+    """A batch call's payload does not fit its RPC."""
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What the bootstrap page told the client, and where."""
 
     site: str
+    prefix: str
+    """`/u/N`, or nothing."""
     build: str
     outdated: frozenset[str]
     """Builds that pages named before."""
     sid: str
     language: str
+
+
+class BatchCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One RPC of a batch."""
+
+    rpc: str
+    text: str
+    """The payload, as it was sent."""
+    name: Any
+    """The fourth field, which the answer repeats."""
+
+    @property
+    def payload(self) -> Any:
+        """The payload, decoded; some clients quote strings as Python does.
+
+        Raises:
+            UnfitPayload: it cannot be decoded.
+
+        """
+        for text in (self.text, self.text.replace("'", '"')):
+            try:
+                return decoded(text, "payload")
+            except Departure:
+                continue
+        raise UnfitPayload
 
 
 def require(condition: object, what: str) -> None:
@@ -52,33 +80,12 @@ def same(value: Any, wanted: Any) -> bool:
     return json.dumps(value, sort_keys=True) == json.dumps(wanted, sort_keys=True)
 
 
-def common(headers: Mapping[str, str], query: list[tuple[str, str]], page: Page, *, batch: bool) -> None:
-    """Check what both endpoints want: headers and query. Source: "Common request parts"."""
-    content_type = headers.get("content-type")
-    require(content_type == "application/x-www-form-urlencoded;charset=utf-8", "header Content-Type")
-    require(headers.get("origin") == page.site, "header Origin")
-    require(headers.get("referer") == f"{page.site}/", "header Referer")
-    require(headers.get("x-same-domain") == "1", "header X-Same-Domain")
-    values = dict(query)
-    require(len(values) == len(query), "query: a key twice")
-    require(values.keys() == (_BATCH_QUERY if batch else _QUERY), "query: its keys")
-    if values["bl"] in page.outdated:
-        raise BuildOutdated
-    require(values["bl"] == page.build, "query bl")
-    require(values["f.sid"] == page.sid, "query f.sid")
-    require(values["hl"] == page.language, "query hl")
-    require(values["rt"] == "c", "query rt")
-    require(re.fullmatch(r"[0-9]{5,12}", values["_reqid"]), "query _reqid")
-
-
-def form(body: bytes, access_token: str | None, *, lost: bool = False) -> Any:
-    """Check the form's fields; return what `f.req` says.
-
-    A guest sends no token, unless it is an account whose session is `lost`: it may not know that yet.
+def form(body: bytes, access_token: str | None) -> tuple[list[tuple[str, str]], Any]:
+    """Return the form's fields, and the JSON in `f.req`.
 
     Raises:
         AccessTokenMissing: a signed-in call has no good access token.
-        Departure: the form departs from the page otherwise.
+        Departure: it is no form, or has no readable `f.req`.
 
     """
     try:
@@ -86,30 +93,29 @@ def form(body: bytes, access_token: str | None, *, lost: bool = False) -> Any:
     except ValueError:
         raise Departure("form") from None
     fields = dict(pairs)
-    require(len(fields) == len(pairs), "form: a field twice")
-    if access_token is not None and fields.pop("at", "") != access_token:
+    if access_token is not None and fields.get("at") != access_token:
         raise AccessTokenMissing
-    if lost:
-        fields.pop("at", None)
-    require(set(fields) == {"f.req"}, "form fields")
-    return decoded(fields["f.req"], "form f.req")
+    require("f.req" in fields, "form fields")
+    return pairs, decoded(fields["f.req"], "form f.req")
 
 
-def batch(request: Any, headers: Mapping[str, str], query: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """Check a batch call; return its `(rpc id, payload)`."""
-    require(is_list(request, 1) and isinstance(request[0], list) and request[0], "f.req")
-    calls: list[tuple[str, Any]] = []
-    for call in request[0]:
-        require(is_list(call, 4) and same(call[2:], [None, "generic"]), "f.req: a call")
-        require(isinstance(call[0], str) and isinstance(call[1], str), "f.req: a call")
-        calls.append((call[0], decoded(call[1], f"payload of {call[0][:16]}")))
-    require(query.get("rpcids") == ",".join(rpc for rpc, _ in calls), "query rpcids")
-    require(query.get("source-path") == "/app", "query source-path")
-    flags = decoded(headers.get(wire.MODEL_HEADER, ""), f"header {wire.MODEL_HEADER}")
-    require(is_list(flags, 17), f"header {wire.MODEL_HEADER}")
-    require(same(flags[:16], [1, *[None] * 7, [4, 5, 6, 8], *[None] * 7]), f"header {wire.MODEL_HEADER}")
-    require(is_uuid(flags[16]), f"header {wire.MODEL_HEADER}: uuid")
-    return calls
+def batch(request: Any) -> list[BatchCall]:
+    """Return a batch's calls."""
+    match request:
+        case [[_, *_] as calls, *_]:
+            return [_batch_call(call) for call in cast("list[Any]", calls)]
+        case _:
+            raise Departure("f.req")
+
+
+def _batch_call(call: Any) -> BatchCall:
+    match call:
+        case [str(rpc), str(text), _, name]:
+            return BatchCall(rpc=rpc, text=text, name=name)
+        case [str(rpc), str(text), *_]:
+            return BatchCall(rpc=rpc, text=text, name="generic")
+        case _:
+            raise Departure("f.req: a call")
 
 
 def decoded(text: str, what: str) -> Any:
@@ -122,6 +128,15 @@ def decoded(text: str, what: str) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def header_list(headers: Mapping[str, str], name: str) -> list[Any] | None:
+    """Return the JSON list of a header; None where there is no such header, or no list in it."""
+    try:
+        value = decoded(headers.get(name, ""), name)
+    except Departure:
+        return None
+    return cast("list[Any]", value) if isinstance(value, list) else None
 
 
 def is_list(value: Any, length: int) -> bool:

@@ -20,6 +20,8 @@ class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The cookie `__Secure-1PSID`."""
     psidts: str = ""
     """The cookie `__Secure-1PSIDTS` at the start; empty: the account has none."""
+    user: int = 0
+    """N of `/u/N`, where several accounts have the cookies of one browser profile."""
     plan: Plan = "advanced"
     quota: int = 0
     """Answers per model family until the limit (1037); 0: no limit."""
@@ -77,8 +79,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Seconds after which the site has a new build and answers 405 to the last one's `bl`; 0: never."""
     fork: Literal["survives", "dies"] = "survives"
     """What becomes of a session whose old value is rotated once more within the grace."""
-    cookie_every: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """So many answers of an account's turns and calls are there to one that sets a cookie; 0: none sets any."""
+    cookie_every: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """So many answers of an account's turns and calls are there to one that sets a cookie; 0: none sets any.
+    None: `site` sets one with every answer, `strict` with none."""
     session_seconds: Seconds = 1500.0
     """A `__Secure-1PSIDTS` that is not rotated dies after so long; 0: never."""
     quota_seconds: Seconds = 3600.0
@@ -95,6 +98,10 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """`/app` sets a cookie of its own host, as the site does; media with it along are refused."""
     video_first_turn_refused: bool = True
     """A video in a conversation's first turn is refused (1053)."""
+    video_refused_is_made: bool = False
+    """A video that is refused so is made all the same, and paid for: its conversation is kept."""
+    temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """The code behind answers of temporary chats that are asked for as browsers do, in `site`; 0: none."""
     video_seconds: Seconds = 4.0
     """How long a video takes."""
     research_seconds: Seconds = 5.0

@@ -10,6 +10,7 @@ from transports.clock import Clock
 from transports.simulator import emit
 from transports.simulator.answer import Answer
 from transports.simulator.config import Pace
+from transports.simulator.forms import Form
 from transports.simulator.script import Script
 
 CUT = None
@@ -18,29 +19,16 @@ CUT = None
 _CHARACTERS_PER_TOKEN = 4
 _FRAMES_PER_SECOND = 25
 _MOST_FRAMES = 250
-_BOOKKEEPING_EVERY = 7
 _LATE_FRAMES = 2
-_FLICKERS = ("", "\n```", "", "\\")
-
-
-class Ids(msgspec.Struct, frozen=True, kw_only=True):
-    """The names the site gives a turn."""
-
-    cid: str
-    rid: str
-    rcid: str
-    context: str = ""
-    """Empty: the turn is not saved."""
-    model: tuple[str, str] | None = None
-    """Id and name of the model that answers; None: the site does not say."""
 
 
 class Course:
     """One answer, as the site streams it."""
 
-    def __init__(self, script: Script, answer: Answer, ids: Ids, pace: Pace, clock: Clock) -> None:
+    def __init__(self, script: Script, answer: Answer, form: Form, pace: Pace, clock: Clock) -> None:
         """Prepare; nothing is awaited yet."""
-        self._script, self._answer, self._ids, self._pace, self._clock = script, answer, ids, pace, clock
+        self._script, self._answer, self._form, self._pace, self._clock = script, answer, form, pace, clock
+        self._ids = form.ids
         self._length = len(answer.text) + (len(answer.document.body) if answer.document else 0)
         self._started = clock.monotonic()
 
@@ -57,15 +45,14 @@ class Course:
     async def _pieces(self) -> AsyncIterator[bytes | None]:
         script = self._script
         yield emit.PREFIX
-        for _ in range(script.queue):
-            yield emit.queued()
+        for number in range(script.queue):
+            yield emit.queued(number)
             await self._clock.sleep(script.queue_seconds)
         await self._clock.sleep(self._pace.first_token_seconds if script.delay is None else script.delay)
-        yield emit.bookkeeping(37)
-        thoughts = self._answer.thoughts
-        for end in _steps(len(thoughts), 3):
-            yield emit.answer(self._snapshot(0, thoughts=thoughts[:end], sparse=bool(end % 2)))
-        steps = _steps(self._length, self._frames())
+        if self._fault(0) != "error":
+            async for piece in self._before():
+                yield piece
+        steps = self._steps()
         pause = self._pause(len(steps))
         for number, end in enumerate(steps):
             fault = self._fault(number)
@@ -78,33 +65,54 @@ class Course:
         async for piece in self._close(len(steps)):
             yield piece
 
+    async def _before(self) -> AsyncIterator[bytes]:
+        """Yield what comes before the answer's own text: ids, a tool's progress, thoughts, text that is rewritten."""
+        for piece in self._form.opening():
+            yield piece
+        if self._answer.tool_words:
+            for piece in self._form.tool(self._answer.tool_words):
+                yield piece
+        thoughts = self._answer.thoughts
+        for end in _steps(len(thoughts), 3):
+            yield emit.answer(self._snapshot(0, thoughts=thoughts[:end], sparse=self._form.sparse(end)))
+        for end in _steps(len(self._script.rewrite), 3):
+            yield emit.answer(self._snapshot(0, text=self._script.rewrite[:end], sparse=self._form.sparse(end)))
+
+    def _steps(self) -> list[int]:
+        """Return the lengths of the answer's growing prefixes; one that replaces another text comes at once."""
+        if self._script.rewrite:
+            return [self._length]
+        return _steps(self._length, max(self._frames(), self._script.most_before))
+
     async def _close(self, number: int) -> AsyncIterator[bytes | None]:
         fault = self._fault(number, last=True)
         if fault is not None:
             async for piece in self._fail(fault):
                 yield piece
             return
-        ids, sparse = self._ids, self._sparse(number)
-        whole = self._snapshot(self._length, rich=self._answer.rich, context=ids.context, sparse=sparse)
-        if self._answer.complete:
-            whole = msgspec.structs.replace(whole, complete=True)
-        yield emit.answer(whole) + emit.bookkeeping(41) + emit.end(self._length)
+        form, script = self._form, self._script
+        context, sparse = form.ids.context, form.sparse(number)
+        whole = self._snapshot(self._length, rich=self._answer.rich, context=context, sparse=sparse)
+        whole = msgspec.structs.replace(whole, complete=self._answer.complete, sources=self._answer.sources)
+        pieces = [emit.answer(whole), *form.behind()]
+        if script.late_error is not None:
+            pieces += form.error(script.late_error, alone=False)
+        yield b"".join([*pieces, *form.closing(self._length)])
 
     def _frame(self, number: int, end: int, *, late: bool) -> bytes:
         """Return a frame that ends in the text, or in the document that grows behind it."""
         flicker = ""
         if self._pace.flicker and self._script.flicker and end < self._length:
-            flicker = _FLICKERS[number % len(_FLICKERS)]
+            following = self._answer.text[end : end + 1]
+            flicker = self._form.flicker(number, self._answer.text[:end], following)
         answer = self._answer
         rich = answer.rich if late else answer.meanwhile
         snapshot = self._snapshot(
-            end, flicker, rich=rich, tool="" if late else answer.tool, sparse=self._sparse(number)
+            end, flicker, rich=rich, tool="" if late else answer.tool, sparse=self._form.sparse(number)
         )
         if self._script.switch_after is not None and number >= self._script.switch_after:
             snapshot = msgspec.structs.replace(snapshot, rcid=f"{snapshot.rcid}b")
-        if number % _BOOKKEEPING_EVERY == _BOOKKEEPING_EVERY - 1:
-            return emit.answer(snapshot, ["di", number], first=number % 2 == 0)
-        return emit.answer(snapshot)
+        return self._form.snapshot(snapshot, number)
 
     def _snapshot(self, end: int, flicker: str = "", **fields: Any) -> emit.Snapshot:
         """Return the answer up to a place in its text and, behind that, in its document."""
@@ -127,12 +135,10 @@ class Course:
             card=answer.card,
             others=others,
             model=self._ids.model,
+            exact=self._form.exact,
             seconds=self._clock.monotonic() - self._started,
         )
         return msgspec.structs.replace(snapshot, **fields) if fields else snapshot
-
-    def _sparse(self, number: int) -> bool:
-        return number % 2 == 1 if self._script.sparse is None else self._script.sparse
 
     def _fault(self, number: int, *, last: bool = False) -> "Fault | None":
         """Return what goes wrong before the text frame `number`; where the text is shorter, at its end."""
@@ -149,7 +155,9 @@ class Course:
     async def _fail(self, fault: "Fault") -> AsyncIterator[bytes | None]:
         match fault:
             case "error":
-                yield emit.error(self._script.error or 0)
+                for piece in self._form.error(self._script.error or 0, alone=not self._script.after):
+                    yield piece
+                yield emit.bookkeeping(192)
                 yield emit.end(0)
             case "drop":
                 yield b'999\n[["wrb.fr",null,"'
@@ -189,8 +197,9 @@ Fault = Literal["error", "drop", "eof", "stall", "garbage"]
 
 
 def _steps(length: int, frames: int) -> list[int]:
-    """Return the lengths of `frames` growing prefixes of a text."""
-    return list(_unique(math.ceil(length * (number + 1) / frames) for number in range(frames))) if length else []
+    """Return the lengths of `frames` growing prefixes of a text, or of as many as it has characters."""
+    frames = min(frames, length)
+    return list(_unique(math.ceil(length * (number + 1) / frames) for number in range(frames)))
 
 
 def _unique(values: Iterator[int]) -> Iterator[int]:

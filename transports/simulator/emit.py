@@ -7,6 +7,8 @@ import msgspec
 
 from transports.web import wire
 
+_STATUSES = {1003: 3, 1053: 8}
+"""The status beside a code, where it is known; elsewhere 13."""
 PREFIX = (wire.FRAMES_PREFIX + "\n\n").encode()
 
 
@@ -44,6 +46,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Further candidates' texts."""
     model: tuple[str, str] | None = None
     """Id and name of the model that answers."""
+    sources: list[Any] = []
+    """Search sources, as they stand in a candidate's `[2][1]`."""
+    exact: bool = False
+    """Write in the site's own form: dense, but for rich content, whose fields stand in a dict."""
 
 
 def _json(value: Any) -> str:
@@ -79,8 +85,13 @@ def candidate(snapshot: Snapshot) -> list[Any]:
     fields: dict[int, Any] = {0: snapshot.rcid, 1: [snapshot.text], 8: [2 if snapshot.complete else 1]}
     if snapshot.card:
         fields |= {1: ["http://googleusercontent.com/card_content/0"], 22: [snapshot.text]}
+    if snapshot.sources:
+        fields[2] = [None, snapshot.sources]
+    if snapshot.exact:
+        fields[9] = "en"
     if snapshot.rich:
-        fields[12] = layout(snapshot.rich, sparse=snapshot.sparse)
+        dict_only = snapshot.exact
+        fields[12] = layout(snapshot.rich, sparse=snapshot.sparse or dict_only, dense_until=0 if dict_only else 12)
     if snapshot.document is not None:
         fields[30] = [_document(snapshot.document, sparse=snapshot.sparse)]
     if snapshot.thoughts:
@@ -115,6 +126,8 @@ def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
         fields[6] = [None, [snapshot.tool]]
     if snapshot.model is not None:
         fields[39], fields[42] = snapshot.model
+        if snapshot.exact:
+            fields[43] = True
     if snapshot.context:
         fields[25] = snapshot.context
     if snapshot.seconds is not None:
@@ -124,15 +137,22 @@ def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
     return frame(content, *more) if first else frame(*more, content)
 
 
-def queued() -> bytes:
-    """Return the frame of a request that still waits."""
-    return frame(["wrb.fr", None, None, None, None, [3]])
+def inner(value: list[Any]) -> bytes:
+    """Return a frame of anything else that stands where an answer does."""
+    return frame(["wrb.fr", None, _json(value)])
+
+
+def queued(number: int = 0) -> bytes:
+    """Return a frame of a request that still waits; the first comes with bookkeeping."""
+    if number == 0:
+        return frame(["wrb.fr", None, None, None, None, [4]], *_parts_of_bookkeeping(6669))
+    return frame(["wrb.fr", None, None, None, None, [13]])
 
 
 def error(code: int) -> bytes:
     """Return an error frame."""
     info = ["type.googleapis.com/assistant.boq.bard.application.BardErrorInfo", [code]]
-    return frame(["wrb.fr", None, None, None, None, [3, None, [info]]])
+    return frame(["wrb.fr", None, None, None, None, [_STATUSES.get(code, 13), None, [info]]])
 
 
 def refused(token: str = "", account: str = "") -> bytes:
@@ -156,12 +176,17 @@ def end(length: int) -> bytes:
     return frame(["e", 4, None, None, length])
 
 
-def batch(answers: list[tuple[str, Any]], rejected: frozenset[str] = frozenset()) -> bytes:
-    """Return the body of a batch answer; a rejected call has no payload and says permission denied."""
-    parts: list[Any] = [
-        ["wrb.fr", rpc, None, None, None, [7], "generic"]
-        if rpc in rejected
-        else ["wrb.fr", rpc, _json(payload), None, None, None, "generic"]
-        for rpc, payload in answers
-    ]
-    return PREFIX + frame(*parts, ["di", 21]) + frame(["e", 4, None, None, 131])
+def batch_part(rpc: str, payload: Any, status: int = 0, name: Any = "generic") -> list[Any]:
+    """Return one call's part of a batch answer; a rejected one has a status in place of a payload."""
+    if status:
+        return ["wrb.fr", rpc, None, None, None, [status], name]
+    return ["wrb.fr", rpc, _json(payload), None, None, None, name]
+
+
+def batch(parts: list[list[Any]], *, apart: bool = False) -> bytes:
+    """Return the body of a batch answer; `apart`: each part in a frame of its own, as the site does."""
+    if not apart:
+        return PREFIX + frame(*parts, ["di", 21]) + frame(["e", 4, None, None, 131])
+    *early, last = parts
+    frames = b"".join(frame(part) for part in early) + frame(last, *_parts_of_bookkeeping(47))
+    return PREFIX + frames + frame(["e", 3 + len(parts), None, None, len(frames)])

@@ -7,15 +7,17 @@ import msgspec
 from starlette.responses import Response
 
 from transports.clock import Clock
-from transports.simulator import batch, gems, turns
+from transports.simulator import models, turns, wishes
 from transports.simulator.accounts import Session
 from transports.simulator.answer import Answer, Work
 from transports.simulator.check import require
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.course import Course, Ids
+from transports.simulator.course import Course
 from transports.simulator.faults import SIGN_IN, SiteFault, answer_of
+from transports.simulator.forms import ExactForm, Form, Ids
 from transports.simulator.history import Turn
 from transports.simulator.media import Media
+from transports.simulator.rules import Rules
 from transports.simulator.scene import Scene
 from transports.simulator.script import Script, parse
 from transports.simulator.slots import Ask
@@ -24,7 +26,6 @@ from transports.simulator.uploads import Upload, Uploads
 from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
-_PICTURE_MODEL = "Nano Banana 2"
 _RESET_SECONDS = 10.0
 """A usage limit that a prompt asked for ends so soon, if the prompt says nothing else."""
 
@@ -32,57 +33,62 @@ _RESET_SECONDS = 10.0
 class Generation:
     """Answers turns."""
 
-    def __init__(self, config: SimulatorConfig, clock: Clock, *, uploads: Uploads, media: Media) -> None:
+    def __init__(self, config: SimulatorConfig, clock: Clock, rules: Rules, *, uploads: Uploads, media: Media) -> None:
         """Answer with what is uploaded and drawn here."""
-        self._config, self._clock, self._uploads, self._media = config, clock, uploads, media
+        self._config, self._clock, self._rules = config, clock, rules
+        self._uploads, self._media = uploads, media
         self._once: set[str] = set()
+        self._answered = 0
 
     def answer(self, session: Session, ask: Ask, origin: str, seen: Counter[str]) -> Response | Stream:
         """Answer a turn.
 
         Raises:
-            Departure: it names what there is not.
+            Departure: it names what does not exist.
 
         """
         files = self._files(session, ask)
         previous = self._previous(session, ask)
-        require(gems.known(ask.gem), "slot 19: no such gem")
+        gem = session.gems.find(ask.gem) if ask.gem is not None else None
+        require(ask.gem is None or gem is not None, "slot 19: no such gem")
         script = self._script(shortened(ask.prompt))
         refusal = _refusal(script)
         if refusal is not None:
             return refusal
-        code = self._code(session, ask, script)
-        if code is not None:
-            script = script if script.error is not None else Script(text="", error=code, delay=0.0)
-            return self._stream(session, ask, script, (Answer(text=script.text, thoughts=script.thoughts), None), seen)
+        asked = ask.tool
+        ask = self._wish(session, ask, script)
+        served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
         scene = Scene(
             ask=ask,
             script=script,
             owner=session,
             media=self._media,
             config=self._config,
+            exact=self._rules.exact,
             origin=origin,
-            files=files,
+            files=files if isinstance(files, tuple) else (),
             previous=previous,
+            gem=gem,
             now=self._clock.wall(),
         )
-        return self._stream(session, ask, script, turns.compose(scene), seen)
+        return self._stream(scene, served, seen)
 
-    def _files(self, session: Session, ask: Ask) -> tuple[Upload, ...]:
-        require(not ask.files or session.account is not None, "slot 0: a guest has no files")
+    def _files(self, session: Session, ask: Ask) -> tuple[Upload, ...] | int:
+        """Return a turn's files, or the code that it is refused with."""
         found: list[Upload] = []
         for path, name in ask.files:
-            upload = self._uploads.find(path)
+            upload = self._uploads.find(path) if session.account is not None else None
             if upload is None:
-                require(condition=False, what="slot 0: no such upload, or an expired one")
-                break
+                return self._rules.files_refused()
             found.append(msgspec.structs.replace(upload, name=name))
         return tuple(found)
 
     def _previous(self, session: Session, ask: Ask) -> Turn | None:
         if ask.place is None:
             return None
-        turn = session.history.follows(ask.place) if session.account is not None else None
+        guest = session.account is None
+        history = session.unlisted if guest or ask.temporary else session.history
+        turn = history.follows(ask.place) if self._rules.goes_on(ask, guest=guest) else None
         require(turn is not None, "slot 2: not the last turn of a conversation of this account")
         return turn
 
@@ -97,17 +103,24 @@ class Generation:
             self._once.add(script.once)
         return script
 
-    def _code(self, session: Session, ask: Ask, script: Script) -> int | None:
-        """Return the code that the site answers this account's request with, if any."""
-        if session.account is None:  # a guest asking for more silently gets the smaller model, and has no tools
-            return script.error if ask.tool is None and ask.gem is None else wire.CODE_TOOL_NOT_ALLOWED
-        known, now = batch.models(session.plan), self._clock.wall()
-        family = known.get(ask.model_id or "", "flash")
-        if ask.model_id is not None:
-            fits = ask.model_id in known and ask.capacity == wire.CAPACITIES[session.plan]
-            if not fits or ask.number != wire.MODEL_NUMBERS[family]:
-                return wire.CODE_MODEL_HEADER
-        if ask.tool == turns.VIDEO and self._no_video(ask, family):
+    def _wish(self, session: Session, ask: Ask, script: Script) -> Ask:
+        """Return the turn with the tool that its words ask for, where words decide."""
+        if not self._rules.words_decide or ask.tool is not None or ask.gem is not None or session.account is None:
+            return ask
+        wished = None if script.given else wishes.tool_for(script.asked)
+        if wished is None and script.images is not None:
+            wished = wishes.IMAGE
+        return msgspec.structs.replace(ask, tool=wished)
+
+    def _served(self, session: Session, ask: Ask, script: Script, *, by_words: bool) -> str | int:
+        """Return the family that answers, or the code that the site answers this account's request with."""
+        family, now = self._rules.family(session, ask), self._clock.wall()
+        if isinstance(family, int):
+            return family
+        if session.account is None:
+            tools = ask.tool is not None or ask.gem is not None
+            return wire.CODE_TOOL_NOT_ALLOWED if tools else script.error or family
+        if ask.tool == turns.VIDEO and not by_words and self._no_video(ask, family):
             return wire.CODE_TOOL_NOT_ALLOWED
         if script.error == wire.CODE_USAGE_LIMIT:
             seconds = float(script.retry_after) if script.retry_after.isdigit() else _RESET_SECONDS
@@ -117,28 +130,27 @@ class Generation:
         if session.quota.exhausted(family, now):
             return wire.CODE_USAGE_LIMIT
         session.quota.spend(family, now)
-        return None
+        return family
 
     def _no_video(self, ask: Ask, family: str) -> bool:
         return family != "pro" or (ask.place is None and self._config.video_first_turn_refused)
 
-    def _stream(
-        self,
-        session: Session,
-        ask: Ask,
-        script: Script,
-        composed: tuple[Answer, Work | None],
-        seen: Counter[str],
-    ) -> Stream:
-        answer, work = composed
-        token, kept = secrets.token_hex(8), session.account is not None and not ask.temporary
-        ids = Ids(
-            cid=ask.place[0] if ask.place else f"c_{token}",
-            rid=f"r_{token}",
-            rcid=f"rc_{token}",
-            context=secrets.token_hex(12) if kept else "",
-            model=_answering(session, ask, script),
-        )
+    def _stream(self, scene: Scene, served: str | int, seen: Counter[str]) -> Stream:
+        """Return the answer's stream, which keeps the turn when it has been sent whole."""
+        session, ask, script = scene.owner, scene.ask, scene.script
+        made_all_the_same = self._config.video_refused_is_made and ask.tool == turns.VIDEO
+        refused = isinstance(served, int)
+        work: Work | None = None
+        if refused and not (made_all_the_same and served == wire.CODE_TOOL_NOT_ALLOWED):
+            script = script if script.error is not None else Script(text="", error=served, delay=0.0)
+            answer = Answer(text=script.text, thoughts=script.thoughts)
+        else:
+            answer, work = turns.compose(scene)
+        if refused and script.error is None:
+            script = msgspec.structs.replace(script, error=served)
+        if ask.temporary and ask.as_browser and self._rules.exact and script.late_error is None:
+            script = msgspec.structs.replace(script, late_error=self._config.temporary_code or None)
+        ids = self._ids(scene, served if isinstance(served, str) else models.DEFAULT)
         turn = Turn(
             rid=ids.rid,
             rcid=ids.rcid,
@@ -146,23 +158,41 @@ class Generation:
             prompt=ask.prompt,
             answer=answer,
             seconds=self._clock.wall(),
+            model_id=ids.model[0] if ids.model else None,
             work=work,
         )
+        kept = not refused or work is not None
+        history = session.history if ids.context else session.unlisted
 
         def done() -> None:
-            if kept and script.error is None:
-                session.history.keep(ids.cid, turn)
+            if kept:
+                history.keep(ids.cid, turn)
 
-        return Stream(Course(script, answer, ids, self._config.pace, self._clock).chunks(), seen, done)
+        form = (ExactForm if self._rules.exact else Form)(ids, sparse=script.sparse)
+        return Stream(Course(script, answer, form, self._config.pace, self._clock).chunks(), seen, done)
+
+    def _ids(self, scene: Scene, family: str) -> Ids:
+        """Return a turn's names."""
+        ask, script, token = scene.ask, scene.script, secrets.token_hex(8)
+        number, self._answered = self._answered, self._answered + 1
+        return Ids(
+            cid=ask.place[0] if ask.place else f"c_{token}",
+            rid=f"r_{token}",
+            rcid=f"rc_{token}",
+            context=secrets.token_hex(12) if scene.owner.account is not None and not ask.temporary else "",
+            model=_answering(scene, script.answered_by or family),
+            title="" if ask.place else " ".join(script.asked.split())[:40] or "A simulated chat",
+            number=number,
+        )
 
 
-def _answering(session: Session, ask: Ask, script: Script) -> tuple[str, str] | None:
+def _answering(scene: Scene, family: str) -> tuple[str, str] | None:
     """Return the id and name of the model that answers; pictures are drawn by a model of another name."""
-    if script.answered_by == "unknown":
+    if family == "unknown":
         return None
-    family = script.answered_by or batch.models(session.plan).get(ask.model_id or "", "flash")
-    identifier, name = batch.shown(session.plan, family)
-    return identifier, _PICTURE_MODEL if ask.tool == turns.IMAGE else name
+    name = models.PICTURES if scene.ask.tool == turns.IMAGE else ""
+    found = models.answering(family, scene.owner.plan, extended=scene.ask.extended and scene.exact, name=name)
+    return found.id, found.name
 
 
 def shortened(prompt: str) -> str:
@@ -183,7 +213,7 @@ def _without_faults(script: Script) -> Script:
     clean = Script(text="")
     faulty = (
         "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
-        "switch_after", "answered_by", "refuse",
+        "switch_after", "answered_by", "late_error", "refuse",
     )  # fmt: skip
     return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in faulty})
 

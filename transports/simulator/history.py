@@ -19,7 +19,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer
     seconds: float
     """When it was, in epoch seconds."""
+    model_id: str | None = None
+    """Of the model that answered."""
     work: Work | None = None
+
+    @property
+    def rcids(self) -> tuple[str, ...]:
+        """The ids of its candidates."""
+        return self.rcid, *(f"{self.rcid}{number}" for number in range(2, len(self.answer.others) + 2))
 
     def now(self, now: float) -> Answer:
         """Return its answer as it stands at `now`."""
@@ -71,12 +78,12 @@ class History:
     def follows(self, place: list[str]) -> Turn | None:
         """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
 
-        A context that is not given is not compared: whoever lost the answer has none.
+        Any of the turn's candidates will do. What is empty is not compared: whoever lost the answer has none.
         """
         cid, rid, rcid, context = place
         conversation = self._kept.get(cid)
         if conversation is None:
             return None
         last = conversation.last
-        fits = (last.rid, last.rcid) == (rid, rcid) and context in ("", last.context)
+        fits = rid == last.rid and rcid in ("", *last.rcids) and context in ("", last.context)
         return last if fits else None

@@ -27,6 +27,11 @@ class Quota:
         self._resets: dict[str, float] = {}
         self._out: dict[str, float] = {}
 
+    def unlimited(self, family: str, now: float) -> bool:
+        """Say whether the family has no limit, and none was asked for."""
+        self._pass(family, now)
+        return not self._limit and family not in self._out
+
     def exhausted(self, family: str, now: float) -> bool:
         """Say whether the family has no answer left."""
         self._pass(family, now)

@@ -4,7 +4,6 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 
-_NAME = "File name: "
 _MOST_OPEN = 64
 
 
@@ -17,24 +16,20 @@ class Resumable:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open: OrderedDict[str, int | None] = OrderedDict()
 
-    def start(self, headers: Mapping[str, str], body: bytes) -> str:
+    def start(self, headers: Mapping[str, str]) -> str:
         """Start an upload; return its token.
 
         Raises:
-            RefusedError: a header or the body does not fit.
+            RefusedError: it is no start.
 
         """
-        if headers.get("x-goog-upload-command") != "start" or headers.get("x-goog-upload-protocol") != "resumable":
-            raise RefusedError("X-Goog-Upload-Command or X-Goog-Upload-Protocol")
+        if headers.get("x-goog-upload-command") != "start":
+            raise RefusedError("X-Goog-Upload-Command")
         length = headers.get("x-goog-upload-header-content-length", "")
-        if not length.isdecimal():
-            raise RefusedError("X-Goog-Upload-Header-Content-Length")
-        if body and not body.decode("utf-8", "replace").startswith(_NAME):
-            raise RefusedError("the body of the first request")
         token = secrets.token_urlsafe(16)
-        self._open[token] = int(length)
+        self._open[token] = int(length) if length.isdecimal() else None
         while len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
         return token
@@ -46,12 +41,11 @@ class Resumable:
             RefusedError: there is no such upload, or a header or the length does not fit.
 
         """
-        command = headers.get("x-goog-upload-command", "").replace(" ", "")
-        if command != "upload,finalize" or headers.get("x-goog-upload-offset") != "0":
-            raise RefusedError("X-Goog-Upload-Command or X-Goog-Upload-Offset")
-        length = self._open.pop(token, None)
-        if length is None:
+        if headers.get("x-goog-upload-command", "").replace(" ", "") != "upload,finalize":
+            raise RefusedError("X-Goog-Upload-Command")
+        if token not in self._open:
             raise RefusedError("no such upload")
-        if length != len(content):
+        length = self._open.pop(token)
+        if length not in {None, len(content)}:
             raise RefusedError("not of the length that was announced")
         return content

@@ -1,16 +1,47 @@
 """Rich content as the site lays it out: what stands in a candidate's field 12. No I/O. Source: "Response"."""
 
 import re
+from hashlib import sha256
 from typing import Any
 
-WEB_IMAGES, PROGRESS, IMAGES, CITATIONS, PLAN, VIDEO, MUSIC = 1, 6, 7, 43, 55, 59, 86
+WEB_IMAGES, PROGRESS, IMAGES, CITATIONS, PLAN, VIDEO, VIDEO_PENDING, MUSIC = 1, 6, 7, 43, 55, 59, 64, 86
 
+_CLAIM = re.compile(r"[^\s.!?。][^.!?。\n]*[.!?。]?")
 _MARKER = re.compile(r" ?\[cite: (\d{1,3}(?:, \d{1,3})*)\]")
 
 
 def images(found: list[tuple[str, str, str]]) -> list[Any]:
     """Return generated images, each given as `(url, alt, image id)`."""
     return [[[[None, None, None, [None, None, alt, url]], [identity, 0]] for url, alt, identity in found]]
+
+
+def exact_images(found: list[tuple[str, str, tuple[int, int]]], seconds: float) -> list[Any]:
+    """Return generated images as the site writes them, each given as `(url, image id, size)`."""
+    return [[_exact_image(url, identity, size, seconds) for url, identity, size in found], None, [True]]
+
+
+def _exact_image(url: str, identity: str, size: tuple[int, int], seconds: float) -> list[Any]:
+    name = f"{int(sha256(url.encode()).hexdigest(), 16) % 10**19:019d}.png"
+    made = [int(seconds), 751863480]
+    about = [None, 1, name, url, None, "$AV-simulated", None, None, None, made, None, "image/jpeg"]
+    file = [None, None, None, [*about, None, None, None, [*size, 512969]]]
+    return [file, [identity], None, [20, *[None] * 15, False, None, "imagen_default.ultra"]]
+
+
+def sources(text: str, count: int) -> list[Any]:
+    """Return search sources as groups, each of which names a claim and where it stands in the text."""
+    claims = list(_CLAIM.finditer(text))
+    if not claims:
+        return []
+    shown = [(number, claims[min(number, len(claims)) - 1]) for number in range(1, count + 1)]
+    return [_source_group(number, claim) for number, claim in shown]
+
+
+def _source_group(number: int, claim: re.Match[str]) -> list[Any]:
+    url = f"https://example.com/simulated/{number}#:~:text=simulated,source"
+    found = [url, f"Simulated source {number}", "https://example.com/favicon.ico", "A snippet."]
+    where = [claim[0], None, None, [[claim.start(), claim.end()]]]
+    return [where, None, [[*found, None, None, "Example"]], f"source-{number}"]
 
 
 def web_images(found: list[tuple[str, str]]) -> list[Any]:
@@ -50,6 +81,11 @@ def progress(lines: list[str]) -> list[Any]:
 def plan(title: str, steps: list[tuple[str, str]], estimate: str, confirm: str) -> list[Any]:
     """Return a research plan; each step is `(label, body)`."""
     return [title, [[None, label, body] for label, body in steps], estimate, [confirm]]
+
+
+def video_pending(link: str, job: str) -> list[Any]:
+    """Return what stands in place of a video that is being made."""
+    return [[link], job]
 
 
 def video(thumbnail: str, url: str) -> list[Any]:

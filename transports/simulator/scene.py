@@ -4,6 +4,7 @@ import msgspec
 
 from transports.simulator.accounts import Session
 from transports.simulator.config import SimulatorConfig
+from transports.simulator.gems import Gem
 from transports.simulator.history import Turn
 from transports.simulator.images import Picture, aspect_in
 from transports.simulator.media import Media
@@ -20,6 +21,9 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     owner: Session
     media: Media
     config: SimulatorConfig
+    exact: bool
+    """Answer in the site's own form."""
+    gem: Gem | None = None
     origin: str
     """Where the client reached the site."""
     files: tuple[Upload, ...] = ()

@@ -36,6 +36,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     document: Document | None = None
     thoughts: str = ""
     error: Code | None = None
+    late_error: Code | None = None
+    rewrite: str = ""
+    markup: Literal["", "follow-up", "elicitations", "widget", "all"] = ""
     http: Status | None = None
     location: Location = ""
     retry_after: Retry = ""
@@ -59,6 +62,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     alt: str = ""
     web_images: Few | None = None
     citations: Few | None = None
+    sources: Few | None = None
     analysis: bool = False
     card: bool = False
     candidates: Few = 1
@@ -67,6 +71,13 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
     """The family of the model that answers in place of the one that was asked for; unknown: the site does not say."""
     refuse: Literal["", "safety", "video", "research"] = ""
+
+    @property
+    def most_before(self) -> int:
+        """How many text frames must come before what goes wrong goes wrong."""
+        counts = (self.drop_after, self.eof_after, self.stall_after, self.garbage_after, self.switch_after)
+        wrong = [count for count in counts if count is not None]
+        return max([self.after if self.error is not None else 0, *wrong])
 
 
 OWN = ("given", "asked", "document")

@@ -6,6 +6,7 @@ All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/B
 """
 
 import json
+import re
 import secrets
 from collections import Counter
 
@@ -21,9 +22,11 @@ from transports.simulator.accounts import Accounts, Session
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
 from transports.simulator.generation import Generation
-from transports.simulator.media import FOLDERS, Media, origin_of, picture_url, spellings_of
+from transports.simulator.media import FOLDERS, Media, origin_of, picture_url
 from transports.simulator.resumable import Resumable
+from transports.simulator.rules import Rules, UploadStep
 from transports.simulator.stream import Stream
+from transports.simulator.strict import StrictRules
 from transports.web import wire
 
 _BUILD = "boq_assistant-bard-web-server_20261101.04_p{}"
@@ -31,9 +34,13 @@ _SID = "-3141592653589793238"
 _LANGUAGE = "en"
 _PUSH_ID = "feeds/mcudyrk2a4khkz"
 _HOST_ONLY = "COMPASS"
+_ANY_SIGNED_OUT = "NID"
+"""A cookie that guests get from the start page."""
 _MOST_BODY = 4_000_000
 _MOST_UPLOAD = 110_000_000
 _REASONS_KEPT = 20
+_ROTATION_OF_PAGES = re.compile(rb'\[658,"-?\d{1,30}"\]')
+"""The body that a browser's page sends to renew its lesser cookies."""
 _NEVER = 2147483647
 """Seconds until the next rotation of an account that is never rotated."""
 _JSON = "application/json; charset=utf-8"
@@ -57,7 +64,8 @@ class Site:
         self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
         self.resumable = Resumable()
         self.media = Media(clock, seconds=config.media_seconds, redirect=config.media_redirect)
-        self.generation = Generation(config, clock, uploads=self.uploads, media=self.media)
+        self.rules = StrictRules() if config.profile == "strict" else Rules()
+        self.generation = Generation(config, clock, self.rules, uploads=self.uploads, media=self.media)
         self.faults = Faults({"build": self._move_build, "token": self.accounts.end_tokens})
         self._build, self._built_at = 0, clock.monotonic()
         self._pages = 0
@@ -82,8 +90,20 @@ class Site:
             keys[key] = session.access_token
         data = ",".join(f'"{key}":"{value}"' for key, value in keys.items())
         page = f"<!doctype html><title>simulated</title><script>window.WIZ_global_data = {{{data}}};</script>"
-        headers = {"set-cookie": f"{_HOST_ONLY}=gemini-pd=simulated; Path=/; Secure; HttpOnly"}
+        host = request.headers.get("host", "")
+        headers = {"set-cookie": f"{_HOST_ONLY}=gemini-pd={host}; Path=/; Secure; HttpOnly"}
         return HTMLResponse(page, headers=headers if self._config.host_only_cookie else None)
+
+    async def start_page(self, _: Request) -> Response:
+        """Answer `GET /`, where guests get their first cookie."""
+        cookie = f"{_ANY_SIGNED_OUT}=nid-{secrets.token_urlsafe(12)}; {_FLAGS}"
+        return HTMLResponse("<!doctype html><title>simulated</title>", headers={"set-cookie": cookie})
+
+    async def rotate_page(self, request: Request) -> Response:
+        """Answer `GET /RotateCookiesPage`, which a browser loads to renew its lesser cookies."""
+        self.seen["rotate_page"] += 1
+        _ = request
+        return HTMLResponse("<!doctype html><script>init('-3141592653589793238',658)</script>")
 
     def _token_key(self) -> str:
         """Return the key of the next page's access token; empty: the page carries none."""
@@ -101,11 +121,14 @@ class Site:
             return self.faults.take("rotate") or await self._rotated(request, cookies)
 
     async def _rotated(self, request: Request, cookies: dict[str, str]) -> Response:
+        refused = self.rules.rotation(request.headers, cookies)
+        if refused is not None:
+            return self._departed(*refused)
         body = await request.body()
-        if body != wire.ROTATE_BODY or request.headers.get("content-type") != wire.ROTATE_CONTENT_TYPE:
-            return self._departed("RotateCookies: body or Content-Type")
-        if set(cookies) - {wire.PSID, wire.PSIDTS}:
-            return self._departed("RotateCookies: other cookies along", status=401)
+        if _ROTATION_OF_PAGES.fullmatch(body) and self.rules.exact:
+            return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": new_sidcc()})
+        if body != wire.ROTATE_BODY:
+            return self._departed("RotateCookies: body")
         await self._half_a_rotation()
         status, value = self.accounts.rotate(cookies)
         await self._half_a_rotation()
@@ -136,12 +159,14 @@ class Site:
             return picture_url(origin_of(request), self.media.add(session, picture, "original"))
 
         try:
-            form = await self._checked(request, session, batch=True)
-            calls = check.batch(form, request.headers, request.query_params)
-            self.seen.update(f"rpc_{rpc}" for rpc, _ in calls)
-            fault = self.faults.take("batch", *(rpc for rpc, _ in calls))
+            calls = check.batch(await self._checked(request, session, batch=True))
+            self.rules.batch(calls, request.headers, request.query_params, self._page(request))
+            self.seen.update(f"rpc_{call.rpc[:16]}" for call in calls)
+            fault = self.faults.take("batch", *(call.rpc for call in calls))
+            now, exact = self._clock.wall(), self.rules.exact
+            context = batch.Context(session=session, now=now, exact=exact, find_original=find_original)
             return fault or Response(
-                batch.answer(session, calls, self._clock.wall(), find_original),
+                batch.answer(calls, context),
                 headers=self._now_and_then(session),
                 media_type=_JSON,
             )
@@ -154,42 +179,38 @@ class Site:
         session = self._session(request)
         try:
             form = await self._checked(request, session, batch=False)
-            ask = slots.generate(form, request.headers, _LANGUAGE)
+            sent = slots.slots_of(form)
+            self.rules.generate(form, sent, request.headers, _LANGUAGE)
+            ask = slots.read(sent, request.headers)
             fault = self.faults.take("generate")
             return fault or self._noticed(session, self.generation.answer(session, ask, origin_of(request), self.seen))
         except _REFUSALS as refusal:
             return self._refused(session, refusal)
 
     async def upload(self, request: Request) -> Response:
-        """Answer `POST /upload`: a file in one request. Source: "Files in"."""
-        self.seen["upload"] += 1
-        fault = self.faults.take("upload") or self._upload_refused(request, pushed=True)
-        if fault is not None:
-            return fault
+        """Answer `POST /upload`: a file in one request, or the first of two. Source: "Files in"."""
+        in_two = request.url.path.endswith("/") or "x-goog-upload-command" in request.headers
+        self.seen.update(["upload", "resumable"] if in_two else ["upload"])
+        fault = self.faults.take("resumable", "upload") if in_two else self.faults.take("upload")
+        refused = fault or self._upload_refused(request, "start" if in_two else "whole")
+        if refused is not None:
+            return refused
         try:
             body = await _content_of(request)
-            content = uploads.only_file(request.headers.get("content-type", ""), body)
-        except ValueError as error:
-            return self._upload_departed(error)
-        return PlainTextResponse(self.uploads.keep(content))
-
-    async def start_upload(self, request: Request) -> Response:
-        """Answer `POST /upload/`: the first of two requests. Source: "Files in"."""
-        self.seen["upload"] += 1
-        self.seen["resumable"] += 1
-        fault = self.faults.take("resumable", "upload") or self._upload_refused(request, pushed=True)
-        if fault is not None:
-            return fault
-        try:
-            token = self.resumable.start(request.headers, await _content_of(request))
+            if not in_two:
+                return PlainTextResponse(
+                    self.uploads.keep(uploads.only_file(request.headers.get("content-type", ""), body))
+                )
+            token = self.resumable.start(request.headers)
         except ValueError as error:
             return self._upload_departed(error)
         origin = origin_of(request)
-        return PlainTextResponse("", headers={"x-goog-upload-url": f"{origin}/upload/{token}?upload_id={token}"})
+        url = f"{origin}/upload/{token}?upload_id={token}&upload_protocol=resumable"
+        return PlainTextResponse("", headers={"x-goog-upload-url": url, "x-goog-upload-status": "active"})
 
     async def finish_upload(self, request: Request) -> Response:
         """Answer the second request of an upload: its bytes. Source: "Files in"."""
-        refused = self._upload_refused(request, pushed=False)
+        refused = self._upload_refused(request, "finish")
         if refused is not None:
             return refused
         try:
@@ -197,17 +218,11 @@ class Site:
             content = self.resumable.finish(request.path_params["token"], request.headers, body)
         except ValueError as error:
             return self._upload_departed(error)
-        return PlainTextResponse(self.uploads.keep(content))
+        return PlainTextResponse(self.uploads.keep(content), headers={"x-goog-upload-status": "final"})
 
-    def _upload_refused(self, request: Request, *, pushed: bool) -> Response | None:
-        headers, origin = request.headers, request.headers.get("origin")
-        if pushed and (headers.get("push-id") != _PUSH_ID or headers.get("x-tenant-id") != "bard-storage"):
-            return self._departed("upload: Push-ID or X-Tenant-Id")
-        if "cookie" in headers:
-            return self._departed("upload: a cookie")
-        if origin not in spellings_of(request) or headers.get("referer") != f"{origin}/":
-            return self._departed("upload: Origin or Referer")
-        return None
+    def _upload_refused(self, request: Request, step: UploadStep) -> Response | None:
+        reason = self.rules.upload(request, _PUSH_ID, step)
+        return self._departed(reason) if reason else None
 
     def _upload_departed(self, error: ValueError) -> Response:
         return self._departed(f"upload: {error}", 413 if isinstance(error, _TooLongError) else 400)
@@ -236,27 +251,33 @@ class Site:
 
     def _now_and_then(self, session: Session) -> dict[str, str]:
         """Return the header that sets a cookie, if it is due: never a guest's."""
-        every = self._config.cookie_every
+        every = self.rules.cookie_every if self._config.cookie_every is None else self._config.cookie_every
         if session.account is None or not every or session.record.signed_in % every:
             return {}
         return {"set-cookie": new_sidcc()}
 
     def _media_refused(self, request: Request) -> Response | None:
         self.seen["media"] += 1
-        if self._config.host_only_cookie and _HOST_ONLY in cookies_of(request):
+        host = cookies_of(request).get(_HOST_ONLY, "").removeprefix("gemini-pd=")
+        own = self.rules.exact and host == request.headers.get("host", "")
+        if self._config.host_only_cookie and host and not own:
             return self._departed("media: a cookie of the site's own host came along", status=403)
         return self.faults.take("media")
 
     def _session(self, request: Request) -> Session:
-        return self.accounts.find(cookies_of(request))
+        return self.accounts.find(cookies_of(request), int(request.path_params.get("user", 0)))
 
     async def _checked(self, request: Request, session: Session, *, batch: bool) -> object:
         body = await request.body()
         check.require(len(body) <= _MOST_BODY, "body too long")
-        query = request.query_params.multi_items()
-        check.common(request.headers, query, self._page(request), batch=batch)
+        page, query = self._page(request), request.query_params
+        if query.get(wire.QUERY_BUILD_LABEL) in page.outdated:
+            raise check.BuildOutdated
+        self.rules.call(request.headers, query.multi_items(), page, batch=batch)
+        pairs, form = check.form(body, session.access_token)
         lost = session.account is None and wire.PSID in cookies_of(request)
-        return check.form(body, session.access_token, lost=lost)
+        self.rules.form(pairs, guest=session.account is None, lost=lost)
+        return form
 
     def _page(self, request: Request) -> check.Page:
         """Return what a page that is loaded now tells."""
@@ -264,8 +285,14 @@ class Site:
         if seconds and now - self._built_at >= seconds:
             self._move_build()
         outdated = frozenset(_BUILD.format(number) for number in range(self._build))
+        user = request.path_params.get("user")
         return check.Page(
-            site=origin_of(request), build=_BUILD.format(self._build), outdated=outdated, sid=_SID, language=_LANGUAGE
+            site=origin_of(request),
+            prefix="" if user is None else f"/u/{user}",
+            build=_BUILD.format(self._build),
+            outdated=outdated,
+            sid=_SID,
+            language=_LANGUAGE,
         )
 
     def _move_build(self) -> None:
@@ -324,12 +351,20 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
     site = Site(config, clock)
     return Starlette(
         routes=[
-            Route(wire.APP_PATH, site.app_page),
+            Route("/", site.start_page),
             Route(wire.ROTATE_PATH, site.rotate, methods=["POST"]),
-            Route(wire.BATCH_PATH, site.batch, methods=["POST"]),
-            Route(wire.GENERATE_PATH, site.generate, methods=["POST"]),
+            Route("/RotateCookiesPage", site.rotate_page),
+            *(
+                route
+                for prefix in ("", "/u/{user:int}")
+                for route in (
+                    Route(prefix + wire.APP_PATH, site.app_page),
+                    Route(prefix + wire.BATCH_PATH, site.batch, methods=["POST"]),
+                    Route(prefix + wire.GENERATE_PATH, site.generate, methods=["POST"]),
+                )
+            ),
             Route("/upload", site.upload, methods=["POST"]),
-            Route("/upload/", site.start_upload, methods=["POST"]),
+            Route("/upload/", site.upload, methods=["POST"]),
             Route("/upload/{token}", site.finish_upload, methods=["POST"]),
             *(Route(f"/{folder}/{{name}}", site.serve_picture) for folder in FOLDERS),
             Route("/download", site.serve_clip),

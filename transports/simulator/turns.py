@@ -5,9 +5,10 @@ from typing import Any
 
 from transports.simulator import emit, research, rich
 from transports.simulator.answer import Answer, Work
+from transports.simulator.images import aspect_in, size_of
 from transports.simulator.media import picture_url
 from transports.simulator.scene import Scene
-from transports.simulator.video import make_music, make_video
+from transports.simulator.video import REFUSAL, make_music, make_video
 
 RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = 1, 2, 11, 14, 20, 21
 STORYBOOK = "storybook"
@@ -15,6 +16,13 @@ STORYBOOK = "storybook"
 _REFUSAL = "I can't help with that. (This refusal is simulated.)"
 _PICTURE_LINK = "http://googleusercontent.com/image_generation_content/{}"
 _WEB_LINK = "http://googleusercontent.com/image_collection/image_retrieval/{}"
+_MARKUPS = {
+    "follow-up": '\n\n<FollowUp label="Go on" query="Please go on"/>',
+    "elicitations": '\n\n<ElicitationsGroup><Elicitation label="Which?"/></ElicitationsGroup>',
+    "widget": '\n\n<GenerateWidget height="200px"><button>Simulated</button></GenerateWidget>',
+}
+_MARKUP = _MARKUPS | {"all": "".join(_MARKUPS.values())}
+"""What only the site's own page understands, behind the text."""
 _PAGE = "\n\n---\n\n"
 _PAGES = 3
 _CANVAS = """<!doctype html>
@@ -35,6 +43,8 @@ def compose(scene: Scene) -> tuple[Answer, Work | None]:
     planned = scene.previous.work if scene.previous else None
     if script.refuse == "safety":
         return Answer(text=_REFUSAL), None
+    if tool == VIDEO and scene.owner.plan == "free":
+        return Answer(text=REFUSAL), None
     if isinstance(planned, research.PlannedWork) and scene.ask.prompt == research.CONFIRM:
         work = planned.confirmed(scene.now)
         return research.started(work, scene.now), work
@@ -61,7 +71,9 @@ def _at_once(scene: Scene) -> Answer:
 
 def _plain(scene: Scene) -> Answer:
     script = scene.script
-    text = rich.marked(script.text, script.citations or 0)
+    text = rich.marked(script.text, script.citations or 0) + _MARKUP.get(script.markup, "")
+    if scene.gem is not None and not script.given:
+        text = f"Gem: {scene.gem.name}: {scene.gem.prompt}\n\n{text}"
     if scene.files and not script.given:
         lines = "\n".join(file.line() for file in scene.files)
         text = f"{text}\n\nFiles seen:\n{lines}"
@@ -81,6 +93,7 @@ def _plain(scene: Scene) -> Answer:
         meanwhile={rich.PROGRESS: rich.progress(["Running (simulated) code"])} if script.analysis else {},
         tool="data_analysis_tool" if script.analysis else "",
         card=script.card,
+        sources=rich.sources(text, script.sources or 0),
         others=tuple(f"{text} ({number})" for number in range(2, script.candidates + 1)),
     )
 
@@ -96,6 +109,7 @@ def _images(scene: Scene) -> Answer:
         thoughts=script.thoughts,
         rich={rich.IMAGES: _laid_out(scene, tokens)},
         pictures=tokens,
+        tool_words="Creating your image",
     )
 
 
@@ -105,6 +119,13 @@ def _caption(scene: Scene) -> str:
 
 
 def _laid_out(scene: Scene, tokens: tuple[str, ...]) -> list[object]:
+    if scene.exact:
+        size = size_of(aspect_in(scene.ask.prompt), 1408)
+        found = [
+            (picture_url(scene.origin, token), _PICTURE_LINK.format(number), size)
+            for number, token in enumerate(tokens)
+        ]
+        return rich.exact_images(found, scene.now)
     words = " ".join(scene.script.asked.split())[:200]
     alt = scene.script.alt or f"Simulated picture: {words}"
     return rich.images([(picture_url(scene.origin, token), alt, f"img_{token}") for token in tokens])

@@ -1,5 +1,7 @@
 """Videos and music. Source: "Media out", "Capabilities as turns"."""
 
+import uuid
+
 import msgspec
 
 from transports.simulator import clips, rich
@@ -23,14 +25,23 @@ class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
     ready: float
     """When it works."""
     refused: bool
+    job: str
 
     def answer(self, now: float) -> Answer:
         """Return the turn's answer as it stands."""
         if self.refused and now >= self.ready:
             return Answer(text=REFUSAL)
-        film = rich.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
-        text = (DONE if now >= self.ready else PENDING).format(link=LINK)
-        return Answer(text=text, rich={rich.VIDEO: film})
+        if now < self.ready:
+            film = rich.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
+            fields = self.pending.rich | {rich.VIDEO: film, rich.PROGRESS: rich.progress(["Making the video"])}
+            return msgspec.structs.replace(self.pending, rich=fields)
+        return Answer(text=DONE.format(link=LINK), rich={rich.VIDEO: rich.video(self.thumbnail, self.url)})
+
+    @property
+    def pending(self) -> Answer:
+        """The answer of the turn that asks for it, whose state stays that of one that runs."""
+        fields = {rich.VIDEO_PENDING: rich.video_pending(LINK, self.job)}
+        return Answer(text=PENDING.format(link=LINK), rich=fields, complete=False)
 
 
 def make_video(scene: Scene) -> tuple[Answer, VideoWork]:
@@ -45,8 +56,9 @@ def make_video(scene: Scene) -> tuple[Answer, VideoWork]:
         named=now + seconds / 2,
         ready=now + seconds,
         refused=script.refuse == "video",
+        job=str(uuid.uuid4()),
     )
-    return Answer(text=PENDING.format(link=LINK), thoughts=script.thoughts), work
+    return msgspec.structs.replace(work.pending, thoughts=script.thoughts), work
 
 
 def make_music(scene: Scene) -> Answer:

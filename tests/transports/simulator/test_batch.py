@@ -51,7 +51,7 @@ async def test_a_status_can_be_absent(open_site):
 
 
 async def test_gems_are_told_and_can_answer(browser):
-    own = (await browser.call("CNgdBe", [4, ["en"], 0]))[2]
+    own = (await browser.call("CNgdBe", [2, ["en"], 0]))[2]
     premade = (await browser.call("CNgdBe", [3, ["en"], 0]))[2]
     assert "storybook" in [gem[0] for gem in premade]
     assert (await browser.say("<echo>x</echo>", {19: own[0][0]})).text == "x"
@@ -78,6 +78,6 @@ async def test_no_other_payload_is_taken(browser, rpc, payload):
 
 async def test_a_guest_is_told_nothing_but_its_status(open_site):
     async with open_site(ACCOUNT) as site, visit(site.base, None) as guest:
-        assert await guest.call("CNgdBe", [4, ["en"], 0]) is None
-        assert await guest.call("c8o8Fe", []) is None
+        assert await guest.call("CNgdBe", [2, ["en"], 0]) is None
+        assert await guest.call("GzXR5e", ["c_1"]) is None
         assert jspb.field(await guest.call("otAQ7b", []), 14) == 1016

@@ -6,7 +6,8 @@ from protocol.model import Text, Waiting
 from tests.clock import ManualClock
 from transports.simulator.answer import Answer
 from transports.simulator.config import Pace
-from transports.simulator.course import Course, Ids
+from transports.simulator.course import Course
+from transports.simulator.forms import Form, Ids
 from transports.simulator.script import Script
 from transports.web.decode import AnswerReader
 
@@ -16,7 +17,7 @@ IDS = Ids(cid="c", rid="r", rcid="rc")
 
 def course(script, pace=AT_ONCE, clock=None, **answer):
     whole = Answer(text=script.text, thoughts=script.thoughts, **answer)
-    return Course(script, whole, IDS, pace, clock or ManualClock())
+    return Course(script, whole, Form(IDS, sparse=script.sparse), pace, clock or ManualClock())
 
 
 async def body(script, pace=AT_ONCE, clock=None):

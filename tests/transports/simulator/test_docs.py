@@ -25,7 +25,7 @@ def test_its_settings_are_the_simulators():
     (account,) = config.accounts
     assert config == msgspec.structs.replace(SimulatorConfig(), accounts=(account,))
     shown = tree["transports"]["simulator"]
-    unshown = {"rotate_seconds"}
+    unshown = {"rotate_seconds", "cookie_every"}
     assert set(SimulatorConfig.__struct_fields__) - shown.keys() == unshown
     assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()
 

@@ -24,15 +24,20 @@ def film(candidate):
 async def test_a_video_turns_up_after_its_time(studio):
     browser, clock, place = studio
     answer = await browser.say("a wave", VIDEO, place)
-    assert answer.complete
+    assert not answer.complete
+    assert answer.rich(64)[0] == ["http://googleusercontent.com/video_gen_chip/0"]
     assert "http://googleusercontent.com/video_gen_chip/0" in answer.text
     assert film(answer.candidate) is None
-    assert film(await browser.newest(place))[1] == ""
+    pending = await browser.newest(place)
+    assert film(pending)[1] == ""
+    assert jspb.path(pending, 12, 6)
+    assert jspb.field(pending, 8) == [1]
     clock.advance(2)
     thumbnail, url = film(await browser.newest(place))
     response, content = await browser.get(url)
     assert (response.status, content) == (206, b"")
     clock.advance(2)
+    assert jspb.field(await browser.newest(place), 8) == [2]
     response, content = await browser.get(url)
     assert (response.status, response.content_type) == (200, "video/mp4")
     assert content[4:8] == b"ftyp"

@@ -331,7 +331,7 @@ def test_deep_nesting_is_drift():
 
 
 def test_a_batch_answer_is_read_by_id():
-    body = emit.batch([("otAQ7b", [1]), ("hNvQHb", None)], frozenset({"hNvQHb"}))
+    body = emit.batch([emit.batch_part("otAQ7b", [1]), emit.batch_part("hNvQHb", None, 7)])
     answers = decode_batch(body, MAX_FRAME)
     assert answers.payloads == {"otAQ7b": [1], "hNvQHb": None}
     assert [answers.denied(rpc) for rpc in ("otAQ7b", "hNvQHb")] == [False, True]

@@ -1,0 +1,139 @@
+"""How an answer's frames are written: in the site's own form, or in the forms that a decoder must survive. No I/O."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from transports.simulator import emit
+
+_FLICKERS = ("", "\n```", "", "\\")
+_MARK = re.compile(r"[*_`#\[\]~>]")
+_WORD = re.compile(r"\w\Z")
+_OPEN_FENCE = re.compile(r"(?m)^```")
+_WITHOUT_END_EVERY = 4
+"""One answer of so many closes with a frame of state, and has no `e`."""
+
+
+class Ids(msgspec.Struct, frozen=True, kw_only=True):
+    """The names the site gives a turn."""
+
+    cid: str
+    rid: str
+    rcid: str
+    context: str = ""
+    """Empty: the turn is not saved."""
+    model: tuple[str, str] | None = None
+    """Id and name of the model that answers; None: the site does not say."""
+    title: str = ""
+    """Of the conversation, which its first turn is told."""
+    number: int = 0
+    """How many turns the site answered before."""
+
+
+class Form:
+    """The forms that a decoder must survive, in turn: dense and sparse arrays, content beside bookkeeping."""
+
+    exact = False
+
+    def __init__(self, ids: Ids, *, sparse: bool | None = None) -> None:
+        """Write one answer's frames; `sparse` chooses the arrays' form, None lets it alternate."""
+        self.ids, self._sparse = ids, sparse
+
+    def sparse(self, number: int) -> bool:
+        """Say whether the frame of this number has high-numbered fields in a trailing dict."""
+        return number % 2 == 1 if self._sparse is None else self._sparse
+
+    def opening(self) -> Iterator[bytes]:
+        """Yield what comes before the first snapshot."""
+        yield emit.bookkeeping(37)
+
+    def tool(self, words: str) -> Iterator[bytes]:
+        """Yield the progress of a tool that runs before the answer."""
+        _ = words
+        return iter(())
+
+    def flicker(self, number: int, text: str, following: str) -> str:
+        """Return what a frame shows behind its text that the next takes back."""
+        _ = text, following
+        return _FLICKERS[number % len(_FLICKERS)]
+
+    def snapshot(self, snapshot: emit.Snapshot, number: int) -> bytes:
+        """Return a snapshot's frame; bookkeeping stands in it now and then, in front or behind."""
+        if number % 7 == 6:
+            return emit.answer(snapshot, ["di", number], first=number % 2 == 0)
+        return emit.answer(snapshot)
+
+    def behind(self) -> Iterator[bytes]:
+        """Yield what comes behind the whole answer."""
+        return iter(())
+
+    def closing(self, length: int) -> Iterator[bytes]:
+        """Yield the last frames."""
+        yield emit.bookkeeping(41)
+        yield emit.end(length)
+
+    def error(self, code: int, *, alone: bool) -> Iterator[bytes]:
+        """Yield a code's frame; `alone`: no content came before it."""
+        _ = alone
+        yield emit.error(code)
+
+
+class ExactForm(Form):
+    """The site's own form: ids, snapshots, title, bookkeeping, end. Source: "Response"."""
+
+    exact = True
+
+    def sparse(self, number: int) -> bool:
+        """Write dense arrays, unless told otherwise."""
+        _ = number
+        return bool(self._sparse)
+
+    def opening(self) -> Iterator[bytes]:
+        """Yield the ids frame."""
+        ids = self.ids
+        yield self._state([ids.cid, ids.rid], {"18": ids.rid, "21": [self._token()], "44": True})
+
+    def tool(self, words: str) -> Iterator[bytes]:
+        """Yield a tool's progress at both places where the site shows it."""
+        running = ["data_analysis_tool", [None, None, words, ""], 1, [None, [*[None] * 7, [20]], False]]
+        yield self._state(None, {"7": [None, running]})
+        yield emit.inner([None, [self.ids.cid, self.ids.rid], None, None, None, None, [None, running]])
+
+    def flicker(self, number: int, text: str, following: str) -> str:
+        """Show a backslash only before a Markdown mark, a closing fence only inside an open one."""
+        if _MARK.match(following) and not _WORD.search(text):
+            return "\\"
+        fences = len(_OPEN_FENCE.findall(text))
+        return "\n```" if fences % 2 and text[-1:] != "`" and number % 2 else ""
+
+    def snapshot(self, snapshot: emit.Snapshot, number: int) -> bytes:
+        """Return a snapshot's frame."""
+        _ = number
+        return emit.answer(snapshot)
+
+    def behind(self) -> Iterator[bytes]:
+        """Yield the title of a conversation that begins."""
+        if self.ids.title:
+            yield self._state([self.ids.cid, self.ids.rid], {"11": [self.ids.title], "44": True})
+
+    def closing(self, length: int) -> Iterator[bytes]:
+        """Yield bookkeeping and the end, or a frame of state in place of both."""
+        if self.ids.number % _WITHOUT_END_EVERY == _WITHOUT_END_EVERY - 1:
+            yield emit.inner([{"37": [0]}])
+            return
+        yield from super().closing(length)
+
+    def error(self, code: int, *, alone: bool) -> Iterator[bytes]:
+        """Yield a code's frame; a tool that is refused is told behind the turn's id."""
+        if alone and code == 1053:
+            ids = self.ids
+            yield self._state([None, ids.rid], {"18": ids.rid, "21": [self._token()], "44": True})
+        yield emit.error(code)
+
+    def _token(self) -> str:
+        return f"AUEngZ-{self.ids.rid[2:]}"
+
+    def _state(self, conversation: list[Any] | None, state: dict[str, Any]) -> bytes:
+        return emit.inner([None, conversation, state])
