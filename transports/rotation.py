@@ -98,7 +98,9 @@ class Rotation:
     async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
         want = Want.of(request.selection)
         only = request.handle.account if request.handle is not None else None
-        ask = Ask(want=want, home=await self.transport.home(request), only=only, until=deadline)
+        ask = Ask(
+            want=want, license=request.caller.id, home=await self.transport.home(request), only=only, until=deadline
+        )
         failure: GatewayError | None = None
         patience = _LEAST_LEFT * (deadline - anyio.current_time())
         with ExitStack() as retries:

@@ -1,4 +1,4 @@
-"""Hands out accounts, one lease per request, to who came first."""
+"""Hands out accounts, one lease per request, in an order that is fair between licenses."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -83,7 +83,7 @@ class Pool:
         try:
             yield Lease(account=state.account, state=state)
         finally:
-            self._seats.leave(seat, partial(self._end, state, ask.want))
+            self._seats.leave(seat, partial(self._end, state, ask))
 
     async def _take(self, ask: Ask) -> tuple[State, Seat]:
         waiter: Waiter | None = None
@@ -97,17 +97,17 @@ class Pool:
             try:
                 seat, wait = await self._seats.enter(state.account, ask.want)
             except BaseException:
-                self._end(state, ask.want)
+                self._end(state, ask)
                 raise
             if not wait:
                 return state, seat
-            self._put_off(state, ask.want, wait)
+            self._put_off(state, ask, wait)
 
     def _patience(self, ask: Ask) -> float:
         return min(ask.until, anyio.current_time() + self._terms.wait_seconds)
 
     def _claim(self, ask: Ask, waiter: Waiter | None, *, desperate: bool = False) -> State | None:
-        """Count a request in with an account, unless somebody who waits for it came earlier.
+        """Reserve a slot on an account, unless a request that waits for it comes before.
 
         Raises:
             Saturated: all that would do take too little of what they are sent.
@@ -120,10 +120,10 @@ class Pool:
             state = choose(states, ask.want, now, tried=tried, home=home, luck=self._luck, desperate=desperate)
             if state is None:
                 break
-            if self._queue and self._pass_on(state, waiter):
+            if self._queue and self._pass_on(state, ask, waiter):
                 continue
             if state.throttle.admit(now, self._luck()):
-                state.begin(ask.want, now)
+                self._begin(state, ask, now)
                 return state
             throttled = True
             tried |= {state.account.id}
@@ -148,12 +148,12 @@ class Pool:
             return state
         if anyio.current_time() >= waiter.until:
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
-        if first and len(self._queue) >= self._terms.waiting_per_seat * self._capacity():
-            raise Saturated("All of the gateway's accounts are busy, and enough requests wait for one.")
+        if first and self._queue.is_full(ask, self._terms.waiting_per_seat * self._capacity()):
+            raise Saturated("All accounts are busy and the waiting queue is full.")
         began = self._clock.monotonic()
         self._observer.waiting(self.accounts.transport, 1)
         try:
-            state = await self._queue.wait(waiter, partial(self._end, want=ask.want))
+            state = await self._queue.wait(waiter, partial(self._end, ask=ask))
         finally:
             self._observer.waiting(self.accounts.transport, -1)
         if state is not None:
@@ -180,22 +180,36 @@ class Pool:
                 return True
         return False
 
-    def _end(self, state: State, want: Want) -> None:
-        """Count a request out; who waits for the account has it now."""
-        state.end(want)
-        if self._queue and not self._pass_on(state, None):
+    def _begin(self, state: State, ask: Ask, now: float) -> None:
+        """Count a request in with an account."""
+        state.begin(ask.want, now)
+        self._queue.held[ask.license] += 1
+
+    def _count_out(self, state: State, ask: Ask) -> None:
+        state.end(ask.want)
+        self._queue.held[ask.license] -= 1
+        if not self._queue.held[ask.license]:
+            del self._queue.held[ask.license]
+
+    def _end(self, state: State, ask: Ask) -> None:
+        """Count a request out and give its account to the next request that waits for it."""
+        self._count_out(state, ask)
+        if self._queue and not self._pass_on(state):
             self._serve()
 
-    def _pass_on(self, state: State, before: Waiter | None) -> bool:
-        """Give an account that may be free to the first who waits for it, and came before another; say whether."""
+    def _pass_on(self, state: State, ask: Ask | None = None, waiter: Waiter | None = None) -> bool:
+        """Give an account that may be free to the first request that waits for it; return whether one took it.
+
+        With `ask`, only to those that come before it; `waiter` is its own place in the queue.
+        """
         now = self._clock.monotonic()
-        for waiter in self._queue:
-            if before is not None and waiter.ticket > before.ticket:
+        for other in self._queue:
+            if ask is not None and not self._queue.precedes(other, ask, waiter):
                 return False
-            want = waiter.ask.want
-            if waiter.ask.takes(state) and state.ready(want, now) and state.throttle.admit(now, self._luck()):
-                state.begin(want, now)
-                self._queue.give(waiter, state)
+            want = other.ask.want
+            if other.ask.takes(state) and state.ready(want, now) and state.throttle.admit(now, self._luck()):
+                self._begin(state, other.ask, now)
+                self._queue.give(other, state)
                 return True
         return False
 
@@ -209,18 +223,18 @@ class Pool:
                 continue
             state = choose(self._asked(ask), ask.want, now, tried=ask.tried, luck=self._luck)
             if state is not None and state.throttle.admit(now, self._luck()):
-                state.begin(ask.want, now)
+                self._begin(state, ask, now)
                 self._queue.give(waiter, state)
             elif not self._worth(ask, ask.tried):
                 self._queue.give(waiter, None)
             else:
                 none.add(alike)
 
-    def _put_off(self, state: State, want: Want, wait: float) -> None:
-        """Note that all processes together have taken what there is of an account, or may begin no more for now."""
-        now = self._clock.monotonic()
+    def _put_off(self, state: State, ask: Ask, wait: float) -> None:
+        """Note that all processes together use all slots of an account, or may begin no more for now."""
+        now, want = self._clock.monotonic(), ask.want
         state.throttle.withdraw(now)
-        state.end(want)
+        self._count_out(state, ask)
         if wait == FULL:
             state.full_until = now + _LOOK_SECONDS
             return

@@ -1,7 +1,12 @@
-"""Who waits for an account, in the order in which they came."""
+"""Requests that wait for an account, in an order that is fair between licenses.
+
+A free account goes to the license that holds the fewest, and within a license to the request that came first. A
+license with many slow requests therefore delays itself: another one gets the next account that is released.
+"""
 
 import math
 from bisect import insort
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -15,6 +20,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks the pool for."""
 
     want: Want
+    license: str = ""
+    """The caller's."""
     tried: frozenset[str] = frozenset()
     """Not these any more."""
     home: str | None = None
@@ -46,18 +53,43 @@ class Waiter:
 
 
 class Queue:
-    """All who wait; first come, first served."""
+    """All requests that wait."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
+        """Start empty."""
         self._waiting: list[Waiter] = []
         self._tickets = count()
+        self.held: Counter[str] = Counter()
+        """Accounts that each license holds; the pool counts them."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __iter__(self) -> Iterator[Waiter]:
-        return iter(list(self._waiting))
+        """Yield the waiters in their fair order; one that gets an account puts its license behind the others."""
+        lines: dict[str, deque[Waiter]] = {}
+        for waiter in self._waiting:
+            lines.setdefault(waiter.ask.license, deque()).append(waiter)
+        while lines:
+            first = min((line[0] for line in lines.values()), key=self._turn)
+            line = lines[first.ask.license]
+            line.popleft()
+            if not line:
+                del lines[first.ask.license]
+            yield first
+
+    def precedes(self, waiter: Waiter, ask: Ask, before: Waiter | None) -> bool:
+        """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
+        ticket = before.ticket if before is not None else math.inf
+        return self._turn(waiter) < (self.held[ask.license], ticket)
+
+    def is_full(self, ask: Ask, most: float) -> bool:
+        """Return whether a license has its part of the `most` requests that may wait."""
+        waiting = Counter(waiter.ask.license for waiter in self._waiting)
+        return waiting[ask.license] >= most / len({*waiting, ask.license})
+
+    def _turn(self, waiter: Waiter) -> tuple[int, float]:
+        return (self.held[waiter.ask.license], waiter.ticket)
 
     def ticket(self, ask: Ask, until: float) -> Waiter:
         """Return one who comes now."""

@@ -216,10 +216,10 @@ def each_for_itself(monkeypatch):
 
 
 def newcomers_first(monkeypatch):
-    def give_to_last(self, state, before):
+    def give_to_last(self, state, ask=None, waiter=None):
         waiting = list(self._queue)
-        if before is None and waiting and state.ready(CHAT, self._clock.monotonic()):
-            state.begin(CHAT, self._clock.monotonic())
+        if ask is None and waiting and state.ready(CHAT, self._clock.monotonic()):
+            self._begin(state, waiting[-1].ask, self._clock.monotonic())
             self._queue.give(waiting[-1], state)
             return True
         return False

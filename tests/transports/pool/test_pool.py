@@ -1,3 +1,5 @@
+from collections import Counter
+from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
@@ -115,7 +117,7 @@ async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
                 tasks.start_soon(bed.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
                 first = next(iter(bed.pool._queue))
-                bed.state("a").begin(CHAT, 0.0)
+                bed.pool._begin(bed.state("a"), first.ask, 0.0)
                 leaving.cancel_scope.cancel()
                 bed.pool._queue.give(first, bed.state("a"))
             assert (held, len(bed.pool._queue)) == ([], 1)
@@ -233,6 +235,84 @@ async def test_the_queue_is_bounded():
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
             assert len(refused) == 3
+
+
+class Crowd:
+    """Requests of several licenses that hold an account until they are told to release it."""
+
+    def __init__(self, bed, tasks):
+        self.bed, self._tasks = bed, tasks
+        self.holding, self.refused = [], Counter()
+
+    async def come(self, license_id, count=1):
+        for _ in range(count):
+            self._tasks.start_soon(self._one, license_id)
+        await anyio.wait_all_tasks_blocked()
+
+    async def release(self, count=1):
+        for _ in range(count):
+            self.holding.pop(0)[1].set()
+            await anyio.wait_all_tasks_blocked()
+
+    def held(self):
+        return Counter(license_id for license_id, _ in self.holding)
+
+    async def _one(self, license_id):
+        release = anyio.Event()
+        try:
+            async with self.bed.pool.lease(Ask(want=CHAT, license=license_id)):
+                self.holding.append((license_id, release))
+                await release.wait()
+        except Saturated:
+            self.refused[license_id] += 1
+
+
+@asynccontextmanager
+async def crowd_at(*names, concurrency):
+    bed = Bed(*names, concurrency=concurrency, terms={"wait_seconds": 30.0})
+    async with anyio.create_task_group() as tasks:
+        yield Crowd(bed, tasks)
+        tasks.cancel_scope.cancel()
+
+
+async def test_one_license_uses_all_slots_while_no_other_wants_them():
+    async with crowd_at("a", "b", concurrency=5) as crowd:
+        await crowd.come("slow", 10)
+        assert crowd.held() == {"slow": 10}
+        assert not crowd.refused
+
+
+async def test_a_second_license_has_the_next_free_slot_however_many_requests_of_the_first_wait():
+    async with crowd_at("a", "b", concurrency=5) as crowd:
+        await crowd.come("slow", 40)
+        assert crowd.refused == {"slow": 10}  # ten hold a slot, twenty wait
+        for _ in range(66):
+            await crowd.come("other")
+            await crowd.release()
+            assert crowd.held()["other"] == 1
+            crowd.holding.sort(key=lambda one: one[0] != "other")
+            await crowd.release()  # that of the other license
+            await crowd.come("slow", 2)
+        assert crowd.refused["other"] == 0
+
+
+async def test_licenses_that_all_wait_end_up_with_equal_shares():
+    async with crowd_at("a", "b", concurrency=6) as crowd:
+        await crowd.come("one", 36)
+        await crowd.come("two", 36)
+        await crowd.come("three", 36)
+        await crowd.release(12)
+        assert crowd.held() == {"one": 4, "two": 4, "three": 4}
+
+
+async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
+    async with crowd_at("a", concurrency=3) as crowd:
+        await crowd.come("one", 3 + 6)
+        await crowd.come("two", 4)
+        await crowd.come("three", 3)
+        assert crowd.refused == {"two": 1, "three": 1}
+        await crowd.come("one", 1)
+        assert crowd.refused["one"] == 1
 
 
 async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
