@@ -23,11 +23,22 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """What an upstream says of one of an account's allowances."""
 
     name: str
-    """As `pro` or `flash`: a closed set of the transport's."""
+    """As `pro`, `flash` or `week`: a closed set of the transport's. Only one that names a model family is heeded."""
     total: int
+    """0, with nothing left: there is no limit."""
     left: int
     reset: float | None = None
     """When it starts anew, in epoch seconds."""
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether the upstream says that there is no limit."""
+        return not self.total and not self.left
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there is a limit and nothing is left of it."""
+        return not self.left and not self.unlimited
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

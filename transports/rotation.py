@@ -250,7 +250,7 @@ class Rotation:
     def _reset(self, lease: Lease, want: Want) -> float | None:
         """Return the seconds until the allowance starts anew, where the upstream has told of it."""
         quotas = lease.account.facts().quotas
-        reset = next((quota.reset for quota in quotas if quota.name == want.family), None)
+        reset = next((quota.reset for quota in quotas if quota.name == want.family and not quota.unlimited), None)
         return reset_seconds(reset, self._clock.wall())
 
     def _works(self, lease: Lease, want: Want) -> None:

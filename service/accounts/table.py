@@ -149,7 +149,9 @@ def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
 
 
 def _quota(quota: Quota, now: float) -> str:
-    spent = f", anew {soon(quota.reset, now)}" if not quota.left and quota.reset is not None else ""
+    if quota.unlimited:
+        return f"{quota.name} unlimited"
+    spent = f", anew {soon(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
     return f"{quota.name} {quota.left}/{quota.total}{spent}"
 
 

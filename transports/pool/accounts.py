@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from protocol.model import Family
-from transports.account import Account, Facts
+from transports.account import Account, Facts, Quota
 from transports.clock import Clock
 from transports.observer import ELSEWHERE, Change, Observer
 from transports.pool.board import Board, Rested
@@ -208,10 +208,10 @@ class Accounts:
                 continue
             scope = (Family(quota.name), None)
             rest = state.rests.get(scope)
-            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if not quota.left else None
+            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if quota.used_up else None
             if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
                 self.rest(state, scope, seconds, Reason.QUOTA)
-            elif known and quota.left > known.left and rest is not None and rest.reason is Reason.QUOTA:
+            elif known and _more_left(quota, known) and rest is not None and rest.reason is Reason.QUOTA:
                 state.wake(scope)
                 self.ground.board.wake(self._resting(state, scope, rest.reason, now))
                 self._tell(state, "rested", scope=scope, reason=rest.reason)
@@ -269,6 +269,10 @@ class Accounts:
             by=by,
         )
         self.ground.observer.changed(change)
+
+
+def _more_left(now: Quota, before: Quota) -> bool:
+    return now.left > before.left or (now.unlimited and not before.unlimited)
 
 
 def reset_seconds(reset: float | None, wall: float) -> float | None:

@@ -290,23 +290,37 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     problem: GatewayError | None
     plan: str
-    """free, plus, pro or advanced."""
+    """free, plus, pro, ultra or advanced (a paid plan of which nothing more is known)."""
     models: tuple[DiscoveredModel, ...]
+    capacity: int | None = None
+    """What the model header says of the account; None: as `wire.CAPACITIES` says of its plan."""
+    field13: bool = False
+    """The model header carries the capacity one field later."""
     trusted: bool = True
     """False: the site does not let it have some features."""
     known: bool = True
     """False: the site did not tell; the rest is assumed."""
 
 
-def decode_status(payload: Any, problem: GatewayError | None) -> AccountStatus:
-    """Read the answer of `otAQ7b`."""
+def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> AccountStatus:
+    """Read the answer of `otAQ7b`; `tier` is the plan that `jSf9Qc` has told.
+
+    The plan is that one; without it an account that is offered a model of paid plans has a paid one; else flags decide.
+    Source: "Plan"
+    """
     tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
     flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
-    return AccountStatus(
-        problem=problem,
-        plan=_plan(tiers, flags),
-        models=tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS)))),
-    )
+    models = tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS))))
+    flagged = _plan(tiers, flags)
+    offered = "advanced" if any(model.id in _PAID for model in models) else "free"
+    plan = tier or (flagged if flagged != "free" else offered)
+    late = next((capacity for flag, capacity in wire.FIELD_13_CAPACITIES.items() if flag in tiers), None)
+    by_plan = wire.CAPACITIES[flagged if "free" not in {plan, flagged} else plan]
+    return AccountStatus(problem=problem, plan=plan, models=models, capacity=late or by_plan, field13=late is not None)
+
+
+_PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identifier in ids.items() if plan != "free")
+"""Ids of models that paid plans alone are offered."""
 
 
 def _integers(values: list[Any]) -> list[int]:
@@ -314,6 +328,7 @@ def _integers(values: list[Any]) -> list[int]:
 
 
 def _plan(tiers: set[int], flags: set[int]) -> str:
+    """Return the plan that an account's flags tell."""
     if wire.PLAN_PLUS in flags:
         return "plus"
     if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
@@ -325,12 +340,11 @@ def _model(entry: Any) -> DiscoveredModel | None:
     identifier = jspb.text(entry, *wire.DISCOVERED_ID)
     if identifier is None:
         return None
-    numbers = (jspb.integer(entry, *place) for place in wire.DISCOVERED_NUMBER)
     return DiscoveredModel(
         id=identifier,
         name=_first_text(entry, wire.DISCOVERED_NAME),
         family=_first_text(entry, wire.DISCOVERED_FAMILY),
-        number=next((number for number in numbers if number is not None), None),
+        number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
         default=any(jspb.path(entry, place) is True for place in wire.DISCOVERED_DEFAULT),
     )
 

@@ -152,7 +152,7 @@ class _Examination:
         if not self._session.quotas:
             return warning("quota", "The site does not say what is left of its limits.", "Nothing needs to be done.")
         words = f"{'; '.join(map(_left, self._session.quotas))}."
-        if all(one.left for one in self._session.quotas):
+        if not any(one.used_up for one in self._session.quotas):
             return ok("quota", words)
         return warning("quota", words, "Wait, or add another account: what is used up is asked of others until then.")
 
@@ -202,6 +202,8 @@ async def _rotated(rotation: Rotation, vault: Vault, clock: Clock) -> Finding:
 
 
 def _left(one: Quota) -> str:
+    if one.unlimited:
+        return f"{one.name}: unlimited"
     words = f"{one.name}: {one.left} of {one.total} left"
     if one.reset is None:
         return words

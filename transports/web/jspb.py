@@ -5,6 +5,10 @@ Source: "JSPB arrays".
 
 from typing import Any, cast
 
+_MOST = 10**18
+_LAST_SECOND = 253_402_300_799
+"""The last second of the year 9999: what is later is no time."""
+
 
 def field(array: Any, index: int) -> Any:
     """Return the field at `index` in whichever form holds it; None where it is unset or `array` is no array."""
@@ -39,6 +43,26 @@ def integer(value: Any, *indexes: int) -> int | None:
     """Follow indexes to a whole number; None where there is none."""
     found = path(value, *indexes)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def count(value: Any, *indexes: int) -> int | None:
+    """Follow indexes to a whole number of 0 or more, also one written as text; None where there is none."""
+    found = path(value, *indexes)
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < len(str(_MOST)):
+        return int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _MOST else None
+
+
+def seconds(value: Any, *indexes: int) -> int | None:
+    """Follow indexes to a time in epoch seconds; None where there is none."""
+    found = count(value, *indexes)
+    return found if found and found <= _LAST_SECOND else None
+
+
+def number(value: Any, *indexes: int) -> float | None:
+    """Follow indexes to a number; None where there is none."""
+    found = path(value, *indexes)
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def array(value: Any, *indexes: int) -> list[Any]:

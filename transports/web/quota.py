@@ -23,12 +23,15 @@ def payload_of(family: Family) -> str:
 
 
 def decode_reset(payload: Any) -> int | None:
-    """Return the epoch second at which all limits that are used up are reset; None where none is, or none tells."""
+    """Return the epoch second at which all limits that are used up are reset.
+
+    None where no limit is used up, or none of those tells. A total of 0 is no limit at all.
+    """
     resets = [
         reset
         for limit in jspb.array(payload, wire.QUOTA_LIMITS)
-        if jspb.integer(limit, wire.LIMIT_REMAINING) == 0
-        and (reset := jspb.integer(limit, *wire.LIMIT_RESET)) is not None
+        if jspb.count(limit, wire.LIMIT_REMAINING) == 0 and jspb.count(limit, wire.LIMIT_TOTAL) != 0
+        if (reset := jspb.seconds(limit, *wire.LIMIT_RESET)) is not None
     ]
     return max(resets, default=None)
 
@@ -36,23 +39,27 @@ def decode_reset(payload: Any) -> int | None:
 def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
     """Return what is left by family, of an answer to `payload_of(asked)`.
 
-    A family may have several limits, and nobody says which of them binds what. The one with the most left is told: so
-    that nothing is held to be used up that is not.
+    A family may have several limits, and the answer does not say which of them binds. The most generous one is
+    returned, so that a family that still answers is never taken for used up.
     """
     found: dict[str, Quota] = {}
     for limit in jspb.array(payload, wire.QUOTA_LIMITS):
-        total, left = jspb.integer(limit, wire.LIMIT_TOTAL), jspb.integer(limit, wire.LIMIT_REMAINING)
-        if total is None or left is None or left < 0:
+        total, left = jspb.count(limit, wire.LIMIT_TOTAL), jspb.count(limit, wire.LIMIT_REMAINING)
+        if total is None or left is None:
             continue
         name = _family_of(limit, asked)
-        quota = Quota(name=name, total=total, left=left, reset=jspb.integer(limit, *wire.LIMIT_RESET))
-        if name not in found or left > found[name].left:
+        quota = Quota(name=name, total=total, left=left, reset=jspb.seconds(limit, *wire.LIMIT_RESET))
+        if name not in found or _rank(quota) > _rank(found[name]):
             found[name] = quota
     return tuple(found.values())
 
 
+def _rank(quota: Quota) -> tuple[bool, int]:
+    return quota.unlimited, quota.left
+
+
 def _family_of(limit: Any, asked: Family) -> str:
-    identity = (jspb.integer(limit, wire.LIMIT_ID, 0), jspb.integer(limit, wire.LIMIT_ID, 1))
+    identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
     return asked.value if asked is Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked.value)
 
 

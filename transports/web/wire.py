@@ -70,7 +70,7 @@ MODEL_ID_AUTO = "a74ec8485b3b5ce4"
 """The site chooses the model: it is of no family."""
 MODEL_ID_CURRENT_FLASH = "797f3d0293f288ad"
 MODEL_NUMBERS = {"flash": 1, "pro": 3, "flash-thinking": 5, "flash-lite": 6}
-CAPACITIES = {"free": 1, "advanced": 2, "pro": 3, "plus": 4}
+CAPACITIES = {"free": 1, "advanced": 2, "ultra": 2, "pro": 3, "plus": 4}
 
 # StreamGenerate: the request's slots
 GENERATE_PATH = "/_/BardChatUi/data/assistant.lamda.BardFrontendService/StreamGenerate"
@@ -251,6 +251,7 @@ BATCH_GENERIC = "generic"
 RPC_STATUS = "otAQ7b"
 RPC_ACTIVITY = "ESY5D"
 RPC_QUOTA = "qpEbW"
+RPC_USAGE = "jSf9Qc"
 RPC_CHATS = "MaZiqc"
 RPC_TURNS = "hNvQHb"
 RPC_DELETE = "GzXR5e"
@@ -280,6 +281,19 @@ LIMIT_ID = 0
 LIMIT_RESET = (3, 0)
 LIMIT_TOTAL = 4
 LIMIT_REMAINING = 5
+
+# Usage: the answer of `jSf9Qc`
+USAGE_PATH = "/usage"
+USAGE_PAYLOAD = "[]"
+USAGE_TIER = 0
+USAGE_TIERS = {1: "free", 2: "pro", 3: "ultra", 4: "plus", 6: "ultra"}
+USAGE_WINDOWS = 1
+WINDOW_REMAINING, WINDOW_USED, WINDOW_KIND = 0, 1, 2
+WINDOW_KINDS = {1: "5h", 2: "week", 3: "credits", 5: "credits"}
+WINDOW_RESETS = ((3, 0), (5, 0))
+"""Where the time of a window's reset stands, as `[seconds, nanoseconds]`."""
+
+# Account status: the answer of `otAQ7b`
 ACCOUNT_STATUS = 14
 ACCOUNT_MODELS = 15
 ACCOUNT_TIERS = 16
@@ -287,8 +301,10 @@ ACCOUNT_CAPABILITIES = 17
 PLAN_PLUS = 115
 PLAN_PRO = (16, 106)
 PLAN_ADVANCED = (8, 19)
+FIELD_13_CAPACITIES = {21: 1, 22: 2}
+"""Tier flags of accounts that write their capacity in field 13, and what it is then."""
 DISCOVERED_ID = (0,)
 DISCOVERED_FAMILY = ((1,), (10,))
 DISCOVERED_NAME = ((11,), (19,))
 DISCOVERED_DEFAULT = (7, 15)
-DISCOVERED_NUMBER = ((17,), (9,))
+DISCOVERED_NUMBER = 17

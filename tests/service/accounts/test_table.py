@@ -60,3 +60,18 @@ def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(w
     assert ADVICE in told
     assert "paused by cli:someone@machine: on [holiday]" in told
     assert "allowance" not in told
+
+
+def test_an_allowance_without_a_limit_is_called_unlimited():
+    row = Row(
+        id="one",
+        transport="web",
+        kind="session",
+        declared=True,
+        state=State.READY,
+        quotas=(Quota(name="flash", total=0, left=0, reset=NOW + 60), Quota(name="5h", total=2400, left=1992)),
+    )
+    out = io.StringIO()
+    Console(file=out, width=160, highlight=False).print(table_of([row], NOW, 160))
+    assert "flash unlimited" in out.getvalue()
+    assert "5h 1992/2400" in out.getvalue()

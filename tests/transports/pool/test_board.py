@@ -310,6 +310,21 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     assert process.heard.said() == [("rests", "a"), ("rests", "b"), ("rested", "a"), ("rested", "b")]
 
 
+async def test_an_allowance_without_a_limit_is_not_used_up():
+    clock = ManualClock()
+    unlimited = Quota(name="pro", total=0, left=0, reset=clock.wall() + 500)
+    quotas = (unlimited, Quota(name="5h", total=10, left=0, reset=clock.wall() + 500))
+    process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
+    process.known.tick()
+    assert process.state().rests == {}
+    quotas = (Quota(name="pro", total=10, left=0, reset=clock.wall() + 500),)
+    process.known.tick()
+    assert process.state().rests
+    quotas = (unlimited,)
+    process.known.tick()
+    assert process.state().rests == {}
+
+
 async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_another_nor_a_person(bed):
     wall = bed.clock.wall()
     left = dict.fromkeys(["one", "other"], 5)

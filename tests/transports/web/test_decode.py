@@ -372,6 +372,48 @@ def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
     assert [(model.id, model.family) for model in status.models] == [("id1", "flash")]
 
 
+@pytest.mark.parametrize(
+    ("tier", "ids", "tiers", "flags", "plan", "capacity"),
+    [
+        (None, [], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
+        (None, ["fbb127bbb056c959"], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
+        (None, ["fbb127bbb056c959", "e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "advanced", 2),
+        (None, ["e6fa609c3fa255c0"], [], [115], "plus", 4),
+        ("pro", ["e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "pro", 3),
+        ("ultra", ["e6fa609c3fa255c0"], [8], [19], "ultra", 2),
+        ("ultra", [], [], [], "ultra", 2),
+        ("pro", [], [8], [], "pro", 2),
+        ("free", ["fbb127bbb056c959"], [8], [], "free", 1),
+        ("plus", [], [], [], "plus", 4),
+    ],
+)
+def test_the_plan_is_that_of_the_usage_call_else_of_the_models_offered_else_of_the_flags(
+    tier, ids, tiers, flags, plan, capacity
+):
+    payload = emit.layout({15: [[identifier] for identifier in ids], 16: tiers, 17: flags}, sparse=False)
+    status = decode_status(payload, None, tier)
+    assert (status.plan, status.capacity, status.field13) == (plan, capacity, False)
+
+
+@pytest.mark.parametrize(("flag", "capacity"), [(21, 1), (22, 2)])
+def test_flags_tell_that_the_capacity_stands_in_the_next_field(flag, capacity):
+    status = decode_status(emit.layout({16: [8, flag], 17: [19]}, sparse=False), None, "pro")
+    assert (status.capacity, status.field13) == (capacity, True)
+
+
+def test_a_models_number_is_its_own_and_not_its_quotas():
+    body = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
+    status = decode_status(decode_batch(body, MAX_FRAME).get("otAQ7b"), None)
+    assert [(model.id[:4], model.family, model.name, model.number) for model in status.models] == [
+        ("8c46", "Flash-Lite", "3.5 Flash-Lite", 6),
+        ("56fd", "Flash", "3.7 Flash", 1),
+        ("e6fa", "Pro", "3.1 Pro", 3),
+    ]
+    assert status.plan == "advanced"
+    entry = ["id", "Flash", "", [], 2, None, [], True, "", 20]
+    assert decode_status(emit.layout({15: [entry]}, sparse=False), None).models[0].number is None
+
+
 def work_of(monkeypatch, text, frames=200):
     """Return how much is decoded and looked at, in characters and pieces, while an answer grows to `text`."""
     from transports.web import snapshot as module

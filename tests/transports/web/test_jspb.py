@@ -28,3 +28,19 @@ def test_paths_end_where_something_is_missing():
     assert jspb.integer([[True]], 0, 0) is None
     assert jspb.array([["x"]], 0) == ["x"]
     assert jspb.array(["x"], 0) == []
+
+
+def test_a_count_may_be_written_as_text():
+    assert [jspb.count([value], 0) for value in (0, 7, "7", "007")] == [0, 7, 7, 7]
+    for value in (-1, True, 1.0, "", "-1", "1.5", "٣", "x", None, [], 10**18, "1" * 30):
+        assert jspb.count([value], 0) is None
+
+
+def test_a_time_is_within_the_years_that_a_date_knows():
+    assert [jspb.seconds([value], 0) for value in (1, "1788200602", 253_402_300_799)] == [1, 1788200602, 253402300799]
+    for value in (0, 253_402_300_800, "1788200602000", -5, None):
+        assert jspb.seconds([value], 0) is None
+
+
+def test_a_number_may_have_a_fraction():
+    assert [jspb.number([value], 0) for value in (0, 0.25, True, "1", None)] == [0.0, 0.25, None, None, None]

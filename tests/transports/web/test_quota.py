@@ -18,6 +18,9 @@ def limit(remaining, reset):
         ([limit(3, 900), limit(0, 500), limit(0, 700)], 700),
         ([limit(3, 900)], None),
         ([[[1, 4], None, 100, None, 10, 0]], None),
+        ([[[1, 4], None, 0, [600], 0, 0]], None),
+        ([[[1, 4], None, 0, [600], 0, 0], limit(0, 500)], 500),
+        ([[["1", "4"], None, "100", ["500"], "10", "0"]], 500),
         ([], None),
     ],
 )
@@ -55,6 +58,15 @@ def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_m
     pro = decode_quotas([[limit(0, 500), limit(3, 900)]], Family.PRO)
     assert [(quota.name, quota.left, quota.reset) for quota in pro] == [("pro", 3, 900)]
     assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], Family.PRO)[0].left == 0
+
+
+def test_a_limit_of_0_with_nothing_used_is_no_limit():
+    (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], Family.PRO)
+    assert (quota.total, quota.left, quota.unlimited, quota.used_up) == (0, 0, True, False)
+    flash = [[["1", "11"], None, 0, None, 0, 0], [["2", "11"], None, 100, ["700"], "10", "0"]]
+    unlimited, used_up = decode_quotas([flash], Family.FLASH)
+    assert (unlimited.name, unlimited.unlimited) == ("flash", True)
+    assert (used_up.name, used_up.used_up, used_up.reset) == ("flash-thinking", True, 700)
 
 
 async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(open_site):
