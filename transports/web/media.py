@@ -1,6 +1,7 @@
 """Opens what the site drew, filmed or composed: hop by hop, on known hosts only, with the account's cookies.
 
-Source: "Media out", "Field notes".
+An address can lead to another one in two ways: by a redirect, or by an answer whose text is the next address. Both are
+followed by hand, so that each hop is checked before a cookie goes there. Source: "Media out". Source: "Field notes"
 """
 
 import re
@@ -34,6 +35,8 @@ _MOST_HOPS = 5
 _HEAD_BYTES = 64
 _ENVELOPE_HEAD_BYTES = 64 * 1024
 _LONGEST_URL = 16 * 1024
+_SCHEMES = (b"https://", b"http://")
+"""How a text begins that is the next address; no piece of media begins like that."""
 _LONGEST_PART = 64 * 1024 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
@@ -131,7 +134,7 @@ def allowed(url: URL, config: WebConfig) -> bool:
 
 
 async def _original(session: Session, words: str) -> str:
-    """Return where the original pixels are. Source: "Media out"; three hops, the last of them is not made here."""
+    """Return the address that leads to the original pixels, over two more addresses. Source: "Media out"."""
     try:
         rid, rcid, cid, image = _place(words)
     except msgspec.MsgspecError:
@@ -141,23 +144,11 @@ async def _original(session: Session, words: str) -> str:
     url = jspb.text(answers.get(wire.RPC_ORIGINAL), wire.ORIGINAL_URL)
     if not url:
         raise UpstreamFailed("The upstream does not say where the original is.")
-    first = await _text(session, f"{_RENDITION.sub('', url)}{wire.ORIGINAL_HOP}")
-    return await _text(session, first)
-
-
-async def _text(session: Session, url: str) -> str:
-    """Return the address that stands where another one points."""
-    async with AsyncExitStack() as stack:
-        body = _Body(await _response(stack, session, url), session)
-        text = (await body.at_least(_LONGEST_URL)).decode("utf-8", "replace").strip()
-    if not text.startswith(("http://", "https://")) or len(text) >= _LONGEST_URL:
-        raise UpstreamFailed("The upstream does not say where the original is.")
-    return text
+    return f"{_RENDITION.sub('', url)}{wire.ORIGINAL_HOP}"
 
 
 async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKind) -> Bytes:
-    response = await _response(stack, session, url)
-    body = _Body(response, session)
+    response, body = await _follow(stack, session, url)
     head = await body.at_least(_HEAD_BYTES)
     if not head:
         raise UpstreamFailed("The media is not ready yet.", code="media_not_ready")
@@ -175,8 +166,14 @@ async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKi
     return Bytes(body, mime, length)
 
 
-async def _response(stack: AsyncExitStack, session: Session, url: str) -> aiohttp.ClientResponse:
-    """Follow an address by hand, each hop checked."""
+async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[aiohttp.ClientResponse, _Body]":
+    """Return the answer that an address leads to, and its body.
+
+    Raises:
+        UpstreamFailed: a hop leads to a host that is not known, or there are too many, or none has an answer.
+        GatewayError: as `_check`.
+
+    """
     config = session.site.config
     try:
         hop = URL(url, encoded=True)
@@ -187,16 +184,32 @@ async def _response(stack: AsyncExitStack, session: Session, url: str) -> aiohtt
             with anyio.fail_after(config.timeouts.first_frame):
                 response = await inner.enter_async_context(_request(session, hop))
             inner.callback(response.close)
-            if response.status not in _REDIRECTS:
+            if response.status in _REDIRECTS:
+                hop = hop.join(URL(response.headers.get("Location", ""), encoded=True))
+            else:
                 _check(response)
-                return response
-            hop = hop.join(URL(response.headers.get("Location", ""), encoded=True))
+                body = _Body(response, session)
+                pointed = await _pointed(body)
+                if pointed is None:
+                    return response, body
+                hop = URL(pointed, encoded=True)
             await inner.aclose()
     except TimeoutError:
         raise UpstreamTimeout("The upstream's media did not come in time.") from None
     except CLIENT_ERRORS as error:
         raise mapped(error) from None
     raise UpstreamFailed("The upstream's media points from host to host without end.")
+
+
+async def _pointed(body: "_Body") -> str | None:
+    """Return the address that a body is; None where it is no address but the media."""
+    head = (await body.at_least(_HEAD_BYTES)).lstrip()
+    if not head.startswith(_SCHEMES):
+        return None
+    text = (await body.at_least(_LONGEST_URL)).decode("utf-8", "replace").strip()
+    if len(text) >= _LONGEST_URL or any(character.isspace() for character in text):
+        raise UpstreamFailed("The upstream sent something else instead of the media.")
+    return text
 
 
 def _request(session: Session, url: URL) -> Any:

@@ -3,14 +3,18 @@
 `hNvQHb` gives candidates of the same form, so this reads those too.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from transports.web import jspb, wire
 
 _DEEPEST = 12
+_PLAIN_BASE64 = str.maketrans("+ /", "--_")
+"""Makes the URL form of base64 of the other one, also where a query's `+` was read as a space."""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +235,7 @@ def _film(rich: Any) -> Film | None:
     pair = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
     if not pair:
         return None
-    return Film(url=jspb.text(pair, wire.PAIR_URL) or "")
+    return Film(url=_playable(pair))
 
 
 def _music(rich: Any) -> Music | None:
@@ -239,9 +243,30 @@ def _music(rich: Any) -> Music | None:
     if not (sound or film):
         return None
     return Music(
-        mp3=jspb.text(sound, wire.PAIR_URL) or "",
-        mp4=jspb.text(film, wire.PAIR_URL) or "",
+        mp3=_playable(sound),
+        mp4=_playable(film),
     )
+
+
+def _playable(addresses: list[Any]) -> str:
+    """Return the address that serves a film or a sound; the others beside it are previews, which are refused.
+
+    Source: "Media out"
+    """
+    texts = [address for address in addresses if isinstance(address, str)]
+    return next(filter(_serves, texts), "") or jspb.text(addresses, wire.PAIR_URL) or ""
+
+
+def _serves(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        if parts.hostname != wire.PLAYABLE_HOST or parts.path.rstrip("/") != wire.PLAYABLE_PATH:
+            return False
+        (token, *_) = parse_qs(parts.query).get(wire.PLAYABLE_QUERY, [""])
+        plain = token.translate(_PLAIN_BASE64).rstrip("=")
+        return wire.PLAYABLE_WORD in urlsafe_b64decode(plain + "=" * (-len(plain) % 4))
+    except ValueError:
+        return False
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:

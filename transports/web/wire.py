@@ -177,10 +177,15 @@ RENDITIONS = {"usual": "=s1024-rj", "large": "=s2048-rj", "original": "=s0"}
 ORIGINAL_HOP = "=d-I?alr=yes"
 ORIGINAL_URL = 0
 MEDIA_COOKIES = (
-    *(f"__Secure-{party}{name}" for party in ("1P", "3P") for name in ("SID", "SIDTS", "SIDCC", "APISID")),
-    *("SID", "SIDCC", "HSID", "SSID", "APISID", "SAPISID", "NID"),
+    *("SID", "HSID", "SSID", "APISID", "SAPISID", "NID", "SIDCC", "GOOGLE_ABUSE_EXEMPTION"),
+    *(f"__Secure-{party}{name}" for party in ("1P", "3P") for name in ("SID", "APISID", "SIDTS", "SIDRTS", "SIDCC")),
 )
 """What goes along to a media host: cookies of `.google.com`. One of the site's host alone makes it refuse."""
+PLAYABLE_HOST = "contribution.usercontent.google.com"
+PLAYABLE_PATH = "/download"
+PLAYABLE_QUERY = "c"
+PLAYABLE_WORD = b"response_data"
+"""Of a film's addresses, the one that serves it has this word in the base64 of its query's field."""
 
 # Rich content of a candidate
 RICH_WEB_PICTURES = 1

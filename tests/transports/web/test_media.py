@@ -5,13 +5,18 @@ import anyio
 import anyio.lowlevel
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from yarl import URL
 
 from protocol.model import GatewayError, Media, MediaKind, MediaRef, Rendition, Text, UpstreamFailed
+from service.server import serve_loopback
 from tests.transports.conftest import request_for
 from transports import web
 from transports.web.config import WebConfig
 from transports.web.media import allowed, rendered
+from transports.web.wire import MEDIA_COOKIES
 
 
 async def order(site, **fault):
@@ -257,3 +262,99 @@ async def test_no_bytes_yet_and_no_film_are_told_apart(site, answer, code):
                 await content(transport, ref)
         tasks.cancel_scope.cancel()
     assert caught.value.code == code
+
+
+class Hops:
+    """Media hosts that answer as a test says, and what they were sent."""
+
+    def __init__(self):
+        self.answers, self.asked = {}, []
+
+    async def answer(self, request):
+        path = request.url.path
+        self.asked.append((path, request.headers.get("cookie", "")))
+        status, content_type, body, headers = self.answers[path]
+        return Response(body, status, media_type=content_type, headers=headers)
+
+    def says(self, path, body=b"", content_type="text/plain", status=200, **headers):
+        self.answers[path] = (status, content_type, body if isinstance(body, bytes) else body.encode(), headers)
+
+
+@pytest.fixture
+async def hops():
+    found = Hops()
+    app = Starlette(routes=[Route("/{rest:path}", found.answer)])
+    async with serve_loopback(app) as found.base:
+        yield found
+
+
+async def opened(site, hops, path, kind=MediaKind.IMAGE):
+    ref = MediaRef(transport="web", account="one", kind=kind, url=f"{hops.base}{path}")
+    hosts = web.Hosts(site=site.base, accounts=site.base, upload=hops.base)
+    async with site.connect(hosts=hosts) as transport:
+        return await content(transport, ref)
+
+
+PIXELS = b"\x89PNG\r\n\x1a\n" + b"pixels" * 40
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "text/plain; charset=utf-8", "application/octet-stream"])
+async def test_a_preview_that_answers_with_the_next_address_is_followed(site, hops, content_type):
+    hops.says("/gg-dl/a=s1024-rj", f" {hops.base}/rd-gg-dl/b\n", content_type)
+    hops.says("/rd-gg-dl/b", status=302, Location="/rd-gg-dl/c")
+    hops.says("/rd-gg-dl/c", f"{hops.base}/final")
+    hops.says("/final", PIXELS, "image/png")
+    assert await opened(site, hops, "/gg-dl/a") == ("image/png", PIXELS)
+    assert [path for path, _ in hops.asked] == ["/gg-dl/a=s1024-rj", "/rd-gg-dl/b", "/rd-gg-dl/c", "/final"]
+    assert all("__Secure-1PSID=" in cookie for _, cookie in hops.asked)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/x",
+        "http://evilgoogleusercontent.com/x",
+        "https://user@lh3.googleusercontent.com/x",
+        "https://lh3.googleusercontent.com:8443/x",
+        "http://[",
+        "https://",
+        "https://lh3.googleusercontent.com/" + "x" * 20000,
+        "https://lh3.googleusercontent.com/a and more words",
+    ],
+)
+async def test_a_next_address_that_is_not_the_sites_is_not_followed(site, hops, target):
+    hops.says("/gg/a=s1024-rj", target)
+    with pytest.raises(UpstreamFailed):
+        await opened(site, hops, "/gg/a")
+    assert len(hops.asked) == 1
+
+
+@pytest.mark.parametrize("how", ["text", "redirect", "in turn"])
+async def test_addresses_that_lead_in_a_circle_are_given_up(site, hops, how):
+    address = f"{hops.base}/gg/a=s1024-rj"
+    hops.says("/gg/b", status=302, Location=address)
+    match how:
+        case "text":
+            hops.says("/gg/a=s1024-rj", address)
+        case "redirect":
+            hops.says("/gg/a=s1024-rj", status=302, Location=address)
+        case _:
+            hops.says("/gg/a=s1024-rj", f"{hops.base}/gg/b")
+    with pytest.raises(UpstreamFailed, match="without end"):
+        await opened(site, hops, "/gg/a")
+    assert len(hops.asked) == 6
+
+
+@pytest.mark.parametrize(("status", "body"), [(206, b""), (206, PIXELS), (200, b"")])
+async def test_what_is_partial_or_empty_is_not_ready(site, hops, status, body):
+    hops.says("/download", body, "video/mp4", status)
+    with pytest.raises(UpstreamFailed) as caught:
+        await opened(site, hops, "/download", MediaKind.VIDEO)
+    assert caught.value.code == "media_not_ready"
+
+
+def test_the_cookies_of_media_are_those_that_the_page_names():
+    assert len(MEDIA_COOKIES) == len(set(MEDIA_COOKIES)) == 18
+    assert {"GOOGLE_ABUSE_EXEMPTION", "__Secure-1PSIDRTS", "__Secure-3PSIDRTS", "__Secure-3PAPISID"} <= set(
+        MEDIA_COOKIES
+    )

@@ -1,3 +1,5 @@
+from base64 import b64encode, urlsafe_b64encode
+
 import pytest
 
 from transports.simulator.emit import layout
@@ -88,3 +90,48 @@ def test_known_text_goes_before_and_a_card_takes_its_text_elsewhere():
     assert read_candidate(candidate(text="more"), "known ").text == "known more"
     card = layout({0: "rc", 1: ["http://googleusercontent.com/card_content/0"], 22: ["the card"]}, sparse=True)
     assert read_candidate(card).text == "the card"
+
+
+def address(content, host="contribution.usercontent.google.com", path="/download", encode=urlsafe_b64encode):
+    return f"https://{host}{path}?c={encode(content).decode()}&filename=video.mp4&opi=103135050"
+
+
+def unpadded(content):
+    return urlsafe_b64encode(content).rstrip(b"=")
+
+
+SERVED = b"\x0a\x0bbard_storage\x12\x0dresponse_data\x1a\x10\xff\xfe\xfb\xef"
+
+
+def film_of(*addresses):
+    return read_candidate(["rc_1", ["a"], *[None] * 10, [{"60": [[[[[*[None] * 7, list(addresses)]]]]]}]]).film.url
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    "encode", [urlsafe_b64encode, b64encode, lambda content: urlsafe_b64encode(content).rstrip(b"=")]
+)
+def test_of_a_films_addresses_the_one_that_serves_it_is_taken_wherever_it_stands(place, encode):
+    previews = [
+        "https://lh3.googleusercontent.com/gg/thumbnail",
+        address(b"\x0a\x0bbard_storage\x12\x07preview"),
+    ]
+    previews.insert(place, address(SERVED, encode=encode))
+    assert film_of(*previews) == address(SERVED, encode=encode)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        address(SERVED, host="evil.example"),
+        address(SERVED, host="contribution.usercontent.google.com.evil.example"),
+        address(SERVED, path="/upload"),
+        address(b"\x0a\x07preview"),
+        "https://contribution.usercontent.google.com/download",
+        "https://contribution.usercontent.google.com/download?c=%00%ff!",
+        "https://[",
+        None,
+    ],
+)
+def test_without_such_an_address_the_usual_place_holds(other):
+    assert film_of("https://thumb", "https://film", other) == "https://film"
