@@ -86,6 +86,15 @@ def media(data, mime):
     return Answer(data, headers=(("Content-Type", mime),))
 
 
+def uploaded(site):
+    """Take a file in either form of upload."""
+    call = site.asked("upload")[-1]
+    if call.headers.get("x-goog-upload-command") != "start":
+        return Answer(b"/contrib_service/ttl_1d/replayed")
+    url = f"https://{call.host}/upload/?upload_id=replayed&upload_protocol=resumable"
+    return Answer(headers=(("x-goog-upload-url", url), ("x-goog-upload-status", "active")))
+
+
 @dataclass
 class Scene:
     """What the site answers: of each list one after the other, the last again and again; or what a function makes."""
@@ -99,7 +108,7 @@ class Scene:
     """Answers to batch calls before those by RPC."""
     media: dict[str, list[Answer]] = field(default_factory=dict)
     """By the beginning of an address."""
-    upload: list[Answer] = field(default_factory=lambda: [Answer(b"/contrib_service/ttl_1d/replayed")])
+    upload: list = field(default_factory=lambda: [uploaded])
 
 
 RPCS = {
@@ -221,7 +230,8 @@ class Site:
             case "media":
                 for begin, answers in self.scene.media.items():
                     if url.startswith(begin):
-                        return take(answers)
+                        answer = take(answers)
+                        return answer(self) if callable(answer) else answer
             case "page" | "generate" | "rotate" | "upload" as kind:
                 if answers := getattr(self.scene, kind):
                     answer = take(answers)

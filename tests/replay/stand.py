@@ -71,11 +71,11 @@ class Stand:
         self.client.close()
         self.admin.close()
 
-    def begin(self, scene, accounts=1, **options):
+    def begin(self, scene, accounts=1, **more):
         """Set the scene and add that many accounts; return the PSID of each."""
         self._proxy = self.site.play(scene)
         self._read = len(self.gateway.text())
-        return [self.add(**options) for _ in range(accounts)]
+        return [self.add(**more) for _ in range(accounts)]
 
     def add(self, cookies="", **options):
         name = f"replay-{next(self._numbers)}"
