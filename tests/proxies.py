@@ -11,10 +11,10 @@ USER, PASSWORD = "me", "p@ss-secret"
 
 
 class Proxy:
-    """A proxy's port, and where it has connected to."""
+    """A proxy's port, and where it has connected to; with `to`, a CONNECT to any host leads to that port."""
 
-    def __init__(self):
-        self.port = 0
+    def __init__(self, to=None):
+        self.port, self.to = 0, to
         self.seen = []
 
     def address(self, scheme, user="me", password="p%40ss-secret"):
@@ -72,7 +72,7 @@ async def http(proxy, reader, writer):
         host, _, port = target.rpartition(":")
         proxy.seen.append(host)
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await join(reader, writer, "127.0.0.1", int(port))
+        await join(reader, writer, "127.0.0.1", proxy.to or int(port))
         return
     parts = urlsplit(target)
     proxy.seen.append(parts.hostname)
@@ -83,9 +83,9 @@ async def http(proxy, reader, writer):
 
 
 @asynccontextmanager
-async def open_proxy(speak):
+async def open_proxy(speak, to=None):
     """Serve a proxy (`socks5` or `http`) for as long as the context lasts."""
-    proxy, tasks = Proxy(), set()
+    proxy, tasks = Proxy(to), set()
 
     async def serve(reader, writer):
         tasks.add(asyncio.current_task())
