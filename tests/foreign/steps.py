@@ -8,10 +8,11 @@ import asyncio
 import base64
 import io
 import json
+import os
 import sys
 import time
 import traceback
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from gemini_webapi import GeminiClient
@@ -70,7 +71,7 @@ async def step_models(world):
     equal(numbers, {"gemini-flash": 1, "gemini-pro": 3, "gemini-flash-lite": 6})
     assert all(model.is_available and model.display_name for model in models.values())
     pro = models["gemini-pro"]
-    for name in (pro.model_id, pro.display_name, "pro", "gemini_pro"):
+    for name in (pro.model_id, pro.display_name, "pro", "gemini-3.0-pro"):
         equal(world.main.resolve_model(name).model_id, pro.model_id)
 
 
@@ -298,11 +299,26 @@ async def step_plans(world):
 
 
 async def step_signed_out(world):
-    async with world.client("main", secret="expired") as client:
+    async with world.client("expired", secret="old") as client:
         equal(client.account_status, AccountStatus.UNAUTHENTICATED)
 
 
 async def step_guest(world):
+    with cookies_kept_in(world.folder / "guest"):
+        await visit_as_guest(world)
+
+
+@contextmanager
+def cookies_kept_in(folder):
+    """Let the client find no cookies of the other accounts, which it would take in place of none."""
+    before, os.environ["GEMINI_COOKIE_PATH"] = os.environ["GEMINI_COOKIE_PATH"], str(folder)
+    try:
+        yield
+    finally:
+        os.environ["GEMINI_COOKIE_PATH"] = before
+
+
+async def visit_as_guest(world):
     async with world.client(None) as client:
         equal(client.account_status, AccountStatus.UNAUTHENTICATED)
         equal((await client.generate_content("<echo>hello stranger</echo>")).text, "hello stranger")
