@@ -61,7 +61,14 @@ def test_a_test_file_stands_where_its_subject_does(path):
     subject = path.relative_to(ROOT / "tests").with_name(path.name.removeprefix("test_"))
     package = (ROOT / subject).parent
     machines = {"test_machine.py", "test_races.py", "test_rotate_machine.py"}
-    free = {"test_stores.py", "test_docs.py", "test_commands.py", "test_known_clients.py", *machines}
+    free = {
+        "test_stores.py",
+        "test_docs.py",
+        "test_commands.py",
+        "test_known_clients.py",
+        "test_refusals.py",
+        *machines,
+    }
     assert package.is_dir()
     assert (ROOT / subject).exists() or path.name in free
 
