@@ -5,11 +5,11 @@ closes exchange, upstream response and lease in that order and at once. The stat
 upstream that says nothing for a heartbeat's time gets the client a 200 and a comment, so that nothing gives up.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
-import anyio
 import structlog
 
 from protocol.http.attend import Attended
@@ -92,13 +92,16 @@ class EventStream(Generic[EventT]):
             refusal = await self._run(context, wire)
             await wire.end(self._writer.error(refusal) if refusal is not None else b"")
 
-        await attended.run(work, wire.beat)
+        try:
+            await attended.run(work)
+            if attended.closed:
+                refusal = shutting_down()
+                await wire.end(self._writer.error(refusal))
+        finally:
+            wire.close()
         if attended.gone:
             context.record.error = CLIENT_GONE
             return
-        if attended.closed:
-            refusal = shutting_down()
-            await wire.end(self._writer.error(refusal))
         if refusal is not None:
             context.record.error = refusal.code
             if not wire.started:
@@ -132,41 +135,72 @@ class EventStream(Generic[EventT]):
 
 
 class _Wire:
-    """One client's connection: sends one piece at a time, and says something when nothing else does."""
+    """One client's connection: sends one piece at a time, and a comment whenever nothing was sent for a while.
+
+    The comment is sent by a timer, which checks how long nothing was sent and sets itself again. A piece that comes
+    while a comment is being sent waits for it.
+    """
 
     def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], attended: Attended, context: Context) -> None:
-        self._send, self._headers, self._attended, self._limits = send, headers, attended, context.limits
-        self._lock = anyio.Lock(fast_acquire=True)
+        self._send, self._headers, self._attended = send, headers, attended
+        self._seconds = context.limits.heartbeat_seconds
         self._now = context.now
         self._at = self._now()
+        self._sending = False
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self._seconds, self._look)
         self.started = False
 
     async def send(self, data: bytes) -> None:
-        async with self._lock:
-            self._at = self._now()
-            if not self.started:
-                self.started = True
-                headers = [*HEADERS, *self._headers]
-                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            if data:
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-                self._at = self._now()
+        await self._quiet()
+        self._sending = True
+        try:
+            await self._put(data)
+        finally:
+            self._sending = False
 
     async def end(self, data: bytes) -> None:
         """Send the last bytes of a stream that was begun."""
         if self.started:
             if data:
                 await self.send(data)
+            await self._quiet()
             self._attended.finished = True
-            async with self._lock:
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def beat(self) -> None:
-        """Send a comment whenever nothing was sent for a while."""
-        while not self._attended.finished:
-            await anyio.sleep(max(0.0, self._at + self._limits.heartbeat_seconds - self._now()))
-            silent = self._now() - self._at
-            if self._lock.locked():  # the client is slow; it is given up elsewhere
-                await anyio.sleep(self._limits.heartbeat_seconds)
-            elif silent >= self._limits.heartbeat_seconds:
-                await self.send(_HEARTBEAT)
+    def close(self) -> None:
+        """Send no more comments."""
+        self._timer.cancel()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+
+    async def _quiet(self) -> None:
+        """Wait until no comment is being sent."""
+        if self._heartbeat is not None:
+            await asyncio.wait([self._heartbeat])
+
+    async def _put(self, data: bytes) -> None:
+        if not self.started:
+            self.started = True
+            headers = [*HEADERS, *self._headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._at = self._now()
+
+    def _look(self) -> None:
+        """Send a comment if it is due; set the timer again."""
+        left = self._at + self._seconds - self._now()
+        if self._sending or self._heartbeat is not None or self._attended.finished:
+            left = self._seconds  # the client takes nothing just now; it is given up elsewhere
+        elif left <= 0:
+            self._heartbeat = self._loop.create_task(self._beat())
+            left = self._seconds
+        self._timer = self._loop.call_later(left, self._look)
+
+    async def _beat(self) -> None:
+        try:
+            await self._put(_HEARTBEAT)
+        finally:
+            self._heartbeat = None

@@ -113,6 +113,49 @@ async def test_silence_before_the_first_event_commits_to_a_stream(connect):
     assert connection.body.endswith(b"error upstream_reset;")
 
 
+async def test_a_piece_waits_for_the_comment_that_is_being_sent(connect):
+    connection, taken, ready = connect(limits=Limits(heartbeat_seconds=0.01)), anyio.Event(), anyio.Event()
+    taking, send = [], connection.send
+
+    async def slowly(message):
+        taking.append(message.get("body", b""))
+        if message.get("body", b"").startswith(b":"):
+            await taken.wait()
+        await send(message)
+
+    connection.send = slowly
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond, connection, Exchange(ready, Text(text="hi;"), FINISH))
+        while b": keep-alive\n\n" not in taking:
+            await anyio.lowlevel.checkpoint()
+        ready.set()
+        await anyio.wait_all_tasks_blocked()
+        assert taking[-1] == b": keep-alive\n\n"
+        taken.set()
+    assert connection.body.endswith(b": keep-alive\n\nhi;end;")
+
+
+async def test_no_comment_is_sent_into_a_piece_nor_after_the_end(connect):
+    connection, taken = connect(limits=Limits(heartbeat_seconds=0.005)), anyio.Event()
+    send, looks = connection.send, []
+
+    async def slowly(message):
+        if message.get("body") == b"hi;":
+            while len(looks) < 3:
+                await anyio.sleep(0.005)
+                looks.append(connection.body)
+            taken.set()
+        await send(message)
+
+    connection.send = slowly
+    await respond(connection, Exchange(Text(text="hi;"), FINISH))
+    assert taken.is_set()
+    assert looks == [b"open;"] * 3
+    whole = connection.body
+    await anyio.sleep(0.02)
+    assert connection.body == whole == b"open;hi;end;"
+
+
 async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
     async with anyio.create_task_group() as tasks:
