@@ -48,6 +48,7 @@ def accounts() -> None:
 @click.option("--weight", type=click.FloatRange(0, min_open=True), help="Its part of the load, beside others.")
 @click.option("--proxy", help="A proxy for this account alone.")
 @click.option("--per-minute", type=click.IntRange(0), help="Requests a minute, over all processes; 0: no limit.")
+@click.option("--authuser", type=click.IntRange(0, 99), help="N of gemini.google.com/u/N/app.")
 @click.option("--user-agent", help="Of the browser that the session is from.")
 @click.option(
     "--capability",

@@ -22,7 +22,7 @@ class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     where: Literal[
         "app", "rotate", "batch", "generate", "upload", "resumable", "media",
         "build", "token",
-        "otAQ7b", "ESY5D", "qpEbW", "MaZiqc", "hNvQHb", "GzXR5e", "CNgdBe", "c8o8Fe",
+        "otAQ7b", "jSf9Qc", "ESY5D", "qpEbW", "MaZiqc", "hNvQHb", "GzXR5e", "CNgdBe", "c8o8Fe",
     ]  # fmt: skip
     """A batch call can be named as such. `build` moves the site to its next build, `token` ends all access tokens."""
     status: Annotated[int, msgspec.Meta(ge=300, le=599)] | None = None

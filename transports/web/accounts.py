@@ -251,18 +251,15 @@ class Accounts:
             proxy = settings.proxy if settings is not None else None
             http = await stack.enter_async_context(client(config.timeouts, proxy=proxy, ca_file=config.ca_file))
             errands = await stack.enter_async_context(open_errands(deps.clock))
-            agent = (settings.user_agent if settings is not None else None) or config.user_agent
             if known is None or settings is None:
                 account = guest_of(config, deps.name)
-                session = Session(
-                    account.id, SiteClient(config, http, errands, vault=None, user_agent=agent), deps.clock
-                )
+                session = Session(account.id, SiteClient(config, http, errands, vault=None), deps.clock)
                 yield Held(account, session, Uploads(session, deps.clock, self._upload_forms), None)
                 return
             vault = Vault(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
             await _load(vault, settings.id)
-            site = SiteClient(config, http, errands, vault=vault, user_agent=agent)
-            session = Session(settings.id, site, deps.clock, field13=settings.field13)
+            site = SiteClient(config, http, errands, vault=vault, account=settings)
+            session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
             account = account_of(settings, deps.name, partial(_facts, session, vault))
             rotation = Rotation(session, vault, deps)
             held = Held(account, session, Uploads(session, deps.clock, self._upload_forms), rotation)

@@ -14,7 +14,7 @@ from yarl import URL
 from protocol.model import UpstreamFailed
 from transports.http import CLIENT_ERRORS, mapped
 from transports.web import cookies, encode, wire
-from transports.web.config import WebConfig
+from transports.web.config import WebAccount, WebConfig
 from transports.web.decode import BatchAnswers, decode_batch
 from transports.web.errands import Errands
 from transports.web.errors import StaleToken, html_instead_of_frames
@@ -39,9 +39,9 @@ class SiteClient:
         errands: Errands,
         *,
         vault: Vault | None,
-        user_agent: str,
+        account: WebAccount | None = None,
     ) -> None:
-        """Begin with a client identity and a request counter of its own."""
+        """Begin with a client identity and a request counter of its own; a guest has no `account`."""
         self.config = config
         self.errands = errands
         self.vault = vault
@@ -52,8 +52,17 @@ class SiteClient:
         It is a secret that is not stored: any other process gets its own from its first HTTP 400, which costs one
         call that the site refuses before it does anything.
         """
-        self._http, self._user_agent = http, user_agent
+        self._http = http
+        self._user_agent = (account.user_agent if account is not None else None) or config.user_agent
+        authuser = account.authuser if account is not None else None
+        self._prefix = "" if authuser is None else wire.USER_PREFIX.format(authuser)
+        self.user_headers = {} if authuser is None else {wire.USER_HEADER: str(authuser)}
+        """Headers of the site's calls that name one of several accounts of a browser profile."""
         self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
+
+    def url(self, path: str) -> str:
+        """Return the address of one of the site's own paths."""
+        return f"{self.config.hosts.site}{self._prefix}{path}"
 
     def query(self, page: Page) -> dict[str, str]:
         """Return the query parameters of the next call, without those that the page did not have."""
@@ -116,8 +125,8 @@ class SiteClient:
         if response.connection is not None:
             self.errands.later(0.0, "end_answer", partial(_end, response))
 
-    async def batch(self, page: Page, *calls: tuple[str, str]) -> BatchAnswers:
-        """Make batch calls, once more with the token that an HTTP 400 brings.
+    async def batch(self, page: Page, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
+        """Make batch calls, once more with the token that an HTTP 400 brings; `source_path` is the page they are of.
 
         Raises:
             StaleToken: the site refused its own new token as well.
@@ -126,24 +135,23 @@ class SiteClient:
 
         """
         try:
-            return await self._batch(page, calls)
+            return await self._batch(page, calls, source_path)
         except StaleToken as error:
             self.keep(error)
-        return await self._batch(page, calls)
+        return await self._batch(page, calls, source_path)
 
     def keep(self, error: StaleToken) -> None:
         """Use the token of a refusal from now on. A guest has none."""
         self.access_token = error.token if self.vault is not None else None
 
-    async def _batch(self, page: Page, calls: tuple[tuple[str, str], ...]) -> BatchAnswers:
-        site = self.config.hosts.site
+    async def _batch(self, page: Page, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
         query = self.query(page) | {
             wire.QUERY_RPC_IDS: ",".join(rpc for rpc, _ in calls),
-            wire.QUERY_SOURCE_PATH: wire.APP_PATH,
+            wire.QUERY_SOURCE_PATH: f"{self._prefix}{source_path}",
         }
-        own = encode.batch_headers(site, self.client_uuid)
+        own = encode.batch_headers(self.config.hosts.site, self.client_uuid) | self.user_headers
         form = encode.batch_form(calls, self.access_token)
-        status, headers, body = await self.call("POST", site + wire.BATCH_PATH, own, params=query, data=form)
+        status, headers, body = await self.call("POST", self.url(wire.BATCH_PATH), own, params=query, data=form)
         if status != 200:
             raise answer_error(status, headers, body)
         if body.lstrip()[:1] == b"<":

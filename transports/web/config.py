@@ -21,6 +21,8 @@ CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
 Weight = Annotated[float, Meta(gt=0, le=1000)]
 ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
+AuthUser = Annotated[int, Meta(ge=0, le=99)]
+Capacity = Annotated[int, Meta(ge=1, le=100)]
 SlotValue = Annotated[int, Meta(ge=0, le=10_000)]
 SlotValueOrNull = Annotated[int, Meta(ge=-1, le=10_000)]
 AttachmentForm = Literal["long", "short"]
@@ -47,6 +49,9 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The same as text; a file is better."""
     user_agent: HeaderText | None = None
     """The browser's that the session was exported from; None: the transport's."""
+    authuser: AuthUser | None = None
+    """Which of the accounts that are signed in to the browser profile this one is: N in `gemini.google.com/u/N/app`,
+    from 0. None: the first one."""
     concurrency: Count = 5
     """Requests at once, over all processes that share the store."""
     weight: Weight = 1.0
@@ -57,8 +62,10 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Requests a day of each capability, as `{ video = 3 }`; one that is not named has no limit."""
     capabilities: tuple[Capability, ...] = tuple(Capability)
     """What it is asked for."""
-    field13: bool = False
-    """The account's model header carries its capacity one field later."""
+    capacity: Capacity | None = None
+    """What the account's model header says of its plan; None: as its plan and flags tell."""
+    field13: bool | None = None
+    """Whether the model header carries the capacity one field later; None: as the account's flags tell."""
     proxy: Proxy | None = None
     """A proxy for this account alone: http, https, socks5, socks5h (it looks up the names of hosts) or socks4."""
 

@@ -33,8 +33,8 @@ async def generated(
     watch = _Watch(config.timeouts.first_frame, config.timeouts.between_frames)
     request = site.request(
         "POST",
-        config.hosts.site + wire.GENERATE_PATH,
-        encode.generate_headers(call, config.hosts.site),
+        site.url(wire.GENERATE_PATH),
+        encode.generate_headers(call, config.hosts.site) | site.user_headers,
         params=site.query(ready.page),
         data=encode.generate_form(call, site.access_token),
     )

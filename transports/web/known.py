@@ -118,7 +118,10 @@ def claim(owners: dict[str, str], known: Known) -> None:
     account = known.settings.id
     owner = owners.setdefault(known.cookies[wire.PSID], account)
     if owner != account:
-        raise ValueError(f"account {account!r}: its session is that of {owner!r}; two cannot renew it")
+        raise ValueError(
+            f"account {account!r}: its session is that of {owner!r}, and only one account may renew a session, also "
+            "with another authuser; sign in to it in a browser profile of its own, and export that session"
+        )
 
 
 def kept(entry: Entry) -> Known:

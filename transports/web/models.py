@@ -29,7 +29,7 @@ _MEDIA_WORDS = frozenset({"banana", "imagen", "veo", "lyria"})
 """Words in the names of models that make pictures, videos and music: these are of no family here."""
 
 
-def choose(model: Model, transport: str, status: AccountStatus, *, field13: bool = False) -> SiteModel:
+def choose(model: Model, transport: str, status: AccountStatus) -> SiteModel:
     """Name a model to the site: configuration wins over discovery, discovery over the page's table."""
     table_plan = status.plan if status.plan in {"free", "plus"} else "advanced"
     configured = model.upstream.get(transport)
@@ -38,8 +38,8 @@ def choose(model: Model, transport: str, status: AccountStatus, *, field13: bool
     return SiteModel(
         id=configured or (found.id if found is not None else wire.MODEL_IDS[model.family.value][table_plan]),
         number=wire.MODEL_NUMBERS[model.family.value] if number is None else number,
-        capacity=wire.CAPACITIES[status.plan],
-        field13=field13,
+        capacity=wire.CAPACITIES[status.plan] if status.capacity is None else status.capacity,
+        field13=status.field13,
     )
 
 

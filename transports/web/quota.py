@@ -86,6 +86,7 @@ async def learn(session: Session, clock: Clock) -> None:
 async def ask(session: Session, page: Page, clock: Clock) -> None:
     """Ask what is left of all limits."""
     session.asked_quotas_at = clock.monotonic()
+    await session.ask_usage(page)
     for family in (Family.FLASH, Family.PRO):
         await _asked(session, page, family)
 
@@ -98,6 +99,5 @@ async def _asked(session: Session, page: Page, family: Family) -> Any:
         _log.info("quota_unknown", account=session.name, error=type(error).__name__)
         return None
     payload = answers.get(wire.RPC_QUOTA)
-    told = {quota.name: quota for quota in (*session.quotas, *decode_quotas(payload, family))}
-    session.quotas = tuple(told.values())
+    session.note_quotas(decode_quotas(payload, family))
     return payload

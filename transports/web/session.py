@@ -5,7 +5,9 @@ and share what comes of it, a failure too. Before it is fetched the store is rea
 the cookies.
 """
 
+from collections.abc import Iterable
 from copy import copy
+from typing import Any
 
 import anyio
 import msgspec
@@ -28,10 +30,14 @@ from transports.web.errors import (
 from transports.web.page import Page, read_page
 from transports.web.reasons import Reason
 from transports.web.refusal import answer_error
+from transports.web.usage import decode_plan, decode_windows
 
 _GUEST = AccountStatus(problem=None, plan="free", models=())
 _UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
 """The status of an account that the site does not tell: it is served with the models of the built-in table."""
+
+_USAGE_SECONDS = 5.0
+"""The session does not wait longer for the usage call: it is served without its answer."""
 
 _log = structlog.get_logger()
 
@@ -48,17 +54,30 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Session:
     """One account's session, or a guest's."""
 
-    def __init__(self, name: str, site: SiteClient, clock: Clock, *, field13: bool = False) -> None:
-        """Begin with nothing known; the first `ready` fetches it. `field13`: see `encode.SiteModel`."""
+    def __init__(
+        self,
+        name: str,
+        site: SiteClient,
+        clock: Clock,
+        *,
+        capacity: int | None = None,
+        field13: bool | None = None,
+    ) -> None:
+        """Begin with nothing known; the first `ready` fetches it.
+
+        `capacity` and `field13` go before what the account's plan and flags tell; see `AccountStatus`.
+        """
         self.name = name
         self.site = site
-        self.field13 = field13
+        self._capacity, self._field13 = capacity, field13
+        self._tier: str | None = None
+        """The plan, as the usage call last told it."""
         self.plan = ""
         """As the site last said."""
         self.answered: UpstreamModel | None = None
         """The model that the site says has answered last."""
         self.quotas: tuple[Quota, ...] = ()
-        """As the site last said, by family."""
+        """As the site last said: what is left by family, and in windows of time."""
         self.asked_quotas_at: float | None = None
         self.used_at: float | None = None
         """When a request last wanted it; this and the others by the monotonic clock."""
@@ -266,7 +285,15 @@ class Session:
             status = self._status or _UNKNOWN
         if status.problem is not None:
             raise status.problem
-        return Ready(page=page, status=status)
+        return Ready(page=page, status=self._adjusted(status))
+
+    def _adjusted(self, status: AccountStatus) -> AccountStatus:
+        """Return the status with what the settings say in its place."""
+        return msgspec.structs.replace(
+            status,
+            capacity=status.capacity if self._capacity is None else self._capacity,
+            field13=status.field13 if self._field13 is None else self._field13,
+        )
 
     async def page(self) -> Page:
         """Fetch the page, and use its access token from then on, if it has one.
@@ -277,7 +304,7 @@ class Session:
         """
         vault = self.site.vault
         version = vault.version if vault is not None else 0
-        status, headers, body = await self.site.call("GET", self.site.config.hosts.site + wire.APP_PATH, {})
+        status, headers, body = await self.site.call("GET", self.site.url(wire.APP_PATH), {})
         if status != 200:
             raise answer_error(status, headers, body)
         page = read_page(body.decode("utf-8", "replace"))
@@ -305,11 +332,29 @@ class Session:
         if payload is None:
             raise DriftDetected("The upstream does not tell the account's status.")
         code = jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE
-        found = decode_status(payload, error_for_account(code))
+        if code != wire.STATUS_SIGNED_OUT:
+            await self.ask_usage(page)
+        found = decode_status(payload, error_for_account(code), self._tier)
         if code != wire.STATUS_SIGNED_OUT:
             self._status = msgspec.structs.replace(found, problem=None)
             await self._take_cookies()
         return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)
+
+    async def ask_usage(self, page: Page) -> None:
+        """Ask for the plan and for what is left in each window of time; no answer, or another one, changes nothing."""
+        call = (wire.RPC_USAGE, wire.USAGE_PAYLOAD)
+        answer: Any = None
+        try:
+            with anyio.move_on_after(_USAGE_SECONDS):
+                answer = (await self.site.batch(page, call, source_path=wire.USAGE_PATH)).get(wire.RPC_USAGE)
+        except GatewayError as error:
+            _log.info("usage_unknown", account=self.name, error=type(error).__name__)
+        self._tier = decode_plan(answer) or self._tier
+        self.note_quotas(decode_windows(answer, self.quotas))
+
+    def note_quotas(self, told: Iterable[Quota]) -> None:
+        """Put what is newly told in the place of what was told before."""
+        self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *told)}.values())
 
     async def _take_cookies(self) -> None:
         """Keep the cookies that the page has set: it is the account's page, not a guest's."""

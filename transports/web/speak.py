@@ -234,7 +234,7 @@ class Speaker:
         if session.site.vault is None:
             return None
         chosen = self._selection.model
-        return models.choose(chosen, self._teller.transport, ready.status, field13=session.field13)
+        return models.choose(chosen, self._teller.transport, ready.status)
 
     async def say(
         self,

@@ -18,6 +18,9 @@ IDENTITY_COOKIES = (PSID, "SAPISID")
 COOKIE_DOMAIN = "google.com"
 
 APP_PATH = "/app"
+USER_PREFIX = "/u/{}"
+"""Goes before the site's paths when one of several accounts of a browser profile is meant."""
+USER_HEADER = "X-Goog-AuthUser"
 KEY_ACCESS_TOKEN = "SNlM0e"  # noqa: S105 -- the token's name in the page, not a token
 KEY_ACCESS_TOKEN_OTHER = "thykhd"  # noqa: S105 -- the name that some pages give it
 KEY_BUILD_LABEL = "cfb2h"

@@ -262,10 +262,12 @@ async def test_facts_tell_the_plan_what_is_left_and_how_the_credential_stands(op
         assert (before.plan, before.quotas, before.rotated_at, before.expires_at) == ("", (), None, None)
         await ask(transport, "one")
         with anyio.fail_after(10):
-            while len(account_of(transport, "one").facts().quotas) < 4:
+            while len(account_of(transport, "one").facts().quotas) < 6:
                 await anyio.sleep(0.001)
         told = account_of(transport, "one").facts()
         left = {quota.name: (quota.left, quota.total) for quota in told.quotas}
+        assert left.pop("week") == (48106, 48383)
+        assert left.pop("5h") == (2, 3)
         assert left == {"flash": (3, 3), "flash-thinking": (3, 3), "flash-lite": (3, 3), "pro": (2, 3)}
         assert told.plan == "pro"
         assert told.credential == before.credential

@@ -44,7 +44,7 @@ async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
         findings = await examined(transport)
         assert list(findings) == STEPS
         assert all(finding.level is Level.OK for finding in findings.values())
-        assert "advanced" in findings["account"].words
+        assert "ultra" in findings["account"].words
         assert "3.1 Pro" in findings["models"].words
         assert "pro: 1000 of 1000 left" in findings["quota"].words
         assert "renewed" in findings["rotation"].words
