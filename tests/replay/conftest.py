@@ -18,10 +18,9 @@ def gateway_over(tmp_path_factory, site):
     """Start a gateway over the site with settings of its own; all are ended."""
     started = []
 
-    def start(more="", rotate_seconds=0):
-        settings = SETTINGS.format(
-            token=ADMIN_TOKEN, key=KEY, ca_file=site.ca_file, rotate_seconds=rotate_seconds, more=more
-        )
+    def start(more="", **options):
+        options = {"rotate_seconds": 0, "guest": "false", **options}
+        settings = SETTINGS.format(token=ADMIN_TOKEN, key=KEY, ca_file=site.ca_file, more=more, **options)
         started.append(Stand(site, Gateway(tmp_path_factory.mktemp("gateway"), settings)))
         return started[-1]
 

@@ -168,6 +168,11 @@ class Site:
         self.scene, self.calls = scene, []
         return asyncio.run_coroutine_threadsafe(self._new_proxy(), self._loop).result(20)
 
+    @property
+    def address(self):
+        """The site without a proxy, for a gateway whose settings name it as a host."""
+        return f"https://127.0.0.1:{self._port}"
+
     async def run(self, started, stop):
         """Serve until `stop` is set."""
         self._loop = asyncio.get_running_loop()
@@ -205,7 +210,7 @@ class Site:
     def kind(call):
         if call.host == "accounts.google.com":
             return "rotate" if call.path == "/RotateCookies" else "sign-in"
-        if call.host == "gemini.google.com":
+        if call.host == "gemini.google.com" or call.host.startswith("127.0.0.1"):
             path = call.path.split("/", 3)[-1] if call.path.startswith("/u/") else call.path[1:]
             return {"app": "page", GENERATE[1:]: "generate", BATCH[1:]: "batch"}.get(path, "unknown")
         return "upload" if call.host in ("content-push.googleapis.com", "push.clients6.google.com") else "media"

@@ -34,7 +34,7 @@ key = "{key}"
 throttle_ratio = 0
 
 [transports.web]
-guest = false
+guest = {guest}
 ca_file = "{ca_file}"
 rotate_seconds = {rotate_seconds}
 poll_seconds = 0.1

@@ -183,6 +183,14 @@ def test_the_models_of_an_account_are_read(stand):
     assert {model.id for model in stand.client.models.list() if model.available} >= {"gemini-2.5-flash", "gemini-3-pro"}
 
 
+@pytest.mark.parametrize("name", ["batch-jSf9Qc-paid.txt", "batch-jSf9Qc-paid-2.txt"])
+def test_the_plan_and_the_windows_of_an_account_are_read(stand, name):
+    [psid] = stand.begin(Scene(rpcs={"jSf9Qc": [capture(name)]}))
+    found = stand.check(psid)
+    assert "pro" in found["account"]["words"]
+    assert "week" in found["quota"]["words"]
+
+
 def test_a_denied_account_call_means_signed_out(stand):
     [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}))
     assert stand.chat().status in (502, 503)

@@ -202,6 +202,16 @@ def test_a_limit_of_nothing_is_no_limit(stand):
     assert stand.row(psid)["state"] == "ready"
 
 
+def test_another_signed_in_account_of_the_browser_is_named_in_the_path(stand):
+    stand.begin(Scene(generate=[GOOD]), authuser=2)
+    assert stand.chat().text == "A good answer."
+    assert {call.path for call in stand.site.asked("page")} == {"/u/2/app"}
+    [call] = stand.site.asked("generate")
+    assert call.path.startswith("/u/2/_/")
+    assert call.headers["x-goog-authuser"] == "2"
+    assert stand.site.asked("otAQ7b")[0].query["source-path"] == "/u/2/app"
+
+
 def test_every_turn_of_a_conversation_has_its_index(stand):
     stand.begin(Scene(generate=[saved("A good answer.")]))
     stand.chat(messages=history("one"))
