@@ -15,7 +15,7 @@ CITING = [(name, cited) for name, cited in CITING if cited]
 def parts(page):
     """Return a page's headings and bold leads, without what stands in brackets behind them."""
     found = re.findall(r"(?m)^(?:#+ |- \*\*|\*\*)([^*\n]+)", (ROOT / "docs" / page).read_text())
-    return {part.partition(" (")[0].strip() for part in found}
+    return {part.partition(" (")[0].strip(" .") for part in found}
 
 
 @pytest.mark.parametrize(("name", "cited"), CITING, ids=[name for name, _ in CITING])

@@ -82,6 +82,9 @@ async def step_chat(world):
     for model in world.main.list_models():
         answer = await world.main.generate_content(f"<echo>by {model.model_name}</echo>", model=model)
         equal(answer.text, f"by {model.model_name}")
+    header = json.dumps([1, None, None, None, world.main.resolve_model("flash").model_id, None, None, 0, [4, 5, 6, 8]])
+    custom = {"model_name": "custom", "model_header": {"x-goog-ext-525001261-jspb": header}}
+    equal((await world.main.generate_content("<echo>by a custom one</echo>", model=custom)).text, "by a custom one")
 
 
 async def step_stream(world):
@@ -126,7 +129,7 @@ async def step_images(world):
     assert "=s2048-rj" not in image.url, "the original was not found, a rendition was taken"
     chat = world.main.start_chat()
     await chat.send_message("Draw a picture of a boat", files=[io.BytesIO(PIXEL)])
-    edited = await chat.send_message("Create an image like that one, at night")
+    edited = await chat.send_message("Use image generation tool to modify the boat with another design.")
     another = await edited.images[0].save(str(world.folder), "edited.bin")
     return {"small": small, "full": full, "edited": another}
 
@@ -136,6 +139,8 @@ async def step_web_images(world):
     equal(output.text.strip(), "Look at these.")
     equal(len({image.url for image in output.images}), 2)
     assert all(image.alt for image in output.images)
+    output = await world.main.generate_content("Send me some pictures of cats")
+    assert {type(image).__name__ for image in output.images} == {"WebImage"}, output
 
 
 async def step_citations(world):
@@ -156,8 +161,10 @@ async def step_conversation(world):
         resumed = elsewhere.start_chat(metadata=chat.metadata)
         third = await resumed.send_message("<echo>three</echo>")
         equal((third.text, resumed.cid), ("three", cid))
+        named = elsewhere.start_chat(cid=cid)
+        equal([(await named.send_message("<echo>four</echo>")).text, named.cid], ["four", cid])
     history = await world.main.read_chat(cid)
-    equal([turn.text for turn in history.turns if turn.role == "model"], ["three", "two", "one"])
+    equal([turn.text for turn in history.turns if turn.role == "model"], ["four", "three", "two", "one"])
     equal([turn.text for turn in history.turns if turn.role == "user"][-1], "<echo>one</echo>")
     equal(len((await world.main.read_chat(cid, limit=1)).turns), 2)
 
@@ -195,6 +202,13 @@ async def step_temporary(world):
         assert cid not in {one.cid for one in elsewhere.list_chats()}
         history = await elsewhere.read_chat(cid)
         assert not (history and history.turns)
+    chat = world.main.start_chat()
+    await chat.send_message("<echo>kept</echo>")
+    kept = chat.cid
+    switched = await chat.send_message("<echo>no longer kept</echo>", temporary=True)
+    equal(switched.text, "no longer kept")
+    assert chat.cid != kept
+    equal([turn.text for turn in (await world.main.read_chat(kept)).turns if turn.role == "model"], ["kept"])
 
 
 async def step_gems(world):

@@ -26,6 +26,8 @@ from transports.simulator.uploads import Upload, Uploads
 from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
+_WEB_IMAGES = 3
+"""So many pictures of the web are sent to who asks for some."""
 _RESET_SECONDS = 10.0
 """A usage limit that a prompt asked for ends so soon, if the prompt says nothing else."""
 
@@ -48,7 +50,7 @@ class Generation:
 
         """
         files = self._files(session, ask)
-        previous = self._previous(session, ask)
+        ask, previous = self._previous(session, ask)
         gem = session.gems.find(ask.gem) if ask.gem is not None else None
         require(ask.gem is None or gem is not None, "slot 19: no such gem")
         script = self._script(shortened(ask.prompt))
@@ -57,6 +59,7 @@ class Generation:
             return refusal
         asked = ask.tool
         ask = self._wish(session, ask, script)
+        script = self._with_finds(ask, script)
         served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
         scene = Scene(
             ask=ask,
@@ -83,14 +86,20 @@ class Generation:
             found.append(msgspec.structs.replace(upload, name=name))
         return tuple(found)
 
-    def _previous(self, session: Session, ask: Ask) -> Turn | None:
+    def _previous(self, session: Session, ask: Ask) -> tuple[Ask, Turn | None]:
+        """Return the turn that another goes on from, and what is asked then.
+
+        At the site a temporary turn behind a kept one is a fresh conversation, and the other way round.
+        """
         if ask.place is None:
-            return None
+            return ask, None
         guest = session.account is None
-        history = session.unlisted if guest or ask.temporary else session.history
-        turn = history.follows(ask.place) if self._rules.goes_on(ask, guest=guest) else None
-        require(turn is not None, "slot 2: not the last turn of a conversation of this account")
-        return turn
+        goes_on = self._rules.goes_on(ask, guest=guest)
+        kept, unlisted = session.history.follows(ask.place), session.unlisted.follows(ask.place)
+        turn, other = (unlisted, kept) if guest or ask.temporary else (kept, unlisted)
+        fresh = turn is None and other is not None and self._rules.exact
+        require(goes_on and (turn or fresh), "slot 2: not the last turn of a conversation of this account")
+        return (msgspec.structs.replace(ask, place=None) if fresh else ask), turn
 
     def _script(self, prompt: str) -> Script:
         try:
@@ -111,6 +120,13 @@ class Generation:
         if wished is None and script.images is not None:
             wished = wishes.IMAGE
         return msgspec.structs.replace(ask, tool=wished)
+
+    def _with_finds(self, ask: Ask, script: Script) -> Script:
+        """Return the script with pictures of the web, where the words of a plain turn ask to be sent some."""
+        plain = self._rules.words_decide and ask.tool is None and ask.gem is None and not script.given
+        if not plain or script.web_images is not None or not wishes.wants_web_images(script.asked):
+            return script
+        return msgspec.structs.replace(script, web_images=_WEB_IMAGES)
 
     def _served(self, session: Session, ask: Ask, script: Script, *, by_words: bool) -> str | int:
         """Return the family that answers, or the code that the site answers this account's request with."""

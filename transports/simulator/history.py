@@ -78,12 +78,12 @@ class History:
     def follows(self, place: list[str]) -> Turn | None:
         """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
 
-        Any of the turn's candidates will do. What is empty is not compared: whoever lost the answer has none.
+        Any of the turn's candidates will do. What is empty is not compared: a client that lost the answer has none.
         """
         cid, rid, rcid, context = place
         conversation = self._kept.get(cid)
         if conversation is None:
             return None
         last = conversation.last
-        fits = rid == last.rid and rcid in ("", *last.rcids) and context in ("", last.context)
+        fits = rid in ("", last.rid) and rcid in ("", *last.rcids) and context in ("", last.context)
         return last if fits else None

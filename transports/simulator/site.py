@@ -45,7 +45,8 @@ _NEVER = 2147483647
 """Seconds until the next rotation of an account that is never rotated."""
 _JSON = "application/json; charset=utf-8"
 _REFUSALS = (check.Departure, check.AccessTokenMissing, check.BuildOutdated)
-_FLAGS = "Domain=.google.com; Path=/; Secure; HttpOnly; Priority=HIGH"
+_FLAGS = "Path=/; Secure; HttpOnly; Priority=HIGH"
+_COOKIE_DOMAIN = "google.com"
 
 _log = structlog.get_logger()
 
@@ -94,9 +95,9 @@ class Site:
         headers = {"set-cookie": f"{_HOST_ONLY}=gemini-pd={host}; Path=/; Secure; HttpOnly"}
         return HTMLResponse(page, headers=headers if self._config.host_only_cookie else None)
 
-    async def start_page(self, _: Request) -> Response:
+    async def start_page(self, request: Request) -> Response:
         """Answer `GET /`, where guests get their first cookie."""
-        cookie = f"{_ANY_SIGNED_OUT}=nid-{secrets.token_urlsafe(12)}; {_FLAGS}"
+        cookie = f"{_ANY_SIGNED_OUT}=nid-{secrets.token_urlsafe(12)}; {self._flags(request)}"
         return HTMLResponse("<!doctype html><title>simulated</title>", headers={"set-cookie": cookie})
 
     async def rotate_page(self, request: Request) -> Response:
@@ -126,7 +127,7 @@ class Site:
             return self._departed(*refused)
         body = await request.body()
         if _ROTATION_OF_PAGES.fullmatch(body) and self.rules.exact:
-            return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": new_sidcc()})
+            return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": self._new_sidcc(request)})
         if body != wire.ROTATE_BODY:
             return self._departed("RotateCookies: body")
         await self._half_a_rotation()
@@ -134,8 +135,8 @@ class Site:
         await self._half_a_rotation()
         response = PlainTextResponse(self._rotation_body(status), status)
         if value is not None:
-            response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {_FLAGS}")
-            response.headers.append("set-cookie", new_sidcc())
+            response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {self._flags(request)}")
+            response.headers.append("set-cookie", self._new_sidcc(request))
         return response
 
     def _rotation_body(self, status: int) -> str:
@@ -167,7 +168,7 @@ class Site:
             context = batch.Context(session=session, now=now, exact=exact, find_original=find_original)
             return fault or Response(
                 batch.answer(calls, context),
-                headers=self._now_and_then(session),
+                headers=self._now_and_then(session, request),
                 media_type=_JSON,
             )
         except _REFUSALS as refusal:
@@ -183,7 +184,10 @@ class Site:
             self.rules.generate(form, sent, request.headers, _LANGUAGE)
             ask = slots.read(sent, request.headers)
             fault = self.faults.take("generate")
-            return fault or self._noticed(session, self.generation.answer(session, ask, origin_of(request), self.seen))
+            if fault is not None:
+                return fault
+            answer = self.generation.answer(session, ask, origin_of(request), self.seen)
+            return self._noticed(session, answer, self._now_and_then(session, request))
         except _REFUSALS as refusal:
             return self._refused(session, refusal)
 
@@ -242,19 +246,33 @@ class Site:
         accounts = self.accounts.shown()
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
 
-    def _noticed(self, session: Session, answer: Response | Stream) -> Response | Stream:
+    @staticmethod
+    def _noticed(session: Session, answer: Response | Stream, headers: dict[str, str]) -> Response | Stream:
         """Notice how long a turn takes."""
         if isinstance(answer, Stream):
             answer.while_open = session.record.generating.one()
-            answer.headers |= self._now_and_then(session)
+            answer.headers |= headers
         return answer
 
-    def _now_and_then(self, session: Session) -> dict[str, str]:
+    def _now_and_then(self, session: Session, request: Request) -> dict[str, str]:
         """Return the header that sets a cookie, if it is due: never a guest's."""
         every = self.rules.cookie_every if self._config.cookie_every is None else self._config.cookie_every
         if session.account is None or not every or session.record.signed_in % every:
             return {}
-        return {"set-cookie": new_sidcc()}
+        return {"set-cookie": self._new_sidcc(request)}
+
+    def _new_sidcc(self, request: Request) -> str:
+        """Return a header that sets the cookie which the site renews with answers of all kinds."""
+        return f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {self._flags(request)}"
+
+    def _flags(self, request: Request) -> str:
+        """Return what the site says of its cookies; a host that is not Google's cannot set them for Google's domain.
+
+        A cookie jar that obeys the rules would drop them.
+        """
+        host = request.headers.get("host", "").partition(":")[0]
+        ours = host == _COOKIE_DOMAIN or host.endswith(f".{_COOKIE_DOMAIN}")
+        return f"Domain=.{_COOKIE_DOMAIN}; {_FLAGS}" if ours or not self.rules.exact else _FLAGS
 
     def _media_refused(self, request: Request) -> Response | None:
         self.seen["media"] += 1
@@ -327,11 +345,6 @@ async def _content_of(request: Request) -> bytes:
         if len(body) > _MOST_UPLOAD:
             raise _TooLongError
     return bytes(body)
-
-
-def new_sidcc() -> str:
-    """Return a header that sets the cookie which the site renews with answers of all kinds."""
-    return f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {_FLAGS}"
 
 
 def cookies_of(request: Request) -> dict[str, str]:

@@ -254,6 +254,36 @@ async def test_a_conversation_goes_on(site, client, temporary):
     assert (second.status, second.text, second.place[0]) == (200, "two", first.place[0])
 
 
+@pytest.mark.parametrize("temporary", [False, True])
+async def test_a_turn_that_is_kept_otherwise_than_the_last_is_a_fresh_conversation(site, temporary):
+    async with visit(site, Browser) as visitor:
+        first = await visitor.say("<echo>one</echo>", temporary=temporary)
+        second = await visitor.say("<echo>two</echo>", place=first.place, temporary=not temporary)
+        again = await visitor.say("<echo>three</echo>", place=first.place, temporary=temporary)
+    assert (second.status, second.text) == (200, "two")
+    assert second.place[0] != first.place[0]
+    assert (again.text, again.place[0]) == ("three", first.place[0])
+
+
+async def test_a_conversation_goes_on_from_its_name_alone(site):
+    async with visit(site, Browser) as visitor:
+        first = await visitor.say("<echo>one</echo>")
+        second = await visitor.say("<echo>two</echo>", place=[first.place[0], "", "", *[None] * 6, ""])
+    assert (second.text, second.place[0]) == ("two", first.place[0])
+
+
+@pytest.mark.parametrize(("host", "domain"), [("accounts.google.com", ["Domain=.google.com"]), ("127.0.0.1:1", [])])
+async def test_cookies_are_set_for_a_domain_that_the_host_may_set_them_for(site, host, domain):
+    headers = {"Content-Type": "application/json", "Host": host}
+    body = '[000,"-0000000000000000000"]'
+    async with visit(site, Browser) as visitor:
+        sent = headers | visitor.cookies()
+        async with visitor.http.post(f"{site.base}/RotateCookies", data=body, headers=sent) as response:
+            told = [[word.strip() for word in line.split(";")] for line in response.headers.getall("Set-Cookie")]
+    assert [words[0].partition("=")[0] for words in told] == ["__Secure-1PSIDTS", "__Secure-1PSIDCC"]
+    assert [[word for word in words if word.startswith("Domain=")] for words in told] == [domain, domain]
+
+
 @every_client
 async def test_attachments_of_its_form_are_seen(site, client):
     content = b"\x89PNG\r\n\x1a\n" + bytes(100)
