@@ -52,6 +52,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """When the credential was last renewed, in epoch seconds."""
     expires_at: float | None = None
     """When it ends unless it is renewed, in epoch seconds."""
+    renewal: str = ""
+    """How the credential is renewed, in words for an operator, where that is unusual; empty: nothing to say."""
     quotas: tuple[Quota, ...] = ()
 
 

@@ -68,6 +68,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
     rotated_at: float | None = None
     expires_at: float | None = None
+    renewal: str = ""
+    """How its session is renewed, in words, where that is unusual."""
     added_at: float | None = None
     added_by: str = ""
 
@@ -156,4 +158,5 @@ def _known(carried: Sequence[Carried], kept: Facts) -> dict[str, Any]:
         "quotas": next((one.quotas for one in carried if one.quotas), kept.quotas),
         "rotated_at": rotated_at or None,
         "expires_at": expires_at,
+        "renewal": kept.renewal,
     }

@@ -71,6 +71,8 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
         by = f"paused by {row.by}" if row.by else ""
         if said or by:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
+        if row.renewal:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(row.renewal)}")
     return notes
 
 
@@ -96,6 +98,7 @@ def lines_of(row: Row, now: float) -> list[tuple[str, str]]:
         ("left", _quotas(row.quotas, now, "; ")),
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),
+        *([("renewal", row.renewal)] if row.renewal else []),
     ]
 
 

@@ -116,7 +116,7 @@ class Cluster:
             for name in self.accounts
         )
         self.secrets = [text for account in known for text in (account.psid, account.psidts)] + [KEY]
-        config = simulator.SimulatorConfig(accounts=known, pace=PACE, **site)
+        config = simulator.SimulatorConfig(accounts=known, pace=PACE, rotation_told_seconds=0, **site)
         (self.folder / "site.json").write_bytes(msgspec.json.encode(config))
         port = free_port()
         self.site = Process(folder, "site", "tests.chaos.site", str(port), str(self.folder / "site.json"), port=port)

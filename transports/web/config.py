@@ -124,8 +124,11 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ca_file: Path | None = None
     """Certificates to trust instead of the system's, for a host that stands in."""
     user_agent: HeaderText = "Mozilla/5.0 (X11; Linux x86_64) gemini-gateway"
-    rotate_seconds: SecondsOrNever = 480.0
-    """How often an account's rolling cookie is renewed, give or take a tenth; 0: never."""
+    rotate_seconds: SecondsOrNever = 540.0
+    """How often an account's rolling cookie is renewed, give or take a tenth, unless the site names an interval of its
+    own (60 to 3600 seconds are obeyed); 0: never."""
+    rotate_cookies: Literal["pair", "all"] = "pair"
+    """The cookies of a rotation's call: the pair that signs in, or all of the account's."""
     refresh_seconds: SecondsOrNever = 1200.0
     """How old the session tokens of an account that is used may get before they are fetched anew, ahead of need; they
     are fetched at the start and after each renewal too. 0: only when a request wants them."""

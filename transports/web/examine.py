@@ -161,16 +161,13 @@ class _Examination:
         if rotation is None or vault is None or not self._session.site.config.rotate_seconds:
             return warning("rotation", "Sessions are not renewed: the settings say so.", "Set rotate_seconds.")
         age = self._clock.wall() - vault.saved.rotated_at
-        if 0 <= age < _JUST_SECONDS:
+        if 0 <= age < _JUST_SECONDS and not vault.saved.never:
             words = f"Not tried: it was renewed {_span(age)} ago, and the site wants a minute in between."
             return ok("rotation", words)
         try:
             return await _rotated(rotation, vault, self._clock)
-        except SignedOut:
-            words = (
-                "The site knows the session and refuses to renew it: it is bound to the device of its browser (DBSC)."
-            )
-            return failed("rotation", words, WORDS[Reason.BOUND])
+        except SignedOut as error:
+            return _not_renewed(error)
         except GatewayError as error:
             return warning("rotation", f"The session was not renewed. {error.message}", _LATER)
         except OSError:
@@ -194,11 +191,33 @@ async def _rotated(rotation: Rotation, vault: Vault, clock: Clock) -> Finding:
     before = vault.saved
     if not await rotation.once():
         return ok("rotation", "Not tried: another process is renewing it.")
+    if vault.saved.never:
+        return _never()
     if vault.saved.rotated_at == before.rotated_at:
         return ok("rotation", f"Not tried: it was renewed {_span(clock.wall() - before.rotated_at)} ago.")
     if vault.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
         return ok("rotation", "The session was renewed; the site gave no new value, which is usual.")
     return ok("rotation", "The session was renewed.")
+
+
+def _never() -> Finding:
+    words = "The site never renews this session, and says so: it works until the site ends it, after hours or days."
+    return warning("rotation", words, "Watch the account, and give it a new export then. See docs/accounts.md.")
+
+
+def _not_renewed(error: SignedOut) -> Finding:
+    """Return the finding for a session that the site knows and refuses to renew, also without its rolling cookie."""
+    if error.reason == Reason.BOUND:
+        words = (
+            "The site knows the session and has refused to renew it from the start: its browser has bound it to the "
+            "device (DBSC)."
+        )
+        return failed("rotation", words, WORDS[Reason.BOUND])
+    words = (
+        "The site still knows the session and does not renew it any more: something else may have renewed it, such as "
+        "the browser that it comes from."
+    )
+    return failed("rotation", words, error.words)
 
 
 def _left(one: Quota) -> str:

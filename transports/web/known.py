@@ -15,6 +15,7 @@ from transports.roster import Entry
 from transports.web import wire
 from transports.web.config import WebAccount, WebConfig
 from transports.web.cookies import CookieExportError, header, parse_export
+from transports.web.reasons import NEVER_ROTATED
 from transports.web.saved import Saved, decode, fingerprint
 
 GUEST = "-guest"
@@ -252,20 +253,30 @@ def accounts_of(config: WebConfig) -> list[Account]:
     return [account_of(account, "web") for account in config.accounts]
 
 
-def expiry(cookies: Mapping[str, str], rotated_at: float) -> float | None:
-    """Return when a session ends unless it is renewed; None: it has no rolling cookie, or nobody knows its age.
+def expiry(cookies: Mapping[str, str], rotated_at: float, interval: float = 0.0) -> float | None:
+    """Return when a session ends unless it is renewed, in epoch seconds.
 
-    It lives for 20 to 30 minutes then. What a browser's export says of its cookies' own end, in months, tells nothing.
+    None: it has no rolling cookie, or the age of that is unknown. It lives for 20 to 30 minutes then, or for longer
+    than the interval that the site has named. The browser's export dates the cookies' own end months ahead, which says
+    nothing.
     """
-    return rotated_at + wire.UNREFRESHED_SECONDS if wire.PSIDTS in cookies and rotated_at else None
+    if wire.PSIDTS not in cookies or not rotated_at:
+        return None
+    return rotated_at + max(wire.UNREFRESHED_SECONDS, 2 * interval)
 
 
 def facts_of(saved: Saved) -> Facts:
-    """Return what a session tells of itself; its credential's word is a digest, from which nothing can be told."""
+    """Return what a session tells of itself; its credential's word is a digest, from which nothing can be told.
+
+    A session that is never rotated has no time of its last rotation, and no known end.
+    """
+    credential = fingerprint(saved.cookies)[:16]
+    if saved.never:
+        return Facts(credential=credential, renewal=NEVER_ROTATED)
     return Facts(
-        credential=fingerprint(saved.cookies)[:16],
+        credential=credential,
         rotated_at=saved.rotated_at or None,
-        expires_at=expiry(saved.cookies, saved.rotated_at),
+        expires_at=expiry(saved.cookies, saved.rotated_at, saved.interval),
     )
 
 

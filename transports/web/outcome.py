@@ -1,15 +1,20 @@
-"""How a rotation came to an end, and who is told of it. Source: reliability 6.2."""
+"""What a rotation's answer says, how a rotation came to an end, and who is told of it. Source: reliability 6.2."""
 
+import math
 from typing import Literal
+
+import msgspec
 
 from protocol.model import Certainty, GatewayError, SignedOut, Throttled
 from transports.base import Deps
 from transports.observer import Change
+from transports.web import jspb, wire
 from transports.web.reasons import Reason
 
 Outcome = Literal[
     "rotated",
     "unchanged",
+    "never",
     "fresh",
     "busy",
     "refused",
@@ -21,6 +26,25 @@ Outcome = Literal[
     "not_saved",
 ]
 """How a rotation came to an end; `weak` and `not_saved` are told beside another."""
+
+
+def read_interval(body: bytes) -> float | None:
+    """Return the seconds until the next rotation that a rotation's answer names, as far as they are obeyed.
+
+    Infinity: the site never rotates this session. None: the answer names nothing. Source: "Session", step 2.
+    """
+    try:
+        parts = msgspec.json.decode(body.strip().removeprefix(wire.FRAMES_PREFIX.encode()))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    for part in jspb.array(parts):
+        if jspb.text(part, 0) == wire.ROTATE_INTERVAL:
+            seconds = jspb.integer(part, 1)
+            shortest, longest = wire.ROTATE_INTERVALS
+            if seconds is None or seconds < 0:
+                return None
+            return math.inf if seconds >= wire.ROTATE_NEVER else min(longest, max(shortest, float(seconds)))
+    return None
 
 
 def outcome_of(error: Exception) -> Outcome:

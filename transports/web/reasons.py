@@ -47,3 +47,9 @@ WORDS: dict[Reason, str] = {
     ),
 }
 """One sentence for each: what has happened, and what to do about it."""
+
+NEVER_ROTATED = (
+    "The site never renews this session, and says so: the account works until the site ends the session; then give the "
+    "gateway a new export."
+)
+"""For an operator: the session is good, and nothing keeps it alive."""

@@ -5,6 +5,7 @@ knows that nobody knows what came of it. A new value is never dropped, whatever 
 of two values is the newer is told by themselves.
 """
 
+import math
 import random
 from contextlib import suppress
 
@@ -21,8 +22,8 @@ from transports.web import wire
 from transports.web.errors import signed_out
 from transports.web.intent import Intent, encode_intent, read_intent
 from transports.web.lease import CALL_SECONDS, LEASE_SECONDS, Lease
-from transports.web.outcome import Outcome, Teller, outcome_of
-from transports.web.reasons import Reason
+from transports.web.outcome import Outcome, Teller, outcome_of, read_interval
+from transports.web.reasons import NEVER_ROTATED, Reason
 from transports.web.refusal import answer_error
 from transports.web.saved import Saved, fingerprint, same_signing
 from transports.web.session import Session
@@ -65,6 +66,11 @@ class Rotation:
         self._owner = ""
         """Whose intents are this object's, while it rotates."""
         self._tried_again = self._dead = False
+
+    @property
+    def _interval(self) -> float:
+        """Seconds from one rotation to the next: the site's own, else the setting's."""
+        return self._vault.saved.interval or self._seconds
 
     async def run(self) -> None:
         """Rotate whenever it is due, for as long as the session lives; its end waits for what is not saved."""
@@ -122,13 +128,15 @@ class Rotation:
         """Rotate; return the seconds to the next turn."""
         name = self._session.name
         self._open, self._wait = None, 0.0
+        if self._vault.saved.never:
+            return self._due()
         if self._deps.leaving():
             return min(_LOOK_SECONDS, self._seconds)  # it is another process's by now
         try:
             done = await self.once()
         except SignedOut as error:
             await self._died(error)
-            return _spread(self._seconds)
+            return self._spread_interval()
         except (GatewayError, OSError) as error:
             outcome = outcome_of(error)
             self._teller.ended(outcome)
@@ -155,12 +163,20 @@ class Rotation:
         """Return the seconds until the value, as old as it is, needs a rotation; who rotated last comes first."""
         if self._open is not None:
             return min(_LOOK_SECONDS, self._seconds)
-        saved, due = self._vault.saved, _spread(self._seconds)
+        saved, due = self._vault.saved, self._spread_interval()
+        if saved.never:
+            return due  # another export may have come by then
         if saved.by and saved.by != self._deps.replica:
             due += random.uniform(*_OTHERS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
         age = (self._clock.wall() if self._ahead is None else self._clock.monotonic() + self._ahead) - saved.rotated_at
         soonest = _spread(self._soon if not saved.rotated_at else min(_LOOK_SECONDS, self._soon))
         return min(due, max(soonest, due - age))
+
+    def _spread_interval(self) -> float:
+        """Return the interval with some jitter: never less than the site's own, about the setting's."""
+        if self._vault.saved.interval:
+            return self._interval * random.uniform(1, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing
+        return _spread(self._seconds)
 
     async def _tell_time(self) -> float:
         now = await self._store.now()
@@ -182,6 +198,8 @@ class Rotation:
     async def _rotate(self, lease: Lease) -> Outcome:
         await self._reload()
         now = await self._tell_time()
+        if self._vault.saved.never:
+            return "never"
         if self._fresh(now):
             return "fresh"
         found = await self._store.get(INTENTS, self._session.name)
@@ -189,8 +207,7 @@ class Rotation:
         unsure = before is not None and before.open and before.old_hash == fingerprint(self._vault.cookies)
         if before is not None and unsure and now - before.started >= CALL_SECONDS:
             _log.warning("rotation_taken_over", account=self._session.name)
-            with suppress(GatewayError):
-                await self._session.page()  # tells the site that the value is in use, and may give another one
+            await self._session.signed_in()  # tells the site that the value is in use, and may give another one
         if before is not None and self._too_soon(before, now):
             return "busy"
         outcome: Outcome = "busy"
@@ -199,7 +216,7 @@ class Rotation:
         return outcome  # noqa: RET504 -- the scope may seem to swallow it
 
     def _fresh(self, now: float) -> bool:
-        return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._seconds
+        return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._interval
 
     def _too_soon(self, before: Intent, now: float) -> bool:
         """Say whether the last call was so lately that the site would refuse the next, whatever came of it."""
@@ -213,8 +230,11 @@ class Rotation:
             await self._session.forget()
         return changed
 
-    async def _renew(self, lease: Lease, version: int, *, unsure: bool = False) -> Outcome:
-        """Note what is about to happen, do it, and note what came of it; `unsure` as before, if nothing did."""
+    async def _renew(self, lease: Lease, version: int, *, unsure: bool = False, bare: bool = False) -> Outcome:
+        """Note what is about to happen, do it, and note what came of it; `unsure` as before, if nothing did.
+
+        `bare`: without the rolling cookies, after the site has refused the session with them.
+        """
         if not await lease.confirm():
             return "busy"
         sent, started = self._vault.saved, await self._tell_time()
@@ -228,65 +248,82 @@ class Rotation:
             await self._noted("unknown" if unsure else "busy", intent, noted)
             return "busy"
         try:
-            outcome = await self._call(sent, started)
+            outcome = await self._call(sent, started, bare=bare)
         except (GatewayError, OSError) as error:
             nothing = unsure and not isinstance(error, SignedOut)
             await self._noted("unknown" if nothing else outcome_of(error), intent, noted)
             if isinstance(error, SignedOut):
-                return await self._refused(error, sent, lease)
+                return await self._refused(error, sent, lease, bare=bare)
             raise
         return await self._noted(outcome, intent, noted)
 
-    async def _call(self, sent: Saved, started: float) -> Outcome:
+    async def _call(self, sent: Saved, started: float, *, bare: bool) -> Outcome:
         """Ask for a new value and keep it; nothing is awaited before the request is sent."""
         site = self._session.site
         answer = None
-        _log.debug("rotation_sent", account=self._session.name)
+        _log.debug("rotation_sent", account=self._session.name, bare=bare)
         with anyio.move_on_after(CALL_SECONDS):
             answer = await site.call(
                 "POST",
                 site.config.hosts.accounts + wire.ROTATE_PATH,
-                {"Content-Type": wire.ROTATE_CONTENT_TYPE},
+                {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Origin": site.config.hosts.accounts},
                 data=wire.ROTATE_BODY,
-                only=(wire.PSID, wire.PSIDTS),
+                only=self._cookies(sent, bare=bare),
             )
         if answer is None:
             raise UpstreamTimeout("The upstream did not answer in time.")
-        status, headers, _ = answer
+        status, headers, body = answer
         _log.debug("rotation_answered", account=self._session.name, status=status)
+        interval = read_interval(body)
+        if status == 403 and interval == math.inf:
+            await self._vault.give_up(sent)
+            self._tell_never()
+            return "never"
         if status != 200:
             raise answer_error(status, headers)
-        saved = await self._vault.renew(sent, headers.getall("Set-Cookie", []), at=started, by=self._deps.replica)
+        set_cookies = headers.getall("Set-Cookie", [])
+        saved = await self._vault.renew(sent, set_cookies, at=started, by=self._deps.replica, interval=interval)
         _log.debug("rotation_saved", account=self._session.name, saved=saved)
         if not saved or self._vault.weak:
             self._teller.ended("weak" if saved else "not_saved")
         new = sent.cookies.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
         _log.info("session_rotated", account=self._session.name, new_value=new)
         self._teller.changed("rotated")
+        if interval == math.inf:
+            self._tell_never()
         await self._session.forget()
         return "rotated" if new else "unchanged"
 
-    async def _refused(self, error: SignedOut, sent: Saved, lease: Lease) -> Outcome:
-        """Look whether another process has a newer value, and try that once; else a person is needed."""
+    def _cookies(self, sent: Saved, *, bare: bool) -> list[str]:
+        """Return the names of the cookies that go along. Source: "Session", step 2."""
+        every = self._session.site.config.rotate_cookies == "all"
+        names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
+        return [name for name in names if not bare or name not in wire.ROLLING_COOKIES]
+
+    def _tell_never(self) -> None:
+        _log.warning("rotation_withheld", account=self._session.name)
+        self._teller.changed("not_rotated", "never", NEVER_ROTATED)
+
+    async def _refused(self, error: SignedOut, sent: Saved, lease: Lease, *, bare: bool) -> Outcome:
+        """Try once what another process has renewed, then once without the rolling cookies; else a person is needed."""
         await self._reload()
         if not self._tried_again and not same_signing(self._vault.cookies, sent.cookies):
             if self._fresh(await self._tell_time()):
                 return "fresh"
-            found = await self._store.get(INTENTS, self._session.name)
             self._tried_again = True
             try:
-                return await self._renew(lease, found.version if found is not None else 0)
+                return await self._renew(lease, await self._intent_version())
             finally:
                 self._tried_again = False
-        if not sent.rotated_at and await self._known_to_the_page():
+        if not bare and wire.PSIDTS in sent.cookies:
+            return await self._renew(lease, await self._intent_version(), bare=True)
+        if not sent.rotated_at and await self._session.signed_in():
             raise signed_out(Reason.BOUND)
         raise error
 
-    async def _known_to_the_page(self) -> bool:
-        """Say whether the site takes a session for signed in that it does not rotate: it is bound to its browser."""
-        with suppress(GatewayError):
-            return (await self._session.page()).access_token is not None
-        return False
+    async def _intent_version(self) -> int:
+        found = await self._store.get(INTENTS, self._session.name)
+        return found.version if found is not None else 0
 
     async def _noted(self, outcome: Outcome, intent: Intent, version: int) -> Outcome:
         """Note what came of it, if nobody has noted anything since."""

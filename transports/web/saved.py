@@ -26,6 +26,10 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every change."""
     by: str = ""
     """Which process rotated it last."""
+    interval: float = 0.0
+    """Seconds from one rotation to the next, as the site last said; 0: it did not say."""
+    never: bool = False
+    """The site has said that it never rotates this session."""
     earlier: tuple[str, ...] = ()
     """The digests of the exports before this one: who still has one of them has an old one."""
 

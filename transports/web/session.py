@@ -356,6 +356,14 @@ class Session:
         """Put what is newly told in the place of what was told before."""
         self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *told)}.values())
 
+    async def signed_in(self) -> bool:
+        """Ask the site whether it takes the session for signed in; False also where it does not tell."""
+        try:
+            problem = (await self.status(await self.page())).problem
+        except GatewayError:
+            return False
+        return not (isinstance(problem, SignedOut) and problem.reason == Reason.SIGNED_OUT)
+
     async def _take_cookies(self) -> None:
         """Keep the cookies that the page has set: it is the account's page, not a guest's."""
         vault, told = self.site.vault, self._set_by_page

@@ -6,6 +6,7 @@ process lives. What is newer holds, whoever has it: a store that has forgotten i
 what is stored; an unchanged or an earlier one never does. Source: reliability 6.1. Source: reliability 6.2
 """
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -152,14 +153,18 @@ class Vault:
         if self._unsaved is fresh and not rolling:
             self._unsaved = None  # it has no weight
 
-    async def renew(self, sent: Saved, set_cookies: Iterable[str], *, at: float, by: str) -> bool:
+    async def renew(
+        self, sent: Saved, set_cookies: Iterable[str], *, at: float, by: str, interval: float | None = None
+    ) -> bool:
         """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
 
-        It is tried for a while; from then on the value is used, and `offer` goes on with it.
+        It is tried for a while; from then on the value is used, and `offer` goes on with it. `interval` is when the
+        site wants the next rotation, in seconds: infinity means never, None that it did not say.
         """
         cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
         fresh = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
-        fresh = replace(fresh, ver=max(sent.ver, self.saved.ver) + 1)
+        fresh = replace(fresh, ver=max(sent.ver, self.saved.ver) + 1, never=interval == math.inf)
+        fresh = replace(fresh, interval=0.0 if interval is None or fresh.never else interval)
         self._unsaved = newer(fresh, self._unsaved) if self._unsaved is not None else fresh
         self.wanted.set()
         await self._keep_copy(fresh)
@@ -168,6 +173,19 @@ class Vault:
         _log.error("rotated_session_not_saved", account=self._account)
         self._use(newer(fresh, self.saved))
         return False
+
+    async def give_up(self, sent: Saved) -> None:
+        """Note that the site never rotates the session of `sent`; where the store is down, this process knows it."""
+        async with self._turn:
+            if self.saved.gen != sent.gen or self._coming:
+                return
+            fresh = replace(self._next(self.cookies), never=True)
+            self._unsaved = fresh
+            try:
+                await self._agree()
+            except OSError:
+                _log.warning("session_not_saved", account=self._account)
+                self._use(fresh)
 
     async def save(self, seconds: float) -> bool:
         """Offer the store what it has not got, for so long; say whether it has it."""

@@ -12,6 +12,7 @@ MEDIA_SUFFIXES = ("googleusercontent.com", "usercontent.google.com", "gstatic.co
 # Session: cookies, the page /app, rotation
 PSID = "__Secure-1PSID"
 PSIDTS = "__Secure-1PSIDTS"
+ROLLING_COOKIES = (PSIDTS, "__Secure-3PSIDTS")
 UNREFRESHED_SECONDS = 1200.0
 """So long a session lives at least that is not renewed; 30 minutes at most."""
 IDENTITY_COOKIES = (PSID, "SAPISID")
@@ -34,6 +35,12 @@ DEFAULT_PUSH_ID = "feeds/mcudyrk2a4khkz"
 ROTATE_PATH = "/RotateCookies"
 ROTATE_BODY = b'[000,"-0000000000000000000"]'
 ROTATE_CONTENT_TYPE = "application/json"
+ROTATE_INTERVAL = "identity.hfcr"
+"""Stands before the seconds until the next rotation, in its answer."""
+ROTATE_INTERVALS = (60.0, 3600.0)
+"""The shortest and the longest interval that is obeyed."""
+ROTATE_NEVER = 2147483647
+"""In place of the seconds: the site never rotates this session."""
 
 # Common request parts
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded;charset=utf-8"

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from service.accounts.rows import Rest, Row, State
-from service.accounts.table import notes_of, table_of
+from service.accounts.table import lines_of, notes_of, table_of
 from transports.account import Quota
 from transports.pool.standing import Reason
 
@@ -75,3 +75,10 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
     Console(file=out, width=160, highlight=False).print(table_of([row], NOW, 160))
     assert "flash unlimited" in out.getvalue()
     assert "5h 1992/2400" in out.getvalue()
+
+
+def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
+    words = "The site never renews this session."
+    row = Row(id="one", transport="web", kind="session", declared=True, state=State.READY, renewal=words)
+    assert notes_of([row]) == [f"[bold]one[/] {words}"]
+    assert ("renewal", words) in lines_of(row, NOW)

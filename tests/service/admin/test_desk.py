@@ -31,15 +31,15 @@ def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
     gateway = start()
     gateway("POST", "/v1/accounts", {"id": "gone", "session": session})
     found = failed(gateway, "gone")
-    assert "guest" in found["page"]["words"]
-    assert "export" in found["page"]["advice"]
+    assert "signed_out" in found["account"]["words"]
+    assert "export" in found["account"]["advice"]
 
 
 def test_a_session_that_is_bound_to_a_device_is_told(start):
     gateway = start()
     gateway.add("bound")
     found = failed(gateway, "bound")
-    assert "bound to the device" in found["rotation"]["words"]
+    assert "bound it to the device" in found["rotation"]["words"]
 
 
 def test_a_page_that_asks_for_consent_is_told(start, site):

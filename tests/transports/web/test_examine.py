@@ -1,5 +1,6 @@
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from tests import proxies
 from tests.clock import ManualClock
@@ -92,6 +93,29 @@ async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):
         assert "DBSC" in findings["rotation"].words
         assert "bound" in findings["rotation"].advice
         assert list(findings) == STEPS
+
+
+async def test_a_session_that_is_never_renewed_is_recognised_and_asked_for_once(open_site):
+    async with open_site(simulated(never_rotated=True)) as site, site.connect() as transport:
+        for _ in range(2):
+            findings = await examined(transport)
+            assert not failed(findings)
+            assert findings["rotation"].level is Level.WARNING
+            assert "never renews" in findings["rotation"].words
+        assert await site.seen("rotate") == 1
+
+
+async def test_a_session_that_something_else_renews_is_recognised(open_site):
+    clock = ManualClock()
+    deps = replace(deps_for(clock), only="one")  # nothing runs in the background
+    async with open_site(clock=clock) as site, site.connect(deps=deps) as transport:
+        await examined(transport)
+        clock.advance(600)
+        await order(site, where="rotate", status=401, times=2)
+        findings = await examined(transport)
+        assert failed(findings) == ["rotation"]
+        assert "something else" in findings["rotation"].words
+        assert "DBSC" not in findings["rotation"].words
 
 
 @pytest.mark.parametrize(

@@ -7,26 +7,25 @@ from structlog.testing import capture_logs
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
-from tests.observer import NullObserver
-from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, deps_for
+from tests.transports.web.rotations import (
+    BARE,
+    PAIR,
+    REFUSED,
+    Ear,
+    Heard,
+    ask,
+    heard_rotation_of,
+    interval,
+    rotation_of,
+)
 from transports import simulator, web
 from transports.store import MemoryStore
 from transports.store.port import INTENTS, SESSIONS
 from transports.web import wire
 from transports.web.intent import Intent, encode_intent
-from transports.web.rotate import Rotation
 from transports.web.saved import decode, fingerprint
 from transports.web.vault import Vault
-
-
-def rotation_of(transport, store, clock):
-    session = transport._accounts.sessions["one"]
-    return Rotation(session, session.site.vault, deps_for(clock, store))
-
-
-async def ask(transport):
-    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
-        return [event async for event in answer]
 
 
 async def order(site, **fault):
@@ -83,10 +82,75 @@ async def test_two_at_once_rotate_once(open_site):
 async def test_a_dead_session_says_that_a_person_is_needed(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
-    dead = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=dead")
+    dead = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; __Secure-1PSIDTS=dead")
     async with open_site(clock=clock) as site, site.connect(dead, deps=deps_for(clock, store)) as transport:
         with pytest.raises(SignedOut):
             await rotation_of(transport, store, clock).once()
+        assert await site.seen("rotate") == 2
+
+
+async def test_a_rotation_sends_the_page_s_headers_and_body_and_the_pair_of_cookies_alone(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    account = web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT) + "; NID=1; SAPISID=2")
+    async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
+        heard = Heard(transport)
+        await rotation_of(transport, store, clock).once()
+        headers, cookies, body = heard.calls[0]
+        assert headers == {"Content-Type": "application/json", "Origin": site.base}
+        assert (cookies, body) == (PAIR, b'[000,"-0000000000000000000"]')
+
+
+async def test_all_cookies_go_along_where_the_setting_says_so(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    cookies = f"{simulator.export_of(ACCOUNT)}; NID=1; __Secure-3PSIDTS=3"
+    account = web.WebAccount(id="one", cookies=cookies)
+    settings = {"rotate_cookies": "all", "rotate_seconds": 0, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock) as site, site.connect(account, **settings) as transport:
+        heard = Heard(transport)
+        heard.answers = [REFUSED, (200, [], b"")]
+        await rotation_of(transport, store, clock).once()
+        assert [cookies for _, cookies, _ in heard.calls] == [
+            ["NID", "__Secure-1PSID", "__Secure-1PSIDTS", "__Secure-3PSIDTS"],
+            ["NID", "__Secure-1PSID"],
+        ]
+
+
+@pytest.mark.parametrize("status", [401, 403, 302])
+async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_cookie(open_site, status):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        heard = Heard(transport)
+        heard.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
+        rotation = heard_rotation_of(transport, store, clock, ear)
+        await rotation._turn()
+        assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
+        assert ear.outcomes == ["rotated"]
+        assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "fresh"
+
+
+async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    account = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; NID=1")
+    async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
+        with pytest.raises(SignedOut):
+            await rotation_of(transport, store, clock).once()
+        assert await site.seen("rotate") == 1
+
+
+async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        heard = Heard(transport)
+        heard.answers = [REFUSED, (429, [], b"")]
+        rotation = heard_rotation_of(transport, store, clock, ear)
+        assert await rotation._turn() >= 0
+        assert ear.outcomes == ["throttled"]
+        assert ear.changes == []
 
 
 async def test_a_changed_export_wins_over_what_is_stored(open_site):
@@ -169,23 +233,18 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
 async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
-    dead = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=dead")
-    async with (
-        open_site(clock=clock) as site,
-        site.connect(dead, deps=deps_for(clock, store), rotate_seconds=540) as transport,
-    ):
+    settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock, session_seconds=0) as site, site.connect(**settings) as transport:
         rotation = rotation_of(transport, store, clock)
+        Heard(transport).answers = [REFUSED] * 4
         with capture_logs() as logs:
             for _ in range(2):
                 assert await rotation._turn() >= 60
-            session = transport._accounts.sessions["one"]
-            mended = f"__Secure-1PSIDTS={ACCOUNT.psidts}"
-            await session.site.vault.take([mended], since=session.site.vault.version)
-            clock.advance(600)
+                clock.advance(600)
             assert await rotation._turn() > 60
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
-        {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "signed_out"},
+        {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "bound"},
         {"event": "account_works_again", "log_level": "info", "account": "one"},
     ]
 
@@ -229,24 +288,6 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
             await ask(transport)
 
 
-class Ear(NullObserver):
-    """Hears how rotations end, and what has become of accounts."""
-
-    def __init__(self):
-        self.outcomes, self.changes = [], []
-
-    def rotated(self, transport, account, outcome):
-        self.outcomes.append(outcome)
-
-    def changed(self, change):
-        self.changes.append((change.what, change.reason))
-
-
-def heard_rotation_of(transport, store, clock, ear):
-    session = transport._accounts.sessions["one"]
-    return Rotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
-
-
 async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_browser(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
@@ -255,7 +296,7 @@ async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_b
         await heard_rotation_of(transport, store, clock, ear)._turn()
         assert ear.outcomes == ["bound"]
         assert ear.changes == [("not_rotated", "bound")]
-        assert await site.seen("rotate") == 1
+        assert await site.seen("rotate") == 2
         with pytest.raises(SignedOut):
             await ask(transport)
 

@@ -124,17 +124,20 @@ class Process:
         store = Wire(world.store, self)
         self.vault = world.vault_type("one", SEED, store, world.clock, Disk(copy, self))
         config = SimpleNamespace(rotate_seconds=480.0, timeouts=Timeouts(), hosts=SimpleNamespace(accounts=""))
+        config.rotate_cookies = "pair"
         site = SimpleNamespace(config=config, call=self.call)
-        session = SimpleNamespace(name="one", site=site, forget=self.nothing, condemn=self.nothing, page=self.page)
+        session = SimpleNamespace(
+            name="one", site=site, forget=self.nothing, condemn=self.nothing, signed_in=self.signed_in
+        )
         deps = deps_for(world.clock, store)
         self.rotation = world.rotation_type(session, self.vault, deps)
 
     async def nothing(self, *_):
         """Hear of it."""
 
-    async def page(self):
+    async def signed_in(self):
         await self.gate()
-        return SimpleNamespace(access_token="at" if self.world.google.opens(self.vault.cookies) else None)
+        return self.world.google.opens(self.vault.cookies)
 
     async def call(self, *_, **__):
         return await self.world.google.rotate(self.vault.cookies, self.gate)
@@ -363,12 +366,12 @@ async def at_once(self, barrier):
 class UsedBeforeSaved(Vault):
     """Uses a value, and saves it a second later."""
 
-    async def renew(self, sent, set_cookies, *, at, by):
+    async def renew(self, sent, set_cookies, *, at, by, interval=None):
         set_cookies = list(set_cookies)
         before = self.saved
         self._use(replace(before, cookies=merge(before.cookies, set_cookies)))
         await self._clock.sleep(1)
-        return await super().renew(sent, set_cookies, at=at, by=by)
+        return await super().renew(sent, set_cookies, at=at, by=by, interval=interval)
 
 
 class SeedFirst(Vault):

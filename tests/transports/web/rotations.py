@@ -1,0 +1,63 @@
+"""Rotations of a simulated account's session, and what tests hear of them."""
+
+from msgspec.structs import replace
+from multidict import CIMultiDict
+
+from tests.observer import NullObserver
+from tests.transports.conftest import deps_for, request_for
+from transports.web import wire
+from transports.web.rotate import Rotation
+
+
+def rotation_of(transport, store, clock):
+    session = transport._accounts.sessions["one"]
+    return Rotation(session, session.site.vault, deps_for(clock, store))
+
+
+async def ask(transport):
+    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+        return [event async for event in answer]
+
+
+class Ear(NullObserver):
+    """Hears how rotations end, and what has become of accounts."""
+
+    def __init__(self):
+        self.outcomes, self.changes = [], []
+
+    def rotated(self, transport, account, outcome):
+        self.outcomes.append(outcome)
+
+    def changed(self, change):
+        self.changes.append((change.what, change.reason))
+
+
+def heard_rotation_of(transport, store, clock, ear):
+    session = transport._accounts.sessions["one"]
+    return Rotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
+
+
+class Heard:
+    """The rotation calls of a transport: their headers and cookies, and answers in the place of the site's."""
+
+    def __init__(self, transport):
+        self.site = transport._accounts.sessions["one"].site
+        self.calls, self.answers = [], []
+        self._call, self.site.call = self.site.call, self.call
+
+    async def call(self, method, url, headers, *, only=None, **options):
+        if not url.endswith(wire.ROTATE_PATH):
+            return await self._call(method, url, headers, **options)
+        self.calls.append((headers, sorted(only), options["data"]))
+        if self.answers:
+            status, set_cookies, body = self.answers.pop(0)
+            return status, CIMultiDict([("Set-Cookie", line) for line in set_cookies]), body
+        return await self._call(method, url, headers, only=only, **options)
+
+
+def interval(seconds):
+    return b')]}\'\n\n[["identity.hfcr",%d],["di",44]]' % seconds
+
+
+REFUSED = (401, [], b"")
+PAIR, BARE = ["__Secure-1PSID", "__Secure-1PSIDTS"], ["__Secure-1PSID"]
