@@ -32,3 +32,26 @@ def test_code_cites_in_no_other_way():
     text = "".join(path.read_text() for path in MODULES)
     assert not re.findall(r"(?<!Source: )reliability \d|design page", text)
     assert len(CITING) > 30
+
+
+def facts():
+    """Return the rows of the wire page's table of facts: part, fact, and what holds it."""
+    text = (ROOT / "docs" / "gemini-web-protocol.md").read_text()
+    lines = text.partition("\n## Facts and their tests\n")[2].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    return rows[1:]
+
+
+@pytest.mark.parametrize(("part", "fact", "held_by"), facts(), ids=lambda text: text[:60])
+def test_a_fact_of_the_wire_page_names_tests_that_exist_or_says_why_there_is_none(part, fact, held_by):
+    assert part in parts("gemini-web-protocol.md")
+    named = re.findall(r"`([^`]+\.py)::(test_\w+)`", held_by)
+    assert named or re.match(r"not held by a test: \S", held_by)
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE), name
+
+
+def test_each_part_of_the_wire_page_has_facts_in_the_table():
+    without = {"Sources", "Modules", "Facts and their tests"}
+    headings = re.findall(r"(?m)^#{2,3} ([^(\n]+)", (ROOT / "docs" / "gemini-web-protocol.md").read_text())
+    assert {heading.strip() for heading in headings} - without <= {part for part, _, _ in facts()}
