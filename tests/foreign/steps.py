@@ -172,6 +172,9 @@ async def step_conversation(world):
 async def step_history(world):
     chat = world.main.start_chat()
     await chat.send_message("Remember the name of this chat <echo>yes</echo>")
+    newest = world.main.list_chats()[0]
+    equal(newest.cid, chat.cid)
+    assert abs(newest.timestamp - time.time()) < 60
     async with world.client("main") as elsewhere:
         found = {one.cid: one for one in elsewhere.list_chats()}
         assert found[chat.cid].title

@@ -30,7 +30,6 @@ class Course:
         self._script, self._answer, self._form, self._pace, self._clock = script, answer, form, pace, clock
         self._ids = form.ids
         self._length = len(answer.text) + (len(answer.document.body) if answer.document else 0)
-        self._started = clock.monotonic()
 
     async def chunks(self) -> AsyncIterator[bytes | None]:
         """Yield the body's chunks, `CUT` where the connection breaks."""
@@ -136,7 +135,7 @@ class Course:
             others=others,
             model=self._ids.model,
             exact=self._form.exact,
-            seconds=self._clock.monotonic() - self._started,
+            seconds=self._clock.wall(),
         )
         return msgspec.structs.replace(snapshot, **fields) if fields else snapshot
 

@@ -39,7 +39,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tool: str = ""
     """What runs just now."""
     seconds: float | None = None
-    """How long it took so far."""
+    """When it was, in epoch seconds."""
     card: bool = False
     """The text stands where a card's does."""
     others: tuple[str, ...] = ()
