@@ -231,6 +231,11 @@ async def step_gems(world):
     assert "pirate" not in used.text, used.text
     plain = await world.main.generate_content("Who are you?")
     assert "Answer in verse." not in plain.text
+    chat = world.main.start_chat(gem=gem)
+    said = [await chat.send_message(words) for words in ("Who are you?", "And now?")]
+    assert all("Answer in verse." in output.text for output in said), said
+    premade = next(iter(jar.filter(predefined=True)))
+    assert (await world.main.generate_content("Who are you?", gem=premade)).text
     await world.main.delete_gem(gem)
     assert gem.id not in await world.main.fetch_gems(include_hidden=True)
 
@@ -245,6 +250,18 @@ async def step_candidates(world):
     cid = chat.cid
     following = await chat.send_message("<echo>went on</echo>")
     equal((following.text, chat.cid), ("went on", cid))
+
+
+async def step_at_once(world):
+    chats = [world.main.start_chat() for _ in range(6)]
+    said = [chat.send_message(f"<echo>answer {number}</echo>") for number, chat in enumerate(chats)]
+    equal([output.text for output in await asyncio.gather(*said)], [f"answer {number}" for number in range(6)])
+    equal(len({chat.cid for chat in chats}), 6)
+
+
+async def step_large_file(world):
+    output = await world.main.generate_content("How long is it?", files=[b"%PDF-1.7" + bytes(5_000_000)])
+    assert "(application/pdf, 5000008 bytes)" in output.text, output.text
 
 
 async def step_music(world):
@@ -313,6 +330,10 @@ async def step_plans(world):
             model = client.resolve_model("gemini-flash")
             equal((await client.generate_content("<echo>hello</echo>", model=model)).text, "hello")
             equal(model.advanced_only, plan != "free")
+    async with world.client("plan-free") as client:
+        refusal = await client.generate_content("Generate a video of a fox")
+        assert refusal.text, refusal
+        assert not refusal.videos, refusal
 
 
 async def step_signed_out(world):

@@ -54,10 +54,7 @@ class Answer:
 
 
 def laid_out(length, slots):
-    inner = [None] * length
-    for slot, value in slots.items():
-        inner[slot] = value
-    return inner
+    return [slots.get(slot) for slot in range(length)]
 
 
 def common(prompt, files, place, **slots):
@@ -165,12 +162,12 @@ class Visitor:
         async with self.http.post(self.base + path, params=query, data=data, headers=headers) as response:
             return Answer(response.status, response.headers, await response.read())
 
-    async def say(self, prompt, *, slots=None, model=FLASH, token=None, query=None, **more):
-        """Say a turn; `slots` and `query` change what the client sends."""
+    async def say(self, prompt, *, slots=None, model=FLASH, token=None, query=None, headers=None, **more):
+        """Say a turn; `slots` and `query` change what the client sends, `headers` replaces the model's headers."""
         inner = laid_out(self.client.length, self.client.slots(prompt, **more) | (slots or {}))
         form = {"at": self.key("SNlM0e") if token is None else token, "f.req": json.dumps([None, json.dumps(inner)])}
-        headers = self.headers()
-        if self.client.model_header:
+        headers, own = self.headers(**(headers or {})), headers is None
+        if self.client.model_header and own:
             header = [1, None, None, None, model, None, None, 1, [4, 5, 6, 8, 4, 5, 6, 8], None, None, 2]
             headers |= {MODEL_HEADER: json.dumps([*header, None, None, 1, 1, UUID])}
             headers |= {"x-goog-ext-73010989-jspb": "[]", REQUEST_HEADER: json.dumps([UUID.upper(), 1])}
@@ -227,6 +224,48 @@ async def test_a_turn_is_answered(site, client):
         answer = await visitor.say("<echo>hello 你好</echo>")
     assert (answer.status, answer.text, answer.codes) == (200, "hello 你好", [])
     assert (await site.state())["departures"] == []
+
+
+@pytest.mark.parametrize("length", [69, 80, 81, 97, 98, 99, 100, 101, 102])
+async def test_a_turn_of_any_length_is_answered(site, length):
+    async with visit(site, Browser) as visitor:
+        visitor.client.length = length
+        assert (await visitor.say("<echo>hello</echo>")).text == "hello"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        [None, None, 0],
+        [None, None, 0, [4]],
+        [None, None, 1, [4, 5, 6, 8], None, None, 1],
+        [None, None, 0, [4, 5, 6, 8], None, None, None, 2, None, None, 3, 1, UUID],
+        [None, None, 0, [4, 5, 6, 8], None, None, 3, None, None, 3, 2, UUID.upper()],
+    ],
+    ids=["five fields", "field 7", "field 8 short", "no number", "field 13", "all"],
+)
+@pytest.mark.parametrize("more", [{}, {"x-goog-ext-73010989-jspb": "[0]", "x-goog-ext-73010990-jspb": "[0]"}])
+async def test_a_model_header_of_any_length_chooses_the_model(site, header, more):
+    async with visit(site, Z) as visitor:
+        headers = {MODEL_HEADER: json.dumps([1, None, None, None, PRO_PAID, *header])} | more
+        answer = await visitor.say("<echo>hello</echo>", headers=headers)
+    assert (answer.text, answer.snapshots[-1][39]) == ("hello", PRO_PAID)
+    assert "Pro" in answer.snapshots[-1][42]
+
+
+async def test_the_slots_alone_choose_no_model(site):
+    async with visit(site, Z) as visitor:
+        answer = await visitor.say("<echo>hello</echo>", headers={}, slots={79: 3, 80: 2})
+    assert "Flash" in answer.snapshots[-1][42]
+
+
+async def test_a_guest_goes_on_with_no_candidate_named(site):
+    async with visit(site, Z, account=None) as visitor:
+        first = await visitor.say("<echo>one</echo>", token="")
+        place = [*first.place[:2], "", *[None] * 6, ""]
+        second = await visitor.say("<echo>two</echo>", token="", place=place)
+    assert (second.text, second.place[0]) == ("two", first.place[0])
 
 
 @every_client
