@@ -111,7 +111,8 @@ class Stand:
         until = time.monotonic() + seconds
         while not (found := look()) and time.monotonic() < until:
             time.sleep(0.02)
-        assert found, self.gateway.text()[self._read :]
+        lines = self.gateway.text()[self._read :].splitlines()
+        assert found, "\n".join(line for line in lines if '"admin /v1/' not in line)
         return found
 
     def chat(self, model="gemini-2.5-flash", content="a question", *, stream=False, **options):

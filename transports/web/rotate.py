@@ -287,7 +287,7 @@ class Rotation:
         if not saved or self._vault.weak:
             self._teller.ended("weak" if saved else "not_saved")
         new = sent.cookies.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
-        _log.info("session_rotated", account=self._session.name, new_value=new)
+        _log.info("session_rotated", account=self._session.name, new_value=new, interval=self._interval)
         self._teller.changed("rotated")
         if interval == math.inf:
             self._tell_never()
