@@ -130,5 +130,9 @@ def test_one_account_was_rotated_once(suite):
     assert {name: count for name, count in rotations.items() if count} == {"rotating": 1}
 
 
-def test_the_gateway_cannot_import_the_client():
+def test_the_gateway_neither_imports_nor_installs_the_client():
+    sources = [path for room in ("service", "protocol", "transports") for path in (ROOT / room).rglob("*.py")]
+    locks = [ROOT / "deploy" / "requirements.txt", ROOT / "tests" / "requirements.txt", ROOT / "pyproject.toml"]
+    assert [str(path) for path in [*sources, *locks] if re.search("gemini[_-]webapi", path.read_text())] == []
+    assert len(sources) > 100
     assert not list(Path(sys.prefix).glob("lib/python3.*/site-packages/gemini_webapi"))
