@@ -119,10 +119,12 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
-    """A gateway over a simulator that answers at once."""
-    process = Gateway(tmp_path_factory.mktemp("gateway"))
+@pytest.fixture(scope="session", params=["strict", "site"])
+def gateway(request, tmp_path_factory):
+    """A gateway over a simulator that answers at once, in each of its profiles."""
+    profile = f'\n[transports.simulator]\nprofile = "{request.param}"\n'
+    process = Gateway(tmp_path_factory.mktemp("gateway"), SETTINGS.format(key=KEY) + profile)
+    process.profile = request.param
     yield process
     process.stop()
 

@@ -43,7 +43,7 @@ class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
     alt: str = ""
     """What it shows, in the upstream's words."""
     revised_prompt: str = ""
-    """What was drawn, where the upstream says that it changed the prompt."""
+    """The prompt as the upstream got it, or as the upstream says that it changed it."""
 
 
 class WebImage(msgspec.Struct, frozen=True, tag="web_image", kw_only=True):

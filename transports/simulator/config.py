@@ -100,7 +100,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A video in a conversation's first turn is refused (1053)."""
     video_refused_is_made: bool = False
     """A video that is refused so is made all the same, and paid for: its conversation is kept."""
-    temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 0
+    temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 1096
     """The code behind answers of temporary chats that are asked for as browsers do, in `site`; 0: none."""
     video_seconds: Seconds = 4.0
     """How long a video takes."""

@@ -11,6 +11,7 @@ import structlog
 from protocol.model import (
     Event,
     GatewayError,
+    Media,
     ModelDowngraded,
     RateLimited,
     Selection,
@@ -103,6 +104,15 @@ class Answer:
         for event in self._first:
             yield event
         async for event in self._events:
+            yield event
+
+
+async def _with_prompt(events: AsyncIterator[Event], prompt: str) -> AsyncGenerator[Event]:
+    """Yield events; media say what prompt they were made of, unless the site has changed it."""
+    async for event in events:
+        if isinstance(event, Media) and not event.revised_prompt:
+            yield msgspec.structs.replace(event, revised_prompt=prompt)
+        else:
             yield event
 
 
@@ -201,9 +211,12 @@ class Speaker:
             teller=self._teller,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
-        async with aclosing(generated(session.site, ready, call, reader)) as events:
+        async with (
+            aclosing(generated(session.site, ready, call, reader)) as events,
+            aclosing(_with_prompt(events, words.prompt)) as told,
+        ):
             try:
-                yield Answer(events, reader, self._asked(model, ready), partial(self._note_answered, ready))
+                yield Answer(told, reader, self._asked(model, ready), partial(self._note_answered, ready))
             finally:
                 self._note_answered(ready, reader)
                 _note_code(reader, session.name)

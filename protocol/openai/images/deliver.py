@@ -46,7 +46,7 @@ class Delivery:
 
         """
         media, look = drawn.media, self._wanted.look
-        revised = media.revised_prompt or media.alt
+        revised = media.revised_prompt
         if not self._wanted.inline:
             url = self._context.links.seal(media.ref, self._caller, look)
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
