@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import structlog
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,9 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
+from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.context import Fetch, Limits, context_of
 from protocol.http.faults import HttpFault
-from protocol.model import Engine, GatewayError, Jobs
+from protocol.http.spool import Spool
+from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
 from service.address import Address
 from service.admin.feed import Feed
@@ -40,8 +43,8 @@ from service.operations import Operations
 from service.overload import Overloaded
 from service.pressure import Pressure
 from service.reload import Reload
+from service.settings import LimitSettings, Origin, Settings, SettingsError
 from service.settings import Media as MediaSettings
-from service.settings import Origin, Settings, SettingsError
 from service.shelf import Shelf
 from service.stores import location_of, naming, open_stores
 from service.survey import Survey, survey
@@ -55,6 +58,8 @@ from transports.store import Store, Watch
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
+_PART_OF_CONTAINER = 4
+"""Bodies may hold this part of the container's memory."""
 _EXPOSED = (
     "x-request-id",
     "x-gateway-upstream-model",
@@ -64,6 +69,8 @@ _EXPOSED = (
     "Warning",
 )
 """What a web page's script may read of an answer's headers."""
+
+_log = structlog.get_logger()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +180,8 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
         links=lambda scope: BoundLinks(base.seal, address.base(scope)),
         fetch=fetch,
         jobs=jobs,
+        memory=_memory(settings),
+        spool=_spool(settings.limits),
         log_prompts=settings.log.prompts,
         traces=base.traces,
     )
@@ -290,6 +299,33 @@ async def _unclaimed(request: Request, error: Exception) -> Any:
         fault = HttpFault(404, "not_found", "There is nothing at this path; the API is below /v1.")
     context_of(request.scope).record.error = fault.code
     return wiring.house_refusal(fault, dict(error.headers or {}))
+
+
+def _memory(settings: Settings) -> ByteBudget:
+    """Return the budget of bodies in memory."""
+    limits, container = settings.limits, Memory().limit()
+    total = limits.memory_bytes
+    if total is None:
+        part = container // (_PART_OF_CONTAINER * settings.server.workers) if container is not None else TOTAL
+        total = min(TOTAL, part)
+    return ByteBudget(total, limits.memory_wait_seconds)
+
+
+def _spool(limits: LimitSettings) -> Spool:
+    """Return what makes the files of requests.
+
+    Raises:
+        SettingsError: no file can be made there.
+
+    """
+    spool = Spool(limits.spool_dir, limits.spool_bytes)
+    try:
+        spool.file(0)
+    except Saturated:
+        raise SettingsError(f"limits.spool_dir: {spool.folder}: no file can be made there") from None
+    if spool.in_memory:
+        _log.warning("spool_in_memory", folder=str(spool.folder))
+    return spool
 
 
 def _limits(settings: Settings) -> Limits:

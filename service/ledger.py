@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import Job, JobKind, JobPage, Saturated
+from protocol.model import FilePart, Job, JobKind, JobPage, Saturated
 from transports.clock import Clock
 from transports.store import Record, Store, Unreadable
 from transports.store.port import JOB_INDEX, JOBS
@@ -216,10 +216,21 @@ def _lease(job_id: str) -> str:
 
 
 def _pack(job: Job) -> bytes:
+    job = _loaded(job)
     try:
         return _encode(job)
     except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
         return json.dumps(msgspec.to_builtins(job)).encode()
+
+
+def _loaded(job: Job) -> Job:
+    """Return a job whose files are in memory."""
+    replace = msgspec.structs.replace
+    turns = tuple(
+        replace(turn, parts=tuple(part.loaded() if isinstance(part, FilePart) else part for part in turn.parts))
+        for turn in job.request.turns
+    )
+    return replace(job, request=replace(job.request, turns=turns))
 
 
 def _unpack(job_id: str, body: bytes) -> Job | None:

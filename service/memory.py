@@ -1,17 +1,27 @@
-"""How much of the memory that its container may take this process's container has taken; cgroup v2 and v1."""
+"""The memory of this process and of its container (cgroup v2 and v1): how much is taken, and how it is given back."""
 
+import ctypes
+import sys
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")
 _NO_LIMIT = 1 << 60
 """cgroup v1 says no limit by a number that no machine has."""
+_CACHE = frozenset({"inactive_file", "active_file"})
+"""Content of files, which the kernel drops when memory is short. Files in a tmpfs are not counted there."""
+_TOTAL_CACHE = frozenset(f"total_{name}" for name in _CACHE)
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_MMAP_BYTES = 256 * 1024
+_TRIM_BYTES = 1024 * 1024
+_ARENAS = 2
 
 
 class _Files:
     """One group's files, by the names that its version of cgroups has for them."""
 
-    def __init__(self, folder: Path, limit: str, used: str, cache: str) -> None:
+    def __init__(self, folder: Path, limit: str, used: str, cache: frozenset[str]) -> None:
         self._limit, self._used, self._stat = folder / limit, folder / used, folder / "memory.stat"
         self._cache = cache
 
@@ -31,7 +41,7 @@ class _Files:
             used = int(self._used.read_text("ascii"))
             for line in self._stat.read_text("ascii").splitlines():
                 name, _, value = line.partition(" ")
-                if name == self._cache:
+                if name in self._cache:
                     used -= int(value)
         except (OSError, ValueError):
             return None
@@ -49,6 +59,27 @@ class Memory:
         """Return how much of the limit is taken, of the group that has the least left; None: there is no limit."""
         return max((ratio for files in self._files if (ratio := files.ratio()) is not None), default=None)
 
+    def limit(self) -> int | None:
+        """Return the least limit, in bytes; None: there is none."""
+        return min((limit for files in self._files if (limit := files.limit()) is not None), default=None)
+
+
+def give_back_memory() -> None:
+    """Have the allocator give back what is freed; only glibc's has to be told.
+
+    By default it raises the size from which it maps memory of its own for an object, to that of the largest one that
+    was freed, and then keeps freed memory between objects that live on; and it does so once per thread.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    mallopt(_M_ARENA_MAX, _ARENAS)
+
 
 def _found(root: Path, groups: Path) -> list[_Files]:
     try:
@@ -61,11 +92,11 @@ def _found(root: Path, groups: Path) -> list[_Files]:
         controllers, _, path = rest.partition(":")
         if not controllers:
             folders = _up(root, path)
-            found += [_Files(folder, "memory.max", "memory.current", "inactive_file") for folder in folders]
+            found += [_Files(folder, "memory.max", "memory.current", _CACHE) for folder in folders]
         elif "memory" in controllers.split(","):
             folders = _up(root / "memory", path)
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            found += [_Files(folder, *names) for folder in folders]
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            found += [_Files(folder, *names, _TOTAL_CACHE) for folder in folders]
     return found
 
 

@@ -11,8 +11,10 @@ import msgspec
 import structlog
 
 from protocol.http.body import UNREAD
+from protocol.http.budget import ByteBudget
 from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.spool import Spool
 from protocol.model import GatewayError, Jobs
 from service.drain import Drain
 from service.metrics import CLIENT_GONE_STATUS, Metrics
@@ -37,6 +39,8 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     """Links below the address that a scope's request came to."""
     fetch: Fetch
     jobs: Jobs
+    memory: ByteBudget
+    spool: Spool
     log_prompts: bool
     traces: Traces | None = None
     """Told of each request, where the operator traces."""
@@ -94,6 +98,8 @@ class Observed:
             links=means.links(scope),
             fetch=means.fetch,
             jobs=means.jobs,
+            memory=means.memory,
+            spool=means.spool,
             keep_prompt=means.log_prompts,
         )
 

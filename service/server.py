@@ -17,6 +17,7 @@ from hypercorn.config import Config
 
 from service.app import Running, open_app
 from service.listeners import Sockets
+from service.memory import give_back_memory
 from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
 from service.survey import Survey
@@ -28,6 +29,9 @@ _STOP_SECONDS = 5.0
 _HEADER_BYTES = 32 * 1024
 _REQUEST_LINE_BYTES = 1024
 """What may go before the headers, so that whoever looks at them answers, and not the server."""
+
+_READ_AHEAD = 4
+"""Pieces of a body, each up to 64 KiB, that are read before the app asks for them."""
 
 _COLLECTED_EVERY = 20_000
 """New objects until the garbage collector looks for cycles. Requests make next to none of them, and a thousand open
@@ -102,6 +106,7 @@ def _config(listening: socket.socket, server: Server, tls: Tls | None, header_by
     config.keep_alive_timeout = server.keep_alive_seconds
     config.keep_alive_max_requests = 10_000
     config.graceful_timeout = _STOP_SECONDS - 1  # before our own patience ends: what is cancelled then says so
+    config.max_app_queue_size = _READ_AHEAD
     config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
     config.include_server_header = False
     config.accesslog = None
@@ -162,6 +167,7 @@ def run(
         SettingsError: the settings do not fit together.
 
     """
+    give_back_memory()
     for one in listening.values():
         _abort_stalled(one, settings.limits.write_stall_seconds)
 

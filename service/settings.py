@@ -66,6 +66,15 @@ class LimitSettings(Section, frozen=True):
     """Files in one request."""
     pixels: Count = 50_000_000
     """Of one picture, by its header."""
+    memory_bytes: Count | None = None
+    """What long bodies hold in memory at once, per worker, in bytes. None: 256 MiB, or a quarter of the container's
+    memory divided by the workers where that is less."""
+    memory_wait_seconds: Seconds = 5.0
+    """How long a long body waits for memory; then it is answered 503."""
+    spool_dir: Path | None = None
+    """Folder for the long files of open requests; None: the system's for temporary files. It should not be a tmpfs."""
+    spool_bytes: Count = 1536 * 1024 * 1024
+    """What they hold at once, per worker; requests whose files have no space are answered 503."""
     header_bytes: Count = 32 * 1024
     in_flight: Count = 2000
     """Requests at once, per worker; more are answered 503."""

@@ -13,13 +13,16 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import aiohttp_socks
 import anyio
+import anyio.to_thread
 import msgspec
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp_socks import ProxyType
 from msgspec import Meta
 
-from protocol.model import Certainty, UpstreamFailed, UpstreamTimeout
+from protocol.model import Certainty, StoredFile, UpstreamFailed, UpstreamTimeout
 
 _HEADER_LIMIT = 65536
+_PIECE = 256 * 1024
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _SOCKS = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
 _PROXY_ERRORS = (aiohttp_socks.ProxyError, aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError)
@@ -39,6 +42,33 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Between two valid frames; bytes that make no frame do not count."""
     call: Seconds = 15.0
     """For a short call, as a whole."""
+
+
+@aiohttp.payload_type(StoredFile)
+class _StoredPayload(aiohttp.Payload):
+    """Sends a file of a request from disk; it is read in threads, and may be sent again."""
+
+    _value: StoredFile
+    _autoclose = True
+
+    @property
+    def size(self) -> int:
+        return self._value.size
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._value.whole().decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        at, end = 0, self.size if content_length is None else min(content_length, self.size)
+        while at < end:
+            piece = await anyio.to_thread.run_sync(self._value.read, at, min(_PIECE, end - at))
+            if not piece:
+                return
+            await writer.write(piece)
+            at += len(piece)
 
 
 def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:

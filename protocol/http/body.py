@@ -1,33 +1,133 @@
-"""Reads a whole body at once, under a cap and a deadline, and decodes it."""
+"""Reads bodies, under a cap, a deadline and a budget of memory, and decodes them.
 
+A body of up to 64 KiB takes no part of the budget; how many there are at once is bounded otherwise. One of up to 1 MiB
+is read whole. A longer one is handed on in blocks, beside the event loop, to what keeps its long parts on disk; the
+budget has to hold what stays in memory.
+"""
+
+import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 import msgspec
+from anyio.lowlevel import RunVar
+from starlette.requests import Request
 
-from protocol.http.context import Limits
+from protocol.http.context import Context, Limits, context_of
 from protocol.http.faults import ClientGone, HttpFault
-from protocol.model import BadRequest
+from protocol.http.long_strings import LongStrings
+from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")
 
+FREE_BYTES = 64 * 1024
+"""A body of up to so many bytes takes no part of the budget."""
 _BYTES_PER_SECOND = 256 * 1024
 _LONGEST_FACTOR = 4
 _OFF_LOOP_BYTES = 1024 * 1024
+_BLOCK_BYTES = 512 * 1024
+_WORKING_BYTES = 2 * 1024 * 1024
+"""What a long body takes in memory while its blocks are worked on."""
+_FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _WORKING_BYTES
+"""What a long body reserves before it is read; where it stays in memory it reserves more as it grows."""
+_BLOCKS_AT_ONCE = 2
 _DISCARDED_BYTES = 1024 * 1024
 _DISCARD_SECONDS = 1.0
 _PATH_SHOWN = 128
 _MISSING = re.compile("Object missing required field `([^`]+)`")
 
+_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.blocks")
 
-async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> bytes:
-    """Return the request's body.
+
+class Sink(Protocol):
+    """Takes a long body in blocks and keeps what is long in it on disk."""
+
+    @property
+    def resident(self) -> int:
+        """How many bytes of it are in memory."""
+        ...
+
+    @property
+    def stored(self) -> int:
+        """How many bytes of it are on disk."""
+        ...
+
+    def feed(self, block: bytes) -> None:
+        """Take the next block, in a thread. Raises GatewayError."""
+        ...
+
+
+class _NoSink:
+    """Takes a body that is never long."""
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self.stored = 0
+
+    @property
+    def resident(self) -> int:
+        return len(self._body)
+
+    def feed(self, block: bytes) -> None:
+        self._body += block
+
+    def finish(self) -> bytes:
+        return bytes(self._body)
+
+
+async def read_body(scope: Any, receive: Callable[[], Any], context: Context) -> bytes:
+    """Return the request's body, in memory.
 
     Raises:
         HttpFault: it is too long (413), too slow (408) or compressed (415).
+        Saturated: there is no memory for it.
+        ClientGone: the client left before the end.
+
+    """
+    sink = _NoSink()
+    rest = await receive_body(scope, receive, context, sink)
+    return sink.finish() + rest if sink.resident else rest
+
+
+async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> ValueT:
+    """Read a JSON body and decode it with a msgspec decoder's `decode`.
+
+    Strings of base64 that are long are in `context.long_strings`.
+
+    Raises:
+        BadRequest: as `decode_body`.
+        HttpFault: as `read_body`.
+        Saturated: there is no memory or no space on disk for it.
+        ClientGone: the client left before the end.
+
+    """
+    context = context_of(request.scope)
+    sink = LongStrings(context.spool, context.limits.file_bytes)
+    rest = await receive_body(request.scope, request.receive, context, sink)
+    if sink.resident:
+        await _beside(sink.feed, rest)
+        rest = sink.finish()
+        context.long_strings = sink.found
+    value = await decode_body(rest, decode)
+    settle(context, len(rest), sink.stored)
+    return value
+
+
+def settle(context: Context, resident: int, stored: int) -> None:
+    """Reserve no more than what a request holds from now on."""
+    if context.hold is not None:
+        context.hold.lower_to(_kept(context, resident if resident > FREE_BYTES else 0, stored))
+
+
+async def receive_body(scope: Any, receive: Callable[[], Any], context: Context, sink: Sink) -> bytes:
+    """Receive a body; return all of it where it is short, else the rest that `sink` has not got yet.
+
+    Raises:
+        GatewayError: as `read_json`, or as the sink does.
         ClientGone: the client left before the end.
 
     """
@@ -35,29 +135,91 @@ async def read_body(scope: Any, receive: Callable[[], Any], limits: Limits) -> b
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
         raise HttpFault(415, "unsupported_media_type", "A request's body may not be compressed.")
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > limits.body_bytes:
+    said = headers.get(b"content-length", b"")
+    receiving = _Receiving(receive, context, sink)
+    try:
+        await receiving.expect(int(said) if said.isdigit() else 0)
+        rest = await receiving.run()
+    except GatewayError:
+        context.release()
         await discard_body(scope, receive)
-        raise _too_large(limits)
-    start = anyio.current_time()
-    body = bytearray()
-    more = True
-    with anyio.CancelScope(deadline=start + limits.body_seconds) as patience:
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > limits.body_bytes:
-                await discard_body(scope, receive)
-                raise _too_large(limits)
-            earned = min(len(body) / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * limits.body_seconds)
-            patience.deadline = start + limits.body_seconds + earned
-    if more:
+        raise
+    if rest is None:
         raise HttpFault(408, "request_timeout", "The request's body did not arrive in time.")
     del scope[UNREAD]
-    return bytes(body)
+    return rest
+
+
+class _Receiving:
+    """A body that is being received."""
+
+    def __init__(self, receive: Callable[[], Any], context: Context, sink: Sink) -> None:
+        self._receive, self._context, self._limits, self._sink = receive, context, context.limits, sink
+        self._block = bytearray()
+        self._seen = 0
+        self._until = 0.0
+
+    async def expect(self, length: int) -> None:
+        """Reserve memory for a body that says its length."""
+        if length > self._limits.body_bytes:
+            raise _too_large(self._limits)
+        if length > FREE_BYTES:
+            await self._context.reserved().raise_to(min(2 * length, _FIRST_BYTES))
+
+    async def run(self) -> bytes | None:
+        """Return what the sink has not got of it; None: it did not arrive in time."""
+        more = True
+        self._until = anyio.current_time() + self._limits.body_seconds
+        with anyio.CancelScope() as patience:
+            while more:
+                patience.deadline = self._until + self._earned()
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                more = message.get("more_body", False)
+                self._take(message.get("body", b""))
+                if self._seen > FREE_BYTES:
+                    patience.deadline = math.inf
+                    await self._work()
+        return None if more else bytes(self._block)
+
+    def _earned(self) -> float:
+        """Return the seconds that a body gets for what has come of it."""
+        return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_seconds)
+
+    def _take(self, data: bytes) -> None:
+        self._block += data
+        self._seen += len(data)
+        if self._seen > self._limits.body_bytes:
+            raise _too_large(self._limits)
+
+    async def _work(self) -> None:
+        """Reserve memory for what has come, and hand a full block on; the time for that is not the client's."""
+        start = anyio.current_time()
+        need = 2 * (len(self._block) + self._sink.resident)
+        if self._seen > _OFF_LOOP_BYTES:
+            need = _kept(self._context, need + _WORKING_BYTES, self._sink.stored)
+        hold = self._context.reserved()
+        if need > hold.size:
+            await hold.raise_to(max(need, min(2 * hold.size, self._context.memory.total)))
+        if self._seen > _OFF_LOOP_BYTES and len(self._block) >= _BLOCK_BYTES:
+            block, self._block = bytes(self._block), bytearray()
+            await _beside(self._sink.feed, block)
+        self._until += anyio.current_time() - start
+
+
+def _kept(context: Context, resident: int, stored: int) -> int:
+    """Return the memory that a request holds; files count where they are in memory too."""
+    return resident + (stored if context.spool.in_memory else 0)
+
+
+async def _beside(work: Callable[[bytes], None], block: bytes) -> None:
+    """Work on a block in a thread; no more than two blocks at once."""
+    limiter = _limiter.get(None)
+    if limiter is None:
+        limiter = anyio.CapacityLimiter(_BLOCKS_AT_ONCE)
+        _limiter.set(limiter)
+    await anyio.to_thread.run_sync(partial(work, block), limiter=limiter)
 
 
 UNREAD = "gemini_gateway.unread"

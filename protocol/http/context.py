@@ -5,7 +5,10 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from protocol.http.budget import ByteBudget, Hold
 from protocol.http.closing import Closing
+from protocol.http.long_strings import LongString
+from protocol.http.spool import Spool
 from protocol.model import Caller, Jobs, MediaRef, Rendition, Served, Usage
 
 _KEY = "gemini_gateway.context"
@@ -130,9 +133,29 @@ class Context(msgspec.Struct, kw_only=True):
     links: Links
     fetch: Fetch
     jobs: Jobs
+    memory: ByteBudget = msgspec.field(default_factory=ByteBudget)
+    """What the bodies of all requests of the process hold in memory."""
+    spool: Spool = msgspec.field(default_factory=Spool)
+    """Makes the files that long parts of bodies are kept in."""
+    hold: Hold | None = None
+    """What this request holds of `memory`."""
+    long_strings: dict[str, LongString] = {}
+    """The long strings of the request's body, which are on disk, by what stands for them in the decoded body."""
     caller: Caller | None = None
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""
+
+    def reserved(self) -> Hold:
+        """Return what this request holds of `memory`, at first nothing."""
+        if self.hold is None:
+            self.hold = Hold(self.memory, self.caller.id if self.caller is not None else "")
+        return self.hold
+
+    def release(self) -> None:
+        """Give back what the request holds: its memory, and its files as far as nothing else uses them."""
+        self.long_strings = {}
+        if self.hold is not None:
+            self.hold.release()
 
     def mark_first_token(self) -> None:
         """Note the time of the first text or thought; later calls change nothing."""

@@ -1,13 +1,23 @@
-"""Reads `multipart/form-data` from a body that is in memory: no temporary files, and names are never paths."""
+"""Reads `multipart/form-data` while it arrives: long files go to disk, and their names are never paths."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 
 import anyio.to_thread
 import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
 
-from protocol.model import BadRequest
+from protocol.http.body import receive_body, settle
+from protocol.http.context import context_of
+from protocol.http.spool import Spool, Spooled
+from protocol.model import BadRequest, Content
 
 _OFF_LOOP_BYTES = 1024 * 1024
+_MOST_IN_MEMORY = 256 * 1024
+"""A longer file goes to disk."""
 _MOST_PARTS = 128
 _MOST_FIELD_BYTES = 256 * 1024
 _NAME_SHOWN = 64
@@ -21,7 +31,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller calls the file: a label, nothing else."""
     mime: str | None
     """What the caller says that it is."""
-    data: bytes
+    data: Content
+    """Where it is longer than a file may be, the end is missing; its length tells."""
 
     def __repr__(self) -> str:
         """Show no content."""
@@ -37,54 +48,91 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     """The parts that are files, in the caller's order."""
 
 
-def is_form(content_type: str) -> bool:
-    """Say whether a body of this type is a form."""
+def is_form(request: Request) -> bool:
+    """Say whether a request's body is a form."""
+    content_type = request.headers.get("content-type", "")
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 
-async def read_form(content_type: str, body: bytes) -> Form:
-    """Read a form; a long one beside the event loop.
+async def read_form(request: Request) -> Form:
+    """Read a form.
 
     Raises:
         BadRequest: it is malformed, has no end, has too many or too large parts, or says something twice.
+        HttpFault: as `protocol.http.body.read_body`.
+        Saturated: there is no memory or no space on disk for it.
+        ClientGone: the client left before the end.
 
     """
-    if len(body) > _OFF_LOOP_BYTES:
-        return await anyio.to_thread.run_sync(_read, content_type, body)
-    return _read(content_type, body)
-
-
-def _read(content_type: str, body: bytes) -> Form:
-    boundary = parse_options_header(content_type)[1].get(b"boundary")
-    if not boundary:
-        raise BadRequest("The request's Content-Type names no boundary of the form's parts.")
-    parts = _Parts()
-    try:
-        parser = parts.parser(boundary)
-        parser.write(body)
-        parser.finalize()
-    except FormParserError:
-        raise BadRequest("The request's body is not valid multipart/form-data.") from None
-    if not parts.ended:
-        raise BadRequest("The request's body ends before the form's last boundary.")
-    return Form(fields=parts.fields, files=tuple(parts.files))
+    context = context_of(request.scope)
+    boundary = parse_options_header(request.headers.get("content-type", ""))[1].get(b"boundary", b"")
+    parts = _Parts(boundary, context.spool, context.limits.file_bytes)
+    rest = await receive_body(request.scope, request.receive, context, parts)
+    if len(rest) > _OFF_LOOP_BYTES:
+        await anyio.to_thread.run_sync(partial(parts.feed, rest))
+    else:
+        parts.feed(rest)
+    form = parts.finish()
+    settle(context, parts.resident, parts.stored)
+    return form
 
 
 class _Parts:
     """Parts in the making."""
 
-    def __init__(self) -> None:
-        self.fields: dict[str, str] = {}
-        self.files: list[Upload] = []
-        self.ended = False
+    def __init__(self, boundary: bytes, spool: Spool, most: int) -> None:
+        self._boundary = boundary
+        self._spool, self._most = spool, most
+        self._fields: dict[str, str] = {}
+        self._files: list[Upload] = []
+        self._ended = False
         self._count = 0
         self._headers: dict[bytes, bytes] = {}
         self._header, self._value, self._data = bytearray(), bytearray(), bytearray()
+        self._file: Spooled | None = None
         self._options: dict[bytes, bytes] = {}
+        self._kept = 0
+        self.stored = 0
+        self._parser: MultipartParser | None = None
 
-    def parser(self, boundary: bytes) -> MultipartParser:
+    @property
+    def resident(self) -> int:
+        """How many bytes of the body are in memory."""
+        return self._kept + len(self._data)
+
+    def feed(self, block: bytes) -> None:
+        """Take the next part of the body; a long one beside the event loop.
+
+        Raises:
+            BadRequest: the form is wrong.
+            Saturated: there is no space for a file.
+
+        """
+        with _refusing():
+            self._opened().write(block)
+
+    def finish(self) -> Form:
+        """Return the form.
+
+        Raises:
+            BadRequest: it has no end.
+
+        """
+        with _refusing():
+            self._opened().finalize()
+        if not self._ended:
+            raise BadRequest("The request's body ends before the form's last boundary.")
+        return Form(fields=self._fields, files=tuple(self._files))
+
+    def _opened(self) -> MultipartParser:
+        if not self._boundary:
+            raise BadRequest("The request's Content-Type names no boundary of the form's parts.")
+        self._parser = self._parser or self._new_parser()
+        return self._parser
+
+    def _new_parser(self) -> MultipartParser:
         return MultipartParser(
-            boundary,
+            self._boundary,
             {
                 "on_part_begin": self._begin,
                 "on_header_field": self._more_header,
@@ -101,7 +149,7 @@ class _Parts:
         self._count += 1
         if self._count > _MOST_PARTS:
             raise BadRequest(f"The form has more than {_MOST_PARTS} parts.")
-        self._headers, self._data = {}, bytearray()
+        self._headers, self._data, self._file = {}, bytearray(), None
 
     def _more_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
@@ -125,8 +173,18 @@ class _Parts:
             message = f"The form's field '{_shown(self._options[b'name'])}' is longer than {_MOST_FIELD_BYTES} bytes."
             raise BadRequest(message, param=_shown(self._options[b"name"]))
         self._data += memoryview(data)[start:end]
+        if len(self._data) > _MOST_IN_MEMORY:  # it is a file: a field may not be as long
+            self._file = self._file or self._spool.file(self._most)
+            self._write(self._file)
+
+    def _write(self, file: Spooled) -> None:
+        self.stored += len(self._data)
+        file.write(self._data)
+        self._data = bytearray()
 
     def _end(self) -> None:
+        if self._file is None:
+            self._kept += len(self._data)
         name = _text(self._options[b"name"], None)
         param = _shown(self._options[b"name"])
         if b"filename" in self._options:
@@ -135,16 +193,33 @@ class _Parts:
                 field=name,
                 name=_text(self._options[b"filename"], param),
                 mime=mime.decode("latin-1").partition(";")[0].strip() if mime is not None else None,
-                data=bytes(self._data),
+                data=self._content(),
             )
-            self.files.append(upload)
+            self._files.append(upload)
+            self._data = bytearray()
             return
-        if name in self.fields:
+        if name in self._fields:
             raise BadRequest(f"The form has the field '{param}' twice.", param=param)
-        self.fields[name] = _text(bytes(self._data), param)
+        self._fields[name] = _text(bytes(self._data), param)
+        self._data = bytearray()
+
+    def _content(self) -> Content:
+        if self._file is None:
+            return bytes(self._data)
+        self._write(self._file)
+        return self._file.finish()
 
     def _finish(self) -> None:
-        self.ended = True
+        self._ended = True
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    """Refuse a form that the parser cannot read."""
+    try:
+        yield
+    except FormParserError:
+        raise BadRequest("The request's body is not valid multipart/form-data.") from None
 
 
 def _text(data: bytes, param: str | None) -> str:

@@ -47,6 +47,7 @@ from protocol.model.names import (
 from protocol.model.port import Engine, Exchange, Served, UpstreamModel
 from protocol.model.reply import Piece, Reply, fold
 from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
+from protocol.model.stored import Content, StoredFile, View, viewed
 from protocol.model.usage import estimate_tokens, estimated_bytes
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Catalogue",
     "Certainty",
     "Citation",
+    "Content",
     "Document",
     "DriftDetected",
     "Engine",
@@ -97,6 +99,7 @@ __all__ = [
     "Selection",
     "Served",
     "SignedOut",
+    "StoredFile",
     "Text",
     "TextPart",
     "Thought",
@@ -109,10 +112,12 @@ __all__ = [
     "UpstreamModel",
     "UpstreamTimeout",
     "Usage",
+    "View",
     "Waiting",
     "WebImage",
     "estimate_tokens",
     "estimated_bytes",
     "fold",
     "released",
+    "viewed",
 ]

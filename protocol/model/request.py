@@ -9,6 +9,7 @@ import msgspec
 from protocol.model.caller import Caller
 from protocol.model.media import MediaRef
 from protocol.model.names import Selection
+from protocol.model.stored import Content, StoredFile
 
 
 class Role(StrEnum):
@@ -27,22 +28,41 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
-class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True):
-    """A file in a turn, whole: a picture, a document, sound or film."""
+class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True, omit_defaults=True):
+    """A file in a turn, whole: a picture, a document, sound or film. Its content is in `data` or in `stored`."""
 
-    data: bytes
+    data: bytes = b""
+    """The content, in memory."""
+    stored: StoredFile | None = None
+    """The content, on disk."""
     mime: str
     """By its own first bytes, not by what the caller said."""
     name: str
 
+    @property
+    def content(self) -> Content:
+        """The content, wherever it is."""
+        return self.data if self.stored is None else self.stored
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the content."""
+        return len(self.content)
+
     @cached_property
     def digest(self) -> bytes:
-        """What tells its content from any other; worked out once, since a file may be long."""
-        return blake2b(self.data, digest_size=32).digest()
+        """The digest of the content; worked out once, since a file may be long."""
+        return blake2b(self.data, digest_size=32).digest() if self.stored is None else self.stored.digest
+
+    def loaded(self) -> "FilePart":
+        """Return the same file with its content in memory."""
+        if self.stored is None:
+            return self
+        return FilePart(data=self.stored.whole(), mime=self.mime, name=self.name)
 
     def __repr__(self) -> str:
         """Show no content."""
-        return f"FilePart(mime={self.mime!r}, bytes={len(self.data)})"
+        return f"FilePart(mime={self.mime!r}, bytes={self.size})"
 
 
 class MediaPart(msgspec.Struct, frozen=True, tag="media"):

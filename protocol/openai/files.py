@@ -11,7 +11,8 @@ from typing import ParamSpec, TypeVar
 from protocol.http.beside import beside
 from protocol.http.context import Context, Limits
 from protocol.http.faults import HttpFault
-from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
+from protocol.http.long_strings import LongString
+from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 from protocol.openai.sniff import has_frames, picture_size, sniff
 
 __all__ = ["from_base64", "from_data_url", "from_url", "picture_size", "require", "sniff", "take"]
@@ -22,6 +23,8 @@ ValueT = TypeVar("ValueT")
 _OFF_LOOP_BYTES = 1024 * 1024
 _SLICE = 1024 * 1024
 """Of base64; a multiple of four."""
+_LONGEST_WORD = 64
+"""A longer text is not one that stands for a long string."""
 _MOST_FRAMES = 1000
 _NAME_SHOWN = 128
 _SPACE = b" \t\r\n\f"
@@ -51,7 +54,7 @@ _SUFFIXES = {
 }
 
 
-async def take(data: bytes, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
+async def take(data: Content, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
     """Check a file and return it, with its type by its own bytes; `declared` is what the caller said that it is.
 
     Raises:
@@ -64,7 +67,9 @@ async def take(data: bytes, *, name: str, param: str, declared: str | None = Non
     if not data:
         raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
     mime = await _beside(len(data), _check, data, declared or "", param, context.limits)
-    return FilePart(data=data, mime=mime, name=_name(name, mime))
+    if isinstance(data, bytes):
+        return FilePart(data=data, mime=mime, name=_name(name, mime))
+    return FilePart(stored=data, mime=mime, name=_name(name, mime))
 
 
 async def from_base64(text: str, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
@@ -75,13 +80,25 @@ async def from_base64(text: str, *, name: str, param: str, declared: str | None 
         HttpFault: it has too many bytes (413).
 
     """
+    long = context.long_strings.get(text) if len(text) < _LONGEST_WORD else None
+    if long is not None:
+        return await _take_long(long, name=name, param=param, declared=declared, context=context)
     if len(text) > context.limits.file_bytes * 2:
         raise _too_long(context.limits, param)
     try:
         data = await _beside(len(text), _decode, text)
     except ValueError:
-        raise BadRequest(f"The file at '{param}' is not valid base64.", param=param, code="invalid_image") from None
+        raise _no_base64(param) from None
     return await take(data, name=name, param=param, declared=declared, context=context)
+
+
+async def _take_long(
+    long: LongString, *, name: str, param: str, declared: str | None = None, context: Context
+) -> FilePart:
+    """Take a file whose base64 was decoded while the body arrived."""
+    if long.file is None:
+        raise _no_base64(param)
+    return await take(long.file, name=name, param=param, declared=declared, context=context)
 
 
 async def from_data_url(url: str, *, name: str, param: str, context: Context) -> FilePart:
@@ -92,11 +109,14 @@ async def from_data_url(url: str, *, name: str, param: str, context: Context) ->
         HttpFault: it has too many bytes (413).
 
     """
-    head, comma, content = url.partition(",")
+    long = context.long_strings.get(url) if len(url) < _LONGEST_WORD else None
+    head, comma, content = (long.head if long is not None else url).partition(",")
     declared, *extras = head[len("data:") :].split(";")
     if not comma or not extras or extras[-1].strip().lower() != "base64":
         message = f"The data URL at '{param}' is not of the form 'data:<media type>;base64,<content>'."
         raise BadRequest(message, param=param, code="invalid_image")
+    if long is not None:
+        return await _take_long(long, name=name, param=param, declared=declared, context=context)
     return await from_base64(content, name=name, param=param, declared=declared, context=context)
 
 
@@ -163,8 +183,13 @@ def _decode(text: str) -> bytes:
     return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
 
 
-def _check(data: bytes, declared: str, param: str, limits: Limits) -> str:
+def _check(data: Content, declared: str, param: str, limits: Limits) -> str:
     """Return the type of a file that may be passed on."""
+    with viewed(data) as view:
+        return _checked(view, declared, param, limits)
+
+
+def _checked(data: View, declared: str, param: str, limits: Limits) -> str:
     mime = sniff(data)
     if mime is None:
         message = f"The file at '{param}' is of a type that is not taken: send {_TAKEN}."
@@ -191,7 +216,7 @@ def _agrees(declared: str, mime: str) -> bool:
     return family == mime.partition("/")[0] or (mime == "audio/ogg" and declared == "application/ogg")
 
 
-def _check_size(data: bytes, param: str, limits: Limits) -> None:
+def _check_size(data: View, param: str, limits: Limits) -> None:
     size = picture_size(data)
     if size is None:
         message = f"The picture at '{param}' is broken: its header has no size."
@@ -199,6 +224,10 @@ def _check_size(data: bytes, param: str, limits: Limits) -> None:
     if size[0] * size[1] > limits.pixels or has_frames(data, _MOST_FRAMES):
         message = f"The picture at '{param}' is too large: at most {limits.pixels} pixels are taken."
         raise BadRequest(message, param=param, code="image_too_large")
+
+
+def _no_base64(param: str) -> BadRequest:
+    return BadRequest(f"The file at '{param}' is not valid base64.", param=param, code="invalid_image")
 
 
 def _too_long(limits: Limits, param: str) -> HttpFault:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from protocol.model import View
+
 _HEAD = 1024
 _SLICE = 1024 * 1024
 _ZIP_TAIL = 22 + 0xFFFF
@@ -32,13 +34,13 @@ _MARKUP = re.compile(
 )
 
 
-def sniff(data: bytes) -> str | None:
+def sniff(data: View) -> str | None:
     """Return the media type of what may be passed on; None for all else.
 
     Pictures (PNG, JPEG, WebP, GIF), PDF, film (MP4, MOV, WebM), sound (MP3, WAV, OGG, FLAC, M4A) and UTF-8 text.
     Never SVG or HTML, and no picture that is a document or an archive as well.
     """
-    mime = next((mime for start, mime in _STARTS if data.startswith(start)), None) or _boxed(data)
+    mime = next((mime for start, mime in _STARTS if data[: len(start)] == start), None) or _boxed(data)
     if mime is None:
         return "text/plain" if _is_text(data) else None
     if mime.startswith("image/") and _is_two_things(data):
@@ -46,7 +48,7 @@ def sniff(data: bytes) -> str | None:
     return mime
 
 
-def _boxed(data: bytes) -> str | None:
+def _boxed(data: View) -> str | None:
     """Return the type of a file whose first bytes say only how it is packed."""
     if data[:4] == b"RIFF":
         return _RIFF.get(data[8:12])
@@ -60,7 +62,7 @@ def _boxed(data: bytes) -> str | None:
     return "audio/mpeg" if _is_mpeg_audio(data) else None
 
 
-def _is_mpeg_audio(data: bytes) -> bool:
+def _is_mpeg_audio(data: View) -> bool:
     """Say whether the data begins with a frame of MPEG audio: sync, a version, a layer, and a possible bit rate."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return False
@@ -68,7 +70,7 @@ def _is_mpeg_audio(data: bytes) -> bool:
     return version != 1 and layer != 0 and rate != 15
 
 
-def _is_two_things(data: bytes) -> bool:
+def _is_two_things(data: View) -> bool:
     """Say whether a picture is at the same time a PDF (whose header may come late) or a ZIP (whose index is last)."""
     if b"%PDF-" in data[:_HEAD]:
         return True
@@ -77,8 +79,8 @@ def _is_two_things(data: bytes) -> bool:
     return at >= 0 and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
 
 
-def _is_text(data: bytes) -> bool:
-    if not data or _MARKUP.match(data.removeprefix(codecs.BOM_UTF8)[:_HEAD]):
+def _is_text(data: View) -> bool:
+    if not len(data) or _MARKUP.match(data[: _HEAD + 3].removeprefix(codecs.BOM_UTF8)[:_HEAD]):
         return False
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -91,26 +93,26 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def picture_size(data: bytes) -> tuple[int, int] | None:
+def picture_size(data: View) -> tuple[int, int] | None:
     """Return a picture's width and height as its header has them; None where it is broken, or no picture."""
     measure = _SIZES.get(sniff(data[:_HEAD]) or "")
     size = measure(data) if measure is not None else None
     return size if size is not None and min(size) > 0 else None
 
 
-def _png_size(data: bytes) -> tuple[int, int] | None:
+def _png_size(data: View) -> tuple[int, int] | None:
     if len(data) < 24 or data[12:16] != b"IHDR":
         return None
     return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
 
 
-def _gif_size(data: bytes) -> tuple[int, int] | None:
+def _gif_size(data: View) -> tuple[int, int] | None:
     if len(data) < 10:
         return None
     return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+def _jpeg_size(data: View) -> tuple[int, int] | None:
     """Walk the segments to the frame's header."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
@@ -129,7 +131,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _webp_size(data: bytes) -> tuple[int, int] | None:
+def _webp_size(data: View) -> tuple[int, int] | None:
     form = data[12:16]
     if len(data) < 30:
         return None
@@ -143,7 +145,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
+_SIZES: dict[str, Callable[[View], tuple[int, int] | None]] = {
     "image/png": _png_size,
     "image/gif": _gif_size,
     "image/jpeg": _jpeg_size,
@@ -151,16 +153,16 @@ _SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
 }
 
 
-def has_frames(data: bytes, most: int) -> bool:
+def has_frames(data: View, most: int) -> bool:
     """Say whether a moving picture has more than `most` frames; looks no further than that."""
-    if data.startswith(b"\x89PNG"):
+    if data[:4] == b"\x89PNG":
         said = next((data[at + 8 : at + 12] for kind, at in _png_chunks(data) if kind == b"acTL"), b"")
         return int.from_bytes(said) > most
-    frames = _gif_frames(data) if data.startswith(b"GIF8") else _webp_frames(data)
+    frames = _gif_frames(data) if data[:4] == b"GIF8" else _webp_frames(data)
     return next(islice(frames, most, None), None) is not None
 
 
-def _gif_frames(data: bytes) -> Iterator[int]:
+def _gif_frames(data: View) -> Iterator[int]:
     """Yield where each frame begins."""
     at = 13 + _palette(data, 10)
     while at < len(data):
@@ -174,19 +176,19 @@ def _gif_frames(data: bytes) -> Iterator[int]:
             return
 
 
-def _palette(data: bytes, at: int) -> int:
+def _palette(data: View, at: int) -> int:
     flags = data[at] if at < len(data) else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _behind_blocks(data: bytes, at: int) -> int:
+def _behind_blocks(data: View, at: int) -> int:
     size = len(data)
     while at < size and (length := data[at]):
         at += length + 1
     return at + 1
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+def _png_chunks(data: View) -> Iterator[tuple[bytes, int]]:
     """Yield kind and place of the chunks before the pixels."""
     at = 8
     for _ in range(_MOST_SEGMENTS):
@@ -197,9 +199,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
         at += 12 + int.from_bytes(data[at : at + 4])
 
 
-def _webp_frames(data: bytes) -> Iterator[int]:
+def _webp_frames(data: View) -> Iterator[int]:
     """Yield where each frame begins."""
-    at = 12 if data.startswith(b"RIFF") else len(data)
+    at = 12 if data[:4] == b"RIFF" else len(data)
     while len(kind := data[at : at + 4]) == 4:
         if kind == b"ANMF":
             yield at

@@ -115,7 +115,7 @@ class _Answering:
     async def _body(self, request: Request) -> Any:
         if self._decode is None:
             return None
-        body = await read_body(request.scope, request.receive, context_of(request.scope).limits)
+        body = await read_body(request.scope, request.receive, context_of(request.scope))
         if self._operation.optional and not body:
             return None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

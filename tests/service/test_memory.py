@@ -8,7 +8,8 @@ def group(folder, names, limit, used, cached=0):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / names[0]).write_text(f"{limit}\n")
     (folder / names[1]).write_text(f"{used}\n")
-    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {cached}\nfile 2\n")
+    active = names[2].replace("inactive", "active")
+    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} {cached // 2}\nfile 2\n{active} {cached - cached // 2}\n")
 
 
 def memory(tmp_path, groups):
@@ -35,6 +36,13 @@ def test_the_first_version_of_groups_is_read_too(tmp_path):
 def test_in_a_container_that_sees_its_own_group_as_the_root_the_root_is_read(tmp_path):
     group(tmp_path / "root" / "memory", V1, 1000, 500)
     assert memory(tmp_path, "7:memory:/docker/x\n").ratio() == 0.5
+
+
+def test_the_least_limit_counts(tmp_path):
+    group(tmp_path / "root" / "pod" / "container", V2, "max", 100)
+    group(tmp_path / "root" / "pod", V2, 200, 150)
+    group(tmp_path / "root", V2, 300, 150)
+    assert memory(tmp_path, "0::/pod/container\n").limit() == 200
 
 
 def test_without_a_limit_there_is_none(tmp_path):

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from protocol.http.budget import ByteBudget
 from protocol.http.context import Limits, context_of
 from protocol.http.download import Content, Download
+from protocol.http.spool import Spool
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
 from protocol.model import Served, UpstreamModel
@@ -52,6 +54,8 @@ def observing(app, limits=None):
         links=links,
         fetch=None,
         jobs=None,
+        memory=ByteBudget(),
+        spool=Spool(),
         log_prompts=False,
     )
     return Observed(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)

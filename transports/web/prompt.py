@@ -117,7 +117,7 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
         for part in turn.parts:
             if not isinstance(part, FilePart | MediaPart):
                 continue
-            content = part.data if isinstance(part, FilePart) else part.ref
+            content = part.digest if isinstance(part, FilePart) else part.ref
             if content not in named:
                 named[content] = _unused(_name_of(part), taken)
                 taken.add(named[content])

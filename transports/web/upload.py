@@ -182,7 +182,12 @@ class Uploads:
 
     async def _send_multipart(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
         form = aiohttp.FormData()
-        form.add_field(wire.UPLOAD_FIELD, BytesIO(file.data), filename=name, content_type=file.mime)
+        form.add_field(
+            wire.UPLOAD_FIELD,
+            BytesIO(file.data) if file.stored is None else file.stored,
+            filename=name,
+            content_type=file.mime,
+        )
         url = self._session.site.config.hosts.upload + wire.UPLOAD_PATH
         async with self._post(url, headers, form) as response:
             return await _path_of(response)
@@ -192,7 +197,7 @@ class Uploads:
         start = {
             **headers,
             **wire.RESUMABLE_START,
-            wire.RESUMABLE_LENGTH_HEADER: str(len(file.data)),
+            wire.RESUMABLE_LENGTH_HEADER: str(file.size),
             "Content-Type": wire.FORM_CONTENT_TYPE,
         }
         body = f"{wire.RESUMABLE_NAME}{name}".encode("utf-8", "replace")
@@ -202,7 +207,7 @@ class Uploads:
         if url is None or not upload_allowed(url, config):
             raise _FormRefusedError("The upstream gave no usable address for a file.")
         finish = {**wire.RESUMABLE_FINISH, "Content-Type": file.mime}
-        async with self._post(url, finish, file.data) as response:
+        async with self._post(url, finish, file.content) as response:
             return await _path_of(response)
 
     def _post(self, url: str | URL, headers: dict[str, str], data: Any) -> Any:

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.body import decode_body, read_body
+from protocol.http.body import read_json
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
@@ -32,8 +32,7 @@ class Chat:
     async def __call__(self, request: Request) -> ASGIResponse:
         """Read, open, write."""
         context = context_of(request.scope)
-        raw = await read_body(request.scope, request.receive, context.limits)
-        body = await decode_body(raw, wire.decode_request)
+        body = await read_json(request, wire.decode_request)
         asked = await self._read(request, context, body)
         rendering = Rendering(context.links, asked.caller)
         head = write.Head.new(asked.selection.id, context.created)

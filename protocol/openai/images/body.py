@@ -4,8 +4,9 @@ import re
 from typing import TypeVar
 
 import msgspec
+from starlette.requests import Request
 
-from protocol.http.body import decode_body
+from protocol.http.body import decode_body, read_json
 from protocol.http.form import Form, Upload, is_form, read_form
 from protocol.model import BadRequest
 from protocol.openai.images import wire
@@ -23,17 +24,18 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     mask: Upload | None = None
 
 
-async def read_generation(content_type: str, raw: bytes) -> wire.Generation:
+async def read_generation(request: Request) -> wire.Generation:
     """Read a body of `/images/generations`.
 
     Raises:
         BadRequest: it cannot be read, or brings pictures.
+        GatewayError, ClientGone: as `read_json`.
 
     """
-    if not is_form(content_type):
-        body = await decode_body(raw, wire.decode_generation)
+    if not is_form(request):
+        body = await read_json(request, wire.decode_generation)
     else:
-        form = await read_form(content_type, raw)
+        form = await read_form(request)
         body = await _converted(form, wire.Generation)
         for upload in form.files:
             raise _no_pictures(upload.field)
@@ -43,16 +45,17 @@ async def read_generation(content_type: str, raw: bytes) -> wire.Generation:
     return body
 
 
-async def read_edit(content_type: str, raw: bytes) -> tuple[wire.Edit, Files]:
+async def read_edit(request: Request) -> tuple[wire.Edit, Files]:
     """Read a body of `/images/edits`; the files are those of a form.
 
     Raises:
         BadRequest: it cannot be read, or has a file that nothing is known to do with.
+        GatewayError, ClientGone: as `read_json`.
 
     """
-    if not is_form(content_type):
-        return await decode_body(raw, wire.decode_edit), Files()
-    form = await read_form(content_type, raw)
+    if not is_form(request):
+        return await read_json(request, wire.decode_edit), Files()
+    form = await read_form(request)
     return await _converted(form, wire.Edit), _files(form)
 
 

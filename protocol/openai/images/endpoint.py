@@ -7,7 +7,6 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.body import read_body
 from protocol.http.context import Context, caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
@@ -61,8 +60,7 @@ class Images:
         """Draw what a prompt says."""
         context = context_of(request.scope)
         caller = caller_of(context)
-        raw = await read_body(request.scope, request.receive, context.limits)
-        body = await read_generation(request.headers.get("content-type", ""), raw)
+        body = await read_generation(request)
         wanted = self._understand(body, context, caller)
         asked = wanted.request(caller, context.id, attempts_before(request), _NOTHING)
         return self._answer(context, wanted, asked, "image_generation.completed")
@@ -71,8 +69,7 @@ class Images:
         """Draw pictures anew, as a prompt says."""
         context = context_of(request.scope)
         caller = caller_of(context)
-        raw = await read_body(request.scope, request.receive, context.limits)
-        body, files = await read_edit(request.headers.get("content-type", ""), raw)
+        body, files = await read_edit(request)
         wanted = self._understand(body, context, caller)
         admit_pictures(wanted.selection, self._engine.catalogue)
         inputs = await take_inputs(body, files, context)

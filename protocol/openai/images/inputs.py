@@ -8,11 +8,11 @@ import msgspec
 from protocol.http.beside import beside
 from protocol.http.context import Context
 from protocol.http.form import Upload
-from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
+from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
 from protocol.openai.images.body import Files
-from protocol.openai.images.mask import meaning
+from protocol.openai.images.mask import Meaning, meaning
 from protocol.openai.together import values
 
 Picture = FilePart | MediaPart
@@ -84,10 +84,19 @@ def _url(source: str | wire.Source, param: str) -> str:
 async def _masked(taken: tuple[Picture, ...]) -> Inputs:
     """Understand the last picture as a mask of the first."""
     first, mask = taken[0], taken[-1]
-    size = picture_size(first.data) if isinstance(first, FilePart) else None
+    size = _size(first) if isinstance(first, FilePart) else None
     if size is None or not isinstance(mask, FilePart):
         message = "A mask and the picture that it is for must be sent, not named by a link of this gateway."
         raise BadRequest(message, param=_MASK)
-    understood = await beside(partial(meaning, mask.data, size))
+    understood = await beside(partial(_meaning, mask, size))
     part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
     return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)
+
+
+def _size(picture: FilePart) -> tuple[int, int] | None:
+    with viewed(picture.content) as view:
+        return picture_size(view)
+
+
+def _meaning(mask: FilePart, size: tuple[int, int]) -> Meaning:
+    return meaning(mask.loaded().data, size)

@@ -7,17 +7,29 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.body import read_body
+from protocol.http.body import FREE_BYTES
 from protocol.http.context import Context, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.faults import HttpFault
-from protocol.model import BadRequest, Engine, Job, JobKind, MediaRef, MediaStream, Unsupported, UpstreamFailed
+from protocol.model import (
+    BadRequest,
+    Engine,
+    FilePart,
+    Job,
+    JobKind,
+    MediaRef,
+    MediaStream,
+    Unsupported,
+    UpstreamFailed,
+)
 from protocol.openai.client import Deprecations
 from protocol.openai.codec import encode
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
 
+_COPIES = 4
+"""A job is kept with its files in base64: how many times their size that takes in memory for a moment."""
 _HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
 
 
@@ -32,8 +44,7 @@ class Videos:
     async def create(self, request: Request) -> ASGIResponse:
         """Begin one."""
         context = context_of(request.scope)
-        raw = await read_body(request.scope, request.receive, context.limits)
-        body, upload = await read.read_body_of(request.headers.get("content-type", ""), raw)
+        body, upload = await read.read_body_of(request)
         selection = read.select(body.model, self._engine.catalogue, caller_of(context))
         context.record.model = selection.id
         if not self._engine.offers(selection):
@@ -41,6 +52,9 @@ class Videos:
         job = await read.read(body, upload, selection, context)
         if context.keep_prompt:
             context.record.prompt = body.prompt
+        files = sum(part.size for turn in job.request.turns for part in turn.parts if isinstance(part, FilePart))
+        if files > FREE_BYTES:
+            await context.reserved().raise_to(min(_COPIES * files, context.memory.total))
         await context.jobs.submit(job)
         return _response(write.video(job, context.created), self._deprecations.headers(selection))
 

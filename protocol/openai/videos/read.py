@@ -5,8 +5,9 @@ import secrets
 from collections.abc import Mapping
 
 import msgspec
+from starlette.requests import Request
 
-from protocol.http.body import decode_body
+from protocol.http.body import decode_body, read_json
 from protocol.http.context import Context, caller_of
 from protocol.http.form import Upload, is_form, read_form
 from protocol.model import (
@@ -37,16 +38,17 @@ _SECONDS = "8"
 _MOST_LISTED = 100
 
 
-async def read_body_of(content_type: str, raw: bytes) -> tuple[wire.VideoRequest, Upload | None]:
+async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | None]:
     """Read a body of `/videos`, JSON or a form; the file is a form's.
 
     Raises:
         BadRequest: it cannot be read.
+        GatewayError, ClientGone: as `read_json`.
 
     """
-    if not is_form(content_type):
-        return await decode_body(raw, wire.decode_request), None
-    form = await read_form(content_type, raw)
+    if not is_form(request):
+        return await read_json(request, wire.decode_request), None
+    form = await read_form(request)
     body = await decode_body(b"", lambda _: msgspec.convert(_nested(form.fields), wire.VideoRequest))
     files = [upload for upload in form.files if upload.name or upload.data]
     if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:

@@ -14,7 +14,8 @@ def part(data, more=True):
 
 
 async def read(connection, **limits):
-    return await read_body(connection.scope, connection.receive, Limits(**limits))
+    connection.context.limits = Limits(**limits)
+    return await read_body(connection.scope, connection.receive, connection.context)
 
 
 async def test_the_pieces_are_put_together(connect):

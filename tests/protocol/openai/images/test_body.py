@@ -1,7 +1,8 @@
 import pytest
 
 from protocol.model import BadRequest
-from protocol.openai.images.body import read_edit, read_generation
+from protocol.openai.images import body as images
+from tests.bodies import request_of
 
 TYPE = "multipart/form-data; boundary=xx"
 
@@ -12,6 +13,14 @@ def form(*parts):
         filename = f'; filename="{file[0]}"' if file else ""
         body += f'--xx\r\nContent-Disposition: form-data; name="{name}"{filename}\r\n\r\n'.encode() + value + b"\r\n"
     return body + b"--xx--\r\n"
+
+
+async def read_generation(content_type, raw):
+    return await images.read_generation(request_of(content_type, raw))
+
+
+async def read_edit(content_type, raw):
+    return await images.read_edit(request_of(content_type, raw))
 
 
 async def test_a_form_and_json_say_the_same():

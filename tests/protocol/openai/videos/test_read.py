@@ -18,6 +18,7 @@ from protocol.model import (
     Unsupported,
 )
 from protocol.openai.videos import read, wire
+from tests.bodies import request_of
 
 CATALOGUE = Catalogue.build()
 CALLER = Caller(id="me")
@@ -36,6 +37,10 @@ def form(*parts):
     return "multipart/form-data; boundary=x", b"".join([*lines, b"--x--\r\n"])
 
 
+async def read_body_of(content_type, raw):
+    return await read.read_body_of(request_of(content_type, raw))
+
+
 async def job_of(context, upload=None, model="gemini-3-pro-video", **fields):
     body = wire.VideoRequest(**{"prompt": "a cat", **fields})
     return await read.read(body, upload, read.select(model, CATALOGUE, CALLER), context)
@@ -45,22 +50,22 @@ async def test_a_form_and_json_say_the_same():
     fields = {"prompt": "a cat", "model": "gemini-3-pro-video", "seconds": "4", "size": "720x1280"}
     json = b'{"prompt": "a cat", "model": "gemini-3-pro-video", "seconds": "4", "size": "720x1280"}'
     kind, raw = form(*((name, None, value.encode()) for name, value in fields.items()))
-    assert await read.read_body_of(kind, raw) == await read.read_body_of("application/json", json)
+    assert await read_body_of(kind, raw) == await read_body_of("application/json", json)
 
 
 async def test_a_forms_file_and_its_nested_reference_are_found():
-    _, upload = await read.read_body_of(
+    _, upload = await read_body_of(
         *form(("prompt", None, b"x"), ("input_reference", "cat.png", PICTURE)),
     )
     assert (upload.name, upload.data) == ("cat.png", PICTURE)
-    body, upload = await read.read_body_of(
+    body, upload = await read_body_of(
         *form(("prompt", None, b"x"), ("input_reference[image_url]", None, DATA_URL.encode())),
     )
     assert (body.input_reference, upload) == (wire.Reference(image_url=DATA_URL), None)
 
 
 async def test_other_nested_fields_of_a_form_are_no_part_of_the_reference():
-    body, _ = await read.read_body_of(
+    body, _ = await read_body_of(
         *form(("prompt", None, b"x"), ("metadata[image_url]", None, b"https://x.example"), ("a[b", None, b"c")),
     )
     assert body.input_reference is None
@@ -69,7 +74,7 @@ async def test_other_nested_fields_of_a_form_are_no_part_of_the_reference():
 @pytest.mark.parametrize("names", [("other",), ("input_reference", "input_reference")])
 async def test_a_file_that_nothing_is_known_to_do_with_is_refused(names):
     with pytest.raises(BadRequest) as caught:
-        await read.read_body_of(*form(("prompt", None, b"x"), *((name, "cat.png", PICTURE) for name in names)))
+        await read_body_of(*form(("prompt", None, b"x"), *((name, "cat.png", PICTURE) for name in names)))
     assert caught.value.param == "input_reference"
 
 

@@ -1,0 +1,147 @@
+"""A budget of bytes: what all requests of a process hold in memory at once.
+
+A request reserves bytes before it takes them, and waits a short time where there is no room. Those that wait are
+served in turns of one per owner (a license), first come first served within an owner. A request that holds bytes and
+needs more goes before all that hold none: it gives back sooner.
+"""
+
+from collections import OrderedDict, deque
+
+import anyio
+
+from protocol.http.faults import HttpFault
+from protocol.model import Saturated
+
+MIB = 1024 * 1024
+TOTAL = 256 * MIB
+WAIT_SECONDS = 5.0
+_RETRY_SECONDS = 2.0
+_BYTES_PER_WAITING = 2 * MIB
+"""The server has read up to 1 MiB of a request that waits: this bounds the number of those."""
+
+
+class ByteBudget:
+    """Bytes that all requests of a process share."""
+
+    def __init__(self, total: int = TOTAL, wait_seconds: float = WAIT_SECONDS) -> None:
+        """Let requests hold `total` bytes at once, and wait at most `wait_seconds` for them."""
+        self.total, self.wait_seconds = total, wait_seconds
+        self.used = 0
+        self._growing: deque[_Waiting] = deque()
+        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._growing) + sum(map(len, self._waiting.values()))
+
+    def reserve(self, hold: "Hold", size: int) -> bool:
+        """Reserve `size` more bytes for a hold at once; False: there is no room, or others came first."""
+        if self._growing or (self._waiting and not hold.size) or self.used + size > self.total:
+            return False
+        self._grant(hold, size)
+        return True
+
+    async def wait(self, hold: "Hold", size: int) -> None:
+        """Wait until `size` more bytes are reserved for a hold.
+
+        Raises:
+            Saturated: there was no room in time, or too many requests wait.
+
+        """
+        if self.waiting >= max(1, self.total // _BYTES_PER_WAITING):
+            raise _no_room()
+        waiting = _Waiting(hold, size)
+        queue = self._growing if hold.size else self._waiting.setdefault(hold.owner, deque())
+        queue.append(waiting)
+        try:
+            with anyio.move_on_after(self.wait_seconds):
+                await waiting.granted.wait()
+        finally:
+            if not waiting.granted.is_set():
+                queue.remove(waiting)
+                if not queue and self._waiting.get(hold.owner) is queue:
+                    del self._waiting[hold.owner]
+                self._serve()
+        if not waiting.granted.is_set():
+            raise _no_room()
+
+    def give_back(self, size: int) -> None:
+        """Take back bytes, and let those that wait have them."""
+        self.used -= size
+        self._serve()
+
+    def _grant(self, hold: "Hold", size: int) -> None:
+        self.used += size
+        hold.size += size
+
+    def _serve(self) -> None:
+        while self._growing:
+            if not self._serve_first(self._growing):
+                return
+        while self._waiting:
+            owner, queue = next(iter(self._waiting.items()))
+            if not self._serve_first(queue):
+                return
+            if queue:
+                self._waiting.move_to_end(owner)
+            else:
+                del self._waiting[owner]
+
+    def _serve_first(self, queue: "deque[_Waiting]") -> bool:
+        first = queue[0]
+        if self.used + first.size > self.total:
+            return False
+        queue.popleft()
+        self._grant(first.hold, first.size)
+        first.granted.set()
+        return True
+
+
+class Hold:
+    """The bytes of a budget that one request has reserved."""
+
+    def __init__(self, budget: ByteBudget, owner: str = "") -> None:
+        """Reserve nothing yet; `owner` is the license."""
+        self._budget, self.owner = budget, owner
+        self.size = 0
+
+    async def raise_to(self, size: int) -> None:
+        """Reserve bytes until there are `size` of them; wait for room.
+
+        Raises:
+            HttpFault: there can never be as many (413).
+            Saturated: there was no room in time.
+
+        """
+        more = size - self.size
+        if more <= 0:
+            return
+        if size > self._budget.total:
+            message = f"The request needs more memory than the {self._budget.total} bytes that all requests share."
+            raise HttpFault(413, "request_too_large", message)
+        if not self._budget.reserve(self, more):
+            await self._budget.wait(self, more)
+
+    def lower_to(self, size: int) -> None:
+        """Give back all but `size` bytes."""
+        less = self.size - size
+        if less > 0:
+            self.size = size
+            self._budget.give_back(less)
+
+    def release(self) -> None:
+        """Give all back."""
+        self.lower_to(0)
+
+
+class _Waiting:
+    """A request that waits for bytes."""
+
+    def __init__(self, hold: Hold, size: int) -> None:
+        self.hold, self.size = hold, size
+        self.granted = anyio.Event()
+
+
+def _no_room() -> Saturated:
+    return Saturated("The gateway has no memory left for a body of this size.", retry_after=_RETRY_SECONDS)

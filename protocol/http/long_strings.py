@@ -1,0 +1,205 @@
+r"""Takes the long strings of a JSON body out of it while it arrives, and decodes their base64 into files.
+
+A picture of 20 MB is a string of 27 MB in a body of little else. The body is read in blocks. A block that ends with a
+long run without a quotation mark may end within such a string. It does if the text before the run opens the value of
+a field that holds files:
+
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVB…
+                                                                                  ^^^^^^^^^ the opening
+
+In valid JSON an unescaped `"url": "` can only be a key and the begin of its value, so nothing before it has to be
+parsed. From there to its closing quotation mark, the string is decoded piece by piece into a file. In the body a short
+word is left in its place: the body's decoder sees a short string, and `LongStrings.found` says which file it is.
+"""
+
+import binascii
+import re
+
+import msgspec
+
+from protocol.http.spool import Spool, Spooled
+from protocol.model import StoredFile
+
+_LONG = 256 * 1024
+"""A run without a quotation mark that is as long may be a file."""
+_MOST_OPENING = 4096
+_MOST_HEAD = 512
+_OPENING = re.compile(
+    rb'"(?:url|image_url|file_data|data|input_reference|mask|images?)"\s*:\s*'
+    rb'(?:\[\s*(?:"[^"\\]*"\s*,\s*)*)?"\Z'
+)
+_BARE = re.compile(rb'"(?:file_data|data)"\s*:\s*"\Z')
+"""A value that is base64 without a `data:` before it."""
+_ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+"""An escape sequence that goes on in the next piece."""
+_INSIDE = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
+"""A string up to its closing quotation mark."""
+_SPACE = b" \t\r\n\f"
+
+_unescape = msgspec.json.Decoder(str).decode
+
+
+class LongString(msgspec.Struct, frozen=True, kw_only=True):
+    """A string of base64, decoded."""
+
+    head: str
+    """What stands before the base64, the comma included: of a data URL, `data:image/png;base64,`."""
+    file: StoredFile | None
+    """The content; None: it is not valid base64."""
+
+
+class LongStrings:
+    """A JSON body in the making."""
+
+    def __init__(self, spool: Spool, most: int) -> None:
+        """Keep files in `spool`, each up to `most` bytes."""
+        self._spool, self._most = spool, most
+        self._body = bytearray()
+        self._open: _Decoding | None = None
+        self.found: dict[str, LongString] = {}
+        """The strings that were taken out, by the words in their place."""
+        self._stored = 0
+
+    @property
+    def resident(self) -> int:
+        """How many bytes of the body are in memory."""
+        return len(self._body)
+
+    @property
+    def stored(self) -> int:
+        """How many bytes of it are on disk."""
+        return self._stored + (self._open.size if self._open is not None else 0)
+
+    def feed(self, block: bytes) -> None:
+        """Take the next part of the body; do this beside the event loop.
+
+        Raises:
+            Saturated: there is no space for a file.
+
+        """
+        if self._open is not None:
+            block = self._continue(self._open, block)
+        self._body += block
+        if self._open is None:
+            self._look()
+
+    def finish(self) -> bytes:
+        """Return the body without its long strings."""
+        if self._open is not None:  # the body ends within a string: its decoder says so
+            self._open = None
+        return bytes(self._body)
+
+    def _look(self) -> None:
+        """Begin a file where the body ends within a long string of a field that holds files."""
+        quote = self._body.rfind(b'"')
+        if len(self._body) - quote - 1 < _LONG or quote < 0:
+            return
+        opening = bytes(self._body[max(0, quote + 1 - _MOST_OPENING) : quote + 1])
+        if _OPENING.search(opening) is None:
+            return
+        start = bytes(self._body[quote + 1 : quote + 1 + _MOST_HEAD])
+        data = start[:5].lower() == b"data:"
+        comma = start.find(b",") + 1
+        if not (comma if data else _BARE.search(opening)):
+            return
+        head = _text(start[: comma if data else 0])
+        if head is None:
+            return
+        content = bytes(self._body[quote + 1 + len(start[: comma if data else 0]) :])
+        del self._body[quote + 1 :]
+        self._open = _Decoding(head, self._spool.file(self._most))
+        self._open.feed(content)
+
+    def _continue(self, decoding: "_Decoding", block: bytes) -> bytes:
+        """Take a block's part of the open string; return what is left of the block."""
+        end = decoding.end(block)
+        if end < 0:
+            decoding.feed(block)
+            return b""
+        decoding.feed(block[:end])
+        string = decoding.finish()
+        self._open = None
+        self._stored += string.file.size if string.file is not None else 0
+        word = f"{'data:' if string.head else ''}file-{len(self.found)}"
+        self.found[word] = string
+        self._body += word.encode()
+        return block[end:]
+
+
+class _Decoding:
+    """A string of base64 that is being decoded."""
+
+    def __init__(self, head: str, file: Spooled) -> None:
+        self._head, self._file = head, file
+        self._coded = b""
+        """The last characters, as long as they are no four."""
+        self._escape = b""
+        """An escape sequence without its end."""
+        self._backslash = False
+        """The last piece ended in an odd number of backslashes."""
+        self._padded = self._broken = False
+
+    @property
+    def size(self) -> int:
+        """How many bytes were decoded."""
+        return self._file.size
+
+    def end(self, block: bytes) -> int:
+        """Return where the string ends in a block, that is at its closing quotation mark; -1: not there."""
+        at = block.find(b'"')
+        if at > 0 and block[at - 1] != ord("\\"):
+            return at
+        if at >= 0:
+            found = _INSIDE.match(block, 1 if self._backslash else 0)
+            if found is not None:
+                return found.end() - 1
+        if not block.endswith(b"\\"):
+            self._backslash = False
+            return -1
+        trailing = len(block) - len(block.rstrip(b"\\"))
+        self._backslash = (trailing + (self._backslash if trailing == len(block) else 0)) % 2 == 1
+        return -1
+
+    def feed(self, piece: bytes) -> None:
+        """Decode the next piece."""
+        if self._broken:
+            return
+        piece = self._escape + piece
+        self._escape = b""
+        if b"\\" in piece:
+            cut = _ESCAPE.search(piece, max(0, len(piece) - 6))
+            if cut is not None:
+                piece, self._escape = piece[: cut.start()], cut[0]
+            text = _text(piece)
+            piece = text.encode("utf-8", "replace").translate(None, _SPACE) if text is not None else b"!"
+        self._decode(piece.replace(b" ", b"") if b" " in piece else piece)
+
+    def finish(self) -> LongString:
+        """Return the string."""
+        broken = self._broken or bool(self._coded) or bool(self._escape)
+        return LongString(head=self._head, file=None if broken else self._file.finish())
+
+    def _decode(self, piece: bytes) -> None:
+        if not piece:
+            return
+        if self._padded:
+            self._broken = True
+            return
+        coded = self._coded + piece
+        whole = len(coded) - len(coded) % 4
+        self._coded = coded[whole:]
+        try:
+            data = binascii.a2b_base64(memoryview(coded)[:whole], strict_mode=True)
+        except binascii.Error:
+            self._broken = True
+            return
+        self._padded = coded.endswith(b"=", 0, whole)
+        self._file.write(data)
+
+
+def _text(escaped: bytes) -> str | None:
+    """Return the text of a part of a JSON string; None: it is not valid."""
+    try:
+        return _unescape(b'"' + escaped + b'"')
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,72 @@
+"""A file's content on disk."""
+
+import mmap
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+View = bytes | mmap.mmap
+"""Bytes to look at: in memory, or mapped from a file. Both can be indexed, sliced and searched."""
+
+_PIECE = 512 * 1024
+
+
+class StoredFile:
+    """Content in a file that has no name in its folder any more.
+
+    The file is gone with the last reference to this object, and with the process. It has a position for nobody: any
+    number of readers may read at once, in threads too.
+    """
+
+    def __init__(self, descriptor: int, size: int, digest: bytes, closed: Callable[[], None] | None = None) -> None:
+        """Own an open file; `closed` is called when it is closed. `digest` is BLAKE2b of 32 bytes."""
+        self._descriptor, self.size, self.digest, self._closed = descriptor, size, digest, closed
+
+    def __len__(self) -> int:
+        """Return the number of bytes."""
+        return self.size
+
+    def __repr__(self) -> str:
+        """Show no content."""
+        return f"StoredFile(bytes={self.size})"
+
+    def __del__(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+        if self._closed is not None:
+            self._closed()
+
+    def read(self, at: int, size: int) -> bytes:
+        """Return at most `size` bytes from `at` on; none at the end."""
+        return os.pread(self._descriptor, size, at)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the content."""
+        at = 0
+        while piece := self.read(at, _PIECE):
+            yield piece
+            at += len(piece)
+
+    def whole(self) -> bytes:
+        """Return the content, in memory."""
+        return self.read(0, self.size)
+
+    @contextmanager
+    def view(self) -> Generator[View]:
+        """Map the content; what is looked at is read."""
+        with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
+
+
+Content = bytes | StoredFile
+"""What a file holds, in memory or on disk; both have a length."""
+
+
+@contextmanager
+def viewed(content: Content) -> Generator[View]:
+    """Look at content without loading it."""
+    if isinstance(content, bytes):
+        yield content
+    else:
+        with content.view() as view:
+            yield view

@@ -1,0 +1,157 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.http import long_strings
+from protocol.http.long_strings import LongStrings
+from protocol.http.spool import Spool
+
+KIB = 1024
+SPOOL = Spool()
+PICTURE = bytes(range(256)) * 2 * KIB
+CODED = base64.b64encode(PICTURE).decode()
+
+
+def taken(body, block=64 * KIB, most=10**9):
+    strings = LongStrings(SPOOL, most)
+    for at in range(0, len(body), block):
+        strings.feed(body[at : at + block])
+    return json.loads(strings.finish()), strings.found
+
+
+def content(body, at, **more):
+    decoded, found = taken(body, **more)
+    for key in at:
+        decoded = decoded[key]
+    return found[decoded]
+
+
+CHAT = ["messages", 0, "content", 0, "image_url", "url"]
+
+
+def chat(url):
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return {"messages": [{"role": "user", "content": [part, {"type": "text", "text": 'a "b" \\ ü'}]}], "model": "m"}
+
+
+ESCAPED = {
+    "plain": lambda text: text,
+    "slashes": lambda text: text.replace("/", "\\/"),
+    "plus": lambda text: text.replace("+", "\\u002B").replace("=", "\\u003d"),
+    "lines": lambda text: text.replace("AAECAw", "AAEC\\r\\nAw"),
+}
+
+
+@pytest.mark.parametrize("block", [KIB + 1, 64 * KIB, 10**7])
+@pytest.mark.parametrize("escape", ESCAPED)
+@pytest.mark.parametrize("pretty", [None, 2])
+def test_a_picture_goes_to_a_file_however_it_is_written(block, escape, pretty):
+    body = json.dumps(chat("URL"), indent=pretty).replace("URL", ESCAPED[escape]("data:image/png;base64," + CODED))
+    if block == 10**7:  # it is whole in one block: nothing is taken out
+        assert taken(body.encode(), block) == (json.loads(body), {})
+        return
+    string = content(body.encode(), CHAT, block=block)
+    assert string.head == "data:image/png;base64,"
+    assert string.file.whole() == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ({"input_audio": {"format": "wav", "data": CODED}}, ["input_audio", "data"]),
+        ({"file": {"file_data": CODED}}, ["file", "file_data"]),
+        ({"file": {"file_data": "data:a/b;base64," + CODED}}, ["file", "file_data"]),
+        ({"image": "data:a/b;base64," + CODED}, ["image"]),
+        ({"image": ["data:a/b;base64," + CODED] * 3}, ["image", 0]),
+        ({"image": ["data:a/b;base64," + CODED] * 3}, ["image", 2]),
+        ({"image": ["https://a.example/x.png", "data:a/b;base64," + CODED]}, ["image", 1]),
+        ({"images": [{"image_url": "data:a/b;base64," + CODED}]}, ["images", 0, "image_url"]),
+        ({"mask": "data:a/b;base64," + CODED}, ["mask"]),
+        ({"input_reference": "data:a/b;base64," + CODED}, ["input_reference"]),
+    ],
+)
+def test_every_field_that_holds_files_is_known(body, at):
+    assert content(json.dumps(body).encode(), at).file.whole() == PICTURE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"content": "data:image/png;base64," + CODED},
+        {"text": CODED},
+        {"url": CODED},
+        {"url": "https://a.example/" + CODED},
+        {"content": 'say "url": "data:image/png;base64,' + CODED},
+        {"content": '\\"url\\": \\"data:image/png;base64,' + CODED},
+        {"content": ["data:image/png;base64," + CODED]},
+    ],
+)
+def test_text_stays_where_it_is(body):
+    assert taken(json.dumps(body).encode()) == (body, {})
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        CODED[:-1],
+        CODED + "A",
+        CODED + "=",
+        CODED[:400_000] + "=" + CODED[400_001:],
+        CODED[:400_000] + "ü" + CODED,
+        CODED + "!",
+    ],
+    ids=["short", "long", "padded", "padded inside", "no ASCII", "no base64"],
+)
+def test_what_is_no_base64_is_said_to_be_broken(coded):
+    body = json.dumps(chat("data:image/png;base64," + coded), ensure_ascii=False).encode()
+    string = content(body, CHAT)
+    assert string.file is None
+    assert string.head == "data:image/png;base64,"
+
+
+def test_escapes_that_are_none_and_raw_line_ends_are_broken():
+    for wrong in ("\\x", "\n", "\\ud800", "\\\\"):
+        body = json.dumps(chat("URL")).replace("URL", "data:a/b;base64," + CODED[:400_000] + wrong + CODED[400_000:])
+        assert content(body.encode(), CHAT).file is None
+
+
+def test_what_is_longer_than_a_file_may_be_is_known_by_its_length():
+    string = content(json.dumps(chat("data:a/b;base64," + CODED)).encode(), CHAT, most=1000)
+    assert string.file.size == len(PICTURE)
+
+
+def test_a_body_that_ends_within_a_string_is_no_json():
+    with pytest.raises(json.JSONDecodeError):
+        taken(json.dumps(chat("data:a/b;base64," + CODED)).encode()[:500_000])
+
+
+def test_escaped_quotes_do_not_end_a_string():
+    body = json.dumps(chat("data:a/b;base64," + CODED[:300_000] + '\\"' * 1000 + "\\" + CODED)).encode()
+    for block in (KIB, KIB + 1, KIB + 2, KIB + 3):
+        assert content(body, CHAT, block=block).file is None
+
+
+@given(data=st.binary(min_size=40, max_size=400), cuts=st.lists(st.integers(1, 50), min_size=1), lines=st.booleans())
+def test_however_a_body_is_cut_the_content_is_the_same(data, cuts, lines):
+    coded = base64.b64encode(data).decode()
+    text = coded.replace("A", "\\n A") if lines else coded.replace("/", "\\/").replace("+", "\\u002b")
+    body = json.dumps({"a": "x", "url": "URL", "b": ['"']}).replace("URL", "data:a/b;base64," + text).encode()
+    strings, at, turn, long_strings._LONG = LongStrings(SPOOL, 10**9), 0, 0, 20
+    try:
+        while at < len(body):
+            size = cuts[turn % len(cuts)]
+            strings.feed(body[at : at + size])
+            at, turn = at + size, turn + 1
+    finally:
+        long_strings._LONG = 256 * KIB
+    decoded = json.loads(strings.finish())
+    assert (decoded["a"], decoded["b"]) == ("x", ['"'])
+    url = decoded["url"]
+    assert (
+        strings.found[url].file.whole() == data
+        if url in strings.found
+        else url == json.loads(f'"data:a/b;base64,{text}"')
+    )
