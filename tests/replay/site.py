@@ -318,19 +318,25 @@ async def _pump(reader, writer):
 
 async def _connect(port, reader, writer):
     """Serve one CONNECT: whichever host it names, the site is behind it."""
-    with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        method, target, _ = head.split(" ", 2)
-        if method != "CONNECT" or not target.endswith(":443"):
-            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            return
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            method, target, _ = head.split(" ", 2)
+            if method == "CONNECT" and target.endswith(":443"):
+                await _join(port, reader, writer)
+            else:
+                writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    finally:
+        writer.close()
+
+
+async def _join(port, reader, writer):
+    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        try:
-            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-        finally:
-            inner_writer.close()
-    writer.close()
+        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+    finally:
+        inner_writer.close()
 
 
 @contextmanager

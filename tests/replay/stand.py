@@ -86,6 +86,14 @@ class Stand:
         self._accounts.append(name)
         return f"psid-{name}"
 
+    def replace(self, psid):
+        """Give an account another session."""
+        name = psid.removeprefix("psid-")
+        session = f"__Secure-1PSID=psid-{name}-again; __Secure-1PSIDTS=psidts-{name}-again"
+        asked = {"id": name, "session": session, "options": {"proxy": self._proxy}, "replace": True}
+        answer = self.admin.post("/v1/accounts", json=asked)
+        assert answer.status_code == 200, answer.text
+
     def end(self):
         """Remove the accounts of the test."""
         while self._accounts:

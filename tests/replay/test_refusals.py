@@ -3,7 +3,7 @@
 import pytest
 
 from tests.replay import frames
-from tests.replay.site import BUILD, PAGE, TOKEN, Answer, Scene, html, redirect
+from tests.replay.site import BUILD, PAGE, TOKEN, Answer, Scene, capture, html, redirect
 
 GOOD = Answer(frames.answer("A good answer."))
 
@@ -187,3 +187,54 @@ def test_the_fields_of_a_call_are_the_pages(stand):
     assert (call.query["bl"], call.query["f.sid"], call.query["hl"]) == (BUILD, PAGE["FdrFJe"], "en")
     assert call.headers["origin"] == "https://gemini.google.com"
     assert call.headers["x-same-domain"] == "1"
+
+
+def test_a_token_that_is_refused_again_and_again_is_no_loop(stand):
+    stand.begin(Scene(generate=[capture("http400-xsrf.txt", 400)]))
+    assert stand.chat().status >= 400
+    assert len(asked(stand)) <= 3
+
+
+@pytest.mark.parametrize("rpc", ["otAQ7b", "ESY5D"])
+def test_the_token_of_an_http_400_of_a_batch_call_is_used_from_then_on(stand, rpc):
+    token = "AIQ-of-a-batch-call:1789723276999"
+
+    def refused_once(site):
+        refused = Answer(frames.xsrf(token), 400)
+        return refused if len(site.asked(rpc)) == 1 else Answer(frames.body([frames.rpc(rpc, [])], frames.END))
+
+    stand.begin(Scene(rpcs={rpc: [refused_once]}, generate=[GOOD]))
+    assert stand.chat().text == "A good answer."
+    assert asked(stand)
+    assert stand.site.asked("generate")[-1].form["at"] == token
+
+
+def test_the_token_of_one_account_is_not_used_for_another(stand):
+    tokens = {}
+
+    def answers(site):
+        call = site.asked("generate")[-1]
+        token = tokens.setdefault(call.account, f"AIQ-{call.account}:1789723276000")
+        return GOOD if call.form.get("at") == token else Answer(frames.xsrf(token), 400)
+
+    stand.begin(Scene(generate=[answers]), accounts=2)
+    for _ in range(6):
+        assert stand.chat().text == "A good answer."
+    calls = stand.site.asked("generate")
+    assert {call.account for call in calls} == tokens.keys()
+    assert all(call.form["at"] in (tokens[call.account], TOKEN) for call in calls)
+    assert len(calls) == 6 + len(tokens)
+
+
+def test_an_escaped_token_of_the_page_is_read(stand):
+    page = frames.page(**PAGE).replace(b"AIQ-page-token:", b"AIQ\\u002dpage-token\\u003a")
+    stand.begin(Scene(page=[Answer(page, headers=(("Content-Type", "text/html"),))], generate=[GOOD]))
+    assert stand.chat().text == "A good answer."
+    assert stand.site.asked("generate")[0].form["at"] == TOKEN
+
+
+SIGNED_OUT = {
+    "status 1016": Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", [None] * 14 + [1016])]}, generate=[GOOD]),
+    "redirect of the page": Scene(page=[NO_PAGES["sign-in"]], generate=[GOOD]),
+    "denied": Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}, generate=[GOOD]),
+}
