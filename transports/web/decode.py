@@ -306,7 +306,7 @@ def decode_status(payload: Any, problem: GatewayError | None, tier: str | None =
     """Read the answer of `otAQ7b`; `tier` is the plan that `jSf9Qc` has told.
 
     The plan is that one; without it an account that is offered a model of paid plans has a paid one; else flags decide.
-    Source: "Plan"
+    Source: "Batch calls"
     """
     tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
     flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
