@@ -1,6 +1,6 @@
 """The Gemini website: `KIND` registers it; the simulator uses the same transport against its own site."""
 
-from transports.web.config import Hosts, Tools, WebAccount, WebConfig
+from transports.web.config import Hosts, Slots, Tools, WebAccount, WebConfig
 from transports.web.connect import KIND, connect
 
-__all__ = ["KIND", "Hosts", "Tools", "WebAccount", "WebConfig", "connect"]
+__all__ = ["KIND", "Hosts", "Slots", "Tools", "WebAccount", "WebConfig", "connect"]

@@ -80,8 +80,13 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     research: ToolNumber = wire.TOOL_RESEARCH
     canvas: ToolNumber = wire.TOOL_CANVAS
     video: ToolNumber = wire.TOOL_VIDEO
-    image: ToolNumber = wire.TOOL_IMAGE
+    image: Annotated[int, Meta(ge=0, le=10_000)] = wire.TOOL_IMAGE
+    """0: none, and the words alone ask for an image, as in a browser (two sources). 14 has one source."""
+    image_retry: bool = True
+    """Ask once more without the tool's number when the site refuses to make an image (code 1003), or answers a first
+    turn with no image at all. Nothing was made then, so no image is made twice."""
     storybook: str = wire.GEM_STORYBOOK
+    """The id of the gem (a guess: the site has a page `/gem/storybook`)."""
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +156,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     abandoned_seconds: Annotated[float, Meta(gt=0)] = 2 * 86400.0
     """… and one whose video or research nobody came back for, so long after it began."""
     tools: Tools = Tools()
+    video_1053: Literal["look", "refuse"] = "look"
+    """What code 1053 means for a video in the first turn of a conversation; sources contradict one another. `look`: it
+    may have been accepted all the same, so the conversation is looked for; only when there is none, the video is asked
+    for once more, behind a short turn of text. `refuse`: the account cannot make videos."""
     slots: Slots = Slots()
     upload_protocol: UploadProtocol = "resumable"
     """How a file is uploaded first: in two requests, as browsers do, or in one (`multipart`). When the upload host

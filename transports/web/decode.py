@@ -71,6 +71,11 @@ class AnswerReader:
         """Where the site keeps the turn; None until it has named the conversation."""
         return self._kept if self._kept.cid else None
 
+    @property
+    def rid(self) -> str:
+        """The turn's id, which the site can name before the conversation's; empty until it has."""
+        return self._kept.rid
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take the next bytes; yield the events in them.
 

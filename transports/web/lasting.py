@@ -43,6 +43,8 @@ _MOST_SEARCHES = 5
 _SKEW_SECONDS = 120
 """The site's clock and ours may differ by so much."""
 _CHATS_READ = 10
+_MOST_LOOKS = 3
+"""So often a turn is looked for that the site has named, and refused."""
 
 _log = structlog.get_logger()
 
@@ -106,6 +108,8 @@ class Talk(Protocol):
     """Says turns in one account's name; remembers the conversation that the last one was in."""
 
     conversation: Conversation | None
+    turn: str
+    """Id of the last turn, where the site has named one, be it one that it refused."""
 
     def say(self, text: str, slots: Slots, files: Files = ()) -> AsyncGenerator[Event]:
         """Say a turn, in the conversation of the last one; yield what its stream says."""
@@ -122,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Delete conversations that have been read to the end."""
     delete_seconds: float
     tools: Tools
+    retry_video: bool = True
+    """Look what has become of a video that the site refused, and ask once more for it where it is not made."""
 
 
 class Work:
@@ -131,7 +137,7 @@ class Work:
         """Begin with no conversation."""
         self.talk, self.chats, self.clock = talk, chats, clock
         self._errands, self._settings = errands, settings
-        self.tools = settings.tools
+        self.tools, self.retry_video = settings.tools, settings.retry_video
         self.place: Place | None = None
         self._misses = 0
 
@@ -279,8 +285,67 @@ class Work:
         chats = [chat for chat in await self.chats.latest() if chat.seconds >= said_at - _SKEW_SECONDS]
         for chat in sorted(chats, key=lambda chat: -chat.seconds)[:_CHATS_READ]:
             turns = await self.chats.turns(chat.cid)
-            if len(turns) == 1 and turns[0].prompt.split() == text.split():
+            if len(turns) == 1 and turns[0].says(text):
                 yield chat.cid
+
+    async def accepted(self, text: str, said_at: float) -> str | None:
+        """Return the conversation of a turn that the site refused and took all the same; None: there is none.
+
+        The site may list it late: it is looked for a few times where the site had named the turn before it refused it.
+
+        Raises:
+            UpstreamFailed: `upstream_outcome_unknown`: the last look failed, or found several that fit.
+
+        """
+        rid = self.talk.turn
+        looks = _MOST_LOOKS if rid else 1
+        for look in range(1, looks + 1):
+            try:
+                found = await self._taken(text, said_at, rid)
+            except (UpstreamFailed, RateLimited):
+                if look == looks:
+                    raise outcome_unknown() from None
+                found = []
+            if len(found) > 1:
+                raise outcome_unknown()
+            if found:
+                return found[0]
+            if look < looks:
+                await self.rest()
+        return None
+
+    async def _taken(self, text: str, said_at: float, rid: str) -> list[str]:
+        """Return the conversations that a refused turn may be in: the one with its id, else those with its words."""
+        now = self.talk.conversation
+        if now is not None:
+            turns = await self.chats.turns(now.cid)
+            if turns and (turns[0].says(text) or (rid and turns[0].rid == rid)):
+                return [now.cid]
+        if not rid:
+            return [cid async for cid in self._fitting(text, said_at)]
+        chats = sorted(await self.chats.latest(), key=lambda chat: -chat.seconds)
+        named = [chat.cid for chat in chats if chat.rid == rid]
+        fitting: list[str] = []
+        for chat in [] if named else chats[:_CHATS_READ]:
+            turns = await self.chats.turns(chat.cid)
+            if any(turn.rid == rid for turn in turns):
+                return [chat.cid]
+            if len(turns) == 1 and turns[0].says(text) and chat.seconds >= said_at - _SKEW_SECONDS:
+                fitting.append(chat.cid)
+        return named or fitting
+
+    def begun(self, cid: str, phase: Phase, prompt: Prompt) -> Begun:
+        """Go on in a conversation that was found; return the event that tells where the work is."""
+        if self.talk.conversation is not None and self.talk.conversation.cid != cid:
+            self.talk.conversation = None
+        return self.at(Place(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
+
+    def discard(self) -> None:
+        """Have the site forget the conversation of the last turn: no work is in it."""
+        conversation, settings = self.talk.conversation, self._settings
+        if conversation is not None and settings.delete:
+            cid = conversation.cid
+            self._errands.later(0.0, "delete_conversation", lambda: self.chats.delete(cid))
 
 
 FRESH: Slots = {}

@@ -69,6 +69,8 @@ class Session:
         """
         self.name = name
         self.site = site
+        self.forms = site.config.slots
+        """How requests are written; another form holds from the time on that the site has taken it."""
         self._capacity, self._field13 = capacity, field13
         self._tier: str | None = None
         """The plan, as the usage call last told it."""

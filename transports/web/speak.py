@@ -25,7 +25,8 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web import encode, models
-from transports.web.codes import TokenRefused, is_known
+from transports.web.codes import AttachmentRefused, TokenRefused, is_known
+from transports.web.config import Slots
 from transports.web.decode import AnswerReader, Conversation
 from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
 from transports.web.generate import generated
@@ -123,6 +124,8 @@ class Speaker:
         """Begin without a conversation."""
         self.conversation: Conversation | None = None
         """The one that the next turn goes on with; None: a fresh one."""
+        self.turn = ""
+        """Id of the last turn, where the site has named one."""
         self._session, self._selection, self._teller, self._clock = session, selection, teller, clock
         self.answered: UpstreamModel | None = None
         """The model that the site says has answered the last turn, so far."""
@@ -132,19 +135,35 @@ class Speaker:
     async def answer(self, stack: AsyncExitStack, words: Words) -> Answer:
         """Say a turn and await the beginning of its answer, which is open for as long as `stack` is.
 
-        What one more try with the same account can mend is mended, once each.
+        What one more try with the same account can mend is mended, once each. An attachment that is refused in the long
+        form is named in the short one; an account whose site takes that keeps to it.
 
         Raises:
             GatewayError: the site refused.
 
         """
+        before, forms = self.conversation, self._session.forms
+        try:
+            return await self._mended(stack, words, forms)
+        except AttachmentRefused:
+            if not words.files or forms.attachments == "short":
+                raise
+        _log.info("attachment_form_refused", account=self._session.name)
+        self.conversation, short = before, msgspec.structs.replace(forms, attachments="short")
+        answer = await self._mended(stack, words, short)
+        self._session.forms = short
+        return answer
+
+    async def _mended(self, stack: AsyncExitStack, words: Words, forms: Slots) -> Answer:
+        """Say a turn, and again after each kind of error that one more try with the same account can mend."""
         mended: set[type[GatewayError]] = set()
         stale: Ready | None = None
+        before = self.conversation
         while True:
             ready = await self._session.ready(stale)
             signing = self._session.signing
             try:
-                return await self._attempt(stack, ready, words)
+                return await self._attempt(stack, ready, words, forms)
             except (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut) as error:
                 if isinstance(error, SignedOut):
                     await self._session.forget(ready)
@@ -152,6 +171,7 @@ class Speaker:
                 if type(error) in mended or ended:
                     raise
                 mended.add(type(error))
+                self.conversation = before
                 stale = await self._mend(error, ready) or stale
             except RateLimited as error:
                 await self._learn_reset(ready, error)
@@ -174,10 +194,10 @@ class Speaker:
             case _:
                 return ready
 
-    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words) -> Answer:
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words, forms: Slots) -> Answer:
         async with AsyncExitStack() as attempt:
             await self._session.ping(ready)
-            answer = await attempt.enter_async_context(self._send(ready, words))
+            answer = await attempt.enter_async_context(self._send(ready, words, forms))
             await answer.first(refuse_mismatch=self._refuses_mismatch)
             stack.push_async_exit(attempt.pop_all())
             return answer
@@ -190,8 +210,9 @@ class Speaker:
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
     @asynccontextmanager
-    async def _send(self, ready: Ready, words: Words) -> AsyncGenerator[Answer]:
+    async def _send(self, ready: Ready, words: Words, forms: Slots) -> AsyncGenerator[Answer]:
         session, model = self._session, self._model(ready)
+        self.turn = ""
         call = encode.GenerateCall(
             prompt=words.prompt,
             language=ready.page.language,
@@ -202,7 +223,7 @@ class Speaker:
             temporary=words.temporary,
             files=words.files,
             slots=words.slots,
-            forms=session.site.config.slots,
+            forms=forms,
             conversation=self.conversation,
         )
         reader = AnswerReader(
@@ -218,6 +239,7 @@ class Speaker:
             try:
                 yield Answer(told, reader, self._asked(model, ready), partial(self._note_answered, ready))
             finally:
+                self.turn = reader.rid
                 self._note_answered(ready, reader)
                 _note_code(reader, session.name)
                 self.conversation = reader.conversation or self.conversation

@@ -24,6 +24,10 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     index: int = 0
     """Position in the conversation, from 0; of long conversations, in the part of it that was read."""
 
+    def says(self, text: str) -> bool:
+        """Return whether these are the words of the turn; the site may have changed its white space."""
+        return self.prompt.split() == text.split()
+
     @property
     def rcid(self) -> str:
         """The first candidate's id."""
@@ -36,6 +40,8 @@ class SavedChat(msgspec.Struct, frozen=True, kw_only=True):
     cid: str
     seconds: int
     """The epoch second of its last turn."""
+    rid: str = ""
+    """The id of its last turn, where the list names it."""
 
 
 def turns_payload(cid: str) -> str:
@@ -65,7 +71,11 @@ def decode_turns(payload: Any) -> list[SavedTurn]:
 def decode_chats(payload: Any) -> list[SavedChat]:
     """Read the answer of `MaZiqc`: conversations, as the site orders them."""
     return [
-        SavedChat(cid=cid, seconds=jspb.integer(chat, *wire.CHAT_SECONDS) or 0)
+        SavedChat(
+            cid=cid,
+            seconds=jspb.integer(chat, *wire.CHAT_SECONDS) or 0,
+            rid=jspb.text(chat, *wire.CHAT_LAST_TURN) or "",
+        )
         for chat in jspb.array(payload, wire.CHATS)
         if (cid := jspb.text(chat, wire.CHAT_CID))
     ]

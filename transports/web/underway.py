@@ -110,6 +110,7 @@ def _work(desk: Desk, served: Served) -> Work:
         delete=config.temporary,
         delete_seconds=config.delete_seconds,
         tools=config.tools,
+        retry_video=config.video_1053 == "look",
     )
     return Work(desk.speaker, Chats(desk.session), desk.errands, desk.clock, settings)
 

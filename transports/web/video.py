@@ -40,27 +40,50 @@ def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
 
 
 async def begin(work: Work, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
-    """Ask for a video; where the conversation's first turn may not, in its second. Yields `Begun` and waiting.
+    """Ask for a video. Yields `Begun` and waiting.
+
+    Sources contradict one another on a refusal (1053) in a conversation's first turn: the site may make the video all
+    the same, or want it in a later turn. So the conversation is looked for, and only when there is none the video is
+    asked for again, behind a short turn of text: no two are paid for. Source: "Capabilities as turns"
 
     Raises:
-        GatewayError: the site refused, or the outcome is not known.
+        Unsupported: the site refused.
+        GatewayError: the site did not answer as it should, or the outcome is not known.
 
     """
-    slots = slots_for(work.tools, aspect)
+    slots, said_at = slots_for(work.tools, aspect), work.clock.wall()
     try:
-        async with aclosing(_ask(work, prompt, slots)) as events:
+        async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
             async for event in events:
                 yield event
     except Unsupported:
-        if work.place is not None:
+        if work.place is not None or not work.retry_video:
+            work.discard()
             raise
         async for _ in work.talk.say(_PRIMER, FRESH):
             yield Waiting()
         if work.talk.conversation is None:
             raise
+        try:
+            async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
+                async for event in events:
+                    yield event
+        except Unsupported:
+            work.discard()
+            raise
+
+
+async def _ask_or_find(work: Work, prompt: Prompt, slots: Slots, said_at: float) -> AsyncGenerator[Event]:
+    """Ask for a video; where the site refuses it and makes it all the same, go on with that."""
+    try:
         async with aclosing(_ask(work, prompt, slots)) as events:
             async for event in events:
                 yield event
+    except Unsupported:
+        taken = await work.accepted(prompt.text, said_at) if work.retry_video else None
+        if taken is None:
+            raise
+        yield work.begun(taken, Phase.VIDEO, prompt)
 
 
 async def _ask(work: Work, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:

@@ -278,6 +278,7 @@ CHATS_PAYLOAD = "[13,null,[0,null,1]]"
 CHATS = 2
 CHAT_CID = 0
 CHAT_SECONDS = (5, 0)
+CHAT_LAST_TURN = (6, 0, 1)
 TURNS = 0
 TURN_RID = (0, 1)
 TURN_PROMPT = (2, 0, 0)

@@ -1,6 +1,10 @@
-import msgspec
+from pathlib import Path
 
-from transports.web.turns import SavedChat, decode_chats, decode_turns, delete_payload, turns_payload
+import msgspec
+import pytest
+
+from transports.web.decode import decode_batch
+from transports.web.turns import SavedChat, SavedTurn, decode_chats, decode_turns, delete_payload, turns_payload
 
 
 def test_the_payloads_are_the_pages():
@@ -21,3 +25,23 @@ def test_chats_are_read_with_their_time_and_without_what_is_none():
     payload = [None, None, [["c_1", "title", None, None, None, [17, 5]], ["c_2"], [None], "odd"]]
     assert decode_chats(payload) == [SavedChat(cid="c_1", seconds=17), SavedChat(cid="c_2", seconds=0)]
     assert decode_chats(None) == []
+
+
+def test_a_recorded_list_tells_the_last_turn_where_it_names_one():
+    body = (Path(__file__).parents[2] / "captures" / "batch-MaZiqc.txt").read_bytes()
+    assert decode_chats(decode_batch(body, 1 << 20).get("MaZiqc")) == [
+        SavedChat(cid="c_da24e84ec005599a", seconds=1777601930),
+        SavedChat(cid="c_90ca192406be80bb", seconds=1777501548, rid="r_bc98137b61ada92c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "same"), [("a  cat\n", "a cat", True), ("a cat", "acat", False), ("", "", True)]
+)
+def test_the_words_of_a_turn_are_compared_without_their_white_space(read, text, same):
+    assert SavedTurn(rid="r", prompt=read, candidates=()).says(text) is same
+
+
+def test_turns_are_counted_from_the_first():
+    turns = decode_turns([[[["c", f"r_{number}"], None, [[""]]] for number in (2, 1, 0)]])
+    assert [(turn.rid, turn.index) for turn in turns] == [("r_2", 2), ("r_1", 1), ("r_0", 0)]

@@ -230,6 +230,38 @@ def test_a_file_may_go_to_the_upload_hosts_only(url, allowed):
     assert upload_allowed(URL(url, encoded=True), config) is allowed
 
 
+def forms_of(transport):
+    return transport._accounts.of("one").session.forms.attachments
+
+
+async def test_a_refused_attachment_is_named_in_the_short_form_and_the_account_keeps_to_it(site):
+    async with site.connect() as transport:
+        request = asking((Role.USER, TextPart('<sim error="1100" once="long"/> what is this?'), NOTE))
+        assert "- note.txt (text/plain, 6 bytes)" in said(await tell(transport, request))
+        assert (await site.seen("generate"), await site.seen("upload")) == (2, 1)
+        assert forms_of(transport) == "short"
+        assert "note.txt" in said(await tell(transport, asking((Role.USER, TextPart("and now?"), NOTE))))
+        assert await site.seen("generate") == 3
+
+
+@pytest.mark.parametrize(("form", "calls"), [("long", 2), ("short", 1)])
+async def test_an_attachment_that_is_refused_in_the_short_form_is_the_callers_to_know(site, form, calls):
+    async with site.connect(slots=web.Slots(attachments=form)) as transport:
+        with pytest.raises(BadRequest) as caught:
+            await tell(transport, asking((Role.USER, TextPart('<sim error="1100"/> what is this?'), NOTE)))
+        assert caught.value.param == "messages"
+        assert await site.seen("generate") == calls
+        assert forms_of(transport) == form
+
+
+async def test_a_refusal_of_attachments_where_there_are_none_changes_nothing(site):
+    async with site.connect() as transport:
+        with pytest.raises(BadRequest):
+            await tell(transport, asking((Role.USER, TextPart('<sim error="1100"/> hello'))))
+        assert await site.seen("generate") == 1
+        assert forms_of(transport) == "long"
+
+
 async def test_an_upload_that_takes_too_long_is_given_up(site):
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent, anyio.create_task_group() as tasks:
         port = silent.extra(anyio.abc.SocketAttribute.local_port)

@@ -1,11 +1,24 @@
 import re
 
+import aiohttp
 import anyio
 import pytest
 
-from protocol.model import Begun, Finish, Media, MediaKind, RateLimited, Rendition, Text, Thought, UpstreamFailed
+from protocol.model import (
+    Begun,
+    Finish,
+    Media,
+    MediaKind,
+    RateLimited,
+    Rendition,
+    Text,
+    Thought,
+    Unsupported,
+    UpstreamFailed,
+)
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
+from transports import simulator
 from transports.simulator import clips
 from transports.web.lasting import Phase, place_of
 
@@ -47,6 +60,55 @@ async def test_a_video_is_asked_for_waited_for_and_plays(open_site, refused, asp
     assert state["departures"] == []
     assert state["seen"]["generate"] == (3 if refused else 1)
     assert (data == clips.WIDE_VIDEO) is wide
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_that_is_refused_and_made_all_the_same_is_not_asked_for_again(open_site, profile):
+    options = {"profile": profile, "video_refused_is_made": True, "video_seconds": 0.3}
+    async with open_site(**options) as site, site.connect(**FAST) as transport:
+        events = await film(transport, "a cat on a boat")
+        assert isinstance(events[0], Begun)
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_that_is_refused_and_not_made_is_asked_for_behind_a_short_turn(open_site, profile):
+    async with open_site(profile=profile, video_seconds=0.3) as site, site.connect(**FAST) as transport:
+        assert of(Media, await film(transport, "a cat on a boat"))
+        assert await site.seen("generate") == 3
+
+
+async def test_a_refused_video_is_not_asked_for_again_where_the_settings_say_so(site):
+    async with site.connect(video_1053="refuse", **FAST) as transport:
+        with pytest.raises(Unsupported):
+            await film(transport, "a cat")
+    assert (await site.seen("generate"), await site.seen("rpc_MaZiqc")) == (1, 0)
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_refused_video_is_not_asked_for_again_while_it_cannot_be_looked_for(open_site, profile):
+    async with open_site(profile=profile) as site, site.connect(**FAST) as transport:
+        await order(site, where="MaZiqc", status=503, times=10)
+        with pytest.raises(UpstreamFailed) as caught:
+            await film(transport, "a cat")
+        assert caught.value.code == "upstream_outcome_unknown"
+        assert await site.seen("generate") == 1
+
+
+async def test_a_video_that_is_refused_twice_leaves_no_conversation_behind(open_site):
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", plan="free")
+    async with open_site(account) as site:
+        async with site.connect(**FAST) as transport:
+            with pytest.raises(Unsupported):
+                await film(transport, '<sim error="1053"/> a cat')
+        assert await site.seen("generate") == 3
+        assert await site.seen("rpc_GzXR5e") == 1
 
 
 async def test_the_conversation_is_deleted_once_it_was_read_and_not_before(open_site):
