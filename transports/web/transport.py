@@ -28,15 +28,18 @@ from transports.base import Upstream
 from transports.clock import Clock
 from transports.web import models, quota, wire
 from transports.web.accounts import Accounts, Held
+from transports.web.codes import ImageRefused
 from transports.web.config import Tools, WebConfig
 from transports.web.cookies import header
+from transports.web.decode import Conversation
+from transports.web.drawing import Drawing, in_words
 from transports.web.errors import RequestRejected
 from transports.web.examine import examine
 from transports.web.lasting import Prompt
 from transports.web.media import fetch_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
-from transports.web.reuse import Resumed
+from transports.web.reuse import Resumed, Told
 from transports.web.session import Session
 from transports.web.speak import Answer, Speaker, Words
 from transports.web.underway import Desk, open_work
@@ -126,7 +129,7 @@ class WebTransport:
         speaker: Speaker,
         resumed: Resumed,
         held: Held,
-    ) -> Answer | None:
+    ) -> Told | None:
         """Say what is new in its conversation; None: the site does not know that any more.
 
         Where no answer begins, it is as it was if the site has said no; else nobody can go on with it.
@@ -155,7 +158,7 @@ class WebTransport:
         speaker: Speaker,
         request: GenerationRequest,
         held: Held,
-    ) -> Answer:
+    ) -> Told:
         """Say all of it in a conversation of its own, which nobody can go on with where no answer begins."""
         try:
             return await self._said(stack, speaker, request, held, temporary=False)
@@ -172,16 +175,39 @@ class WebTransport:
         held: Held,
         *,
         temporary: bool,
-    ) -> Answer:
-        slots = slots_of(request.selection.capability, held.session.site.config.tools)
+    ) -> Told:
+        capability, tools = request.selection.capability, held.session.site.config.tools
+        slots = slots_of(capability, tools)
+        image = capability is Capability.IMAGEN
+        plain = image and bool(slots) and tools.image_retry
+        before = speaker.conversation
         while True:
             prompt = await self._prompt(request, held)
             words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
+            if image and not slots:
+                words = in_words(words)
             try:
-                return await speaker.answer(stack, words)
+                answer = await speaker.answer(stack, words)
             except RequestRejected:  # the site may have forgotten a file
                 if not held.uploads.forget(prompt.files):
                     raise
+            except ImageRefused:  # nothing was made
+                if not plain:
+                    raise
+                slots, plain, speaker.conversation = {}, False, before
+            else:
+                again = partial(self._without_tool, stack, speaker, words, held)
+                return Drawing(answer, again) if plain and before is None else answer
+
+    async def _without_tool(
+        self, stack: AsyncExitStack, speaker: Speaker, words: Words, held: Held, first: Conversation | None
+    ) -> Answer:
+        """Say a turn that asks for an image without the tool's number; the site forgets the `first` conversation."""
+        speaker.conversation = None
+        answer = await speaker.answer(stack, in_words(words))
+        if first is not None and not words.temporary:
+            self._reuse.forget(held.account.id, first)
+        return answer
 
     async def _prompt(self, request: GenerationRequest, held: Held) -> Prompt:
         layout = lay_out(request, files=not held.account.guest)
@@ -252,7 +278,7 @@ def slots_of(capability: Capability, tools: Tools) -> dict[int, object]:
     """Return what a turn says of what it is for."""
     match capability:
         case Capability.IMAGEN:
-            return {wire.SLOT_TOOL: tools.image}
+            return {wire.SLOT_TOOL: tools.image} if tools.image else {}
         case Capability.CANVAS:
             return {wire.SLOT_TOOL: tools.canvas}
         case Capability.STORYBOOK:
