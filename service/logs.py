@@ -1,5 +1,6 @@
 """Logs: JSON lines in production, readable in a terminal; never a secret."""
 
+import json
 import logging
 import re
 import sys
@@ -15,6 +16,7 @@ _SECRETS = re.compile(
     r"""|(?P<bearer>\b[Bb]earer\s+)[\x21-\x7e]+"""
     r"""|\bsk-gg-[\w-]+""",
 )
+_PLAIN = (int, float, bool, type(None))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST = 8000
 
@@ -35,7 +37,7 @@ def configure(settings: Log) -> None:
     last: list[Any] = (
         [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if console
-        else [structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer(serializer=_json)]
     )
     structlog.configure(
         processors=[*shared, _redact, *last],
@@ -68,7 +70,12 @@ def _level(name: str) -> int:
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Redact the values, before they are rendered: a secret may hold any character, a quote too."""
-    return cast("MutableMapping[str, Any]", _cleared(event))
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = redacted(value)
+        elif not isinstance(value, _PLAIN):
+            event[key] = _cleared(value)
+    return event
 
 
 def _cleared(value: Any) -> Any:
@@ -84,6 +91,14 @@ def _cleared(value: Any) -> Any:
             return [_cleared(below) for below in cast("list[Any]", value)]
         case _:
             return redacted(repr(value))
+
+
+_to_json = json.JSONEncoder(default=repr).encode
+
+
+def _json(event: MutableMapping[str, Any], **_: Any) -> str:
+    """Encode an event; what is not plain was made so when it was redacted."""
+    return _to_json(event)
 
 
 def _drop_meta(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,6 +1,6 @@
 """What is seen of every request: its id, one access line; and the last word on unexpected errors."""
 
-import math
+import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -81,6 +81,7 @@ class Observed:
             if answer.status is None:
                 await self._refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
         finally:
+            answer.close()
             self._metrics.in_flight.dec()
             self._finish(scope, context, answer.status, span)
 
@@ -153,9 +154,13 @@ class _Answer:
     def __init__(self, scope: Any, send: Any, means: Means) -> None:
         self._scope, self._send, self._drain = scope, send, means.drain
         self._stall = means.limits.write_stall_seconds
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._since: float | None = None
+        """When the piece that is being sent was begun, by the event loop's clock."""
         self.status: int | None = None
         self.patience = anyio.CancelScope()
-        """The work on the answer happens within it; its deadline is that of the piece being sent."""
+        """The work on the answer happens within it; it is cancelled when the client takes nothing any more."""
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -168,10 +173,27 @@ class _Answer:
             if last and b"connection" not in {name for name, _ in message["headers"]}:
                 extra.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *extra]
-        self.patience.deadline = anyio.current_time() + self._stall
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._stall, self._look)
         try:
             await self._send(message)
         except OSError:  # the connection is gone
             self.patience.cancel()
             await anyio.lowlevel.checkpoint()
-        self.patience.deadline = math.inf
+        self._since = None
+
+    def close(self) -> None:
+        """Look no more whether the client takes what is sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        """Give the client up if a piece is being sent for too long. One timer serves all pieces of an answer."""
+        left = self._stall
+        if self._since is not None:
+            left = self._since + self._stall - self._loop.time()
+        if left <= 0:
+            self.patience.cancel()
+        else:
+            self._timer = self._loop.call_later(left, self._look)
