@@ -9,6 +9,7 @@ import pytest
 
 from tests.replay import frames
 from tests.replay.site import MP4, PAGE, PNG, Answer, Scene, capture, html, media, recorded
+from transports.web.decode import decode_batch
 
 SYDNEY = (
     "The capital of Australia is Sydney, a city of five million people on the east coast of the continent, known for "
@@ -80,6 +81,9 @@ def test_an_image_turn_shows_its_picture_and_no_placeholder(stand, stream, cut):
     assert "googleusercontent" not in seen.text
     [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
     assert httpx.get(address).content == PNG
+    if not stream:  # a stream begins with the progress of the tool, when nobody knows yet who answers
+        assert seen.headers["x-gateway-upstream-model"] == "Nano Banana 2"
+    stand.poll(lambda: any('"Nano Banana 2"' in line for line in stand.lines("request")))
 
 
 def test_the_images_endpoint_gives_the_bytes_of_the_picture(stand):
@@ -132,6 +136,34 @@ def test_a_video_is_polled_until_it_is_there(stand):
     polled = stand.site.asked("hNvQHb")
     assert len(polled) == 3
     assert {call.rpcs[0][1][0] for call in polled} == {ids["cid"]}
+
+
+def test_a_video_that_was_accepted_behind_1053_is_not_asked_for_again(stand):
+    there = frames.candidate("Here it is.\nhttp://googleusercontent.com/video_gen_chip/0\n", rich=frames.film(FILM))
+    scene = Scene(
+        generate=[capture("sg-video-1053.txt")],
+        rpcs={"MaZiqc": [listed()], "hNvQHb": [turn(there, rid="r_7013976975ffa957")]},
+        media={FILM: [media(MP4, "video/mp4")]},
+    )
+    stand.begin(scene)
+    seen = stand.chat("gemini-3-pro-video", "a film of the sea")
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert "](" in seen.text
+    assert len(stand.site.asked("generate")) == 1
+
+
+def test_a_conversation_is_looked_for_before_a_video_is_asked_for_again_behind_1053(stand):
+    stand.begin(Scene(generate=[capture("sg-video-1053.txt")], rpcs={"MaZiqc": [capture("batch-MaZiqc.txt")]}))
+    stand.chat("gemini-3-pro-video", "a film of the sea")
+    kinds = [
+        "generate" if stand.site.kind(call) == "generate" else dict(call.rpcs)
+        for call in stand.site.calls
+        if stand.site.kind(call) in ("generate", "batch")
+    ]
+    first = kinds.index("generate")
+    looked = [at for at, one in enumerate(kinds) if at > first and "MaZiqc" in one]
+    assert looked
+    assert "generate" not in kinds[first + 1 : looked[0]]
 
 
 def test_a_list_of_conversations_is_read_where_the_answer_to_a_video_was_lost(stand):
@@ -192,7 +224,14 @@ def test_the_plan_and_the_windows_of_an_account_are_read(stand, name):
 
 
 def test_a_denied_account_call_means_signed_out(stand):
-    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}))
+    denied = recorded("batch-rejected-CNgdBe.txt").replace(b"CNgdBe", b"otAQ7b")
+    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [Answer(denied)]}))
     assert stand.chat().status in (502, 503)
     stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)
     assert stand.site.asked("generate") == []
+
+
+def test_calls_of_one_kind_that_are_denied_are_read_as_such():
+    answers = decode_batch(recorded("batch-rejected-CNgdBe.txt"), 1 << 20)
+    assert answers.denied("CNgdBe")
+    assert answers.get("CNgdBe") is None

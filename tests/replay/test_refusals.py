@@ -231,10 +231,3 @@ def test_an_escaped_token_of_the_page_is_read(stand):
     stand.begin(Scene(page=[Answer(page, headers=(("Content-Type", "text/html"),))], generate=[GOOD]))
     assert stand.chat().text == "A good answer."
     assert stand.site.asked("generate")[0].form["at"] == TOKEN
-
-
-SIGNED_OUT = {
-    "status 1016": Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", [None] * 14 + [1016])]}, generate=[GOOD]),
-    "redirect of the page": Scene(page=[NO_PAGES["sign-in"]], generate=[GOOD]),
-    "denied": Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}, generate=[GOOD]),
-}

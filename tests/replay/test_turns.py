@@ -123,6 +123,16 @@ def test_a_page_without_a_push_id_has_the_known_one(stand):
     assert stand.site.asked("upload")[0].headers["push-id"] == "feeds/mcudyrk2a4khkz"
 
 
+def test_an_attachment_that_is_refused_is_named_in_the_short_form(stand):
+    refused = Answer(frames.body([frames.error(1100)], frames.END))
+    stand.begin(Scene(generate=[refused, GOOD]))
+    assert stand.chat(messages=with_picture()).text == "A good answer."
+    long, short = [call.slots[0][3][0] for call in stand.site.asked("generate")]
+    assert len(long) == 9
+    assert len(short) == 2
+    assert short[0] == [long[0][0]]
+
+
 def test_an_attachment_that_is_refused_in_both_forms_is_told_to_the_caller(stand):
     stand.begin(Scene(generate=[Answer(frames.body([frames.error(1100)], frames.END))]), accounts=2)
     seen = stand.chat(messages=with_picture())
@@ -188,6 +198,13 @@ def test_media_is_fetched_with_the_cookies_of_the_domain_and_no_other(stand):
     for call in stand.site.asked("media"):
         assert call.cookies.keys() >= {"__Secure-1PSID", "SID", "HSID", "SSID", "APISID", "SAPISID", "NID", "SIDCC"}
         assert "COMPASS" not in call.cookies
+
+
+def test_a_picture_that_does_not_come_is_asked_for_without_the_tool(stand):
+    refused = Answer(frames.body([frames.error(1003, 3)], frames.END))
+    stand.begin(Scene(generate=[refused, drawn()], media={PREVIEW: [media(PNG, "image/png")]}))
+    assert "](" in stand.chat("gemini-2.5-flash-imagen", "draw a fox").text
+    assert [call.slots[49] for call in stand.site.asked("generate")] == [14, None]
 
 
 def limit(pair, total, left, reset=None):
