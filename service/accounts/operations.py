@@ -195,7 +195,10 @@ class Accounts:
         identity = kind.identity(entry)
         for other in await self._roster.entries(entry.transport):
             if other.id != entry.id and _identity(kind, other) == identity:
-                message = f"account {entry.id!r}: its session is that of {other.id!r}; two cannot renew it"
+                message = (
+                    f"account {entry.id!r}: its session is that of {other.id!r}, and only one account may renew a "
+                    "session, also with another authuser; sign in to it in a browser profile of its own and export that"
+                )
                 raise AccountError("exists", message)
 
     def _declared(self) -> dict[str, Account]:
