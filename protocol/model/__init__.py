@@ -29,6 +29,8 @@ from protocol.model.event import (
     Finish,
     FinishReason,
     Media,
+    Piece,
+    Rewritten,
     Text,
     Thought,
     Usage,
@@ -45,7 +47,7 @@ from protocol.model.names import (
     Selection,
 )
 from protocol.model.port import Engine, Exchange, Served, UpstreamModel
-from protocol.model.reply import Piece, Reply, fold
+from protocol.model.reply import Reply, fold
 from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
 from protocol.model.stored import Content, StoredFile, View, viewed
 from protocol.model.usage import estimate_tokens, estimated_bytes
@@ -94,6 +96,7 @@ __all__ = [
     "Refused",
     "Rendition",
     "Reply",
+    "Rewritten",
     "Role",
     "Saturated",
     "Selection",

@@ -1,4 +1,8 @@
-"""The steps of an answer. Text and thoughts are append-only: what was said is never taken back."""
+"""The steps of an answer. Text and thoughts are append-only: what was said is never taken back.
+
+An upstream may rewrite its text all the same. Then the text stops where the rewritten one departs from it, and `Finish`
+carries the whole answer as it is in the end.
+"""
 
 from typing import Literal
 
@@ -78,11 +82,28 @@ class Begun(msgspec.Struct, frozen=True, tag="begun"):
     """False: what asks for it is still being said, and the work may be lost if that breaks off."""
 
 
+Piece = Text | Media | WebImage | Citation | Document
+"""What is said or shown."""
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer, where the upstream has rewritten what was streamed."""
+
+    pieces: tuple[Piece, ...]
+    """What is said and shown, in order, in place of all pieces so far."""
+    thoughts: str
+    reason: FinishReason = "stop"
+    usage: Usage
+
+
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """The last event of a whole answer; an exchange that ends without one has failed."""
 
     reason: FinishReason
     usage: Usage
+    """Of what was streamed."""
+    rewritten: Rewritten | None = None
+    """None: it is what was streamed."""
 
 
 Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Begun | Finish

@@ -12,13 +12,13 @@ from protocol.model.event import (
     Finish,
     FinishReason,
     Media,
+    Piece,
+    Rewritten,
     Text,
     Thought,
     Usage,
     WebImage,
 )
-
-Piece = Text | Media | WebImage | Citation | Document
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +48,12 @@ class _Pieces:
         self._done: list[Piece] = []
         self._text: list[str] = []
 
-    def say(self, text: str) -> None:
-        self._text.append(text)
-
-    def show(self, piece: Media | WebImage | Citation | Document) -> None:
-        self._settle()
-        self._done.append(piece)
+    def add(self, piece: Piece) -> None:
+        if isinstance(piece, Text):
+            self._text.append(piece.text)
+        else:
+            self._settle()
+            self._done.append(piece)
 
     def all(self) -> tuple[Piece, ...]:
         self._settle()
@@ -63,6 +63,13 @@ class _Pieces:
         if self._text:
             self._done.append(Text(text="".join(self._text)))
             self._text.clear()
+
+
+def _reply(whole: Rewritten) -> Reply:
+    pieces = _Pieces()
+    for piece in whole.pieces:
+        pieces.add(piece)
+    return Reply(pieces=pieces.all(), thoughts=whole.thoughts, finish=whole.reason, usage=whole.usage)
 
 
 async def fold(events: AsyncIterable[Event]) -> Reply:
@@ -76,12 +83,12 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
     thoughts: list[str] = []
     async for event in events:
         match event:
-            case Text():
-                pieces.say(event.text)
-            case Media() | WebImage() | Citation() | Document():
-                pieces.show(event)
+            case Text() | Media() | WebImage() | Citation() | Document():
+                pieces.add(event)
             case Thought():
                 thoughts.append(event.text)
+            case Finish(rewritten=Rewritten() as whole):
+                return _reply(whole)
             case Finish():
                 return Reply(
                     pieces=pieces.all(),

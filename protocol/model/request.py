@@ -119,5 +119,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How often the client's SDK says it tried already."""
     aspect: tuple[int, int] | None = None
     """The shape wanted of a picture or video, as (16, 9)."""
+    streamed: bool = False
+    """The caller gets the answer while it comes; else only once it is whole."""
     handle: Handle | None = None
     """Nothing is asked anew: pick up the answer of the work that this names."""

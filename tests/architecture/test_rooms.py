@@ -67,6 +67,7 @@ def test_a_test_file_stands_where_its_subject_does(path):
         "test_commands.py",
         "test_known_clients.py",
         "test_refusals.py",
+        "test_rewrites.py",
         *machines,
     }
     assert package.is_dir()

@@ -1,4 +1,4 @@
-"""Puts links where a text has markers such as ` [cite: 1, 2]`; no I/O. Source: "Rich content fields".
+"""Puts links where a text has markers such as ` [cite: 1, 2]`, and finds claims in it; no I/O. Source: "Citations".
 
 The site tells what a marker stands for in a field beside the text, perhaps later than the marker itself. What was
 said cannot be taken back, so a marker waits, and all behind it, until that is known or the answer is complete. Every
@@ -6,16 +6,20 @@ character is looked at a bounded number of times.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+
+import msgspec
 
 from protocol.model import Citation, Text
 from transports.web import wire
-from transports.web.rich import Cited, Source
+from transports.web.rich import Cited, Claim, Source
 
 _LONGEST = 200
 _MARKER = re.compile(rf"\[[^\[\]\n]{{1,{_LONGEST}}}\]")
 _NUMBER = re.compile(r"\d+")
 _IN_LINK = str.maketrans({" ": "%20", "(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", '"': "%22"})
+_ASTRAL = re.compile(r"[\U00010000-\U0010ffff]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -37,6 +41,9 @@ class Prose:
         """The marker that what is held begins with, where that is why."""
         self._said = 0
         """How many characters were said."""
+        self._taken = 0
+        """How many characters of the text were said, replaced or skipped."""
+        self._spans: list[_Span] = []
 
     @property
     def holding(self) -> bool:
@@ -74,6 +81,36 @@ class Prose:
             events.append(self._text(text))
         return events
 
+    def skip(self, length: int) -> None:
+        """Pass over the next characters of the text: they are not said. Nothing may wait."""
+        self._taken += length
+
+    def range_of(self, start: int, end: int) -> tuple[int, int] | None:
+        """Return where the characters `start` to `end` of the text stand in all that was said; None: not there."""
+        first, last = self._span_at(start), self._span_at(end - 1)
+        if start >= end or first is None or last is None:
+            return None
+        begin = first.said if first.link else first.said + start - first.taken
+        finish = last.said + last.length if last.link else last.said + end - last.taken
+        return (begin, finish)
+
+    def _span_at(self, index: int) -> "_Span | None":
+        found = bisect_right(self._spans, index, key=lambda span: span.taken) - 1
+        span = self._spans[found] if found >= 0 else None
+        return span if span is not None and index < span.taken + span.size else None
+
+    def _note(self, size: int, length: int, *, link: bool) -> None:
+        """Note that the next `size` characters of the text become the `length` last ones said."""
+        last = self._spans[-1] if self._spans else None
+        start = self._said - length
+        goes_on = last is not None and (last.taken + last.size, last.said + last.length) == (self._taken, start)
+        if last is not None and goes_on and not (link or last.link):
+            last.size += size
+            last.length += length
+        else:
+            self._spans.append(_Span(taken=self._taken, size=size, said=start, length=length, link=link))
+        self._taken += size
+
     def _told(self, *, last: bool) -> list[Text | Citation]:
         text = "".join(self._held)
         self._held, self._awaited = [], ""
@@ -107,7 +144,11 @@ class Prose:
         return start if begun or any(marker.startswith(tail) for marker in self._known) else len(text)
 
     def _plain(self, text: str) -> list[Text | Citation]:
-        return [self._text(text)] if text else []
+        if not text:
+            return []
+        said = self._text(text)
+        self._note(len(text), len(text), link=False)
+        return [said]
 
     def _text(self, text: str) -> Text:
         self._said += len(text)
@@ -117,14 +158,69 @@ class Prose:
         numbers = _NUMBER.findall(marker)
         if len(numbers) != len(sources):
             numbers = [str(number) for number in range(1, len(sources) + 1)]
-        said = before
+        links = ""
         citations: list[Citation] = []
+        events = self._plain(before)
         for place, (number, source) in enumerate(zip(numbers, sources, strict=True)):
-            said += " " if place else ""
+            links += " " if place else ""
             url = link_to(source.url)
             link = f"[[{number}]]({url})" if url else f"[{number}]"
-            start = self._said + len(said)
-            said += link
+            start = self._said + len(links)
+            links += link
             if url:
                 citations.append(Citation(start=start, end=start + len(link), url=source.url, title=source.title))
-        return [self._text(said), *citations]
+        said = self._text(links)
+        self._note(len(marker), len(links), link=True)
+        return [*events, said, *citations]
+
+
+class _Span(msgspec.Struct, kw_only=True):
+    """Characters of the text, and what they have become."""
+
+    taken: int
+    """Where they begin in the text, …"""
+    size: int
+    said: int
+    """… and in what was said."""
+    length: int
+    link: bool
+    """They are a marker, and have become links."""
+
+
+class ScriptText:
+    """A text whose places are given in UTF-16 code units, as JavaScript counts."""
+
+    def __init__(self, text: str) -> None:
+        """Take the text as the site has sent it."""
+        self._text = text
+        pairs = (found.start() for found in _ASTRAL.finditer(text)) if not text.isascii() else ()
+        self._pairs = [index + number for number, index in enumerate(pairs)]
+        """Where characters of two units begin, in units."""
+
+    def find(self, claim: Claim) -> list[tuple[int, int]]:
+        """Return where a claim stands, in characters; ranges that do not fit its words are left out.
+
+        Where the units do not fit and characters do, the site has counted those.
+        """
+        found: list[tuple[int, int]] = []
+        for start, end in claim.ranges:
+            places = [(self._index(start), self._index(end)), (start, end)]
+            inside = [(first, last) for first, last in places if 0 <= first < last <= len(self._text)]
+            if not claim.text:
+                found += inside[:1]
+                continue
+            exact = [place for place in inside if self._text[slice(*place)] == claim.text]
+            like = [place for place in inside if _letters(self._text[slice(*place)]) == _letters(claim.text)]
+            found += (exact or like)[:1]
+        return found
+
+    def _index(self, units: int) -> int:
+        """Return the index of a character by its offset in code units; -1 where that is inside a character."""
+        before = bisect_left(self._pairs, units)
+        inside = before > 0 and self._pairs[before - 1] == units - 1
+        return -1 if inside else units - before
+
+
+def _letters(text: str) -> str:
+    """Return what of a text does not depend on Markdown and white space."""
+    return "".join(filter(str.isalnum, text)) or text.strip()

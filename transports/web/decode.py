@@ -185,7 +185,8 @@ class AnswerReader:
             return []
         events = self._narrator.end()
         self.complete = self.finished = True
-        return [*events, Finish(reason="stop", usage=self._narrator.usage(self._input_tokens))]
+        usage = self._narrator.usage(self._input_tokens)
+        return [*events, Finish(reason="stop", usage=usage, rewritten=self._narrator.rewritten(self._input_tokens))]
 
     def _keep_conversation(self, inner: Any) -> None:
         """Note the ids that a frame names; a frame that leaves one out takes nothing back."""

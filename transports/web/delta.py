@@ -2,36 +2,22 @@
 
 Near its end a snapshot can flicker: a closing fence, or a backslash before a Markdown marker, stands in one
 frame and is gone in the next. What was sent cannot be taken back, so what may flicker waits until text behind it
-has settled it, or the answer is complete. Placeholder links are taken out, and half of a surrogate pair
-waits for the other half. Source: "Response".
+has settled it, or the answer is complete. Half of a surrogate pair waits for the other half. A snapshot that departs
+from what was sent, since the site has rewritten or shortened the text, adds nothing. Source: "Response".
 """
 
 import re
-
-from transports.web import wire
+from bisect import bisect_right
 
 _WINDOW = 32
 """How near to the end is near: beyond so many characters a fence or a backslash has settled."""
 
 _DOUBTFUL = re.compile(r"\s*(?:`|\\)")
-_PLACEHOLDER = re.compile(rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}/\w+(?:/\w+)*?/\d+(?![\w/])")
-_LINK = re.compile(r"[\w:/.]+")
-_LONGEST_LINK = 256
-_BEGINNING = "http"
-_BEGUN = ("htt", "ht", "h")
-_SCHEMES = (f"http://{wire.PLACEHOLDER_HOST}/", f"https://{wire.PLACEHOLDER_HOST}/")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
 
-def strip_placeholders(text: str) -> str:
-    """Take out the links that stand where the site draws an attachment."""
-    if wire.PLACEHOLDER_HOST not in text:
-        return text
-    return _PLACEHOLDER.sub("", text)
-
-
 class Delta:
-    """One text's snapshots in, its additions out; their concatenation is the last snapshot."""
+    """One text's snapshots in, its additions out; their concatenation is the last snapshot, unless that departs."""
 
     def __init__(self) -> None:
         """Start with nothing sent."""
@@ -47,6 +33,11 @@ class Delta:
         """Say whether a snapshot agrees with all that was sent."""
         return snapshot.startswith(self._settled)
 
+    def common(self, snapshot: str) -> int:
+        """Return how many characters of a snapshot agree with what was sent."""
+        sizes = range(1, min(len(snapshot), len(self._settled)) + 1)
+        return bisect_right(sizes, False, key=lambda size: not self._settled.startswith(snapshot[:size]))
+
     def behind(self, snapshot: str) -> bool:
         """Say whether a snapshot has more than was sent."""
         return len(snapshot) > len(self._settled)
@@ -60,7 +51,7 @@ class Delta:
         if end <= start:
             return ""
         self._settled = snapshot[:end]
-        return strip_placeholders(snapshot[start:end])
+        return snapshot[start:end]
 
     def _safe_end(self, snapshot: str) -> int:
         start = len(self._settled)
@@ -68,23 +59,6 @@ class Delta:
         doubtful = _DOUBTFUL.search(snapshot, max(start, end - _WINDOW))
         if doubtful:
             end = doubtful.start()
-        end = _before_link(snapshot, start, end)
         if end > start and _HIGH_SURROGATES[0] <= snapshot[end - 1] <= _HIGH_SURROGATES[1]:
             end -= 1
         return end
-
-
-def _before_link(snapshot: str, start: int, end: int) -> int:
-    """Move `end` before a trailing piece of text that may grow into a placeholder link."""
-    floor = max(start, end - _LONGEST_LINK)
-    place = snapshot.find(_BEGINNING, floor, end)
-    while place >= 0:
-        rest = snapshot[place:end]
-        fits = any(rest.startswith(scheme) or scheme.startswith(rest) for scheme in _SCHEMES)
-        if fits and _LINK.fullmatch(rest):
-            return place
-        place = snapshot.find(_BEGINNING, place + 1, end)
-    for begun in _BEGUN:
-        if snapshot.endswith(begun, floor, end):
-            return end - len(begun)
-    return end

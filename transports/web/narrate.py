@@ -6,19 +6,22 @@ import msgspec
 
 from protocol.model import (
     Capability,
+    Citation,
     Event,
     Media,
     MediaKind,
     MediaRef,
+    Piece,
+    Rewritten,
     Text,
     Thought,
     Usage,
     WebImage,
     estimate_tokens,
 )
-from transports.web.citing import Prose
-from transports.web.delta import Delta, strip_placeholders
-from transports.web.errors import drift
+from transports.web.citing import Prose, ScriptText
+from transports.web.delta import Delta
+from transports.web.markup import Cleaner, clean
 from transports.web.opened import Book, Canvas, fenced
 from transports.web.rich import Candidate, Opened, Picture
 
@@ -44,60 +47,143 @@ class Narrator:
         """Start with nothing said."""
         self._teller = teller
         self._prose = Prose()
-        self._text, self._thinking = Delta(), Thinking()
+        self._text, self._cleaner, self._thinking = Delta(), Cleaner(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
         self._opened: Canvas | Book | None = None
-        self._paused = self._begun = self._closed = False
-        """Whether the text waits for the document, whether that was told of, and whether all of it was."""
+        self._paused = self._begun = False
+        """Whether the text waits for the document, and whether that was told of."""
         self._seen_before = False
         """A document was seen in an earlier frame."""
         self._came: set[str] = set()
         self._pictures: list[Media] = []
         """All that came; a book shows its own."""
         self._shown = 0
+        self._closed_with: Opened | None = None
+        """The document that was told to its end."""
+        self._cited: set[tuple[int, int, str]] = set()
+        self._final: list[Event] | None = None
+        """The whole answer, where it was rewritten."""
+        self._said: list[str] = []
+        self._thought: list[str] = []
+        """All text and thoughts that were returned."""
 
     def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
         """Take the candidate as it is now; return what is new. `address` is the conversation and the turn.
 
-        Raises:
-            DriftDetected: it is complete, and not what was said.
-
+        Where the candidate departs from what was said, nothing more of it is said, unless a later one agrees again.
         """
         before = self._last
-        thoughts = now.thoughts or before.thoughts
-        now = self._last = msgspec.structs.replace(
+        now = self._last = self._joined(before, now)
+        events = self._tell(before, now, address)
+        self._count(events)
+        return events
+
+    def _joined(self, before: Candidate, now: Candidate) -> Candidate:
+        """Return the candidate with what an earlier frame had and this one leaves out."""
+        return msgspec.structs.replace(
             now,
             text=before.text if now.text is None else now.text,
-            thoughts=thoughts,
+            thoughts=now.thoughts or before.thoughts,
             document=now.document if self._document(now) else before.document,
+            citations=now.citations or before.citations,
+            claims=now.claims or before.claims,
+            web_pictures=now.web_pictures or before.web_pictures,
+            music=now.music or before.music,
+            film=now.film or before.film,
         )
+
+    def _tell(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
         self._prose.learn(now.citations)
-        events: list[Event] = [*self._thinking.think(thoughts, last=now.complete), *self._thinking.note(now.progress)]
+        events = [*self._thinking.think(now.thoughts, last=now.complete), *self._thinking.note(now.progress)]
         settled = now.complete or now.text == before.text
         self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
-        events += self._write(now, settled=settled)
-        waiting = self._prose.holding or (not settled and self._text.behind(now.text or ""))
+        if not self._departed(now):
+            events += self._write(now, settled=settled)
+        if now.complete:
+            events += self._cite(now)
+        waiting = self._prose.holding or self._cleaner.holding or (not settled and self._text.behind(now.text or ""))
         return events if waiting and not now.complete else [*events, *self._show(now)]
 
     def note(self, line: str) -> list[Event]:
         """Take a line about what the site is doing meanwhile; return it as a thought the first time."""
-        return self._thinking.note((line,))
+        events = self._thinking.note((line,))
+        self._count(events)
+        return events
 
     def end(self) -> list[Event]:
-        """Take it that the answer is whole; return all that was not said yet.
+        """Take it that the answer is whole; return all that was not said yet."""
+        events = self.tell(msgspec.structs.replace(self._last, complete=True))
+        if self._departed(self._last) or self._thinking.departed(self._last.thoughts):
+            self._final = self._repeated()
+            rest = self._rest(self._final)
+            self._count(rest)
+            events += rest
+        return events
 
-        Raises:
-            DriftDetected: the last that came is not what was said.
+    def rewritten(self, input_tokens: int) -> Rewritten | None:
+        """Return the whole answer where it is another one than was said; it has ended."""
+        if self._final is None:
+            return None
+        thoughts = "".join(self._thought)
+        if self._thinking.departed(self._last.thoughts):
+            thoughts = "".join(f"{line}\n" for line in self._thinking.lines) + clean(self._last.thoughts)
+        return Rewritten(
+            pieces=tuple(event for event in self._final if isinstance(event, Piece)),
+            thoughts=thoughts,
+            usage=_usage(input_tokens, _text(self._final), thoughts),
+        )
 
-        """
-        return self.tell(msgspec.structs.replace(self._last, complete=True))
+    def _repeated(self) -> list[Event]:
+        """Return the events of the answer as it is now, as if it had come at once, with all pictures that came."""
+        again = Narrator(self._teller)
+        again._pictures = list(self._pictures)
+        again._came = {picture.id or picture.url for picture in self._last.pictures}
+        return again.tell(self._last)
+
+    def _rest(self, final: list[Event]) -> list[Event]:
+        """Return the rest of a rewritten text where it goes on from what was said: what differs was held back."""
+        said, now = "".join(self._said), _text(final)
+        if self._document(self._last) is not None or len(now) <= len(said) or not now.startswith(said):
+            return []
+        cited = [event for event in final if isinstance(event, Citation) and event.start >= len(said)]
+        return [Text(text=now[len(said) :]), *cited]
 
     def usage(self, input_tokens: int) -> Usage:
-        """Return what the answer counts for."""
-        body = self._last.document.body if self._last.document is not None else ""
-        reasoning = estimate_tokens(self._last.thoughts)
-        said = estimate_tokens(strip_placeholders(self._last.text or "")) + estimate_tokens(body)
-        return Usage(input_tokens=input_tokens, output_tokens=said + reasoning, reasoning_tokens=reasoning)
+        """Return what the answer counts for, as far as it was said."""
+        return _usage(input_tokens, "".join(self._said), "".join(self._thought))
+
+    def _count(self, events: list[Event]) -> None:
+        self._said += [event.text for event in events if isinstance(event, Text)]
+        self._thought += [event.text for event in events if isinstance(event, Thought)]
+
+    def _departed(self, now: Candidate) -> bool:
+        """Say whether text or document are no continuation of what was said of them."""
+        if not self._text.extended_by(now.text or ""):
+            return True
+        document = self._document(now)
+        if document is None or self._opened is None:
+            return False
+        if self._closed_with is not None:
+            return (document.id, document.body) != (self._closed_with.id, self._closed_with.body)
+        return self._begun and document.id == self._opened.id and not self._opened.agrees(document)
+
+    def _cite(self, now: Candidate) -> list[Event]:
+        """Return the sources of claims in the text, where those stand in what was said."""
+        text, agreed = now.text or "", self._text.common(now.text or "")
+        script = ScriptText(text) if now.claims else None
+        found: set[tuple[int, int, str, str]] = set()
+        for claim in now.claims if script is not None else ():
+            for start, end in script.find(claim) if script is not None else ():
+                kept = self._cleaner.place(start), self._cleaner.place(end)
+                place = self._prose.range_of(*kept) if end <= agreed else None
+                if place is not None:
+                    found |= {(*place, source.url, source.title) for source in claim.sources}
+        events: list[Event] = []
+        for start, end, url, title in sorted(found):
+            if (start, end, url) not in self._cited and url.startswith(("http://", "https://")):
+                self._cited.add((start, end, url))
+                events.append(Citation(start=start, end=end, url=url, title=title))
+        return events
 
     def _document(self, now: Candidate) -> Opened | None:
         """Return the candidate's document, if it is one to be told: not a card, nor work that is read later."""
@@ -109,10 +195,11 @@ class Narrator:
 
     def _say(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
-        if last and not self._text.extended_by(text):
-            raise _changed()
         fresh = self._text.flush(text) if last else self._text.push(text)
-        return [*self._prose.say(fresh), *(self._prose.settle() if last else ())]
+        return [*self._prose.say(self._clean(fresh, last=last)), *(self._prose.settle() if last else ())]
+
+    def _clean(self, fresh: str, *, last: bool) -> str:
+        return self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
 
     def _write(self, now: Candidate, *, settled: bool) -> list[Event]:
         """Say text and document: the text that was there when the document began goes before it, the rest behind."""
@@ -127,7 +214,7 @@ class Narrator:
             self._paused = True
             events += self._before_document(now, settled=settled)
         if not self._begun:
-            if self._opened is None or self._opened.id != document.id:
+            if self._opened is None or self._opened.id != document.id or not self._opened.agrees(document):
                 self._opened = self._open(document)
             if not self._opened.ready(document, last=now.complete):
                 return events
@@ -149,19 +236,15 @@ class Narrator:
         shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
         text = text[: shaky.start()] if shaky else text
         fresh = self._text.flush(text) if settled else self._text.push(text)
-        return [*self._prose.say(fresh), *self._prose.settle()]
+        return [*self._prose.say(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.settle()]
 
     def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
         """Say more of the document; another one that has become the longest is said whole, behind it."""
-        if self._closed:
+        if self._closed_with is not None:
             return []
-        self._closed = last
+        self._closed_with = document if last else None
         another = document.id != opened.id
         own = (opened.latest or document) if another else document
-        if not opened.agrees(own):
-            if last:
-                raise _changed()
-            return []
         if not another:
             return self._verbatim(opened.grow(own, last=last))
         if not last:
@@ -176,13 +259,14 @@ class Narrator:
         return said
 
     def _behind_document(self, now: Candidate) -> list[Event]:
-        text = now.text or ""
-        if not self._text.extended_by(text):
-            raise _changed()
-        fresh = self._text.flush(text)
+        fresh = self._clean(self._text.flush(now.text or ""), last=True)
         if not fresh.strip():
-            return [*self._prose.settle()]
-        return [*self._prose.verbatim("\n\n"), *self._prose.say(fresh.lstrip("\n")), *self._prose.settle()]
+            self._prose.skip(len(fresh))
+            return []
+        spoken = fresh.lstrip("\n")
+        events = self._prose.verbatim("\n\n")
+        self._prose.skip(len(fresh) - len(spoken))
+        return [*events, *self._prose.say(spoken), *self._prose.settle()]
 
     def _show(self, now: Candidate) -> list[Event]:
         """Return what is new to be shown."""
@@ -227,7 +311,20 @@ class Narrator:
             url=picture.url,
             original=msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else "",
         )
-        return Media(ref=ref, alt=picture.alt)
+        return Media(ref=ref)
+
+
+def _text(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def _usage(input_tokens: int, text: str, thoughts: str) -> Usage:
+    reasoning = estimate_tokens(thoughts)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=estimate_tokens(text) + reasoning,
+        reasoning_tokens=reasoning,
+    )
 
 
 class Thinking:
@@ -235,13 +332,15 @@ class Thinking:
 
     def __init__(self) -> None:
         """Start with nothing thought."""
-        self._delta = Delta()
-        self._noted: set[str] = set()
+        self._delta, self._cleaner = Delta(), Cleaner()
+        self.lines: dict[str, None] = {}
+        """The lines, in order."""
         self._open_line = False
 
     def think(self, thoughts: str, *, last: bool) -> list[Event]:
         """Take the thoughts so far; return what is new of them."""
-        text = self._delta.flush(thoughts) if last else self._delta.push(thoughts)
+        text = self._cleaner.push(self._delta.flush(thoughts) if last else self._delta.push(thoughts))
+        text += self._cleaner.flush() if last else ""
         if not text:
             return []
         self._open_line = not text.endswith("\n")
@@ -249,14 +348,14 @@ class Thinking:
 
     def note(self, lines: tuple[str, ...]) -> list[Event]:
         """Take what is being done; return each line that was not there before."""
-        fresh = [line for line in dict.fromkeys(lines) if line not in self._noted]
+        fresh = [line for line in dict.fromkeys(lines) if line not in self.lines]
         if not fresh:
             return []
-        self._noted.update(fresh)
+        self.lines |= dict.fromkeys(fresh)
         text = "\n" * self._open_line + "".join(f"{line}\n" for line in fresh)
         self._open_line = False
         return [Thought(text=text)]
 
-
-def _changed() -> Exception:
-    return drift("it changed text that it had already given")
+    def departed(self, thoughts: str) -> bool:
+        """Say whether thoughts are no continuation of what was returned of them."""
+        return not self._delta.extended_by(thoughts)

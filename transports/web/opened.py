@@ -8,6 +8,7 @@ import re
 from protocol.model import Document, Event, Media, Text
 from transports.web import wire
 from transports.web.delta import Delta
+from transports.web.markup import Cleaner
 from transports.web.rich import Opened
 
 _FENCE = re.compile(r"(?P<fence>`{3,})(?P<language>[^`\n]*)\n")
@@ -30,7 +31,7 @@ class Canvas:
         self.id = identifier
         self.latest: Opened | None = None
         """As it was when it was last told."""
-        self._delta = Delta()
+        self._delta, self._cleaner = Delta(), Cleaner(markup=False)
         self._fence = ""
         self._held = ""
         """The beginning, while it is not known what it is the beginning of."""
@@ -38,7 +39,7 @@ class Canvas:
     def ready(self, document: Opened, *, last: bool) -> bool:
         """Say whether enough of the body has settled to tell what it is."""
         if self.agrees(document):
-            self._held += self._delta.flush(document.body) if last else self._delta.push(document.body)
+            self._held += self._fresh(document.body, last=last)
         return last or (bool(self._held) and _FENCE_BEGUN.match(self._held) is None)
 
     def grow(self, document: Opened, *, last: bool) -> list[Event]:
@@ -46,7 +47,7 @@ class Canvas:
 
         `last` says that it is whole: then all is said, and its fence is closed.
         """
-        text = self._held + (self._delta.flush(document.body) if last else self._delta.push(document.body))
+        text = self._held + self._fresh(document.body, last=last)
         self._held = ""
         events: list[Event] = []
         if self.latest is None:
@@ -63,6 +64,11 @@ class Canvas:
         """Say whether a snapshot goes on from all that was said."""
         return self._delta.extended_by(document.body)
 
+    def _fresh(self, body: str, *, last: bool) -> str:
+        if not last:
+            return self._cleaner.push(self._delta.push(body))
+        return self._cleaner.push(self._delta.flush(body)) + self._cleaner.flush()
+
     def _closing(self, body: str) -> str:
         lines = body.rstrip().splitlines()
         if not self._fence or (len(lines) > 1 and lines[-1].strip() == self._fence):
@@ -78,7 +84,7 @@ class Book:
         self.id = identifier
         self.latest: Opened | None = None
         self._pictures = pictures
-        self._delta = Delta()
+        self._delta, self._cleaner = Delta(), Cleaner()
         self._held = ""
         """What is behind a page that waits for its picture, or may be a page's end."""
         self._shown = 0
@@ -99,7 +105,8 @@ class Book:
         if self.latest is None:
             events.append(Document(title=document.title, kind=_MARKDOWN))
         self.latest = document
-        self._held += self._delta.flush(document.body) if last else self._delta.push(document.body)
+        fresh = self._delta.flush(document.body) if last else self._delta.push(document.body)
+        self._held += self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
         events += self._turn_pages(last=last)
         if last:
             events += self._said(self._held.rstrip())

@@ -11,8 +11,8 @@ import msgspec
 from protocol.model import Begun, Citation, Document, Event, Text, Thought, Waiting
 from transports.web import wire
 from transports.web.citing import Prose
-from transports.web.delta import strip_placeholders
 from transports.web.lasting import FRESH, Phase, Prompt, Work
+from transports.web.markup import clean
 from transports.web.rich import Candidate, Opened, Plan, read_candidate
 from transports.web.turns import SavedTurn
 
@@ -64,7 +64,7 @@ async def _plan(work: Work) -> AsyncGenerator[Event]:
         await work.rest()
     work.found()
     if candidate.plan is None:
-        text = strip_placeholders(candidate.text or "").strip()
+        text = clean(candidate.text or "").strip()
         yield Text(text=text)
         yield work.finish(text)
         return
@@ -88,7 +88,7 @@ async def _report(work: Work) -> AsyncGenerator[Event]:
         yield Thought(text=word) if word else Waiting()
         await work.rest()
     if report is None:
-        text = strip_placeholders(candidate.text or "").strip() if candidate is not None else ""
+        text = clean(candidate.text or "").strip() if candidate is not None else ""
         yield Text(text=text)
         yield work.finish(text)
         return
@@ -151,7 +151,7 @@ def _said(report: Opened) -> list[Text | Citation]:
     """Return a report's text, with links where it has markers."""
     prose = Prose()
     prose.learn(report.citations)
-    return [*prose.say(strip_placeholders(report.body)), *prose.settle()]
+    return [*prose.say(clean(report.body)), *prose.settle()]
 
 
 class _Progress:

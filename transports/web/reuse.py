@@ -10,7 +10,19 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from protocol.model import Event, Finish, GatewayError, GenerationRequest, Media, MediaRef, Served, Text, Turn, WebImage
+from protocol.model import (
+    Event,
+    Finish,
+    GatewayError,
+    GenerationRequest,
+    Media,
+    MediaRef,
+    Piece,
+    Served,
+    Text,
+    Turn,
+    WebImage,
+)
 from transports.base import ConversationStore, Kept
 from transports.clock import Clock
 from transports.web.conversations import answered, key_of, split
@@ -215,20 +227,14 @@ class Followed:
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
-        said: list[str] = []
-        shown: dict[MediaRef, None] = {}
+        got: list[Piece] = []
         async for event in self._answer:
-            match event:
-                case Text():
-                    said.append(event.text)
-                case Media() | WebImage():
-                    said.append("\n\n")  # what is shown stands in a paragraph of its own
-                    shown.update({event.ref: None} if isinstance(event, Media) else {})
-                case Finish():
-                    turns = answered(self._request, "".join(said), shown)
-                    self._kept = await self._reuse.keep(self._request, self._answer, turns)
-                case _:
-                    pass
+            if isinstance(event, Text | Media | WebImage):
+                got.append(event)
+            elif isinstance(event, Finish):
+                rewritten = event.rewritten
+                pieces = rewritten.pieces if rewritten is not None and not self._request.streamed else got
+                self._kept = await self._reuse.keep(self._request, self._answer, _turns(self._request, pieces))
             yield event
 
     def close(self) -> None:
@@ -236,3 +242,19 @@ class Followed:
         conversation = self._answer.conversation
         if not self._kept and conversation is not None:
             self._reuse.forget(self.served.account, conversation)
+
+
+def _turns(request: GenerationRequest, pieces: Iterable[Piece]) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in which the request was answered with these pieces."""
+    said: list[str] = []
+    shown: dict[MediaRef, None] = {}
+    for piece in pieces:
+        match piece:
+            case Text():
+                said.append(piece.text)
+            case Media() | WebImage():
+                said.append("\n\n")  # what is shown stands in a paragraph of its own
+                shown.update({piece.ref: None} if isinstance(piece, Media) else {})
+            case _:
+                pass
+    return answered(request, "".join(said), shown)

@@ -21,7 +21,6 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that the site drew; `url` gives a preview."""
 
     url: str
-    alt: str = ""
     id: str = ""
     """What the site knows the original by."""
 
@@ -44,6 +43,16 @@ class Cited(msgspec.Struct, frozen=True, kw_only=True):
     """A marker in a text, and what it stands for, in the marker's order."""
 
     marker: str
+    sources: tuple[Source, ...]
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement in a text, and the pages that it rests on. Source: "Citations"."""
+
+    text: str
+    """As the site repeats it; empty where it does not."""
+    ranges: tuple[tuple[int, int], ...]
+    """Where it stands: start and end, offsets in the candidate's text that count UTF-16 code units."""
     sources: tuple[Source, ...]
 
 
@@ -107,6 +116,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[Picture, ...] = ()
     web_pictures: tuple[WebPicture, ...] = ()
     citations: tuple[Cited, ...] = ()
+    claims: tuple[Claim, ...] = ()
     document: Opened | None = None
     """Of several, the one with the longest body."""
     plan: Plan | None = None
@@ -125,6 +135,7 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
         thoughts=jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or "",
         complete=state == wire.STATE_COMPLETE,
         running=state == wire.STATE_RUNNING,
+        claims=tuple(_claims(candidate)),
         card=card,
     )
     rich = jspb.field(candidate, wire.CANDIDATE_RICH)
@@ -162,7 +173,6 @@ def _pictures(rich: Any) -> Iterator[Picture]:
         if url:
             yield Picture(
                 url=url,
-                alt=jspb.text(entry, *wire.PICTURE_ALT) or "",
                 id=jspb.text(entry, *wire.PICTURE_ID) or "",
             )
 
@@ -187,7 +197,29 @@ def _sources(group: Any) -> Iterator[Source]:
     for entry in jspb.array(group, wire.CITED_SOURCES):
         url = jspb.text(entry, *wire.SOURCE, wire.SOURCE_URL)
         if url:
-            yield Source(url=url, title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
+            yield Source(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
+
+
+def _claims(candidate: Any) -> Iterator[Claim]:
+    for group in jspb.array(candidate, *wire.CANDIDATE_SOURCES):
+        sources = tuple(_claim_sources(group))
+        ranges = ((jspb.integer(entry, 0), jspb.integer(entry, 1)) for entry in jspb.array(group, *wire.CLAIM_RANGES))
+        places = tuple((start, end) for start, end in ranges if start is not None and end is not None)
+        if sources and places:
+            yield Claim(text=jspb.text(group, *wire.CLAIM_TEXT) or "", ranges=places, sources=sources)
+
+
+def _claim_sources(group: Any) -> Iterator[Source]:
+    for entry in jspb.array(group, wire.CLAIM_SOURCES):
+        url = jspb.text(entry, wire.CLAIM_URL)
+        if url:
+            title = jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or ""
+            yield Source(url=_page_of(url), title=title)
+
+
+def _page_of(url: str) -> str:
+    """Return an address without the words that a browser shall highlight there."""
+    return url.partition(wire.TEXT_FRAGMENT)[0].removesuffix("#") if wire.TEXT_FRAGMENT in url else url
 
 
 def _document(entries: list[Any]) -> Opened | None:

@@ -10,10 +10,12 @@ import structlog
 
 from protocol.model import (
     Event,
+    Finish,
     GatewayError,
     Media,
     ModelDowngraded,
     RateLimited,
+    Rewritten,
     Selection,
     Served,
     SignedOut,
@@ -111,10 +113,19 @@ class Answer:
 async def _with_prompt(events: AsyncIterator[Event], prompt: str) -> AsyncGenerator[Event]:
     """Yield events; media say what prompt they were made of, unless the site has changed it."""
     async for event in events:
-        if isinstance(event, Media) and not event.revised_prompt:
-            yield msgspec.structs.replace(event, revised_prompt=prompt)
-        else:
-            yield event
+        match event:
+            case Media(revised_prompt=""):
+                yield msgspec.structs.replace(event, revised_prompt=prompt)
+            case Finish(rewritten=Rewritten() as whole):
+                pieces = tuple(
+                    msgspec.structs.replace(piece, revised_prompt=prompt)
+                    if isinstance(piece, Media) and not piece.revised_prompt
+                    else piece
+                    for piece in whole.pieces
+                )
+                yield msgspec.structs.replace(event, rewritten=msgspec.structs.replace(whole, pieces=pieces))
+            case _:
+                yield event
 
 
 class Speaker:

@@ -17,8 +17,8 @@ from protocol.model import (
 )
 from transports.web import wire
 from transports.web.config import Tools
-from transports.web.delta import strip_placeholders
 from transports.web.lasting import FRESH, Phase, Prompt, Slots, Work
+from transports.web.markup import clean, has_placeholder
 from transports.web.rich import Candidate, read_candidate
 from transports.web.turns import SavedTurn
 
@@ -113,7 +113,7 @@ async def watch(work: Work, plays: Plays) -> AsyncGenerator[Event]:
         else:
             yield Waiting()
         await work.rest()
-    text = strip_placeholders(candidate.text or "").strip()
+    text = clean(candidate.text or "").strip()
     if text:
         yield Text(text=text)
     if candidate.film is not None and candidate.film.url:
@@ -140,5 +140,5 @@ async def _over(work: Work, candidate: Candidate, plays: Plays) -> bool:
             work.missed(error)
             return False
     text = candidate.text or ""
-    words = bool(text.strip()) and strip_placeholders(text) == text
+    words = bool(text.strip()) and not has_placeholder(text)
     return candidate.film is None and candidate.complete and words

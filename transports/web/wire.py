@@ -156,6 +156,13 @@ INNER_MODEL_ID, INNER_MODEL_NAME = 39, 42
 """Which model answered. Source: "Who answered"."""
 CANDIDATE_ID = 0
 CANDIDATE_TEXT = (1, 0)
+CANDIDATE_SOURCES = (2, 1)
+CLAIM_TEXT = (0, 0)
+CLAIM_RANGES = (0, 3)
+CLAIM_SOURCES = 2
+CLAIM_URL, CLAIM_TITLE, CLAIM_PUBLISHER = 0, 1, 6
+TEXT_FRAGMENT = ":~:text="
+"""Behind it, an address says which words of the page a browser shall highlight."""
 CANDIDATE_CARD_TEXT = (22, 0)
 CANDIDATE_STATE = (8, 0)
 STATE_RUNNING = 1
@@ -164,6 +171,10 @@ CANDIDATE_THOUGHTS = (37, 0, 0)
 CANDIDATE_RICH = 12
 CANDIDATE_DOCUMENTS = 30
 CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://googleusercontent.com/card_content/")
+MARKUP_TAGS = ("FollowUp", "ElicitationsGroup", "GenerateWidget")
+"""Tags in a text that only the site's own page can show."""
+MARKUP_LINES = ("FollowUp",)
+"""Those whose content, if any, is on the tag's own line."""
 PLACEHOLDER_HOST = "googleusercontent.com"
 
 # Files in
@@ -205,7 +216,8 @@ RICH_PROGRESS = 6
 RICH_PICTURES = 7
 """At its `[0]` stand the pictures."""
 PICTURE_URL = (0, 3, 3)
-PICTURE_ALT = (0, 3, 2)
+PICTURE_FILE = (0, 3, 2)
+"""The name of its file; the site gives no words for it."""
 PICTURE_ID = (1, 0)
 RICH_CITATIONS = 43
 CITE = "[cite:"

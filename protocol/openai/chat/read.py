@@ -51,7 +51,13 @@ async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
     if not any(turn.text or _has_files(turn) for turn in turns):
         raise BadRequest("There is no text in 'messages'.", param="messages")
-    return GenerationRequest(id=context.id, caller=caller, selection=selection, turns=turns)
+    return GenerationRequest(
+        id=context.id,
+        caller=caller,
+        selection=selection,
+        turns=turns,
+        streamed=bool(body.stream),
+    )
 
 
 class _Files(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Ends an answer where the caller said: the upstream knows neither stop sequences nor token limits."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
 import msgspec
 
@@ -10,6 +10,8 @@ from protocol.model import (
     Finish,
     FinishReason,
     Media,
+    Piece,
+    Rewritten,
     Text,
     Thought,
     Usage,
@@ -139,21 +141,56 @@ def _beginning(raw: bytes, size: int) -> str:
     return raw[:size].decode("utf-8", "surrogatepass")
 
 
-async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
-    """Yield events up to the first bound, then `Finish`; nothing of a stop sequence is yielded."""
-    cutter, said = Cutter(bounds.stops), _Said(bounds.tokens)
-    async for event in events:
+class _Cut:
+    """An answer up to its first bound."""
+
+    def __init__(self, bounds: Bounds, input_tokens: int) -> None:
+        self._cutter, self._said = Cutter(bounds.stops), _Said(bounds.tokens)
+        self._input_tokens = input_tokens
+        self.finish: Finish | None = None
+        """Set where a bound was reached."""
+
+    def take(self, event: Event) -> Iterator[Event]:
+        """Take an event; yield what of it is before the bound."""
         if isinstance(event, Text):
-            piece = said.say(cutter.push(event.text))
+            piece = self._said.say(self._cutter.push(event.text))
         else:
-            piece = said.say(cutter.rest()) if isinstance(event, _PARTING) else ""
+            piece = self._said.say(self._cutter.rest()) if isinstance(event, _PARTING) else ""
         if piece:
             yield Text(text=piece)
-        reason: FinishReason | None = "length" if said.full else "stop" if cutter.found else None
+        reason: FinishReason | None = "length" if self._said.full else "stop" if self._cutter.found else None
         if reason is not None:
-            yield Finish(reason=reason, usage=said.usage(input_tokens))
+            self.finish = Finish(reason=reason, usage=self._said.usage(self._input_tokens))
+            yield self.finish
             return
         if isinstance(event, Thought):
-            said.think(event.text)
+            self._said.think(event.text)
         if not isinstance(event, Text):
             yield event
+
+
+def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewritten:
+    """Cut an answer that the upstream has rewritten, as if it had been said so from the beginning."""
+    cut = _Cut(bounds, input_tokens)
+    events: list[Event] = [Thought(text=whole.thoughts), *whole.pieces, Finish(reason=whole.reason, usage=whole.usage)]
+    pieces: list[Piece] = []
+    for event in events:
+        for kept in cut.take(event):
+            if isinstance(kept, Finish):
+                return Rewritten(pieces=tuple(pieces), thoughts=whole.thoughts, reason=kept.reason, usage=kept.usage)
+            if isinstance(kept, Piece):
+                pieces.append(kept)
+    raise AssertionError("the last of the events ends the answer")
+
+
+async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
+    """Yield events up to the first bound, then `Finish`; nothing of a stop sequence is yielded."""
+    bounded = _Cut(bounds, input_tokens)
+    async for event in events:
+        if isinstance(event, Finish) and event.rewritten is not None:
+            whole = _cut_rewritten(event.rewritten, bounds, input_tokens)
+            event = msgspec.structs.replace(event, rewritten=whole)  # noqa: PLW2901 -- the same, cut
+        for kept in bounded.take(event):
+            yield kept
+        if bounded.finish is not None:
+            return

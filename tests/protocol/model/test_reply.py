@@ -8,11 +8,13 @@ from protocol.model import (
     MediaKind,
     MediaRef,
     Reply,
+    Rewritten,
     Text,
     Thought,
     UpstreamFailed,
     Usage,
     Waiting,
+    WebImage,
     fold,
 )
 
@@ -42,3 +44,11 @@ async def test_events_without_a_finish_are_no_answer():
     with pytest.raises(UpstreamFailed) as caught:
         await fold(stream(Text("half")))
     assert caught.value.code == "upstream_truncated"
+
+
+async def test_an_answer_that_the_upstream_has_rewritten_is_as_it_was_in_the_end():
+    usage = Usage(input_tokens=1, output_tokens=9)
+    picture = WebImage(url="https://x/1.jpg")
+    whole = Rewritten(pieces=(Text("b"), Text("c"), picture), thoughts="hm", reason="length", usage=usage)
+    reply = await fold(stream(Thought("a"), Text("a"), Finish("stop", USAGE, whole)))
+    assert reply == Reply(pieces=(Text("bc"), picture), thoughts="hm", finish="length", usage=usage)

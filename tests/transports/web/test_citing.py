@@ -98,7 +98,7 @@ def test_only_addresses_of_the_web_become_links(url):
     prose = Prose()
     prose.learn([Cited(marker="[cite: 1]", sources=(Source(url=url),))])
     events = prose.say("x [cite: 1] y")
-    assert events == [Text(text="x [1]"), Text(text=" y")]
+    assert events == [Text(text="x "), Text(text="[1]"), Text(text=" y")]
 
 
 def test_an_address_cannot_break_out_of_its_link():

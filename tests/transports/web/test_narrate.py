@@ -8,7 +8,6 @@ from protocol.model import (
     Capability,
     Citation,
     Document,
-    DriftDetected,
     Media,
     MediaKind,
     Text,
@@ -35,7 +34,7 @@ def paper(body, **fields):
 
 
 def picture(number):
-    return Picture(url=f"https://lh3.googleusercontent.com/{number}", alt=f"alt {number}", id=f"id{number}")
+    return Picture(url=f"https://lh3.googleusercontent.com/{number}", id=f"id{number}")
 
 
 def said(events, kind=Text):
@@ -51,7 +50,7 @@ def short(events):
         elif isinstance(event, Text):
             found.append(event.text)
         elif isinstance(event, Media):
-            found.append(("media", event.alt or event.ref.kind))
+            found.append(("media", event.ref.url.rpartition("/")[2]))
         elif isinstance(event, Document):
             found.append(("document", event.title, event.kind))
     return found
@@ -64,7 +63,7 @@ def test_a_picture_comes_once_over_all_frames_with_what_finds_its_original():
         events += one.tell(now("Here you are", pictures=(picture(1), picture(2))), ("c", "r"))
     events += one.tell(now("Here you are", pictures=(picture(1), picture(2)), complete=True), ("c", "r"))
     events += one.end()
-    assert short(events) == ["Here you are", ("media", "alt 1"), ("media", "alt 2")]
+    assert short(events) == ["Here you are", ("media", "1"), ("media", "2")]
     ref = next(event.ref for event in events if isinstance(event, Media))
     assert (ref.transport, ref.account, ref.kind, ref.url) == ("web", "one", MediaKind.IMAGE, picture(1).url)
     assert json.loads(ref.original) == ["r", "rc", "c", "id1"]
@@ -75,14 +74,14 @@ def test_a_picture_waits_for_text_that_is_held_back():
     events = one.tell(now("see `code`", pictures=(picture(1),)))
     assert short(events) == ["see"]
     events += one.tell(now("see `code` there", complete=True, pictures=(picture(1),)))
-    assert short(events) == ["see `code` there", ("media", "alt 1")]
+    assert short(events) == ["see `code` there", ("media", "1")]
 
 
 def test_placeholder_links_are_no_text():
     one = narrator(Capability.IMAGEN)
     text = "Here:\n\nhttp://googleusercontent.com/image_generation_content/0\n"
     events = one.tell(now(text, pictures=(picture(1),), complete=True))
-    assert short(events) == ["Here:\n\n\n", ("media", "alt 1")]
+    assert short(events) == ["Here:\n\n\n", ("media", "1")]
 
 
 def test_a_turn_that_was_asked_for_a_picture_and_got_words_ends_with_words():
@@ -158,12 +157,14 @@ def test_of_two_documents_both_are_said_whole():
     ]
 
 
-def test_a_document_that_was_changed_is_drift():
+def test_a_document_that_was_changed_stops_the_stream_and_is_whole_in_the_end():
     one = narrator(Capability.CANVAS)
-    one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
-    one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
-    with pytest.raises(DriftDetected):
-        one.tell(now(document=paper("```a\nother\n```"), complete=True))
+    events = one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
+    events += one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
+    events += one.tell(now("Text.", document=paper("```a\nother\n```"), complete=True))
+    events += one.end()
+    assert short(events) == [("document", "A page", "a"), "```a\nwhat was said here, and that is so\n"]
+    assert short(one.rewritten(0).pieces) == ["Text.\n\n", ("document", "A page", "a"), "```a\nother\n```"]
 
 
 TEXTS = st.text(st.sampled_from("ab `\\*_\n#😀"), max_size=60)
@@ -198,18 +199,18 @@ BOOK = "http://googleusercontent.com/a/0\n\nOne `x`\n\n---\n\nhttp://googleuserc
     ("pictures", "wanted"),
     [
         (0, ["One `x`\n\nTwo\n\nThree"]),
-        (2, ["One `x`", ("media", "alt 1"), "\n\nTwo", ("media", "alt 2"), "\n\nThree"]),
-        (3, ["One `x`", ("media", "alt 1"), "\n\nTwo", ("media", "alt 2"), "\n\nThree", ("media", "alt 3")]),
+        (2, ["One `x`", ("media", "1"), "\n\nTwo", ("media", "2"), "\n\nThree"]),
+        (3, ["One `x`", ("media", "1"), "\n\nTwo", ("media", "2"), "\n\nThree", ("media", "3")]),
         (
             4,
             [
                 "One `x`",
-                ("media", "alt 1"),
+                ("media", "1"),
                 "\n\nTwo",
-                ("media", "alt 2"),
+                ("media", "2"),
                 "\n\nThree",
-                ("media", "alt 3"),
-                ("media", "alt 4"),
+                ("media", "3"),
+                ("media", "4"),
             ],
         ),
     ],
@@ -228,7 +229,7 @@ def test_a_book_is_page_and_picture_in_turn_however_many_there_are(pictures, wan
 
 def test_a_book_that_is_refused_ends_with_words_and_what_was_drawn():
     one = narrator(Capability.STORYBOOK)
-    assert short(one.tell(now("No.", pictures=(picture(1),), complete=True))) == ["No.", ("media", "alt 1")]
+    assert short(one.tell(now("No.", pictures=(picture(1),), complete=True))) == ["No.", ("media", "1")]
 
 
 def test_citations_index_all_text_so_far():

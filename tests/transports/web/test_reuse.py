@@ -13,13 +13,16 @@ from protocol.model import (
     Finish,
     ModelDowngraded,
     RateLimited,
+    Rewritten,
     Role,
+    Served,
     SignedOut,
     Text,
     TextPart,
     Turn,
     Unsupported,
     UpstreamFailed,
+    Usage,
 )
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
@@ -28,6 +31,7 @@ from transports.base import Kept
 from transports.pool import Conversations
 from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
+from transports.web.decode import Conversation
 from transports.web.turns import Chats
 
 
@@ -208,6 +212,27 @@ async def test_a_picture_from_the_web_does_not_keep_a_conversation_from_being_go
     got = await say(transport, asked(prompt)) + "\n\n![a cat](https://example.com/cat.png)"
     assert await say(transport, asked(prompt, got, "<echo>two</echo>")) == "two"
     assert await saved(transport) == [[prompt, "<echo>two</echo>"]]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, streamed):
+    _, transport = opened
+    request = asked("x", streamed=streamed)
+    usage = Usage(input_tokens=1, output_tokens=1)
+    rewritten = Rewritten(pieces=(Text(text="the last"),), thoughts="", usage=usage)
+
+    class Answer:
+        served = Served(transport="web", account="one")
+        conversation = Conversation(cid="c_1", rid="r_1", context="ctx")
+
+        async def __aiter__(self):
+            yield Text(text="the first")
+            yield Finish(reason="stop", usage=usage, rewritten=rewritten)
+
+    assert [event async for event in transport._reuse.follow(request, Answer())]
+    got, other = ("the first", "the last") if streamed else ("the last", "the first")
+    assert await transport.home(asked("x", got, "y")) == "one"
+    assert await transport.home(asked("x", other, "y")) is None
 
 
 async def sweep(clock, site, count):

@@ -20,7 +20,7 @@ def candidate(rich=None, *, sparse=False, text="said", documents=None, state=1):
 
 
 def picture(number):
-    return [[None, None, None, [None, None, f"alt {number}", f"https://pics/{number}"]], [f"id-{number}"]]
+    return [[None, None, None, [None, None, f"{number}.png", f"https://pics/{number}"]], [f"id-{number}"]]
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -40,7 +40,7 @@ def test_every_rich_field_is_found_in_both_forms(sparse):
     read = read_candidate(candidate(rich, sparse=sparse, state=2))
     assert (read.rcid, read.text, read.thoughts, read.complete) == ("rc_1", "said", "thought", True)
     assert read.web_pictures == (WebPicture(url="https://found/1", alt="a cat"),)
-    assert read.pictures == tuple(Picture(url=f"https://pics/{n}", alt=f"alt {n}", id=f"id-{n}") for n in (1, 2))
+    assert read.pictures == tuple(Picture(url=f"https://pics/{n}", id=f"id-{n}") for n in (1, 2))
     assert read.citations == (CITED,)
     assert read.plan == Plan(
         title="The plan",

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Finish, Text, Thought, Usage, estimate_tokens
+from protocol.model import Finish, Rewritten, Text, Thought, Usage, WebImage, estimate_tokens
 from protocol.openai.chat.stop import Bounds, Cutter, cut
 
 PIECES = st.lists(st.text(st.sampled_from("abS"), max_size=6), max_size=12)
@@ -115,3 +115,22 @@ async def test_whichever_bound_comes_first_ends_the_answer():
     ):
         got = [event async for event in cut(events(*given_events), Bounds(stops=("STOP",), tokens=tokens), 1)]
         assert ("".join(event.text for event in got[:-1]), got[-1].reason) == (text, reason)
+
+
+USAGE = Usage(input_tokens=1, output_tokens=9)
+
+
+async def test_a_rewritten_answer_is_cut_as_it_is_in_the_end():
+    image = WebImage(url="https://x/1.jpg")
+    whole = Rewritten(pieces=(Text("one ST"), Text("OP two"), image), thoughts="hm", usage=USAGE)
+    finish = Finish(reason="stop", usage=USAGE, rewritten=whole)
+    stop = [event async for event in cut(events(Text("another"), finish), Bounds(stops=("STOP",)), 1)]
+    assert stop[0] == Text("another")
+    assert (stop[-1].reason, stop[-1].usage) == ("stop", USAGE)
+    assert stop[-1].rewritten.pieces == (Text("one "),)
+    assert stop[-1].rewritten.reason == "stop"
+    (*_, short) = [event async for event in cut(events(finish), Bounds(tokens=1), 1)]
+    assert (short.rewritten.pieces, short.rewritten.reason) == ((Text("one "),), "length")
+    assert (short.rewritten.usage.output_tokens, short.rewritten.usage.reasoning_tokens) == (2, 1)
+    (*_, same) = [event async for event in cut(events(finish), Bounds(), 1)]
+    assert same.rewritten == whole

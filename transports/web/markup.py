@@ -1,0 +1,486 @@
+"""Takes out of a text what the site wrote for its own page; no I/O. Source: "Response".
+
+Tags (`<FollowUp …/>` and others), placeholder links and the queries of fences are cut. The same characters inside a
+fenced block or an inline code span are the answer's own and stay.
+
+A text comes in pieces that are cut anywhere. `Cleaner` reads it once, in one of these modes:
+
+    TEXT        ordinary Markdown; a short end that may grow into something to cut is held back
+    FENCE_LINE  the line that may open a fenced block; held back until it is known to be one
+    FENCE       inside a fenced block; everything stays
+    TAG         between `<Name` and `>`; everything is cut
+    ELEMENT     between `<Name>` and `</Name>`; everything is cut
+    DOUBT       something to cut stands behind a backtick that is still open: ``a ` b <FollowUp …``. Only what follows
+                tells: the same run of backticks again (code: it stays), or the paragraph's end (it is cut)
+
+The result does not depend on how the text was cut into pieces.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from enum import Enum
+
+from transports.web import wire
+
+_LONGEST_LINK = 256
+_LONGEST_INFO = 500
+_LONGEST_LINE = 200
+"""How much of a line is kept to see whether it opens or closes a fence."""
+
+_NAMES = "|".join(wire.MARKUP_TAGS)
+_PLACEHOLDER = rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w+)+?/\d+(?:(?![\w/])|(?=https?:))"
+_LINK = re.compile(_PLACEHOLDER, re.ASCII)
+_FENCES = r"\n|(?P<ticks>`+)|(?P<tildes>~{3,})"
+_TOKEN = re.compile(
+    rf"{_FENCES}|(?P<slashes>\\+)|(?P<tag></?(?P<name>{_NAMES})(?=[\s/>]))|(?P<link>{_PLACEHOLDER})", re.ASCII
+)
+_FENCE_TOKEN = re.compile(_FENCES)
+_RUN = re.compile(r"(?P<slashes>\\*)(?P<ticks>`+)")
+_TAG_TOKEN = re.compile(r"(?P<quote>(?:(?<==)'|\"))|/?>")
+_TAG_TAIL = re.compile(r"</?[A-Za-z]*\Z")
+_LINK_TAIL = re.compile(rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w*)*\Z", re.ASCII)
+_LINK_STARTS = tuple(f"{scheme}://{wire.PLACEHOLDER_HOST}" for scheme in ("http", "https"))
+_LINE_OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*")
+"""What may stand before a fence on its line: indentation, quotes and list markers."""
+_BLANK = re.compile(r"[ \t>\r]*")
+_QUERY = re.compile(r"\?code_(?:reference|stdout|stderr)[^\s`]*")
+_CLOSING_INDENT = 3
+_RUNNING = "`~\\"
+
+
+class _Mode(Enum):
+    TEXT = "text"
+    FENCE_LINE = "fence line"
+    FENCE = "fence"
+    TAG = "tag"
+    ELEMENT = "element"
+    DOUBT = "doubt"
+
+
+class Cleaner:
+    """One text in pieces in, the same without the site's markup out."""
+
+    def __init__(self, *, markup: bool = True) -> None:
+        """Begin at the start of a text; without `markup`, only the queries of fences are cut."""
+        self._token = _TOKEN if markup else _FENCE_TOKEN
+        self._markup = markup
+        self._mode = _Mode.TEXT
+        self._parting = False
+        self._unread = ""
+        self._more: list[str] = []
+        """What comes behind it, where that is the same character again and again."""
+        self._at = 0
+        """Index in the text where `unread` begins."""
+        self._out: list[str] = []
+        self._line = ""
+        """The beginning of the current line."""
+        self._open = 0
+        """Length of the run of backticks that may have opened a code span; 0: none."""
+        self._runs: list[int] = []
+        """Lengths of the runs since then."""
+        self._fence = ("`", 3, 0)
+        """Character, length and indentation of the open fence."""
+        self._name = ""
+        self._depth = 0
+        self._closing = False
+        self._quote = ""
+        self._doubtful: list[str] = []
+        """The text since the doubt began."""
+        self._doubt_line = ""
+        self._spans: dict[int, int] = {}
+        """Where the code spans of a paragraph begin and end that has been read to its end; none opens elsewhere."""
+        self._spans_until = 0
+        self._cut_starts: list[int] = []
+        self._cut_ends: list[int] = []
+        self._cut_before: list[int] = []
+        """How many characters were cut up to the end of each cut."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether some of the text has been neither returned nor cut."""
+        return bool(self._unread or self._doubtful)
+
+    def push(self, piece: str) -> str:
+        """Take the next piece; return what of the text is settled by it."""
+        last = self._unread[-1:]
+        if last and last in _RUNNING and not piece.strip(last):
+            self._more.append(piece)  # a run that goes on tells nothing new
+            return ""
+        self._unread += "".join(self._more) + piece
+        self._more.clear()
+        return self._read(final=False)
+
+    def flush(self) -> str:
+        """Return the rest of the text, when no more comes."""
+        self._unread += "".join(self._more)
+        self._more.clear()
+        return self._read(final=True)
+
+    def part(self) -> str:
+        """Return what waits only to see whether the same character comes again: something else is told here."""
+        self._unread += "".join(self._more)
+        self._more.clear()
+        self._parting = True
+        text = self._read(final=False)
+        self._parting = False
+        return text
+
+    def place(self, index: int) -> int:
+        """Return where a character of the text stands in what is returned; that of one cut is the next one's."""
+        before = bisect_right(self._cut_ends, index)
+        shift = self._cut_before[before - 1] if before else 0
+        inside = before < len(self._cut_starts) and self._cut_starts[before] <= index
+        return (self._cut_starts[before] if inside else index) - shift
+
+    def _read(self, *, final: bool) -> str:
+        readers = {
+            _Mode.TEXT: self._read_text,
+            _Mode.FENCE_LINE: self._read_fence_line,
+            _Mode.FENCE: self._read_fence,
+            _Mode.TAG: self._read_tag,
+            _Mode.ELEMENT: self._read_element,
+            _Mode.DOUBT: self._read_doubt,
+        }
+        while (self._unread or (final and self._doubtful)) and readers[self._mode](final):
+            pass
+        text = "".join(self._out)
+        self._out.clear()
+        return text
+
+    def _keep(self, length: int) -> None:
+        """Return so much of the unread text."""
+        kept = self._unread[:length]
+        self._unread = self._unread[length:]
+        self._at += length
+        self._out.append(kept)
+
+    def _cut(self, length: int) -> None:
+        """Cut so much of the unread text."""
+        self._unread = self._unread[length:]
+        if not length:
+            return
+        if self._cut_ends and self._cut_ends[-1] == self._at:
+            self._cut_ends[-1] += length
+            self._cut_before[-1] += length
+        else:
+            self._cut_starts.append(self._at)
+            self._cut_ends.append(self._at + length)
+            self._cut_before.append((self._cut_before[-1] if self._cut_before else 0) + length)
+        self._at += length
+
+    def _read_text(self, final: bool) -> bool:
+        """Read ordinary text up to its end, or to where another mode begins. Return whether there is more to do."""
+        text = self._unread
+        limit = len(text) if final else _settled(text, markup=self._markup, runs=not self._parting)
+        position = 0
+        while (found := self._token.search(text, position, limit)) is not None:
+            self._extend(text[position : found.start()])
+            position = found.end()
+            if self._starts_fence(found):
+                self._mode = _Mode.FENCE_LINE
+            elif found["ticks"] is not None:
+                position = self._read_ticks(found)
+                continue
+            elif self._markup and (found["tag"] or found["link"]) and position - found.start() <= _LONGEST_LINK:
+                self._meet(found)
+                return True
+            else:
+                position = self._read_other(found, text)
+                continue
+            self._keep(found.start())
+            return True
+        self._extend(text[position:limit])
+        self._keep(limit)
+        return False
+
+    def _extend(self, text: str) -> None:
+        """Note plain text of the current line."""
+        self._line = _lengthened(self._line, text)
+
+    def _starts_fence(self, found: re.Match[str]) -> bool:
+        run = found["ticks"] or found["tildes"] or ""
+        return len(run) >= 3 and _opens_line(self._line) and not self._in_spans(found.start())
+
+    def _in_spans(self, position: int) -> bool:
+        return self._at + position < self._spans_until
+
+    def _count(self, run: int) -> None:
+        """Take a run of backticks outside of fences, as one that opens or closes a code span or does neither."""
+        if not self._open:
+            self._open = run
+            self._runs.clear()
+        elif self._open == run:
+            self._open = 0
+        else:
+            self._runs.append(run)
+
+    def _read_ticks(self, found: re.Match[str]) -> int:
+        """Take a run of backticks that opens no fence; return where reading goes on."""
+        run = found["ticks"]
+        end = found.end()
+        if self._in_spans(found.start()):
+            end = self._spans.get(self._at + found.start(), self._at + end) - self._at
+        else:
+            self._count(len(run))
+        self._pass(found.string[found.start() : end])
+        return end
+
+    def _pass(self, code: str) -> None:
+        """Note code of one line or several."""
+        if "\n" in code:
+            self._line = ""
+        self._extend(code[code.rfind("\n") + 1 :])
+
+    def _read_other(self, found: re.Match[str], text: str) -> int:
+        """Take a newline, backslashes or anything that stays; return where reading goes on."""
+        end = found.end()
+        if found.group() == "\n":
+            if _is_blank(self._line):
+                self._open = 0
+            self._line = ""
+            return end
+        slashes = found["slashes"] if self._markup else None
+        if slashes and len(slashes) % 2 and not self._open and text.startswith("`", end):
+            end += 1  # an escaped backtick opens nothing
+        self._extend(text[found.start() : end])
+        return end
+
+    def _meet(self, found: re.Match[str]) -> None:
+        """Take something to cut, or doubt it."""
+        self._keep(found.start())
+        length = len(found.group())
+        if self._open:
+            self._mode = _Mode.DOUBT
+            self._doubt_line = self._line
+        elif found["tag"]:
+            self._cut(length)
+            self._mode, self._depth = _Mode.TAG, 0
+            self._name, self._closing = found["name"], found.group().startswith("</")
+        else:
+            self._cut(length)
+
+    def _read_tag(self, final: bool) -> bool:
+        """Cut up to the tag's end."""
+        if self._quote:
+            end = self._unread.find(self._quote)
+            self._cut(end + 1 if end >= 0 else len(self._unread))
+            self._quote = "" if end >= 0 else self._quote
+            return end >= 0
+        found = _TAG_TOKEN.search(self._unread)
+        if found is None:
+            tail = 0 if final else len(self._unread) - len(self._unread.rstrip("/="))
+            self._cut(len(self._unread) - tail)
+            return False
+        self._cut(found.end())
+        self._quote = found["quote"] or ""
+        if not self._quote:
+            self._end_tag(empty=found.group() == "/>")
+        return True
+
+    def _end_tag(self, *, empty: bool) -> None:
+        if self._closing:
+            self._depth -= 1
+        elif not empty:
+            self._depth += 1
+        self._mode = _Mode.ELEMENT if self._depth > 0 else _Mode.TEXT
+
+    def _read_element(self, final: bool) -> bool:
+        """Cut up to the next tag of the element's name."""
+        tag = re.compile(rf"</?{self._name}(?=[\s/>])").search(self._unread)
+        line_end = self._unread.find("\n") if self._name in wire.MARKUP_LINES else -1
+        if line_end >= 0 and (tag is None or line_end < tag.start()):
+            self._cut(line_end)
+            self._mode = _Mode.TEXT
+            return True
+        if tag is None:
+            tail = _TAG_TAIL.search(self._unread) if not final else None
+            self._cut(tail.start() if tail else len(self._unread))
+            return False
+        self._cut(tag.end())
+        self._mode, self._closing = _Mode.TAG, tag.group().startswith("</")
+        return True
+
+    def _read_fence_line(self, final: bool) -> bool:
+        """Read a line that begins as a fence does."""
+        text = self._unread
+        character = text[0]
+        run = len(text) - len(text.lstrip(character))
+        end = text.find("\n", run, run + _LONGEST_INFO + 1)
+        info = text[run : run + _LONGEST_INFO + 1 if end < 0 else end]
+        inline = (character == "`" and "`" in info) or len(info) > _LONGEST_INFO
+        if inline:
+            self._mode = _Mode.TEXT
+            if character == "`":
+                self._count(run)
+            self._extend(text[:run])
+            self._keep(run)
+            return True
+        if end < 0 and not final:
+            return False
+        self._open = 0
+        self._mode, self._fence = _Mode.FENCE, (character, run, len(self._line))
+        query = _QUERY.search(info)
+        if query is not None:
+            self._keep(run + query.start())
+            self._cut(query.end() - query.start())
+            info = info[query.end() :]
+            run = 0
+        self._keep(run + len(info) + (end >= 0))
+        self._line = "" if end >= 0 else "x" * (_LONGEST_LINE + 1)
+        return True
+
+    def _read_fence(self, final: bool) -> bool:
+        """Read the lines of a fenced block, up to its end."""
+        del final
+        position = 0
+        while (newline := self._unread.find("\n", position)) >= 0:
+            self._extend(self._unread[position:newline])
+            position = newline + 1
+            closes = self._closes_fence()
+            self._line = ""
+            if closes:
+                self._mode = _Mode.TEXT
+                self._keep(position)
+                return True
+        self._extend(self._unread[position:])
+        self._keep(len(self._unread))
+        return False
+
+    def _closes_fence(self) -> bool:
+        character, length, indent = self._fence
+        line = self._line.rstrip(" \t\r")
+        opening = line.lstrip(" \t>")
+        fits = len(line) - len(opening) <= indent + _CLOSING_INDENT and len(line) <= _LONGEST_LINE
+        return fits and len(opening) >= length and opening == character * len(opening)
+
+    def _read_doubt(self, final: bool) -> bool:
+        """Look for what tells whether something is inside a code span."""
+        text = self._unread
+        limit = len(text) if final else len(text.rstrip("`").rstrip("~"))
+        position = 0
+        while (found := _FENCE_TOKEN.search(text, position, limit)) is not None:
+            self._doubt(text[position : found.start()])
+            if len(found.group()) >= 3 and _opens_line(self._doubt_line):
+                self._settle_doubt(text[: found.start()], text[found.start() :])
+                return True
+            position = found.end()
+            if found["ticks"] is not None and len(found["ticks"]) == self._open:
+                self._doubt(found.group())
+                self._end_doubt(position)
+                return True
+            if found.group() == "\n":
+                if _is_blank(self._doubt_line):
+                    self._settle_doubt(text[:position], text[position:])
+                    return True
+                self._doubt_line = ""
+            else:
+                self._doubt(found.group())
+        self._doubt(text[position:limit])
+        self._doubtful.append(text[:limit])
+        self._unread = text[limit:]
+        if final:
+            self._settle_doubt("", self._unread)
+        return final
+
+    def _doubt(self, text: str) -> None:
+        self._doubt_line = _lengthened(self._doubt_line, text)
+
+    def _end_doubt(self, end: int) -> None:
+        """Keep all up to the run of backticks that closes the span."""
+        code = "".join(self._doubtful) + self._unread[:end]
+        self._unread = code + self._unread[end:]
+        self._doubtful.clear()
+        self._open, self._line, self._mode = 0, self._doubt_line, _Mode.TEXT
+        self._keep(len(code))
+
+    def _settle_doubt(self, last: str, rest: str) -> None:
+        """Read a paragraph again whose open backticks have opened nothing, now that all its backticks are known."""
+        paragraph = "".join(self._doubtful) + last
+        self._doubtful.clear()
+        self._unread = paragraph + rest
+        self._mode, self._open = _Mode.TEXT, 0
+        base, self._spans_until = self._at, self._at + len(paragraph)
+        runs = [(-1, length, False) for length in self._runs]
+        runs += [
+            (found.start("ticks"), len(found["ticks"]), len(found["slashes"]) % 2 == 1)
+            for found in _RUN.finditer(paragraph)
+        ]
+        pairs = _pairs(runs)
+        self._spans = {base + start: base + end for start, end in pairs if start >= 0}
+        begun = next((end for start, end in pairs if start < 0 <= end), 0)  # the span began before the doubt did
+        self._pass(paragraph[:begun])
+        self._keep(begun)
+
+
+def _lengthened(line: str, text: str) -> str:
+    """Return the beginning of a line that goes on with `text`, one character longer than needed where it is longer."""
+    return (line + text[: _LONGEST_LINE + 1])[: _LONGEST_LINE + 1]
+
+
+def _opens_line(line: str) -> bool:
+    """Say whether a fence may follow on this line."""
+    return len(line) <= _LONGEST_LINE and _LINE_OPENING.fullmatch(line) is not None
+
+
+def _is_blank(line: str) -> bool:
+    return len(line) <= _LONGEST_LINE and _BLANK.fullmatch(line) is not None
+
+
+def _pairs(runs: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
+    """Return start and end of each code span, of runs of backticks: place, length, whether a backslash escapes it.
+
+    A run that is escaped opens with one backtick less, and closes with all.
+    """
+    later: dict[int, list[int]] = {}
+    for index, (_, length, _) in enumerate(runs):
+        later.setdefault(length, []).append(index)
+    pairs: list[tuple[int, int]] = []
+    index = 0
+    while index < len(runs):
+        start, length, escaped = runs[index]
+        places = later.get(length - escaped, [])
+        following = bisect_left(places, index + 1)
+        if following < len(places):
+            index = places[following]
+            place, length, _ = runs[index]
+            pairs.append((start + escaped if start >= 0 else start, place + length if place >= 0 else -1))
+        index += 1
+    return pairs
+
+
+def _settled(text: str, *, markup: bool, runs: bool) -> int:
+    """Return where the end of a text begins that more text may turn into something else.
+
+    That is the beginning of something to cut or, with `runs`, the same character again and again.
+    """
+    end = len(text)
+    if runs:
+        ticks = len(text.rstrip("`"))
+        end = min(len(text[:ticks].rstrip("\\")) if markup else ticks, len(text.rstrip("~")))
+    return end if end < len(text) or not markup else _before_beginning(text)
+
+
+def _before_beginning(text: str) -> int:
+    """Return where at the end of a text the beginning of a tag or of a placeholder link stands."""
+    end = len(text)
+    floor = max(0, end - _LONGEST_LINK)
+    tag = _TAG_TAIL.search(text, floor)
+    if tag is not None and any(name.startswith(tag.group().lstrip("</")) for name in wire.MARKUP_TAGS):
+        return tag.start()
+    link = _LINK_TAIL.search(text, floor)
+    if link is not None:
+        return link.start()
+    begun = (text.rfind("h", max(0, end - len(start))) for start in _LINK_STARTS)
+    places = [place for place in begun if place >= 0 and any(start.startswith(text[place:]) for start in _LINK_STARTS)]
+    return min(places, default=end)
+
+
+def clean(text: str, *, markup: bool = True) -> str:
+    """Return a whole text without the site's markup."""
+    cleaner = Cleaner(markup=markup)
+    return cleaner.push(text) + cleaner.flush()
+
+
+def has_placeholder(text: str) -> bool:
+    """Say whether a text has a link that stands where the site draws an attachment."""
+    return _LINK.search(text) is not None
