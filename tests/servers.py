@@ -121,9 +121,11 @@ def servers_of(program):
         started.append(RedisServer(program, *options))
         return started[-1].start()
 
-    yield start
-    for server in started:
-        server.stop()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.stop()
 
 
 class StoreEar:

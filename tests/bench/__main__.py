@@ -13,7 +13,8 @@ from tests.bench import report
 from tests.bench.measure import Bench, Plan, Quick
 from tests.bench.processes import BenchError
 
-_LONGEST_SECONDS = 170.0
+_LONGEST_SECONDS = 400.0
+"""On a quiet machine it takes a third of that."""
 
 
 async def _run(bench):

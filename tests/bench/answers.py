@@ -8,21 +8,40 @@ from transports.web import wire
 SHORT = "bench-short"
 """A prompt with this word gets one small answer in one piece."""
 LONG = "bench-long"
-"""Many cumulative frames, as fast as the reader takes them."""
+"""`FRAMES` cumulative frames, as fast as the reader takes them."""
 PACED = "bench-paced"
 """The same frames, one every `PACE_SECONDS`."""
 HOLD = "bench-hold"
 """One frame; then nothing until the reader leaves."""
+PICTURE = "bench-picture"
+"""A small answer with a picture, whose link leads to `PICTURE_BYTES`."""
+LARGE = "bench-large"
+"""The bytes of that picture in place of an answer: for the pass-through."""
+MEGABYTE = {"ASCII": "bench-ascii", "Chinese": "bench-chinese", "emoji": "bench-emoji"}
+"""Prompts that get an answer of a megabyte in cumulative frames, by what it is written in.
 
-FRAMES = 200
-PACE_SECONDS = 0.02
-FIRST_WORD = b"Lorem"
-"""Stands in the first text of each answer, however it is wrapped."""
+A number of frames may follow, as in `bench-ascii-500`: they hold so many thousandths of the megabyte.
+"""
+
+FRAMES = 100
+PACE_SECONDS = 0.05
+THOUSAND = 1000
+"""The frames of a megabyte: each adds a kilobyte."""
+PICTURE_BYTES = 5_000_000
+PICTURE_PATH = b"/bench/picture.png"
+WORD = b"Lorem"
+"""Begins what each frame adds to the text. No piece of a client's stream ends inside it."""
 UPSTREAM_FRAME = b'"wrb.fr"'
 """Stands once in each of the upstream's frames."""
 UPSTREAM_END = b'["e",4,'
 """Stands in the last of an answer's bytes."""
 
+_PIECES = {
+    "ASCII": "Lorem" + " ipsum dolor sit amet" * 47 + "consectetur.",
+    "Chinese": "Lorem" + "\u65e5\u6708\u5c71\u5ddd" * 83,
+    "emoji": "Lorem" + "\U0001f600\U0001f680\U0001f30d" * 83,
+}
+"""What each frame of a megabyte adds: about a thousand bytes, as UTF-8."""
 _STREAM_HEAD = b"Content-Type: application/json; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 _OK = b"HTTP/1.1 200 OK\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -52,34 +71,43 @@ def page() -> bytes:
 
 
 def calls() -> bytes:
-    """Return the answer to any batch call: status and activity, whichever was asked for."""
+    """Return the answer to any batch call: it holds the answers to all of them."""
     session = Session(SimulatedAccount(psid="a", psidts="b"))
-    asked = [(wire.RPC_STATUS, wire.STATUS_PAYLOAD), (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD)]
+    asked = [
+        (wire.RPC_STATUS, wire.STATUS_PAYLOAD),
+        (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD),
+        (wire.RPC_QUOTA, wire.QUOTA_PAYLOAD_PRO),
+        (wire.RPC_DELETE, '["c_bench"]'),
+    ]
     sent = [check.BatchCall(rpc=rpc, text=text, name="generic") for rpc, text in asked]
     answer = batch.answer(sent, batch.Context(session=session, now=0.0, exact=False))
     return _whole(b"application/json; charset=utf-8", answer)
 
 
-def _frame(text: str, *, complete: bool) -> bytes:
+def _frame(text: str, *, complete: bool, rich: dict | None = None) -> bytes:
     """Return a frame of an answer that the site keeps: it tells so at the end."""
     kept = {"complete": True, "context": "bench"} if complete else {}
-    return emit.answer(emit.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=text, **kept))
+    return emit.answer(emit.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=text, rich=rich or {}, **kept))
 
 
-def _text(frames: int) -> str:
+def text_of(frames: int) -> str:
+    """Return the text that so many frames hold."""
     return "".join(f"Lorem ipsum dolor {number:05}" for number in range(frames))
+
+
+SHORT_TEXT = text_of(4)
 
 
 def short() -> bytes:
     """Return a small answer, whole."""
-    text = _text(4)
+    text = SHORT_TEXT
     body = emit.PREFIX + emit.bookkeeping(37) + _frame(text, complete=True) + emit.end(len(text))
     return _OK + _STREAM_HEAD + _chunk(body) + LAST_CHUNK
 
 
 def long() -> list[bytes]:
     """Return an answer of many cumulative frames, each an HTTP chunk of its own."""
-    frames = [_frame(_text(number), complete=number == FRAMES) for number in range(1, FRAMES + 1)]
+    frames = [_frame(text_of(number), complete=number == FRAMES) for number in range(1, FRAMES + 1)]
     frames[0] = emit.PREFIX + frames[0]
     frames[-1] += emit.end(FRAMES)
     chunks = [_chunk(frame) for frame in frames]
@@ -88,4 +116,47 @@ def long() -> list[bytes]:
 
 def hold() -> bytes:
     """Return the beginning of an answer."""
-    return _OK + _STREAM_HEAD + _chunk(emit.PREFIX + _frame(_text(1), complete=False))
+    return _OK + _STREAM_HEAD + _chunk(emit.PREFIX + _frame(text_of(1), complete=False))
+
+
+def picture(origin: str) -> bytes:
+    """Return an answer with a picture that is at `PICTURE_PATH` of `origin`."""
+    shown = [[None, None, None, [None, None, "bench", origin + PICTURE_PATH.decode()]], ["bench"]]
+    frame = _frame(SHORT_TEXT, complete=True, rich={7: [[shown]]})
+    return _OK + _STREAM_HEAD + _chunk(emit.PREFIX + frame + emit.end(1)) + LAST_CHUNK
+
+
+def large() -> bytes:
+    """Return a picture that is no picture behind its first bytes."""
+    data = b"\x89PNG\r\n\x1a\n" + b"Lorem" + bytes(PICTURE_BYTES - 13)
+    head = b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(data)
+    return _OK + head + data
+
+
+class Megabyte:
+    """An answer of a megabyte; its frames are cut from one text when they are sent."""
+
+    _MARK = "bench-text"
+
+    def __init__(self, kind: str) -> None:
+        piece = _PIECES[kind]
+        frame = emit.answer(emit.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=self._MARK))
+        length, _, body = frame.partition(b"\n")
+        self._before, self._after = (b"\n" + body).split(self._MARK.encode())
+        self._units = int(length) - len(self._MARK)
+        self._piece_units = len(piece.encode("utf-16-le")) // 2
+        self._piece_bytes = len(piece.encode())
+        self._text = memoryview(piece.encode() * THOUSAND)
+
+    def frame(self, number: int) -> list[bytes | memoryview]:
+        """Return the parts of the frame that ends with piece `number`, from 1, as one HTTP chunk."""
+        text = self._text[: number * self._piece_bytes]
+        head = (emit.PREFIX if number == 1 else b"") + b"%d" % (self._units + number * self._piece_units) + self._before
+        size = len(head) + len(text) + len(self._after)
+        begin = (_OK + _STREAM_HEAD if number == 1 else b"") + b"%x\r\n" % size
+        return [begin + head, text, self._after + b"\r\n"]
+
+    def end(self, number: int) -> bytes:
+        """Return what comes behind the last frame: the answer once more, complete."""
+        text = self._text[: number * self._piece_bytes].tobytes().decode()
+        return _chunk(_frame(text, complete=True) + emit.end(number)) + LAST_CHUNK

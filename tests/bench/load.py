@@ -1,10 +1,11 @@
 """The load: connections that send one request after another, and look for a few marks in what comes back.
 
-The gateway gets an OpenAI request; the others get the very same one, since they do not care.
+No two requests of a run say the same: each body has a number of its own where its text says `NUMBER`. The gateway gets
+an OpenAI request; the pass-through gets the very same one, since it does not look at it.
 """
 
 import asyncio
-import json
+import itertools
 import re
 import time
 from contextlib import asynccontextmanager
@@ -14,28 +15,41 @@ from urllib.parse import urlsplit
 from tests.bench import answers
 from tests.bench.processes import KEY, BenchError
 
+NUMBER = "@@@@@@@@@@@@"
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST_CHUNK = b"\r\n" + answers.LAST_CHUNK
 _TAIL = 512
 _OPENED_AT_ONCE = 100
 _PATIENCE_SECONDS = 20.0
+_CONNECTIONS = itertools.count(1)
+_REQUESTS_OF_ONE = 1_000_000
+_REQUEST = (
+    "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
+    "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+)
 
 
 class Ask:
-    """A request, ready to be sent, and the marks of its answer."""
+    """Requests to one address, sent in turn, and the marks of their answers."""
 
-    def __init__(self, url, word, *, stream, unit, end):
-        body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": word}], "stream": stream}
-        data = json.dumps(body).encode()
+    def __init__(self, url, bodies, *, unit=None, end=b"", word=answers.WORD, method="POST"):
+        """`unit` is counted in answers, `word` begins their text, and `end` stands near their end."""
         address = urlsplit(url)
-        path = address.path or "/v1/chat/completions"
         self.host, self.port = address.hostname, address.port
-        self.unit, self.end = unit, end
-        self.data = (
-            f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {KEY}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        ).encode() + data
+        self.unit, self.end, self.word = unit, end, word
+        self._templates = [self._template(address, body, method) for body in bodies]
+
+    @staticmethod
+    def _template(address, body, method):
+        fields = {"method": method, "path": address.path, "host": address.netloc, "key": KEY, "length": len(body)}
+        return (_REQUEST.format(**fields).encode() + body).split(NUMBER.encode())
+
+    def data(self, connection, count):
+        """Return the bytes of a connection's next request, after `count` others."""
+        turn = count % len(self._templates)
+        number = connection * _REQUESTS_OF_ONE + count // len(self._templates)
+        return (b"%012d" % number).join(self._templates[turn])
 
 
 class Tally:
@@ -43,8 +57,8 @@ class Tally:
 
     def __init__(self):
         self.answers = self.units = 0
-        self.firsts = []
-        """Seconds from each request to its first word."""
+        self.firsts, self.wholes = [], []
+        """Seconds from each request to its first word, and to its end."""
         self.failure = None
         self.changed = asyncio.Event()
 
@@ -56,7 +70,9 @@ class Span(NamedTuple):
     units: int
     seconds: float
     processor: float
-    """The processor seconds that it took whoever was asked."""
+    """The processor seconds of the process that was asked."""
+    firsts: list
+    wholes: list
 
 
 class Connection(asyncio.Protocol):
@@ -65,6 +81,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, ask, tally, more):
         self._ask, self._tally, self._more = ask, tally, more
         self._over = False
+        self._number, self._count = next(_CONNECTIONS), 0
 
     def connection_made(self, transport):
         self._transport = transport
@@ -78,11 +95,17 @@ class Connection(asyncio.Protocol):
         self._over = True
         self._transport.abort()
 
+    @property
+    def waiting(self):
+        """Return how long the first word of its answer has been waited for, None where it is there."""
+        return None if self._first else time.perf_counter() - self._sent
+
     def _send(self):
         self._tail, self._head, self._first = b"", b"", False
         self._begun, self._left = False, None
         self._sent = time.perf_counter()
-        self._transport.write(self._ask.data)
+        self._transport.write(self._ask.data(self._number, self._count))
+        self._count += 1
 
     def data_received(self, data):
         if not self._begun:
@@ -90,7 +113,7 @@ class Connection(asyncio.Protocol):
         if not self._begun or self._over:
             return
         tally, ask = self._tally, self._ask
-        if not self._first and answers.FIRST_WORD in data:
+        if not self._first and ask.word in data:
             self._first = True
             tally.firsts.append(time.perf_counter() - self._sent)
             tally.changed.set()
@@ -110,7 +133,7 @@ class Connection(asyncio.Protocol):
         if found:
             self._begun = True
             if not head.startswith(b"HTTP/1.1 200"):
-                self._fail(self._head[:300].decode("latin-1"))
+                self._fail(self._head[:600].decode("latin-1"))
             length = _LENGTH.search(head)
             self._left = int(length[1]) if length else None
         return rest
@@ -121,10 +144,10 @@ class Connection(asyncio.Protocol):
             self._fail(f"an answer is not whole: {joined[-300:]!r}")
             return
         tally.answers += 1
+        tally.wholes.append(time.perf_counter() - self._sent)
+        tally.changed.set()
         if self._more(tally):
             self._send()
-        else:
-            tally.changed.set()
 
     def _fail(self, reason):
         self._over = True
@@ -135,19 +158,22 @@ class Connection(asyncio.Protocol):
 @asynccontextmanager
 async def _connected(ask, count, more):
     """Open connections, a hundred at once, each of which asks."""
-    tally = Tally()
-    loop = asyncio.get_running_loop()
-    opened = []
+    tally, opened = Tally(), []
     try:
         for start in range(0, count, _OPENED_AT_ONCE):
-            for _ in range(start, min(count, start + _OPENED_AT_ONCE)):
-                _, connection = await loop.create_connection(lambda: Connection(ask, tally, more), ask.host, ask.port)
-                opened.append(connection)
+            await _open(ask, tally, more, min(count - start, _OPENED_AT_ONCE), opened)
             await _until(tally, lambda: len(tally.firsts) >= len(opened))
         yield tally
     finally:
         for connection in opened:
             connection.close()
+
+
+async def _open(ask, tally, more, count, opened):
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        _, connection = await loop.create_connection(lambda: Connection(ask, tally, more), ask.host, ask.port)
+        opened.append(connection)
 
 
 async def _until(tally, true):
@@ -166,22 +192,55 @@ def _see(tally):
         raise BenchError(tally.failure)
 
 
-async def one_by_one(ask, count):
-    """Ask `count` times, one after the other; return the tally."""
+async def one_by_one(ask, count, meter=lambda: 0.0):
+    """Ask `count` times, one after the other."""
+    used, begun = meter(), time.perf_counter()
     async with _connected(ask, 1, lambda tally: tally.answers < count) as tally:
         await _until(tally, lambda: tally.answers >= count)
-        return tally
+        return _span(tally, time.perf_counter() - begun, meter() - used, Tally())
 
 
-async def steadily(ask, connections, seconds, meter):
-    """Keep `connections` busy; after a warm-up, return what a while brought. `meter` reads processor seconds."""
+async def steadily(ask, connections, seconds, meter, least=0):
+    """Keep `connections` busy; after a warm-up, return what a while brought. `meter` reads processor seconds.
+
+    The while is longer than `seconds` where a busy machine brings fewer than `least` answers.
+    """
     async with _connected(ask, connections, lambda tally: True) as tally:
         await asyncio.sleep(min(0.3, seconds / 3))
-        answered, units, used, begun = tally.answers, tally.units, meter(), time.perf_counter()
-        await asyncio.sleep(seconds)
-        passed = time.perf_counter() - begun
-        _see(tally)
-        return Span(tally.answers - answered, tally.units - units, passed, meter() - used)
+        return await _watched(tally, seconds, meter, least)
+
+
+async def crowd(ask, connections, seconds, meter):
+    """Open `connections` evenly within `seconds`, then watch them for as long; those that still wait count too.
+
+    Where no stream began in that time, those that began before it are returned.
+    """
+    tally, opened = Tally(), []
+    try:
+        for _ in range(0, connections, 10):
+            await _open(ask, tally, lambda tally: True, 10, opened)
+            await asyncio.sleep(10 * seconds / connections)
+        early = tally.firsts
+        span = await _watched(tally, seconds, meter)
+        late = [one.waiting for one in opened if one.waiting is not None]
+        return span._replace(firsts=[*span.firsts, *late] or early)
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+async def _watched(tally, seconds, meter, least=0):
+    before, used, begun = Tally(), meter(), time.perf_counter()
+    before.answers, before.units = tally.answers, tally.units
+    tally.firsts, tally.wholes = [], []
+    await asyncio.sleep(seconds)
+    await _until(tally, lambda: tally.answers - before.answers >= least)
+    return _span(tally, time.perf_counter() - begun, meter() - used, before)
+
+
+def _span(tally, seconds, processor, before):
+    answered, units = tally.answers - before.answers, tally.units - before.units
+    return Span(answered, units, seconds, processor, tally.firsts, tally.wholes)
 
 
 def held(ask, connections):

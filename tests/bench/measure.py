@@ -2,11 +2,15 @@
 
 import asyncio
 import sys
+import time
 from contextlib import ExitStack
+from pathlib import Path
 
 from tests.bench import answers, load, processes, sampler
-from tests.bench.load import Ask
-from tests.bench.samples import GATEWAY, PASS, UPSTREAM, Samples, part
+from tests.bench.samples import GATEWAY, PASS, UPSTREAM, VALKEY, Samples, part
+from tests.bench.scale import compared
+from tests.bench.subjects import Subject
+from tests.servers import programs, servers_of
 from transports.web import wire
 
 _LOOK_SECONDS = 0.05
@@ -15,39 +19,37 @@ _LOOK_SECONDS = 0.05
 class Plan:
     """How much of everything."""
 
-    rounds, seconds, settle_seconds, one_by_one = 5, 1.5, 0.15, 300
-    whole_connections, stream_connections, paced_connections, held = 32, 16, 60, 1000
-    profile_seconds = 5.0
+    rounds, seconds, settle_seconds, one_by_one = 4, 0.7, 0.1, 80
+    least_answers, least_hundreds = 200, 24
+    """So many are waited for, on a busy machine."""
+    whole_connections, stream_connections, paced_connections, held = 32, 8, 100, 1000
+    crowd, crowd_seconds, crowd_rounds = 500, 5.0, 2
+    large_rounds, large_frames, pictures, histories = 2, answers.THOUSAND, 3, 10
+    scale_rounds = 4
+    kept, licenses, accounts = 100_000, 5000, 200
+    profile_seconds = 4.0
+    stage_seconds = 60.0
+    """A stage begins no further round when it has taken so long."""
 
 
 class Quick(Plan):
     """Just enough to see that it works."""
 
-    rounds, seconds, settle_seconds, one_by_one = 1, 0.25, 0.05, 20
+    rounds, seconds, settle_seconds, one_by_one = 1, 0.2, 0.05, 10
+    least_answers, least_hundreds = 10, 2
+    crowd, crowd_seconds, crowd_rounds = 20, 0.6, 1
+    large_rounds, large_frames, pictures, histories = 1, 100, 1, 2
+    scale_rounds = 1
+    kept, licenses, accounts = 200, 20, 5
     held = 50
     profile_seconds = 0.4
-
-
-class Subject:
-    """One that is measured: a child process, and the requests it is measured with."""
-
-    def __init__(self, name, url, child):
-        self.name, self.child = name, child
-        self._url = url
-
-    def ask(self, word, *, stream=True):
-        if self.name == GATEWAY:
-            unit, end = (b'"delta":{"content":', b"data: [DONE]") if stream else (None, b'"total_tokens"')
-        else:
-            unit, end = answers.UPSTREAM_FRAME, answers.UPSTREAM_END
-        return Ask(self._url, word, stream=stream, unit=unit, end=end)
 
 
 class Bench:
     """One run: `samples` holds what was measured, `profiles` where the gateway's time went."""
 
     def __init__(self, plan, folder):
-        self.plan, self._folder = plan, folder
+        self.plan, self.folder = plan, Path(folder)
         self._cpus, self._others = processes.shares()
         self.samples = Samples()
         self.profiles = {}
@@ -55,76 +57,135 @@ class Bench:
     async def run(self):
         processes.raise_open_files()
         processes.pin(0, self._others)
-        arguments = ["-m", "tests.bench.upstream"]
-        with processes.started(UPSTREAM, arguments, self._folder, self._others) as (child, url):
-            self._upstream = url
-            await self._speed(Subject(UPSTREAM, url + wire.GENERATE_PATH, child))
-            _say("memory")
+        with ExitStack() as stack:
+            arguments = ["-m", "tests.bench.upstream"]
+            running = processes.started(UPSTREAM, arguments, self.folder, self._others)
+            child, self.upstream = stack.enter_context(running)
+            server = stack.enter_context(servers_of(programs()["valkey"]))()
+            processes.pin(server.pid, self._others)
+            self._valkey = server.url
+            direct = Subject(UPSTREAM, self.upstream + wire.GENERATE_PATH, child)
+            await self._speed(direct)
+            await compared(self)
+            say("memory")
             for name in (PASS, GATEWAY):
                 await self._memory(name)
-            _say("profiles")
-            plan = self.plan
-            await self._profile("requests", answers.SHORT, plan.whole_connections, stream=False)
-            await self._profile("chunks", answers.PACED, plan.paced_connections, stream=True)
+            await self._profiles()
 
-    def _start(self, stack, name, runner=("-m", "service")):
-        arguments = (
-            processes.passthrough(self._upstream)
-            if name == PASS
-            else processes.gateway(self._folder, self._upstream, runner)
-        )
-        child, url = stack.enter_context(processes.started(name, arguments, self._folder, self._cpus))
+    def start(self, stack, name, *, everywhere=False, **setup):
+        """Start a pass-through or a gateway; `everywhere`: on all processors."""
+        if name == PASS:
+            arguments = processes.passthrough(self.upstream + wire.GENERATE_PATH)
+        else:
+            if name == VALKEY:
+                setup["store"] = f'url = "{self._valkey}"'
+            folder = setup.pop("folder", None) or self.folder / f"gateway-{time.monotonic_ns()}"
+            arguments = processes.Setup(self.upstream, **setup).arguments(folder)
+        cpus = self._cpus | self._others if everywhere else self._cpus
+        child, url = stack.enter_context(processes.started(name, arguments, self.folder, cpus))
         return Subject(name, url, child)
+
+    async def _profiles(self):
+        say("profiles")
+        await self.profile("requests", answers.SHORT, self.plan.whole_connections, stream=False)
+        await self.profile("chunks", answers.PACED, self.plan.paced_connections, stream=True)
 
     async def _speed(self, direct):
         with ExitStack() as stack:
-            proxies = [self._start(stack, PASS), self._start(stack, GATEWAY)]
-            for subject in proxies:
-                await self._check(subject)
-            for number in range(self.plan.rounds):
-                _say(f"round {number + 1} of {self.plan.rounds}")
-                for measure in (self._first_token, self._requests, self._chunks):
-                    await self._each(measure, (direct, *proxies))
-                await self._each(self._paced, proxies)
+            subjects = [self.start(stack, name) for name in (PASS, GATEWAY, VALKEY)]
+            for subject in subjects:
+                await self.warm(subject)
+            for _ in self.rounds(self.plan.rounds, "round"):
+                await self._each((self._first_token, self._requests, self._hundred), (direct, *subjects))
+                await self._each((self._paced, self._talk, self._history), subjects)
+            for _ in self.rounds(self.plan.large_rounds, "large answers and pictures, round"):
+                await self._each((self._megabytes, self._pictures), subjects[:2])
+            for _ in self.rounds(self.plan.crowd_rounds, f"{self.plan.crowd} paced streams, round"):
+                await self._each((self._crowd,), subjects[:2])
 
-    async def _each(self, measure, subjects):
-        for subject in subjects:
-            await asyncio.sleep(self.plan.settle_seconds)
-            await measure(subject)
+    def rounds(self, count, what):
+        """Count rounds, at least one, until there are enough or the stage has taken too long."""
+        until = time.monotonic() + self.plan.stage_seconds
+        for number in range(1, count + 1):
+            say(f"{what} {number} of {count}")
+            yield number
+            if time.monotonic() > until:
+                return
 
-    async def _check(self, subject):
+    async def _each(self, measures, subjects):
+        for measure in measures:
+            for subject in subjects:
+                await asyncio.sleep(self.plan.settle_seconds)
+                await measure(subject)
+
+    async def warm(self, subject):
         """See that answers are what is counted on; this warms up too."""
+        subject.check()
         await load.one_by_one(subject.ask(answers.SHORT, stream=False), 5)
-        tally = await load.one_by_one(subject.ask(answers.LONG), 2)
-        if tally.units != 2 * answers.FRAMES:
-            raise processes.BenchError(f"{subject.name}: {tally.units} chunks instead of {2 * answers.FRAMES}")
 
     async def _first_token(self, subject):
-        tally = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
-        self.samples.note("first p50", subject.name, part(tally.firsts, 0.5))
-        self.samples.note("first p99", subject.name, part(tally.firsts, 0.99))
+        span = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
+        self.samples.note("first p50", subject.name, part(span.firsts, 0.5))
+        self.samples.note("first p99", subject.name, part(span.firsts, 0.99))
 
     async def _requests(self, subject):
-        span = await self._steadily(subject, answers.SHORT, self.plan.whole_connections, stream=False)
+        span = await self.steadily(
+            subject, answers.SHORT, self.plan.whole_connections, self.plan.least_answers, stream=False
+        )
+        self.samples.note("short", subject.name, span.processor / span.answers)
         self.samples.note("requests", subject.name, span.answers / span.seconds)
-        self.samples.note("requests busy", subject.name, span.processor / span.seconds)
+        self.samples.note("p99", subject.name, part(span.wholes, 0.99))
 
-    async def _chunks(self, subject):
-        span = await self._steadily(subject, answers.LONG, self.plan.stream_connections)
+    async def _hundred(self, subject):
+        span = await self.steadily(subject, answers.LONG, self.plan.stream_connections, self.plan.least_hundreds)
+        self.samples.note("hundred", subject.name, span.processor / span.units * answers.FRAMES)
         self.samples.note("chunks", subject.name, span.units / span.seconds)
-        self.samples.note("chunks busy", subject.name, span.processor / span.seconds)
 
     async def _paced(self, subject):
-        span = await self._steadily(subject, answers.PACED, self.plan.paced_connections)
-        self.samples.note("paced", subject.name, span.units / span.processor)
+        span = await self.steadily(subject, answers.PACED, self.plan.paced_connections)
+        self.samples.note("paced", subject.name, span.processor / span.units)
 
-    async def _steadily(self, subject, word, connections, *, stream=True):
+    async def _talk(self, subject):
+        plan, meter = self.plan, subject.child.cpu
+        ask = subject.talk()
+        span = await load.steadily(ask, plan.stream_connections, plan.seconds, meter, plan.least_answers)
+        self.samples.note("talk", subject.name, span.processor / span.answers)
+
+    async def _history(self, subject):
+        span = await load.one_by_one(subject.history(), self.plan.histories, subject.child.cpu)
+        self.samples.note("history", subject.name, span.processor / span.answers)
+
+    async def _megabytes(self, subject):
+        """Measure large answers, and ones of half the size in half as many frames."""
+        for kind, word in answers.MEGABYTE.items():
+            for name, count in ((f"half {kind}", self.plan.large_frames // 2), (kind, self.plan.large_frames)):
+                if name == kind or subject.name == GATEWAY:
+                    span = await load.one_by_one(subject.ask(f"{word}-{count}"), 1, subject.child.cpu)
+                    self.samples.note(name, subject.name, span.processor)
+
+    async def _pictures(self, subject):
+        count = self.plan.pictures
+        span = await load.one_by_one(subject.picture(), count, subject.child.cpu)
+        self.samples.note("picture in", subject.name, span.processor / count)
+        span = await load.one_by_one(subject.drawn(), count, subject.child.cpu)
+        self.samples.note("picture out", subject.name, span.processor / count)
+
+    async def _crowd(self, subject):
+        plan = self.plan
+        span = await load.crowd(subject.ask(answers.PACED), plan.crowd, plan.crowd_seconds, subject.child.cpu)
+        self.samples.note("crowd p50", subject.name, part(span.firsts, 0.5))
+        self.samples.note("crowd p99", subject.name, part(span.firsts, 0.99))
+        rate = plan.crowd / answers.PACE_SECONDS
+        self.samples.note("crowd busy", subject.name, span.processor / span.units * rate)
+
+    async def steadily(self, subject, word, connections, least=0, *, stream=True):
         ask = subject.ask(word, stream=stream)
-        return await load.steadily(ask, connections, self.plan.seconds, subject.child.cpu)
+        return await load.steadily(ask, connections, self.plan.seconds, subject.child.cpu, least)
 
     async def _memory(self, name):
         with ExitStack() as stack:
-            subject = self._start(stack, name)
+            subject = self.start(stack, name)
+            self.samples.note("start", name, subject.child.cpu())
             await load.one_by_one(subject.ask(answers.SHORT), 5)
             self.samples.note("idle", name, subject.child.memory())
             async with load.held(subject.ask(answers.HOLD), self.plan.held):
@@ -132,13 +193,12 @@ class Bench:
                 for _ in range(10):
                     await asyncio.sleep(_LOOK_SECONDS)
                     most = max(most, subject.child.memory())
-            self.samples.note("open", name, most)
             self.samples.note("each", name, (most - self.samples.middle("idle", name)) / self.plan.held)
 
-    async def _profile(self, unit, word, connections, *, stream):
-        file = self._folder / f"{unit}.json"
+    async def profile(self, unit, word, connections, *, stream):
+        file = self.folder / f"{unit}.json"
         with ExitStack() as stack:
-            subject = self._start(stack, GATEWAY, ("-m", "tests.bench.sampler", str(file)))
+            subject = self.start(stack, GATEWAY, runner=("-m", "tests.bench.sampler", str(file)))
             ask = subject.ask(word, stream=stream)
             span = await load.steadily(ask, connections, self.plan.profile_seconds, subject.child.cpu)
             subject.child.stop()
@@ -146,5 +206,5 @@ class Bench:
         self.profiles[unit] = sampler.read(file, span.processor / done)
 
 
-def _say(what):
+def say(what):
     print(f"bench: {what}", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """The measure: a bare pass-through of the gateway's own stack, hypercorn in front and aiohttp behind.
 
-It copies a request's body to the fake upstream's StreamGenerate and the answer's chunks back, and does nothing
+It copies a request's body to one URL of the fake upstream and the answer's chunks back, and does nothing
 else: no routes, licenses, limits, retries, deadlines, metrics or logs; it does not even notice that a client has left.
 """
 
@@ -14,15 +14,14 @@ import uvloop
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-_PATH = "/_/BardChatUi/data/assistant.lamda.BardFrontendService/StreamGenerate"
 _BACKLOG = 2048
 
 
 class Pass:
     """The ASGI app."""
 
-    def __init__(self, upstream):
-        self._url = upstream + _PATH
+    def __init__(self, url):
+        self._url = url
         self._http = None
 
     async def __call__(self, scope, receive, send):
@@ -72,13 +71,13 @@ def _config(listening):
     return config
 
 
-async def main(upstream):
+async def main(url):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     listening = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
     port = listening.getsockname()[1]
     print(f"Listening on http://127.0.0.1:{port}", flush=True)
-    await serve(Pass(upstream), _config(listening), shutdown_trigger=stop.wait, mode="asgi")
+    await serve(Pass(url), _config(listening), shutdown_trigger=stop.wait, mode="asgi")
 
 
 if __name__ == "__main__":

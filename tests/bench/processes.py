@@ -9,15 +9,18 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-bench-0123456789abcdef"
-_LIFETIME_SECONDS = 180
+_LIFETIME_SECONDS = 420
 """No process outlives it, even if nobody ends it: an alarm survives exec."""
 _PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
+_SCHEDULED_TIME = 2
+"""Linux's CPUCLOCK_SCHED, in the id of another process's clock."""
 _LIBRARY = ctypes.CDLL(None)
 _START_SECONDS = 20.0
 _STOP_SECONDS = 15.0
@@ -25,6 +28,7 @@ _STOP_SECONDS = 15.0
 _SETTINGS = """
 [server]
 port = 0
+workers = {workers}
 
 [limits]
 in_flight = 100000
@@ -32,19 +36,26 @@ in_flight = 100000
 [drain]
 grace_seconds = 1
 
-[[licenses]]
-id = "bench"
-key = "{key}"
+[store]
+{store}
 
 [transports.web]
 rotate_seconds = 0
 activity_seconds = 0
 guest = false
 hosts = {{ site = "{upstream}", accounts = "{upstream}", upload = "{upstream}" }}
+"""
 
+_LICENSE = """
+[[licenses]]
+id = "bench-{number}"
+key = "{key}"
+"""
+
+_ACCOUNT = """
 [[transports.web.accounts]]
-id = "bench"
-cookies = "__Secure-1PSID=a; __Secure-1PSIDTS=b"
+id = "bench-{number}"
+cookies = "__Secure-1PSID=a{number}; __Secure-1PSIDTS=b"
 concurrency = 100000
 per_minute = 0
 """
@@ -94,13 +105,12 @@ class Child:
         return Path(self._log.name).read_text("utf-8", "replace")
 
     def cpu(self):
-        """Return the processor seconds it has used."""
-        times = self._process.cpu_times()
-        return times.user + times.system
+        """Return the processor seconds that it and its children have used."""
+        return sum(map(_cpu, [self._process, *self._process.children(recursive=True)]))
 
     def memory(self):
-        """Return the bytes of memory it holds."""
-        return self._process.memory_info().rss
+        """Return the bytes of memory that it and its children hold."""
+        return sum(one.memory_info().rss for one in [self._process, *self._process.children(recursive=True)])
 
     def stop(self):
         """Ask it to end, and wait until it has."""
@@ -117,6 +127,14 @@ class Child:
         self._log.close()
 
 
+def _cpu(process):
+    """Return a process's processor seconds: Linux counts them in nanoseconds, where the process has a clock."""
+    if sys.platform == "linux":
+        return time.clock_gettime(~process.pid << 3 | _SCHEDULED_TIME)
+    times = process.cpu_times()
+    return times.user + times.system
+
+
 @contextmanager
 def started(name, arguments, folder, cpus):
     """Run a child for as long as the context lasts; yield it and its address."""
@@ -127,18 +145,32 @@ def started(name, arguments, folder, cpus):
         child.end()
 
 
-def gateway(folder, upstream, runner=("-m", "service")):
-    """Return the arguments of a gateway over the fake upstream, with a store of its own."""
-    own = Path(folder) / f"gateway-{time.monotonic_ns()}"
-    own.mkdir()
-    settings = own / "gateway.toml"
-    settings.write_text(_SETTINGS.format(key=KEY, upstream=upstream))
-    return [*runner, "serve", "--config", str(settings)]
+class Setup(NamedTuple):
+    """How a gateway is set up."""
+
+    upstream: str
+    store: str = 'path = "gateway.sqlite3"'
+    """The lines of the settings' section."""
+    workers: int = 1
+    accounts: int = 1
+    licenses: int = 1
+    runner: tuple = ("-m", "service")
+
+    def arguments(self, folder):
+        """Return the arguments of its process, whose files are in a folder of its own."""
+        folder.mkdir(exist_ok=True)
+        settings = folder / "gateway.toml"
+        text = _SETTINGS.format(upstream=self.upstream, store=self.store, workers=self.workers)
+        keys = [KEY, *(f"sk-bench-other-{number:012}" for number in range(1, self.licenses))]
+        text += "".join(_LICENSE.format(number=number, key=key) for number, key in enumerate(keys))
+        text += "".join(_ACCOUNT.format(number=number) for number in range(self.accounts))
+        settings.write_text(text)
+        return [*self.runner, "serve", "--config", str(settings)]
 
 
-def passthrough(upstream):
-    """Return the arguments of a pass-through."""
-    return ["-m", "tests.bench.passthrough", upstream]
+def passthrough(url):
+    """Return the arguments of a pass-through to a URL."""
+    return ["-m", "tests.bench.passthrough", url]
 
 
 def pin(pid, cpus):

@@ -1,89 +1,179 @@
-"""What was measured, as a text: a table of ratios, the upstream's own rate, and where the gateway's time goes."""
+"""What was measured, as a text: each figure beside its goal, the upstream's own rate, and where the time goes."""
 
+import os
 import statistics
+from collections.abc import Callable
+from typing import NamedTuple
 
 from tests.bench import answers
-from tests.bench.samples import GATEWAY, PASS, UPSTREAM
+from tests.bench.samples import FEW, GATEWAY, PASS, UPSTREAM, VALKEY
 
-_AIM = 0.5
-"""The part of the pass-through's throughput that the gateway should reach."""
 _ENOUGH = 2.0
 """An upstream so many times as fast as the pass-through does not hold it up."""
 _PACKAGES_SHOWN = 9
 _FUNCTIONS_SHOWN = 14
+_HEADING = f"{'':46}{PASS:>14}{GATEWAY:>12}{VALKEY:>12}   ratio, lowest to highest   goal"
 
 
-def text(bench):
-    """Return the whole report."""
-    profiles = [
-        _profile("a chat request", bench.profiles["requests"]),
-        _profile("a paced chunk", bench.profiles["chunks"]),
-    ]
-    return "\n\n".join([_ratios(bench.samples, bench.plan), _upstream(bench.samples), *profiles])
+def _micros(seconds):
+    return f"{1e6 * seconds:,.0f} µs"
+
+
+def _millis(seconds):
+    return f"{1e3 * seconds:,.2f} ms"
 
 
 def _rate(value):
     return f"{value:,.0f}/s"
 
 
-def _time(seconds):
-    return f"{1000 * seconds:.2f} ms"
-
-
 def _memory(count):
     return f"{count / 2**20:.1f} MiB" if abs(count) >= 2**20 else f"{count / 2**10:.1f} KiB"
 
 
-def _ratios(samples, plan):
-    costs = [
-        ("time to first token, p50", "first p50", _time),
-        ("time to first token, p99", "first p99", _time),
-        ("memory, idle", "idle", _memory),
-        (f"memory with {plan.held:,} open streams", "open", _memory),
-        ("memory of one open stream", "each", _memory),
-    ]
+def _percent(share):
+    return f"{100 * share:.0f} %"
+
+
+class Goal(NamedTuple):
+    """What a figure should be: at least, or at most, so much."""
+
+    of: Callable
+    """Returns the figure, of the samples and a measure."""
+    limit: float
+    text: str
+    least: bool = False
+
+    def verdict(self, samples, measure):
+        figure = self.of(samples, measure)
+        met = figure >= self.limit if self.least else figure <= self.limit
+        return f"{self.text}: {'met' if met else 'missed'}"
+
+
+def share(samples, measure):
+    """Return which part of the gateway's figure the pass-through's is: of a cost, the ratio of throughputs."""
+    return 1 / statistics.median(samples.ratios(measure, GATEWAY))
+
+
+def times(samples, measure):
+    return statistics.median(samples.ratios(measure, GATEWAY))
+
+
+def added(samples, measure):
+    return statistics.median(samples.added(measure))
+
+
+def value(samples, measure):
+    return samples.middle(measure, GATEWAY)
+
+
+def _at_least(part):
+    return Goal(share, part, f"≥ {part}", least=True)
+
+
+COSTS = [
+    ("processor time of a short chat", "short", _micros, _at_least(0.35)),
+    ("… of a chat of two turns, each turn", "talk", _micros, None),
+    ("… of an answer of 100 events at once", "hundred", _micros, _at_least(0.9)),
+    ("… of a paced chunk", "paced", _micros, _at_least(0.45)),
+    ("… of a chat with 200 kB of history", "history", _millis, Goal(value, 0.006, "≤ 6 ms")),
+    ("… of a picture of 8 MB in", "picture in", _millis, Goal(value, 0.060, "≤ 60 ms")),
+    ("… of a picture of 5 MB out", "picture out", _millis, None),
+    *((f"… of 1 MB of {kind}", kind, _millis, None) for kind in answers.MEGABYTE),
+]
+"""Their ratio is that of throughputs: the pass-through's cost by the gateway's."""
+
+FIGURES = [
+    ("short chats, 32 at once", "requests", _rate, None),
+    ("… p99", "p99", _millis, Goal(times, 3, "≤ 3 times")),
+    ("time to first token alone, p50", "first p50", _millis, None),
+    ("… p99", "first p99", _millis, None),
+    ("time to first token in a crowd, p50", "crowd p50", _millis, Goal(added, 0.004, "≤ 4 ms more")),
+    ("… p99", "crowd p99", _millis, Goal(added, 0.025, "≤ 25 ms more")),
+    ("part of a core that the crowd needs", "crowd busy", _percent, Goal(value, 0.95, "≤ 95 %")),
+    ("start-up, processor time", "start", _millis, Goal(value, 0.5, "≤ 500 ms")),
+    ("memory, idle", "idle", _memory, Goal(value, 48 * 2**20, "≤ 48 MiB")),
+    ("memory of an open stream", "each", _memory, Goal(value, 60 * 2**10, "≤ 60 KiB")),
+]
+
+
+def text(bench):
+    """Return the whole report."""
+    samples, plan = bench.samples, bench.plan
     rows = [
-        _throughput(samples, "chat requests", "requests"),
-        _throughput(samples, "streamed chunks, as fast as they go", "chunks"),
-        _throughput(samples, "paced chunks, per processor second", "paced"),
-        *(_cost(samples, *cost) for cost in costs),
+        *(_row(samples, *cost, share) for cost in COSTS),
+        *(_row(samples, *figure, times) for figure in FIGURES),
     ]
-    heading = f"{'':36}{PASS:>14}{GATEWAY:>14}{'ratio':>8}   lowest to highest"
-    rounds = "1 round" if plan.rounds == 1 else f"{plan.rounds} rounds"
     notes = [
-        f"Medians of {rounds}; a ratio is taken within a round, so that both had the same machine.",
-        f"Paced: {plan.paced_connections} streams of {1 / answers.PACE_SECONDS:.0f} chunks a second.",
+        f"Medians of {samples.rounds('short')} interleaved rounds or fewer; a ratio is taken within a round.",
+        "Of processor time it is the pass-through's by the gateway's (that is, of throughputs),",
+        "of all else the gateway's by the pass-through's.",
+        "Figures of time need a quiet machine; those of processor time hardly do.",
+        f"This one has {os.cpu_count()} processors and a load of {os.getloadavg()[0]:.1f}.",
+        f"A crowd: {plan.crowd} streams of {1 / answers.PACE_SECONDS:.0f} chunks a second on one core.",
+        f"1 MB: {plan.large_frames:,} cumulative frames, each a kilobyte longer than the last.",
     ]
-    return "\n".join([heading, *rows, *notes])
+    profiles = [
+        _profile("a chat request", bench.profiles["requests"]),
+        _profile("a paced chunk", bench.profiles["chunks"]),
+    ]
+    return "\n\n".join(
+        ["\n".join([_HEADING, *rows, *notes]), _comparisons(samples, plan), _upstream(samples), *profiles]
+    )
 
 
-def _row(samples, title, measure, unit):
-    ratios = samples.ratios(measure)
-    ours, theirs = (unit(samples.middle(measure, subject)) for subject in (GATEWAY, PASS))
+def _row(samples, title, measure, unit, goal, ratio):
+    subjects = (PASS, GATEWAY, VALKEY)
+    shown = [unit(samples.middle(measure, one)) if samples.has(measure, one) else "" for one in subjects]
+    ratios = [1 / one if ratio is share else one for one in samples.ratios(measure, GATEWAY)]
+    spread = f"{statistics.median(ratios):>8.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
+    verdict = goal.verdict(samples, measure) if goal else ""
+    return f"{title:46}{shown[0]:>14}{shown[1]:>12}{shown[2]:>12}{spread:26}   {verdict}".rstrip()
+
+
+def _compared(title, ratios, limit, *, least=False):
+    middle = statistics.median(ratios)
+    met = middle >= limit if least else middle <= limit
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    return f"{title:36}{theirs:>14}{ours:>14}{statistics.median(ratios):>8.2f}   {spread:14}"
+    goal = f"{'≥' if least else '≤'} {limit} times: {'met' if met else 'missed'}"
+    return f"  {title:60}{middle:>8.2f}   {spread:14}   {goal}"
 
 
-def _throughput(samples, title, measure):
-    met = statistics.median(samples.ratios(measure)) >= _AIM
-    return f"{_row(samples, title, measure, _rate)}   aim of {_AIM} {'met' if met else 'missed'}"
-
-
-def _cost(samples, title, measure, unit):
-    return f"{_row(samples, title, measure, unit)}   {unit(samples.added(measure))} added"
+def _comparisons(samples, plan):
+    """Compare what the gateway's processor time is in two situations; "linear" is by bytes of the upstream."""
+    full, half = ([samples.all(size + kind, GATEWAY) for kind in answers.MEGABYTE] for size in ("", "half "))
+    linear = [
+        one / other / 4
+        for ones, others in zip(full, half, strict=True)
+        for one, other in zip(ones, others, strict=True)
+    ]
+    kinds = [[one / other for one, other in zip(ones, full[0], strict=True)] for ones in full[1:]]
+    faster = [2 / ratio for ratio in samples.ratios("workers", GATEWAY, FEW)]
+    return "\n".join(
+        [
+            "The gateway's processor time, one situation against another:",
+            _compared("Valkey as store against SQLite, short chat", samples.ratios("short", VALKEY, GATEWAY), 1.0),
+            _compared("… a chat of two turns", samples.ratios("talk", VALKEY, GATEWAY), 1.0),
+            _compared(f"{plan.accounts} accounts against 3", samples.ratios("accounts", GATEWAY, FEW), 1.05),
+            _compared(f"{plan.licenses:,} licenses against 1", samples.ratios("licenses", GATEWAY, FEW), 1.05),
+            _compared(f"{plan.kept:,} kept conversations against 100", samples.ratios("kept", GATEWAY, FEW), 1.05),
+            _compared("two workers against one: answers for their processor time", faster, 1.8, least=True),
+            _compared("1 MB against half of it in half as many frames, by byte", linear, 1.1),
+            *(
+                _compared(f"1 MB of {kind} against ASCII", ratios, 1.5)
+                for kind, ratios in zip(("Chinese", "emoji"), kinds, strict=True)
+            ),
+        ]
+    )
 
 
 def _upstream(samples):
     lines = ["The fake upstream, asked directly:"]
-    for title, measure in (("chat requests", "requests"), ("streamed chunks", "chunks")):
-        times = statistics.median(samples.ratios(measure, UPSTREAM))
-        busy = 100 * samples.middle(f"{measure} busy", PASS)
-        verdict = "not the bottleneck" if times >= _ENOUGH else "perhaps the bottleneck"
+    for title, measure in (("short chats", "requests"), ("chunks, as fast as they go", "chunks")):
+        faster = statistics.median(samples.ratios(measure, UPSTREAM))
+        verdict = "not the bottleneck" if faster >= _ENOUGH else "perhaps the bottleneck"
         rate = _rate(samples.middle(measure, UPSTREAM))
-        compared = f"{times:.1f} times the pass-through's, whose processor was {busy:.0f} % busy: {verdict}"
-        lines.append(f"  {title:25}{rate:>12}   {compared}")
-    first, through = (_time(samples.middle("first p50", subject)) for subject in (UPSTREAM, PASS))
-    lines.append(f"  {'time to first token, p50':25}{first:>12}   {through} through the pass-through")
+        lines.append(f"  {title:28}{rate:>12}   {faster:.1f} times the pass-through's: {verdict}")
     return "\n".join(lines)
 
 
@@ -92,7 +182,7 @@ def _profile(unit, profile):
     micros = 1e6 * profile.seconds
     packages = sorted(profile.packages.items(), key=lambda item: -item[1])[:_PACKAGES_SHOWN]
     functions = sorted(profile.functions.items(), key=lambda item: -item[1][1])[:_FUNCTIONS_SHOWN]
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in packages)
+    shares = ", ".join(f"{name} {part:.0%}" for name, part in packages)
     return "\n".join(
         [
             f"Where the processor time of {unit} goes: {micros:,.0f} µs in all, from {profile.samples:,} samples",

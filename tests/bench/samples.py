@@ -2,7 +2,9 @@
 
 import statistics
 
-UPSTREAM, PASS, GATEWAY = "upstream", "pass-through", "gateway"
+UPSTREAM, PASS, GATEWAY, VALKEY = "upstream", "pass-through", "gateway", "on Valkey"
+FEW = "few"
+"""The smaller of two gateways that are compared."""
 
 
 class Samples:
@@ -14,19 +16,28 @@ class Samples:
     def note(self, measure, subject, value):
         self._values.setdefault((measure, subject), []).append(value)
 
+    def has(self, measure, subject):
+        return (measure, subject) in self._values
+
+    def all(self, measure, subject):
+        return self._values[measure, subject]
+
+    def rounds(self, measure):
+        return len(self.all(measure, PASS))
+
     def middle(self, measure, subject):
         return statistics.median(self._values[measure, subject])
 
-    def ratios(self, measure, subject=GATEWAY):
-        """Return the subject's part of the pass-through's value, round by round."""
-        return [ours / theirs for ours, theirs in self._pairs(measure, subject)]
+    def ratios(self, measure, subject, base=PASS):
+        """Return the subject's value by that of `base`, round by round."""
+        return [ours / theirs for ours, theirs in self.pairs(measure, subject, base)]
 
-    def added(self, measure):
-        """Return what the gateway adds to the pass-through's value: the rounds' median."""
-        return statistics.median(ours - theirs for ours, theirs in self._pairs(measure, GATEWAY))
+    def added(self, measure, subject=GATEWAY):
+        """Return by how much the subject's value is above the pass-through's, round by round."""
+        return [ours - theirs for ours, theirs in self.pairs(measure, subject, PASS)]
 
-    def _pairs(self, measure, subject):
-        return zip(self._values[measure, subject], self._values[measure, PASS], strict=True)
+    def pairs(self, measure, subject, base):
+        return zip(self._values[measure, subject], self._values[measure, base], strict=True)
 
 
 def part(values, share):

@@ -1,28 +1,35 @@
 """The fake upstream: every answer is ready before it is asked for, so that others are what is measured.
 
-It reads of a request its path, its Content-Length and one word of its body, and nothing else.
+It reads of a request its path, its Content-Length and the first word of its body that begins with `bench-`. It takes
+every upload and refuses none.
 """
 
 import asyncio
 import re
 import signal
+from functools import partial
 
 import uvloop
 
 from tests.bench import answers
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+_WORD = re.compile(rb"bench-[a-z]+")
+_COUNT = re.compile(rb"-(\d{1,4})")
 _END_OF_HEAD = b"\r\n\r\n"
 _BACKLOG = 4096
 
-_PAGE, _CALLS, _SHORT, _LONG, _HOLD = (
-    answers.page(),
-    answers.calls(),
-    answers.short(),
-    answers.long(),
-    answers.hold(),
-)
+_LONG = answers.long()
+_MEGABYTES = {word.encode(): answers.Megabyte(kind) for kind, word in answers.MEGABYTE.items()}
+_PAGE, _CALLS, _LARGE = answers.page(), answers.calls(), answers.large()
+_WHOLE = {
+    answers.SHORT.encode(): answers.short(),
+    answers.HOLD.encode(): answers.hold(),
+    answers.LARGE.encode(): _LARGE,
+}
 _MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+_UPLOADED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n/bench/upload"
 
 
 class Connection(asyncio.Protocol):
@@ -31,11 +38,15 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
+        self._whole = 0
+        """The length of the request that is being received, once its head is there."""
         self._open = self._writable = True
         self._waiting = None
 
     def connection_made(self, transport):
         self._transport = transport
+        host, port = transport.get_extra_info("sockname")
+        self._origin = f"http://{host}:{port}"
 
     def connection_lost(self, exc):
         self._open = False
@@ -47,38 +58,59 @@ class Connection(asyncio.Protocol):
         self._writable = True
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            self._frame(*waiting)
+            waiting()
 
     def data_received(self, data):
         self._received += data
-        end = self._received.find(_END_OF_HEAD)
-        if end < 0:
-            return
-        length = _LENGTH.search(self._received, 0, end)
-        whole = end + len(_END_OF_HEAD) + (int(length[1]) if length else 0)
-        if len(self._received) >= whole:
-            request = bytes(self._received[:whole])
-            del self._received[:whole]
+        if not self._whole:
+            end = self._received.find(_END_OF_HEAD)
+            if end < 0:
+                return
+            length = _LENGTH.search(self._received, 0, end)
+            if length is None and _CHUNKED.search(self._received, 0, end):
+                raise NotImplementedError("a request in chunks")
+            self._whole = end + len(_END_OF_HEAD) + (int(length[1]) if length else 0)
+        if len(self._received) >= self._whole:
+            request, whole, self._received, self._whole = self._received, self._whole, bytearray(), 0
             self._answer(request)
+            if len(request) > whole:
+                self.data_received(request[whole:])
 
     def _answer(self, request):
-        path = request.split(b" ", 2)[1]
+        path = bytes(request[: request.index(b"\r\n")]).split(b" ", 2)[1]
         if b"/StreamGenerate" in path:
             self._generate(request)
         elif b"/batchexecute" in path:
             self._transport.write(_CALLS)
+        elif path.startswith(b"/upload"):
+            self._upload(request)
+        elif path.startswith(answers.PICTURE_PATH):
+            self._transport.write(_LARGE)
         else:
             self._transport.write(_PAGE if path == b"/app" else _MISSING)
 
+    def _upload(self, request):
+        """Take a file: the first of two requests gets the address of the second."""
+        if b"/bench-session" in request[:64]:
+            self._transport.write(_UPLOADED)
+            return
+        address = f"X-Goog-Upload-Url: {self._origin}/upload/bench-session\r\n".encode()
+        self._transport.write(b"HTTP/1.1 200 OK\r\n" + address + b"Content-Length: 0\r\n\r\n")
+
     def _generate(self, request):
-        if b"bench-short" in request:
-            self._transport.write(_SHORT)
-        elif b"bench-long" in request:
+        found = _WORD.search(request, request.index(_END_OF_HEAD))
+        word = found[0] if found else b""
+        if word in _WHOLE:
+            self._transport.write(_WHOLE[word])
+        elif word == b"bench-long":
             self._frame(0, 0.0)
-        elif b"bench-paced" in request:
+        elif word == b"bench-paced":
             self._frame(0, answers.PACE_SECONDS)
-        elif b"bench-hold" in request:
-            self._transport.write(_HOLD)
+        elif word == b"bench-picture":
+            self._transport.write(answers.picture(self._origin))
+        elif word in _MEGABYTES:
+            count = _COUNT.match(request, found.end())
+            self._megabyte(_MEGABYTES[word], 1, int(count[1]) if count else answers.THOUSAND)
         else:
             self._transport.write(_MISSING)
 
@@ -87,7 +119,7 @@ class Connection(asyncio.Protocol):
         if not self._open:
             return
         if not self._writable:
-            self._waiting = (number, pause)
+            self._waiting = partial(self._frame, number, pause)
             return
         self._transport.write(_LONG[number])
         if number + 1 == len(_LONG):
@@ -96,6 +128,19 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(pause, self._frame, number + 1, pause)
         else:
             self._loop.call_soon(self._frame, number + 1, pause)
+
+    def _megabyte(self, answer, number, last):
+        """Write a frame of a large answer; the next comes once the reader keeps up."""
+        if not self._open:
+            return
+        if not self._writable:
+            self._waiting = partial(self._megabyte, answer, number, last)
+            return
+        self._transport.writelines(answer.frame(number))
+        if number == last:
+            self._transport.write(answer.end(number))
+        else:
+            self._loop.call_soon(self._megabyte, answer, number + 1, last)
 
 
 async def main():

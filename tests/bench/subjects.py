@@ -1,0 +1,103 @@
+"""Those that are measured, and what each is asked."""
+
+import base64
+import json
+import os
+from functools import cache
+from io import BytesIO
+from urllib.request import Request, urlopen
+
+from PIL import Image
+
+from tests.bench import answers
+from tests.bench.load import NUMBER, Ask
+from tests.bench.processes import KEY, BenchError
+from tests.bench.samples import PASS, UPSTREAM
+
+_CHAT_PATH = "/v1/chat/completions"
+_HISTORY_TURNS, _HISTORY_BYTES = 40, 200_000
+_NOISE_SIDE = 1632
+"""A picture of noise with so many pixels each way has eight megabytes as PNG."""
+
+
+class Subject:
+    """A child process, and the requests that it is measured with."""
+
+    def __init__(self, name, url, child):
+        self.name, self.child = name, child
+        self._site = name in {PASS, UPSTREAM}
+        self.url = url if name == UPSTREAM else url + _CHAT_PATH
+
+    def ask(self, word, *, stream=True):
+        """Return chats of one turn."""
+        return self._ask([_body([_user(f"{word} {NUMBER}")], stream=stream)], stream=stream)
+
+    def talk(self):
+        """Return chats of two turns: each second one continues the conversation of the one before it."""
+        first = _user(f"{answers.SHORT} {NUMBER}")
+        second = [first, {"role": "assistant", "content": answers.SHORT_TEXT}, _user(f"{answers.SHORT} again")]
+        return self._ask([_body([first], stream=False), _body(second, stream=False)], stream=False)
+
+    def history(self):
+        """Return chats with a long history."""
+        filler = ("What follows is long: " + "all work and no play " * 400)[: _HISTORY_BYTES // _HISTORY_TURNS]
+        turns = [_user(filler), {"role": "assistant", "content": filler}] * (_HISTORY_TURNS // 2)
+        return self._ask([_body([*turns, _user(f"{answers.SHORT} {NUMBER}")], stream=False)], stream=False)
+
+    def picture(self):
+        """Return chats with a picture of eight megabytes."""
+        data = base64.b64encode(_noise()).decode()
+        content = [
+            {"type": "text", "text": f"{answers.SHORT} {NUMBER}"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}{NUMBER}"}},
+        ]
+        return self._ask([_body([_user(content)], stream=False)], stream=False)
+
+    def drawn(self):
+        """Return downloads of a picture of five megabytes: the gateway gives a link to it."""
+        if self._site:
+            return Ask(self.url, [_body([_user(f"{answers.LARGE} {NUMBER}")], stream=False)])
+        body = _body([_user(answers.PICTURE)], stream=False)
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        with urlopen(Request(self.url, body, headers), timeout=20) as response:
+            content = json.load(response)["choices"][0]["message"]["content"]
+        return Ask(content.rpartition("](")[2].partition(")")[0], [b""], method="GET")
+
+    def check(self):
+        """See that a stream holds its whole text."""
+        if self._site:
+            return
+        body = _body([_user(f"{answers.LONG} {os.getpid()}")], stream=True)
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+        with urlopen(Request(self.url, body, headers), timeout=20) as response:
+            events = [
+                line.removeprefix(b"data: ") for line in response.read().splitlines() if line.startswith(b"data: {")
+            ]
+        deltas = [choice["delta"] for event in events for choice in json.loads(event)["choices"]]
+        text = "".join(delta.get("content") or "" for delta in deltas)
+        if text != answers.text_of(answers.FRAMES):
+            raise BenchError(f"{self.name}: a stream of {len(text)} characters is not what the upstream said")
+
+    def _ask(self, bodies, *, stream):
+        if self._site:
+            return Ask(self.url, bodies, unit=answers.UPSTREAM_FRAME, end=answers.UPSTREAM_END)
+        unit, end = (answers.WORD, b"data: [DONE]") if stream else (None, b'"total_tokens"')
+        return Ask(self.url, bodies, unit=unit, end=end)
+
+
+def _user(content):
+    return {"role": "user", "content": content}
+
+
+def _body(messages, *, stream):
+    return json.dumps({"model": "gemini-3-pro", "messages": messages, "stream": stream}).encode()
+
+
+@cache
+def _noise():
+    """Return a PNG whose base64 needs no padding: more of it can follow."""
+    image = Image.frombytes("RGB", (_NOISE_SIDE, _NOISE_SIDE), os.urandom(3 * _NOISE_SIDE**2))
+    out = BytesIO()
+    image.save(out, "PNG", compress_level=0)
+    data = out.getvalue()
+    return data + bytes(-len(data) % 3)

@@ -1,0 +1,139 @@
+"""What a request costs, counted instead of timed: a regression fails on any machine.
+
+A bound is what was counted when the test was last changed. One that is lower today should be lowered.
+"""
+
+import gc
+import itertools
+import sys
+
+import anyio
+import pytest
+
+from tests.bench import answers
+from tests.bench.counting import Client, chunks, stand
+from tests.servers import programs, servers_of
+from transports.web import snapshot
+
+NUMBERS = itertools.count()
+STORE_CALLS = {"fresh": 1, "continued": 3}
+VALKEY_CALLS = {"fresh": 3, "continued": 5}
+TASKS = 9
+"""Of a request, hypercorn's among them."""
+CALLS, LIBRARY_CALLS = 665, 990
+"""Of a chat: how often functions of ours, and of installed packages, begin or go on."""
+CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 178, 98
+"""The same of a paced chunk."""
+CHUNK_GENERATORS = 19
+"""How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
+CHUNK_BLOCKS = 1
+"""Blocks of memory that a paced chunk leaves behind while its stream is open."""
+DECODED = 36_500
+"""Characters that are decoded of an answer of a hundred frames at once, whose frames have 140,000."""
+CHATS, CHUNKS = 10, 10
+"""So many in a row are counted together."""
+
+
+@pytest.fixture
+async def gateway(tmp_path, monkeypatch):
+    async with stand(tmp_path, monkeypatch) as one:
+        yield one
+
+
+@pytest.fixture
+async def on_valkey(tmp_path, monkeypatch):
+    with servers_of(programs()["valkey"]) as start:
+        async with stand(tmp_path, monkeypatch, store=f'url = "{start().url}"') as one:
+            yield one
+
+
+def prompt(word=answers.SHORT):
+    return f"{word} {next(NUMBERS)}"
+
+
+async def store_calls(one):
+    """Return the number of the store's calls of a chat, and of one that continues its conversation."""
+    with Client(one) as client:
+
+        async def talk():
+            first = prompt()
+            said = await client.chat(first)
+            await client.chat(first, said, prompt())
+
+        await talk()
+        fresh = await one.least(lambda: client.chat(prompt()), CHATS)
+        both = await one.least(talk, CHATS)
+    return {"fresh": round(fresh.store), "continued": round(both.store) - round(fresh.store)}
+
+
+async def test_a_chat_takes_few_calls_of_the_store(gateway):
+    calls = await store_calls(gateway)
+    assert calls["fresh"] <= STORE_CALLS["fresh"]
+    assert calls["continued"] <= STORE_CALLS["continued"]
+
+
+async def test_a_chat_takes_few_calls_of_a_store_that_is_a_server(on_valkey):
+    calls = await store_calls(on_valkey)
+    assert calls["fresh"] <= VALKEY_CALLS["fresh"]
+    assert calls["continued"] <= VALKEY_CALLS["continued"]
+
+
+async def test_a_chat_makes_few_tasks_and_calls_few_functions(gateway):
+    with Client(gateway) as client:
+        for _ in range(3):
+            await client.chat(prompt())
+        counts = await gateway.least(lambda: client.chat(prompt()), CHATS)
+    assert counts.tasks <= TASKS
+    assert counts.calls <= CALLS
+    assert counts.libraries <= LIBRARY_CALLS
+
+
+async def test_a_short_stream_makes_as_few_tasks(gateway):
+    with Client(gateway) as client:
+
+        async def stream():
+            response = await client.begin(prompt(), stream=True)
+            await anyio.to_thread.run_sync(response.read)
+
+        await stream()
+        counts = await gateway.least(stream, CHATS)
+    assert counts.tasks <= TASKS
+
+
+async def test_a_paced_chunk_calls_few_functions_and_passes_few_generators(gateway):
+    with Client(gateway) as client:
+        response = await client.begin(prompt(answers.PACED), stream=True)
+        await chunks(response, 5)
+        counts = await gateway.least(lambda: chunks(response, CHUNKS), 1)
+    assert counts.calls / CHUNKS <= CHUNK_CALLS
+    assert counts.libraries / CHUNKS <= CHUNK_LIBRARY_CALLS
+    assert counts.generators / CHUNKS <= CHUNK_GENERATORS
+
+
+async def test_a_paced_chunk_leaves_next_to_nothing_in_memory(gateway):
+    kept = []
+    with Client(gateway) as client:
+        response = await client.begin(prompt(answers.PACED), stream=True)
+        await chunks(response, 10)
+        for _ in range(3):
+            gc.collect()
+            before = sys.getallocatedblocks()
+            await chunks(response, 25)
+            gc.collect()
+            kept.append((sys.getallocatedblocks() - before) / 25)
+    assert min(kept) <= CHUNK_BLOCKS, kept
+
+
+async def test_an_answer_is_decoded_once_though_its_frames_repeat_it(gateway, monkeypatch):
+    decoded = []
+    decode = snapshot._decode
+
+    def counted(text):
+        decoded.append(len(text))
+        return decode(text)
+
+    monkeypatch.setattr(snapshot, "_decode", counted)
+    with Client(gateway) as client:
+        said = await client.chat(prompt(answers.LONG))
+    assert len(said) == 2300
+    assert sum(decoded) <= DECODED
