@@ -42,6 +42,7 @@ BATCH = "/_/BardChatUi/data/batchexecute"
 TOKEN = "AIQ-page-token:1789723276000"
 BUILD = "boq_assistant-bard-web-server_20261125.04_p0"
 PAGE = {"SNlM0e": TOKEN, "cfb2h": BUILD, "FdrFJe": "-4567890123", "TuX5cc": "en", "qKIAYe": "feeds/mcudyrk2a4khkz"}
+_PROXIES_OPEN = 10
 JSON_TYPE = "application/json; charset=utf-8"
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89"
@@ -160,7 +161,8 @@ class Site:
         self.folder = Path(folder)
         self.scene = Scene()
         self.calls = []
-        self._loop = self._port = self._proxy = None
+        self._loop = self._port = None
+        self._proxies = []
         self.ca_file = self.folder / "replay-ca.pem"
 
     def play(self, scene):
@@ -185,19 +187,22 @@ class Site:
         self._port = runner.addresses[0][1]
         started.set()
         await stop.wait()
-        if self._proxy is not None:
-            self._proxy.close()
+        for proxy in self._proxies:
+            proxy.close()
         await runner.cleanup()
 
     def end(self, stop):
         self._loop.call_soon_threadsafe(stop.set)
 
     async def _new_proxy(self):
-        """Leave each test a way out of its own: the gateway remembers what became of one."""
-        if self._proxy is not None:
-            self._proxy.close()
-        self._proxy = await asyncio.start_server(lambda r, w: _connect(self._port, r, w), "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._proxy.sockets[0].getsockname()[1]}"
+        """Leave each test a way out of its own: the gateway remembers what became of one.
+
+        Earlier ones are closed a few tests later: asyncio loses a connection that comes while its server is closed.
+        """
+        self._proxies.append(await asyncio.start_server(lambda r, w: _connect(self._port, r, w), "127.0.0.1", 0))
+        if len(self._proxies) > _PROXIES_OPEN:
+            self._proxies.pop(0).close()
+        return f"http://127.0.0.1:{self._proxies[-1].sockets[0].getsockname()[1]}"
 
     def asked(self, what):
         """Return the calls to one endpoint: `generate`, `page`, `rotate`, or the name of an RPC."""

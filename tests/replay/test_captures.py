@@ -8,7 +8,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.replay import frames
-from tests.replay.site import MP4, PAGE, PNG, Answer, Scene, capture, html, media, recorded
+from tests.replay.site import CAPTURES, MP4, PAGE, PNG, Answer, Scene, capture, html, media, recorded
 from transports.web.decode import decode_batch
 
 SYDNEY = (
@@ -39,6 +39,7 @@ CHATS = [
     Chat("sg-answer-then-1096.txt", "probe ok"),
     Chat("sg-answer-tail37-no-e.txt", "probe ok"),
     Chat("sg-queued.txt", "probe ok"),
+    Chat("sg-rewrite.txt", CANBERRA, streamed=SYDNEY),
 ]
 
 
@@ -235,3 +236,8 @@ def test_calls_of_one_kind_that_are_denied_are_read_as_such():
     answers = decode_batch(recorded("batch-rejected-CNgdBe.txt"), 1 << 20)
     assert answers.denied("CNgdBe")
     assert answers.get("CNgdBe") is None
+
+
+def test_every_capture_is_replayed():
+    code = "".join(path.read_text() for path in (CAPTURES.parent / "replay").glob("*.py"))
+    assert [path.name for path in CAPTURES.glob("*.txt") if path.name not in code] == []

@@ -42,6 +42,27 @@ def test_a_canvas_is_seen_in_its_fence_whether_it_was_asked_for_or_not(stand, mo
 
 
 @MODES
+def test_a_canvas_that_is_rewritten_is_no_error(stand, stream):
+    other = "```html\n<p>Quite another page.</p>\n```\n"
+    first = frames.candidate("Here it is.", done=False, f30=[document(PAGE_BODY)])
+    stand.begin(Scene(generate=[turn_of(first, frames.candidate("Here it is.", f30=[document(other)]))]))
+    seen = stand.chat("gemini-3-pro-canvas", stream=stream)
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert ("another" in seen.text) or stream
+
+
+@MODES
+def test_a_picture_that_comes_behind_the_whole_text_is_shown(stand, stream):
+    url = "https://lh3.googleusercontent.com/gg-dl/late"
+    words = frames.candidate("Here it is.")
+    drawn = frames.candidate("Here it is.", rich=frames.images(url))
+    stand.begin(Scene(generate=[turn_of(words, drawn)], media={url: [media(PNG, "image/png")]}))
+    seen = stand.chat("gemini-2.5-flash-imagen", stream=stream)
+    [link] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
+    assert httpx.get(link).content == PNG
+
+
+@MODES
 def test_a_card_of_a_film_on_the_web_is_no_document(stand, stream):
     card = frames.candidate("See this film.", f30=[["yt_1", None, "A film", None, "A film about foxes"]])
     stand.begin(Scene(generate=[turn_of(card)]))
@@ -105,6 +126,35 @@ def test_a_film_that_is_refused_in_words_is_answered_with_them(stand):
 
 REPORT = "# Foxes\n\nFoxes are red. [cite: 1] They live in woods.\n"
 PLAN = {55: ["Foxes", [[None, "Search", "Look for foxes"]], "5 min", ["Start research"]]}
+
+
+@MODES
+def test_a_research_is_planned_confirmed_and_reported(stand, stream):
+    plan = frames.candidate("I have made a plan.", rich=PLAN)
+    begun = frames.candidate("I am at it.", done=False, f30=[document("", task="agency-placeholder-task-id")])
+    source = ["https://www.gstatic.com/f.ico", "https://example.org/fox#:~:text=red", "Foxes"]
+    cited = [[[" [cite: 1]"], [[None, None, None, [source]]]]]
+    report = document(REPORT, name="Foxes", task="task-1", citations=cited)
+    done = frames.candidate("Here is the report.", f30=[report])
+
+    def kept(site):
+        prompts = [call.slots[0][0] for call in site.asked("generate")]
+        now = begun if len(site.asked("hNvQHb")) < 4 else done
+        turns = [frames.saved_turn(prompt, now, rid="r_2") for prompt in prompts[1:]]
+        return frames.rpc("hNvQHb", [[*turns, frames.saved_turn(prompts[0], plan)]])
+
+    more = {25: "context"}
+    generate = [turn_of(plan, more=more), Answer(frames.body([frames.snapshot(begun, rid="r_2")], frames.END))]
+    stand.begin(Scene(generate=generate, rpcs={"hNvQHb": [kept]}))
+    seen = stand.chat("gemini-3-pro-deepsearch", "tell me of foxes", stream=stream)
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert "Foxes are red." in seen.text
+    assert "https://example.org/fox" in seen.text
+    assert ":~:text" not in seen.text
+    first, second = [call.slots for call in stand.site.asked("generate")]
+    assert (first[49], first[54], first[55]) == (1, [[[[[1]]]]], [[1]])
+    assert second[0][0] == "Start research"
+    assert second[2][0] == "c_00000000000000a1"
 
 
 @pytest.fixture(scope="module")
