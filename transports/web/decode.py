@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -99,6 +100,9 @@ class AnswerReader:
             UpstreamFailed: the answer was not whole.
 
         """
+        for frame in self._frames.end():
+            if not self.finished:
+                yield from self._frame(frame)
         if self.finished:
             return
         if not (self.complete or self._pending):
@@ -266,7 +270,7 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
 
 def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
     """Yield the parts of all frames that answer or fail a call."""
-    for frame in parser.feed(data):
+    for frame in chain(parser.feed(data), parser.end()):
         for part in jspb.array([loads(frame)], 0):
             if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}:
                 yield part

@@ -3,12 +3,17 @@
 `)]}'`, a blank line, then frames: a decimal length, newline, JSON, newline. The length counts UTF-16 code
 units from the newline after the digits to the newline after the JSON, both included. Source: "Response".
 
+Where a length is wrong and the lines are whole, the rest is read by line, as most clients of the site do: a frame is
+then each line that is no length. The last newline may be missing.
+
 Every byte is looked at a bounded number of times, whatever the chunks are: text that waits for the rest of
 its frame is kept in pieces and joined once.
 """
 
 import codecs
 from collections.abc import Iterator
+
+import msgspec
 
 from protocol.model import DriftDetected
 from transports.web import wire
@@ -25,14 +30,11 @@ def utf16_length(text: str) -> int:
 
 
 def _cut_at(text: str, units: int) -> int:
-    """Return the index in `text` after `units` UTF-16 code units."""
+    """Return the index in `text` after `units` UTF-16 code units; one inside a character counts as behind it."""
     if text.isascii():
         return units
-    head = text.encode("utf-16-le", "surrogatepass")[: 2 * units]
-    try:
-        return len(head.decode("utf-16-le"))
-    except UnicodeDecodeError:
-        raise DriftDetected("The upstream's frame ends inside a character.") from None
+    head = text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "surrogatepass")
+    return len(head)
 
 
 class FrameParser:
@@ -46,6 +48,9 @@ class FrameParser:
         self._head = ""
         self._pieces: list[str] = []
         self._missing = 0
+        self._by_line = False
+        self._held = 0
+        """How many characters of a line are in `pieces`."""
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Take the next bytes; yield the frames they complete.
@@ -58,19 +63,43 @@ class FrameParser:
             text = self._decoder.decode(data)
         except UnicodeDecodeError:
             raise DriftDetected("The upstream's answer is not UTF-8.") from None
-        position = 0
-        while position < len(text):
+        position, by_line = 0, self._by_line
+        while position < len(text) and not self._by_line:
             if not self._missing:
                 position = self._header(text, position)
                 continue
             position = self._body(text, position)
             if not self._missing:
-                yield self._whole()
+                frame = self._whole()
+                if frame is not None:
+                    yield frame
+        if self._by_line:
+            begun = ""
+            if not by_line:
+                begun = "".join(self._pieces)
+                self._pieces.clear()
+            yield from self._lines(begun + text[position:])
+
+    def end(self) -> Iterator[str]:
+        """Take the end of the bytes; yield the last frame where only its newline is missing, or its length is wrong."""
+        if self._missing:
+            self._missing, self._by_line = 0, True
+        text = "".join(self._pieces)
+        if not self._by_line or not text:
+            return
+        self._pieces.clear()
+        *whole, last = text.removeprefix("\n").split("\n")
+        for line in whole:
+            yield from self._line(line)
+        if _is_json(last):
+            yield from self._line(last)
+        else:
+            self._pieces.append(last)
 
     @property
     def inside(self) -> bool:
         """Whether the bytes so far end within a frame."""
-        return bool(self._missing or self._head.strip() or self._decoder.getstate()[0])
+        return bool(self._missing or any(self._pieces) or self._head.strip() or self._decoder.getstate()[0])
 
     def _body(self, text: str, position: int) -> int:
         """Take what belongs to the frame; return where that ends. Nothing is missing when the frame is whole."""
@@ -83,17 +112,48 @@ class FrameParser:
         self._missing -= units
         return position + len(piece)
 
-    def _whole(self) -> str:
+    def _whole(self) -> str | None:
+        """Return the frame that is as long as it says; None: it is not, and all is read by line from here on."""
         frame = "".join(self._pieces)
         self._pieces.clear()
-        if not (frame.startswith("\n") and frame.endswith("\n") and len(frame) > 1):
-            raise DriftDetected("The upstream's frame is not as long as it says.")
-        return frame
+        fits = frame.startswith("\n") and frame.endswith("\n") and len(frame) > 1
+        if fits and ("\n" not in frame[1:-1] or _is_json(frame)):
+            return frame
+        self._by_line = True
+        self._pieces.append(frame)
+        return None
+
+    def _lines(self, text: str) -> Iterator[str]:
+        """Read by line; yield the frames."""
+        *whole, last = text.split("\n")
+        if whole:
+            whole[0] = "".join(self._pieces) + whole[0]
+            self._pieces.clear()
+            self._held = 0
+        for line in whole:
+            yield from self._line(line)
+        self._pieces.append(last)
+        self._held += len(last)
+        if self._held > self._max_frame:
+            raise DriftDetected("The upstream's frame is longer than this gateway accepts.")
+
+    def _line(self, line: str) -> Iterator[str]:
+        line = line.strip()
+        if line.startswith("["):
+            yield f"\n{line}\n"
+        elif line and line != wire.FRAMES_PREFIX and not line.isdecimal():
+            raise DriftDetected("The upstream's answer is not in frames.")
 
     def _header(self, text: str, position: int) -> int:
         """Read the prefix or a length; return where the frame begins: at the newline after the digits."""
         newline = text.find("\n", position)
-        self._head += text[position : position + _MAX_HEAD if newline < 0 else newline]
+        taken = text[position : position + _MAX_HEAD if newline < 0 else newline]
+        self._head += taken
+        if self._head.lstrip().startswith("["):
+            self._by_line = True
+            self._pieces.append(self._head)
+            self._head = ""
+            return position + len(taken)
         if len(self._head) >= _MAX_HEAD:
             raise DriftDetected("The upstream's answer is not in frames.")
         if newline < 0:
@@ -108,9 +168,17 @@ class FrameParser:
         return newline
 
     def _length(self, head: str) -> int:
-        if not (head.isascii() and head.isdigit() and len(head) <= _MAX_DIGITS and self._prefix_seen):
+        if not (head.isascii() and head.isdigit() and len(head) <= _MAX_DIGITS):
             raise DriftDetected("The upstream's answer is not in frames.")
         length = int(head)
         if not 0 < length <= self._max_frame:
             raise DriftDetected("The upstream's frame is longer than this gateway accepts.")
         return length
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return False
+    return True

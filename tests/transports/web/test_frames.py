@@ -49,9 +49,7 @@ def test_lengths_count_utf16_code_units():
         b")]}'\n\n0\n[]\n",
         b")]}'\n\n999999999999\n[]\n",
         b")]}'\n\nabc\n[]\n",
-        b")]}'\n\n3\n[1]\n",
-        b")]}'\n\n6\n[1]\nxx",
-        b"5\n[1]\n",
+        b")]}'\n\n3\n[1]\nxx\n",
         b"\xff\xfe\x00",
     ],
 )
@@ -65,9 +63,43 @@ def test_a_frame_over_the_cap_is_refused_before_it_comes():
         parsed(b")]}'\n\n101\n", max_frame=100)
 
 
-def test_a_frame_that_ends_inside_a_character_is_drift():
-    with pytest.raises(DriftDetected):
-        parsed(b")]}'\n\n4\n[\xf0\x9f\x98\x80]\n" + b"x" * 9)
+FRAMES = ["[1]", '["é😀"]', '["你好"]', "[]"]
+
+
+def framed(lengths, frames=FRAMES, end="\n"):
+    pieces = [f"{length}\n{frame}\n" for length, frame in zip(lengths, frames, strict=True)]
+    return (")]}'\n\n" + "".join(pieces).removesuffix("\n") + end).encode()
+
+
+@given(st.lists(st.integers(1, 60), min_size=4, max_size=4), st.sampled_from(["", "\n"]), st.data())
+def test_wrong_lengths_cost_no_frame_where_the_lines_are_whole(lengths, end, data):
+    body = framed(lengths, end=end)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=8))
+    frames, parser = parsed(body, cuts)
+    assert [frame.strip() for frame in [*frames, *parser.end()]] == FRAMES
+    assert not parser.inside
+
+
+@pytest.mark.parametrize("body", [b"5\n[1]\n", b"[1]\n", b")]}'\n[1]", b"\n\n[1]\n"])
+def test_frames_are_read_without_prefix_or_lengths(body):
+    for cut in range(len(body)):
+        frames, parser = parsed(body, [cut])
+        assert [frame.strip() for frame in [*frames, *parser.end()]] == ["[1]"]
+
+
+def test_the_last_newline_may_be_missing():
+    body = emit.PREFIX + emit.frame(["x"]) + emit.frame(["é"])
+    frames, parser = parsed(body[:-1])
+    assert len([*frames, *parser.end()]) == 2
+    assert not parser.inside
+
+
+@given(st.integers(1, 20))
+def test_a_frame_that_is_cut_short_is_none(missing):
+    body = emit.PREFIX + emit.frame(["x" * 30])
+    frames, parser = parsed(body[: -1 - missing])
+    assert [*frames, *parser.end()] == []
+    assert parser.inside
 
 
 def test_an_unfinished_frame_shows():
