@@ -43,6 +43,15 @@ CHATS = [
 ]
 
 
+# A capture that refuses, its HTTP status, the model, what the client gets, and how often the site is asked.
+REFUSALS = [
+    ("sg-rejected-1003.txt", 200, "gemini-2.5-flash-imagen", range(400, 500), 2),
+    ("sg-rejected-1003.txt", 200, "gemini-2.5-flash", range(400, 500), 1),
+    ("sg-rejected-1096.txt", 200, "gemini-2.5-flash", (502, 503), 2),
+    ("http400-plain.txt", 400, "gemini-2.5-flash", range(400, 600), 1),
+]
+
+
 def turn(*candidates, **ids):
     """Answer with the conversation that the last turn began, as it is saved."""
 
@@ -70,6 +79,14 @@ def test_a_chat_capture_is_seen_as_its_text(stand, row, stream, cut):
     else:
         assert seen.text == row.text
     assert len(stand.site.asked("generate")) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("name", "status", "model", "statuses", "times"), REFUSALS)
+def test_a_capture_that_refuses_is_seen_as_an_error(stand, name, status, model, statuses, times, stream):
+    stand.begin(Scene(generate=[capture(name, status)]))
+    assert stand.chat(model, stream=stream).status in statuses
+    assert len(stand.site.asked("generate")) == times
 
 
 @pytest.mark.parametrize("cut", frames.CUTS)
@@ -107,12 +124,6 @@ def test_1096_alone_is_tried_once_more_with_a_new_session_and_then_with_another_
     first, again, other = [call.account for call in stand.site.asked("generate")]
     assert first == again != other
     assert [call.account for call in stand.site.asked("page")].count(first) >= 2
-
-
-def test_1096_alone_is_an_error_of_the_upstream_where_no_other_account_is_there(stand):
-    stand.begin(Scene(generate=[capture("sg-rejected-1096.txt")]))
-    assert stand.chat().status in (502, 503)
-    assert len(stand.site.asked("generate")) == 2
 
 
 def test_a_video_is_polled_until_it_is_there(stand):
@@ -203,25 +214,29 @@ def test_a_page_without_a_token_gets_one_from_an_http_400(stand):
     assert stand.row(psid)["state"] == "ready"
 
 
-def test_an_http_400_without_a_token_is_an_error_and_no_loop(stand):
-    stand.begin(Scene(generate=[capture("http400-plain.txt", 400)]))
-    assert 400 <= stand.chat().status < 600
-    assert len(stand.site.asked("generate")) == 1
+# A capture of a batch answer, the RPC that it answers, and what `accounts check` says of it, by step.
+BATCHES = [
+    ("batch-otAQ7b-2026-08-24.txt", "otAQ7b", {"models": ("3.5 Flash-Lite", "3.7 Flash", "3.1 Pro")}),
+    ("batch-jSf9Qc-paid.txt", "jSf9Qc", {"account": ("pro",), "quota": ("5h: ", "week: ", "1992 of")}),
+    ("batch-jSf9Qc-paid-2.txt", "jSf9Qc", {"account": ("pro",), "quota": ("5h: ", "week: ", "48106 of")}),
+]
 
 
-def test_the_models_of_an_account_are_read(stand):
-    [psid] = stand.begin(Scene(rpcs={"otAQ7b": [capture("batch-otAQ7b-2026-08-24.txt")]}))
-    words = stand.check(psid)["models"]["words"]
-    assert all(name in words for name in ("3.5 Flash-Lite", "3.7 Flash", "3.1 Pro"))
-    assert {model.id for model in stand.client.models.list() if model.available} >= {"gemini-2.5-flash", "gemini-3-pro"}
-
-
-@pytest.mark.parametrize("name", ["batch-jSf9Qc-paid.txt", "batch-jSf9Qc-paid-2.txt"])
-def test_the_plan_and_the_windows_of_an_account_are_read(stand, name):
-    [psid] = stand.begin(Scene(rpcs={"jSf9Qc": [capture(name)]}))
+@pytest.mark.parametrize(("name", "rpc", "says"), BATCHES, ids=[row[0] for row in BATCHES])
+def test_a_batch_capture_is_read_into_what_a_check_says(stand, name, rpc, says):
+    [psid] = stand.begin(Scene(rpcs={rpc: [capture(name)]}))
     found = stand.check(psid)
-    assert "pro" in found["account"]["words"]
-    assert "week" in found["quota"]["words"]
+    for step, words in says.items():
+        assert all(word in found[step]["words"] for word in words), found[step]["words"]
+
+
+def test_the_models_of_an_account_are_listed(stand):
+    stand.begin(Scene(rpcs={"otAQ7b": [capture("batch-otAQ7b-2026-08-24.txt")]}, generate=[Answer(GOOD)]))
+    stand.chat()
+    listed = {model.id: model for model in stand.client.models.list() if model.available}
+    assert listed.keys() >= {"gemini-2.5-flash", "gemini-3-pro"}
+    assert "3.7 Flash" in str(listed["gemini-2.5-flash"].served_by)
+    assert "3.1 Pro" in str(listed["gemini-3-pro"].served_by)
 
 
 def test_a_denied_account_call_means_signed_out(stand):
