@@ -1,6 +1,7 @@
 """Answers that no capture holds, of the kinds that captures show: other texts, orders, cuts, codes and markup."""
 
 import gzip
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -33,6 +34,14 @@ def rows_of_texts():
         yield Row(f"{name} in snapshots", frames.answer(third, half, text, cid=FIVE[0], rid=FIVE[1]), text)
         escaped = [frames.frame(*one, escaped=True) for one in frames.text_frames(third, half, text)]
         yield Row(f"{name} escaped", frames.body(*escaped, frames.END), text)
+
+
+def rows_of_lengths():
+    for name, text in (("chinese", CHINESE), ("emoji", EMOJI)):
+        body = frames.answer(text[:20], text).decode()
+        for by in (-7, -1, 1, 40):
+            wrong = re.sub(r"(?m)^\d+$", lambda found, by=by: str(int(found[0]) + by), body)
+            yield Row(f"{name}, lengths wrong by {by}", wrong.encode(), text)
 
 
 def rows_of_ends():
@@ -122,7 +131,7 @@ def rows_of_markup():
         yield Row(f"https placeholder {path}", frames.answer(text.replace("http:", "https:")), "Here:")
 
 
-ROWS = [*rows_of_texts(), *rows_of_ends(), *rows_of_rewrites(), *rows_of_markup()]
+ROWS = [*rows_of_texts(), *rows_of_lengths(), *rows_of_ends(), *rows_of_rewrites(), *rows_of_markup()]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
