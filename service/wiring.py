@@ -17,7 +17,7 @@ from transports.base import ASGIApp, ConversationStore, Deps, Kind, Transport
 from transports.clock import Clock
 from transports.dispatch import Dispatch
 from transports.observer import Observer
-from transports.pool import Accounts, Board, Ground, Pool, Presence, Seats, Terms
+from transports.pool import Accounts, Board, Ground, Pool, Presence, Reports, Seats, Terms
 from transports.roster import Roster
 from transports.rotation import Policy, Rotation
 from transports.store import Store, Watch
@@ -150,6 +150,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
         tasks.start_soon(watch.run)
         pools = await stack.enter_async_context(_opening_pools(settings, parts, replica, watch))
         for name, config in transport_settings(settings, origin).items():
+            reports = Reports()
             deps = Deps(
                 name=name,
                 replica=replica,
@@ -160,6 +161,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 watch=watch,
                 conversations=parts.conversations,
                 observer=parts.observer,
+                report=reports,
                 leaving=parts.leaving,
                 serve=parts.serve,
             )
@@ -167,7 +169,9 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
             parts.connected(transport)
             policy = Policy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
-            rotations.append(Rotation(_told(transport, parts.tracer), pools(transport), policy, parts.draining))
+            pool = pools(transport)
+            reports.connect(pool.accounts.learn)
+            rotations.append(Rotation(_told(transport, parts.tracer), pool, policy, parts.draining))
         yield Dispatch(
             catalogue,
             rotations,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from protocol.model import Capability
+from protocol.model import Capability, SignedOut
 
 
 class AccountKind(StrEnum):
@@ -83,6 +83,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     def guest(self) -> bool:
         """Whether it is nobody's account: only models that need none."""
         return self.kind is AccountKind.GUEST
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a transport has found out about an account outside of any request."""
+
+    account: str
+    check: str
+    """Which of the transport's own checks found it, in a word: the same check reports when that is over."""
+    error: SignedOut | None = None
+    """Why the account cannot serve; None: it can, as far as this check tells."""
 
 
 class Level(StrEnum):

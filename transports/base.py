@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served, UpstreamModel
-from transports.account import Account, Facts, Finding
+from transports.account import Account, Facts, Finding, Report
 from transports.clock import Clock
 from transports.observer import Observer
 from transports.roster import Entry, Roster
@@ -120,6 +120,10 @@ class ConversationStore(Protocol):
         ...
 
 
+def _unheard(_: Report) -> None:
+    """Report to nobody."""
+
+
 class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """What a transport is given besides its own settings."""
 
@@ -138,6 +142,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     observer: Observer
     leaving: Callable[[], bool] = lambda: False
     """Whether the process is about to end: what can wait for another one is not begun."""
+    report: Callable[[Report], None] = _unheard
+    """Takes what the transport finds out about its accounts by itself; the pool sets their state by it."""
     only: str | None = None
     """Connect this account alone, and begin nothing with it that was not asked for: others are at work beside."""
     serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]

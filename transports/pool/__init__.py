@@ -6,6 +6,7 @@ from transports.pool.conversations import Conversations
 from transports.pool.pool import Lease, Pool, held_back
 from transports.pool.presence import Presence
 from transports.pool.queue import Ask
+from transports.pool.reports import Reports
 from transports.pool.seats import Seats
 from transports.pool.standing import Reason
 from transports.pool.state import Want
@@ -22,6 +23,7 @@ __all__ = [
     "Pool",
     "Presence",
     "Reason",
+    "Reports",
     "Seats",
     "Terms",
     "Throttle",

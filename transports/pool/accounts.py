@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
 from protocol.model import Family
-from transports.account import Account, Facts, Quota
+from transports.account import Account, Facts, Quota, Report
 from transports.clock import Clock
 from transports.observer import ELSEWHERE, Change, Observer
 from transports.pool.board import Board, Rested
@@ -14,6 +15,8 @@ from transports.pool.standing import Carried, Parked, Reason, Resting
 from transports.pool.state import EVERYTHING, Scope, State, Want
 from transports.pool.terms import Terms
 from transports.roster import Pause
+
+_log = structlog.get_logger()
 
 _LONGEST_RESET = 86400.0
 _SAME_SECONDS = 2.0
@@ -38,6 +41,8 @@ class Accounts:
         self._source, self._seen = source, source()
         self.states = [self._state(account) for account in self._seen]
         self._leaving: list[State] = []
+        self._early: dict[tuple[str, str], Report] = {}
+        """Reports on accounts that are not among the states yet."""
         ground.board.join(self)
 
     def state_of(self, account: str) -> State | None:
@@ -57,7 +62,28 @@ class Accounts:
             self._tell(gone, "removed", by=self.ground.board.who(gone.account.id, "removed"))
         self._leaving = [state for state in [*self._leaving, *known.values()] if state.in_flight]
         self.ground.board.tell(self)
+        for report in [report for report in self._early.values() if self.state_of(report.account) is not None]:
+            del self._early[report.account, report.check]
+            self.learn(report)
         return True
+
+    def learn(self, report: Report) -> None:
+        """Set an account's state by what its transport has found out by itself.
+
+        A check ends what it has found itself; with another credential it also ends what was found before. What a
+        request has found with this credential is ended by a request, or by a person.
+        """
+        self.sync()
+        state = self.state_of(report.account)
+        if state is None:
+            self._early[report.account, report.check] = report
+        elif report.error is not None:
+            words = report.error.words or report.error.message
+            if self.park(state, report.error.reason, words, check=report.check):
+                _log.error("account_parked", account=report.account, reason=report.error.reason, check=report.check)
+        elif state.parked is not None and (state.renewed or state.parked.check == report.check):
+            self._unpark(state)
+            _log.info("account_unparked", account=report.account, check=report.check)
 
     def tick(self) -> bool:
         """Do what time brings; say whether an account may be free that was not."""
@@ -102,11 +128,17 @@ class Accounts:
         self.ground.board.rest(Resting(account="", egress=egress, reason=Reason.ADDRESS), seconds)
         self.ground.board.tell_others(self)
 
-    def park(self, state: State, reason: str, words: str = "") -> bool:
-        """Let an account wait for a person; say whether that is news."""
+    def park(self, state: State, reason: str, words: str = "", *, check: str = "") -> bool:
+        """Let an account wait for a person; say whether that is news.
+
+        `check` names the transport's own check that found it: what that has found, a request does not change.
+        """
         now = self.ground.clock
-        facts = state.account.facts()
-        parked = Parked(reason=reason, words=words, at=now.wall(), credential=facts.credential)
+        credential = state.account.facts().credential
+        held = state.parked.check if state.parked is not None and state.parked.credential == credential else ""
+        if held and held != check:
+            return False
+        parked = Parked(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
         if not state.park(parked, now.monotonic()):
             return False
         if not state.retired:
@@ -119,11 +151,15 @@ class Accounts:
         now = self.ground.clock.monotonic()
         state.throttle.accept(now)
         state.succeed(want, now)
-        if state.parked is None or not state.unpark():
+        if state.parked is None:
             return False
+        self._unpark(state)
+        return True
+
+    def _unpark(self, state: State) -> None:
+        state.unpark()
         self.ground.board.unpark(state.account.id)
         self._tell(state, "works")
-        return True
 
     def fails(self, state: State) -> bool:
         """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
@@ -161,7 +197,7 @@ class Accounts:
             if parked is None:
                 if state.unpark():
                     self._tell(state, "resumed", by=self._resumer(state))
-            elif (state.parked is None or state.parked.reason != parked.reason) and state.park(parked, now):
+            elif _differs(state.parked, parked) and state.park(parked, now):
                 self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
 
     def heed_rests(self, rests: Mapping[str, Rested]) -> None:
@@ -278,6 +314,10 @@ def _more_left(now: Quota, before: Quota) -> bool:
 def reset_seconds(reset: float | None, wall: float) -> float | None:
     """Return the seconds to a reset that an upstream tells, as far as it can be believed. Source: reliability 6.5."""
     return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
+
+
+def _differs(known: Parked | None, told: Parked) -> bool:
+    return known is None or (known.reason, known.check) != (told.reason, told.check)
 
 
 def _settings(account: Account) -> Account:

@@ -34,6 +34,9 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     """Epoch seconds."""
     credential: str = ""
     """`Facts.credential` at that time: with another one it is worth a try."""
+    check: str = ""
+    """The transport's own check that found it, and that reports when it is over: until then no request is tried with
+    the account. Empty: a request found it, and a request is tried now and then."""
 
 
 class Resting(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
 """What is known of one account's fitness; a pure machine, told the time.
 
 An account rests (from one model family and capability, from more, or from all) until a time, is paused by an operator,
-or is parked until a person has attended to it. A parked account is tried again now and then, and as soon as its
-credential has changed: the person may have been there. After a rest it is given work slowly at first.
+or is parked until a person has attended to it. A parked account is tried again as soon as its credential has changed:
+the person may have been there; and now and then, unless the transport itself looks whether it works again. After a
+rest it is given work slowly at first.
 """
 
 from collections import Counter
@@ -204,9 +205,9 @@ class State:
 
     def park(self, parked: Parked, now: float) -> bool:
         """Wait for a person; say whether that is news."""
-        news = self.parked is None or self.parked.reason != parked.reason
-        self.parked, self._probe_at = parked, now + self._probe_seconds
-        return news
+        before, self.parked = self.parked, parked
+        self._probe_at = self._next_probe(parked, now)
+        return before is None or (before.reason, before.check) != (parked.reason, parked.check)
 
     def unpark(self) -> bool:
         """Cease to wait for a person; say whether it did."""
@@ -240,5 +241,9 @@ class State:
         return rest if rest is not None and rest.until > now else None
 
     def _wait_for_a_person(self, parked: Parked, now: float) -> None:
-        self._probe_at = now + self._probe_seconds
+        self._probe_at = self._next_probe(parked, now)
         self.parked = msgspec.structs.replace(parked, credential=self.account.facts().credential)
+
+    def _next_probe(self, parked: Parked, now: float) -> float:
+        """Return when a request may be tried: never while a check of the transport's own looks after the account."""
+        return float("inf") if parked.check else now + self._probe_seconds

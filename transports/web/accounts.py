@@ -14,8 +14,8 @@ import anyio.abc
 import msgspec
 import structlog
 
-from protocol.model import Certainty, UpstreamFailed
-from transports.account import Account, Facts
+from protocol.model import Certainty, SignedOut, UpstreamFailed
+from transports.account import Account, Facts, Report
 from transports.base import Deps
 from transports.http import client
 from transports.roster import Entry
@@ -98,6 +98,8 @@ class Accounts:
         self._changing = anyio.Lock()
         self._open = 0
         self._closing = False
+        self._starting = True
+        """Many sessions are fetched; one that is added or replaced later is fetched at once."""
         self._closed = anyio.Event()
         self.held: dict[str, Held] = {}
         self.sessions: dict[str, Session] = {}
@@ -133,6 +135,7 @@ class Accounts:
             await self.follow()
         except OSError:
             _log.warning("accounts_not_read", transport=self._deps.name)
+        self._starting = False
         self._deps.watch.on(ACCOUNTS, self.follow)
         News(self._deps, lambda: list(self.held.values())).listen()
 
@@ -238,10 +241,15 @@ class Accounts:
         vault = held.session.site.vault
         if held.rotation is None or vault is None or self._deps.only is not None:
             return []
-        spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared)))
+        spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared))) if self._starting else 0.0
         fresh = Freshness(held.session, self._deps.clock, spread)
         saving = partial(offer, vault, self._deps.clock)
         return [held.rotation.run, saving, fresh.run, partial(self.reuse.sweep, held.account.id)]
+
+    def _report(self, session: Session, check: str, error: SignedOut | None) -> None:
+        """Report what an account's session has found out, unless another one has taken its place."""
+        if self.sessions.get(session.name) is session and self._deps.only is None:
+            self._deps.report(Report(account=session.name, check=check, error=error))
 
     @asynccontextmanager
     async def _opened(self, known: Known | None) -> AsyncGenerator[Held]:
@@ -260,6 +268,7 @@ class Accounts:
             await _load(vault, settings.id)
             site = SiteClient(config, http, errands, vault=vault, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
+            session.tell = partial(self._report, session)
             account = account_of(settings, deps.name, partial(_facts, session, vault))
             rotation = Rotation(session, vault, deps)
             held = Held(account, session, Uploads(session, deps.clock, self._upload_forms), rotation)

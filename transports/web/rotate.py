@@ -148,10 +148,11 @@ class Rotation:
         if self._dead:
             _log.info("account_works_again", account=name)
         self._dead = False
+        self._session.absolve()
         return self._due()
 
     async def _died(self, error: SignedOut) -> None:
-        """Have all know that a person is needed: the pool by the next request, without asking the site."""
+        """Tell everybody that a person is needed."""
         self._teller.ended(outcome_of(error))
         if not self._dead:
             _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)

@@ -5,7 +5,7 @@ and share what comes of it, a failure too. Before it is fetched the store is rea
 the cookies.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
@@ -51,6 +51,26 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """The how manieth attempt to fetch the session it is of."""
 
 
+Tell = Callable[[str, SignedOut | None], None]
+"""Takes the name of a check, and what it has found: None where the account works."""
+CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
+
+
+def _unheard(_check: str, _error: SignedOut | None) -> None:
+    """Tell nobody."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Attempts to fetch a session that found that a person is needed."""
+
+    count: int
+    """How many in a row."""
+    at: float
+    """When the last of them ended, by the monotonic clock."""
+    signing: tuple[int, str] | None
+    """`Session.signing` at that time."""
+
+
 class Session:
     """One account's session, or a guest's."""
 
@@ -67,6 +87,10 @@ class Session:
 
         `capacity` and `field13` go before what the account's plan and flags tell; see `AccountStatus`.
         """
+        self.tell: Tell = _unheard
+        """Takes what the session's checks find out, whether or not a request waits for it."""
+        self.refused: Refused | None = None
+        """Set while a person is needed, as the last attempt found."""
         self.name = name
         self.site = site
         self.forms = site.config.slots
@@ -91,7 +115,6 @@ class Session:
         self._attempts = 0
         self._failure: GatewayError | None = None
         """What the last attempt failed with."""
-        self._condemned: SignedOut | None = None
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
         self._status: AccountStatus | None = None
@@ -114,9 +137,6 @@ class Session:
         self.used_at = self._clock.monotonic()
         if self.site.vault is not None and await self.site.vault.look():
             await self.forget()
-        if self._condemned is not None:
-            error, self._condemned = self._condemned, None
-            raise error
         if self._ready is not None and self._ready is not stale:
             return self._ready
         known = stale.attempt if stale is not None else self._attempts
@@ -132,8 +152,6 @@ class Session:
     async def forget(self, stale: Ready | None = None) -> None:
         """Make the next `ready` fetch anew; with `stale`, only if nobody has fetched since."""
         async with self._lock:
-            if stale is None:
-                self._condemned = None
             if stale is None or self._ready is stale:
                 self._ready = self._failure = None
                 self.wanted.set()
@@ -144,10 +162,13 @@ class Session:
         return self.signing != since
 
     async def condemn(self, error: SignedOut) -> None:
-        """Have the next `ready` say so without asking the site: its rotation has found the session dead."""
-        async with self._lock:
-            self._ready, self._condemned = None, copy(error)
-            self.wanted.set()
+        """Drop the session and tell the pool: its rotation has found it dead."""
+        await self.forget()
+        self.tell(CHECK_ROTATION, error)
+
+    def absolve(self) -> None:
+        """Tell the pool that the session is rotated: it is not dead, as far as that tells."""
+        self.tell(CHECK_ROTATION, None)
 
     def rearm(self) -> None:
         """Have `wanted` tell of what is dropped from now on."""
@@ -242,12 +263,28 @@ class Session:
             if error.certainty is Certainty.MAYBE_ACCEPTED:
                 error.certainty = Certainty.NOT_SENT  # what the session is wanted for, not the call that failed
             self._attempts, self._failure = self._attempts + 1, copy(error)
+            if isinstance(error, SignedOut):
+                self._refuse(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None
         self.fetched_at = self._clock.monotonic()
         if ready.status.known:
             self.plan = ready.status.plan
+            self.refused = None
+            self._check(None)
         return msgspec.structs.replace(ready, attempt=self._attempts)
+
+    def _refuse(self, error: SignedOut) -> None:
+        """Note that a person is needed, and have `wanted` tell whatever looks after the session."""
+        count = self.refused.count + 1 if self.refused is not None else 1
+        self.refused = Refused(count, self._clock.monotonic(), self.signing)
+        self.wanted.set()
+        self._check(error)
+
+    def _check(self, error: SignedOut | None) -> None:
+        """Tell what a fetch has found, where later ones follow by themselves and tell when it is over."""
+        if self.site.config.refresh_seconds:
+            self.tell(CHECK_SESSION, error)
 
     async def _bootstrap(self) -> Ready:
         await self._reload()

@@ -4,10 +4,12 @@ import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
 from tests.transports.conftest import deps_for, request_for
+from transports import web
 
 
 async def ask(transport):
@@ -138,9 +140,10 @@ async def test_tokens_are_dropped_when_the_site_does_not_know_the_session_and_it
             while session_of(transport).current is not None:
                 await anyio.lowlevel.checkpoint()
         await settled(clock)
-        clock.advance(300)
-        await settled(clock)
-        assert await site.seen("bootstrap") == 2
+        for _ in range(20):
+            clock.advance(20)
+            await settled(clock)
+        assert await site.seen("bootstrap") <= 5
         with pytest.raises(SignedOut):
             await ask(transport)
 
@@ -151,3 +154,73 @@ async def test_without_it_tokens_are_fetched_when_a_request_wants_them(open_site
         assert await site.seen("bootstrap") == 0
         await ask(transport)
         assert await site.seen("bootstrap") == 1
+
+
+@asynccontextmanager
+async def reporting(open_site, **settings):
+    """Connect a transport whose reports are kept."""
+    clock, reports = ManualClock(), []
+    deps = replace(deps_for(clock), report=reports.append)
+    own = {"rotate_seconds": 0, "refresh_seconds": 1200, "guest": False, **settings}
+    async with open_site(clock=clock, session_seconds=0) as site, site.connect(deps=deps, **own) as transport:
+        yield clock, site, transport, reports
+
+
+def reasons(reports):
+    return [(one.account, one.check, one.error.reason if one.error else None) for one in reports]
+
+
+async def reported(reports, number):
+    async def condition():
+        return len(reports) >= number
+
+    await until(condition)
+
+
+async def test_an_account_that_needs_a_person_is_looked_at_again_and_reported_when_it_works(open_site):
+    async with reporting(open_site) as (clock, site, _, reports):
+        await order(site, where="app", status=302, location="https://consent.google.com/m", times=2)
+        await start(clock, site)
+        await reported(reports, 1)
+        for seconds in (60, 120):
+            await settled(clock)
+            clock.advance(seconds)
+            await reported(reports, len(reports) + 1)
+        assert reasons(reports) == [("one", "session", "consent")] * 2 + [("one", "session", None)]
+
+
+async def test_an_account_is_looked_at_at_once_when_another_process_has_renewed_its_session(open_site):
+    async with reporting(open_site) as (clock, site, transport, reports):
+        await order(site, where="app", status=302)
+        await start(clock, site)
+        await reported(reports, 1)
+        await settled(clock)
+        session = session_of(transport)
+        vault = session.site.vault
+        await vault.renew(vault.saved, ["__Secure-1PSIDTS=psidts-1b"], at=clock.wall(), by="another")
+        await session.forget()
+        await reported(reports, 2)
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_another_one_has_replaced_reports_nothing(open_site):
+    async with reporting(open_site) as (clock, site, transport, reports):
+        await start(clock, site)
+        await reported(reports, 1)
+        old = session_of(transport)
+        account = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1; NID=2")
+        hosts = web.Hosts(site=site.base, accounts=site.base, upload=site.base)
+        config = web.WebConfig(accounts=(account,), hosts=hosts, guest=False)
+        await transport.reload(config)
+        await reported(reports, 2)  # the new one is looked at without a wait
+        assert session_of(transport) is not old
+        await old.condemn(SignedOut("dead", reason="bound"))
+        assert reasons(reports) == [("one", "session", None)] * 2
+
+
+async def test_without_a_look_of_its_own_a_session_reports_nothing(open_site):
+    async with reporting(open_site, refresh_seconds=0) as (_, site, transport, reports):
+        await order(site, where="app", status=302, times=9)
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert reports == []
