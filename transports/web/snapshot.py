@@ -77,6 +77,18 @@ class SnapshotReader:
         self._text_at = 0
         self._known = ""
         """The text that `prefix` ends with, decoded."""
+        self._tail = ""
+        """All that came behind the text in the last frame."""
+
+    def covers(self, frame: str, following: str) -> bool:
+        """Say whether `following` is `frame` with more text behind its text, and the same as it in all else.
+
+        Then `frame` says nothing that `following` does not, and need not be decoded.
+        """
+        tail, prefix = self._tail, self._prefix
+        if not (prefix and len(following) > len(frame) and frame.startswith(prefix) and frame.endswith(tail)):
+            return False
+        return following.endswith(tail) and following.startswith(frame[: len(frame) - len(tail)])
 
     def read(self, frame: str) -> Parts:
         """Decode a frame.
@@ -103,7 +115,8 @@ class SnapshotReader:
             if start < len(opening):
                 return
             self._text_at = start
-        end = _settled_end(frame, start)
+        end, text_end = _settled_end(frame, start)
+        self._tail = frame[text_end:]
         if end > start or not known:
             fresh = _unescaped(_unescaped(frame[start:end]))
             if not text.startswith(fresh, len(known)):
@@ -112,11 +125,12 @@ class SnapshotReader:
             self._known = known + fresh
 
 
-def _settled_end(frame: str, start: int) -> int:
+def _settled_end(frame: str, start: int) -> tuple[int, int]:
     """Return the last place in the text from `start` on that no escape crosses and no flicker should reach.
 
-    Plain characters are settled at once, unless such stand last as may flicker. Those are, and escapes, once they
-    are further from the end than flicker reaches: so what is looked at again is bounded, whatever the text is made of.
+    The text's end is returned as well. Plain characters are settled at once, unless such stand last as may flicker.
+    Those are, and escapes, once they are further from the end than flicker reaches: so what is looked at again is
+    bounded, whatever the text is made of.
     """
     end = position = start
     boundaries: list[int] = []
@@ -133,7 +147,7 @@ def _settled_end(frame: str, start: int) -> int:
         if not _HALF.fullmatch(piece.group()):
             boundaries.append(position)
     settled = bisect_right(boundaries, position - _FLICKER)
-    return max(end, boundaries[settled - 1]) if settled else end
+    return max(end, boundaries[settled - 1]) if settled else end, position
 
 
 def _unescaped(text: str) -> str:

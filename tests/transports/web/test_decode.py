@@ -42,6 +42,15 @@ def read(body, cuts=()):
     return [*events, *reader.end()], reader
 
 
+def read_each(frames):
+    """Read frames as they come one by one, each in a read of its own: none is passed over."""
+    edges, place = [], 0
+    for frame in frames:
+        place += len(frame)
+        edges.append(place)
+    return read(b"".join(frames), edges[:-1])
+
+
 def said(events, kind=Text):
     return "".join(event.text for event in events if isinstance(event, kind))
 
@@ -103,12 +112,12 @@ def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
     monkeypatch.setattr("transports.web.decode.loads", counting)
     text = "words and `code`\n\n* “quoted” and 😀 more words\n" * 400
     steps = range(0, len(text), 40)
-    body = b"".join([emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)])
-    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
-    events, _ = read(body)
+    frames = [emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)]
+    frames.append(emit.answer(snapshot(text, complete=True)) + emit.end(1))
+    events, _ = read_each(frames)
     assert said(events) == text
     assert sum(decoded) < 40 * len(text)
-    assert len(body) > 200 * len(text)
+    assert sum(map(len, frames)) > 200 * len(text)
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
@@ -120,7 +129,7 @@ def test_escaped_unicode_takes_the_short_way_too(monkeypatch, ascii_only):
         encoded = json.dumps(inner, ensure_ascii=ascii_only)
         body = "\n" + json.dumps([["wrb.fr", None, encoded]], ensure_ascii=ascii_only) + "\n"
         frames.append(f"{len(body.encode('utf-16-le')) // 2}{body}".encode())
-    events, _ = read(emit.PREFIX + b"".join(frames) + emit.end(1))
+    events, _ = read_each([emit.PREFIX, *frames, emit.end(1)])
     assert said(events) == text
 
 
@@ -425,13 +434,13 @@ def work_of(monkeypatch, text, frames=200):
         return loads(piece)
 
     steps = [len(text) * number // frames for number in range(1, frames + 1)]
-    body = b"".join([emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)])
-    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+    growing = [emit.PREFIX, *(emit.answer(snapshot(text[:end])) for end in steps)]
+    growing.append(emit.answer(snapshot(text, complete=True)) + emit.end(1))
     with monkeypatch.context() as patched:
         patched.setattr(module, "loads", counting)
         patched.setattr("transports.web.decode.loads", counting)
         patched.setattr(module, "_PIECE", Counting())
-        events, _ = read(body)
+        events, _ = read_each(growing)
     assert said(events) == text
     return counted
 
