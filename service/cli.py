@@ -118,20 +118,22 @@ def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
 @click.option("--license-key", help="The license key to accept; by default a new one.")
-def demo(host: str, port: int, license_key: str | None) -> None:
+@click.option("--simulator-port", type=click.IntRange(1, 65535), help="Loopback port of the simulated site.")
+def demo(host: str, port: int, license_key: str | None, simulator_port: int | None) -> None:
     """Run the gateway with the embedded simulator as its upstream: nothing to set up, nothing is kept."""
     key = license_key or new_key()
     try:
         check_license(_DEMO_LICENSE, key)
     except LicenseError as error:
         raise click.BadParameter(str(error), param_hint="--license-key") from None
+    site_port = simulator_port or _free_port()
     settings = Settings(
         server=Server(host=host, port=port),
         fetch=Fetch(enabled=True),
         drain=Drain(grace_seconds=5.0),
         log=Log(),
         licenses=(LicenseSetting(id=_DEMO_LICENSE, key=key),),
-        transports={"simulator": {}},
+        transports={"simulator": {"port": site_port}},
     )
     logs.configure(settings.log)
     listening = _listen(host, port, settings.server.backlog)
@@ -140,6 +142,7 @@ def demo(host: str, port: int, license_key: str | None) -> None:
     def started() -> None:
         click.echo(f"Base URL:    {base}")
         click.echo(f"License key: {key}")
+        click.echo(f"Simulator:   http://127.0.0.1:{site_port}/simulator/state")
         click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
         click.echo(f"{curl_line(base, key)}\n")
 
@@ -256,6 +259,12 @@ def check_config(config_path: Path | None) -> None:
     path, settings, origin = settings_at(config_path)
     check(settings, origin, store_path_of(settings, path))
     click.echo(f"{origin.name}: ok")
+
+
+def _free_port() -> int:
+    """Return a loopback port that is free just now."""
+    with _listen("127.0.0.1", 0, 1) as listening:
+        return int(listening.getsockname()[1])
 
 
 def _listen(host: str, port: int, backlog: int) -> socket.socket:

@@ -145,9 +145,14 @@ async def serving(
 
 
 @asynccontextmanager
-async def serve_loopback(app: Any) -> AsyncGenerator[str]:
-    """Serve an app on a free loopback port for as long as the context lasts; yield its URL."""
-    listening = listen("127.0.0.1", 0, 2048)
+async def serve_loopback(app: Any, port: int = 0) -> AsyncGenerator[str]:
+    """Serve an app on a loopback port, a free one by default, for as long as the context lasts; yield its URL.
+
+    Raises:
+        OSError: the port is in use.
+
+    """
+    listening = listen("127.0.0.1", port, 2048)
     url = url_of(listening)
     async with serving(app, listening, Server()):
         yield url

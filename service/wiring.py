@@ -4,7 +4,7 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from protocol import openai
 from protocol.model import Capability, Catalogue
 from service.settings import Deadlines, Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import ASGIApp, ConversationStore, Deps, Kind, Transport
+from transports.base import ConversationStore, Deps, Kind, Serve, Transport
 from transports.clock import Clock
 from transports.dispatch import Dispatch
 from transports.observer import Observer
@@ -29,8 +29,6 @@ TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND
 
 house_refusal = openai.error_response
 """How to say no where no dialect is concerned."""
-
-Serve = Callable[[ASGIApp], AbstractAsyncContextManager[str]]
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from transports.store import Store, Watch
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
+Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
+"""Serves an app on a loopback port (0: a free one) while the context lasts; yields `http://127.0.0.1:PORT`."""
 
 
 class Upstream(Protocol):
@@ -146,8 +148,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """Takes what the transport finds out about its accounts by itself; the pool sets their state by it."""
     only: str | None = None
     """Connect this account alone, and begin nothing with it that was not asked for: others are at work beside."""
-    serve: Callable[[ASGIApp], AbstractAsyncContextManager[str]]
-    """Serves an ASGI app on a free loopback port for as long as the context lasts; yields `http://127.0.0.1:PORT`."""
+    serve: Serve
+    """Serves an ASGI app beside the gateway."""
 
 
 def _accept(_: object) -> None:

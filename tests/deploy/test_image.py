@@ -68,7 +68,11 @@ def test_its_health_is_asked_by_a_command_that_there_is_at_a_port_that_it_has():
 
 def test_its_labels_say_what_it_is_and_its_version_is_the_project_s():
     labels = dockerfile.last("LABEL")
-    for name, value in (("title", PROJECT["name"]), ("description", PROJECT["description"]), ("licenses", "MIT")):
+    for name, value in (
+        ("title", PROJECT["name"]),
+        ("description", PROJECT["description"]),
+        ("licenses", "MIT AND OFL-1.1"),
+    ):
         assert f'org.opencontainers.image.{name}="{value}"' in labels
     assert 'org.opencontainers.image.version="${VERSION}"' in labels
     assert f"VERSION={PROJECT['version']}" in dockerfile.of("ARG")

@@ -9,7 +9,8 @@ from email.parser import Parser
 from tests.release.building import FILES, ROOMS, project
 from tests.release.lock import plain
 
-_ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
+_LICENSES = {"licenses/LICENSE", "licenses/transports/simulator/font/OFL-1.1.txt"}
+_ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "top_level.txt"} | _LICENSES
 
 
 def packed(tree):
@@ -64,7 +65,7 @@ def _wrong_about(text, tree):
     wanted = {
         "Name": said["name"],
         "Version": said["version"],
-        "License-Expression": "MIT",
+        "License-Expression": "MIT AND OFL-1.1",
         "License-File": "LICENSE",
         "Requires-Python": said["requires-python"],
     }

@@ -124,6 +124,14 @@ def test_the_demo_prints_a_curl_line_that_works(start_command):
     line = "curl -s" + text.partition("curl")[2].partition("\n\n")[0]
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
     assert "simulated" in done.stdout
+    state = next(line for line in text.splitlines() if line.startswith("Simulator:")).split()[-1]
+    seen = httpx.get(state).json()
+    assert seen["seen"]["generate"] == 1
+    assert seen["departures"] == []
+    faults = state.replace("/state", "/faults")
+    assert httpx.post(faults, json={"where": "generate", "status": 429}).json() == {"waiting": 1}
+    again = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    assert "rate_limit" in again.stdout
     demo.signal(2)
     assert demo.status() == 0
 

@@ -58,6 +58,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     profile: Profile = "strict"
     """`strict` refuses what our own client should not send; `site` only what the site is known to refuse."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """The loopback port of the simulated site inside a gateway; 0: a free one, which the log tells. Else one worker."""
     accounts: tuple[SimulatedAccount, ...] = ()
     """None: one account of its own making."""
     pace: Pace = Pace()

@@ -6,7 +6,9 @@ from hashlib import sha256
 from io import BytesIO
 
 import msgspec
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
+
+from transports.simulator.glyphs import Typesetter
 
 _ASPECT = re.compile(r"aspect ratio:?\s{0,3}(\d{1,4})\s?[:x/]\s?(\d{1,4})", re.IGNORECASE)
 _WIDEST = 4.0
@@ -104,20 +106,17 @@ def _show_source(image: Image.Image, source: bytes) -> float:
 def _write(image: Image.Image, picture: Picture, below: float, scale: float) -> None:
     """Write the prompt, wrapped, and the size in pixels under `below`."""
     width, height = image.size
-    painter = ImageDraw.Draw(image)
     words = _shown(picture.prompt)
+    size = f"simulated picture {picture.number}: {width} x {height} pixels"
     for points in (56, 44, 34, 26, 18, 12):
-        font = ImageFont.load_default(size=max(1.0, points * scale))
-        size = f"simulated picture {picture.number}: {width} x {height} pixels"
-        text = "\n\n".join("\n".join(_wrapped(part, painter, font, width * 0.9)) for part in (words, size))
-        box = painter.multiline_textbbox((0, 0), text, font=font)
-        if box[3] - box[1] <= (height - below) * 0.9:
+        setter = Typesetter(points * scale)
+        lines = [*_wrapped(words, setter, width * 0.9), "", *_wrapped(size, setter, width * 0.9)]
+        if len(lines) * setter.line_height <= (height - below) * 0.9:
             break
-    centre = (width / 2, below + (height - below) / 2)
+    middle = below + (height - below) / 2 - (len(lines) - 1) / 2 * setter.line_height
     stroke = max(1, round(2 * scale))
-    painter.multiline_text(
-        centre, text, fill="white", font=font, anchor="mm", align="center", stroke_width=stroke, stroke_fill="black"
-    )
+    for number, line in enumerate(lines):
+        setter.draw(image, line, (width / 2, middle + number * setter.line_height), stroke)
 
 
 def _shown(prompt: str) -> str:
@@ -125,16 +124,16 @@ def _shown(prompt: str) -> str:
     return words[:_MOST_CHARACTERS] + ("…" if len(words) > _MOST_CHARACTERS else "")
 
 
-def _wrapped(text: str, painter: ImageDraw.ImageDraw, font: object, width: float) -> list[str]:
+def _wrapped(text: str, setter: Typesetter, width: float) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if painter.textlength(longer, font=font) <= width:  # pyright: ignore[reportArgumentType]
+        if setter.width(longer) <= width:
             lines[-1] = longer
             continue
         lines.append("")
         for character in word:
-            if painter.textlength(lines[-1] + character, font=font) > width:  # pyright: ignore[reportArgumentType]
+            if setter.width(lines[-1] + character) > width:
                 lines.append("")
             lines[-1] += character
     return [line for line in lines if line]

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import msgspec
+import structlog
 
 from transports import web
 from transports.base import Deps, Kind, Transport
@@ -14,6 +15,8 @@ from transports.simulator.site import create_site
 from transports.store import MemoryStore
 
 _CONCURRENCY = 10_000
+
+_log = structlog.get_logger()
 
 
 def with_accounts(config: SimulatorConfig) -> SimulatorConfig:
@@ -39,7 +42,8 @@ def _elsewhere(config: SimulatorConfig, base: str) -> str:
 async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transport]:
     """Serve the simulated site for as long as the transport is connected."""
     config = with_accounts(config)
-    async with deps.serve(create_site(config, deps.clock)) as base:
+    async with deps.serve(create_site(config, deps.clock), config.port) as base:
+        _log.info("simulator_started", url=base, profile=config.profile, state=f"{base}/simulator/state")
         settings = web.WebConfig(
             accounts=tuple(
                 web.WebAccount(
