@@ -231,3 +231,24 @@ def test_an_escaped_token_of_the_page_is_read(stand):
     stand.begin(Scene(page=[Answer(page, headers=(("Content-Type", "text/html"),))], generate=[GOOD]))
     assert stand.chat().text == "A good answer."
     assert stand.site.asked("generate")[0].form["at"] == TOKEN
+
+
+SIGNED_OUT = {
+    "status 1016": Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", [None] * 14 + [1016])]}, generate=[GOOD]),
+    "redirect of the page": Scene(page=[NO_PAGES["sign-in"]], generate=[GOOD]),
+    "denied": Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", 7)]}, generate=[GOOD]),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED_OUT)
+def test_an_account_that_is_found_dead_is_known_to_be_and_one_with_good_cookies_is_ready(stand, name):
+    dead = SIGNED_OUT[name]
+    [psid] = stand.begin(Scene(dead.generate, list(dead.page), rpcs=dict(dead.rpcs)))
+    stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)
+    before = len(stand.site.calls)
+    assert stand.chat().status == 503
+    assert len(stand.site.calls) == before
+    stand.site.scene = Scene(generate=[GOOD])
+    stand.replace(psid)
+    assert stand.chat().text == "A good answer."
+    stand.poll(lambda: stand.row(psid)["state"] == "ready", 5)

@@ -77,3 +77,11 @@ def test_a_refused_rotation_is_tried_once_more_without_the_rolling_cookie(stand)
     stand.poll(lambda: stand.lines("session_rotated"))
     assert stand.chat().text == "A good answer."
     assert stand.row(psid)["state"] == "ready"
+
+
+def test_a_rotation_that_is_refused_twice_needs_attention(stand):
+    [psid] = stand.begin(Scene(rotate=[REFUSED], generate=[GOOD]))
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row)
+    assert row["words"]
+    assert stand.chat().status in (502, 503)
+    assert stand.site.asked("generate") == []
