@@ -89,7 +89,8 @@ def form(body: bytes, access_token: str | None) -> tuple[list[tuple[str, str]], 
 
     """
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=10)
+        text = body.decode("ascii").removesuffix("&")  # browsers end a form so
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=10)
     except ValueError:
         raise Departure("form") from None
     fields = dict(pairs)

@@ -166,7 +166,8 @@ class Generation:
             script = msgspec.structs.replace(script, error=served)
         if ask.temporary and ask.as_browser and self._rules.exact and script.late_error is None:
             script = msgspec.structs.replace(script, late_error=self._config.temporary_code or None)
-        ids = self._ids(scene, served if isinstance(served, str) else models.DEFAULT)
+        family = served if isinstance(served, str) else self._rules.family(session, ask)
+        ids = self._ids(scene, family if isinstance(family, str) else models.DEFAULT)
         turn = Turn(
             rid=ids.rid,
             rcid=ids.rcid,

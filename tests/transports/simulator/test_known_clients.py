@@ -68,6 +68,7 @@ class S:
     form, referer, keys = FORM, "/app", ("hl", "_reqid", "rt")
     length, auth, flags = 102, True, ([4], [2])
     model_header = False
+    form_end = b""
 
     def slots(self, prompt, files=None, place=None, *, temporary=False):
         del place
@@ -99,6 +100,8 @@ class Browser:
     form, referer, keys = f"{FORM};charset=UTF-8", "/", ("bl", "f.sid", "hl", "_reqid", "rt")
     length, auth, model_header = 97, False, True
     kept, device = [1], [1]
+    form_end = b"&"
+    """Scripts of browsers write `&` behind each field, the last one too."""
 
     def slots(self, prompt, files=None, place=None, *, temporary=False):
         attested = {3: "!" + "attested" * 300, 4: "0123456789abcdef" * 2, 91: 0, 96: 1}
@@ -158,7 +161,7 @@ class Visitor:
         return {name: known[name] for name in self.client.keys} | more
 
     async def post(self, path, query, form, headers):
-        data = urlencode(form).encode()
+        data = urlencode(form).encode() + self.client.form_end
         async with self.http.post(self.base + path, params=query, data=data, headers=headers) as response:
             return Answer(response.status, response.headers, await response.read())
 
@@ -409,6 +412,12 @@ async def test_a_model_beyond_the_plan_is_answered_by_flash_lite_which_says_so(s
     last = answer.snapshots[-1]
     assert (answer.text, last[39]) == ("a", LITE_FREE)
     assert "Lite" in last[42]
+
+
+async def test_an_answer_that_breaks_off_names_the_model_that_was_asked_for(site):
+    async with visit(site, Browser) as visitor:
+        answer = await visitor.say('<echo>abcd</echo><sim error="1037" after="2"/>', model=PRO_PAID)
+    assert (answer.codes, answer.snapshots[-1][39]) == ([1037], PRO_PAID)
 
 
 @pytest.mark.parametrize("client", [S, Browser], ids=lambda client: client.__name__)

@@ -1,5 +1,3 @@
-import time  # noqa: F401
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
