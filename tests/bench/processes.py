@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import psutil
 
@@ -22,7 +22,6 @@ _PARENT_DEATH_SIGNAL = 1
 _SCHEDULED_TIME = 2
 """Linux's CPUCLOCK_SCHED, in the id of another process's clock."""
 _LIBRARY = ctypes.CDLL(None)
-_START_SECONDS = 20.0
 _STOP_SECONDS = 15.0
 
 _SETTINGS = """
@@ -75,16 +74,20 @@ def _bound():
 class Child:
     """A process that says where it listens."""
 
+    program = (sys.executable, "-u")
+    start_seconds = 20.0
+    environment: ClassVar = {}
+
     def __init__(self, name, arguments, folder, cpus):
         self.name = name
         self._log = (Path(folder) / f"{name}-{time.monotonic_ns()}.log").open("w+b")
         self._popen = subprocess.Popen(
-            [sys.executable, "-u", *arguments],
+            [*self.program, *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("GEMINI_GATEWAY")},
+            env={k: v for k, v in os.environ.items() if not k.startswith("GEMINI_GATEWAY")} | self.environment,
             start_new_session=True,
             preexec_fn=_bound,  # noqa: PLW1509 -- no threads here
         )
@@ -93,16 +96,25 @@ class Child:
 
     def url(self):
         """Wait for the line with the address; return it."""
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + self.start_seconds
         while time.monotonic() < until and self._popen.poll() is None:
-            for line in self.said().splitlines():
-                if "Listening on " in line:
-                    return line.rpartition(" ")[2].strip()
+            found = self.found()
+            if found is not None:
+                return found
             time.sleep(0.02)
         raise BenchError(f"{self.name} did not start:\n{self.said()}")
 
+    def found(self):
+        """Return the address, None while it is not there."""
+        lines = [line for line in self.said().splitlines() if "Listening on " in line]
+        return lines[0].rpartition(" ")[2].strip() if lines else None
+
     def said(self):
         return Path(self._log.name).read_text("utf-8", "replace")
+
+    @property
+    def pid(self):
+        return self._popen.pid
 
     def cpu(self):
         """Return the processor seconds that it and its children have used."""
@@ -136,9 +148,9 @@ def _cpu(process):
 
 
 @contextmanager
-def started(name, arguments, folder, cpus):
+def started(name, arguments, folder, cpus, kind=Child):
     """Run a child for as long as the context lasts; yield it and its address."""
-    child = Child(name, arguments, folder, cpus)
+    child = kind(name, arguments, folder, cpus)
     try:
         yield child, child.url()
     finally:

@@ -26,6 +26,8 @@ class Subject:
     def __init__(self, name, url, child):
         self.name, self.child = name, child
         self._site = name in {PASS, UPSTREAM}
+        self.headers = {}
+        """Go with each request."""
         self.url = url if name == UPSTREAM else url + _CHAT_PATH
 
     def ask(self, word, *, stream=True):
@@ -57,32 +59,32 @@ class Subject:
         """Return downloads of a picture of five megabytes: the gateway gives a link to it."""
         if self._site:
             return Ask(self.url, [_body([_user(f"{answers.LARGE} {NUMBER}")], stream=False)])
-        body = _body([_user(answers.PICTURE)], stream=False)
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        with urlopen(Request(self.url, body, headers), timeout=20) as response:
-            content = json.load(response)["choices"][0]["message"]["content"]
+        answer = self._read(_body([_user(answers.PICTURE)], stream=False))
+        content = json.loads(answer)["choices"][0]["message"]["content"]
         return Ask(content.rpartition("](")[2].partition(")")[0], [b""], method="GET")
 
     def check(self):
         """See that a stream holds its whole text."""
         if self._site:
             return
-        body = _body([_user(f"{answers.LONG} {os.getpid()}")], stream=True)
-        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-        with urlopen(Request(self.url, body, headers), timeout=20) as response:
-            events = [
-                line.removeprefix(b"data: ") for line in response.read().splitlines() if line.startswith(b"data: {")
-            ]
+        lines = self._read(_body([_user(answers.LONG)], stream=True)).splitlines()
+        events = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: {")]
         deltas = [choice["delta"] for event in events for choice in json.loads(event)["choices"]]
         text = "".join(delta.get("content") or "" for delta in deltas)
         if text != answers.text_of(answers.FRAMES):
             raise BenchError(f"{self.name}: a stream of {len(text)} characters is not what the upstream said")
 
+    def _read(self, body):
+        headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", **self.headers}
+        with urlopen(Request(self.url, body, headers), timeout=20) as response:
+            return response.read()
+
     def _ask(self, bodies, *, stream):
         if self._site:
             return Ask(self.url, bodies, unit=answers.UPSTREAM_FRAME, end=answers.UPSTREAM_END)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         unit, end = (answers.WORD, b"data: [DONE]") if stream else (None, b'"total_tokens"')
-        return Ask(self.url, bodies, unit=unit, end=end)
+        return Ask(self.url, bodies, unit=unit, end=end, headers=lines)
 
 
 def _user(content):

@@ -15,12 +15,11 @@ from tests.bench import answers
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
-_WORD = re.compile(rb"bench-[a-z]+")
+WORD = re.compile(rb"bench-[a-z]+")
 _COUNT = re.compile(rb"-(\d{1,4})")
-_END_OF_HEAD = b"\r\n\r\n"
+END_OF_HEAD = b"\r\n\r\n"
 _BACKLOG = 4096
 
-_LONG = answers.long()
 _MEGABYTES = {word.encode(): answers.Megabyte(kind) for kind, word in answers.MEGABYTE.items()}
 _PAGE, _CALLS, _LARGE = answers.page(), answers.calls(), answers.large()
 _WHOLE = {
@@ -28,12 +27,14 @@ _WHOLE = {
     answers.HOLD.encode(): answers.hold(),
     answers.LARGE.encode(): _LARGE,
 }
-_MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _UPLOADED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n/bench/upload"
 
 
 class Connection(asyncio.Protocol):
     """One connection; requests come one after the other."""
+
+    frames = answers.long()
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,13 +64,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data):
         self._received += data
         if not self._whole:
-            end = self._received.find(_END_OF_HEAD)
+            end = self._received.find(END_OF_HEAD)
             if end < 0:
                 return
             length = _LENGTH.search(self._received, 0, end)
             if length is None and _CHUNKED.search(self._received, 0, end):
                 raise NotImplementedError("a request in chunks")
-            self._whole = end + len(_END_OF_HEAD) + (int(length[1]) if length else 0)
+            self._whole = end + len(END_OF_HEAD) + (int(length[1]) if length else 0)
         if len(self._received) >= self._whole:
             request, whole, self._received, self._whole = self._received, self._whole, bytearray(), 0
             self._answer(request)
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         elif path.startswith(answers.PICTURE_PATH):
             self._transport.write(_LARGE)
         else:
-            self._transport.write(_PAGE if path == b"/app" else _MISSING)
+            self._transport.write(_PAGE if path == b"/app" else MISSING)
 
     def _upload(self, request):
         """Take a file: the first of two requests gets the address of the second."""
@@ -98,7 +99,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 200 OK\r\n" + address + b"Content-Length: 0\r\n\r\n")
 
     def _generate(self, request):
-        found = _WORD.search(request, request.index(_END_OF_HEAD))
+        found = WORD.search(request, request.index(END_OF_HEAD))
         word = found[0] if found else b""
         if word in _WHOLE:
             self._transport.write(_WHOLE[word])
@@ -112,7 +113,7 @@ class Connection(asyncio.Protocol):
             count = _COUNT.match(request, found.end())
             self._megabyte(_MEGABYTES[word], 1, int(count[1]) if count else answers.THOUSAND)
         else:
-            self._transport.write(_MISSING)
+            self._transport.write(MISSING)
 
     def _frame(self, number, pause):
         """Write a frame; the next comes after a pause, or after all that is ready now, once the reader keeps up."""
@@ -121,8 +122,8 @@ class Connection(asyncio.Protocol):
         if not self._writable:
             self._waiting = partial(self._frame, number, pause)
             return
-        self._transport.write(_LONG[number])
-        if number + 1 == len(_LONG):
+        self._transport.write(self.frames[number])
+        if number + 1 == len(self.frames):
             return
         if pause:
             self._loop.call_later(pause, self._frame, number + 1, pause)
@@ -143,11 +144,11 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._megabyte, answer, number + 1, last)
 
 
-async def main():
+async def main(connection=Connection):
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=_BACKLOG)
+    server = await loop.create_server(connection, "127.0.0.1", 0, backlog=_BACKLOG)
     print(f"Listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await stop.wait()
 

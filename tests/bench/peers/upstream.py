@@ -1,0 +1,65 @@
+"""A fake upstream that speaks OpenAI's API, for gateways that know no other: the same texts in as many events."""
+
+import json
+import re
+
+import uvloop
+
+from tests.bench import answers, upstream
+
+_STREAM = re.compile(rb'"stream": ?true')
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_BASE = {"id": "chatcmpl-bench", "created": 1_700_000_000, "model": "bench"}
+
+
+def _chunk(data):
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _event(delta, finish=None):
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return b"data: %b\n\n" % json.dumps({**_BASE, "object": "chat.completion.chunk", "choices": choices}).encode()
+
+
+def _events(frames):
+    """Return a stream, each of whose events is an HTTP chunk of its own; the first and the last bring more."""
+    pieces = [_event({"content": answers.text_of(frames)[23 * number :][:23]}) for number in range(frames)]
+    pieces[0] = _event({"role": "assistant", "content": ""}) + pieces[0]
+    pieces[-1] += _event({}, "stop") + b"data: [DONE]\n\n"
+    chunks = [_chunk(piece) for piece in pieces]
+    return [_HEAD + chunks[0], *chunks[1:-1], chunks[-1] + answers.LAST_CHUNK]
+
+
+def _whole():
+    choices = [
+        {"index": 0, "message": {"role": "assistant", "content": answers.SHORT_TEXT}, "finish_reason": "stop"},
+    ]
+    usage = {"prompt_tokens": 4, "completion_tokens": 23, "total_tokens": 27}
+    data = json.dumps({**_BASE, "object": "chat.completion", "choices": choices, "usage": usage}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
+
+
+_WHOLE = _whole()
+_SHORT, _HOLD = b"".join(_events(4)), _HEAD + _chunk(_event({"role": "assistant", "content": "Lorem"}))
+
+
+class Connection(upstream.Connection):
+    """One connection."""
+
+    frames = _events(answers.FRAMES)
+
+    def _answer(self, request):
+        found = upstream.WORD.search(request, request.index(upstream.END_OF_HEAD))
+        word = found[0] if found else b""
+        if word == answers.SHORT.encode():
+            self._transport.write(_SHORT if _STREAM.search(request) else _WHOLE)
+        elif word == answers.HOLD.encode():
+            self._transport.write(_HOLD)
+        elif word in {answers.LONG.encode(), answers.PACED.encode()}:
+            self._frame(0, answers.PACE_SECONDS if word == answers.PACED.encode() else 0.0)
+        else:
+            self._transport.write(upstream.MISSING)
+
+
+if __name__ == "__main__":
+    uvloop.run(upstream.main(Connection))
