@@ -159,7 +159,7 @@ def _page(items: list[Any], count: int, token: str | None) -> tuple[list[Any], s
 
 def _chat(chat: Conversation) -> list[Any]:
     unread = [[chat.cid, chat.last.rid], 1] if chat.last.work is not None else None
-    return [chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, 2]
+    return [chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, None, 2]
 
 
 def _time(seconds: float) -> list[int]:

@@ -10,9 +10,14 @@ _CLAIM = re.compile(r"[^\s.!?。][^.!?。\n]*[.!?。]?")
 _MARKER = re.compile(r" ?\[cite: (\d{1,3}(?:, \d{1,3})*)\]")
 
 
-def images(found: list[tuple[str, str, str]]) -> list[Any]:
-    """Return generated images, each given as `(url, alt, image id)`."""
-    return [[[[None, None, None, [None, None, alt, url]], [identity, 0]] for url, alt, identity in found]]
+def images(found: list[tuple[str, str]]) -> list[Any]:
+    """Return generated images, each given as `(url, image id)`."""
+    return [[[[None, None, None, [None, None, _file_name(url), url]], [identity, 0]] for url, identity in found]]
+
+
+def _file_name(url: str) -> str:
+    """Return the name that the site gives a picture's file."""
+    return f"{int(sha256(url.encode()).hexdigest(), 16) % 10**19:019d}.png"
 
 
 def exact_images(found: list[tuple[str, str, tuple[int, int]]], seconds: float) -> list[Any]:
@@ -21,7 +26,7 @@ def exact_images(found: list[tuple[str, str, tuple[int, int]]], seconds: float) 
 
 
 def _exact_image(url: str, identity: str, size: tuple[int, int], seconds: float) -> list[Any]:
-    name = f"{int(sha256(url.encode()).hexdigest(), 16) % 10**19:019d}.png"
+    name = _file_name(url)
     made = [int(seconds), 751863480]
     about = [None, 1, name, url, None, "$AV-simulated", None, None, None, made, None, "image/jpeg"]
     file = [None, None, None, [*about, None, None, None, [*size, 512969]]]

@@ -126,9 +126,7 @@ def _laid_out(scene: Scene, tokens: tuple[str, ...]) -> list[object]:
             for number, token in enumerate(tokens)
         ]
         return rich.exact_images(found, scene.now)
-    words = " ".join(scene.script.asked.split())[:200]
-    alt = scene.script.alt or f"Simulated picture: {words}"
-    return rich.images([(picture_url(scene.origin, token), alt, f"img_{token}") for token in tokens])
+    return rich.images([(picture_url(scene.origin, token), f"img_{token}") for token in tokens])
 
 
 def _canvas(scene: Scene) -> Answer:

@@ -41,7 +41,12 @@ class Answer:
 
     @property
     def candidate(self):
-        return jspb.field(self.inner[-1], 4)[0]
+        return jspb.field(self.snapshot, 4)[0]
+
+    @property
+    def snapshot(self):
+        """The last one; a title may follow it."""
+        return next(inner for inner in reversed(self.inner) if jspb.field(inner, 4))
 
     @property
     def text(self):
@@ -54,7 +59,7 @@ class Answer:
     @property
     def place(self):
         """What slot 2 says to go on."""
-        ids, context = jspb.field(self.inner[-1], 1), jspb.field(self.inner[-1], 25)
+        ids, context = jspb.field(self.snapshot, 1), jspb.field(self.snapshot, 25)
         return [*ids, self.candidate[0], *[None] * 6, context]
 
     def rich(self, field):
