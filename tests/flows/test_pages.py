@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import KEY, ROOT, Gateway, Process
 
 EXPORT = "simulated-psid\nsimulated-psidts-1\n"
+PROFILE = "simulated-profile\nsimulated-psidts-2\n"
 SETTINGS = """
 [server]
 port = 0
@@ -38,13 +39,14 @@ def commands(name):
 
 @pytest.fixture
 def here(tmp_path):
-    """A folder with an export, and a gateway over a simulated site that has the account."""
-    account = ":".join([*EXPORT.split(), "advanced"])
-    site = Process("simulate", "--port", "0", "--account", account, "--first-token-seconds", "0", cwd=tmp_path)
+    """A folder with two exports, and a gateway over a simulated site that has the accounts."""
+    accounts = [word for text in (EXPORT, PROFILE) for word in ("--account", ":".join([*text.split(), "advanced"]))]
+    site = Process("simulate", "--port", "0", *accounts, "--first-token-seconds", "0", cwd=tmp_path)
     gateway = None
     try:
         address = re.search(r"http://[\d.:]+", site.wait_for("http://"))[0]
         (tmp_path / "first.cookies").write_text(EXPORT)
+        (tmp_path / "profile.cookies").write_text(PROFILE)
         gateway = Gateway(tmp_path, SETTINGS.format(key=KEY, site=address))
         yield tmp_path, gateway
     finally:
@@ -78,6 +80,7 @@ def test_the_accounts_page_is_true(here):
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         said[command.split("gemini-gateway accounts ")[1].split()[0]] = done.stdout
     assert "first" in said["list"]
+    assert "second" in said["list"]
     assert "ready" in said["list"]
     assert "psidts" not in "".join(said.values())
     assert "simulated-psid" in (folder / "first.now").read_text()
