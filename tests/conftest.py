@@ -122,7 +122,8 @@ def anyio_backend():
 @pytest.fixture(scope="session", params=["strict", "site"])
 def gateway(request, tmp_path_factory):
     """A gateway over a simulator that answers at once, in each of its profiles."""
-    profile = f'\n[transports.simulator]\nprofile = "{request.param}"\n'
+    token = "absent" if request.param == "site" else "SNlM0e"  # as most pages of the site are
+    profile = f'\n[transports.simulator]\nprofile = "{request.param}"\npage_token = "{token}"\n'
     process = Gateway(tmp_path_factory.mktemp("gateway"), SETTINGS.format(key=KEY) + profile)
     process.profile = request.param
     yield process
