@@ -36,7 +36,7 @@ from service.licenses import Licensed, Licenses, fixed_licenses
 from service.links import BoundLinks, Seal
 from service.listeners import ADMIN, API, OPERATIONS
 from service.media import Media
-from service.memory import Memory
+from service.memory import Memory, Trimmer
 from service.metrics import Metrics
 from service.observe import Means, Observed
 from service.operations import Operations
@@ -114,6 +114,7 @@ async def open_app(
             licenses=licenses,
             seal=seal,
             drain=Drain(),
+            memory=_memory(settings),
             pressure=Pressure(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
             watch=Watch(store, clock),
@@ -122,6 +123,7 @@ async def open_app(
         )
         async with (
             base.pressure.open(),
+            Trimmer(base.memory, clock).open(),
             wiring.open_engine(settings, _parts(base, copy, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
@@ -147,6 +149,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     licenses: Licenses
     seal: Seal
     drain: Drain
+    memory: ByteBudget
     pressure: Pressure
     reload: Reload
     watch: Watch
@@ -180,7 +183,7 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
         links=lambda scope: BoundLinks(base.seal, address.base(scope)),
         fetch=fetch,
         jobs=jobs,
-        memory=_memory(settings),
+        memory=base.memory,
         spool=_spool(settings.limits),
         log_prompts=settings.log.prompts,
         traces=base.traces,

@@ -2,7 +2,15 @@
 
 import ctypes
 import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import anyio.to_thread
+
+from protocol.http.budget import ByteBudget
+from transports.clock import Clock
+from transports.tasks import beside
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")
@@ -13,9 +21,12 @@ _CACHE = frozenset({"inactive_file", "active_file"})
 _TOTAL_CACHE = frozenset(f"total_{name}" for name in _CACHE)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_MMAP_BYTES = 256 * 1024
-_TRIM_BYTES = 1024 * 1024
+_MMAP_BYTES = 1024 * 1024
+"""More than a block of a body: to map memory for each of them takes longer than to decode it."""
+_TRIM_BYTES = 4 * 1024 * 1024
 _ARENAS = 2
+_BURST_BYTES = 16 * 1024 * 1024
+_LOOK_SECONDS = 1.0
 
 
 class _Files:
@@ -64,21 +75,56 @@ class Memory:
         return min((limit for files in self._files if (limit := files.limit()) is not None), default=None)
 
 
-def give_back_memory() -> None:
-    """Have the allocator give back what is freed; only glibc's has to be told.
+def set_allocator() -> None:
+    """Have the allocator keep little of what is freed; only glibc's has to be told.
 
-    By default it raises the size from which it maps memory of its own for an object, to that of the largest one that
+    By default it raises the size from which it maps memory of its own for an object to that of the largest one that
     was freed, and then keeps freed memory between objects that live on; and it does so once per thread.
     """
+    mallopt = _libc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+class Trimmer:
+    """Gives freed memory back to the system after many or long bodies."""
+
+    def __init__(self, budget: ByteBudget, clock: Clock) -> None:
+        """Look at what bodies hold of `budget`."""
+        self._budget, self._clock = budget, clock
+        self._trim = _libc("malloc_trim")
+
+    async def look(self) -> None:
+        """Give memory back where bodies held much since the last time, and hold little now."""
+        budget = self._budget
+        if self._trim is not None and budget.peak >= _BURST_BYTES and budget.used <= budget.peak // 4:
+            budget.peak = budget.used
+            await anyio.to_thread.run_sync(self._trim, 0)
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self._clock.sleep(_LOOK_SECONDS)
+            await self.look()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Look for as long as the context lasts."""
+        async with beside() as tasks:
+            tasks.start_soon(self.run)
+            yield
+
+
+def _libc(name: str) -> Callable[..., int] | None:
+    """Return a function of the C library; None: it has none of that name."""
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
-    mallopt(_M_ARENA_MAX, _ARENAS)
+        return None
 
 
 def _found(root: Path, groups: Path) -> list[_Files]:

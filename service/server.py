@@ -17,7 +17,7 @@ from hypercorn.config import Config
 
 from service.app import Running, open_app
 from service.listeners import Sockets
-from service.memory import give_back_memory
+from service.memory import set_allocator
 from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
 from service.survey import Survey
@@ -172,7 +172,7 @@ def run(
         SettingsError: the settings do not fit together.
 
     """
-    give_back_memory()
+    set_allocator()
     for one in listening.values():
         _abort_stalled(one, settings.limits.write_stall_seconds)
 

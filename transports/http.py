@@ -22,7 +22,7 @@ from msgspec import Meta
 from protocol.model import Certainty, StoredFile, UpstreamFailed, UpstreamTimeout
 
 _HEADER_LIMIT = 65536
-_PIECE = 256 * 1024
+_PIECE = 128 * 1024
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _SOCKS = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
 _PROXY_ERRORS = (aiohttp_socks.ProxyError, aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError)
@@ -46,7 +46,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @aiohttp.payload_type(StoredFile)
 class _StoredPayload(aiohttp.Payload):
-    """Sends a file of a request from disk; it is read in threads, and may be sent again."""
+    """Sends a file of a request from disk; where it is not in the page cache, in threads. It may be sent again."""
 
     _value: StoredFile
     _autoclose = True
@@ -64,7 +64,10 @@ class _StoredPayload(aiohttp.Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         at, end = 0, self.size if content_length is None else min(content_length, self.size)
         while at < end:
-            piece = await anyio.to_thread.run_sync(self._value.read, at, min(_PIECE, end - at))
+            size = min(_PIECE, end - at)
+            piece = self._value.read_cached(at, size)
+            if piece is None:
+                piece = await anyio.to_thread.run_sync(self._value.read, at, size)
             if not piece:
                 return
             await writer.write(piece)

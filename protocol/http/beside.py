@@ -1,7 +1,7 @@
-"""Work on many bytes or pixels, done beside the event loop."""
+"""Work on many bytes or pixels, done in threads beside the event loop."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -20,4 +20,19 @@ async def beside(work: Callable[[], ValueT]) -> ValueT:
     if limiter is None:
         limiter = anyio.CapacityLimiter(_AT_ONCE)
         _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
+    return await in_thread(work, limiter)
+
+
+async def in_thread(work: Callable[[], ValueT], limiter: anyio.CapacityLimiter | None = None) -> ValueT:
+    """Do work in a thread, which has let go of it when its result is here."""
+    return await anyio.to_thread.run_sync(_Once(work), limiter=limiter)
+
+
+class _Once(Generic[ValueT]):
+    """Work that is done once, and dropped then."""
+
+    def __init__(self, work: Callable[[], ValueT]) -> None:
+        self._work = [work]
+
+    def __call__(self) -> ValueT:
+        return self._work.pop()()

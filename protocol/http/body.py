@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
-import anyio.to_thread
 import msgspec
 from anyio.lowlevel import RunVar
 from starlette.requests import Request
 
+from protocol.http.beside import in_thread
 from protocol.http.context import Context, Limits, context_of
 from protocol.http.faults import ClientGone, HttpFault
 from protocol.http.long_strings import LongStrings
@@ -32,7 +32,7 @@ _OFF_LOOP_BYTES = 1024 * 1024
 _BLOCK_BYTES = 512 * 1024
 _WORKING_BYTES = 2 * 1024 * 1024
 """What a long body takes in memory while its blocks are worked on."""
-_FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _WORKING_BYTES
+_FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _BLOCK_BYTES + _WORKING_BYTES
 """What a long body reserves before it is read; where it stays in memory it reserves more as it grows."""
 _BLOCKS_AT_ONCE = 2
 _DISCARDED_BYTES = 1024 * 1024
@@ -155,7 +155,9 @@ class _Receiving:
 
     def __init__(self, receive: Callable[[], Any], context: Context, sink: Sink) -> None:
         self._receive, self._context, self._limits, self._sink = receive, context, context.limits, sink
-        self._block = bytearray()
+        self._block: list[bytes] = []
+        self._length = 0
+        """Bytes of the block."""
         self._seen = 0
         self._until = 0.0
 
@@ -178,32 +180,46 @@ class _Receiving:
                     raise ClientGone
                 more = message.get("more_body", False)
                 self._take(message.get("body", b""))
-                if self._seen > FREE_BYTES:
+                if self._has_work():
                     patience.deadline = math.inf
                     await self._work()
-        return None if more else bytes(self._block)
+        return None if more else b"".join(self._block)
 
     def _earned(self) -> float:
         """Return the seconds that a body gets for what has come of it."""
         return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_seconds)
 
     def _take(self, data: bytes) -> None:
-        self._block += data
+        self._block.append(data)
+        self._length += len(data)
         self._seen += len(data)
         if self._seen > self._limits.body_bytes:
             raise _too_large(self._limits)
 
+    def _has_work(self) -> bool:
+        if self._seen <= FREE_BYTES:
+            return False
+        return self._need() > self._context.reserved().size or self._is_full()
+
+    def _need(self) -> int:
+        """Return the memory that the body takes until it is decoded."""
+        need = 2 * (self._length + self._sink.resident)
+        if self._seen > _OFF_LOOP_BYTES:
+            need = _kept(self._context, need + _WORKING_BYTES, self._sink.stored)
+        return need
+
+    def _is_full(self) -> bool:
+        return self._seen > _OFF_LOOP_BYTES and self._length >= _BLOCK_BYTES
+
     async def _work(self) -> None:
         """Reserve memory for what has come, and hand a full block on; the time for that is not the client's."""
         start = anyio.current_time()
-        need = 2 * (len(self._block) + self._sink.resident)
-        if self._seen > _OFF_LOOP_BYTES:
-            need = _kept(self._context, need + _WORKING_BYTES, self._sink.stored)
-        hold = self._context.reserved()
+        hold, need = self._context.reserved(), self._need()
         if need > hold.size:
             await hold.raise_to(max(need, min(2 * hold.size, self._context.memory.total)))
-        if self._seen > _OFF_LOOP_BYTES and len(self._block) >= _BLOCK_BYTES:
-            block, self._block = bytes(self._block), bytearray()
+        if self._is_full():
+            block = b"".join(self._block)
+            self._block, self._length = [], 0
             await _beside(self._sink.feed, block)
         self._until += anyio.current_time() - start
 
@@ -219,7 +235,7 @@ async def _beside(work: Callable[[bytes], None], block: bytes) -> None:
     if limiter is None:
         limiter = anyio.CapacityLimiter(_BLOCKS_AT_ONCE)
         _limiter.set(limiter)
-    await anyio.to_thread.run_sync(partial(work, block), limiter=limiter)
+    await in_thread(partial(work, block), limiter)
 
 
 UNREAD = "gemini_gateway.unread"
@@ -250,7 +266,7 @@ async def decode_body(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
 
     """
     if len(body) > _OFF_LOOP_BYTES:
-        return await anyio.to_thread.run_sync(_decode, body, decode)
+        return await in_thread(partial(_decode, body, decode))
     return _decode(body, decode)
 
 

@@ -26,7 +26,8 @@ class ByteBudget:
     def __init__(self, total: int = TOTAL, wait_seconds: float = WAIT_SECONDS) -> None:
         """Let requests hold `total` bytes at once, and wait at most `wait_seconds` for them."""
         self.total, self.wait_seconds = total, wait_seconds
-        self.used = 0
+        self.used = self.peak = 0
+        """What is reserved now, and the most that was since `peak` was set."""
         self._growing: deque[_Waiting] = deque()
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
 
@@ -73,6 +74,7 @@ class ByteBudget:
 
     def _grant(self, hold: "Hold", size: int) -> None:
         self.used += size
+        self.peak = max(self.peak, self.used)
         hold.size += size
 
     def _serve(self) -> None:

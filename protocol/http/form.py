@@ -4,12 +4,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 
-import anyio.to_thread
 import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from protocol.http.beside import in_thread
 from protocol.http.body import receive_body, settle
 from protocol.http.context import context_of
 from protocol.http.spool import Spool, Spooled
@@ -69,7 +69,7 @@ async def read_form(request: Request) -> Form:
     parts = _Parts(boundary, context.spool, context.limits.file_bytes)
     rest = await receive_body(request.scope, request.receive, context, parts)
     if len(rest) > _OFF_LOOP_BYTES:
-        await anyio.to_thread.run_sync(partial(parts.feed, rest))
+        await in_thread(partial(parts.feed, rest))
     else:
         parts.feed(rest)
     form = parts.finish()

@@ -185,16 +185,23 @@ class _Decoding:
         if self._padded:
             self._broken = True
             return
-        coded = self._coded + piece
-        whole = len(coded) - len(coded) % 4
-        self._coded = coded[whole:]
+        start = (4 - len(self._coded)) % 4 if self._coded else 0
+        first, rest = self._coded + piece[:start], memoryview(piece)[start:]
+        if len(first) % 4:
+            self._coded = first
+            return
+        whole = len(rest) - len(rest) % 4
+        self._coded = bytes(rest[whole:])
+        self._padded = b"=" in first or piece.endswith(b"=", 0, start + whole)
         try:
-            data = binascii.a2b_base64(memoryview(coded)[:whole], strict_mode=True)
+            if first:
+                self._file.write(binascii.a2b_base64(first, strict_mode=True))
+            if whole:
+                self._file.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
         except binascii.Error:
             self._broken = True
-            return
-        self._padded = coded.endswith(b"=", 0, whole)
-        self._file.write(data)
+        if b"=" in first and rest:
+            self._broken = True
 
 
 def _text(escaped: bytes) -> str | None:

@@ -9,6 +9,8 @@ View = bytes | mmap.mmap
 """Bytes to look at: in memory, or mapped from a file. Both can be indexed, sliced and searched."""
 
 _PIECE = 512 * 1024
+_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+"""Where the system does not know it, a read may wait for the disk."""
 
 
 class StoredFile:
@@ -39,6 +41,15 @@ class StoredFile:
     def read(self, at: int, size: int) -> bytes:
         """Return at most `size` bytes from `at` on; none at the end."""
         return os.pread(self._descriptor, size, at)
+
+    def read_cached(self, at: int, size: int) -> bytes | None:
+        """Return at most `size` bytes from `at` on if they need not be read from the disk; None: they do."""
+        buffer = bytearray(min(size, self.size - at))
+        try:
+            read = os.preadv(self._descriptor, [buffer], at, _NO_WAIT)
+        except OSError:
+            return None
+        return bytes(buffer) if read == len(buffer) else bytes(memoryview(buffer)[:read])
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the content."""

@@ -69,6 +69,10 @@ class Bare(Process):
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
+    def descriptors(self):
+        """Return how many files and sockets are open."""
+        return len([*Path(f"/proc/{self.pid}/fd").iterdir()])
+
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
@@ -113,17 +117,52 @@ BODIES = {
 }
 
 
-def ask(connection, body, key=KEY):
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    connection.request("POST", "/gemini_official/v1/chat/completions", body, headers)
+def form(*files, **fields):
+    """Return a form's body."""
+    parts = [
+        f'--xx\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
+    body = "".join(parts).encode()
+    for name, data in files:
+        head = f'--xx\r\nContent-Disposition: form-data; name="{name}"; filename="x.png"\r\n\r\n'
+        body += head.encode() + data + b"\r\n"
+    return body + b"--xx--\r\n"
+
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
+)
+LONG_PNG = PNG + bytes(MIB)
+FORMS = {
+    "edit: too long": (413, "images/edits", bytes(6 * MIB)),
+    "edit: file too long": (413, "images/edits", form(("image", PNG + bytes(3 * MIB)), prompt="x")),
+    "edit: no picture": (400, "images/edits", form(("image", bytes(MIB)), prompt="x")),
+    "edit: no end": (400, "images/edits", form(("image", LONG_PNG), prompt="x")[:-8]),
+    "edit: two prompts": (
+        400,
+        "images/edits",
+        form(("image", LONG_PNG), prompt="x").replace(b"--xx--", b"") + form(prompt="y"),
+    ),
+    "edit: other field": (400, "images/edits", form(("film", LONG_PNG), prompt="x")),
+    "edit: mask of another size": (400, "images/edits", form(("image", LONG_PNG), ("mask", LONG_PNG), prompt="x")),
+    "edit: upstream error": (502, "images/edits", form(("image", LONG_PNG), prompt='<sim http="500"/>')),
+    "video: file too long": (413, "videos", form(("input_reference", PNG + bytes(3 * MIB)), prompt="x")),
+    "video: no picture": (400, "videos", form(("input_reference", bytes(MIB)), prompt="x")),
+    "video: unknown model": (404, "videos", form(("input_reference", LONG_PNG), prompt="x", model="gpt-9")),
+}
+
+
+def ask(connection, body, key=KEY, path="chat/completions", kind="application/json"):
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": kind}
+    connection.request("POST", f"/gemini_official/v1/{path}", body, headers)
     answer = connection.getresponse()
     return answer.status, answer.read()
 
 
-def refused(bare, body, key=KEY):
+def refused(bare, body, key=KEY, **to):
     connection = http.client.HTTPConnection(bare.address, timeout=20)
     try:
-        return ask(connection, body, key)
+        return ask(connection, body, key, **to)
     except (ConnectionError, http.client.HTTPException):  # the answer came before the body was read
         return None, b""
     finally:
@@ -154,9 +193,37 @@ LEAVING = {
 }
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_a_refused_form_is_freed_and_its_files_are_closed(bare, name):
+    status, path, body = FORMS[name]
+    seen, open_files = set(), bare.descriptors()
+    to = {"path": path, "kind": "multipart/form-data; boundary=xx"}
+    growth = grown(bare, lambda: seen.add(refused(bare, body, **to)[0]))
+    assert seen <= {status, None}
+    assert status in seen
+    assert growth < 8 * MIB, f"{growth / MIB:.0f} MiB"
+    assert bare.descriptors() < open_files + 10
+
+
 @pytest.mark.parametrize("name", LEAVING)
 def test_the_body_of_a_client_that_leaves_is_freed(bare, name):
     assert grown(bare, lambda: hung_up(bare, LEAVING[name])) < 8 * MIB
+
+
+def test_the_body_of_a_request_that_a_full_queue_refuses_is_freed(bare):
+    body, seen = chat("x" * 100_000), set()
+    busy = [http.client.HTTPConnection(bare.address, timeout=60) for _ in range(8)]
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    for connection in busy:  # two are served, and more than wait at most are here
+        connection.request("POST", "/gemini_official/v1/chat/completions", chat('<sim delay="60"/>'), headers)
+    while bare.in_flight() < 6:
+        pass
+    growth = grown(bare, lambda: seen.add(refused(bare, body)[0]))
+    for connection in busy:
+        connection.close()
+    assert 503 in seen
+    assert seen <= {503, None}
+    assert growth < 8 * MIB
 
 
 def test_the_body_of_a_request_with_a_wrong_key_is_freed(bare):

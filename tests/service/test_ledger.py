@@ -1,10 +1,12 @@
 """One contract for the ledger in every kind of store."""
 
 import anyio
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from protocol.model import Job, JobKind, JobPage, JobState, Saturated
+from protocol.http.spool import Spool
+from protocol.model import FilePart, Job, JobKind, JobPage, JobState, Saturated
 from service.ledger import Hold, Ledger
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
@@ -45,6 +47,20 @@ def world(open_store):
 @pytest.fixture
 async def ledger(world):
     return await world.process()
+
+
+async def test_a_file_on_disk_is_kept_with_its_job(world, ledger):
+    file = Spool().file(100)
+    file.write(b"12345")
+    one, other = (FilePart(mime="m", name="n", **of) for of in ({"stored": file.finish()}, {"data": b"12345"}))
+
+    def with_file(part):
+        request = job().request
+        turns = (msgspec.structs.replace(request.turns[0], parts=(part, *request.turns[0].parts)),)
+        return msgspec.structs.replace(job(), request=msgspec.structs.replace(request, turns=turns))
+
+    await ledger.put(with_file(one), FOREVER)
+    assert await (await world.process()).find("me", JobKind.VIDEO, "video_1") == with_file(other)
 
 
 async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):

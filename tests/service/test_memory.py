@@ -1,4 +1,9 @@
-from service.memory import Memory
+import subprocess
+import sys
+
+from protocol.http.budget import MIB, ByteBudget, Hold
+from service.memory import Memory, Trimmer
+from tests.clock import ManualClock
 
 V2 = ("memory.max", "memory.current", "inactive_file")
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -61,3 +66,40 @@ def test_files_that_go_away_or_are_no_numbers_are_no_limit(tmp_path):
     assert found.ratio() is None
     (tmp_path / "root" / "memory.current").unlink()
     assert found.ratio() is None
+
+
+async def test_memory_is_given_back_once_after_a_burst(monkeypatch):
+    trimmed = []
+    monkeypatch.setattr("service.memory._libc", lambda name: trimmed.append)
+    budget = ByteBudget(100 * MIB)
+    trimmer, hold, small = Trimmer(budget, ManualClock()), Hold(budget), Hold(budget)
+    await small.raise_to(MIB)
+    await trimmer.look()
+    await hold.raise_to(80 * MIB)
+    await trimmer.look()
+    assert trimmed == []
+    hold.release()
+    await trimmer.look()
+    await trimmer.look()
+    assert trimmed == [0]
+
+
+FREED = """
+import sys
+from service.memory import set_allocator
+if sys.argv[1] == "set":
+    set_allocator()
+large = b"x" * (30 << 20)
+del large
+kept = [b"x" * (2 << 20) if number % 2 else b"x" * 1000 for number in range(40)]
+kept[1::2] = [None] * 20
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
+"""
+
+
+def test_freed_memory_goes_back_to_the_system():
+    resident = [
+        int(subprocess.run([sys.executable, "-c", FREED, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("set", "default")
+    ]
+    assert resident[0] + 16 * 1024 < resident[1]

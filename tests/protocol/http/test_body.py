@@ -1,12 +1,19 @@
+import base64
+import json
+
 import anyio
 import anyio.lowlevel
 import msgspec
 import pytest
 
-from protocol.http.body import UNREAD, decode_body, read_body
-from protocol.http.context import Limits
+from protocol.http.body import UNREAD, decode_body, read_body, read_json
+from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.context import Limits, context_of
 from protocol.http.faults import ClientGone, HttpFault
-from protocol.model import BadRequest
+from protocol.http.form import read_form
+from protocol.http.spool import Spool
+from protocol.model import BadRequest, Saturated
+from tests.bodies import request_of
 
 
 def part(data, more=True):
@@ -98,3 +105,97 @@ async def test_a_long_body_is_decoded_beside_the_loop():
         tasks.start_soon(tick)
         await decode_body(b" " * 3_000_000 + b'{"deep": []}', decode)
         assert ticked
+
+
+def json_of(text):
+    return json.dumps({"url": text}).encode()
+
+
+def context_with(memory, **more):
+    made = request_of("", b"", **more)
+    context = context_of(made.scope)
+    context.memory = memory
+    return context
+
+
+decode_any = msgspec.json.Decoder().decode
+
+
+async def test_a_short_body_takes_no_part_of_the_budget():
+    memory = ByteBudget(1)
+    body = json_of("x" * 60_000)
+    context = context_with(memory)
+    assert await read_json(request_of("", body, context=context), decode_any) == json.loads(body)
+    assert memory.peak == 0
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_longer_body_holds_its_part_until_the_end_of_the_request(declared):
+    memory = ByteBudget(100 * MIB)
+    context = context_with(memory)
+    body = json_of("x" * 300_000)
+    request = request_of("", body, context=context)
+    if not declared:
+        request.scope["headers"] = []
+    await read_json(request, decode_any)
+    assert memory.peak >= 2 * len(body)
+    assert memory.used == len(body)
+    context.release()
+    assert memory.used == 0
+
+
+@pytest.mark.parametrize("headers", [True, False])
+async def test_a_body_that_there_is_no_memory_for_is_refused_unread(headers):
+    memory = ByteBudget(MIB, wait_seconds=0.01)
+    other = Hold(memory)
+    await other.raise_to(MIB)
+    request = request_of("", json_of("x" * 300_000), context=context_with(memory))
+    if not headers:
+        request.scope["headers"] = []
+    with pytest.raises(Saturated):
+        await read_json(request, decode_any)
+    assert request.scope[UNREAD]
+    assert memory.used == MIB
+    other.release()
+    with pytest.raises(HttpFault) as caught:
+        await read_json(request_of("", json_of("x" * 3_000_000), context=context_with(memory)), decode_any)
+    assert caught.value.status == 413
+    assert memory.used == 0
+
+
+async def test_a_long_text_reserves_more_as_it_grows():
+    memory = ByteBudget(100 * MIB)
+    body = json_of("x" * 10_000_000)
+    await read_json(request_of("", body, context=context_with(memory)), decode_any)
+    assert 2 * len(body) <= memory.peak <= 5 * len(body)
+    assert memory.used == len(body)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_a_body_whose_files_are_on_disk_holds_little(in_memory):
+    memory = ByteBudget(100 * MIB)
+    context = context_with(memory)
+    context.spool = Spool()
+    context.spool.in_memory = in_memory
+    data = bytes(9_000_000)
+    body = json_of("data:a/b;base64," + base64.b64encode(data).decode())
+    decoded = await read_json(request_of("", body, context=context), decode_any)
+    assert context.long_strings[decoded["url"]].file.whole() == data
+    if in_memory:  # what is on such a disk is in memory all the same
+        assert memory.used == len(data)
+    else:
+        assert memory.peak <= 6 * MIB
+        assert memory.used == 0
+    assert context.spool.used == len(data)
+    context.release()
+    assert (memory.used, context.spool.used) == (0, 0)
+
+
+async def test_a_long_form_that_is_wrong_is_refused_and_holds_nothing():
+    memory = ByteBudget(100 * MIB)
+    context = context_with(memory)
+    request = request_of("multipart/form-data; boundary=x", b"no form" * 1_000_000, context=context)
+    with pytest.raises(BadRequest):
+        await read_form(request)
+    assert request.scope[UNREAD]
+    assert memory.used == 0

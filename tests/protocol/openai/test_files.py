@@ -5,6 +5,8 @@ import pytest
 
 from protocol.http.context import Limits
 from protocol.http.faults import HttpFault
+from protocol.http.long_strings import LongString
+from protocol.http.spool import Spool
 from protocol.model import BadRequest, Caller, FilePart, MediaKind, MediaPart, MediaRef
 from protocol.openai import files
 from tests.protocol.openai.conftest import make_context
@@ -40,6 +42,48 @@ async def test_a_file_has_the_type_of_its_bytes_and_a_name_without_a_path(contex
     names |= {'x"\n\0\u202e<y>.png': "xy.png", "n" * 500 + ".png": "n" * 124 + ".png"}
     for said, name in names.items():
         assert await take(PNG, context, name=said) == FilePart(data=PNG, mime="image/png", name=name)
+
+
+def on_disk(data, most=10**9):
+    file = Spool().file(most)
+    file.write(data)
+    return file.finish()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
+async def test_a_file_on_disk_is_taken_as_one_in_memory(context, form):
+    data = picture(form)
+    inline, stored = await take(data, context), await take(on_disk(data), context)
+    assert (stored.mime, stored.name, stored.digest) == (inline.mime, inline.name, inline.digest)
+    assert stored.stored.whole() == data
+    for wrong in (b"\0" * 100, b"<svg>", data[:9], b"PK\3\4\0"):
+        codes = {await refusal(take(content, context)) for content in (wrong, on_disk(wrong))}
+        assert len(codes) == 1
+
+
+async def test_a_file_on_disk_that_was_not_kept_whole_is_too_long():
+    context = make_context(limits=Limits(file_bytes=50))
+    assert await refusal(take(on_disk(PNG + bytes(100), 50), context), HttpFault) == "request_too_large"
+
+
+async def test_a_long_string_of_a_body_stands_for_its_file(context):
+    def long(head, file):
+        return LongString(head=head, file=file)
+
+    context.long_strings = {
+        "data:file-0": long("data:image/png;base64,", on_disk(PNG)),
+        "data:file-1": long("data:image/png;base64,", None),
+        "data:file-2": long("data:image/png,", on_disk(PNG)),
+        "file-3": long("", on_disk(PNG)),
+    }
+    part = await files.from_url("data:file-0", name="", param=AT, context=context)
+    assert (part.mime, part.stored.whole()) == ("image/png", PNG)
+    for broken in ("data:file-1", "data:file-2", "data:file-9"):
+        found = await refusal(files.from_url(broken, name="", param=AT, context=context))
+        assert found == "invalid_image"
+    part = await files.from_base64("file-3", name="a.png", param=AT, context=context)
+    assert (part.name, part.stored.whole()) == ("a.png", PNG)
+    assert await refusal(files.from_base64("file-9", name="", param=AT, context=context)) == "invalid_image"
 
 
 @pytest.mark.parametrize("said", [None, "", "image/png", "IMAGE/JPEG", "application/octet-stream"])

@@ -1,3 +1,6 @@
+import os
+from hashlib import blake2b
+
 import aiohttp
 import anyio
 import anyio.abc
@@ -18,6 +21,7 @@ from protocol.model import (
     MediaPart,
     MediaRef,
     Role,
+    StoredFile,
     Text,
     TextPart,
     Turn,
@@ -128,6 +132,30 @@ async def test_a_file_is_uploaded_in_two_requests_as_browsers_do(site):
     async with site.connect() as transport:
         assert "note.txt (text/plain, 3 bytes)" in said(await tell(transport, file_of(b"one")))
     assert await site.seen("resumable") == await site.seen("upload") == 1
+    assert (await site.state())["departures"] == []
+
+
+def on_disk(folder, data):
+    descriptor = os.open(folder / "file", os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, data)
+    return StoredFile(descriptor, len(data), blake2b(data, digest_size=32).digest())
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("form", ["resumable", "multipart"])
+async def test_a_file_on_disk_is_sent_from_there(site, tmp_path, monkeypatch, form, cached):
+    if not cached:
+        monkeypatch.setattr(StoredFile, "read_cached", lambda *_: None)
+    text = b"0123456789" * 50_000
+    part = FilePart(stored=on_disk(tmp_path, text), mime="text/plain", name="long.txt")
+    monkeypatch.setattr(StoredFile, "whole", None)
+    async with site.connect(upload_protocol=form) as transport:
+        request = asking((Role.USER, TextPart("what is this?"), part))
+        answer = said(await tell(transport, request))
+        assert f"- long.txt (text/plain, {len(text)} bytes)" in answer
+        again = FilePart(data=text, mime="text/plain", name="other.txt")
+        await tell(transport, asking((Role.USER, TextPart("x"), again)))
+    assert await site.seen("upload") == 1
     assert (await site.state())["departures"] == []
 
 
