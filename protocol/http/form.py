@@ -67,12 +67,15 @@ async def read_form(request: Request) -> Form:
     context = context_of(request.scope)
     boundary = parse_options_header(request.headers.get("content-type", ""))[1].get(b"boundary", b"")
     parts = _Parts(boundary, context.spool, context.limits.file_bytes)
-    rest = await receive_body(request.scope, request.receive, context, parts)
-    if len(rest) > _OFF_LOOP_BYTES:
-        await in_thread(partial(parts.feed, rest))
-    else:
-        parts.feed(rest)
-    form = parts.finish()
+    try:
+        rest = await receive_body(request.scope, request.receive, context, parts)
+        if len(rest) > _OFF_LOOP_BYTES:
+            await in_thread(partial(parts.feed, rest))
+        else:
+            parts.feed(rest)
+        form = parts.finish()
+    finally:
+        parts.close()
     settle(context, parts.resident, parts.stored)
     return form
 
@@ -123,6 +126,10 @@ class _Parts:
         if not self._ended:
             raise BadRequest("The request's body ends before the form's last boundary.")
         return Form(fields=self._fields, files=tuple(self._files))
+
+    def close(self) -> None:
+        """Drop the parser, which refers to this object: only the garbage collector would free them, and the files."""
+        self._parser = None
 
     def _opened(self) -> MultipartParser:
         if not self._boundary:

@@ -56,7 +56,7 @@ def test_the_container_is_run_as_it_wants_to_be():
     (run,) = [shlex.split(line) for line in COMMANDS if line.startswith("docker run --detach")]
     assert {"--read-only", "--cap-drop", "no-new-privileges"} <= set(run)
     mounted = {one.split(":")[1] for before, one in pairwise(run) if before == "--volume"}
-    assert mounted == {"/var/lib/gemini-gateway", f"{dockerfile.last('WORKDIR')}/gateway.toml"}
+    assert mounted == {"/tmp", "/var/lib/gemini-gateway", f"{dockerfile.last('WORKDIR')}/gateway.toml"}
     built, image = next(shlex.split(line) for line in COMMANDS if line.startswith("docker build")), run[-1]
     assert built[built.index("-t") + 1] == image
     assert built[built.index("-f") + 1] == str(dockerfile.PATH.relative_to(ROOT))

@@ -1,8 +1,11 @@
+import contextlib
+import gc
 import os
 
 import pytest
 
 from protocol.http import form as forms
+from protocol.http.context import context_of
 from protocol.model import BadRequest, StoredFile
 from tests.bodies import request_of
 
@@ -121,3 +124,18 @@ async def test_a_file_that_looks_like_boundaries_is_read_whole(blob, pieces):
 
 async def test_an_epilogue_is_ignored():
     assert (await read_form(TYPE, form(part("x")) + b"what comes after")).fields == {"a": "x"}
+
+
+@pytest.mark.parametrize("end", [b"", b"--xx"])
+async def test_a_form_and_its_files_are_freed_without_the_garbage_collector(end):
+    gc.disable()
+    try:
+        request = request_of(TYPE, form(part(b"x" * 2_000_000, "image", file="x"))[: -len(end) or None])
+        spool = context_of(request.scope).spool
+        with contextlib.suppress(BadRequest):
+            read = await forms.read_form(request)
+            assert spool.used == 2_000_000
+            del read
+        assert spool.used == 0
+    finally:
+        gc.enable()
