@@ -17,6 +17,7 @@ from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.spool import Spool
 from protocol.model import GatewayError, Jobs
 from service.drain import Drain
+from service.incoming import Incoming
 from service.metrics import CLIENT_GONE_STATUS, Metrics
 from service.tracing import RequestSpan, Traces
 from transports.clock import Clock
@@ -68,18 +69,19 @@ class Observed:
         context = self._context(scope)
         attach(scope, context)
         span = self._begin(scope, context)
-        answer = _Answer(scope, send, self._means)
+        incoming = Incoming(scope, receive)
+        answer = _Answer(scope, incoming, send, self._means)
         self._metrics.in_flight.inc()
         try:
             with answer.patience:
-                await self._app(scope, receive, answer.send)
+                await self._app(scope, incoming.receive, answer.send)
             if answer.patience.cancelled_caught:
                 context.record.error = CLIENT_GONE
         except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
             context.record.error = "internal_error"
             _log.exception("request_failed", request=context.id)
             if answer.status is None:
-                await self._refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
+                await self._refuse(GatewayError("The gateway failed."))(scope, incoming.receive, answer.send)
         finally:
             answer.close()
             self._metrics.in_flight.dec()
@@ -151,8 +153,8 @@ def _milliseconds(seconds: float | None) -> float | None:
 class _Answer:
     """Notes the status, adds what every answer carries, and gives up a client that takes nothing any more."""
 
-    def __init__(self, scope: Any, send: Any, means: Means) -> None:
-        self._scope, self._send, self._drain = scope, send, means.drain
+    def __init__(self, scope: Any, incoming: Incoming, send: Any, means: Means) -> None:
+        self._scope, self._incoming, self._send, self._drain = scope, incoming, send, means.drain
         self._stall = means.limits.write_stall_seconds
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -177,7 +179,10 @@ class _Answer:
         if self._timer is None:
             self._timer = self._loop.call_later(self._stall, self._look)
         try:
-            await self._send(message)
+            if self._incoming.ended or message["type"] != "http.response.body" or message.get("more_body", False):
+                await self._send(message)
+            else:
+                await self._incoming.end(self._send, message)
         except OSError:  # the connection is gone
             self.patience.cancel()
             await anyio.lowlevel.checkpoint()
