@@ -98,8 +98,9 @@ class SiteClient:
     def _hear(self, vault: Vault, since: int, response: aiohttp.ClientResponse) -> None:
         """Take over the cookies that an ordinary answer of the site sets; the answer does not wait for it."""
         set_cookies = response.headers.getall("Set-Cookie", [])
-        own = str(response.url.origin()) == str(URL(self.config.hosts.site).origin())
-        if not set_cookies or not own or response.status != 200 or response.content_type == "text/html":
+        if not set_cookies or response.status != 200 or response.content_type == "text/html":
+            return
+        if str(response.url.origin()) != str(URL(self.config.hosts.site).origin()):
             return
         seconds = vault.hear(set_cookies, since=since)
         if seconds is not None:

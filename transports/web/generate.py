@@ -1,13 +1,14 @@
 """One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 import aiohttp
 import anyio
+import msgspec
 
-from protocol.model import Event, UpstreamFailed, UpstreamTimeout
+from protocol.model import Event, Finish, Media, Rewritten, UpstreamFailed, UpstreamTimeout
 from transports.http import CLIENT_ERRORS, mapped
 from transports.web import encode, wire
 from transports.web.client import SiteClient
@@ -30,7 +31,7 @@ async def generated(
 ) -> AsyncGenerator[Event]:
     """Send a call and yield its answer's events; closing this before its end closes the response at once."""
     config = site.config
-    watch = _Watch(config.timeouts.first_frame, config.timeouts.between_frames)
+    until = asyncio.get_running_loop().time() + config.timeouts.first_frame
     request = site.request(
         "POST",
         site.url(wire.GENERATE_PATH),
@@ -39,14 +40,17 @@ async def generated(
         data=encode.generate_form(call, site.access_token),
     )
     try:
-        with anyio.fail_at(watch.until):
+        with anyio.fail_at(until):
             response = await request
+        chunks = _Chunks(response.content, until, config.timeouts.between_frames)
         try:
             await _check(response)
-            async for chunk in _chunks(response, reader, watch):
+            while not reader.finished and (chunk := await chunks.next()):
                 for event in reader.feed(chunk):
-                    yield event
+                    yield _prompted(event, call.prompt)
+                chunks.note(reader)
         finally:
+            chunks.close()
             if reader.finished:
                 site.leave(response)
             else:
@@ -55,7 +59,7 @@ async def generated(
         if not reader.complete:
             raise _failure(error, started=bool(reader.frames)) from None
     for event in reader.end():
-        yield event
+        yield _prompted(event, call.prompt)
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:
@@ -77,43 +81,74 @@ async def _refusal(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def _chunks(
-    response: aiohttp.ClientResponse,
-    reader: AnswerReader,
-    watch: "_Watch",
-) -> AsyncIterator[bytes]:
-    over: float | None = None
-    while not reader.finished:
-        if not reader.complete:
-            over = None
-        elif over is None:
-            over = watch.now() + _AFTER_COMPLETE
-        until = watch.until if over is None else over
-        chunk = None
-        with anyio.CancelScope(deadline=until):
-            chunk = await response.content.readany()
-        if chunk is None:
-            raise TimeoutError
-        if not chunk:
-            return
-        yield chunk
-        watch.seen(reader.frames)
+class _Chunks:
+    """An answer's bytes as they come, for as long as valid frames come in time; bytes that make none do not count.
 
+    One timer serves the whole answer. A scope around each read would cost as much as the read itself.
+    """
 
-class _Watch:
-    """Measures the wait for the next valid frame; bytes that make none do not count."""
-
-    def __init__(self, first: float, between: float) -> None:
-        self._between = between
+    def __init__(self, content: aiohttp.StreamReader, until: float, between: float) -> None:
+        """Raise TimeoutError to who waits at `until`, and after each frame `between` seconds later."""
+        self._content, self._until, self._between = content, until, between
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_at(until, self._look)
         self._frames = 0
-        self.now = asyncio.get_running_loop().time
-        """The clock of deadlines, without asking each time whose it is."""
-        self.until = self.now() + first
+        self._waiting = self._complete = False
 
-    def seen(self, frames: int) -> None:
-        if frames != self._frames:
-            self._frames = frames
-            self.until = self.now() + self._between
+    async def next(self) -> bytes:
+        """Return the next bytes, none at the end.
+
+        Raises:
+            TimeoutError: no valid frame came in time.
+
+        """
+        self._waiting = True
+        try:
+            return await self._content.readany()
+        finally:
+            self._waiting = False
+
+    def note(self, reader: AnswerReader) -> None:
+        """Take it that the reader has read what came."""
+        if reader.complete:
+            if not self._complete:
+                self._until = self._loop.time() + _AFTER_COMPLETE
+                self._timer.cancel()
+                self._timer = self._loop.call_at(self._until, self._look)
+        elif reader.frames != self._frames or self._complete:
+            self._until = self._loop.time() + self._between
+        self._complete, self._frames = reader.complete, reader.frames
+
+    def close(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        """End the wait if it is too long; look again later if it is not, or while the reader is busy."""
+        now = self._loop.time()
+        if not self._waiting:
+            self._until = max(self._until, now + self._between)
+        if self._until <= now:
+            self._content.set_exception(TimeoutError())
+        else:
+            self._timer = self._loop.call_at(self._until, self._look)
+
+
+def _prompted(event: Event, prompt: str) -> Event:
+    """Return an event; media say what prompt they were made of, unless the site has changed it."""
+    match event:
+        case Media(revised_prompt=""):
+            return msgspec.structs.replace(event, revised_prompt=prompt)
+        case Finish(rewritten=Rewritten() as whole):
+            pieces = tuple(
+                msgspec.structs.replace(piece, revised_prompt=prompt)
+                if isinstance(piece, Media) and not piece.revised_prompt
+                else piece
+                for piece in whole.pieces
+            )
+            return msgspec.structs.replace(event, rewritten=msgspec.structs.replace(whole, pieces=pieces))
+        case _:
+            return event
 
 
 def _failure(error: Exception, *, started: bool) -> UpstreamFailed:

@@ -10,12 +10,9 @@ import structlog
 
 from protocol.model import (
     Event,
-    Finish,
     GatewayError,
-    Media,
     ModelDowngraded,
     RateLimited,
-    Rewritten,
     Selection,
     Served,
     SignedOut,
@@ -108,24 +105,6 @@ class Answer:
             yield event
         async for event in self._events:
             yield event
-
-
-async def _with_prompt(events: AsyncIterator[Event], prompt: str) -> AsyncGenerator[Event]:
-    """Yield events; media say what prompt they were made of, unless the site has changed it."""
-    async for event in events:
-        match event:
-            case Media(revised_prompt=""):
-                yield msgspec.structs.replace(event, revised_prompt=prompt)
-            case Finish(rewritten=Rewritten() as whole):
-                pieces = tuple(
-                    msgspec.structs.replace(piece, revised_prompt=prompt)
-                    if isinstance(piece, Media) and not piece.revised_prompt
-                    else piece
-                    for piece in whole.pieces
-                )
-                yield msgspec.structs.replace(event, rewritten=msgspec.structs.replace(whole, pieces=pieces))
-            case _:
-                yield event
 
 
 class Speaker:
@@ -243,12 +222,9 @@ class Speaker:
             teller=self._teller,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
-        async with (
-            aclosing(generated(session.site, ready, call, reader)) as events,
-            aclosing(_with_prompt(events, words.prompt)) as told,
-        ):
+        async with aclosing(generated(session.site, ready, call, reader)) as events:
             try:
-                yield Answer(told, reader, self._asked(model, ready), partial(self._note_answered, ready))
+                yield Answer(events, reader, self._asked(model, ready), partial(self._note_answered, ready))
             finally:
                 self.turn = reader.rid
                 self._note_answered(ready, reader)
