@@ -1,4 +1,4 @@
-"""The one module that knows hypercorn: sockets, signals, and an end that does not hang."""
+"""hypercorn, which `service.connection` changes and nothing else knows: sockets, signals, an end that does not hang."""
 
 import gc
 import signal
@@ -15,6 +15,7 @@ import structlog
 from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]
 from hypercorn.config import Config
 
+from service import connection
 from service.app import Running, open_app
 from service.listeners import Sockets
 from service.memory import set_allocator
@@ -127,6 +128,7 @@ async def serving(
 ) -> AsyncGenerator[None]:
     """Serve an app on a listening socket, which it takes over, for as long as the context lasts."""
     stop, stopped = anyio.Event(), anyio.Event()
+    connection.install()
     config = _config(listening, server, tls, header_bytes)
 
     async def run() -> None:

@@ -185,7 +185,8 @@ class _Wire:
             self.started = True
             headers = [*HEADERS, *self._headers]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        elif data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._at = self._now()
 

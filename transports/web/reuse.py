@@ -37,6 +37,9 @@ _AGAIN_SECONDS = 600.0
 _MOST_TRIES = 5
 """… and so often; then it is left to the account's owner."""
 
+_KEPT = (Text, Media, WebImage)
+"""What a conversation's key is made of."""
+
 _encode = msgspec.json.Encoder().encode
 
 _log = structlog.get_logger()
@@ -229,7 +232,7 @@ class Followed:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
         got: list[Piece] = []
         async for event in self._answer:
-            if isinstance(event, Text | Media | WebImage):
+            if isinstance(event, _KEPT):
                 got.append(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
