@@ -78,6 +78,12 @@ def ids(rid="r_00000000000000a1", cid=None):
     return content([None, [cid, rid], {"18": rid, "21": ["token"], "44": True}])
 
 
+def progress(words="Creating your image", cid="c_00000000000000a1", rid="r_00000000000000a1"):
+    """Return the part that tells what tool runs, in front of any candidate."""
+    tool = [None, ["data_analysis_tool", [None, None, words], 1]]
+    return content([None, [cid, rid], {"7": tool}, None, None, None, tool])
+
+
 def error(code, status=13):
     """Return the part of an in-stream code."""
     return ["wrb.fr", None, None, None, None, [status, None, [[ERROR_TYPE, [code]]]]]

@@ -29,6 +29,34 @@ def test_what_passes_is_tried_once_more_with_the_same_account(stand, answer, str
     assert len(set(asked(stand))) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("number", [1013, 1037, 1096, 1097, 4242])
+def test_a_code_behind_words_about_a_tool_leaves_time_for_another_try(stand, number, stream):
+    refused = Answer(frames.body([frames.ids()], [frames.progress()], [frames.error(number)], frames.END))
+    stand.begin(Scene(generate=[refused, GOOD]), accounts=2)
+    seen = stand.chat(stream=stream)
+    assert (seen.status, seen.text, seen.reason) == (200, "A good answer.", "stop")
+    assert len(asked(stand)) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_words_about_a_tool_are_thoughts_of_the_answer_that_follows(stand, stream):
+    scene = Scene(
+        generate=[Answer(frames.body([frames.progress("Looking")], *frames.text_frames("A text."), frames.END))]
+    )
+    stand.begin(scene)
+    seen = stand.chat(stream=stream)
+    assert seen.text == "A text."
+    thought = (
+        "".join(
+            choice.delta.to_dict().get("reasoning_content") or "" for chunk in seen.whole for choice in chunk.choices
+        )
+        if stream
+        else seen.whole.choices[0].message.reasoning_content
+    )
+    assert thought == "Looking\n"
+
+
 def test_1157_is_tried_once_more_with_a_token_of_a_new_page(stand):
     fresh = PAGE | {"SNlM0e": "AIQ-second:1789723276002"}
     stand.begin(Scene(page=[html(**PAGE), html(**fresh)], generate=[code(1157), GOOD]))

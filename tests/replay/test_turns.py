@@ -200,8 +200,9 @@ def test_media_is_fetched_with_the_cookies_of_the_domain_and_no_other(stand):
         assert "COMPASS" not in call.cookies
 
 
-def test_a_picture_that_does_not_come_is_asked_for_without_the_tool(stand):
-    refused = Answer(frames.body([frames.error(1003, 3)], frames.END))
+@pytest.mark.parametrize("before", [[], [[frames.progress()]]], ids=["at once", "behind words about a tool"])
+def test_a_picture_that_does_not_come_is_asked_for_without_the_tool(stand, before):
+    refused = Answer(frames.body(*before, [frames.error(1003, 3)], frames.END))
     stand.begin(Scene(generate=[refused, drawn()], media={PREVIEW: [media(PNG, "image/png")]}))
     assert "](" in stand.chat("gemini-2.5-flash-imagen", "draw a fox").text
     assert [call.slots[49] for call in stand.site.asked("generate")] == [14, None]

@@ -73,6 +73,11 @@ class AnswerReader:
         return self._kept if self._kept.cid else None
 
     @property
+    def begun(self) -> bool:
+        """Whether something of the answer was yielded; lines about what the site is doing are nothing of it."""
+        return self._narrator.begun
+
+    @property
     def rid(self) -> str:
         """The turn's id, which the site can name before the conversation's; empty until it has."""
         return self._kept.rid

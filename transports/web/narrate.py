@@ -66,6 +66,8 @@ class Narrator:
         self._said: list[str] = []
         self._thought: list[str] = []
         """All text and thoughts that were returned."""
+        self.begun = False
+        """Something of the answer was returned, and not only lines about what the site is doing."""
 
     def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
         """Take the candidate as it is now; return what is new. `address` is the conversation and the turn.
@@ -76,6 +78,7 @@ class Narrator:
         now = self._last = self._joined(before, now)
         events = self._tell(before, now, address)
         self._count(events)
+        self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
         return events
 
     def _joined(self, before: Candidate, now: Candidate) -> Candidate:
@@ -94,7 +97,9 @@ class Narrator:
 
     def _tell(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
         self._prose.learn(now.citations)
-        events = [*self._thinking.think(now.thoughts, last=now.complete), *self._thinking.note(now.progress)]
+        events = self._thinking.think(now.thoughts, last=now.complete)
+        self.begun = self.begun or bool(events)
+        events += self._thinking.note(now.progress)
         settled = now.complete or now.text == before.text
         self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
         if not self._departed(now):

@@ -77,9 +77,11 @@ class Answer:
         """Where the site keeps the turn, as far as it has said."""
         return self._reader.conversation
 
-    async def first(self, *, refuse_mismatch: bool = False) -> None:
+    async def first(self, *, refuse_mismatch: bool = False, past_progress: bool = False) -> None:
         """Wait for the first event that says something; only waiting goes before it.
 
+        `past_progress`: lines about what the site is doing are kept back, and the answer itself is waited for. A code
+        that comes behind such lines is then raised here, when another account can still be asked.
         `refuse_mismatch`: wait until it is known which model answers, or for the first text.
 
         Raises:
@@ -91,6 +93,8 @@ class Answer:
             if isinstance(event, Waiting):
                 continue
             self._first.append(event)
+            if past_progress and not self._reader.begun:
+                continue
             if not refuse_mismatch or isinstance(event, Text) or self.served.answered is not None:
                 break
         mismatch = self.served.mismatch
@@ -188,7 +192,8 @@ class Speaker:
         async with AsyncExitStack() as attempt:
             await self._session.ping(ready)
             answer = await attempt.enter_async_context(self._send(ready, words, forms))
-            await answer.first(refuse_mismatch=self._refuses_mismatch)
+            lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
+            await answer.first(refuse_mismatch=self._refuses_mismatch, past_progress=not lasting)
             stack.push_async_exit(attempt.pop_all())
             return answer
 

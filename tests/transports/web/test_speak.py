@@ -145,10 +145,17 @@ FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 
 
 class Told:
-    """An answer's events; from the event `known` on, the site has said that `model` answers."""
+    """An answer's events; from the event `known` on, the site has said that `model` answers.
 
-    def __init__(self, *events, known=0, model=LITE):
-        self.events, self.known, self.model, self.read = events, known, model, 0
+    Those before the event `begun` are about what the site is doing.
+    """
+
+    def __init__(self, *events, known=0, model=LITE, begun=0):
+        self.events, self.known, self.model, self.read, self._begun = events, known, model, 0, begun
+
+    @property
+    def begun(self):
+        return self.read > self._begun
 
     async def __aiter__(self):
         for event in self.events:
@@ -157,7 +164,7 @@ class Told:
 
     def answer(self):
         asked = Served(transport="web", account="one", asked=PRO)
-        return Answer(aiter(self), None, asked, lambda _: self.model if self.read > self.known else None)
+        return Answer(aiter(self), self, asked, lambda _: self.model if self.read > self.known else None)
 
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
@@ -182,6 +189,14 @@ async def test_where_nothing_is_refused_the_first_event_is_not_held_back_for_the
     told = Told(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
     await told.answer().first()
     assert told.read == 2
+
+
+async def test_the_answer_is_waited_for_past_lines_about_what_the_site_is_doing():
+    told = Told(Waiting(), Thought(text="line"), Waiting(), Thought(text="a"), Text(text="b"), FINISH, begun=3)
+    answer = told.answer()
+    await answer.first(past_progress=True)
+    assert told.read == 4
+    assert [event async for event in answer] == [Thought(text="line"), *told.events[3:]]
 
 
 async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(site):
