@@ -11,7 +11,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.context import Look
+from protocol.http.budget import ByteBudget
+from protocol.http.context import Look, context_of
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import Endpoint, Refuse
 from protocol.http.faults import HttpFault
@@ -48,22 +49,22 @@ class Media:
         """Return the route; `refuse` writes errors."""
 
         async def answer(request: Request) -> Download:
-            return await self._download(request.path_params["token"], refuse)
+            return await self._download(request, refuse)
 
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
 
-    async def _download(self, token: str, refuse: Refuse) -> Download:
-        held = self._seal.open(token)
+    async def _download(self, request: Request, refuse: Refuse) -> Download:
+        held = self._seal.open(request.path_params["token"])
         if held is None or not await self._valid(held.license):
             raise HttpFault(404, "not_found", "There is nothing behind this link, or not any more.")
         name = sha256(_encode((held.ref, held.look))).hexdigest()
-        media = self._media(held.ref, held.look)
+        media = self._media(held.ref, held.look, context_of(request.scope).memory)
         if self._shelf is not None:
             media = self._shelf.open(name, media)
         return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
     @asynccontextmanager
-    async def _media(self, ref: MediaRef, look: Look) -> AsyncGenerator[MediaStream]:
+    async def _media(self, ref: MediaRef, look: Look, memory: ByteBudget) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream sent something else than media.")
@@ -71,7 +72,7 @@ class Media:
                 yield stream
                 return
             data = await whole_picture(stream)
-        made, mime = await fitted(data, size=look.size, format=look.format, quality=look.quality)
+        made, mime = await fitted(data, memory, size=look.size, format=look.format, quality=look.quality)
         yield Held(made, mime)
 
 

@@ -6,6 +6,8 @@ needs more goes before all that hold none: it gives back sooner.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -16,6 +18,8 @@ MIB = 1024 * 1024
 TOTAL = 256 * MIB
 WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
+_BYTES_PER_PIXEL = 8
+"""A decoded picture, and what is made of it."""
 _BYTES_PER_WAITING = 2 * MIB
 """The server has read up to 1 MiB of a request that waits: this bounds the number of those."""
 
@@ -98,6 +102,28 @@ class ByteBudget:
         self._grant(first.hold, first.size)
         first.granted.set()
         return True
+
+
+_UNRESERVED = 64 * MIB
+"""Work of which two pieces at most are done at once takes so much without asking."""
+
+
+@asynccontextmanager
+async def pixels_reserved(budget: ByteBudget, pixels: int) -> AsyncGenerator[None]:
+    """Reserve what it takes to work on a picture, where it is a large one; at most the whole budget.
+
+    Raises:
+        Saturated: there was no room in time.
+
+    """
+    hold = Hold(budget)
+    size = pixels * _BYTES_PER_PIXEL
+    try:
+        if size > _UNRESERVED:
+            await hold.raise_to(min(size, budget.total))
+        yield
+    finally:
+        hold.release()
 
 
 class Hold:

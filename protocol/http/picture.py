@@ -11,6 +11,7 @@ from io import BytesIO
 from PIL import Image, ImageOps
 
 from protocol.http.beside import beside
+from protocol.http.budget import ByteBudget, pixels_reserved
 from protocol.model import MediaStream, UpstreamFailed
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -53,18 +54,30 @@ async def whole_picture(stream: MediaStream) -> bytes:
 
 async def fitted(
     data: bytes,
+    memory: ByteBudget,
     *,
     size: tuple[int, int] | None,
     format: str | None,  # noqa: A002 -- OpenAI's and Pillow's word
     quality: int | None = None,
 ) -> tuple[bytes, str]:
-    """Do `fit` beside the event loop.
+    """Do `fit` beside the event loop, with what it takes reserved of `memory`.
 
     Raises:
         UpstreamFailed: the upstream's bytes are no picture that can be read.
+        Saturated: there is no memory for it.
 
     """
-    return await beside(partial(fit, data, size=size, format=format, quality=quality))
+    async with pixels_reserved(memory, _pixels(data)):
+        return await beside(partial(fit, data, size=size, format=format, quality=quality))
+
+
+def _pixels(data: bytes) -> int:
+    """Return how many pixels a picture has, by its header."""
+    try:
+        with Image.open(BytesIO(data), formats=_READ) as image:
+            return min(image.width * image.height, MOST_PIXELS)
+    except _BROKEN:
+        raise _unreadable() from None
 
 
 def fit(

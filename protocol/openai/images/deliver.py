@@ -52,7 +52,8 @@ class Delivery:
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
         async with self._engine.media(media.ref, look.rendition) as stream:
             data = await whole_picture(stream)
-        data, mime = await fitted(data, size=look.size, format=look.format, quality=look.quality)
+        memory = self._context.memory
+        data, mime = await fitted(data, memory, size=look.size, format=look.format, quality=look.quality)
         content = await anyio.to_thread.run_sync(base64.b64encode, data)
         return Delivered(
             content=content.decode(),

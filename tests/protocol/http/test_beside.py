@@ -3,6 +3,7 @@ import threading
 import anyio
 
 from protocol.http.beside import beside
+from protocol.http.budget import ByteBudget
 from protocol.http.picture import fitted
 from protocol.openai.files import from_base64
 from tests.protocol.http.test_picture import drawn
@@ -41,7 +42,7 @@ async def test_pictures_and_long_files_share_the_two_places():
         for _ in range(2):
             tasks.start_soon(beside, let_go.wait)
         await anyio.wait_all_tasks_blocked()
-        tasks.start_soon(note, "picture", fitted(drawn(), size=(8, 8), format="webp"))
+        tasks.start_soon(note, "picture", fitted(drawn(), ByteBudget(), size=(8, 8), format="webp"))
         text = "d29yZHMg" * 200_000
         tasks.start_soon(note, "file", from_base64(text, name="", param="x", context=make_context()))
         await anyio.wait_all_tasks_blocked()

@@ -5,6 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from protocol.http.budget import ByteBudget
 from protocol.http.picture import fit, fitted
 from protocol.model import UpstreamFailed
 
@@ -123,4 +124,4 @@ def test_what_is_no_picture_or_too_large_a_one_is_the_upstreams_fault(data):
 
 
 async def test_beside_the_event_loop_it_is_the_same():
-    assert await fitted(drawn(), size=(8, 8), format="webp") == fit(drawn(), size=(8, 8), format="webp")
+    assert await fitted(drawn(), ByteBudget(), size=(8, 8), format="webp") == fit(drawn(), size=(8, 8), format="webp")
