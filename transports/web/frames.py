@@ -42,7 +42,7 @@ class FrameParser:
 
     def __init__(self, max_frame: int) -> None:
         """Refuse frames of more than `max_frame` UTF-16 code units."""
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._max_frame = max_frame
         self._prefix_seen = False
         self._head = ""
@@ -61,8 +61,13 @@ class FrameParser:
         """
         try:
             text = self._decoder.decode(data)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            yield from self._read(error.object[: error.start].decode())  # what is whole before it, still counts
             raise DriftDetected("The upstream's answer is not UTF-8.") from None
+        yield from self._read(text)
+
+    def _read(self, text: str) -> Iterator[str]:
+        """Take the next text; yield the frames it completes."""
         position, by_line = 0, self._by_line
         while position < len(text) and not self._by_line:
             if not self._missing:

@@ -28,7 +28,7 @@ _LONGEST_LINE = 200
 """How much of a line is kept to see whether it opens or closes a fence."""
 
 _NAMES = "|".join(wire.MARKUP_TAGS)
-_PLACEHOLDER = rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w+)+?/\d+(?:(?![\w/])|(?=https?:))"
+_PLACEHOLDER = rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w+)+?/\d+(?![\d/_])(?!\w*/)"
 _LINK = re.compile(_PLACEHOLDER, re.ASCII)
 _FENCES = r"\n|(?P<ticks>`+)|(?P<tildes>~{3,})"
 _TOKEN = re.compile(

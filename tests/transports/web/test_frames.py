@@ -37,6 +37,23 @@ def test_every_split_point_of_a_capture_gives_the_same_frames():
         assert parsed(body, [cut])[0] == whole
 
 
+@pytest.mark.parametrize("body", [emit.PREFIX + emit.frame(["é"]), emit.frame(["é"])], ids=["prefix", "none"])
+def test_a_byte_order_mark_is_passed_over(body):
+    marked = b"\xef\xbb\xbf" + body
+    for cut in range(len(marked)):
+        assert parsed(marked, [cut])[0] == ['\n[["é"]]\n']
+
+
+def test_frames_before_a_broken_character_count_wherever_the_bytes_are_cut():
+    body = emit.PREFIX + emit.frame(["é"]) + emit.frame(["x"])
+    for cut in range(len(body) + 2):
+        parser, frames = FrameParser(1 << 20), []
+        with pytest.raises(DriftDetected):
+            for piece in (body[:cut], (body + b"\xff\xff")[cut:]):
+                frames += parser.feed(piece)
+        assert frames == ['\n[["é"]]\n', '\n[["x"]]\n']
+
+
 def test_lengths_count_utf16_code_units():
     assert [utf16_length(text) for text in ("abc", "é", "你", "😀", "a😀é")] == [3, 1, 1, 2, 4]
 

@@ -27,6 +27,7 @@ WIDGET = "<GenerateWidget height='2>1'>{\"a\": [1]}</GenerateWidget>"
         ('a <FollowUp label="never clo', "a "),
         ("a </GenerateWidget> b", "a  b"),
         (f"see {LINK} and https://googleusercontent.com/a/b/12. done", "see  and . done"),
+        (f"{LINK}Here you are. {LINK}https://x.org {LINK}'s", "Here you are. https://x.org 's"),
         (f"看{LINK}图", "看图"),
         ("```python?code_reference&code_event_index=2\nx = 1\n```\n", "```python\nx = 1\n```\n"),
         ("```text?code_stdout&code_event_index=1\n1\n```", "```text\n1\n```"),
