@@ -78,7 +78,7 @@ class Accounts:
     """All sessions by their cookies."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
-        """Know the settings' accounts and nobody else."""
+        """Know the accounts of the settings."""
         self._clock, self._config = clock, config
         profiles: dict[str, Cookies] = {}
         for account in config.accounts:
@@ -91,9 +91,9 @@ class Accounts:
         return self._by_psid(cookies.get(_PSID, ""), user) or self.guest
 
     def find(self, cookies: dict[str, str], user: int = 0) -> Session:
-        """Return whose cookies these are; anyone unknown or expired is a guest, as at the site.
+        """Return the session that the cookies open; unknown or expired ones are a guest's, as at the site.
 
-        `user` is N of a path `/u/N/…`: one of several accounts of a browser profile, the first where there is no such.
+        `user` is N of a path `/u/N/…`, for one of several accounts of a browser profile; an unknown N is the first one.
         """
         session = self.named(cookies, user)
         if self._opens(session, cookies):

@@ -8,7 +8,7 @@ import msgspec
 from transports.simulator import emit, models
 from transports.simulator.accounts import Session
 from transports.simulator.answer import Answer
-from transports.simulator.check import BatchCall, UnfitPayload, is_number
+from transports.simulator.check import BatchCall, UnfitPayload, at, is_number
 from transports.simulator.gems import Gem
 from transports.simulator.history import Conversation, Turn
 from transports.web import wire
@@ -39,7 +39,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     """In epoch seconds."""
     exact: bool = True
-    """Answer in the site's own form; else the forms that a decoder must survive alternate."""
+    """Answer in the site's own form; otherwise alternate between the forms that a decoder must read."""
     find_original: FindOriginal = lambda _: None
 
 
@@ -73,17 +73,8 @@ def _fit(condition: object) -> None:
         raise UnfitPayload
 
 
-def _at(payload: Any, *path: int) -> Any:
-    """Return what stands at a path in a payload; None where it is shorter."""
-    for index in path:
-        if not isinstance(payload, list) or index >= len(cast("list[Any]", payload)):
-            return None
-        payload = cast("list[Any]", payload)[index]
-    return payload
-
-
 def _text(payload: Any, *path: int) -> str:
-    found = _at(payload, *path)
+    found = at(payload, *path)
     _fit(isinstance(found, str))
     return str(found)
 
@@ -126,15 +117,15 @@ def _clean(context: Context, payload: Any) -> list[Any]:
 
 
 def _quota(context: Context, payload: Any) -> list[Any]:
-    pairs = _at(payload, 0)
+    pairs = at(payload, 0)
     _fit(isinstance(pairs, list))
     return [[_limit(context, pair) for pair in cast("list[Any]", pairs)]]
 
 
 def _limit(context: Context, pair: Any) -> list[Any]:
     """Return how the family stands that a pair asks for: a flash family by its pair, else pro."""
-    _fit(is_number(_at(pair, 0)) and is_number(_at(pair, 1)))
-    family = _QUOTA_FAMILIES.get((_at(pair, 0), _at(pair, 1)), "pro")
+    _fit(is_number(at(pair, 0)) and is_number(at(pair, 1)))
+    family = _QUOTA_FAMILIES.get((at(pair, 0), at(pair, 1)), "pro")
     found = context.session.quota.standing(family, context.now)
     if context.exact and context.session.quota.unlimited(family, context.now):
         return [pair, None, 0, [found.reset], 0, 0]
@@ -143,7 +134,7 @@ def _limit(context: Context, pair: Any) -> list[Any]:
 
 def _chats(context: Context, payload: Any) -> list[Any]:
     """Return a page of the conversations, newest first; its token is where the next begins."""
-    count, token, pinned = _at(payload, 0), _at(payload, 1), _at(payload, 2, 0) == 1
+    count, token, pinned = at(payload, 0), at(payload, 1), at(payload, 2, 0) == 1
     _fit(is_number(count) and (token is None or isinstance(token, str)))
     chats = [] if pinned else context.session.history.newest_first()
     chats, following = _page(chats, count, token)
@@ -171,12 +162,12 @@ def _turns(context: Context, payload: Any) -> list[Any]:
     """Return a conversation's turns, newest first; of one that does not exist, none."""
     history = context.session.history
     history.read += 1
-    count = _at(payload, 1)
+    count = at(payload, 1)
     conversation = history.find(_text(payload, 0))
     if conversation is None:
         return [[]]
     newest = list(reversed(conversation.turns))
-    token = _at(payload, 2)
+    token = at(payload, 2)
     wanted = min(count, _MOST_TURNS) if is_number(count) else 10
     turns, following = _page(newest, wanted, token if isinstance(token, str) else None)
     sparse = history.read % 2 == 0 and not context.exact
@@ -215,7 +206,7 @@ def _change(context: Context, payload: Any) -> list[Any]:
 
 
 def _gems(context: Context, payload: Any) -> list[Any]:
-    kind = _at(payload, 0)
+    kind = at(payload, 0)
     gems = context.session.gems.listed(kind) if is_number(kind) else None
     _fit(gems is not None)
     return [None, None, gems]
@@ -228,12 +219,12 @@ def _gem(payload: Any) -> Gem:
 
 
 def _create_gem(context: Context, payload: Any) -> list[Any]:
-    return [context.session.gems.create(_gem(_at(payload, 0)))]
+    return [context.session.gems.create(_gem(at(payload, 0)))]
 
 
 def _change_gem(context: Context, payload: Any) -> list[Any]:
     identity = _text(payload, 0)
-    _fit(context.session.gems.change(identity, _gem(_at(payload, 1))))
+    _fit(context.session.gems.change(identity, _gem(at(payload, 1))))
     return [identity]
 
 

@@ -140,6 +140,15 @@ def header_list(headers: Mapping[str, str], name: str) -> list[Any] | None:
     return cast("list[Any]", value) if isinstance(value, list) else None
 
 
+def at(value: Any, *path: int) -> Any:
+    """Return the element of nested lists at a path; None if there is none."""
+    for index in path:
+        if not isinstance(value, list) or index >= len(cast("list[Any]", value)):
+            return None
+        value = cast("list[Any]", value)[index]
+    return value
+
+
 def is_list(value: Any, length: int) -> bool:
     """Say whether it is a list of this length."""
     return isinstance(value, list) and len(cast("list[Any]", value)) == length

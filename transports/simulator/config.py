@@ -46,9 +46,9 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tokens_per_second: float = 60.0
     """0: as fast as the client reads."""
     longest_seconds: float = 3.0
-    """A long answer speeds up so as to be done by then; 0: it does not."""
+    """A long answer speeds up to end within this; 0: it does not."""
     chunk_bytes: int = 0
-    """Cut the body into chunks of so many bytes, frames and characters notwithstanding; 0: a chunk a frame."""
+    """Size of the chunks of a body, in bytes; they may cut frames and characters. 0: one chunk per frame."""
     flicker: bool = True
     """Show a closing fence or a backslash in some frames that the next takes back."""
 
@@ -59,20 +59,21 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     profile: Profile = "strict"
     """`strict` refuses what our own client should not send; `site` only what the site is known to refuse."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    """The loopback port of the simulated site inside a gateway; 0: a free one, which the log tells. Else one worker."""
+    """The loopback port of the simulated site inside a gateway; 0: a free one, which the log names. Any other needs a
+    single worker."""
     accounts: tuple[SimulatedAccount, ...] = ()
-    """None: one account of its own making."""
+    """Empty: the simulator makes one account."""
     pace: Pace = Pace()
     rotate_seconds: float = 540.0
     """How often the gateway renews the rolling cookie."""
     poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    """How often the gateway looks for what takes minutes at the site, and seconds here."""
+    """How often the gateway asks for a video or research in progress."""
     grace_seconds: float = 60.0
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
     rotation_gap_seconds: float = 60.0
     """Rotations nearer to one another are answered 429."""
     rotation_seconds: Seconds = 0.0
-    """How long a rotation takes; the new value holds from its middle on, whoever waits for the answer."""
+    """How long a rotation takes; the new value is valid from its middle on, also if the client leaves."""
     rotation_told_seconds: Annotated[int, msgspec.Meta(ge=0)] = 600
     """The seconds until the next rotation that a rotation's body names; 0: the body names none."""
     page_token: PageToken = "SNlM0e"  # noqa: S105 -- a key of the page
@@ -80,28 +81,28 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     build_seconds: Seconds = 0.0
     """Seconds after which the site has a new build and answers 405 to the last one's `bl`; 0: never."""
     fork: Literal["survives", "dies"] = "survives"
-    """What becomes of a session whose old value is rotated once more within the grace."""
+    """What rotating an old value within the grace does to the session."""
     cookie_every: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """So many answers of an account's turns and calls are there to one that sets a cookie; 0: none sets any.
-    None: `site` sets one with every answer, `strict` with none."""
+    """Every n-th answer to an account's turns and calls sets a cookie (`SIDCC`); 0: none does.
+    None: every answer does in `site`, and none in `strict`."""
     session_seconds: Seconds = 1500.0
-    """A `__Secure-1PSIDTS` that is not rotated dies after so long; 0: never."""
+    """A `__Secure-1PSIDTS` that is not rotated expires after this; 0: never."""
     quota_seconds: Seconds = 3600.0
-    """How long after its first answer a model family's limit starts anew."""
+    """Length of a model family's quota window, from its first answer."""
     upload_seconds: Seconds = 86_400.0
     """How long an uploaded file is kept."""
     upload_bytes: int = 256_000_000
-    """So many bytes of uploads are kept; the oldest go first."""
+    """Total size of kept uploads, in bytes; the oldest are dropped first."""
     media_seconds: Seconds = 86_400.0
     """How long the URL of a picture or film works."""
     media_redirect: Literal["host", "path", "none"] = "path"
     """Where a picture's first URL leads: `localhost` for `127.0.0.1` and back, another path here, or nowhere."""
     host_only_cookie: bool = True
-    """`/app` sets a cookie of its own host, as the site does; media with it along are refused."""
+    """`/app` sets a cookie of its own host, as the site does; media requests that carry it are refused."""
     video_first_turn_refused: bool = True
     """A video in a conversation's first turn is refused (1053)."""
     video_refused_is_made: bool = False
-    """A video that is refused so is made all the same, and paid for: its conversation is kept."""
+    """A video refused with 1053 is made all the same, and paid for: its conversation is kept."""
     temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 1096
     """The code behind answers of temporary chats that are asked for as browsers do, in `site`; 0: none."""
     video_seconds: Seconds = 4.0

@@ -1,4 +1,4 @@
-"""Faults of whole endpoints, ordered at `POST /simulator/faults`: what no prompt can cause."""
+"""Faults of whole endpoints, ordered at `POST /simulator/faults`: faults that no prompt can cause."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ SIGN_IN = "https://accounts.google.com/ServiceLogin"
 
 
 class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an endpoint answers instead, the next so many times."""
+    """What an endpoint answers instead of its own answer, `times` times."""
 
     where: Literal[
         "app", "rotate", "batch", "generate", "upload", "resumable", "media",
@@ -41,7 +41,7 @@ class Faults:
     """The faults that wait."""
 
     def __init__(self, changes: Mapping[str, Callable[[], None]]) -> None:
-        """Start with none; `changes` are made at once when they are ordered."""
+        """Start with none; `changes` maps the faults that take effect at once to what they do."""
         self._waiting: deque[SiteFault] = deque()
         self._changes = changes
 

@@ -13,7 +13,7 @@ _MARK = re.compile(r"[*_`#\[\]~>]")
 _WORD = re.compile(r"\w\Z")
 _OPEN_FENCE = re.compile(r"(?m)^```")
 _WITHOUT_END_EVERY = 4
-"""One answer of so many closes with a frame of state, and has no `e`."""
+"""Every n-th answer ends with a frame of state, without `e`."""
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,9 +27,9 @@ from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
 _WEB_IMAGES = 3
-"""So many pictures of the web are sent to who asks for some."""
+"""How many web pictures an answer has when the prompt asks for some in words."""
 _RESET_SECONDS = 10.0
-"""A usage limit that a prompt asked for ends so soon, if the prompt says nothing else."""
+"""When a usage limit that a prompt asked for ends, if the prompt names no time."""
 
 
 class Generation:

@@ -1,17 +1,17 @@
-"""What the site notices of one account, so that a test can judge a gateway by it; nothing of it is secret."""
+"""Counts how one account was treated, so that a test can judge a gateway by it; nothing of it is secret."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 
 
 class Gauge:
-    """How many of something are under way."""
+    """How many of something are in progress."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self.now = 0
         self.most = 0
-        """… that ever were at once."""
+        """The most at the same time."""
 
     @contextmanager
     def one(self) -> Generator[None]:
@@ -25,7 +25,7 @@ class Gauge:
 
 
 class Record:
-    """One account's."""
+    """The counts of one account."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -43,7 +43,7 @@ class Record:
         self.as_guest = 0
         """Requests that named the account and were answered as a guest's, since their rolling cookie had expired."""
         self.unseen = False
-        """Nobody has shown the newest value yet: if nobody has it, the account is lost once the grace is over."""
+        """The newest value has not been used yet: if it was lost, the account is lost when the grace ends."""
 
     def shown(self) -> dict[str, int | bool]:
         """Return it for a page."""

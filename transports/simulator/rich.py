@@ -55,7 +55,7 @@ def web_images(found: list[tuple[str, str]]) -> list[Any]:
 
 
 def citations(text: str, sources: int) -> list[Any]:
-    """Return the groups of the markers that stand in a text, for so many sources."""
+    """Return the groups of the markers in a text, for this number of sources."""
     groups: dict[str, list[Any]] = {}
     for marker in _MARKER.finditer(text):
         cited = [number for number in map(int, marker[1].split(", ")) if 1 <= number <= sources]

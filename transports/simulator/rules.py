@@ -1,7 +1,7 @@
-"""What a profile asks of requests, and how it answers, beyond what both share.
+"""What each profile requires of requests and how it answers, beyond what both profiles share.
 
-`Rules` are those of the profile `site`, which asks for nothing more. `strict.StrictRules` holds this gateway's own
-client to what the protocol page names as ours.
+`Rules` are those of the profile `site`, which requires nothing more. `strict.StrictRules` requires what the protocol
+page names as the form of this gateway's own client.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,11 @@ class Rules:
     """The profile `site`: refuses only what the site is known to refuse."""
 
     exact = True
-    """Answer in the site's own form; else the forms that a decoder must survive alternate."""
+    """Answer in the site's own form; otherwise alternate between the forms that a decoder must read."""
     words_decide = True
     """A plain turn whose words ask for a picture, film or song is answered with one."""
     cookie_every = 1
     """Which answers set a cookie, where the settings do not say: every one, every second, none (0)."""
-    token_survives_rotation = True
 
     def call(self, headers: Mapping[str, str], query: Pairs, page: Page, *, batch: bool) -> None:
         """Check a call's headers and query."""

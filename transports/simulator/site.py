@@ -1,8 +1,8 @@
-"""The simulated site: an ASGI app that answers as the wire protocol page says, and only requests that keep to it.
+"""The simulated site: an ASGI app that answers as the wire protocol page says; the profile decides what it refuses.
 
 All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/BardChatUi/…`), the accounts'
 (`/RotateCookies`), the upload host's (`/upload`, `/upload/`) and the media hosts' (`/gg/…`, `/download`).
-`GET /simulator/state` tells what was seen; `POST /simulator/faults` orders what no prompt can cause.
+`GET /simulator/state` shows what was seen; `POST /simulator/faults` orders faults that no prompt can cause.
 """
 
 import json
@@ -40,7 +40,7 @@ _MOST_BODY = 4_000_000
 _MOST_UPLOAD = 110_000_000
 _REASONS_KEPT = 20
 _ROTATION_OF_PAGES = re.compile(rb'\[658,"-?\d{1,30}"\]')
-"""The body that a browser's page sends to renew its lesser cookies."""
+"""The body that a browser's page sends to renew the `SIDCC` family."""
 _NEVER = 2147483647
 """Seconds until the next rotation of an account that is never rotated."""
 _JSON = "application/json; charset=utf-8"
@@ -59,7 +59,7 @@ class Site:
     """The site's state and pages."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
-        """Know the settings' accounts and nobody else."""
+        """Know the accounts of the settings."""
         self._config, self._clock = config, clock
         self.accounts = Accounts(config, clock)
         self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
@@ -101,7 +101,7 @@ class Site:
         return HTMLResponse("<!doctype html><title>simulated</title>", headers={"set-cookie": cookie})
 
     async def rotate_page(self, request: Request) -> Response:
-        """Answer `GET /RotateCookiesPage`, which a browser loads to renew its lesser cookies."""
+        """Answer `GET /RotateCookiesPage`, which a browser loads to renew the `SIDCC` family."""
         self.seen["rotate_page"] += 1
         _ = request
         return HTMLResponse("<!doctype html><script>init('-3141592653589793238',658)</script>")
@@ -140,7 +140,7 @@ class Site:
         return response
 
     def _rotation_body(self, status: int) -> str:
-        """Return what a rotation says of the next. Source: "Session", step 2."""
+        """Return the body of a rotation, which names the seconds until the next one. Source: "Session", step 2."""
         told = {200: self._config.rotation_told_seconds, 403: _NEVER}.get(status, 0)
         parts = [*([["identity.hfcr", told]] if told else []), ["di", 44]]
         return f"{wire.FRAMES_PREFIX}\n\n{json.dumps(parts, separators=(',', ':'))}" if status in {200, 403} else ""

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import msgspec
 
-from transports.simulator.check import Departure, decoded, header_list, is_number, require
+from transports.simulator.check import Departure, at, decoded, header_list, is_number, require
 from transports.web import wire
 
 FEWEST = 69
-"""The shortest request that known clients send has so many slots."""
+"""Slots in the shortest request that known clients send."""
 TOOLS = (1, 2, 11, 14, 20, 21)
 EXTENDED = 2
 
@@ -63,30 +63,22 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> Ask:
     model_id, capacity, number, thinking = _model(headers)
     return Ask(
         prompt=_prompt(slots[0]),
-        temporary=_at(slots, 45) == 1,
+        temporary=at(slots, 45) == 1,
         as_browser=slots[68] == 2,
-        tool=_tool(_at(slots, 49)),
+        tool=_tool(at(slots, 49)),
         gem=slots[19] if isinstance(slots[19], str) and slots[19] else None,
         place=_place(slots[2]),
         files=_files(slots[0]),
-        aspect=_aspect(_at(slots, 55)),
+        aspect=_aspect(at(slots, 55)),
         model_id=model_id,
         capacity=capacity,
         number=number,
-        extended=thinking == EXTENDED or (thinking is None and _at(slots, 80) == EXTENDED),
+        extended=thinking == EXTENDED or (thinking is None and at(slots, 80) == EXTENDED),
     )
 
 
-def _at(values: Any, index: int) -> Any:
-    """Return a list's element; None where there is none."""
-    if not isinstance(values, list):
-        return None
-    found = cast("list[Any]", values)
-    return found[index] if index < len(found) else None
-
-
 def _prompt(first: Any) -> str:
-    prompt = _at(first, 0)
+    prompt = at(first, 0)
     require(isinstance(prompt, str), "slot 0")
     return str(prompt)
 
@@ -102,13 +94,13 @@ def _place(value: Any) -> list[str] | None:
     require(isinstance(value, list), "slot 2")
     between = [one for one in cast("list[Any]", value)[3:9] if one is not None]
     require(not between, "slot 2: nulls between the ids and the context")
-    place = [_at(value, index) or "" for index in (0, 1, 2, 9)]
+    place = [at(value, index) or "" for index in (0, 1, 2, 9)]
     require(all(isinstance(one, str) for one in place), "slot 2")
     return place if place[0] else None
 
 
 def _files(first: Any) -> list[tuple[str, str]]:
-    entries = _at(first, 3)
+    entries = at(first, 3)
     require(entries is None or isinstance(entries, list), "slot 0: files")
     return [_file(entry) for entry in cast("list[Any]", entries or [])]
 
@@ -125,7 +117,7 @@ def _file(entry: Any) -> tuple[str, str]:
 
 
 def _aspect(value: Any) -> int | None:
-    found = _at(_at(value, 0), 0)
+    found = at(value, 0, 0)
     return found if is_number(found) else None
 
 
@@ -136,12 +128,12 @@ def _model(headers: Mapping[str, str]) -> tuple[str | None, int | None, int | No
     model = header_list(headers, wire.MODEL_HEADER)
     if model is None:
         return "", None, None, None
-    if _at(model, 11) is None and is_number(_at(model, 12)):  # a field-13 account
+    if at(model, 11) is None and is_number(at(model, 12)):  # a field-13 account
         model = [*model[:11], *model[12:]]
-    identifier = _at(model, 4)
+    identifier = at(model, 4)
     if identifier is not None and not isinstance(identifier, str):
         return "", None, None, None
     capacity, number, thinking = (
-        value if is_number(value) else None for value in (_at(model, 11), _at(model, 14), _at(model, 15))
+        value if is_number(value) else None for value in (at(model, 11), at(model, 14), at(model, 15))
     )
     return identifier, capacity, number, thinking

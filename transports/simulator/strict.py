@@ -80,7 +80,6 @@ class StrictRules(Rules):
     exact = False
     words_decide = False
     cookie_every = 0
-    token_survives_rotation = False
 
     def call(self, headers: Mapping[str, str], query: Pairs, page: Page, *, batch: bool) -> None:
         """Check what both endpoints want. Source: "Common request parts"."""

@@ -1,6 +1,6 @@
-"""The codes that stand in an answer in place of content: what each means and what is done about it; no I/O.
+"""The error codes that an answer carries in place of content: what each means and what the gateway does; no I/O.
 
-A code behind a complete candidate is not looked up here: the answer stays. Source: "Codes".
+A code after a complete candidate is not looked up here: the client gets the answer. Source: "Codes".
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class ImageRefused(Refused):
 
 
 class AttachmentRefused(BadRequest):
-    """1100: the site does not accept an attachment: its form, or that a guest sent it. Source: "Codes"."""
+    """1100: the site does not accept an attachment, because of its form or because a guest sent it. Source: "Codes"."""
 
     code = "attachment_not_accepted"
 
@@ -43,7 +43,7 @@ class TokenRefused(UpstreamFailed):
 
 
 class ContinuationRefused(UpstreamFailed):
-    """1097: the account may not go on with conversations for now; fresh conversations work. Source: "Codes"."""
+    """1097: the account cannot continue conversations for now; fresh conversations work. Source: "Codes"."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
@@ -57,7 +57,6 @@ class Action(Enum):
     NEW_TOKEN = "fetch a new token, send the same call once more, then try another account"  # noqa: S105 -- words
     NEW_MODELS = "discover the account's models, send the call once more, then try another account"
     FRESH_CONVERSATION = "drop the conversation and send the whole history as a fresh one; there, try another account"
-    ANOTHER_ACCOUNT = "try another account"
     ANOTHER_TRANSPORT = "try another transport; without one, tell the caller"
     COOL_DOWN = "cool the account down for this model family and try another account"
     COOL_DOWN_ADDRESS = "cool down all accounts behind this address and try another one"

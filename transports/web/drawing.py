@@ -1,8 +1,9 @@
-"""The answer to a turn that asks for an image: where none comes, the turn is said once more without the tool's number.
+"""The answer to a turn that asks for an image; when no image comes, the turn is sent again without the tool's number.
 
 Sources contradict one another on that number: browsers leave it out, and the words alone decide. An answer without an
-image has made nothing, so nothing is made twice. Whether its text declines the wish or only misses it cannot be told;
-the second answer, whatever it is, holds. Until an image comes, text is kept back: of two answers only one is shown.
+image has made nothing, so nothing is made twice. Its text may be a refusal or a misunderstanding; the gateway cannot
+tell them apart, so the second answer replaces it. Text is held back until an image comes, because only one of the two
+answers is delivered.
 Source: "Capabilities as turns"
 """
 
@@ -21,33 +22,33 @@ _log = structlog.get_logger()
 
 
 Again = Callable[[Conversation | None], Awaitable[Answer]]
-"""Says a turn once more, given the conversation that its first answer is in."""
+"""Sends a turn once more, given the conversation of its first answer."""
 
 
 def in_words(words: Words) -> Words:
-    """Return the turn without the tool's number: its words say that an image is wanted."""
+    """Return the turn without the tool's number: its words ask for the image."""
     return msgspec.structs.replace(words, prompt=f"{_WISH}{words.prompt}", slots={})
 
 
 class Drawing:
-    """An answer that should hold an image, and the one in its place where it does not."""
+    """An answer that should hold an image, and the answer that replaces it if it does not."""
 
     def __init__(self, answer: Answer, again: Again) -> None:
-        """Take an answer, and what says its turn once more."""
+        """Take an answer, and the function that sends its turn once more."""
         self._answer, self._again = answer, again
 
     @property
     def served(self) -> Served:
-        """Who answers, as far as the site has said."""
+        """The account and model of the answer, as far as they are known."""
         return self._answer.served
 
     @property
     def conversation(self) -> Conversation | None:
-        """Where the site keeps the turn, as far as it has said."""
+        """The conversation of the turn, if the site has named it."""
         return self._answer.conversation
 
     async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield the events of the answer that holds."""
+        """Yield the events of the answer that is delivered."""
         kept: list[Event] = []
         shown = False
         async for event in self._answer:
@@ -67,7 +68,7 @@ class Drawing:
             yield event
 
     async def _replaced(self) -> bool:
-        """Say the turn once more; return whether there is another answer now."""
+        """Send the turn once more; return whether there is another answer now."""
         try:
             self._answer = await self._again(self.conversation)
         except GatewayError as error:

@@ -1,7 +1,7 @@
-"""Takes out of a text what the site wrote for its own page; no I/O. Source: "Response".
+"""Removes from a text the markup that the site writes for its own page; no I/O. Source: "Response".
 
 Tags (`<FollowUp …/>` and others), placeholder links and the queries of fences are cut. The same characters inside a
-fenced block or an inline code span are the answer's own and stay.
+fenced block or an inline code span belong to the answer and stay.
 
 A text comes in pieces that are cut anywhere. `Cleaner` reads it once, in one of these modes:
 
@@ -25,7 +25,7 @@ from transports.web import wire
 _LONGEST_LINK = 256
 _LONGEST_INFO = 500
 _LONGEST_LINE = 200
-"""How much of a line is kept to see whether it opens or closes a fence."""
+"""How many characters of a line are kept to see whether it opens or closes a fence."""
 
 _NAMES = "|".join(wire.MARKUP_TAGS)
 _PLACEHOLDER = rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w+)+?/\d+(?![\d/_])(?!\w*/)"
@@ -58,7 +58,7 @@ class _Mode(Enum):
 
 
 class Cleaner:
-    """One text in pieces in, the same without the site's markup out."""
+    """Takes a text in pieces and returns it without the site's markup."""
 
     def __init__(self, *, markup: bool = True) -> None:
         """Begin at the start of a text; without `markup`, only the queries of fences are cut."""
@@ -68,7 +68,7 @@ class Cleaner:
         self._parting = False
         self._unread = ""
         self._more: list[str] = []
-        """What comes behind it, where that is the same character again and again."""
+        """Pieces that follow it and only repeat its last character."""
         self._at = 0
         """Index in the text where `unread` begins."""
         self._out: list[str] = []
@@ -88,7 +88,7 @@ class Cleaner:
         """The text since the doubt began."""
         self._doubt_line = ""
         self._spans: dict[int, int] = {}
-        """Where the code spans of a paragraph begin and end that has been read to its end; none opens elsewhere."""
+        """Start and end of each code span in the paragraph that was read again; no other span opens there."""
         self._spans_until = 0
         self._cut_starts: list[int] = []
         self._cut_ends: list[int] = []
@@ -117,7 +117,7 @@ class Cleaner:
         return self._read(final=True)
 
     def part(self) -> str:
-        """Return what waits only to see whether the same character comes again: something else is told here."""
+        """Return text that is held back only because its last character may repeat: something else follows it here."""
         self._unread += "".join(self._more)
         self._more.clear()
         self._parting = True
@@ -126,7 +126,7 @@ class Cleaner:
         return text
 
     def place(self, index: int) -> int:
-        """Return where a character of the text stands in what is returned; that of one cut is the next one's."""
+        """Return the index of a character in the returned text; for a cut one, that of the next character."""
         before = bisect_right(self._cut_ends, index)
         shift = self._cut_before[before - 1] if before else 0
         inside = before < len(self._cut_starts) and self._cut_starts[before] <= index
@@ -148,14 +148,14 @@ class Cleaner:
         return text
 
     def _keep(self, length: int) -> None:
-        """Return so much of the unread text."""
+        """Move this many characters of the unread text to the output."""
         kept = self._unread[:length]
         self._unread = self._unread[length:]
         self._at += length
         self._out.append(kept)
 
     def _cut(self, length: int) -> None:
-        """Cut so much of the unread text."""
+        """Cut this many characters of the unread text."""
         self._unread = self._unread[length:]
         if not length:
             return
@@ -246,7 +246,7 @@ class Cleaner:
         return end
 
     def _meet(self, found: re.Match[str]) -> None:
-        """Take something to cut, or doubt it."""
+        """Cut markup, or begin a doubt if a code span may be open."""
         self._keep(found.start())
         length = len(found.group())
         if self._open:
@@ -354,7 +354,7 @@ class Cleaner:
         return fits and len(opening) >= length and opening == character * len(opening)
 
     def _read_doubt(self, final: bool) -> bool:
-        """Look for what tells whether something is inside a code span."""
+        """Look for the end of the code span or of the paragraph: it decides whether the markup is code."""
         text = self._unread
         limit = len(text) if final else len(text.rstrip("`").rstrip("~"))
         position = 0
@@ -394,7 +394,7 @@ class Cleaner:
         self._keep(len(code))
 
     def _settle_doubt(self, last: str, rest: str) -> None:
-        """Read a paragraph again whose open backticks have opened nothing, now that all its backticks are known."""
+        """Read a paragraph again whose open backticks opened no span, now that all its backticks are known."""
         paragraph = "".join(self._doubtful) + last
         self._doubtful.clear()
         self._unread = paragraph + rest
@@ -482,5 +482,5 @@ def clean(text: str, *, markup: bool = True) -> str:
 
 
 def has_placeholder(text: str) -> bool:
-    """Say whether a text has a link that stands where the site draws an attachment."""
+    """Say whether a text has a placeholder link, which marks the place of an attachment."""
     return _LINK.search(text) is not None

@@ -11,19 +11,19 @@ from transports.web.frames import FrameParser
 from transports.web.snapshot import loads
 
 LONGEST_REFUSAL = 64 * 1024
-"""How many bytes of a refusal are read."""
+"""How many bytes of a refusal's body are read."""
 _DEPTH = 6
 
 
 def answer_error(status: int, headers: Mapping[str, str], body: bytes = b"") -> GatewayError:
-    """Return the error that an answer other than 200 stands for; a token in its body is kept in the error."""
+    """Return the error for an answer other than 200; the error keeps the token of its body."""
     token = token_in(body) if status == 400 else None
     location = headers.get("Location", "")
     return error_for_http(status, location=location, retry_after=retry_after(headers), token=token)
 
 
 def token_in(body: bytes) -> str | None:
-    """Return the access token that the body of an HTTP 400 carries; None: it carries none."""
+    """Return the access token in the body of an HTTP 400; None if there is none."""
     frames = FrameParser(LONGEST_REFUSAL)
     try:
         for frame in frames.feed(body[:LONGEST_REFUSAL]):
@@ -37,19 +37,19 @@ def token_in(body: bytes) -> str | None:
 
 
 def status_in(part: Any) -> int:
-    """Return the HTTP status in the part of a failed call, 0 where there is none."""
+    """Return the HTTP status in the part of a failed call; 0 if there is none."""
     return jspb.integer(part, wire.FAILURE_STATUS) or 0
 
 
 def token_of(part: Any) -> str | None:
-    """Return the access token in the part of a failed call, None where there is none."""
+    """Return the access token in the part of a failed call; None if there is none."""
     if jspb.text(part, wire.PART_KIND) != wire.PART_FAILURE:
         return None
     return _marked(jspb.field(part, wire.FAILURE_DETAILS), _DEPTH)
 
 
 def _marked(value: Any, depth: int) -> str | None:
-    """Return the text behind the mark of a token, wherever it is in `value`."""
+    """Return the text after the mark of a token, anywhere in `value`."""
     if not depth:
         return None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What is left of an account in its windows of time, and its plan: the answer of `jSf9Qc`; no I/O.
+"""Reads an account's plan and its usage windows from the answer of `jSf9Qc`; no I/O.
 
 Source: "Batch calls"
 """
@@ -10,20 +10,20 @@ from transports.account import Quota
 from transports.web import jspb, wire
 
 _WHOLE = 100
-"""The total of a window that is used up from the start: then nothing tells how much it held."""
+"""The total of a window that is used up when it is first seen: its real total is unknown."""
 
 
 def decode_plan(payload: Any) -> str | None:
-    """Return the account's plan; None where the answer tells none that is known."""
+    """Return the account's plan; None if the answer names no known one."""
     tier = jspb.count(payload, wire.USAGE_TIER)
     return wire.USAGE_TIERS.get(tier) if tier is not None else None
 
 
 def decode_windows(payload: Any, known: Iterable[Quota] = ()) -> tuple[Quota, ...]:
-    """Return what is left in each window, named by its length; `known` is what was told before.
+    """Return the quota of each window, named by its length; `known` are the quotas read before.
 
-    The answer tells what is left and which part is used, so the total is worked out. When all is used, that is not
-    possible: then the total is the one known before, or 100.
+    The total is computed from what remains and the used ratio. A window that is used up has the total that was known
+    before, or 100.
     """
     totals = {quota.name: quota.total for quota in known}
     found: dict[str, Quota] = {}

@@ -216,8 +216,6 @@ RICH_PROGRESS = 6
 RICH_PICTURES = 7
 """At its `[0]` stand the pictures."""
 PICTURE_URL = (0, 3, 3)
-PICTURE_FILE = (0, 3, 2)
-"""The name of its file; the site gives no words for it."""
 PICTURE_ID = (1, 0)
 RICH_CITATIONS = 43
 CITE = "[cite:"

@@ -50,7 +50,6 @@ ONE_MORE = {Action.SAME_AGAIN, Action.NEW_TOKEN, Action.NEW_MODELS}
 ANOTHER = {
     *ONE_MORE,
     Action.FRESH_CONVERSATION,
-    Action.ANOTHER_ACCOUNT,
     Action.COOL_DOWN,
     Action.COOL_DOWN_ADDRESS,
     Action.NEEDS_ATTENTION,
