@@ -1,7 +1,7 @@
 """A replay of the site: it answers with recorded bytes under the site's own names, behind a proxy and TLS.
 
 The gateway's account has the proxy, and `ca_file` the certificate: everything else is as with the real site, host names
-and paths of the defaults among them. What is answered stands in a `Scene`; what was asked, in `Site.calls`. No code of
+and paths of the defaults among them. A `Scene` holds the answers, `Site.calls` the requests. No code of
 the product is used: what its two sides agree upon proves nothing.
 """
 
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.proxies import join
 from tests.replay import frames
 
 CAPTURES = Path(__file__).parent.parent / "captures"
@@ -98,15 +99,16 @@ def uploaded(site):
 
 @dataclass
 class Scene:
-    """What the site answers: of each list one after the other, the last again and again; or what a function makes."""
+    """The site's answers: each list is answered in its order, its last entry for all later calls. A function is called
+    with the site and returns the answer."""
 
     generate: list[Answer] = field(default_factory=list)
     page: list[Answer] = field(default_factory=lambda: [html(**PAGE)])
     rotate: list[Answer] = field(default_factory=lambda: [capture("rotate-200-body.txt")])
     rpcs: dict[str, list] = field(default_factory=dict)
-    """By RPC: whole answers, parts of one, or functions that make one of the `Site`; those not named have a default."""
+    """By RPC: whole answers, parts of an answer, or functions of the site. Other RPCs have a default."""
     batch: list[Answer] = field(default_factory=list)
-    """Answers to batch calls before those by RPC."""
+    """Answers to the first batch calls, before those by RPC."""
     media: dict[str, list[Answer]] = field(default_factory=dict)
     """By the beginning of an address."""
     upload: list = field(default_factory=lambda: [uploaded])
@@ -313,35 +315,19 @@ def write_certificate(folder):
     return public, private
 
 
-async def _pump(reader, writer):
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
-
-
 async def _connect(port, reader, writer):
-    """Serve one CONNECT: whichever host it names, the site is behind it."""
+    """Serve one CONNECT: every host name leads to the site."""
     try:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             method, target, _ = head.split(" ", 2)
             if method == "CONNECT" and target.endswith(":443"):
-                await _join(port, reader, writer)
+                writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+                await join(reader, writer, "127.0.0.1", port)
             else:
                 writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     finally:
         writer.close()
-
-
-async def _join(port, reader, writer):
-    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-    finally:
-        inner_writer.close()
 
 
 @contextmanager

@@ -19,13 +19,13 @@ FIVE = ("c_5555555555555555", "r_5555555555555555")
 
 @dataclass(frozen=True)
 class Row:
-    """An answer of the site, and what is seen of it."""
+    """An answer of the site, and the text that a client sees."""
 
     name: str
     body: bytes
     text: str
     streamed: tuple[str, ...] = ()
-    """What the streamed text may be a beginning of, where a later frame takes it back."""
+    """Texts that a stream may begin with, if a later frame replaces them."""
 
 
 def rows_of_texts():
@@ -208,7 +208,7 @@ def test_an_answer_of_bookkeeping_alone_is_no_answer(stand):
     assert stand.chat().status >= 429
 
 
-def test_a_connection_that_breaks_behind_a_complete_answer_does_no_harm(stand):
+def test_a_connection_that_breaks_after_a_complete_answer_does_no_harm(stand):
     stand.begin(Scene(generate=[Answer(frames.answer("All of it.", end=None), broken=True)]))
     assert stand.chat().text == "All of it."
     assert stand.chat(stream=True).text == "All of it."
@@ -233,7 +233,7 @@ def test_cookies_that_an_answer_sets_are_sent_from_then_on(stand):
 
 
 @pytest.mark.parametrize("parts", [[frames.ids()], [frames.title()], [frames.queued()]], ids=["ids", "title", "queued"])
-def test_a_code_behind_no_candidate_stands_alone(stand, parts):
+def test_a_code_without_a_candidate_is_a_refusal(stand, parts):
     refused = Answer(frames.body(parts, [frames.error(1096)], frames.END))
     stand.begin(Scene(generate=[refused, refused, Answer(frames.answer("It is so."))]), accounts=2)
     assert stand.chat(stream=True).text == "It is so."

@@ -1,4 +1,4 @@
-"""Captures through the whole gateway: the site's bytes, a real process, a real client. A new capture is one row."""
+"""Captures through the whole gateway: the site's bytes, a real process, a real client. A new capture needs one row."""
 
 import base64
 import time
@@ -27,12 +27,12 @@ GOOD = frames.answer("A good answer.")
 
 @dataclass(frozen=True)
 class Chat:
-    """A capture that answers a chat, and what is seen of it."""
+    """A capture that answers a chat, and the text that a client sees."""
 
     name: str
     text: str
     streamed: str = ""
-    """What the streamed text is a beginning of, where a later frame takes it back."""
+    """The text that a stream may begin with, if a later frame replaces it."""
 
 
 CHATS = [
@@ -99,7 +99,7 @@ def test_an_image_turn_shows_its_picture_and_no_placeholder(stand, stream, cut):
     assert "googleusercontent" not in seen.text
     [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
     assert httpx.get(address).content == PNG
-    if not stream:  # a stream begins with the progress of the tool, when nobody knows yet who answers
+    if not stream:  # a stream begins with the progress of the tool, before the site names the model
         assert seen.headers["x-gateway-upstream-model"] == "Nano Banana 2"
     stand.poll(lambda: any('"Nano Banana 2"' in line for line in stand.lines("request")))
 
@@ -110,14 +110,14 @@ def test_the_images_endpoint_gives_the_bytes_of_the_picture(stand):
     assert base64.b64decode(image.b64_json) == PNG
 
 
-def test_an_image_request_that_the_site_refuses_is_refused_to_the_caller(stand):
+def test_a_refused_image_request_is_an_error_of_the_caller(stand):
     stand.begin(Scene(generate=[capture("sg-rejected-1003.txt")]), accounts=2)
     seen = stand.chat("gemini-2.5-flash-imagen", "draw a fox")
     assert 400 <= seen.status < 500
     assert len({call.account for call in stand.site.asked("generate")}) == 1
 
 
-def test_1096_alone_is_tried_once_more_with_a_new_session_and_then_with_another_account(stand):
+def test_1096_alone_is_retried_with_a_new_session_and_then_on_another_account(stand):
     refused = capture("sg-rejected-1096.txt")
     stand.begin(Scene(generate=[refused, refused, Answer(GOOD)]), accounts=2)
     assert stand.chat().text == "A good answer."
@@ -126,7 +126,7 @@ def test_1096_alone_is_tried_once_more_with_a_new_session_and_then_with_another_
     assert [call.account for call in stand.site.asked("page")].count(first) >= 2
 
 
-def test_a_video_is_polled_until_it_is_there(stand):
+def test_a_video_is_polled_until_it_is_ready(stand):
     ids = {"cid": "c_98256aabc450ff93", "rid": "r_931fae4dfff02e00"}
     pending = frames.candidate(
         "正在生成视频\nhttp://googleusercontent.com/video_gen_chip/0\n",
@@ -150,7 +150,7 @@ def test_a_video_is_polled_until_it_is_there(stand):
     assert {call.rpcs[0][1][0] for call in polled} == {ids["cid"]}
 
 
-def test_a_video_that_was_accepted_behind_1053_is_not_asked_for_again(stand):
+def test_a_video_accepted_despite_1053_is_not_asked_for_again(stand):
     there = frames.candidate("Here it is.\nhttp://googleusercontent.com/video_gen_chip/0\n", rich=frames.film(FILM))
     scene = Scene(
         generate=[capture("sg-video-1053.txt")],
@@ -164,7 +164,7 @@ def test_a_video_that_was_accepted_behind_1053_is_not_asked_for_again(stand):
     assert len(stand.site.asked("generate")) == 1
 
 
-def test_a_conversation_is_looked_for_before_a_video_is_asked_for_again_behind_1053(stand):
+def test_after_1053_the_conversation_is_looked_for_before_a_second_request(stand):
     stand.begin(Scene(generate=[capture("sg-video-1053.txt")], rpcs={"MaZiqc": [capture("batch-MaZiqc.txt")]}))
     stand.chat("gemini-3-pro-video", "a film of the sea")
     kinds = [
@@ -178,7 +178,7 @@ def test_a_conversation_is_looked_for_before_a_video_is_asked_for_again_behind_1
     assert "generate" not in kinds[first + 1 : looked[0]]
 
 
-def test_a_list_of_conversations_is_read_where_the_answer_to_a_video_was_lost(stand):
+def test_a_video_whose_answer_was_lost_is_found_in_the_list_of_conversations(stand):
     there = frames.candidate("Here it is.", rich=frames.film(FILM))
     scene = Scene(
         generate=[Answer(frames.body(frames.BOOKKEEPING), broken=True)],
@@ -193,7 +193,7 @@ def test_a_list_of_conversations_is_read_where_the_answer_to_a_video_was_lost(st
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_the_token_of_an_http_400_is_used_for_the_same_call_once_more(stand, stream):
+def test_the_token_of_an_http_400_is_used_to_send_the_same_call_again(stand, stream):
     stand.begin(Scene(generate=[capture("http400-xsrf.txt", 400), Answer(GOOD)]))
     assert stand.chat(stream=stream).text == "A good answer."
     stale, fresh = stand.site.asked("generate")
@@ -223,7 +223,7 @@ BATCHES = [
 
 
 @pytest.mark.parametrize(("name", "rpc", "says"), BATCHES, ids=[row[0] for row in BATCHES])
-def test_a_batch_capture_is_read_into_what_a_check_says(stand, name, rpc, says):
+def test_a_check_reports_the_values_of_a_batch_capture(stand, name, rpc, says):
     [psid] = stand.begin(Scene(rpcs={rpc: [capture(name)]}))
     found = stand.check(psid)
     for step, words in says.items():
@@ -247,7 +247,7 @@ def test_a_denied_account_call_means_signed_out(stand):
     assert stand.site.asked("generate") == []
 
 
-def test_calls_of_one_kind_that_are_denied_are_read_as_such():
+def test_denied_calls_of_one_rpc_are_read_as_denied():
     answers = decode_batch(recorded("batch-rejected-CNgdBe.txt"), 1 << 20)
     assert answers.denied("CNgdBe")
     assert answers.get("CNgdBe") is None

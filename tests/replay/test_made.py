@@ -31,7 +31,7 @@ PAGE_BODY = "```html\n<!doctype html>\n<FollowUp label='stays' query='in code'/>
 
 @MODES
 @pytest.mark.parametrize("model", ["gemini-3-pro-canvas", "gemini-2.5-flash"])
-def test_a_canvas_is_seen_in_its_fence_whether_it_was_asked_for_or_not(stand, model, stream):
+def test_a_canvas_comes_in_its_fence_also_in_an_ordinary_turn(stand, model, stream):
     half = frames.candidate("Here is your page.", done=False, f30=[document(PAGE_BODY[:40])])
     whole = frames.candidate("Here is your page.", f30=[document(PAGE_BODY)])
     stand.begin(Scene(generate=[turn_of(half, whole)]))
@@ -63,7 +63,7 @@ def test_a_picture_that_comes_behind_the_whole_text_is_shown(stand, stream):
 
 
 @MODES
-def test_a_card_of_a_film_on_the_web_is_no_document(stand, stream):
+def test_a_card_of_a_web_video_is_no_document(stand, stream):
     card = frames.candidate("See this film.", f30=[["yt_1", None, "A film", None, "A film about foxes"]])
     stand.begin(Scene(generate=[turn_of(card)]))
     assert stand.chat(stream=stream).text.strip() == "See this film."
@@ -78,7 +78,7 @@ def test_images_of_the_web_are_shown(stand, stream):
 
 
 @MODES
-def test_music_is_had_as_sound_and_as_film(stand, stream):
+def test_music_is_delivered_as_audio_and_as_video(stand, stream):
     song = [
         [None, [None] * 7 + [["https://lh3.googleusercontent.com/thumb", SONG]]],
         [None, [None] * 7 + [["https://lh3.googleusercontent.com/thumb", SONG_FILM]]],
@@ -93,7 +93,7 @@ def test_music_is_had_as_sound_and_as_film(stand, stream):
     assert sorted(httpx.get(link).content for link in links) == sorted([MP3, MP4])
 
 
-def test_of_three_addresses_of_a_film_the_one_that_serves_it_is_taken(stand):
+def test_of_three_urls_of_a_video_the_playable_one_is_used(stand):
     rich = {59: [[[[[*[None] * 7, ["https://lh3.googleusercontent.com/thumb", PREVIEW, PLAYS]]]]]]}
     there = frames.candidate("Here.", rich=rich)
     pending = frames.candidate("Working.\nhttp://googleusercontent.com/video_gen_chip/0\n", done=False)
@@ -113,7 +113,7 @@ def test_of_three_addresses_of_a_film_the_one_that_serves_it_is_taken(stand):
     assert httpx.get(link).content == MP4
 
 
-def test_a_film_that_is_refused_in_words_is_answered_with_them(stand):
+def test_a_video_refused_in_words_is_answered_with_these_words(stand):
     refused = frames.candidate("I cannot make that film.")
 
     def kept(site):
@@ -174,7 +174,7 @@ def test_a_guest_is_served_without_token_and_cookies(guests, stream):
     assert "x-goog-ext-525001261-jspb" not in call.headers
 
 
-def test_a_picture_keeps_its_original_where_the_site_gives_it(stand):
+def test_the_original_of_a_picture_is_delivered_when_asked_for(stand):
     url, hop, last = (f"https://lh3.googleusercontent.com/gg/{name}" for name in ("original", "hop", "last"))
     drawn = frames.candidate("Here.", rich=frames.images("https://lh3.googleusercontent.com/gg-dl/preview"))
     plain = [media(hop.encode(), "text/plain")]

@@ -22,7 +22,7 @@ def asked(stand):
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("answer", [code(1013), code(1155), code(1157)], ids=["1013", "1155", "1157"])
-def test_what_passes_is_tried_once_more_with_the_same_account(stand, answer, stream):
+def test_a_temporary_refusal_is_retried_with_the_same_account(stand, answer, stream):
     stand.begin(Scene(generate=[answer, GOOD]), accounts=2)
     assert stand.chat(stream=stream).text == "A good answer."
     assert len(asked(stand)) == 2
@@ -31,7 +31,7 @@ def test_what_passes_is_tried_once_more_with_the_same_account(stand, answer, str
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("number", [1013, 1037, 1096, 1097, 4242])
-def test_a_code_behind_words_about_a_tool_leaves_time_for_another_try(stand, number, stream):
+def test_a_code_after_progress_of_a_tool_is_still_retried(stand, number, stream):
     refused = Answer(frames.body([frames.ids()], [frames.progress()], [frames.error(number)], frames.END))
     stand.begin(Scene(generate=[refused, GOOD]), accounts=2)
     seen = stand.chat(stream=stream)
@@ -40,7 +40,7 @@ def test_a_code_behind_words_about_a_tool_leaves_time_for_another_try(stand, num
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_words_about_a_tool_are_thoughts_of_the_answer_that_follows(stand, stream):
+def test_progress_of_a_tool_becomes_thoughts_of_the_answer(stand, stream):
     scene = Scene(
         generate=[Answer(frames.body([frames.progress("Looking")], *frames.text_frames("A text."), frames.END))]
     )
@@ -57,7 +57,7 @@ def test_words_about_a_tool_are_thoughts_of_the_answer_that_follows(stand, strea
     assert thought == "Looking\n"
 
 
-def test_1157_is_tried_once_more_with_a_token_of_a_new_page(stand):
+def test_1157_is_retried_with_the_token_of_a_new_page(stand):
     fresh = PAGE | {"SNlM0e": "AIQ-second:1789723276002"}
     stand.begin(Scene(page=[html(**PAGE), html(**fresh)], generate=[code(1157), GOOD]))
     assert stand.chat().text == "A good answer."
@@ -78,7 +78,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_what_an_account_cannot_is_asked_of_another_one(stand, name, stream):
+def test_a_refusal_of_one_account_is_retried_on_another(stand, name, stream):
     first = ELSEWHERE[name]
 
     def answers(site):
@@ -123,7 +123,7 @@ def test_a_stale_build_reloads_the_page_once(stand):
     assert [call.query["bl"] for call in stand.site.asked("generate")] == [BUILD, fresh["cfb2h"]]
 
 
-def test_a_build_that_stays_stale_is_no_loop(stand):
+def test_a_build_that_stays_stale_is_tried_twice_only(stand):
     stand.begin(Scene(generate=[Answer(status=405)]))
     assert stand.chat().status >= 500
     assert len(asked(stand)) == 2
@@ -153,7 +153,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_that_lacks_something_is_gone_on_with(stand, name):
+def test_a_page_with_missing_keys_is_used(stand, name):
     page, sent = PAGES[name]
     [psid] = stand.begin(Scene(page=[page], generate=[GOOD]))
     assert stand.chat().text == "A good answer."
@@ -172,7 +172,7 @@ NO_PAGES = {
 
 
 @pytest.mark.parametrize("name", NO_PAGES)
-def test_a_page_that_is_another_one_needs_attention(stand, name):
+def test_a_page_that_is_not_the_app_needs_attention(stand, name):
     [psid] = stand.begin(Scene(page=[NO_PAGES[name]], generate=[GOOD]))
     assert stand.chat().status in (502, 503)
     row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row, 5)
@@ -184,7 +184,7 @@ STATUSES = [1014, 1016, 1021, 1040, 1042, 1054, 1057, 1060]
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_an_account_whose_status_is_no_good_is_not_asked(stand, status):
+def test_an_account_with_a_bad_status_gets_no_prompt(stand, status):
     payload = [None] * 14 + [status, [], [], []]
     [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", payload)]}, generate=[GOOD]))
     assert stand.chat().status in (502, 503)
@@ -194,20 +194,20 @@ def test_an_account_whose_status_is_no_good_is_not_asked(stand, status):
 
 
 @pytest.mark.parametrize("status", [None, 1000, 1033])
-def test_an_account_whose_status_is_good_is_asked(stand, status):
+def test_an_account_with_a_good_status_gets_the_prompt(stand, status):
     payload = [None] * 14 + [status, [], [], []]
     stand.begin(Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", payload)]}, generate=[GOOD]))
     assert stand.chat().text == "A good answer."
 
 
 @pytest.mark.parametrize("status", [3, 5, 13])
-def test_an_account_call_that_fails_for_once_means_nothing(stand, status):
+def test_one_failed_account_call_does_not_stop_the_account(stand, status):
     fine = frames.rpc("otAQ7b", [None] * 14 + [1000])
     stand.begin(Scene(rpcs={"otAQ7b": [frames.denied("otAQ7b", status), fine]}, generate=[GOOD]))
     stand.poll(lambda: stand.chat().text == "A good answer.", 2)
 
 
-def test_the_fields_of_a_call_are_the_pages(stand):
+def test_a_call_carries_the_values_of_the_page(stand):
     stand.begin(Scene(generate=[GOOD]))
     stand.chat()
     [call] = stand.site.asked("generate")
@@ -217,7 +217,7 @@ def test_the_fields_of_a_call_are_the_pages(stand):
     assert call.headers["x-same-domain"] == "1"
 
 
-def test_a_token_that_is_refused_again_and_again_is_no_loop(stand):
+def test_a_token_that_is_always_refused_causes_no_loop(stand):
     stand.begin(Scene(generate=[capture("http400-xsrf.txt", 400)]))
     assert stand.chat().status >= 400
     assert len(asked(stand)) <= 3
@@ -269,7 +269,7 @@ SIGNED_OUT = {
 
 
 @pytest.mark.parametrize("name", SIGNED_OUT)
-def test_an_account_that_is_found_dead_is_known_to_be_and_one_with_good_cookies_is_ready(stand, name):
+def test_a_dead_account_gets_no_request_and_is_ready_with_good_cookies(stand, name):
     dead = SIGNED_OUT[name]
     [psid] = stand.begin(Scene(dead.generate, list(dead.page), rpcs=dict(dead.rpcs)))
     stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)

@@ -53,7 +53,7 @@ def test_the_next_rotation_is_when_the_site_says(stand, said, kept):
     assert json.loads(line)["interval"] == kept
 
 
-def test_a_session_that_is_never_rotated_serves_on_and_the_operator_is_told(stand):
+def test_a_session_that_is_never_rotated_still_serves_and_the_operator_is_told(stand):
     [psid] = stand.begin(Scene(rotate=[NEVER], generate=[GOOD]))
     stand.poll(lambda: stand.site.asked("rotate"))
     assert stand.chat().text == "A good answer."
@@ -68,7 +68,7 @@ def test_a_check_says_that_a_session_is_never_rotated(stand):
     assert "never" in found["words"] + found["advice"]
 
 
-def test_a_refused_rotation_is_tried_once_more_without_the_rolling_cookie(stand):
+def test_a_refused_rotation_is_retried_without_the_rolling_cookie(stand):
     scene = Scene(rotate=[REFUSED, renewed("__Secure-1PSIDTS=psidts-new")], generate=[GOOD])
     [psid] = stand.begin(scene)
     first, again = stand.poll(lambda: len(calls := stand.site.asked("rotate")) > 1 and calls)

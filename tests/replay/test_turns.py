@@ -28,7 +28,7 @@ def mismatches(stand):
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "in a dict"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("model", [FLASH, FREE, ("fbb127bbb056c959", "3.9 Flash Extended"), ("0123", "4 Flash")])
-def test_a_client_is_told_who_has_answered(stand, model, stream, dense):
+def test_a_client_is_told_which_model_answered(stand, model, stream, dense):
     stand.begin(Scene(generate=[answered_by(model, dense=dense)]))
     before = mismatches(stand)
     seen = stand.chat("gemini-2.5-flash", stream=stream)
@@ -59,7 +59,7 @@ def refusing(strict_stand):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_silent_downgrade_is_tried_on_another_account_where_the_settings_say_so(refusing, stream):
+def test_a_silent_downgrade_is_retried_on_another_account_by_a_setting(refusing, stream):
     refusing.begin(Scene(generate=[answered_by(FREE), answered_by(PRO, "The real one.")]), accounts=2)
     seen = refusing.chat("gemini-3-pro", stream=stream)
     assert seen.text == "The real one."
@@ -133,14 +133,14 @@ def test_an_attachment_that_is_refused_is_named_in_the_short_form(stand):
     assert short[0] == [long[0][0]]
 
 
-def test_an_attachment_that_is_refused_in_both_forms_is_told_to_the_caller(stand):
+def test_an_attachment_refused_in_both_forms_is_an_error_of_the_caller(stand):
     stand.begin(Scene(generate=[Answer(frames.body([frames.error(1100)], frames.END))]), accounts=2)
     seen = stand.chat(messages=with_picture())
     assert 400 <= seen.status < 500
     assert len({call.account for call in stand.site.asked("generate")}) == 1
 
 
-def test_a_host_that_takes_no_resumable_upload_gets_a_form(stand, gateway_over):
+def test_a_host_without_resumable_uploads_gets_a_multipart_upload(stand, gateway_over):
     other = gateway_over()  # what has worked is kept for as long as a process runs
     other.begin(Scene(upload=[Answer(status=404), Answer(b"/contrib_service/ttl_1d/form")], generate=[GOOD]))
     assert other.chat(messages=with_picture()).text == "A good answer."
@@ -201,7 +201,7 @@ def test_media_is_fetched_with_the_cookies_of_the_domain_and_no_other(stand):
 
 
 @pytest.mark.parametrize("before", [[], [[frames.progress()]]], ids=["at once", "behind words about a tool"])
-def test_a_picture_that_does_not_come_is_asked_for_without_the_tool(stand, before):
+def test_a_missing_picture_is_asked_for_again_without_the_tool(stand, before):
     refused = Answer(frames.body(*before, [frames.error(1003, 3)], frames.END))
     stand.begin(Scene(generate=[refused, drawn()], media={PREVIEW: [media(PNG, "image/png")]}))
     assert "](" in stand.chat("gemini-2.5-flash-imagen", "draw a fox").text
@@ -212,7 +212,7 @@ def limit(pair, total, left, reset=None):
     return [list(pair), None, 0, [reset or int(time.time()) + 3600], total, left]
 
 
-def test_a_limit_of_nothing_is_no_limit(stand):
+def test_a_limit_of_0_is_unlimited(stand):
     payload = [[limit((1, 11), 0, 0), limit((2, 11), 0, 0), limit((6, 11), 0, 0)]]
     [psid] = stand.begin(Scene(rpcs={"qpEbW": [frames.rpc("qpEbW", payload)]}, generate=[GOOD]))
     assert stand.check(psid)["quota"]["level"] == "ok"
@@ -230,7 +230,7 @@ def test_another_signed_in_account_of_the_browser_is_named_in_the_path(stand):
     assert stand.site.asked("otAQ7b")[0].query["source-path"] == "/u/2/app"
 
 
-def test_every_turn_of_a_conversation_has_its_index(stand):
+def test_each_turn_carries_its_index_in_the_conversation(stand):
     stand.begin(Scene(generate=[saved("A good answer.")]))
     stand.chat(messages=history("one"))
     stand.chat(messages=history("one", "A good answer.", "two"))
