@@ -164,6 +164,35 @@ def test_a_video_accepted_despite_1053_is_not_asked_for_again(stand):
     assert len(stand.site.asked("generate")) == 1
 
 
+VIDEO_TURN = "r_7013976975ffa957"
+
+
+def broken_off(number):
+    return Answer(frames.body([frames.ids(VIDEO_TURN)], [frames.error(number)], frames.END))
+
+
+@pytest.mark.parametrize("number", [1013, 1096, 1097, 1155, 1157, 4242])
+def test_after_any_code_a_video_whose_turn_was_named_is_not_requested_twice(stand, number):
+    there = frames.candidate("Here it is.", rich=frames.film(FILM))
+    scene = Scene(
+        generate=[broken_off(number)],
+        rpcs={"MaZiqc": [listed()], "hNvQHb": [turn(there, rid=VIDEO_TURN)]},
+        media={FILM: [media(MP4, "video/mp4")]},
+    )
+    stand.begin(scene, accounts=2)
+    seen = stand.chat("gemini-3-pro-video", "a film of the sea")
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert "](" in seen.text
+    assert len(stand.site.asked("generate")) == 1
+
+
+def test_a_video_without_a_conversation_is_requested_once_per_account(stand):
+    stand.begin(Scene(generate=[broken_off(1155)]), accounts=2)
+    assert stand.chat("gemini-3-pro-video", "a film of the sea").status == 502
+    asked = [call.account for call in stand.site.asked("generate")]
+    assert len(asked) == len(set(asked)) == 2
+
+
 def test_after_1053_the_conversation_is_looked_for_before_a_second_request(stand):
     stand.begin(Scene(generate=[capture("sg-video-1053.txt")], rpcs={"MaZiqc": [capture("batch-MaZiqc.txt")]}))
     stand.chat("gemini-3-pro-video", "a film of the sea")

@@ -164,7 +164,11 @@ class Work:
                         yield event
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
-                raise
+                taken = await self.accepted(prompt.text, said_at) if self.talk.turn and self.place is None else None
+                if taken is None:
+                    raise
+                yield self.begun(taken, phase, prompt)
+                return
             _log.info("answer_lost", account=self._settings.account, code=error.code, begun=self.place is not None)
         place = self.place
         if place is None:

@@ -149,7 +149,10 @@ class Speaker:
         return answer
 
     async def _mended(self, stack: AsyncExitStack, words: Words, forms: Slots) -> Answer:
-        """Say a turn, and again after each kind of error that one more try with the same account can mend."""
+        """Say a turn, and again after each kind of error that one more try with the same account can mend.
+
+        A turn that begins paid work is not said again once the site has named it: the work may have begun.
+        """
         mended: set[type[GatewayError]] = set()
         stale: Ready | None = None
         before = self.conversation
@@ -162,7 +165,8 @@ class Speaker:
                 if isinstance(error, SignedOut):
                     await self._session.forget(ready)
                 ended = type(error) is SignedOut and not await self._session.renewed(signing)
-                if type(error) in mended or ended:
+                underway = self._selection.capability.lasting and self.turn
+                if type(error) in mended or ended or underway:
                     raise
                 mended.add(type(error))
                 self.conversation = before
