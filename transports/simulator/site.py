@@ -372,6 +372,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
                 for prefix in ("", "/u/{user:int}")
                 for route in (
                     Route(prefix + wire.APP_PATH, site.app_page),
+                    Route(f"{prefix}{wire.APP_PATH}/{{conversation}}", site.app_page),
                     Route(prefix + wire.BATCH_PATH, site.batch, methods=["POST"]),
                     Route(prefix + wire.GENERATE_PATH, site.generate, methods=["POST"]),
                 )

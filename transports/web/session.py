@@ -1,8 +1,7 @@
 """One account's session at the site: bootstrap, status, activity. Source: "Session", "Batch calls".
 
-Whoever needs the session gets it from `ready`; the first to find it missing or stale fetches it, the others wait
-and share what comes of it, a failure too. Before it is fetched the store is read: another process may have renewed
-the cookies.
+Callers get the session from `ready`. The first caller that finds it missing or stale fetches it; the others wait and
+share the result, also a failure. Before the fetch the store is read: another process may have renewed the cookies.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,23 +47,23 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     page: Page
     status: AccountStatus
     attempt: int = 0
-    """The how manieth attempt to fetch the session it is of."""
+    """Number of the fetch attempt that produced this session."""
 
 
 Tell = Callable[[str, SignedOut | None], None]
-"""Takes the name of a check, and what it has found: None where the account works."""
+"""Takes the name of a check and what it found; None: the account works."""
 CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
 
 
 def _unheard(_check: str, _error: SignedOut | None) -> None:
-    """Tell nobody."""
+    """Ignore a report."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """Attempts to fetch a session that found that a person is needed."""
+    """Fetch attempts in a row that found that the account needs attention."""
 
     count: int
-    """How many in a row."""
+    """Number of these attempts."""
     at: float
     """When the last of them ended, by the monotonic clock."""
     signing: tuple[int, str] | None
@@ -109,7 +108,7 @@ class Session:
         """When a request last wanted it; this and the others by the monotonic clock."""
         self.fetched_at: float | None = None
         self.wanted = anyio.Event()
-        """Set when it has been dropped; whoever looks after it puts another one in its place."""
+        """Set when the session has been dropped; the background task then fetches another one."""
         self._clock = clock
         self._ready: Ready | None = None
         self._attempts = 0
@@ -150,7 +149,7 @@ class Session:
             return self._ready
 
     async def forget(self, stale: Ready | None = None) -> None:
-        """Make the next `ready` fetch anew; with `stale`, only if nobody has fetched since."""
+        """Make the next `ready` fetch again; with `stale`, only if there was no fetch since."""
         async with self._lock:
             if stale is None or self._ready is stale:
                 self._ready = self._failure = None
@@ -392,7 +391,7 @@ class Session:
         self.note_quotas(decode_windows(answer, self.quotas))
 
     def note_quotas(self, told: Iterable[Quota]) -> None:
-        """Put what is newly told in the place of what was told before."""
+        """Replace the quotas of the same names."""
         self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *told)}.values())
 
     async def signed_in(self) -> bool:

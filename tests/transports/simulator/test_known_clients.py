@@ -401,6 +401,15 @@ async def test_a_build_that_is_no_pages_is_taken_and_an_outdated_one_is_405(site
         assert (await visitor.say("<echo>a</echo>")).status == 405
 
 
+@pytest.mark.parametrize("path", ["/app/98256aabc450ff93", "/u/0/app", "/u/0/app/98256aabc450ff93"])
+async def test_the_page_of_a_conversation_is_the_page_of_the_app(site, path):
+    async with visit(site, Browser) as visitor:
+        async with visitor.http.get(site.base + path, headers=visitor.cookies()) as response:
+            assert response.status == 200
+            visitor.page = await response.text()
+        assert (await visitor.say("<echo>a</echo>")).text == "a"
+
+
 async def test_a_model_that_does_not_exist_is_1052(site):
     async with visit(site, Browser) as visitor:
         assert (await visitor.say("<echo>a</echo>", model="0123456789abcdef")).codes == [1052]
