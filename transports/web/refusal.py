@@ -1,6 +1,7 @@
 """Reads answers other than HTTP 200; no I/O. Source: "Codes"."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, cast
 
 from protocol.model import DriftDetected, GatewayError
@@ -12,7 +13,7 @@ from transports.web.snapshot import loads
 
 LONGEST_REFUSAL = 64 * 1024
 """How many bytes of a refusal's body are read."""
-_DEPTH = 6
+_DEPTH = 7
 
 
 def answer_error(status: int, headers: Mapping[str, str], body: bytes = b"") -> GatewayError:
@@ -26,7 +27,7 @@ def token_in(body: bytes) -> str | None:
     """Return the access token in the body of an HTTP 400; None if there is none."""
     frames = FrameParser(LONGEST_REFUSAL)
     try:
-        for frame in frames.feed(body[:LONGEST_REFUSAL]):
+        for frame in chain(frames.feed(body[:LONGEST_REFUSAL]), frames.end()):
             for part in jspb.array(loads(frame)):
                 token = token_of(part)
                 if token is not None:
@@ -45,7 +46,7 @@ def token_of(part: Any) -> str | None:
     """Return the access token in the part of a failed call; None if there is none."""
     if jspb.text(part, wire.PART_KIND) != wire.PART_FAILURE:
         return None
-    return _marked(jspb.field(part, wire.FAILURE_DETAILS), _DEPTH)
+    return _marked(part, _DEPTH)
 
 
 def _marked(value: Any, depth: int) -> str | None:

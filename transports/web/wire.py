@@ -136,9 +136,8 @@ REJECTED_DENIED = 7
 """The session is signed out, or this account may not make the call."""
 PART_FAILURE = "er"
 FAILURE_STATUS = 5
-FAILURE_DETAILS = 10
-"""Where the part of an HTTP 400 says more; absent where the request itself is wrong."""
 TOKEN_MARK = "xsrf"  # noqa: S105 -- stands before a token, in a list under a number of the site's
+"""The part of an HTTP 400 has it in its eleventh field; where the request itself is wrong, it is absent."""
 
 INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_only_a_400_tells_of_a_token(status):
 def test_the_token_is_found_by_its_mark_whatever_stands_around_it(number, more, nulls):
     part = ["er", *[None] * 4, 400, *[None] * 3, 3, [*[None] * nulls, {"1": 2, str(number): ["xsrf", TOKEN, more]}]]
     assert token_in(emit.PREFIX + emit.frame(["di", 1], part) + emit.frame(["e", 4])) == TOKEN
+
+
+@pytest.mark.parametrize("more", [5, {"48448350": ["xsrf", TOKEN]}, [{"48448350": ["xsrf", TOKEN]}]])
+@pytest.mark.parametrize("frame", [emit.frame, lambda part: b"\n" + json.dumps([part]).encode()], ids=["frame", "line"])
+def test_the_body_may_end_without_its_last_newline(frame, more):
+    body = (emit.PREFIX + frame(["er", *[None] * 4, 400, *[None] * 3, 3, more])).rstrip(b"\n")
+    assert token_in(body) == (None if more == 5 else TOKEN)
 
 
 @given(st.binary(max_size=300))
