@@ -196,11 +196,12 @@ class ScriptText:
         pairs = (found.start() for found in _ASTRAL.finditer(text)) if not text.isascii() else ()
         self._pairs = [index + number for number, index in enumerate(pairs)]
         """Where characters of two units begin, in units."""
+        self._bytes = b"" if text.isascii() else text.encode("utf-8", "surrogatepass")
 
     def find(self, claim: Claim) -> list[tuple[int, int]]:
         """Return where a claim stands, in characters; ranges that do not fit its words are left out.
 
-        Where the units do not fit and characters do, the site has counted those.
+        Where the units do not fit and characters or bytes of UTF-8 do, the site has counted those.
         """
         found: list[tuple[int, int]] = []
         for start, end in claim.ranges:
@@ -209,7 +210,9 @@ class ScriptText:
             if not claim.text:
                 found += inside[:1]
                 continue
-            exact = [place for place in inside if self._text[slice(*place)] == claim.text]
+            exact = [place for place in inside if self._text[slice(*place)] == claim.text] or self._of_bytes(
+                claim, start
+            )
             like = [place for place in inside if _letters(self._text[slice(*place)]) == _letters(claim.text)]
             found += (exact or like)[:1]
         return found
@@ -219,6 +222,14 @@ class ScriptText:
         before = bisect_left(self._pairs, units)
         inside = before > 0 and self._pairs[before - 1] == units - 1
         return -1 if inside else units - before
+
+    def _of_bytes(self, claim: Claim, start: int) -> list[tuple[int, int]]:
+        """Return where a claim stands if `start` counts bytes of UTF-8."""
+        words = claim.text.encode("utf-8", "surrogatepass")
+        if start < 0 or not self._bytes.startswith(words, start):
+            return []
+        first = len(self._bytes[:start].decode("utf-8", "surrogatepass"))
+        return [(first, first + len(claim.text))]
 
 
 def _letters(text: str) -> str:

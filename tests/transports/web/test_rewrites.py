@@ -158,11 +158,12 @@ def annotated(events):
 
 
 @pytest.mark.parametrize("before", ["", "plain ", "你好 😀😀 ", f"a {FOLLOW} b ", "```py?code_reference&x\n1\n```\n"])
-@pytest.mark.parametrize("counting", ["utf-16", "characters"])
+@pytest.mark.parametrize("counting", ["utf-16", "characters", "bytes"])
 def test_a_claim_is_annotated_where_it_stands_in_the_text_that_was_delivered(before, counting):
     text = f"{before}The **sky** is 😀 blue. Grass is green."
     claims = ("The **sky** is 😀 blue.", "Grass is green.")
-    places = {"places": lambda _, index: index} if counting == "characters" else {}
+    countings = {"characters": lambda _, index: index, "bytes": lambda text, index: len(text[:index].encode())}
+    places = {"places": countings[counting]} if counting in countings else {}
     body = emit.PREFIX + emit.answer(snapshot(text[: len(text) // 2])) + cited(text, *claims, **places) + emit.end(1)
     events, _ = read(body)
     assert annotated(events) == [(claim, "https://page.example/1", "One") for claim in claims]
