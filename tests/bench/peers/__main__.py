@@ -39,7 +39,7 @@ _WIDTH = 15
 class PeersPlan(Plan):
     """Fewer answers: some take long."""
 
-    rounds, least_answers, least_hundreds, histories = 3, 50, 6, 6
+    rounds, least_answers, least_hundreds, histories = 3, 60, 24, 6
 
 
 class Peer(processes.Child):
