@@ -40,6 +40,7 @@ class PeersPlan(Plan):
     """Fewer answers: some take long."""
 
     rounds, least_answers, least_hundreds, histories = 3, 60, 24, 6
+    paced_connections, paced_seconds = 20, 2.5
 
 
 class Peer(processes.Child):
@@ -133,7 +134,7 @@ class Comparison:
         ask = subject.ask(answers.LONG)
         span = await load.steadily(ask, plan.stream_connections, plan.seconds, meter, plan.least_hundreds)
         self.samples.note("hundred", subject.name, span.processor / span.units * answers.FRAMES)
-        span = await load.steadily(subject.ask(answers.PACED), plan.paced_connections, plan.seconds, meter)
+        span = await load.steadily(subject.ask(answers.PACED), plan.paced_connections, plan.paced_seconds, meter)
         self.samples.note("paced", subject.name, span.processor / span.units)
         span = await load.one_by_one(subject.history(), plan.histories, meter)
         self.samples.note("history", subject.name, span.processor / span.answers)
