@@ -23,11 +23,11 @@ class Plan:
     least_answers, least_hundreds = 200, 24
     """So many are waited for, on a busy machine."""
     whole_connections, stream_connections, paced_connections, held = 32, 8, 100, 1000
-    crowd, crowd_seconds, crowd_rounds = 500, 5.0, 2
+    crowd, crowd_seconds, crowd_rounds = 500, 5.0, 1
     large_rounds, large_frames, pictures, histories = 2, answers.THOUSAND, 3, 10
     scale_rounds = 4
     kept, licenses, accounts = 100_000, 5000, 200
-    profile_seconds = 4.0
+    profile_seconds = 3.0
     stage_seconds = 60.0
     """A stage begins no further round when it has taken so long."""
 

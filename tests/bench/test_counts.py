@@ -19,13 +19,13 @@ from transports.web import snapshot
 NUMBERS = itertools.count()
 STORE_CALLS = {"fresh": 1, "continued": 3}
 VALKEY_CALLS = {"fresh": 3, "continued": 5}
-TASKS = 9
-"""Of a request, hypercorn's among them."""
-CALLS, LIBRARY_CALLS = 790, 990
+TASKS = 6
+"""Of a request, hypercorn's and aiohttp's among them."""
+CALLS, LIBRARY_CALLS = 820, 945
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
-CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 215, 98
+CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 222, 71
 """The same of a paced chunk."""
-CHUNK_GENERATORS = 28
+CHUNK_GENERATORS = 26
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
 CHUNK_BLOCKS = 1
 """Blocks of memory that a paced chunk leaves behind while its stream is open."""
