@@ -180,6 +180,19 @@ def test_a_page_that_is_not_the_app_needs_attention(stand, name):
     assert asked(stand) == []
 
 
+@pytest.mark.parametrize("location", ["/u/0/app", "/app?hl=en", "https://gemini.google.com/u/2/app?pli=1"])
+def test_a_page_that_redirects_to_the_app_is_followed(stand, location):
+    stand.begin(Scene(page=[redirect(location), html(**PAGE)], generate=[GOOD]))
+    assert stand.chat().text == "A good answer."
+
+
+def test_a_page_that_redirects_to_itself_is_no_loop(stand):
+    [psid] = stand.begin(Scene(page=[redirect("/app")], generate=[GOOD]))
+    assert stand.chat().status == 502
+    assert len(stand.site.asked("page")) <= 10
+    assert stand.row(psid)["state"] != "parked"
+
+
 STATUSES = [1014, 1016, 1021, 1040, 1042, 1054, 1057, 1060]
 
 

@@ -151,6 +151,8 @@ def session_refused() -> SessionRefused:
 
 
 def _reason_of(location: str) -> Reason:
-    if "/sorry/" in location:
+    """Return what a redirect asks for: its host and path tell, and never an address that its query carries."""
+    address = location.partition("?")[0]
+    if "/sorry/" in address:
         return Reason.CHALLENGE
-    return Reason.CONSENT if "consent" in location else Reason.SIGNED_OUT
+    return Reason.CONSENT if "consent" in address else Reason.SIGNED_OUT

@@ -3,8 +3,11 @@
 import re
 
 import msgspec
+from yarl import URL
 
 from transports.web import wire
+
+_APP = re.compile(rf"({wire.USER_PREFIX.format('[0-9]+')})?{wire.APP_PATH}/?")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,16 @@ def read_page(html: str) -> Page | None:
         language=language or wire.DEFAULT_LANGUAGE,
         push_id=_value(html, wire.KEY_PUSH_ID) or wire.DEFAULT_PUSH_ID,
     )
+
+
+def redirected(url: str, location: str) -> str | None:
+    """Return where a redirect of the page at `url` leads, if that is the app on the same host; else None."""
+    try:
+        target = URL(url).join(URL(location))
+        own = target.origin() == URL(url).origin()
+    except ValueError:
+        return None
+    return str(target) if location and own and _APP.fullmatch(target.path) else None
 
 
 def _value(html: str, key: str) -> str | None:

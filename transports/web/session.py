@@ -12,7 +12,16 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import Blocked, Certainty, DriftDetected, GatewayError, RateLimited, SignedOut, UpstreamModel
+from protocol.model import (
+    Blocked,
+    Certainty,
+    DriftDetected,
+    GatewayError,
+    RateLimited,
+    SignedOut,
+    UpstreamFailed,
+    UpstreamModel,
+)
 from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
@@ -26,7 +35,7 @@ from transports.web.errors import (
     session_refused,
     signed_out,
 )
-from transports.web.page import Page, read_page
+from transports.web.page import Page, read_page, redirected
 from transports.web.reasons import Reason
 from transports.web.refusal import answer_error
 from transports.web.usage import decode_plan, decode_windows
@@ -37,6 +46,8 @@ _UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
 
 _USAGE_SECONDS = 5.0
 """The session does not wait longer for the usage call: it is served without its answer."""
+
+_MOST_REDIRECTS = 4
 
 _log = structlog.get_logger()
 
@@ -342,7 +353,7 @@ class Session:
         """
         vault = self.site.vault
         version = vault.version if vault is not None else 0
-        status, headers, body = await self.site.call("GET", self.site.url(wire.APP_PATH), {})
+        status, headers, body = await self._load(self.site.url(wire.APP_PATH))
         if status != 200:
             raise answer_error(status, headers, body)
         page = read_page(body.decode("utf-8", "replace"))
@@ -354,6 +365,16 @@ class Session:
             if page.access_token is not None:
                 await self._take_cookies()
         return page
+
+    async def _load(self, url: str) -> tuple[int, Any, bytes]:
+        """Fetch the page; follow redirects that lead to the app again, under another path or query."""
+        for _ in range(_MOST_REDIRECTS):
+            status, headers, body = await self.site.call("GET", url, {})
+            target = redirected(url, headers.get("Location", "")) if 300 <= status < 400 else None
+            if target is None:
+                return status, headers, body
+            url = target
+        raise UpstreamFailed("The upstream's page redirects without end.", code="upstream_protocol_error")
 
     async def status(self, page: Page) -> AccountStatus:
         """Ask for the account's status; one that cannot serve is no error here.

@@ -18,6 +18,12 @@ from transports.web.errors import (
         (401, "", SessionRefused, "signed_out"),
         (403, "", SessionRefused, "signed_out"),
         (302, "https://accounts.google.com/ServiceLogin", SessionRefused, "signed_out"),
+        (
+            302,
+            "https://accounts.google.com/ServiceLogin?continue=https://a/sorry/consent",
+            SessionRefused,
+            "signed_out",
+        ),
         (302, "https://consent.google.com/m", SignedOut, "consent"),
         (302, "https://www.google.com/sorry/index", SignedOut, "challenge"),
     ],

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.web.page import read_page
+from transports.web.page import read_page, redirected
 
 HTML = """<script>window.WIZ_global_data = {"cfb2h":"boq_label",
 "FdrFJe":"-123","SNlM0e":"AK\\u003dx:1","TuX5cc":"de","qKIAYe":"feeds/x"};"""
@@ -47,3 +48,30 @@ def test_another_page_is_none():
 
 def test_the_token_is_not_in_the_repr():
     assert "AK" not in repr(read_page(HTML))
+
+
+@pytest.mark.parametrize("location", ["/u/0/app", "/app?hl=en", "?hl=en", "https://gemini.google.com/u/12/app/"])
+def test_a_redirect_to_the_app_on_the_same_host_is_known(location):
+    target = redirected("https://gemini.google.com/app", location)
+    assert target is not None
+    assert target.startswith("https://gemini.google.com/")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "/",
+        "/sorry/app",
+        "/app/../faq",
+        "//evil.example/app",
+        "http://gemini.google.com/app",
+        "https://gemini.google.com:8443/app",
+        "https://gemini.google.com.evil.example/app",
+        "https://gemini.google.com@evil.example/app",
+        "https://accounts.google.com/ServiceLogin?continue=/app",
+        "https://[/app",
+    ],
+)
+def test_a_redirect_to_any_other_page_is_not_followed(location):
+    assert redirected("https://gemini.google.com/app", location) is None
