@@ -1,7 +1,7 @@
 """Removes from a text the markup that the site writes for its own page; no I/O. Source: "Response".
 
 Tags (`<FollowUp …/>` and others), placeholder links and the queries of fences are cut. The same characters inside a
-fenced block or an inline code span belong to the answer and stay.
+fenced block, an indented code block or an inline code span belong to the answer and stay.
 
 A text comes in pieces that are cut anywhere. `Cleaner` reads it once, in one of these modes:
 
@@ -44,6 +44,8 @@ _LINE_OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*")
 """What may stand before a fence on its line: indentation, quotes and list markers."""
 _BLANK = re.compile(r"[ \t>\r]*")
 _QUERY = re.compile(r"\?code_(?:reference|stdout|stderr)[^\s`]*")
+_INDENTED = re.compile(r" {0,3}\t| {4}")
+_LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
 _CLOSING_INDENT = 3
 _RUNNING = "`~\\"
 
@@ -72,20 +74,18 @@ class Cleaner:
         self._at = 0
         """Index in the text where `unread` begins."""
         self._out: list[str] = []
-        self._line = ""
-        """The beginning of the current line."""
+        self._line = ""  # its beginning
+        self._may_indent, self._in_list = True, False
+        """Whether indented code may begin or go on at the current line, and whether a list takes the indentation."""
         self._open = 0
         """Length of the run of backticks that may have opened a code span; 0: none."""
         self._runs: list[int] = []
         """Lengths of the runs since then."""
         self._fence = ("`", 3, 0)
         """Character, length and indentation of the open fence."""
-        self._name = ""
-        self._depth = 0
-        self._closing = False
-        self._quote = ""
-        self._doubtful: list[str] = []
-        """The text since the doubt began."""
+        self._name, self._depth = "", 0
+        self._closing, self._quote = False, ""
+        self._doubtful: list[str] = []  # the text since the doubt began
         self._doubt_line = ""
         self._spans: dict[int, int] = {}
         """Start and end of each code span in the paragraph that was read again; no other span opens there."""
@@ -106,24 +106,26 @@ class Cleaner:
         if last and last in _RUNNING and not piece.strip(last):
             self._more.append(piece)  # a run that goes on tells nothing new
             return ""
-        self._unread += "".join(self._more) + piece
-        self._more.clear()
+        self._catch_up()
+        self._unread += piece
         return self._read(final=False)
 
     def flush(self) -> str:
         """Return the rest of the text, when no more comes."""
-        self._unread += "".join(self._more)
-        self._more.clear()
+        self._catch_up()
         return self._read(final=True)
 
     def part(self) -> str:
         """Return text that is held back only because its last character may repeat: something else follows it here."""
-        self._unread += "".join(self._more)
-        self._more.clear()
+        self._catch_up()
         self._parting = True
         text = self._read(final=False)
         self._parting = False
         return text
+
+    def _catch_up(self) -> None:
+        self._unread += "".join(self._more)
+        self._more.clear()
 
     def place(self, index: int) -> int:
         """Return the index of a character in the returned text; for a cut one, that of the next character."""
@@ -143,16 +145,14 @@ class Cleaner:
         }
         while (self._unread or (final and self._doubtful)) and readers[self._mode](final):
             pass
-        text = "".join(self._out)
-        self._out.clear()
+        text, self._out = "".join(self._out), []
         return text
 
     def _keep(self, length: int) -> None:
         """Move this many characters of the unread text to the output."""
-        kept = self._unread[:length]
+        self._out.append(self._unread[:length])
         self._unread = self._unread[length:]
         self._at += length
-        self._out.append(kept)
 
     def _cut(self, length: int) -> None:
         """Cut this many characters of the unread text."""
@@ -181,7 +181,7 @@ class Cleaner:
             elif found["ticks"] is not None:
                 position = self._read_ticks(found)
                 continue
-            elif self._markup and (found["tag"] or found["link"]) and position - found.start() <= _LONGEST_LINK:
+            elif self._is_markup(found):
                 self._meet(found)
                 return True
             else:
@@ -192,6 +192,25 @@ class Cleaner:
         self._extend(text[position:limit])
         self._keep(limit)
         return False
+
+    def _is_markup(self, found: re.Match[str]) -> bool:
+        """Say whether a token is a tag or a link of the site, and not part of an indented code block."""
+        fits = self._markup and len(found.group()) <= _LONGEST_LINK
+        return fits and bool(found["tag"] or found["link"]) and not self._is_indented_code()
+
+    def _is_indented_code(self) -> bool:
+        return self._may_indent and not self._in_list and _INDENTED.match(self._line) is not None
+
+    def _end_line(self) -> None:
+        """Note what the line that ends here means for the indentation of the next one."""
+        if _is_blank(self._line):
+            self._open = 0
+            self._may_indent = True
+        else:
+            self._may_indent = self._is_indented_code()
+            goes_on = self._in_list and self._line[:1] in " \t"
+            self._in_list = not self._may_indent and (goes_on or _LIST_ITEM.match(self._line) is not None)
+        self._line = ""
 
     def _extend(self, text: str) -> None:
         """Note plain text of the current line."""
@@ -228,16 +247,14 @@ class Cleaner:
     def _pass(self, code: str) -> None:
         """Note code of one line or several."""
         if "\n" in code:
-            self._line = ""
+            self._line, self._may_indent = "", False
         self._extend(code[code.rfind("\n") + 1 :])
 
     def _read_other(self, found: re.Match[str], text: str) -> int:
         """Take a newline, backslashes or anything that stays; return where reading goes on."""
         end = found.end()
         if found.group() == "\n":
-            if _is_blank(self._line):
-                self._open = 0
-            self._line = ""
+            self._end_line()
             return end
         slashes = found["slashes"] if self._markup else None
         if slashes and len(slashes) % 2 and not self._open and text.startswith("`", end):
@@ -317,10 +334,8 @@ class Cleaner:
             return True
         if end < 0 and not final:
             return False
-        self._open = 0
-        self._mode, self._fence = _Mode.FENCE, (character, run, len(self._line))
-        query = _QUERY.search(info)
-        if query is not None:
+        self._open, self._mode, self._fence = 0, _Mode.FENCE, (character, run, len(self._line))
+        if (query := _QUERY.search(info)) is not None:
             self._keep(run + query.start())
             self._cut(query.end() - query.start())
             info = info[query.end() :]
@@ -329,15 +344,13 @@ class Cleaner:
         self._line = "" if end >= 0 else "x" * (_LONGEST_LINE + 1)
         return True
 
-    def _read_fence(self, final: bool) -> bool:
+    def _read_fence(self, _final: bool) -> bool:
         """Read the lines of a fenced block, up to its end."""
-        del final
         position = 0
         while (newline := self._unread.find("\n", position)) >= 0:
             self._extend(self._unread[position:newline])
             position = newline + 1
-            closes = self._closes_fence()
-            self._line = ""
+            closes, self._line = self._closes_fence(), ""
             if closes:
                 self._mode = _Mode.TEXT
                 self._keep(position)

@@ -126,14 +126,18 @@ class Narrator:
         return events
 
     def rewritten(self, input_tokens: int) -> Rewritten | None:
-        """Return the whole answer where it is another one than was said; it has ended."""
+        """Return the whole answer if it differs from what was said; None if it does not. The answer has ended."""
         if self._final is None:
             return None
         thoughts = "".join(self._thought)
         if self._thinking.departed(self._last.thoughts):
             thoughts = "".join(f"{line}\n" for line in self._thinking.lines) + clean(self._last.thoughts)
+        pieces = tuple(event for event in self._final if isinstance(event, Piece))
+        said = ("".join(self._said), "".join(self._thought))
+        if (_text(self._final), thoughts) == said and all(isinstance(piece, Text) for piece in pieces):
+            return None  # only text that was held back has changed
         return Rewritten(
-            pieces=tuple(event for event in self._final if isinstance(event, Piece)),
+            pieces=pieces,
             thoughts=thoughts,
             usage=_usage(input_tokens, _text(self._final), thoughts),
         )

@@ -96,6 +96,13 @@ def test_a_rewritten_answer_streams_what_agreed_and_is_the_last_snapshot_as_a_wh
     assert finish.rewritten is None or finish.rewritten.thoughts == "last"
 
 
+def test_a_rewrite_of_text_that_was_held_back_is_no_rewrite():
+    body = emit.PREFIX + emit.answer(snapshot("`" * 40)) + emit.answer(snapshot("Words.", complete=True))
+    events, _ = read(body)
+    assert said(events) == "Words."
+    assert events[-1].rewritten is None
+
+
 @settings(max_examples=100, deadline=None)
 @given(WORDS, WORDS, WORDS)
 def test_a_stream_stops_where_the_rewritten_text_departs(common, first, second):
