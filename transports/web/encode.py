@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import msgspec
+from yarl import URL
 
 from transports.web import wire
 from transports.web.config import AttachmentForm, Slots
@@ -16,8 +17,8 @@ from transports.web.decode import Conversation
 
 _encode = msgspec.json.Encoder().encode
 
-_QUOTED = [quote_plus(bytes([byte])) for byte in range(256)]
-"""How each byte stands in a form. A long prompt is quoted on the event loop: by a table it takes half the time."""
+_LEFT = {plain: quote_plus(plain) for plain in "!$'()*,?/:@"}
+"""What a query may hold as it is, and a form may not."""
 
 
 class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,11 +171,9 @@ def _model_header(model: SiteModel, thinking: int, client_uuid: str) -> str:
 
 
 def _form(request: str, access_token: str | None) -> bytes:
-    form = f"{wire.FORM_REQUEST}={_quoted(request)}"
-    if access_token is not None:
-        form = f"{wire.FORM_ACCESS_TOKEN}={_quoted(access_token)}&{form}"
+    """Return a call's body. A long prompt is quoted on the event loop: yarl does that in C, as a query."""
+    fields = {} if access_token is None else {wire.FORM_ACCESS_TOKEN: access_token}
+    form = URL.build(query={**fields, wire.FORM_REQUEST: request}).raw_query_string
+    for plain, quoted in _LEFT.items():
+        form = form.replace(plain, quoted)
     return form.encode()
-
-
-def _quoted(text: str) -> str:
-    return "".join(map(_QUOTED.__getitem__, text.encode()))

@@ -165,7 +165,7 @@ def _texts(turn: Turn) -> Iterator[str]:
 
 
 def _longest_run(turn: Turn) -> int:
-    return max((len(run) for text in _texts(turn) for run in _BACKTICKS.findall(text)), default=0)
+    return max((len(run) for text in _texts(turn) if "`" in text for run in _BACKTICKS.findall(text)), default=0)
 
 
 def _line(text: str) -> str:
