@@ -22,6 +22,15 @@ _MAX_DIGITS = 10
 _MAX_HEAD = 32
 
 
+_LEADS = [bytes([byte]) for byte in range(0xF0, 0xF5)]
+"""The bytes with which UTF-8 begins a character that is two units of UTF-16."""
+
+
+def _pairs(data: bytes) -> int:
+    """Count the characters of two UTF-16 code units that begin in some UTF-8."""
+    return sum(data.count(lead) for lead in _LEADS if lead in data)
+
+
 def utf16_length(text: str) -> int:
     """Count the UTF-16 code units of a text."""
     if text.isascii():
@@ -59,11 +68,15 @@ class FrameParser:
             DriftDetected: the bytes are not UTF-8, or not frames as we know them.
 
         """
+        begun = _pairs(self._decoder.getstate()[0])
         try:
             text = self._decoder.decode(data)
         except UnicodeDecodeError as error:
-            yield from self._read(error.object[: error.start].decode())  # what is whole before it, still counts
+            whole = error.object[: error.start]  # what is whole before it, still counts
+            self._pairs = _pairs(whole)
+            yield from self._read(whole.decode())
             raise DriftDetected("The upstream's answer is not UTF-8.") from None
+        self._pairs = begun + _pairs(data) - _pairs(self._decoder.getstate()[0])
         yield from self._read(text)
 
     def _read(self, text: str) -> Iterator[str]:
@@ -109,10 +122,13 @@ class FrameParser:
     def _body(self, text: str, position: int) -> int:
         """Take what belongs to the frame; return where that ends. Nothing is missing when the frame is whole."""
         piece = text[position : position + self._missing]
-        units = utf16_length(piece)
+        pairs = self._pairs if position + len(piece) == len(text) else self._pairs and utf16_length(piece) - len(piece)
+        self._pairs -= pairs
+        units = len(piece) + pairs
         if units > self._missing:
             piece = piece[: _cut_at(piece, self._missing)]
             units = self._missing
+            self._pairs += pairs - (units - len(piece))
         self._pieces.append(piece)
         self._missing -= units
         return position + len(piece)
