@@ -14,7 +14,7 @@ from transports.web.errors import error_for_http
 from transports.web.frames import FrameParser
 from transports.web.narrate import Narrator, Teller
 from transports.web.refusal import status_in, token_of
-from transports.web.rich import read_candidate
+from transports.web.rich import Candidate, read_candidate
 from transports.web.snapshot import SnapshotReader, loads
 
 
@@ -51,6 +51,8 @@ class AnswerReader:
         """A content part came, if only with ids: the site took the request. A candidate came."""
         self._running = self._pending = False
         """The candidate goes on, as it last said. A file is being made that comes after the stream."""
+        self._growing: Candidate | None = None
+        """The candidate of the last frame, where that had nothing else: the next may differ in its text alone."""
         self._rcid = ""
         self._kept = Conversation(cid="", rid="")
         """The conversation's ids as far as they are known."""
@@ -137,8 +139,14 @@ class AnswerReader:
             raise broken
 
     def _frame(self, frame: str) -> Iterator[Event]:
-        read = self._snapshots.read(frame)
         self.frames += 1
+        growing, self._growing = self._growing, None
+        text = self._snapshots.grown(frame) if growing is not None else None
+        if growing is not None and text is not None and not text.startswith(wire.CARD_TEXT_PREFIXES):
+            self._growing = growing
+            yield from self._told(msgspec.structs.replace(growing, text=text)) or (Waiting(),)
+            return
+        read = self._snapshots.read(frame)
         for part in read.parts:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
@@ -151,6 +159,8 @@ class AnswerReader:
                     yield from self._closed()
                 case _:
                     pass
+        if len(read.parts) > 1:
+            self._growing = None
 
     def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
         """Take a code or status that the site sent in place of content, or behind it.
@@ -203,12 +213,15 @@ class AnswerReader:
 
     def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
         now = read_candidate(candidate, known)
-        if now.text is not None and not now.card:
-            self._snapshots.learn(frame, self._rcid, known, now.text)
+        if now.text is not None and not now.card and self._snapshots.learn(frame, self._rcid, known, now.text):
+            self._growing = now
         self._answered = True
         self._pending = self._pending or now.pending
         self._running = (self._running or now.running) and not now.complete
         self.complete = (self.complete or now.complete) and not now.running
+        return self._told(now)
+
+    def _told(self, now: Candidate) -> list[Event]:
         return self._narrator.tell(now, (self._kept.cid, self._kept.rid))
 
     def _finish(self) -> list[Event]:

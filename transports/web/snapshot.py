@@ -105,24 +105,43 @@ class SnapshotReader:
             raise drift("a frame is no array")
         return Parts(cast("list[Any]", parts), self._known if repeated else "")
 
-    def learn(self, frame: str, rcid: str, known: str, text: str) -> None:
-        """Remember `frame`, whose candidate `rcid` says `text`; `known` is what `read` gave for it."""
+    def grown(self, frame: str) -> str | None:
+        """Return the whole text of a frame that differs from the last one in its text alone; None: decode it."""
+        start, tail = len(self._prefix), self._tail
+        if not (start and frame.startswith(self._prefix) and frame.endswith(tail)):
+            return None
+        end, text_end = _settled_end(frame, start)
+        if text_end != len(frame) - len(tail):
+            return None
+        known, fresh = self._known, _unescaped(_unescaped(frame[start:end])) if end > start else ""
+        text = known + _unescaped(_unescaped(frame[start:text_end]))
+        if not text.startswith(fresh, len(known)):
+            return None
+        self._prefix, self._known = frame[:end], known + fresh
+        return text
+
+    def learn(self, frame: str, rcid: str, known: str, text: str) -> bool:
+        """Remember `frame`, whose candidate `rcid` says `text`; `known` is what `read` gave for it.
+
+        Return whether that could be done: then `grown` reads frames that go on from it.
+        """
         if known:
             start = len(self._prefix)
         else:
             opening = _TEXT_STARTS % rcid
             start = frame.find(opening) + len(opening)
             if start < len(opening):
-                return
+                return False
             self._text_at = start
         end, text_end = _settled_end(frame, start)
         self._tail = frame[text_end:]
         if end > start or not known:
             fresh = _unescaped(_unescaped(frame[start:end]))
             if not text.startswith(fresh, len(known)):
-                return
+                return False
             self._prefix = frame[:end]
             self._known = known + fresh
+        return True
 
 
 def _settled_end(frame: str, start: int) -> tuple[int, int]:

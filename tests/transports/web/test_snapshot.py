@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from protocol.model import DriftDetected, Finish, Text
 from transports.simulator import emit
 from transports.web import snapshot as module
+from transports.web import wire
 from transports.web.decode import AnswerReader
 
 TEXTS = st.text(st.sampled_from("ab`\\*\n\"'<é你😀 "), max_size=60)
@@ -63,3 +64,29 @@ def test_frames_say_the_same_in_one_read_and_each_in_its_own(text, data):
     frames.append(frame_of(text, complete=True) + emit.end(1))
     assert fed(emit.PREFIX, *frames)[0] == text
     assert fed(emit.PREFIX + b"".join(frames))[0] == text
+
+
+def test_a_frame_that_differs_in_its_text_alone_costs_what_is_new(monkeypatch):
+    decoded = []
+    loads = module.loads
+    text = "words, `code` and 😀\n" * 50
+    frames = [frame_of(text[:end]) for end in range(10, len(text), 10)]
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "loads", lambda piece: decoded.append(len(piece)) or loads(piece))
+        said, _ = fed(emit.PREFIX, *frames, frame_of(text, complete=True) + emit.end(1))
+    assert said == text
+    assert sum(decoded) < 3 * len(frames[0]) + 100 * len(frames)
+
+
+def test_a_text_that_becomes_a_card_s_is_read_as_a_card():
+    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    first = wire.CARD_TEXT_PREFIXES[0]
+    events = list(reader.feed(emit.PREFIX + frame_of(first[:1])))
+    events += reader.feed(frame_of(first + "0"))
+    events += reader.feed(frame_of("the card's words", card=True, complete=True) + emit.end(1))
+    assert not any(first in event.text for event in events if isinstance(event, Text))
+
+
+def test_another_candidate_s_growth_is_not_the_followed_one_s():
+    frames = [frame_of("one"), frame_of("one", others=("two",)), frame_of("one", others=("two and more",))]
+    assert fed(emit.PREFIX, *frames, frame_of("one and all", complete=True) + emit.end(1))[0] == "one and all"
