@@ -41,6 +41,7 @@ from service.metrics import Metrics
 from service.observe import Means, Observed
 from service.operations import Operations
 from service.overload import Overloaded
+from service.paths import FixedPaths
 from service.pressure import Pressure
 from service.reload import Reload
 from service.settings import LimitSettings, Origin, Settings, SettingsError
@@ -227,7 +228,7 @@ async def _seal(
 
 def _guarded(settings: Settings, routes: list[Route], pressure: Pressure) -> Any:
     """Return what answers, behind what every request has to pass."""
-    guard = Guard(_starlette(routes), settings.limits.header_bytes, wiring.house_refusal)
+    guard = Guard(FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.house_refusal)
     spared = Overloaded(guard, pressure, settings.overload.long_body_bytes, wiring.house_refusal)
     return _cors(spared, settings.server.cors_origins)
 

@@ -1,5 +1,6 @@
 """What a protocol calls: the engine, and the exchange it opens."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -12,6 +13,7 @@ from protocol.model.names import Catalogue, Family, Selection
 from protocol.model.request import GenerationRequest
 
 _SHOWN = 64
+_INVISIBLE = re.compile(r"[^ -~]+")
 
 
 class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +56,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _visible(text: str) -> str:
-    shown = "".join(character for character in text if " " <= character <= "~")
-    return " ".join(shown.split())[:_SHOWN].strip()
+    return " ".join(_INVISIBLE.sub("", text).split())[:_SHOWN].strip()
 
 
 class Exchange(Protocol):

@@ -19,6 +19,7 @@ The result does not depend on how the text was cut into pieces.
 import re
 from bisect import bisect_left, bisect_right
 from enum import Enum
+from typing import ClassVar
 
 from transports.web import wire
 
@@ -135,15 +136,7 @@ class Cleaner:
         return (self._cut_starts[before] if inside else index) - shift
 
     def _read(self, *, final: bool) -> str:
-        readers = {
-            _Mode.TEXT: self._read_text,
-            _Mode.FENCE_LINE: self._read_fence_line,
-            _Mode.FENCE: self._read_fence,
-            _Mode.TAG: self._read_tag,
-            _Mode.ELEMENT: self._read_element,
-            _Mode.DOUBT: self._read_doubt,
-        }
-        while (self._unread or (final and self._doubtful)) and readers[self._mode](final):
+        while (self._unread or (final and self._doubtful)) and self._READERS[self._mode](self, final):
             pass
         text, self._out = "".join(self._out), []
         return text
@@ -423,6 +416,15 @@ class Cleaner:
         begun = next((end for start, end in pairs if start < 0 <= end), 0)  # the span began before the doubt did
         self._pass(paragraph[:begun])
         self._keep(begun)
+
+    _READERS: ClassVar = {
+        _Mode.TEXT: _read_text,
+        _Mode.FENCE_LINE: _read_fence_line,
+        _Mode.FENCE: _read_fence,
+        _Mode.TAG: _read_tag,
+        _Mode.ELEMENT: _read_element,
+        _Mode.DOUBT: _read_doubt,
+    }
 
 
 def _lengthened(line: str, text: str) -> str:

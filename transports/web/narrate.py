@@ -117,7 +117,8 @@ class Narrator:
 
     def end(self) -> list[Event]:
         """Take it that the answer is whole; return all that was not said yet."""
-        events = self.tell(msgspec.structs.replace(self._last, complete=True))
+        last = self._last
+        events = [] if last.complete else self.tell(msgspec.structs.replace(last, complete=True))
         if self._departed(self._last) or self._thinking.departed(self._last.thoughts):
             self._final = self._repeated()
             rest = self._rest(self._final)

@@ -1,7 +1,7 @@
 """Opens the exchange of a completion: ended where the caller said, kept where it takes minutes."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from protocol.model import Engine, Event, Exchange, GenerationRequest, Job, Jobs, Served, estimate_tokens
 from protocol.openai.chat.pickup import bounds_of, keeping
@@ -22,11 +22,18 @@ class _Cut:
         return cut(self._exchange, self._bounds, self._input_tokens)
 
 
-@asynccontextmanager
-async def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
+def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
     """Open an exchange; as `Engine.open`."""
-    async with engine.open(request) as exchange:
-        yield exchange if bounds == Bounds() else _Cut(exchange, bounds, _input_tokens(request))
+    exchange = engine.open(request)
+    return exchange if bounds == Bounds() else _cut_short(exchange, request, bounds)
+
+
+@asynccontextmanager
+async def _cut_short(
+    opening: AbstractAsyncContextManager[Exchange], request: GenerationRequest, bounds: Bounds
+) -> AsyncGenerator[Exchange]:
+    async with opening as exchange:
+        yield _Cut(exchange, bounds, _input_tokens(request))
 
 
 @asynccontextmanager
