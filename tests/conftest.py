@@ -125,7 +125,6 @@ def gateway(request, tmp_path_factory):
     token = "absent" if request.param == "site" else "SNlM0e"  # as most pages of the site are
     profile = f'\n[transports.simulator]\nprofile = "{request.param}"\npage_token = "{token}"\n'
     process = Gateway(tmp_path_factory.mktemp("gateway"), SETTINGS.format(key=KEY) + profile)
-    process.profile = request.param
     yield process
     process.stop()
 

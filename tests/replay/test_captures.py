@@ -99,8 +99,7 @@ def test_an_image_turn_shows_its_picture_and_no_placeholder(stand, stream, cut):
     assert "googleusercontent" not in seen.text
     [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
     assert httpx.get(address).content == PNG
-    if not stream:  # a stream begins with the progress of the tool, before the site names the model
-        assert seen.headers["x-gateway-upstream-model"] == "Nano Banana 2"
+    assert seen.headers["x-gateway-upstream-model"] == "Nano Banana 2"
     stand.poll(lambda: any('"Nano Banana 2"' in line for line in stand.lines("request")))
 
 
