@@ -93,8 +93,7 @@ class Cleaner:
         self._spans_until = 0
         self._cut_starts: list[int] = []
         self._cut_ends: list[int] = []
-        self._cut_before: list[int] = []
-        """How many characters were cut up to the end of each cut."""
+        self._cut_before: list[int] = []  # how many characters were cut up to the end of each
 
     @property
     def holding(self) -> bool:
@@ -258,16 +257,13 @@ class Cleaner:
     def _meet(self, found: re.Match[str]) -> None:
         """Cut markup, or begin a doubt if a code span may be open."""
         self._keep(found.start())
-        length = len(found.group())
         if self._open:
-            self._mode = _Mode.DOUBT
-            self._doubt_line = self._line
-        elif found["tag"]:
-            self._cut(length)
+            self._mode, self._doubt_line = _Mode.DOUBT, self._line
+            return
+        self._cut(len(found.group()))
+        if found["tag"]:
             self._mode, self._depth = _Mode.TAG, 0
             self._name, self._closing = found["name"], found.group().startswith("</")
-        else:
-            self._cut(length)
 
     def _read_tag(self, final: bool) -> bool:
         """Cut up to the tag's end."""
@@ -303,7 +299,7 @@ class Cleaner:
             self._mode = _Mode.TEXT
             return True
         if tag is None:
-            tail = _TAG_TAIL.search(self._unread) if not final else None
+            tail = None if final else _TAG_TAIL.search(self._unread)
             self._cut(tail.start() if tail else len(self._unread))
             return False
         self._cut(tag.end())
