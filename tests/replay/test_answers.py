@@ -245,3 +245,32 @@ def test_frames_written_here_have_the_lengths_of_the_sites_own():
     real = frames.error(1096)
     assert frames.frame(real).startswith("122\n")
     assert frames.frame(*frames.END).startswith("25\n")
+
+
+HALF = "\ud83d"
+
+
+def halves():
+    """Return answers in which half of a surrogate pair stands in a text, an id or an address."""
+    film = frames.candidate("A text.", rich=frames.film(f"https://contribution.usercontent.google.com/{HALF}"))
+    group = [["[cite: 1]"], [[None, None, None, [["https://a.example/f.ico", f"https://a.example/{HALF}", HALF]]]]]
+    return {
+        "text": frames.snapshot(frames.candidate(f"A text.{HALF}")),
+        "conversation": frames.snapshot(frames.candidate("A text."), cid=f"c_{HALF}"),
+        "turn": frames.snapshot(frames.candidate("A text."), rid=f"r_{HALF}"),
+        "candidate": frames.snapshot(frames.candidate("A text.", rcid=f"rc_{HALF}")),
+        "context": frames.snapshot(frames.candidate("A text."), more={25: HALF}),
+        "source": frames.snapshot(frames.candidate("A text.[cite: 1]", rich={43: [group]})),
+        "picture": frames.snapshot(frames.candidate("A text.", rich=frames.images(f"https://lh3.google.com/{HALF}"))),
+        "film": frames.snapshot(film),
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", halves())
+def test_half_of_a_surrogate_pair_breaks_no_answer(stand, name, stream):
+    part = halves()[name]
+    stand.begin(Scene(generate=[Answer(frames.body(frames.frame(part, escaped=True), frames.END))]))
+    seen = stand.chat(stream=stream)
+    assert (seen.status, seen.reason) == (200, "stop")
+    assert seen.text.startswith("A text.")

@@ -64,7 +64,8 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 def _said(turn: Turn) -> Iterator[str | bytes]:
     """Yield a turn's text, and what tells its files and pictures from others."""
     text = _SHOWN.sub("\n", turn.text) if turn.role is Role.ASSISTANT else turn.text
-    yield "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
+    said = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
+    yield said.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be encoded
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield part.digest

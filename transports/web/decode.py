@@ -204,11 +204,11 @@ class AnswerReader:
     def _candidate(self, candidates: list[Any]) -> Any:
         """Return the candidate to follow: the first one of the answer, or what stands in its place when it is gone."""
         for candidate in candidates:
-            if self._rcid and jspb.text(candidate, wire.CANDIDATE_ID) == self._rcid:
+            if self._rcid and jspb.identifier(candidate, wire.CANDIDATE_ID) == self._rcid:
                 return candidate
         if not candidates:
             return None
-        self._rcid = jspb.text(candidates[0], wire.CANDIDATE_ID) or self._rcid
+        self._rcid = jspb.identifier(candidates[0], wire.CANDIDATE_ID) or self._rcid
         return candidates[0]
 
     def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
@@ -235,13 +235,12 @@ class AnswerReader:
     def _keep_conversation(self, inner: Any) -> None:
         """Note the ids that a frame names; a frame that leaves one out takes nothing back."""
         before = self._kept
-        turn = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN)
-        rid = jspb.text(inner, wire.INNER_CONVERSATION, 1) or (turn if isinstance(turn, str) else "")
+        turn = jspb.identifier(jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN))
         self._kept = Conversation(
-            cid=jspb.text(inner, wire.INNER_CONVERSATION, 0) or before.cid,
-            rid=rid or before.rid,
+            cid=jspb.identifier(inner, wire.INNER_CONVERSATION, 0) or before.cid,
+            rid=jspb.identifier(inner, wire.INNER_CONVERSATION, 1) or turn or before.rid,
             rcid=self._rcid,
-            context=jspb.text(inner, wire.INNER_CONTEXT) or before.context,
+            context=jspb.identifier(inner, wire.INNER_CONTEXT) or before.context,
             turn=self._turn,
         )
 

@@ -3,6 +3,7 @@
 Source: "JSPB arrays".
 """
 
+import re
 from typing import Any, cast
 
 _MOST = 10**18
@@ -76,3 +77,18 @@ def mapping(value: Any, index: int) -> dict[str, Any]:
     items = cast("list[Any]", value) if isinstance(value, list) else []
     found = items[index] if index < len(items) else None
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def identifier(value: Any, *indexes: int) -> str:
+    """Return the id at a path; empty if there is none, or one that cannot be sent back or stored."""
+    found = text(value, *indexes)
+    return found if found is not None and found.isascii() else ""
+
+
+def address(value: Any, *indexes: int) -> str:
+    """Return the URL at a path; empty if there is none, or one that holds half of a surrogate pair."""
+    found = text(value, *indexes) or ""
+    return "" if _HALF.search(found) else found

@@ -130,7 +130,7 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
     text, card = _text(candidate, known)
     state = jspb.integer(candidate, *wire.CANDIDATE_STATE)
     plain = Candidate(
-        rcid=jspb.text(candidate, wire.CANDIDATE_ID) or "",
+        rcid=jspb.identifier(candidate, wire.CANDIDATE_ID),
         text=text,
         thoughts=jspb.text(candidate, *wire.CANDIDATE_THOUGHTS) or "",
         complete=state == wire.STATE_COMPLETE,
@@ -169,17 +169,17 @@ def _text(candidate: Any, known: str) -> tuple[str | None, bool]:
 
 def _pictures(rich: Any) -> Iterator[Picture]:
     for entry in jspb.array(rich, wire.RICH_PICTURES, 0):
-        url = jspb.text(entry, *wire.PICTURE_URL)
+        url = jspb.address(entry, *wire.PICTURE_URL)
         if url:
             yield Picture(
                 url=url,
-                id=jspb.text(entry, *wire.PICTURE_ID) or "",
+                id=jspb.identifier(entry, *wire.PICTURE_ID),
             )
 
 
 def _web_pictures(rich: Any) -> Iterator[WebPicture]:
     for entry in jspb.array(rich, wire.RICH_WEB_PICTURES):
-        url = jspb.text(entry, *wire.WEB_PICTURE_URL)
+        url = jspb.address(entry, *wire.WEB_PICTURE_URL)
         if url:
             yield WebPicture(url=url, alt=jspb.text(entry, *wire.WEB_PICTURE_ALT) or "")
 
@@ -195,7 +195,7 @@ def _citations(rich: Any) -> tuple[Cited, ...]:
 
 def _sources(group: Any) -> Iterator[Source]:
     for entry in jspb.array(group, wire.CITED_SOURCES):
-        url = jspb.text(entry, *wire.SOURCE, wire.SOURCE_URL)
+        url = jspb.address(entry, *wire.SOURCE, wire.SOURCE_URL)
         if url:
             yield Source(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
 
@@ -211,7 +211,7 @@ def _claims(candidate: Any) -> Iterator[Claim]:
 
 def _claim_sources(group: Any) -> Iterator[Source]:
     for entry in jspb.array(group, wire.CLAIM_SOURCES):
-        url = jspb.text(entry, wire.CLAIM_URL)
+        url = jspb.address(entry, wire.CLAIM_URL)
         if url:
             title = jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or ""
             yield Source(url=_page_of(url), title=title)
@@ -285,8 +285,8 @@ def _playable(addresses: list[Any]) -> str:
 
     Source: "Media out"
     """
-    texts = [address for address in addresses if isinstance(address, str)]
-    return next(filter(_serves, texts), "") or jspb.text(addresses, wire.PAIR_URL) or ""
+    urls = [jspb.address(addresses, index) for index in range(len(addresses))]
+    return next(filter(_serves, urls), "") or jspb.address(addresses, wire.PAIR_URL)
 
 
 def _serves(address: str) -> bool:

@@ -31,7 +31,7 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rcid(self) -> str:
         """The first candidate's id."""
-        return jspb.text(self.candidates[0], wire.CANDIDATE_ID) or "" if self.candidates else ""
+        return jspb.identifier(self.candidates, 0, wire.CANDIDATE_ID)
 
 
 class SavedChat(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def decode_turns(payload: Any) -> list[SavedTurn]:
     return [
         SavedTurn(
             index=len(turns) - 1 - place,
-            rid=jspb.text(turn, *wire.TURN_RID) or "",
+            rid=jspb.identifier(turn, *wire.TURN_RID),
             prompt=jspb.text(turn, *wire.TURN_PROMPT) or "",
             candidates=tuple(jspb.array(turn, *wire.TURN_CANDIDATES)),
         )
@@ -74,7 +74,7 @@ def decode_chats(payload: Any) -> list[SavedChat]:
         SavedChat(
             cid=cid,
             seconds=jspb.integer(chat, *wire.CHAT_SECONDS) or 0,
-            rid=jspb.text(chat, *wire.CHAT_LAST_TURN) or "",
+            rid=jspb.identifier(chat, *wire.CHAT_LAST_TURN),
         )
         for chat in jspb.array(payload, wire.CHATS)
         if (cid := jspb.text(chat, wire.CHAT_CID))
