@@ -123,15 +123,18 @@ class EventStream(Generic[EventT]):
         return None
 
     async def _write(self, exchange: Answer[EventT], context: Context, wire: "_Wire") -> None:
+        """Write events up to a whole answer; the exchange is taken to its end all the same, as by `fold`."""
         writer = self._writer
         await wire.send(writer.opened())
-        async for event in exchange:
-            data = writer.event(event)
-            if data:
-                context.mark_first_token()
-                await wire.send(data)
-            if writer.finished:
-                return
+        try:
+            async for event in exchange:
+                data = b"" if writer.finished else writer.event(event)
+                if data:
+                    context.mark_first_token()
+                    await wire.send(data)
+        except GatewayError:
+            if not writer.finished:
+                raise
 
 
 class _Wire:

@@ -75,12 +75,15 @@ def _reply(whole: Rewritten) -> Reply:
 async def fold(events: AsyncIterable[Event]) -> Reply:
     """Fold events into the whole answer.
 
+    They are taken to their end: the event loop closes each generator that is left before, in a task of its own.
+
     Raises:
         UpstreamFailed: the events ended without `Finish`.
 
     """
     pieces = _Pieces()
     thoughts: list[str] = []
+    reply: Reply | None = None
     async for event in events:
         match event:
             case Text() | Media() | WebImage() | Citation() | Document():
@@ -88,9 +91,9 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
             case Thought():
                 thoughts.append(event.text)
             case Finish(rewritten=Rewritten() as whole):
-                return _reply(whole)
+                reply = _reply(whole)
             case Finish():
-                return Reply(
+                reply = Reply(
                     pieces=pieces.all(),
                     thoughts="".join(thoughts),
                     finish=event.reason,
@@ -98,4 +101,6 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
                 )
             case _:
                 pass
-    raise UpstreamFailed("The upstream ended its answer before it was complete.", code="upstream_truncated")
+    if reply is None:
+        raise UpstreamFailed("The upstream ended its answer before it was complete.", code="upstream_truncated")
+    return reply
