@@ -4,6 +4,7 @@ The ports count what is done through them (the store's methods, and what the HTT
 own task counts every time that it is suspended at all. What background tasks do meanwhile is not counted.
 """
 
+import asyncio
 import base64
 import json
 from contextlib import contextmanager
@@ -74,7 +75,11 @@ class _Steps:
                 step = partial(inner.send, sent)
 
 
-async def done(name, operation, errors):
+async def _hour():
+    await anyio.sleep(3600)
+
+
+async def done(name, operation, errors, hang=_hour):
     """Do a port's operation, unless it is the one that goes wrong; `errors` are its ways to fail and to be late."""
     plan = _planned.get()
     if plan is None:
@@ -94,7 +99,7 @@ async def done(name, operation, errors):
             await anyio.sleep(LATE_SECONDS)
             raise late()
         case "hang":
-            await anyio.sleep(LATE_SECONDS if isinstance(late(), StoreDown) else 3600)
+            await (anyio.sleep(LATE_SECONDS) if isinstance(late(), StoreDown) else hang())
             raise late()
         case "applied, then error":
             await operation()
@@ -130,6 +135,16 @@ def _late():
     return StoreDown("too late")
 
 
+async def _nothing_comes(stream):
+    """Wait as aiohttp waits for bytes that do not come: until the reader is cancelled, or the stream has an error."""
+    while stream.exception() is None:
+        stream._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await stream._waiter
+        finally:
+            stream._waiter = None
+
+
 @contextmanager
 def counted_client():
     """Count what every HTTP client sends and reads meanwhile."""
@@ -140,7 +155,7 @@ def counted_client():
         return await done(f"{method} {str(url).partition('?')[0]}", partial(send, self, method, url, **options), errors)
 
     async def readany(self):
-        return await done("read", partial(read, self), errors)
+        return await done("read", partial(read, self), errors, partial(_nothing_comes, self))
 
     aiohttp.ClientSession._request, aiohttp.StreamReader.readany = _request, readany
     try:
