@@ -255,10 +255,10 @@ def halves():
     film = frames.candidate("A text.", rich=frames.film(f"https://contribution.usercontent.google.com/{HALF}"))
     group = [["[cite: 1]"], [[None, None, None, [["https://a.example/f.ico", f"https://a.example/{HALF}", HALF]]]]]
     return {
-        "text": frames.snapshot(frames.candidate(f"A text.{HALF}")),
-        "conversation": frames.snapshot(frames.candidate("A text."), cid=f"c_{HALF}"),
-        "turn": frames.snapshot(frames.candidate("A text."), rid=f"r_{HALF}"),
-        "candidate": frames.snapshot(frames.candidate("A text.", rcid=f"rc_{HALF}")),
+        "text": frames.snapshot(frames.candidate(f"A text.{HALF}"), more={25: "kept"}),
+        "conversation": frames.snapshot(frames.candidate("A text."), cid=f"c_{HALF}", more={25: "kept"}),
+        "turn": frames.snapshot(frames.candidate("A text."), rid=f"r_{HALF}", more={25: "kept"}),
+        "candidate": frames.snapshot(frames.candidate("A text.", rcid=f"rc_{HALF}"), more={25: "kept"}),
         "context": frames.snapshot(frames.candidate("A text."), more={25: HALF}),
         "source": frames.snapshot(frames.candidate("A text.[cite: 1]", rich={43: [group]})),
         "picture": frames.snapshot(frames.candidate("A text.", rich=frames.images(f"https://lh3.google.com/{HALF}"))),

@@ -31,7 +31,7 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rcid(self) -> str:
         """The first candidate's id."""
-        return jspb.identifier(self.candidates, 0, wire.CANDIDATE_ID)
+        return jspb.identifier(self.candidates[0], wire.CANDIDATE_ID) if self.candidates else ""
 
 
 class SavedChat(msgspec.Struct, frozen=True, kw_only=True):
