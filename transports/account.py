@@ -93,6 +93,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the transport's own checks found it, in a word: the same check reports when that is over."""
     error: SignedOut | None = None
     """Why the account cannot serve; None: it can, as far as this check tells."""
+    served: bool = True
+    """The check was answered as the account's requests are. A renewal of its credential is no such check."""
 
 
 class Level(StrEnum):

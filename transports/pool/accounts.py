@@ -70,8 +70,8 @@ class Accounts:
     def learn(self, report: Report) -> None:
         """Set an account's state by what its transport has found out by itself.
 
-        A check ends what it has found itself; with another credential it also ends what was found before. What a
-        request has found with this credential is ended by a request, or by a person.
+        A check ends what it has found itself. One that was served with another credential also ends what was found
+        before. What a request has found with this credential is ended by a request, or by a person.
         """
         self.sync()
         state = self.state_of(report.account)
@@ -81,7 +81,7 @@ class Accounts:
             words = report.error.words or report.error.message
             if self.park(state, report.error.reason, words, check=report.check):
                 _log.error("account_parked", account=report.account, reason=report.error.reason, check=report.check)
-        elif state.parked is not None and (state.renewed or state.parked.check == report.check):
+        elif state.parked is not None and (state.parked.check == report.check or (state.renewed and report.served)):
             self._unpark(state)
             _log.info("account_unparked", account=report.account, check=report.check)
 

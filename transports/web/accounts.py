@@ -30,7 +30,7 @@ from transports.web.news import News
 from transports.web.offer import offer
 from transports.web.reuse import Reuse
 from transports.web.rotate import Rotation
-from transports.web.session import Session
+from transports.web.session import CHECK_SESSION, Session
 from transports.web.upload import UploadForms, Uploads
 from transports.web.vault import Vault
 
@@ -249,7 +249,7 @@ class Accounts:
     def _report(self, session: Session, check: str, error: SignedOut | None) -> None:
         """Report what an account's session has found out, unless another one has taken its place."""
         if self.sessions.get(session.name) is session and self._deps.only is None:
-            self._deps.report(Report(account=session.name, check=check, error=error))
+            self._deps.report(Report(account=session.name, check=check, error=error, served=check == CHECK_SESSION))
 
     @asynccontextmanager
     async def _opened(self, known: Known | None) -> AsyncGenerator[Held]:

@@ -177,3 +177,14 @@ async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_l
     await refused(pool)
     reports(found("late"))
     assert await leased(pool) == "late"
+
+
+async def test_a_renewed_credential_alone_ends_nothing_that_a_request_has_found():
+    pool, credential = pool_with()
+    state = pool.accounts.state_of("one")
+    pool.accounts.park(state, "consent")
+    credential.word = "second"
+    pool.accounts.learn(Report(account="one", check="rotation", served=False))
+    assert state.parked is not None
+    pool.accounts.learn(found(check="session"))
+    assert state.parked is None
