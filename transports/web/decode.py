@@ -386,8 +386,8 @@ def _plan(tiers: set[int], flags: set[int]) -> str:
 
 
 def _model(entry: Any) -> DiscoveredModel | None:
-    identifier = jspb.text(entry, *wire.DISCOVERED_ID)
-    if identifier is None:
+    identifier = jspb.identifier(entry, *wire.DISCOVERED_ID)
+    if not identifier:
         return None
     return DiscoveredModel(
         id=identifier,
@@ -399,4 +399,4 @@ def _model(entry: Any) -> DiscoveredModel | None:
 
 
 def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
-    return next((text for place in places if (text := jspb.text(entry, *place))), "")
+    return next((text for place in places if (text := jspb.encodable(entry, *place))), "")

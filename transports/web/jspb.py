@@ -88,7 +88,7 @@ def identifier(value: Any, *indexes: int) -> str:
     return found if found is not None and found.isascii() else ""
 
 
-def address(value: Any, *indexes: int) -> str:
-    """Return the URL at a path; empty if there is none, or one that holds half of a surrogate pair."""
+def encodable(value: Any, *indexes: int) -> str:
+    """Return the text at a path; empty if there is none, or one that holds half of a surrogate pair."""
     found = text(value, *indexes) or ""
     return "" if _HALF.search(found) else found

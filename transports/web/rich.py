@@ -169,7 +169,7 @@ def _text(candidate: Any, known: str) -> tuple[str | None, bool]:
 
 def _pictures(rich: Any) -> Iterator[Picture]:
     for entry in jspb.array(rich, wire.RICH_PICTURES, 0):
-        url = jspb.address(entry, *wire.PICTURE_URL)
+        url = jspb.encodable(entry, *wire.PICTURE_URL)
         if url:
             yield Picture(
                 url=url,
@@ -179,7 +179,7 @@ def _pictures(rich: Any) -> Iterator[Picture]:
 
 def _web_pictures(rich: Any) -> Iterator[WebPicture]:
     for entry in jspb.array(rich, wire.RICH_WEB_PICTURES):
-        url = jspb.address(entry, *wire.WEB_PICTURE_URL)
+        url = jspb.encodable(entry, *wire.WEB_PICTURE_URL)
         if url:
             yield WebPicture(url=url, alt=jspb.text(entry, *wire.WEB_PICTURE_ALT) or "")
 
@@ -195,7 +195,7 @@ def _citations(rich: Any) -> tuple[Cited, ...]:
 
 def _sources(group: Any) -> Iterator[Source]:
     for entry in jspb.array(group, wire.CITED_SOURCES):
-        url = jspb.address(entry, *wire.SOURCE, wire.SOURCE_URL)
+        url = jspb.encodable(entry, *wire.SOURCE, wire.SOURCE_URL)
         if url:
             yield Source(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
 
@@ -211,7 +211,7 @@ def _claims(candidate: Any) -> Iterator[Claim]:
 
 def _claim_sources(group: Any) -> Iterator[Source]:
     for entry in jspb.array(group, wire.CLAIM_SOURCES):
-        url = jspb.address(entry, wire.CLAIM_URL)
+        url = jspb.encodable(entry, wire.CLAIM_URL)
         if url:
             title = jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or ""
             yield Source(url=_page_of(url), title=title)
@@ -285,8 +285,8 @@ def _playable(addresses: list[Any]) -> str:
 
     Source: "Media out"
     """
-    urls = [jspb.address(addresses, index) for index in range(len(addresses))]
-    return next(filter(_serves, urls), "") or jspb.address(addresses, wire.PAIR_URL)
+    urls = [jspb.encodable(addresses, index) for index in range(len(addresses))]
+    return next(filter(_serves, urls), "") or jspb.encodable(addresses, wire.PAIR_URL)
 
 
 def _serves(address: str) -> bool:

@@ -44,3 +44,19 @@ def test_a_time_is_within_the_years_that_a_date_knows():
 
 def test_a_number_may_have_a_fraction():
     assert [jspb.number([value], 0) for value in (0, 0.25, True, "1", None)] == [0.0, 0.25, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent", "encoded"),
+    [
+        ("c_1", "c_1", "c_1"),
+        ("\u00e9", "", "\u00e9"),
+        ("\U0001f600", "", "\U0001f600"),
+        ("\ud83d", "", ""),
+        (5, "", ""),
+        (None, "", ""),
+    ],
+)
+def test_ids_are_ascii_and_other_texts_can_be_encoded(value, sent, encoded):
+    assert jspb.identifier([value], 0) == sent
+    assert jspb.encodable([value], 0) == encoded
