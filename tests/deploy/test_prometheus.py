@@ -40,6 +40,7 @@ key = "{key}"
 [transports.web]
 guest = false
 rotate_seconds = 2.0
+refresh_seconds = 0  # no check of the gateway ends what a request has found
 activity_seconds = 0
 temporary = false
 
