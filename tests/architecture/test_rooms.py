@@ -38,6 +38,13 @@ def test_a_file_keeps_to_its_size(path):
         assert depth(function) <= DEEPEST + 1, function.name
 
 
+LIBRARIES = (
+    "aiohttp anyio click cryptography.hazmat.primitives.ciphers.aead hypercorn.asyncio msgspec PIL.Image "
+    "prometheus_client redis.asyncio rich.console starlette.applications structlog"
+)
+"""What most modules import: it is imported once, before the forks that import one module of ours each."""
+
+
 def test_every_module_imports_alone():
     names = [name_of(path).removesuffix(".py").replace("/", ".").removesuffix(".__init__") for path in SOURCES]
     names.remove("service.__main__")
@@ -47,6 +54,9 @@ def test_every_module_imports_alone():
         "    try: importlib.import_module(name); return None\n"
         "    except Exception as error: return f'{name}: {error!r}'\n"
         "if __name__ == '__main__':\n"
+        f"    for library in {LIBRARIES.split()!r}: importlib.import_module(library)\n"
+        "    ours = [name for name in sys.modules if name.split('.')[0] in {'service', 'protocol', 'transports'}]\n"
+        "    assert not ours, ours\n"
         "    with m.get_context('fork').Pool(2, maxtasksperchild=1) as pool:\n"
         "        sys.exit('\\n'.join(filter(None, pool.map(one, sys.argv[1:], chunksize=1))) or 0)\n"
     )
