@@ -18,7 +18,7 @@ run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
 # Files are tested side by side: most of what tests do is to wait for processes.
-TESTERS ?= 2
+TESTERS ?= 3
 test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready redis tools
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -1,6 +1,6 @@
 """Three gateways, one store, one site that judges: whatever is killed or stopped around a rotation, no account is lost.
 
-`CHAOS_TRIALS` says how many trials there are: 200, and 1,000 with `make test-chaos`.
+`CHAOS_TRIALS` says how many trials there are: 100, and 1,000 with `make test-chaos`.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.chaos.processes import CONCURRENCY, Cluster
 from tests.chaos.trials import Trials
 from tests.nth import told
 
-TRIALS = int(os.environ.get("CHAOS_TRIALS", "200"))
+TRIALS = int(os.environ.get("CHAOS_TRIALS", "100"))
 ROUND = 50
 ROUNDS = [ROUND] * (TRIALS // ROUND) + ([TRIALS % ROUND] if TRIALS % ROUND else [])
 DIVISOR = 10

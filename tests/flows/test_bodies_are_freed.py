@@ -98,6 +98,8 @@ def bare(tmp_path_factory):
         "a:b:pro",
         "--tokens-per-second",
         "0",
+        "--first-token-seconds",
+        "0",
         cwd=tmp_path_factory.mktemp("site"),
     )
     url = site.wait_for("Base URL").rpartition(" ")[2].strip()
