@@ -35,11 +35,11 @@ tokens_per_second = 0.0
 class Process:
     """A `gemini-gateway` command under test; its lines are read as they come."""
 
-    def __init__(self, *arguments, cwd, python=sys.executable, env=None):
+    def __init__(self, *arguments, cwd, python=sys.executable, env=None, command=None):
         self.log = Path(cwd) / f"{arguments[0]}.log"
         self._out = self.log.open("wb")
         self._popen = subprocess.Popen(
-            [python, "-u", "-m", "service", *arguments],
+            command or [python, "-u", "-m", "service", *arguments],
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=self._out,
@@ -51,6 +51,11 @@ class Process:
     @property
     def pid(self):
         return self._popen.pid
+
+    def size(self, name):
+        """Return a size of `/proc/PID/status`, as `VmRSS`, in bytes."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
     def text(self):
         return self.log.read_text("utf-8", "replace")
@@ -86,6 +91,17 @@ class Process:
                 self._popen.kill()
                 self._popen.wait()
         self._out.close()
+
+
+class Site(Process):
+    """`gemini-gateway simulate` with one account, which answers at once unless the options say otherwise."""
+
+    def __init__(self, cwd, *options):
+        super().__init__(
+            "simulate", "--port", "0", "--account", "a:b:pro", "--tokens-per-second", "0", *options, cwd=cwd
+        )
+        self.url = self.wait_for("Base URL").rpartition(" ")[2].strip()
+        self.cookies = self.wait_for("Account (pro)").partition(": ")[2].strip()
 
 
 class Gateway(Process):

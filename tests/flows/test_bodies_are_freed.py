@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import select
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import KEY, Process
+from tests.conftest import KEY, Process, Site
 
 MIB = 1024 * 1024
 TIMES = 200
@@ -59,22 +58,8 @@ class Bare(Process):
 
     def __init__(self, cwd, settings):
         (Path(cwd) / "gateway.toml").write_text(settings)
-        self.log = Path(cwd) / "serve.log"
-        self._out = self.log.open("wb")
-        self._popen = subprocess.Popen(
-            [sys.executable, "-u", "-c", WITHOUT_COLLECTOR, "serve"],
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        super().__init__("serve", cwd=cwd, command=[sys.executable, "-u", "-c", WITHOUT_COLLECTOR, "serve"])
         self.address = urlsplit(self.wait_for("Listening on").rpartition(" ")[2].strip()).netloc
-
-    def resident(self):
-        """Return the resident set size, in bytes."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
     def until_no_files(self):
         """Return when no file of a request is open; a request's end may come after its answer."""
@@ -94,21 +79,9 @@ class Bare(Process):
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    site = Process(
-        "simulate",
-        "--port",
-        "0",
-        "--account",
-        "a:b:pro",
-        "--tokens-per-second",
-        "0",
-        "--first-token-seconds",
-        "0",
-        cwd=tmp_path_factory.mktemp("site"),
-    )
-    url = site.wait_for("Base URL").rpartition(" ")[2].strip()
-    cookies = site.wait_for("Account (pro)").partition(": ")[2].strip()
-    gateway = Bare(tmp_path_factory.mktemp("gateway"), SETTINGS.replace("SITE", url).replace("COOKIES", cookies))
+    site = Site(tmp_path_factory.mktemp("site"), "--first-token-seconds", "0")
+    settings = SETTINGS.replace("SITE", site.url).replace("COOKIES", site.cookies)
+    gateway = Bare(tmp_path_factory.mktemp("gateway"), settings)
     yield gateway
     gateway.stop()
     site.stop()
@@ -195,10 +168,10 @@ def grown(bare, work):
     """Return how many bytes the process grew by, from the 20th to the last time."""
     for _ in range(20):
         work()
-    before = bare.resident()
+    before = bare.size("VmRSS")
     for _ in range(TIMES):
         work()
-    return bare.resident() - before
+    return bare.size("VmRSS") - before
 
 
 def hung_up(bare, body):

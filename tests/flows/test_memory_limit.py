@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import KEY, Process
+from tests.conftest import KEY, Process, Site
 
 MIB = 1024 * 1024
 LIMIT = 512 * MIB
@@ -90,41 +89,16 @@ class Confined(Process):
 
     def __init__(self, cwd, settings, group):
         (Path(cwd) / "gateway.toml").write_text(settings)
-        self.log = Path(cwd) / "serve.log"
-        self._out = self.log.open("wb")
-        self._popen = subprocess.Popen(
-            group.command(),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        super().__init__("serve", cwd=cwd, command=group.command())
         self.address = urlsplit(self.wait_for("Listening on").rpartition(" ")[2].strip()).netloc
-
-    def status(self, name):
-        """Return a size of `/proc/PID/status`, in bytes."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 @pytest.fixture
 def confined(tmp_path_factory):
-    site = Process(
-        "simulate",
-        "--port",
-        "0",
-        "--account",
-        "a:b:pro",
-        "--tokens-per-second",
-        "0",
-        cwd=tmp_path_factory.mktemp("site"),
-    )
-    url = site.wait_for("Base URL").rpartition(" ")[2].strip()
-    cookies = site.wait_for("Account (pro)").partition(": ")[2].strip()
+    site = Site(tmp_path_factory.mktemp("site"))
     group = Group()
     folder = tmp_path_factory.mktemp("gateway")
-    gateway = Confined(folder, SETTINGS.replace("SITE", url).replace("COOKIES", cookies), group)
+    gateway = Confined(folder, SETTINGS.replace("SITE", site.url).replace("COOKIES", site.cookies), group)
     yield gateway
     gateway.stop()
     site.stop()
@@ -192,8 +166,8 @@ def test_many_pictures_at_once_neither_kill_the_gateway_nor_hold_up_small_chats(
     until, resident = time.monotonic() + 10, LIMIT
     while resident >= 150 * MIB and time.monotonic() < until:
         time.sleep(0.05)
-        resident = confined.status("VmRSS")
-    print(f"{len(chats)} small chats; peak {confined.status('VmHWM') / MIB:.0f} MiB, then {resident / MIB:.0f} MiB")
+        resident = confined.size("VmRSS")
+    print(f"{len(chats)} small chats; peak {confined.size('VmHWM') / MIB:.0f} MiB, then {resident / MIB:.0f} MiB")
     print({status: sum(one == status for one, _ in pictures) for status, _ in pictures})
     assert ends.count(True) == STREAMS
     assert {status for status, _ in chats} == {200}
