@@ -23,7 +23,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """What an upstream says of one of an account's allowances."""
 
     name: str
-    """As `pro`, `flash` or `week`: a closed set of the transport's. Only one that names a model family is heeded."""
+    """As `pro`, `flash` or `week`: a closed set of the transport's. The pool uses those that name a model family."""
     total: int
     """0, with nothing left: there is no limit."""
     left: int

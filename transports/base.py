@@ -123,7 +123,7 @@ class ConversationStore(Protocol):
 
 
 def _unheard(_: Report) -> None:
-    """Report to nobody."""
+    """Drop a report."""
 
 
 class Deps(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,8 @@ _NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
 class StoredFile:
     """Content in a file that has no name in its folder any more.
 
-    The file is gone with the last reference to this object, and with the process. It has a position for nobody: any
-    number of readers may read at once, in threads too.
+    The file is gone with the last reference to this object, and with the process. It keeps no read
+    position: any number of readers may read at once, in threads too.
     """
 
     def __init__(self, descriptor: int, size: int, digest: bytes, closed: Callable[[], None] | None = None) -> None:

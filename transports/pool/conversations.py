@@ -206,7 +206,7 @@ class Conversations:
 
     @staticmethod
     def _is_asked(schedule: _Schedule, now: float) -> bool:
-        """Return whether somebody still asks for an account's conversations; those of a removed account stay."""
+        """Return whether an account's overdue conversations are still asked for; a removed account's are not."""
         first = schedule.next()
         return first is not None and now - first[1] < _ABANDONED_SECONDS
 
