@@ -18,7 +18,7 @@ from transports.web import snapshot
 
 NUMBERS = itertools.count()
 STORE_CALLS = {"fresh": 1, "continued": 3}
-VALKEY_CALLS = {"fresh": 3, "continued": 5}
+VALKEY_CALLS = {"fresh": 1, "continued": 3}
 TASKS = 3
 """Of a request, hypercorn's and aiohttp's among them."""
 CALLS, LIBRARY_CALLS = 785, 915

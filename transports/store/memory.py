@@ -149,12 +149,13 @@ class MemoryStore:
         for name, holder in seats:
             self._taken(name, now)[holder] = now + seconds
 
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
-        taken = self._seats.get(name, {})
-        taken.pop(holder, None)
-        if not taken:
-            self._seats.pop(name, None)
+    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
+        """Give seats back."""
+        for name, holder in seats:
+            taken = self._seats.get(name, {})
+            taken.pop(holder, None)
+            if not taken:
+                self._seats.pop(name, None)
 
     async def seated(self, name: str) -> int:
         """Return how many seats of this name are taken."""

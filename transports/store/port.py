@@ -209,8 +209,8 @@ class Store(Protocol):
         """Keep these seats, `(name, holder)`, for so long from now; one that was lost is taken again, free or not."""
         ...
 
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
+    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
+        """Give seats back, each `(name, holder)`; one that is not taken is passed over."""
         ...
 
     async def seated(self, name: str) -> int:

@@ -177,9 +177,10 @@ class RedisStore:
         rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
         await self._server.run(scripts.STAY, rooms, _ms(seconds), *holders)
 
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
-        await self._server.run(scripts.LEAVE, [self._key("seats", name)], holder)
+    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
+        """Give seats back."""
+        rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
+        await self._server.run(scripts.LEAVE, rooms, *holders)
 
     async def seated(self, name: str) -> int:
         """Return how many seats of this name are taken."""

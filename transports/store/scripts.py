@@ -169,8 +169,11 @@ return 1
 """)
 """Seats; milliseconds, then a holder for each."""
 
-LEAVE = _script("return redis.call('ZREM', KEYS[1], ARGV[1])")
-"""Seats; holder."""
+LEAVE = _script("""
+for number, room in ipairs(KEYS) do redis.call('ZREM', room, ARGV[number]) end
+return 1
+""")
+"""Seats; a holder for each."""
 
 SEATED = _script("return redis.call('ZCOUNT', KEYS[1], '(' .. whole(micros() / 1000), '+inf')")
 """Seats. How many are taken."""

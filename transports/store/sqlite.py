@@ -194,10 +194,10 @@ class SqliteStore:
         kept = [(name, holder, until) for name, holder in seats]
         await self._write(lambda database: database.executemany("REPLACE INTO seat VALUES (?, ?, ?)", kept))
 
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
+    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
+        """Give seats back."""
         left = "DELETE FROM seat WHERE name = ? AND holder = ?"
-        await self._write(lambda database: database.execute(left, (name, holder)))
+        await self._write(lambda database: database.executemany(left, seats))
 
     async def seated(self, name: str) -> int:
         """Return how many seats of this name are taken."""

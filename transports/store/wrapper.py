@@ -88,9 +88,9 @@ class Wrapper:
         """Keep seats for so long from now."""
         await self._store.stay(seats, seconds)
 
-    async def leave(self, name: str, holder: str) -> None:
-        """Give a seat back."""
-        await self._store.leave(name, holder)
+    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
+        """Give seats back."""
+        await self._store.leave(seats)
 
     async def seated(self, name: str) -> int:
         """Return how many seats of this name are taken."""

@@ -1,4 +1,5 @@
 import anyio
+import anyio.lowlevel
 import pytest
 
 from protocol.model import Capability, Family
@@ -20,16 +21,22 @@ class Shaky(MemoryStore):
     down = False
     gate = None
 
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.calls = []
+
     async def enter(self, *args, **kwargs):
         if self.gate is not None:
             done = await super().enter(*args, **kwargs)
             await self.gate.wait()
             return done
         self._fail()
+        self.calls.append("enter")
         return await super().enter(*args, **kwargs)
 
     async def leave(self, *args):
         self._fail()
+        self.calls.append("leave")
         await super().leave(*args)
 
     async def stay(self, *args):
@@ -58,18 +65,55 @@ def nothing():
     pass
 
 
-async def test_a_seat_is_taken_in_the_store_and_given_back(bed):
-    _, store, seats = bed
+async def settle(clock, seconds):
+    """Let time pass in small steps, and what waits for it run."""
+    for _ in range(round(seconds / 0.05)):
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(0.05)
+    await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
+    clock, store, seats = bed
     seat, wait = await enter(seats)
     assert (wait, await store.seated("a")) == (0.0, 1)
     free = []
     seats.leave(seat, lambda: free.append(1))
-    assert not free
-    await anyio.wait_all_tasks_blocked()
-    assert (free, await store.seated("a")) == ([1], 0)
+    await settle(clock, 0.1)
+    assert (free, await store.seated("a")) == ([1], 1)
+    await settle(clock, 0.4)
+    assert await store.seated("a") == 0
 
 
-async def test_seats_are_kept_for_as_long_as_they_are_used_and_no_longer(bed):
+async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
+    clock, store, seats = bed
+    for _ in range(100):
+        held = [await enter(seats) for _ in range(2)]
+        assert [wait for _, wait in held] == [0.0, 0.0]
+        for seat, _ in held:
+            seats.leave(seat, nothing)
+        await settle(clock, 0.05)
+    assert store.calls == ["enter"] * 2
+    await settle(clock, 0.5)
+    assert store.calls == ["enter"] * 2 + ["leave"]
+    assert await store.seated("a") == 0
+
+
+async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
+    clock, _, seats = bed
+    account = Account(id="b", transport="t", concurrency=6, per_minute=3)
+    waits = []
+    for _ in range(4):
+        seat, wait = await enter(seats, account)
+        waits.append(wait)
+        if not wait:
+            seats.leave(seat, nothing)
+        await settle(clock, 0.05)
+    assert waits[:3] == [0.0] * 3
+    assert 19 < waits[3] <= 20
+
+
+async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed):
     clock, store, seats = bed
     held, _ = await enter(seats)
     left, _ = await enter(seats)
@@ -79,10 +123,85 @@ async def test_seats_are_kept_for_as_long_as_they_are_used_and_no_longer(bed):
     await anyio.wait_all_tasks_blocked()
     assert await store.seated("a") == 2
     seats.leave(left, nothing)
-    clock.advance(20)
-    await anyio.wait_all_tasks_blocked()
+    await settle(clock, 0.5)
     assert await store.seated("a") == 1
     seats.leave(held, nothing)
+
+
+class Worker:
+    """A process that always has as many requests as it gets slots for."""
+
+    def __init__(self, clock, store, name):
+        self.seats = Replica(clock, store, name=name, shared=True, replicas=2).seats
+        self.held = []
+
+    async def step(self, *, wanted):
+        """End all requests, and begin as many as are wanted and as it gets slots for."""
+        left = [anyio.Event() for _ in self.held]
+        for seat, event in zip(self.held, left, strict=True):
+            self.seats.leave(seat, event.set)
+        self.held = []
+        for event in left:
+            await event.wait()
+        while len(self.held) < wanted:
+            seat, wait = await enter(self.seats)
+            if wait:
+                break
+            self.held.append(seat)
+
+
+@pytest.fixture
+async def workers(open_store):
+    clock = ManualClock()
+    pair = [Worker(clock, await open_store(), name) for name in ("one", "two")]
+    async with pair[0].seats.open(), pair[1].seats.open():
+        yield clock, await open_store(), *pair
+
+
+async def test_processes_never_have_more_slots_than_there_are_and_share_them(workers):
+    clock, store, one, two = workers
+    for turn in range(80):
+        await one.step(wanted=6)
+        if turn % 5 == 0:  # as its pool looks every quarter of a second
+            await two.step(wanted=6)
+        assert len(one.held) + len(two.held) <= ACCOUNT.concurrency
+        assert await store.seated("a") <= ACCOUNT.concurrency
+        clock.advance(0.05)
+    assert (len(one.held), len(two.held)) == (3, 3)
+
+
+async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
+    clock, _, one, _ = workers
+    for _ in range(80):
+        await one.step(wanted=6)
+        assert len(one.held) == 6
+        clock.advance(0.05)
+
+
+async def test_what_one_process_has_left_another_takes_soon(workers):
+    clock, store, one, two = workers
+    await one.step(wanted=6)
+    await two.step(wanted=1)
+    assert not two.held
+    await one.step(wanted=0)
+    while await store.seated("a"):
+        clock.advance(0.05)
+        await anyio.lowlevel.checkpoint()
+    await two.step(wanted=6)
+    assert len(two.held) == 6
+
+
+async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
+    clock, store, seats = bed
+    store.down = True
+    seat, wait = await enter(seats)
+    assert wait == 0.0
+    store.down = False
+    seats.leave(seat, nothing)
+    await settle(clock, 0.05)
+    assert await enter(seats) is not None
+    assert store.calls[-1] == "enter"
+    assert await store.seated("a") == 1
 
 
 async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):

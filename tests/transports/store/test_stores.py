@@ -336,9 +336,9 @@ async def test_a_seat_is_free_when_it_is_left_and_when_its_time_is_over(open_sto
     store = await open_store()
     await store.enter("a", "one", seats=2, seconds=open_store.short)
     await store.enter("a", "two", seats=2, seconds=open_store.long)
-    await store.leave("a", "two")
-    await store.leave("a", "nobody")
-    await store.leave("b", "one")
+    await store.leave([("a", "two")])
+    await store.leave([("a", "nobody")])
+    await store.leave([("b", "one")])
     assert await store.seated("a") == 1
     assert await store.enter("a", "three", seats=2, seconds=open_store.long) == 0.0
     await open_store.elapse(open_store.short)
@@ -356,7 +356,7 @@ async def test_who_stays_keeps_the_seat_and_takes_a_lost_one_again(open_store):
     assert await store.enter("b", "two", seats=1, seconds=open_store.long) == 0.0
     await store.stay([("a", "one"), ("b", "one"), ("c", "one")], open_store.long)
     assert [await store.seated(name) for name in ("a", "b", "c")] == [1, 2, 1]
-    await store.leave("b", "one")
+    await store.leave([("b", "one")])
     assert await store.enter("b", "three", seats=1, seconds=open_store.long) == FULL
     await store.stay([], open_store.long)
 
@@ -437,7 +437,7 @@ WRITES = {
     "release": lambda store, long: store.release("lease", "held"),
     "enter": lambda store, long: store.enter("room", "one", seats=2, seconds=long, buckets=[minutely()]),
     "stay": lambda store, long: store.stay([("room", "one")], long),
-    "leave": lambda store, long: store.leave("room", "held"),
+    "leave": lambda store, long: store.leave([("room", "held")]),
     "now": lambda store, long: store.now(),
     "settle": lambda store, long: store.settle(),
 }
@@ -470,7 +470,7 @@ async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no
         await store.release("lease", "held")
         await store.release("lease", "one")
         for holder in ("held", "one"):
-            await store.leave("room", holder)
+            await store.leave([("room", holder)])
 
 
 async def test_a_record_shows_no_value(store):
