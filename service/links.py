@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Callable
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -87,13 +88,13 @@ def _text(sealed: bytes) -> str:
 class BoundLinks:
     """Links below one address (`protocol.http.context.Links`)."""
 
-    def __init__(self, seal: Seal, base: str) -> None:
-        """Put links below `base`, as `https://host/prefix`."""
+    def __init__(self, seal: Seal, base: Callable[[], str]) -> None:
+        """Put links below what `base` returns, as `https://host/prefix`; most requests need no link, nor call it."""
         self._seal, self._base = seal, base
 
     def seal(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a link for this caller."""
-        return f"{self._base}{PATH}{self._seal.token(ref, caller.id, look)}"
+        return f"{self._base()}{PATH}{self._seal.token(ref, caller.id, look)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return what is behind a link made for this caller; None where it is no such link."""
@@ -103,4 +104,4 @@ class BoundLinks:
 
     def ours(self, url: str) -> bool:
         """Say whether a URL is where such links lead, whether or not it opens."""
-        return url.startswith(self._base + PATH)
+        return url.startswith(self._base() + PATH)

@@ -25,7 +25,6 @@ def configure(settings: Log) -> None:
     """Set up structlog, and the standard library's logging to speak through it."""
     console = is_console(settings)
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.ExceptionRenderer(
@@ -35,20 +34,16 @@ def configure(settings: Log) -> None:
         else structlog.processors.format_exc_info,
     ]
     last: list[Any] = (
-        [_printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if console
-        else [structlog.processors.JSONRenderer(serializer=_json)]
+        [_redact, _printable, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())] if console else [_line]
     )
     structlog.configure(
-        processors=[*shared, _redact, *last],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, _redact, *last], foreign_pre_chain=shared)
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *last], foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
 
 
@@ -59,9 +54,14 @@ def is_console(settings: Log) -> bool:
 
 def redacted(text: str) -> str:
     """Return a text with what looks like a cookie or a key blotted out."""
-    if "=" not in text and "earer" not in text and "sk-gg-" not in text:
-        return text  # most have none of what every secret that is found has
+    if not _may_hold_a_secret(text):
+        return text
     return _SECRETS.sub(lambda found: f"{found['name'] or found['bearer'] or ''}***", text)
+
+
+def _may_hold_a_secret(text: str) -> bool:
+    """Say whether a text has what every secret has; most texts have not, and are not searched."""
+    return "=" in text or "earer" in text or "sk-gg-" in text
 
 
 def _level(name: str) -> int:
@@ -96,9 +96,18 @@ def _cleared(value: Any) -> Any:
 _to_json = json.JSONEncoder(default=repr).encode
 
 
-def _json(event: MutableMapping[str, Any], **_: Any) -> str:
-    """Encode an event; what is not plain was made so when it was redacted."""
-    return _to_json(event)
+def _line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """Render an event as JSON. A line that may hold a secret is rendered again from redacted values.
+
+    JSON escapes none of the characters that are looked for, so what holds no secret as JSON holds none as values.
+    """
+    try:
+        line = _to_json(event)
+    except (TypeError, ValueError):  # a key that is no text, or a value inside itself
+        line = None
+    if line is not None and not _may_hold_a_secret(line):
+        return line
+    return _to_json(_redact(logger, method, event))
 
 
 def _drop_meta(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

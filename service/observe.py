@@ -12,9 +12,10 @@ import structlog
 
 from protocol.http.body import UNREAD
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, context_of
+from protocol.http.context import Context, Fetch, Limits, Links, Record, attach
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.spool import Spool
+from protocol.http.timers import Timers
 from protocol.model import GatewayError, Jobs
 from service.drain import Drain
 from service.incoming import Incoming
@@ -53,6 +54,9 @@ class Observed:
     def __init__(self, app: Any, metrics: Metrics, means: Means, refuse: Refuse) -> None:
         """Give every request a context with these means; `refuse` tells of a bug."""
         self._app, self._metrics, self._means, self._refuse = app, metrics, means, refuse
+        self._timers = Timers()
+        self._stalls = self._timers.of(means.limits.write_stall_seconds)
+        self._log = _log.bind()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -70,7 +74,8 @@ class Observed:
         attach(scope, context)
         span = self._begin(scope, context)
         incoming = Incoming(scope, receive)
-        answer = _Answer(scope, incoming, send, self._means)
+        answer = _Answer(scope, context, incoming, send, self._means.drain)
+        self._stalls.add(answer)
         self._metrics.in_flight.inc()
         try:
             with answer.patience:
@@ -83,7 +88,7 @@ class Observed:
             if answer.status is None:
                 await self._refuse(GatewayError("The gateway failed."))(scope, incoming.receive, answer.send)
         finally:
-            answer.close()
+            self._stalls.discard(answer)
             self._metrics.in_flight.dec()
             self._finish(scope, context, answer.status, span)
 
@@ -103,6 +108,7 @@ class Observed:
             jobs=means.jobs,
             memory=means.memory,
             spool=means.spool,
+            timers=self._timers,
             keep_prompt=means.log_prompts,
         )
 
@@ -120,7 +126,7 @@ class Observed:
         self._metrics.observe(route, status, context, seconds)
         if span is not None:
             span.end(route if matched is not None else None, status, context)
-        log = _log.debug if route in _QUIET else _log.info
+        log = self._log.debug if route in _QUIET else self._log.info
         log(
             "request",
             request=context.id,
@@ -151,33 +157,31 @@ def _milliseconds(seconds: float | None) -> float | None:
 
 
 class _Answer:
-    """Notes the status, adds what every answer carries, and gives up a client that takes nothing any more."""
+    """Notes the status, adds what every answer carries, and is cancelled when its client takes nothing for too long."""
 
-    def __init__(self, scope: Any, incoming: Incoming, send: Any, means: Means) -> None:
-        self._scope, self._incoming, self._send, self._drain = scope, incoming, send, means.drain
-        self._stall = means.limits.write_stall_seconds
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, scope: Any, context: Context, incoming: Incoming, send: Any, drain: Drain) -> None:
+        self._scope, self._context, self._incoming, self._send, self._drain = scope, context, incoming, send, drain
+        self._time = asyncio.get_running_loop().time
+        self._stall = context.limits.write_stall_seconds
         self._since: float | None = None
-        """When the piece that is being sent was begun, by the event loop's clock."""
+        """When the message that is being sent was begun, by the event loop's clock; None: none is being sent."""
         self.status: int | None = None
         self.patience = anyio.CancelScope()
         """The work on the answer happens within it; it is cancelled when the client takes nothing any more."""
 
+    @property
+    def due(self) -> float | None:
+        """When the client is given up (`protocol.http.timers.Timeout`)."""
+        return None if self._since is None else self._since + self._stall
+
+    def expire(self) -> None:
+        """Give the client up."""
+        self.patience.cancel()
+
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            extra = [(b"x-request-id", context_of(self._scope).id.encode())]
-            model = context_of(self._scope).record.upstream_model
-            if model and message["status"] < 400:
-                extra.append((UPSTREAM_MODEL, model.encode()))
-            last = self._drain.leaving or self._scope.get(UNREAD)
-            if last and b"connection" not in {name for name, _ in message["headers"]}:
-                extra.append((b"connection", b"close"))
-            message["headers"] = [*message["headers"], *extra]
-        self._since = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._stall, self._look)
+            self._complete(message)
+        self._since = self._time()
         try:
             if self._incoming.ended or message["type"] != "http.response.body" or message.get("more_body", False):
                 await self._send(message)
@@ -188,17 +192,14 @@ class _Answer:
             await anyio.lowlevel.checkpoint()
         self._since = None
 
-    def close(self) -> None:
-        """Look no more whether the client takes what is sent."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        """Give the client up if a piece is being sent for too long. One timer serves all pieces of an answer."""
-        left = self._stall
-        if self._since is not None:
-            left = self._since + self._stall - self._loop.time()
-        if left <= 0:
-            self.patience.cancel()
-        else:
-            self._timer = self._loop.call_later(left, self._look)
+    def _complete(self, message: Any) -> None:
+        """Add the headers that every answer carries."""
+        self.status = status = message["status"]
+        headers = [*message["headers"], (b"x-request-id", self._context.id.encode())]
+        model = self._context.record.upstream_model
+        if model and status < 400:
+            headers.append((UPSTREAM_MODEL, model.encode()))
+        last = self._drain.leaving or self._scope.get(UNREAD)
+        if last and b"connection" not in {name for name, _ in headers}:
+            headers.append((b"connection", b"close"))
+        message["headers"] = headers

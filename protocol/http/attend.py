@@ -32,10 +32,13 @@ class Attended:
     async def run(self, work: Work) -> None:
         """Do the work; afterwards `gone` and `closed` say whether it was cut short."""
         listener = asyncio.get_running_loop().create_task(self._listen())
+        closing = self._context.closing
+        closing.tell(self._close)
         try:
-            with self._scope, self._context.closing.telling(self._close):
+            with self._scope:
                 await work()
         finally:
+            closing.forget(self._close)
             listener.cancel()
 
     async def _listen(self) -> None:

@@ -5,6 +5,7 @@ is read whole. A longer one is handed on in blocks, beside the event loop, to wh
 budget has to hold what stays in memory.
 """
 
+import asyncio
 import math
 import re
 from collections.abc import Callable
@@ -28,6 +29,8 @@ FREE_BYTES = 64 * 1024
 """A body of up to so many bytes takes no part of the budget."""
 _BYTES_PER_SECOND = 256 * 1024
 _LONGEST_FACTOR = 4
+_LEAST_SECONDS = 0.1
+"""What a client has at least from a look at its body during which the gateway works on it."""
 _OFF_LOOP_BYTES = 1024 * 1024
 _BLOCK_BYTES = 512 * 1024
 _WORKING_BYTES = 2 * 1024 * 1024
@@ -159,7 +162,12 @@ class _Receiving:
         self._length = 0
         """Bytes of the block."""
         self._seen = 0
-        self._until = 0.0
+        self._time = asyncio.get_running_loop().time
+        self._until = math.inf
+        """When the body is too late, by the event loop's clock, if nothing has come of it and no work was done."""
+        self._working_since: float | None = None
+        """When work on it began; None: it is waited for."""
+        self._patience = anyio.CancelScope()
 
     async def expect(self, length: int) -> None:
         """Reserve memory for a body that says its length."""
@@ -170,20 +178,41 @@ class _Receiving:
 
     async def run(self) -> bytes | None:
         """Return what the sink has not got of it; None: it did not arrive in time."""
-        more = True
-        self._until = anyio.current_time() + self._limits.body_seconds
-        with anyio.CancelScope() as patience:
-            while more:
-                patience.deadline = self._until + self._earned()
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                more = message.get("more_body", False)
-                self._take(message.get("body", b""))
-                if self._has_work():
-                    patience.deadline = math.inf
-                    await self._work()
-        return None if more else b"".join(self._block)
+        timer = self._context.timers.of(self._limits.body_seconds)
+        self._until = self._time() + self._limits.body_seconds
+        timer.add(self)
+        try:
+            with self._patience:
+                more = True
+                while more:
+                    more = await self._receive_more()
+                return b"".join(self._block)
+        finally:
+            timer.discard(self)
+        return None
+
+    @property
+    def due(self) -> float:
+        """When the body is too late (`protocol.http.timers.Timeout`)."""
+        due = self._until + self._earned()
+        if self._working_since is None:
+            return due
+        now = self._time()
+        return max(due + now - self._working_since, now + _LEAST_SECONDS)
+
+    def expire(self) -> None:
+        """Wait for the body no longer."""
+        self._patience.cancel()
+
+    async def _receive_more(self) -> bool:
+        """Receive a message, and work on what has come; say whether more comes."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._take(message.get("body", b""))
+        if self._has_work():
+            await self._work()
+        return message.get("more_body", False)
 
     def _earned(self) -> float:
         """Return the seconds that a body gets for what has come of it."""
@@ -213,7 +242,7 @@ class _Receiving:
 
     async def _work(self) -> None:
         """Reserve memory for what has come, and hand a full block on; the time for that is not the client's."""
-        start = anyio.current_time()
+        self._working_since = start = self._time()
         hold, need = self._context.reserved(), self._need()
         if need > hold.size:
             await hold.raise_to(max(need, min(2 * hold.size, self._context.memory.total)))
@@ -221,7 +250,8 @@ class _Receiving:
             block = b"".join(self._block)
             self._block, self._length = [], 0
             await _beside(self._sink.feed, block)
-        self._until += anyio.current_time() - start
+        self._working_since = None
+        self._until += self._time() - start
 
 
 def _kept(context: Context, resident: int, stored: int) -> int:

@@ -1,7 +1,6 @@
 """The moment at which the process gives up on what is still open."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import anyio
 
@@ -28,13 +27,12 @@ class Closing:
         for tell in tuple(self._open):
             tell()
 
-    @contextmanager
-    def telling(self, tell: Callable[[], None]) -> Generator[None]:
-        """Call `tell` when it comes, or has come, within the context."""
-        self._open.add(tell)
-        try:
-            if self.is_set():
-                tell()
-            yield
-        finally:
-            self._open.discard(tell)
+    def tell(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when it comes, or at once if it has come, until `forget`."""
+        self._open.add(callback)
+        if self.is_set():
+            callback()
+
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Call a callback no more."""
+        self._open.discard(callback)

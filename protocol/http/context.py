@@ -9,6 +9,7 @@ from protocol.http.budget import ByteBudget, Hold
 from protocol.http.closing import Closing
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
+from protocol.http.timers import Timers
 from protocol.model import Caller, Jobs, MediaRef, Rendition, Served, Usage
 
 _KEY = "gemini_gateway.context"
@@ -137,6 +138,8 @@ class Context(msgspec.Struct, kw_only=True):
     """What the bodies of all requests of the process hold in memory."""
     spool: Spool = msgspec.field(default_factory=Spool)
     """Makes the files that long parts of bodies are kept in."""
+    timers: Timers = msgspec.field(default_factory=Timers)
+    """The timers that the process's requests share."""
     hold: Hold | None = None
     """What this request holds of `memory`."""
     long_strings: dict[str, LongString] = {}

@@ -27,18 +27,14 @@ class Endpoint:
         """Answer one request."""
         context = context_of(scope)
         try:
-            await self._answer(scope, receive, send)
+            try:
+                response = await self._handle(Request(scope, receive))
+            except GatewayError as error:
+                context.record.error = error.code
+                response = self.refuse(released(error))
+            except ClientGone:
+                context.record.error = CLIENT_GONE
+                return
+            await response(scope, receive, send)
         finally:
             context.release()
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        context = context_of(scope)
-        try:
-            response = await self._handle(Request(scope, receive))
-        except GatewayError as error:
-            context.record.error = error.code
-            response = self.refuse(released(error))
-        except ClientGone:
-            context.record.error = CLIENT_GONE
-            return
-        await response(scope, receive, send)

@@ -140,19 +140,19 @@ class EventStream(Generic[EventT]):
 class _Wire:
     """One client's connection: sends one piece at a time, and a comment whenever nothing was sent for a while.
 
-    The comment is sent by a timer, which checks how long nothing was sent and sets itself again. A piece that comes
-    while a comment is being sent waits for it.
+    The comment is sent by a shared timer (`protocol.http.timers`). A piece that comes while a comment is being sent
+    waits for it.
     """
 
     def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], attended: Attended, context: Context) -> None:
         self._send, self._headers, self._attended = send, headers, attended
         self._seconds = context.limits.heartbeat_seconds
-        self._now = context.now
-        self._at = self._now()
+        self._loop = asyncio.get_running_loop()
+        self._at = self._loop.time()
         self._sending = False
         self._heartbeat: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._seconds, self._look)
+        self._timer = context.timers.of(self._seconds)
+        self._timer.add(self)
         self.started = False
 
     async def send(self, data: bytes) -> None:
@@ -174,7 +174,7 @@ class _Wire:
 
     def close(self) -> None:
         """Send no more comments."""
-        self._timer.cancel()
+        self._timer.discard(self)
         if self._heartbeat is not None:
             self._heartbeat.cancel()
 
@@ -191,17 +191,17 @@ class _Wire:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         elif data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._at = self._now()
+        self._at = self._loop.time()
 
-    def _look(self) -> None:
-        """Send a comment if it is due; set the timer again."""
-        left = self._at + self._seconds - self._now()
-        if self._sending or self._heartbeat is not None or self._attended.finished:
-            left = self._seconds  # the client takes nothing just now; it is given up elsewhere
-        elif left <= 0:
-            self._heartbeat = self._loop.create_task(self._beat())
-            left = self._seconds
-        self._timer = self._loop.call_later(left, self._look)
+    @property
+    def due(self) -> float | None:
+        """When a comment is sent (`protocol.http.timers.Timeout`); none while the client takes nothing."""
+        waiting = self._sending or self._heartbeat is not None or self._attended.finished
+        return None if waiting else self._at + self._seconds
+
+    def expire(self) -> None:
+        """Send a comment."""
+        self._heartbeat = self._loop.create_task(self._beat())
 
     async def _beat(self) -> None:
         try:

@@ -10,8 +10,8 @@ _log = structlog.get_logger()
 
 def attempts_before(request: Request) -> int:
     """Return how often the client's SDK says that it tried already."""
-    count = request.headers.get("x-stainless-retry-count", "0")
-    return int(count) if count.isascii() and count.isdigit() and len(count) < 4 else 0
+    said = [value for name, value in request.scope["headers"] if name == b"x-stainless-retry-count"]
+    return int(said[0]) if said and said[0].isdigit() and len(said[0]) < 4 else 0
 
 
 class Deprecations:

@@ -56,8 +56,12 @@ class Events:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(listen)
-            with anyio.CancelScope() as scope, self._ending.telling(scope.cancel):
-                await self._tell(follower, send)
+            with anyio.CancelScope() as scope:
+                self._ending.tell(scope.cancel)
+                try:
+                    await self._tell(follower, send)
+                finally:
+                    self._ending.forget(scope.cancel)
             tasks.cancel_scope.cancel()
         if not gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -75,7 +75,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
     async with open_seal(Media(), ORIGIN, store, clock, patient=True) as seal:
-        links = BoundLinks(seal, "https://gateway.example")
+        links = BoundLinks(seal, lambda: "https://gateway.example")
         early = links.seal(REF, me)
         for away in (True, False):
             await clock.until_asleep()
@@ -83,7 +83,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
         async with open_seal(Media(), ORIGIN, store, clock, patient=False) as theirs:
-            assert BoundLinks(theirs, "https://gateway.example").open(links.seal(REF, me), me) == REF
+            assert BoundLinks(theirs, lambda: "https://gateway.example").open(links.seal(REF, me), me) == REF
         assert links.open(early, me) == REF
 
 

@@ -10,7 +10,7 @@ ME, OTHER = Caller(id="me"), Caller(id="other")
 
 
 def links(clock=None, key=b"k" * KEY_BYTES, base="https://gateway.example/gemini_official"):
-    return BoundLinks(Seal(key, clock or ManualClock(), 60.0), base)
+    return BoundLinks(Seal(key, clock or ManualClock(), 60.0), lambda: base)
 
 
 def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():

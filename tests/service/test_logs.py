@@ -63,6 +63,15 @@ def test_json_lines_stay_json_whatever_is_redacted(logged, secret):
     assert "gh" not in told["text"]
 
 
+@pytest.mark.parametrize("secret", ["nothing", "Bearer abcdefgh"])
+def test_what_json_cannot_hold_is_told_all_the_same(logged, secret):
+    output = logged("json")
+    structlog.get_logger().info("event", table={("a", 1): secret, "kind": bytes}, several={secret})
+    line = output()
+    assert json.loads(line)["table"]["('a', 1)"] == secret.replace("abcdefgh", "***")
+    assert "abcd" not in line
+
+
 def test_the_console_shows_no_control_characters(logged):
     output = logged("console")
     structlog.get_logger().info("event", value="a\nb\x1b[31mc")

@@ -82,7 +82,7 @@ def serve():
             await app(scope, receive, send)
 
         async with serve_loopback(with_context) as base:
-            server = Server(base, BoundLinks(seal, "http://gateway"), engine, clock)
+            server = Server(base, BoundLinks(seal, lambda: "http://gateway"), engine, clock)
             async with server.http:
                 yield server
 

@@ -2,15 +2,13 @@
 
 from contextlib import AbstractAsyncContextManager
 
-import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
 
 from protocol.http.body import read_json
 from protocol.http.context import Context, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
-from protocol.http.whole import Whole
+from protocol.http.whole import Payload, Whole
 from protocol.model import Engine, Exchange, GenerationRequest, fold
 from protocol.openai.chat import read, wire, write
 from protocol.openai.chat.opening import opened, opened_and_kept
@@ -19,6 +17,8 @@ from protocol.openai.chat.rendering import Rendering
 from protocol.openai.chat.stop import Bounds
 from protocol.openai.client import Deprecations, attempts_before
 from protocol.openai.errors import error_response
+
+_JSON = (b"content-type", b"application/json")
 
 
 class Chat:
@@ -33,15 +33,16 @@ class Chat:
         """Read, open, write."""
         context = context_of(request.scope)
         body = await read_json(request, wire.decode_request)
-        asked = await self._read(request, context, body)
+        asked = await read.read(body, self._engine.catalogue, context, attempts_before=attempts_before(request))
+        _note(context, asked)
         rendering = Rendering(context.links, asked.caller)
         head = write.Head.new(asked.selection.id, context.created)
         headers = self._deprecations.headers(asked.selection)
+        raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         exchange = self._exchange(context, head, asked, read.bounds(body))
         if body.stream:
             include = bool(body.stream_options and body.stream_options.include_usage)
             writer = write.ChunkWriter(head, context.record, rendering, include_usage=include)
-            raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
             return EventStream(exchange, writer, error_response, raw_headers)
 
         async def work() -> ASGIResponse:
@@ -51,17 +52,9 @@ class Chat:
                 finally:
                     context.record.note_served(opened.served)
             context.record.note_usage(reply.usage)
-            return Response(write.completion(reply, head, rendering), headers=headers, media_type="application/json")
+            return Payload(write.completion(reply, head, rendering), [_JSON, *raw_headers])
 
         return Whole(work, error_response)
-
-    async def _read(self, request: Request, context: Context, body: wire.ChatRequest) -> GenerationRequest:
-        asked = await read.read(body, self._engine.catalogue, context)
-        context.record.model = asked.selection.id
-        context.record.stream = bool(body.stream)
-        if context.keep_prompt:
-            context.record.prompt = "\n".join(turn.text for turn in asked.turns)
-        return msgspec.structs.replace(asked, attempts_before=attempts_before(request))
 
     def _exchange(
         self,
@@ -74,3 +67,11 @@ class Chat:
             return opened(self._engine, asked, bounds)
         job = job_of(head.id, head.model, context.created, asked, bounds)
         return opened_and_kept(self._engine, context.jobs, job)
+
+
+def _note(context: Context, asked: GenerationRequest) -> None:
+    """Note what is asked for in the request's record."""
+    context.record.model = asked.selection.id
+    context.record.stream = asked.streamed
+    if context.keep_prompt:
+        context.record.prompt = "\n".join(turn.text for turn in asked.turns)

@@ -30,8 +30,10 @@ _TURNS_WITH_FILES = 10
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
-async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -> GenerationRequest:
-    """Understand a request, and take its files.
+async def read(
+    body: wire.ChatRequest, catalogue: Catalogue, context: Context, *, attempts_before: int = 0
+) -> GenerationRequest:
+    """Understand a request, which the client sent `attempts_before` times already, and take its files.
 
     Raises:
         BadRequest: something in it is wrong or not supported; `param` is its path.
@@ -57,6 +59,7 @@ async def read(body: wire.ChatRequest, catalogue: Catalogue, context: Context) -
         selection=selection,
         turns=turns,
         streamed=bool(body.stream),
+        attempts_before=attempts_before,
     )
 
 

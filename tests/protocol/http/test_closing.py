@@ -3,20 +3,24 @@ import anyio
 from protocol.http.closing import Closing
 
 
-async def test_who_is_open_is_told_once_and_who_has_ended_is_not():
+async def test_callbacks_are_called_once_until_they_are_forgotten():
     closing, told = Closing(), []
-    with closing.telling(lambda: told.append("ended")):
-        pass
-    with closing.telling(lambda: told.append("open")):
-        closing.set()
-        assert closing.is_set()
+
+    def forgotten():
+        told.append("forgotten")
+
+    closing.tell(forgotten)
+    closing.forget(forgotten)
+    closing.tell(lambda: told.append("open"))
+    closing.set()
+    assert closing.is_set()
     assert told == ["open"]
 
 
-async def test_who_begins_after_it_is_told_at_once():
+async def test_a_callback_that_comes_late_is_called_at_once():
     closing, told = Closing(), []
     closing.set()
-    with closing.telling(lambda: told.append("late")):
-        assert told == ["late"]
+    closing.tell(lambda: told.append("late"))
+    assert told == ["late"]
     with anyio.fail_after(5):
         await closing.wait()
