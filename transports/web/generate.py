@@ -10,6 +10,7 @@ import msgspec
 
 from protocol.model import Event, Finish, Media, Rewritten, UpstreamFailed, UpstreamTimeout
 from transports.http import CLIENT_ERRORS, mapped
+from transports.interleave import interleaver
 from transports.web import encode, wire
 from transports.web.client import SiteClient
 from transports.web.decode import AnswerReader
@@ -92,11 +93,12 @@ class _Chunks:
         self._content, self._until, self._between = content, until, between
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_at(until, self._look)
+        self._interleaver = interleaver()
         self._frames = 0
         self._waiting = self._complete = False
 
     async def next(self) -> bytes:
-        """Return the next bytes, none at the end.
+        """Return the next bytes, none at the end; once the answer has begun, let requests that have not go first.
 
         Raises:
             TimeoutError: no valid frame came in time.
@@ -104,9 +106,12 @@ class _Chunks:
         """
         self._waiting = True
         try:
-            return await self._content.readany()
+            chunk = await self._content.readany()
         finally:
             self._waiting = False
+        if self._frames:
+            await self._interleaver.turn()
+        return chunk
 
     def note(self, reader: AnswerReader) -> None:
         """Take it that the reader has read what came."""
