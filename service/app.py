@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
+from protocol.http.collect import Files
 from protocol.http.context import Fetch, Limits, context_of
 from protocol.http.faults import HttpFault
+from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
@@ -116,6 +118,7 @@ async def open_app(
             seal=seal,
             drain=Drain(),
             memory=_memory(settings),
+            spool=_spool(settings.limits),
             pressure=Pressure(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
             watch=Watch(store, clock),
@@ -151,6 +154,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     seal: Seal
     drain: Drain
     memory: ByteBudget
+    spool: Spool
     pressure: Pressure
     reload: Reload
     watch: Watch
@@ -167,6 +171,7 @@ def _parts(base: _Base, copy: Store | None, serve: wiring.Serve) -> wiring.Parts
         observer=Fanout(PrometheusObserver(base.registry), base.feed.hear),
         watch=base.watch,
         serve=serve,
+        files=Files(base.memory, base.spool),
         tracer=base.traces,
         connected=base.reload.follow,
         draining=lambda: base.drain.draining,
@@ -185,7 +190,8 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
         fetch=fetch,
         jobs=jobs,
         memory=base.memory,
-        spool=_spool(settings.limits),
+        spool=base.spool,
+        pixels=PixelPool(),
         log_prompts=settings.log.prompts,
         traces=base.traces,
     )

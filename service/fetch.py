@@ -8,7 +8,7 @@ fails alike: one message, after one of a few set times, so that nobody can look 
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -17,8 +17,8 @@ import anyio
 import msgspec
 from yarl import URL
 
-from protocol.http.context import Fetch
-from protocol.model import BadRequest
+from protocol.http.context import Collect, Fetch
+from protocol.model import BadRequest, Content
 from service.reach import Reach
 from service.settings import Fetch as FetchSettings
 from service.settings import Origin, SettingsError
@@ -58,7 +58,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
         return next((at for at in self.classes if at >= passed), self.total)
 
 
-async def refuse_to_fetch(url: str, *, most: int) -> bytes:  # noqa: ARG001 -- the interface's
+async def refuse_to_fetch(url: str, collect: Collect, *, most: int) -> Content:  # noqa: ARG001 -- the interface's
     """Refuse, since the settings do not allow it.
 
     Raises:
@@ -132,8 +132,8 @@ class Fetcher:
         self._session, self._reach, self._patience = session, reach, patience
         self._slots = anyio.Semaphore(patience.at_once)
 
-    async def __call__(self, url: str, *, most: int) -> bytes:
-        """Return at most `most` bytes of a public http(s) address.
+    async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
+        """Return what `collect` makes of at most `most` bytes of a public http(s) address.
 
         Raises:
             BadRequest: `image_url_unreachable`, whatever the reason.
@@ -144,17 +144,17 @@ class Fetcher:
             with anyio.fail_after(self._patience.total):
                 first = self._read(url, None)
                 async with self._slots:
-                    return await self._follow(first, most)
+                    return await self._follow(first, collect, most)
         except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
             await anyio.sleep_until(start + self._patience.told_after(anyio.current_time() - start))
             message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
             raise BadRequest(message, code="image_url_unreachable") from None
 
-    async def _follow(self, url: URL, most: int) -> bytes:
+    async def _follow(self, url: URL, collect: Collect, most: int) -> Content:
         for _ in range(_MOST_REDIRECTS + 1):
             async with self._session.get(url, allow_redirects=False) as response:
                 if response.status == 200:
-                    return await _body(response, most)
+                    return await collect(_body(response, most))
                 if response.status not in _REDIRECTS:
                     raise _NotFetched
                 url = self._read(response.headers.get("Location", ""), url)
@@ -191,16 +191,12 @@ class Fetcher:
         return self._reach.welcomes(host) and self._reach.allows(host)
 
 
-async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def _body(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in {"", "identity"} or (response.content_length or 0) > most:
         raise _NotFetched
-    body = bytearray()
     async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > most:
-            raise _NotFetched
-    return bytes(body)
+        yield piece
 
 
 class _Checked(aiohttp.abc.AbstractResolver):

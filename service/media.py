@@ -11,12 +11,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.budget import ByteBudget
-from protocol.http.context import Look, context_of
+from protocol.http.context import Context, Look, context_of
 from protocol.http.download import Content, Download
+from protocol.http.embed import slices
 from protocol.http.endpoint import Endpoint, Refuse
 from protocol.http.faults import HttpFault
 from protocol.http.picture import fitted, whole_picture
+from protocol.model import Content as FileContent
 from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.links import PATH, Seal
 from service.shelf import Shelf
@@ -58,31 +59,32 @@ class Media:
         if held is None or not await self._valid(held.license):
             raise HttpFault(404, "not_found", "There is nothing behind this link, or not any more.")
         name = sha256(_encode((held.ref, held.look))).hexdigest()
-        media = self._media(held.ref, held.look, context_of(request.scope).memory)
+        media = self._media(held.ref, held.look, context_of(request.scope))
         if self._shelf is not None:
             media = self._shelf.open(name, media)
         return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
     @asynccontextmanager
-    async def _media(self, ref: MediaRef, look: Look, memory: ByteBudget) -> AsyncGenerator[MediaStream]:
+    async def _media(self, ref: MediaRef, look: Look, context: Context) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream sent something else than media.")
             if look.size is None and look.format is None:
                 yield stream
                 return
-            data = await whole_picture(stream)
-        made, mime = await fitted(data, memory, size=look.size, format=look.format, quality=look.quality)
+            data = await whole_picture(stream, context)
+        made, mime = await fitted(data, look, context)
         yield Held(made, mime)
 
 
 class Held:
-    """Media that is in memory."""
+    """Media that this process holds, in memory or on disk."""
 
-    def __init__(self, data: bytes, mime: str) -> None:
+    def __init__(self, data: FileContent, mime: str) -> None:
         """Hold it."""
         self._data, self.mime, self.length = data, mime, len(data)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield it."""
-        yield self._data
+        async for piece in slices(self._data):
+            yield piece

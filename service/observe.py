@@ -14,6 +14,7 @@ from protocol.http.body import UNREAD
 from protocol.http.budget import ByteBudget
 from protocol.http.context import Context, Fetch, Limits, Links, Record, attach
 from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
 from protocol.model import GatewayError, Jobs
@@ -43,6 +44,7 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Jobs
     memory: ByteBudget
     spool: Spool
+    pixels: PixelPool
     log_prompts: bool
     traces: Traces | None = None
     """Told of each request, where the operator traces."""
@@ -109,6 +111,7 @@ class Observed:
             memory=means.memory,
             spool=means.spool,
             timers=self._timers,
+            pixels=means.pixels,
             keep_prompt=means.log_prompts,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol import openai
-from protocol.model import Capability, Catalogue
+from protocol.model import Capability, Catalogue, FileKeeper
 from service.settings import Deadlines, Origin, Settings, SettingsError, convert
 from transports import simulator, web
 from transports.base import ConversationStore, Deps, Kind, Serve, Transport
@@ -41,6 +41,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     conversations: ConversationStore
     observer: Observer
     serve: Serve
+    files: FileKeeper
     tracer: Tracer | None = None
     """Told of each request's way to an upstream, where the operator traces."""
     connected: Callable[[Transport], None] = lambda _: None
@@ -162,6 +163,7 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
                 report=reports,
                 leaving=parts.leaving,
                 serve=parts.serve,
+                files=parts.files,
             )
             with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))

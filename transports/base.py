@@ -7,7 +7,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from protocol.model import Event, GenerationRequest, MediaRef, MediaStream, Rendition, Selection, Served, UpstreamModel
+from protocol.model import (
+    Event,
+    FileKeeper,
+    GenerationRequest,
+    MediaRef,
+    MediaStream,
+    Rendition,
+    Selection,
+    Served,
+    UpstreamModel,
+)
 from transports.account import Account, Facts, Finding, Report
 from transports.clock import Clock
 from transports.observer import Observer
@@ -150,6 +160,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """Connect this account alone, and begin nothing with it that was not asked for: others are at work beside."""
     serve: Serve
     """Serves an ASGI app beside the gateway."""
+    files: FileKeeper
+    """Collects files within the process's budgets."""
 
 
 def _accept(_: object) -> None:

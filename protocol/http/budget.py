@@ -6,8 +6,6 @@ needs more goes before all that hold none: it gives back sooner.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import anyio
 
@@ -18,8 +16,6 @@ MIB = 1024 * 1024
 TOTAL = 256 * MIB
 WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
-_BYTES_PER_PIXEL = 8
-"""A decoded picture, and what is made of it."""
 _BYTES_PER_WAITING = 2 * MIB
 """The server has read up to 1 MiB of a request that waits: this bounds the number of those."""
 
@@ -27,9 +23,17 @@ _BYTES_PER_WAITING = 2 * MIB
 class ByteBudget:
     """Bytes that all requests of a process share."""
 
-    def __init__(self, total: int = TOTAL, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Let requests hold `total` bytes at once, and wait at most `wait_seconds` for them."""
+    def __init__(
+        self, total: int = TOTAL, wait_seconds: float = WAIT_SECONDS, *, most_waiting: int | None = None
+    ) -> None:
+        """Let requests hold `total` bytes at once, and wait at most `wait_seconds` for them.
+
+        At most `most_waiting` requests wait, by default one per 2 MiB of the total.
+        """
         self.total, self.wait_seconds = total, wait_seconds
+        self.most_waiting = max(1, total // _BYTES_PER_WAITING) if most_waiting is None else most_waiting
+        self.refused = 0
+        """How many requests found no room in time, since the process began."""
         self.used = self.peak = 0
         """What is reserved now, and the most that was since `peak` was set."""
         self._growing: deque[_Waiting] = deque()
@@ -54,7 +58,8 @@ class ByteBudget:
             Saturated: there was no room in time, or too many requests wait.
 
         """
-        if self.waiting >= max(1, self.total // _BYTES_PER_WAITING):
+        if self.waiting >= self.most_waiting:
+            self.refused += 1
             raise _no_room()
         waiting = _Waiting(hold, size)
         queue = self._growing if hold.size else self._waiting.setdefault(hold.owner, deque())
@@ -69,6 +74,7 @@ class ByteBudget:
                     del self._waiting[hold.owner]
                 self._serve()
         if not waiting.granted.is_set():
+            self.refused += 1
             raise _no_room()
 
     def give_back(self, size: int) -> None:
@@ -104,28 +110,6 @@ class ByteBudget:
         return True
 
 
-_UNRESERVED = 64 * MIB
-"""Work of which two pieces at most are done at once takes so much without asking."""
-
-
-@asynccontextmanager
-async def pixels_reserved(budget: ByteBudget, pixels: int) -> AsyncGenerator[None]:
-    """Reserve what it takes to work on a picture, where it is a large one; at most the whole budget.
-
-    Raises:
-        Saturated: there was no room in time.
-
-    """
-    hold = Hold(budget)
-    size = pixels * _BYTES_PER_PIXEL
-    try:
-        if size > _UNRESERVED:
-            await hold.raise_to(min(size, budget.total))
-        yield
-    finally:
-        hold.release()
-
-
 class Hold:
     """The bytes of a budget that one request has reserved."""
 
@@ -150,6 +134,19 @@ class Hold:
             raise HttpFault(413, "request_too_large", message)
         if not self._budget.reserve(self, more):
             await self._budget.wait(self, more)
+
+    async def add(self, size: int) -> None:
+        """Reserve `size` more bytes; several tasks may do so for one hold.
+
+        Raises:
+            HttpFault, Saturated: as `raise_to`.
+
+        """
+        await self.raise_to(self.size + size)
+
+    def lower_by(self, size: int) -> None:
+        """Give back `size` bytes."""
+        self.lower_to(max(0, self.size - size))
 
     def lower_to(self, size: int) -> None:
         """Give back all but `size` bytes."""

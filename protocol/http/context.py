@@ -1,6 +1,6 @@
 """What a request carries beside its ASGI scope: its id, its caller, and the line that is logged of it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -8,9 +8,10 @@ import msgspec
 from protocol.http.budget import ByteBudget, Hold
 from protocol.http.closing import Closing
 from protocol.http.long_strings import LongString
+from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import Caller, Jobs, MediaRef, Rendition, Served, Usage
+from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, Served, Usage
 
 _KEY = "gemini_gateway.context"
 
@@ -104,14 +105,19 @@ class Links(Protocol):
         ...
 
 
+Collect = Callable[[AsyncIterable[bytes]], Awaitable[Content]]
+"""Collects a file that arrives in pieces."""
+
+
 class Fetch(Protocol):
     """Fetches what a caller's URL names."""
 
-    async def __call__(self, url: str, *, most: int) -> bytes:
-        """Return at most `most` bytes of a public http(s) address.
+    async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
+        """Return what `collect` makes of at most `most` bytes of a public http(s) address.
 
         Raises:
             BadRequest: `image_url_not_allowed` or `image_url_unreachable`; says nothing of what is there.
+            Saturated: as `collect`, which raises TooLong where there are more bytes than may be.
 
         """
         ...
@@ -140,6 +146,8 @@ class Context(msgspec.Struct, kw_only=True):
     """Makes the files that long parts of bodies are kept in."""
     timers: Timers = msgspec.field(default_factory=Timers)
     """The timers that the process's requests share."""
+    pixels: PixelPool = msgspec.field(default_factory=PixelPool)
+    """Threads that work on pictures."""
     hold: Hold | None = None
     """What this request holds of `memory`."""
     long_strings: dict[str, LongString] = {}

@@ -7,20 +7,22 @@ Covers: the picture fills the frame, what sticks out is cut off evenly. What a p
 import struct
 from functools import partial
 from io import BytesIO
+from typing import BinaryIO, cast
 
 from PIL import Image, ImageOps
 
-from protocol.http.beside import beside
-from protocol.http.budget import ByteBudget, pixels_reserved
-from protocol.model import MediaStream, UpstreamFailed
+from protocol.http.beside import in_thread
+from protocol.http.collect import ContentWriter, collect
+from protocol.http.context import Context, Look
+from protocol.http.pixels import MOST_PIXELS
+from protocol.http.spool import Spool
+from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """What can be made, and its media type."""
 
-MOST_PIXELS = 50_000_000
-"""A picture that claims more is not decoded."""
-
-_MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
+"""A picture that has more is not accepted."""
 _READ = ("PNG", "JPEG", "WEBP", "GIF")
 _JPEG_QUALITY = 92
 _WEBP_QUALITY = 90
@@ -37,90 +39,85 @@ _BROKEN = (
 _PROFILED = frozenset({"RGB", "RGBA"})
 
 
-async def whole_picture(stream: MediaStream) -> bytes:
-    """Return all bytes of a picture.
+async def whole_picture(stream: MediaStream, context: Context) -> Content:
+    """Return the content of a picture, collected for a request.
 
     Raises:
-        UpstreamFailed: they are more than any picture has.
+        UpstreamFailed: it has more bytes than any picture has, or breaks off.
+        Saturated: there is no memory, or no space on disk.
 
     """
-    data = bytearray()
-    async for piece in stream:
-        data += piece
-        if len(data) > _MOST_BYTES:
-            raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.")
-    return bytes(data)
+    try:
+        return await collect(stream, context.reserved(), context.spool, MOST_BYTES)
+    except TooLong:
+        raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.") from None
 
 
-async def fitted(
-    data: bytes,
-    memory: ByteBudget,
-    *,
-    size: tuple[int, int] | None,
-    format: str | None,  # noqa: A002 -- OpenAI's and Pillow's word
-    quality: int | None = None,
-) -> tuple[bytes, str]:
-    """Do `fit` beside the event loop, with what it takes reserved of `memory`.
+async def fitted(data: Content, look: Look, context: Context) -> tuple[Content, str]:
+    """Do `fit` in the pool of threads for pictures.
 
     Raises:
         UpstreamFailed: the upstream's bytes are no picture that can be read.
-        Saturated: there is no memory for it.
+        Saturated: there is no memory, or no space on disk.
 
     """
-    async with pixels_reserved(memory, _pixels(data)):
-        return await beside(partial(fit, data, size=size, format=format, quality=quality))
+    pixels = await in_thread(partial(_pixels, data))
+    if look.size is not None:
+        pixels += look.size[0] * look.size[1]
+    hold, work = context.reserved(), partial(fit, data, look, context.spool)
+    made, mime = await context.pixels.run(work, pixels, context.memory, hold.owner)
+    if isinstance(made, bytes) and made is not data:
+        await hold.add(len(made))
+    return made, mime
 
 
-def _pixels(data: bytes) -> int:
+def _pixels(data: Content) -> int:
     """Return how many pixels a picture has, by its header."""
     try:
-        with Image.open(BytesIO(data), formats=_READ) as image:
-            return min(image.width * image.height, MOST_PIXELS)
+        with viewed(data) as view, _opened(view) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise _unreadable()
+            return image.width * image.height
     except _BROKEN:
         raise _unreadable() from None
 
 
-def fit(
-    data: bytes,
-    *,
-    size: tuple[int, int] | None,
-    format: str | None,  # noqa: A002 -- OpenAI's and Pillow's word
-    quality: int | None = None,
-) -> tuple[bytes, str]:
-    """Return a picture of exactly `size` in `format` (a key of `FORMATS`), and its media type.
+def fit(data: Content, look: Look, spool: Spool) -> tuple[Content, str]:
+    """Return a picture of exactly `look.size` in `look.format` (a key of `FORMATS`), and its media type.
 
-    None leaves it as it is; what already is as asked is returned byte for byte. `quality` (0 to 100) is for the
-    formats that lose something.
+    None leaves it as it is; what already is as asked is returned byte for byte. `look.quality` (0 to 100) is for the
+    formats that lose something. This decodes: do it in a thread.
 
     Raises:
         UpstreamFailed: these bytes are no picture that can be read, or one of too many pixels.
+        Saturated: there is no space on disk for the result.
 
     """
     try:
-        with Image.open(BytesIO(data), formats=_READ) as image:
+        with viewed(data) as view, _opened(view) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise _unreadable()
-            return _made(data, image, size, format, quality)
+            return _made(data, image, look, ContentWriter(spool, MOST_BYTES))
     except _BROKEN:
         raise _unreadable() from None
 
 
-def _made(
-    data: bytes,
-    image: Image.Image,
-    size: tuple[int, int] | None,
-    wanted: str | None,
-    quality: int | None,
-) -> tuple[bytes, str]:
-    own = (image.format or "").lower()
-    name = wanted or (own if own in FORMATS else "png")
+def _opened(view: View) -> Image.Image:
+    file = BytesIO(view) if isinstance(view, bytes) else cast("BinaryIO", view)
+    return Image.open(file, formats=_READ)
+
+
+def _made(data: Content, image: Image.Image, look: Look, out: ContentWriter) -> tuple[Content, str]:
+    own, size, quality = (image.format or "").lower(), look.size, look.quality
+    name = look.format or (own if own in FORMATS else "png")
     if size in {None, image.size} and name == own and (quality is None or name == "png"):
         return data, FORMATS[name]
     profile = image.info.get("icc_profile") if image.mode in _PROFILED else None
     upright = _plain(ImageOps.exif_transpose(image), opaque=name == "jpeg")
     if size is not None and upright.size != size:
         upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
-    return _encoded(upright, name, quality, profile), FORMATS[name]
+    _encode(upright, cast("BinaryIO", out), name, quality, profile)
+    return out.finish(), FORMATS[name]
 
 
 def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
@@ -135,8 +132,7 @@ def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     return ground
 
 
-def _encoded(image: Image.Image, name: str, quality: int | None, profile: bytes | None) -> bytes:
-    out = BytesIO()
+def _encode(image: Image.Image, out: BinaryIO, name: str, quality: int | None, profile: bytes | None) -> None:
     if name == "png":
         image.save(out, "PNG", icc_profile=profile, exif=b"")
     elif name == "jpeg":
@@ -149,7 +145,6 @@ def _encoded(image: Image.Image, name: str, quality: int | None, profile: bytes 
             icc_profile=profile or "",
             exif=b"",
         )
-    return out.getvalue()
 
 
 def _unreadable() -> UpstreamFailed:

@@ -14,6 +14,7 @@ import structlog
 
 from protocol.http.attend import Attended
 from protocol.http.context import Context, context_of
+from protocol.http.embed import Pieces
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.whole import shutting_down
 from protocol.model import GatewayError, Served, released
@@ -53,7 +54,7 @@ class EventWriter(Protocol[StepT_contra]):
         """Return what goes before the first event."""
         ...
 
-    def event(self, event: StepT_contra, /) -> bytes:
+    def event(self, event: StepT_contra, /) -> bytes | Pieces:
         """Return an event's bytes, perhaps none."""
         ...
 
@@ -155,11 +156,15 @@ class _Wire:
         self._timer.add(self)
         self.started = False
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | Pieces) -> None:
         await self._quiet()
         self._sending = True
         try:
-            await self._put(data)
+            if isinstance(data, bytes):
+                await self._put(data)
+            else:
+                async for piece in data:
+                    await self._put(piece)
         finally:
             self._sending = False
 

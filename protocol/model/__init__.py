@@ -49,7 +49,7 @@ from protocol.model.names import (
 from protocol.model.port import Engine, Exchange, Served, UpstreamModel
 from protocol.model.reply import Reply, fold
 from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
-from protocol.model.stored import Content, StoredFile, View, viewed
+from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.usage import estimate_tokens, estimated_bytes
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "Exchange",
     "Family",
     "Feature",
+    "FileKeeper",
     "FilePart",
     "Finish",
     "FinishReason",
@@ -107,6 +108,7 @@ __all__ = [
     "TextPart",
     "Thought",
     "Throttled",
+    "TooLong",
     "ToolCall",
     "Turn",
     "Unauthorized",

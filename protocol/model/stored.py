@@ -2,8 +2,9 @@
 
 import mmap
 import os
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Protocol
 
 View = bytes | mmap.mmap
 """Bytes to look at: in memory, or mapped from a file. Both can be indexed, sliced and searched."""
@@ -71,6 +72,25 @@ class StoredFile:
 
 Content = bytes | StoredFile
 """What a file holds, in memory or on disk; both have a length."""
+
+
+class TooLong(ValueError):
+    """A file has more bytes than it may have."""
+
+
+class FileKeeper(Protocol):
+    """Collects files within the process's budgets of memory and disk."""
+
+    def collected(self, pieces: AsyncIterable[bytes], *, owner: str, most: int) -> AbstractAsyncContextManager[Content]:
+        """Collect a file of at most `most` bytes for a license (`owner`); memory is reserved until the context ends.
+
+        Raises:
+            TooLong: there are more bytes.
+            Saturated: there is no memory, or no space on disk.
+            GatewayError: as the iteration of `pieces` does.
+
+        """
+        ...
 
 
 @contextmanager

@@ -6,9 +6,11 @@ the event loop, two at a time, in slices, since the interpreter's lock is held w
 
 import binascii
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from protocol.http.beside import beside
+from protocol.http.collect import collect
 from protocol.http.context import Context, Limits
 from protocol.http.faults import HttpFault
 from protocol.http.long_strings import LongString
@@ -137,7 +139,9 @@ async def from_url(url: str, *, name: str, param: str, context: Context) -> File
         text = "This link of the gateway's opens no more, or not for this license: send the content itself"
         raise BadRequest(f"{text} (at '{param}').", param=param, code="media_gone")
     try:
-        data = await context.fetch(url, most=context.limits.file_bytes)
+        most = context.limits.file_bytes
+        keep = partial(collect, hold=context.reserved(), spool=context.spool, most=most)
+        data = await context.fetch(url, keep, most=most)
         return await take(data, name=name, param=param, context=context)
     except BadRequest as error:
         if error.code == "image_url_not_allowed":

@@ -7,6 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from protocol.http.budget import ByteBudget
+from protocol.http.collect import Files
+from protocol.http.spool import Spool
 from service import wiring
 from service.accounts.operations import AccountError, Reach
 from service.server import serve_loopback
@@ -38,6 +41,7 @@ def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, 
             observer=PrometheusObserver(CollectorRegistry()),
             only=account,
             serve=serve_loopback,
+            files=Files(ByteBudget(), Spool()),
         )
         async with AsyncExitStack() as stack:
             try:

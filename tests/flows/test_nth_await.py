@@ -11,6 +11,9 @@ import anyio
 import pytest
 import structlog
 
+from protocol.http.budget import ByteBudget
+from protocol.http.collect import Files
+from protocol.http.spool import Spool
 from protocol.model import Caller, Catalogue, Finish, GatewayError, GenerationRequest, Role, TextPart, Turn
 from service import logs, wiring
 from service.server import serve_loopback
@@ -52,6 +55,7 @@ class Engine:
             conversations=Conversations(self.store, clock),
             observer=NullObserver(),
             serve=serve_loopback,
+            files=Files(ByteBudget(), Spool()),
         )
         async with wiring.open_engine(settings, parts, origin_of(None)) as self.dispatch:
             yield self

@@ -7,6 +7,9 @@ import aiohttp.abc
 import anyio
 import pytest
 
+from protocol.http.budget import ByteBudget, Hold
+from protocol.http.collect import collect
+from protocol.http.spool import Spool
 from protocol.model import BadRequest
 from service import fetch
 from service.fetch import Patience, fetching, open_fetcher, refuse_to_fetch
@@ -15,6 +18,10 @@ from service.settings import Fetch, Origin, SettingsError
 
 HASTE = Patience(connect=2.0, total=5.0, classes=tuple(tick / 100 for tick in range(501)))
 MOST = 1000
+
+
+async def whole(pieces):
+    return await collect(pieces, Hold(ByteBudget()), Spool(), MOST)
 
 
 class Anywhere(Reach, frozen=True):
@@ -88,19 +95,19 @@ def to(place, status=302):
 async def refused(url, reach, resolver, patience=HASTE):
     async with open_fetcher(reach, patience, resolver) as get:
         with pytest.raises(BadRequest) as caught:
-            await get(url, most=MOST)
+            await get(url, whole, most=MOST)
     assert caught.value.code == "image_url_unreachable"
     return caught.value.message
 
 
 async def fetched(url, resolver, reach=Anywhere()):  # noqa: B008 -- frozen
     async with open_fetcher(reach, HASTE, resolver) as get:
-        return await get(url, most=MOST)
+        return await get(url, whole, most=MOST)
 
 
 async def test_without_leave_nothing_is_fetched():
     with pytest.raises(BadRequest) as caught:
-        await refuse_to_fetch("https://example.com/x.png", most=1)
+        await refuse_to_fetch("https://example.com/x.png", whole, most=1)
     assert caught.value.code == "image_url_not_allowed"
     async with fetching(Fetch(), "", Origin(name="x")) as get:
         assert get is refuse_to_fetch
@@ -122,8 +129,8 @@ async def test_a_public_file_is_fetched_with_nothing_of_ours(site, monkeypatch):
     site.answers["/a.png?x=1"] = ok(b"picture", "Set-Cookie: a=b\r\n")
     names = Names(site.port)
     async with open_fetcher(Anywhere(), HASTE, names) as get:
-        assert await get("http://Images.Example/a.png?x=1#part", most=MOST) == b"picture"
-        assert await get("http://images.example/a.png?x=1", most=MOST) == b"picture"
+        assert await get("http://Images.Example/a.png?x=1#part", whole, most=MOST) == b"picture"
+        assert await get("http://images.example/a.png?x=1", whole, most=MOST) == b"picture"
     assert names.asked == ["images.example"] * 2
     assert site.connects == 2
     for head in site.heads:

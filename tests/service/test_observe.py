@@ -14,6 +14,7 @@ from starlette.routing import Route
 from protocol.http.budget import ByteBudget
 from protocol.http.context import Limits, context_of
 from protocol.http.download import Content, Download
+from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
@@ -56,6 +57,7 @@ def observing(app, limits=None):
         jobs=None,
         memory=ByteBudget(),
         spool=Spool(),
+        pixels=PixelPool(),
         log_prompts=False,
     )
     return Observed(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)

@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from protocol.http.budget import ByteBudget
+from protocol.http.collect import Files
+from protocol.http.spool import Spool
 from protocol.model import Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
 from service.server import serve_loopback
 from tests.observer import NullObserver
@@ -38,6 +41,7 @@ def deps_for(clock=None, store=None, conversations=None):
         conversations=conversations or Conversations(store, clock),
         observer=NullObserver(),
         serve=serve_loopback,
+        files=Files(ByteBudget(), Spool()),
     )
 
 

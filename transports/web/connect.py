@@ -20,7 +20,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
     """
     check(config)
     async with open_accounts(config, deps) as accounts:
-        yield WebTransport(deps.name, accounts, deps.clock)
+        yield WebTransport(deps.name, accounts, deps.clock, deps.files)
 
 
 KIND = Kind(

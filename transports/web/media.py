@@ -16,12 +16,14 @@ import structlog
 from yarl import URL
 
 from protocol.model import (
+    FileKeeper,
     FilePart,
     GatewayError,
     MediaKind,
     MediaRef,
     RateLimited,
     Rendition,
+    TooLong,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -96,21 +98,28 @@ async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> A
         yield await _open(stack, session, url, ref.kind)
 
 
-async def fetch_file(session: Session, ref: MediaRef) -> FilePart:
-    """Return a piece of media whole, in the pixels it has, as a file to be given back to the site.
+@asynccontextmanager
+async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner: str) -> AsyncGenerator[FilePart]:
+    """Yield a piece of media whole, in the pixels it has, as a file to be given back to the site.
 
     Raises:
         GatewayError: as `open_media`, or it is too long for that.
+        Saturated: there is no memory, or no space on disk for it.
 
     """
     full = msgspec.structs.replace(ref, original="")
-    async with open_media(session, full, Rendition.ORIGINAL) as media:
-        data = bytearray()
-        async for chunk in media:
-            data += chunk
-            if len(data) > _LONGEST_PART:
-                raise UpstreamFailed("A piece of media of an earlier turn is too long to be given back.")
-    return FilePart(data=bytes(data), mime=media.mime, name=f"{ref.kind}")
+    async with AsyncExitStack() as kept:
+        async with open_media(session, full, Rendition.ORIGINAL) as media:
+            try:
+                content = await kept.enter_async_context(files.collected(media, owner=owner, most=_LONGEST_PART))
+            except TooLong:
+                message = "A piece of media of an earlier turn is too long to be given back."
+                raise UpstreamFailed(message) from None
+        name = str(ref.kind)
+        if isinstance(content, bytes):
+            yield FilePart(data=content, mime=media.mime, name=name)
+        else:
+            yield FilePart(stored=content, mime=media.mime, name=name)
 
 
 def rendered(url: str, rendition: str) -> str:

@@ -11,6 +11,7 @@ from protocol.model import (
     BadRequest,
     Capability,
     Certainty,
+    FileKeeper,
     FilePart,
     GatewayError,
     GenerationRequest,
@@ -18,6 +19,7 @@ from protocol.model import (
     MediaStream,
     ModelDowngraded,
     Rendition,
+    Saturated,
     Selection,
     Unsupported,
     UpstreamFailed,
@@ -36,7 +38,7 @@ from transports.web.drawing import Drawing, in_words
 from transports.web.errors import RequestRejected
 from transports.web.examine import examine
 from transports.web.lasting import Prompt
-from transports.web.media import fetch_file, open_media
+from transports.web.media import fetched_file, open_media
 from transports.web.narrate import Teller
 from transports.web.prompt import lay_out
 from transports.web.reuse import Resumed, Told
@@ -48,9 +50,10 @@ from transports.web.underway import Desk, open_work
 class WebTransport:
     """The website with the operator's accounts, and as a guest."""
 
-    def __init__(self, name: str, accounts: Accounts, clock: Clock) -> None:
+    def __init__(self, name: str, accounts: Accounts, clock: Clock, files: FileKeeper) -> None:
         """Serve the accounts that are there."""
         self.name, self.site = name, accounts.site
+        self._files = files
         self._accounts, self._clock = accounts, clock
         self._reuse = accounts.reuse
 
@@ -212,7 +215,7 @@ class WebTransport:
     async def _prompt(self, request: GenerationRequest, held: Held) -> Prompt:
         layout = lay_out(request, files=not held.account.guest)
         attached = layout.attached if request.handle is None else ()
-        return Prompt(layout.prompt, await held.uploads.bring(attached, self._fetch))
+        return Prompt(layout.prompt, await held.uploads.bring(attached, partial(self._fetch, request.caller.id)))
 
     def _desk(self, session: Session, speaker: Speaker) -> Desk:
         return Desk(
@@ -234,20 +237,25 @@ class WebTransport:
             async with open_media(held.session, ref, rendition) as media:
                 yield media
 
-    async def _fetch(self, ref: MediaRef) -> FilePart:
-        """Return what an earlier turn made, whoever made it; its account's trouble is not the asking one's."""
+    @asynccontextmanager
+    async def _fetch(self, license_id: str, ref: MediaRef) -> AsyncGenerator[FilePart]:
+        """Fetch what any account made in an earlier turn; that account's trouble is not the asking one's."""
         held = self._accounts.held.get(ref.account)
         if held is None or ref.transport != self.name:
             raise Unsupported("A picture of an earlier turn was made by another upstream.", param="messages")
-        try:
-            with held.used():
-                return await fetch_file(held.session, ref)
-        except GatewayError as error:
-            if error.code == "media_gone":
-                gone = "A picture of an earlier turn cannot be had any more; send it as a file instead."
-                raise BadRequest(gone, param="messages", code="media_gone") from None
-            message = "A picture of an earlier turn could not be fetched from the upstream."
-            raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.NOT_SENT) from None
+        async with AsyncExitStack() as stack:
+            try:
+                with held.used():
+                    file = await stack.enter_async_context(fetched_file(held.session, ref, self._files, license_id))
+            except Saturated:
+                raise
+            except GatewayError as error:
+                if error.code == "media_gone":
+                    gone = "A picture of an earlier turn cannot be had any more; send it as a file instead."
+                    raise BadRequest(gone, param="messages", code="media_gone") from None
+                message = "A picture of an earlier turn could not be fetched from the upstream."
+                raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.NOT_SENT) from None
+            yield file
 
     async def examine(self, account: str) -> AsyncIterator[Finding]:
         """Walk the whole path with one account; as `transports.base.Transport.examine`."""

@@ -6,7 +6,8 @@ that one works, all accounts of the process use it from then on. Source: "Files 
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ _NOT_THE_FORM = frozenset({401, 403, 413, 429})
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
-Fetch = Callable[[MediaRef], Awaitable[FilePart]]
+Fetch = Callable[[MediaRef], AbstractAsyncContextManager[FilePart]]
 """Fetches what was handed out earlier."""
 
 _log = structlog.get_logger()
@@ -134,18 +135,18 @@ class Uploads:
             sent = self._known(self._digests.get(part.ref))
             if sent is not None:
                 return sent
-            file = await fetch(part.ref)
-        else:
-            file = part
-        digest = file.digest
-        if isinstance(part, MediaPart):
-            _keep(self._digests, part.ref, digest)
-        sent = self._known(digest)
+            async with fetch(part.ref) as file:
+                _keep(self._digests, part.ref, file.digest)
+                return await self._upload_file(file, attached.name)
+        return await self._upload_file(part, attached.name)
+
+    async def _upload_file(self, file: FilePart, name: str) -> _Sent:
+        sent = self._known(file.digest)
         if sent is None:
-            path = await self._send(file, attached.name)
+            path = await self._send(file, name)
             until = self._clock.monotonic() + self._session.site.config.upload_keep_seconds
             sent = _Sent(path, file.mime, until)
-            _keep(self._sent, digest, sent)
+            _keep(self._sent, file.digest, sent)
         return sent
 
     def _known(self, digest: bytes | None) -> _Sent | None:

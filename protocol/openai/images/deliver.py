@@ -1,13 +1,10 @@
 """From a picture at the upstream to what the caller gets: a link, or the bytes."""
 
-import base64
-
-import anyio.to_thread
 import msgspec
 
 from protocol.http.context import Context
 from protocol.http.picture import fitted, whole_picture
-from protocol.model import Caller, Engine, Usage
+from protocol.model import Caller, Content, Engine, Usage, viewed
 from protocol.openai.files import picture_size
 from protocol.openai.images.draw import Drawn
 from protocol.openai.images.read import Wanted
@@ -19,8 +16,8 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """A picture, ready for the answer; what is not known of it is None."""
 
     url: str | None = None
-    content: str | None = None
-    """The picture in base64."""
+    content: Content | None = None
+    """The picture, where the answer holds it."""
     size: tuple[int, int] | None
     format: str | None
     revised_prompt: str
@@ -51,13 +48,13 @@ class Delivery:
             url = self._context.links.seal(media.ref, self._caller, look)
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
         async with self._engine.media(media.ref, look.rendition) as stream:
-            data = await whole_picture(stream)
-        memory = self._context.memory
-        data, mime = await fitted(data, memory, size=look.size, format=look.format, quality=look.quality)
-        content = await anyio.to_thread.run_sync(base64.b64encode, data)
+            data = await whole_picture(stream, self._context)
+        data, mime = await fitted(data, look, self._context)
+        with viewed(data) as view:
+            size = picture_size(view)
         return Delivered(
-            content=content.decode(),
-            size=picture_size(data),
+            content=data,
+            size=size,
             format=_MIMES[mime],
             revised_prompt=revised,
             usage=drawn.usage,

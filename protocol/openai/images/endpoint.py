@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from protocol.http.context import Context, caller_of, context_of
+from protocol.http.embed import PiecesResponse
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
 from protocol.http.whole import Whole
@@ -99,7 +99,7 @@ class Images:
                 finally:
                     context.record.note_served(answer.served)
             data = write.images(delivered, wanted, context.created, context.record)
-            return Response(data, headers=headers, media_type="application/json")
+            return PiecesResponse(data, headers, "application/json")
 
         return Whole(work, error_response)
 

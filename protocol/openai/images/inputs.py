@@ -5,8 +5,6 @@ from functools import partial
 
 import msgspec
 
-from protocol.http.beside import beside
-from protocol.http.budget import ByteBudget, pixels_reserved
 from protocol.http.context import Context
 from protocol.http.form import Upload
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
@@ -47,7 +45,7 @@ async def take_inputs(body: wire.Edit, files: Files, context: Context) -> Inputs
     if mask is not None:
         given.append((mask, _MASK))
     taken = tuple(await values([partial(_take, one, param, context) for one, param in given]))
-    return Inputs(pictures=taken) if mask is None else await _masked(taken, context.memory)
+    return Inputs(pictures=taken) if mask is None else await _masked(taken, context)
 
 
 def _pictures(body: wire.Edit, files: Files) -> Iterator[tuple[Given, str]]:
@@ -82,15 +80,15 @@ def _url(source: str | wire.Source, param: str) -> str:
     return source.image_url
 
 
-async def _masked(taken: tuple[Picture, ...], memory: ByteBudget) -> Inputs:
+async def _masked(taken: tuple[Picture, ...], context: Context) -> Inputs:
     """Understand the last picture as a mask of the first."""
     first, mask = taken[0], taken[-1]
     size = _size(first) if isinstance(first, FilePart) else None
     if size is None or not isinstance(mask, FilePart):
         message = "A mask and the picture that it is for must be sent, not named by a link of this gateway."
         raise BadRequest(message, param=_MASK)
-    async with pixels_reserved(memory, size[0] * size[1]):
-        understood = await beside(partial(_meaning, mask, size))
+    work = partial(_meaning, mask, size)
+    understood = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
     part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
     return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)
 

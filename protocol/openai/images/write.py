@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from protocol.http.context import Record
+from protocol.http.embed import Embedding, Pieces
 from protocol.model import GatewayError, Usage
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
@@ -19,18 +20,19 @@ _AUTO = "auto"
 Kind = Literal["image_generation.completed", "image_edit.completed"]
 
 
-def images(delivered: list[Delivered], wanted: Wanted, created: float, record: Record) -> bytes:
+def images(delivered: list[Delivered], wanted: Wanted, created: float, record: Record) -> Pieces:
     """Return a whole answer's body."""
+    embedding = Embedding()
     usage = total(delivered)
     record.note_usage(usage)
     formats, sizes = {one.format for one in delivered}, {one.size for one in delivered}
-    return encode(
+    text = encode(
         wire.Images(
             created=int(created),
             data=[
                 wire.Image(
                     url=one.url or UNSET,
-                    b64_json=one.content or UNSET,
+                    b64_json=embedding.word(one.content) if one.content is not None else UNSET,
                     revised_prompt=one.revised_prompt or UNSET,
                 )
                 for one in delivered
@@ -42,6 +44,7 @@ def images(delivered: list[Delivered], wanted: Wanted, created: float, record: R
             usage=usage_of(usage),
         ),
     )
+    return embedding.fill(text)
 
 
 def total(delivered: list[Delivered]) -> Usage:
@@ -76,14 +79,15 @@ class PictureWriter:
         """Write nothing yet: what there is to say comes with a picture."""
         return b""
 
-    def event(self, event: Delivered) -> bytes:
+    def event(self, event: Delivered) -> Pieces:
         """Return a picture's event."""
         self._left -= 1
+        embedding = Embedding()
         self._record.note_usage(event.usage)
         completed = wire.Completed(
             type=self._kind,
             created_at=self._created,
-            b64_json=event.content or UNSET,
+            b64_json=embedding.word(event.content) if event.content is not None else UNSET,
             url=event.url or UNSET,
             revised_prompt=event.revised_prompt or UNSET,
             background=_BACKGROUND,
@@ -92,7 +96,7 @@ class PictureWriter:
             size=_size(event.size) or _AUTO,
             usage=usage_of(event.usage),
         )
-        return b"event: " + self._kind.encode() + b"\ndata: " + encode(completed) + b"\n\n"
+        return embedding.fill(b"event: " + self._kind.encode() + b"\ndata: " + encode(completed) + b"\n\n")
 
     @property
     def finished(self) -> bool:

@@ -3,7 +3,7 @@ import anyio.lowlevel
 import pytest
 from anyio.lowlevel import checkpoint
 
-from protocol.http.budget import MIB, ByteBudget, Hold, pixels_reserved
+from protocol.http.budget import MIB, ByteBudget, Hold
 from protocol.http.faults import HttpFault
 from protocol.model import Saturated
 
@@ -139,14 +139,3 @@ async def test_one_that_is_cancelled_while_it_waits_holds_nothing_and_lets_other
         assert small.size == 0
         scope.cancel()
     assert (large.size, small.size, budget.used) == (0, 1, 5 * MIB + 1)
-
-
-async def test_work_on_a_large_picture_reserves_memory_and_on_a_small_one_does_not():
-    budget = ByteBudget(300 * MIB)
-    async with pixels_reserved(budget, 1_000_000):
-        assert budget.used == 0
-    async with pixels_reserved(budget, 20_000_000):
-        assert budget.used == 160_000_000
-    async with pixels_reserved(budget, 10**9):
-        assert budget.used == budget.total
-    assert budget.used == 0

@@ -1,13 +1,24 @@
 import struct
+import threading
 import zlib
 from io import BytesIO
 
+import anyio
+import anyio.lowlevel
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from protocol.http.budget import ByteBudget
-from protocol.http.picture import fit, fitted
-from protocol.model import UpstreamFailed
+from protocol.http import picture
+from protocol.http.context import Look
+from protocol.http.embed import slices
+from protocol.http.picture import fitted, whole_picture
+from protocol.http.spool import Spool
+from protocol.model import StoredFile, UpstreamFailed
+from tests.protocol.openai.conftest import make_context
+
+
+def fit(data, **look):
+    return picture.fit(data, Look(**look), Spool())
 
 
 def drawn(size=(64, 48), *, mode="RGB", name="PNG", colour="red", **more):
@@ -123,5 +134,57 @@ def test_what_is_no_picture_or_too_large_a_one_is_the_upstreams_fault(data):
     assert caught.value.code == "upstream_protocol_error"
 
 
-async def test_beside_the_event_loop_it_is_the_same():
-    assert await fitted(drawn(), ByteBudget(), size=(8, 8), format="webp") == fit(drawn(), size=(8, 8), format="webp")
+async def test_pictures_are_opened_and_decoded_in_other_threads_than_the_event_loops(monkeypatch):
+    threads, opened, loaded = set(), Image.open, ImageFile.ImageFile.load
+
+    def noting(work):
+        def note(*args, **more):
+            threads.add(threading.get_ident())
+            return work(*args, **more)
+
+        return note
+
+    monkeypatch.setattr(Image, "open", noting(opened))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", noting(loaded))
+    context = make_context()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(fitted, drawn((900, 700)), Look(size=(800, 600), format="jpeg"), context)
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
+async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
+    noise = Image.effect_noise((1500, 1500), 80).convert("RGB")
+    out = BytesIO()
+    noise.save(out, "PNG")
+    context, data = make_context(), out.getvalue()
+    stored = await whole_picture(slices(data), context)
+    assert isinstance(stored, StoredFile)
+    look = Look(size=(1400, 1500), format=name, quality=None if name == "png" else 100)
+    made, mime = await fitted(stored, look, context)
+    assert isinstance(made, StoredFile)
+    assert mime == f"image/{name}"
+    assert seen(made.whole()).size == (1400, 1500)
+    assert (await fitted(stored, Look(), context))[0] is stored
+    assert (context.memory.used, context.spool.used) == (0, len(stored) + len(made))
+    del made, stored
+    with anyio.fail_after(10):
+        while context.spool.used:  # the thread lets go of its result a moment later
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_picture_that_claims_too_many_pixels_takes_no_memory_and_no_place():
+    context = make_context()
+    with pytest.raises(UpstreamFailed):
+        await fitted(claiming(8_000, 8_000), Look(size=(64, 64)), context)
+    assert (context.memory.peak, context.pixels.at_work) == (0, 0)
+
+
+async def test_a_picture_of_too_many_bytes_is_the_upstreams_fault_and_leaves_nothing(monkeypatch):
+    monkeypatch.setattr(picture, "MOST_BYTES", 2_000_000)
+    context = make_context()
+    with pytest.raises(UpstreamFailed):
+        await whole_picture(slices(b"x" * 2_000_001), context)
+    assert (context.memory.used, context.spool.used) == (0, 0)

@@ -1,3 +1,4 @@
+import base64
 from contextlib import asynccontextmanager
 
 import anyio
@@ -5,6 +6,7 @@ import anyio.lowlevel
 from starlette.responses import Response
 
 from protocol.http.context import Limits
+from protocol.http.embed import Embedding
 from protocol.http.stream import EventStream
 from protocol.model import Finish, Served, Text, UpstreamFailed, UpstreamModel, Usage, Waiting
 
@@ -197,3 +199,22 @@ async def test_the_record_tells_who_answers_when_the_stream_begins_and_when_it_e
     await stream(connection.scope, connection.receive, connection.send)
     record = connection.context.record
     assert (seen, record.upstream_model, record.upstream_model_id) == ([None], "3.7 Flash", "f1")
+
+
+async def test_no_comment_comes_between_the_pieces_of_one_event(connect):
+    connection = connect(limits=Limits(heartbeat_seconds=0.01))
+    embedding = Embedding()
+    data = bytes(1_000_000)
+    exchange = Exchange(Text(text=embedding.word(data)), FINISH)
+
+    class Pictures(Writer):
+        def event(self, event):
+            return embedding.fill(super().event(event)) if isinstance(event, Text) else super().event(event)
+
+    async def send(message):
+        await anyio.sleep(0.03)  # the client is slow: a comment is due with each piece
+        await connection.send(message)
+
+    await EventStream(exchange.open(), Pictures(), refuse, [])(connection.scope, connection.receive, send)
+    assert base64.b64encode(data) in connection.body
+    assert b"keep-alive" not in connection.body.partition(b"end;")[0]

@@ -33,11 +33,17 @@ class Web:
     def __init__(self):
         self.pages, self.asked = {}, []
 
-    async def __call__(self, url, *, most):
+    async def __call__(self, url, collect, *, most):
         self.asked.append(url)
         if url not in self.pages:
             raise BadRequest("Nothing is told.", code="image_url_unreachable")
-        return self.pages[url]
+        return await collect(pieces_of(self.pages[url]))
+
+
+async def pieces_of(data):
+    """Yield data in two pieces."""
+    yield data[: len(data) // 2]
+    yield data[len(data) // 2 :]
 
 
 def make_context(**given):

@@ -127,7 +127,7 @@ async def test_what_is_wrong_is_named_by_its_path(message, param, code):
 
 async def test_the_first_in_order_that_is_wrong_is_told_however_long_it_took():
     class Slow:
-        async def __call__(self, url, *, most):
+        async def __call__(self, url, collect, *, most):
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
             raise BadRequest("no", code="image_url_unreachable")
@@ -142,7 +142,7 @@ async def test_files_are_fetched_side_by_side_and_alike_ones_once():
         def __init__(self):
             self.asked, self.all = [], anyio.Event()
 
-        async def __call__(self, url, *, most):
+        async def __call__(self, url, collect, *, most):
             self.asked.append(url)
             if len(self.asked) == 3:
                 self.all.set()

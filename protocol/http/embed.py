@@ -1,0 +1,107 @@
+"""Answers that hold files in base64: encoded and sent in slices, so that no file is in memory as a whole.
+
+The text is encoded with a random word in place of each file. What is sent is the text between these words and, in their
+places, the base64 of the files. Its length is known beforehand.
+"""
+
+import binascii
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+import anyio.to_thread
+
+from protocol.http.attend import Attended
+from protocol.http.context import context_of
+from protocol.http.endpoint import CLIENT_GONE
+from protocol.http.whole import shutting_down
+from protocol.model import Content
+
+_SLICE = 3 * 64 * 1024
+"""Of a file; base64 makes four bytes of three."""
+
+
+class Pieces:
+    """Bytes to send, some of which are the base64 of files."""
+
+    def __init__(self, parts: Iterable[bytes | tuple[Content]]) -> None:
+        """Send these parts one after another; a file stands in a tuple of its own."""
+        self._parts = tuple(parts)
+        self.length = sum(len(part) if isinstance(part, bytes) else (len(part[0]) + 2) // 3 * 4 for part in self._parts)
+        """The number of bytes."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the bytes."""
+        for part in self._parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            async for piece in slices(part[0]):
+                yield binascii.b2a_base64(piece, newline=False)
+
+
+async def slices(content: Content) -> AsyncIterator[bytes]:
+    """Yield content in slices; all but the last have a length that is a multiple of three."""
+    for at in range(0, len(content), _SLICE):
+        yield await _slice(content, at)
+
+
+async def _slice(content: Content, at: int) -> bytes:
+    """Read a slice of a file; in a thread where it is not in the page cache."""
+    size = min(_SLICE, len(content) - at)
+    if isinstance(content, bytes):
+        return content[at : at + size]
+    piece = content.read_cached(at, size)
+    if piece is None or len(piece) < size:
+        piece = await anyio.to_thread.run_sync(content.read, at, size)
+    return piece
+
+
+class Embedding:
+    """Puts the base64 of files into a text that is encoded without them."""
+
+    def __init__(self) -> None:
+        """Begin with no file."""
+        self._files: dict[bytes, Content] = {}
+
+    def word(self, content: Content) -> str:
+        """Return the word that stands for a file in the text."""
+        word = secrets.token_hex(16)
+        self._files[word.encode()] = content
+        return word
+
+    def fill(self, text: bytes) -> Pieces:
+        """Return the text with the files in it; their words occur in the order in which they were given."""
+        parts: list[bytes | tuple[Content]] = []
+        for word, content in self._files.items():
+            before, _, text = text.partition(word)
+            parts += [before, (content,)]
+        return Pieces([*parts, text])
+
+
+class PiecesResponse:
+    """Sends pieces as one answer with a known length; stops at once when the client leaves."""
+
+    def __init__(self, pieces: Pieces, headers: Mapping[str, str], media_type: str) -> None:
+        """Send these pieces with status 200."""
+        self._pieces = pieces
+        named = {**headers, "content-length": str(pieces.length), "content-type": media_type}
+        self._headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in named.items()]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        context = context_of(scope)
+        attended = Attended(receive, context)
+
+        async def work() -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            async for piece in self._pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            attended.finished = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await attended.run(work)
+        if attended.gone:
+            context.record.error = CLIENT_GONE
+        elif attended.closed:
+            context.record.error = shutting_down().code

@@ -1,0 +1,76 @@
+import base64
+import json
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from protocol.http.closing import Closing
+from protocol.http.embed import Embedding, PiecesResponse
+from protocol.http.spool import Spool
+
+DATA = bytes(range(256)) * 4_000
+
+
+def stored(data):
+    file = Spool().file(10**9)
+    file.write(data)
+    return file.finish()
+
+
+async def joined(pieces):
+    return b"".join([piece async for piece in pieces])
+
+
+def embedded(*contents):
+    embedding = Embedding()
+    return embedding.fill(json.dumps({"data": [{"b64_json": embedding.word(one)} for one in contents]}).encode())
+
+
+@pytest.mark.parametrize("keep", [bytes, stored], ids=["memory", "disk"])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 3 * 64 * 1024, 3 * 64 * 1024 + 1, len(DATA)])
+async def test_files_are_where_their_words_were_and_the_length_is_known_before(keep, length):
+    contents = [DATA[:length], b"", DATA[:length][::-1]]
+    pieces = embedded(*map(keep, contents))
+    body = await joined(pieces)
+    assert [base64.b64decode(one["b64_json"]) for one in json.loads(body)["data"]] == contents
+    assert pieces.length == len(body)
+    assert await joined(pieces) == body
+
+
+async def test_no_piece_is_long():
+    async for piece in embedded(stored(DATA)):
+        assert len(piece) <= 256 * 1024
+
+
+async def test_an_answer_has_its_length(connect):
+    connection = connect()
+    await PiecesResponse(embedded(DATA), {"Warning": "x"}, "application/json")(
+        connection.scope, connection.receive, connection.send
+    )
+    headers = dict(connection.sent[0]["headers"])
+    assert headers == {
+        b"warning": b"x",
+        b"content-type": b"application/json",
+        b"content-length": str(len(connection.body)).encode(),
+    }
+    assert [message["more_body"] for message in connection.sent[1:]] == [True] * (len(connection.sent) - 2) + [False]
+
+
+@pytest.mark.parametrize("end", ["client", "process"])
+async def test_an_answer_stops_when_the_client_leaves_or_the_process_ends(connect, end):
+    closing = Closing()
+    connection = connect(closing=closing)
+
+    async def send(message):
+        await connection.send(message)
+        if len(connection.sent) == 3:
+            connection.leave() if end == "client" else closing.set()
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+
+    await PiecesResponse(embedded(DATA * 10), {}, "application/json")(connection.scope, connection.receive, send)
+    assert len(connection.sent) < 10
+    assert connection.sent[-1]["more_body"]
+    assert connection.context.record.error == ("client_closed_request" if end == "client" else "shutting_down")
