@@ -11,11 +11,11 @@ from protocol.model import Certainty, DriftDetected, Event, Finish, GatewayError
 from transports.web import jspb, wire
 from transports.web.codes import error_for_code
 from transports.web.errors import error_for_http
-from transports.web.frames import FrameParser
+from transports.web.frames import Frame, FrameParser
 from transports.web.narrate import Narrator, Teller
 from transports.web.refusal import status_in, token_of
 from transports.web.rich import Candidate, read_candidate
-from transports.web.snapshot import SnapshotReader, loads
+from transports.web.snapshot import Parts, SnapshotReader, loads
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class AnswerReader:
         `turn` is the index of the turn in its conversation.
         """
         self._frames = FrameParser(max_frame)
-        self._snapshots = SnapshotReader()
+        self._snapshots = SnapshotReader(self._frames)
         self._teller = teller or Teller()
         self._narrator = Narrator(self._teller)
         self._input_tokens = input_tokens
@@ -91,10 +91,18 @@ class AnswerReader:
             GatewayError: the site refused, or sent a form that we do not know; earlier events were yielded.
 
         """
+        frames = self._frames
+        frames.push(data)
         try:
-            for frame in self._newest(data):
-                if not self.finished:
+            frame = frames.find()
+            while frame is not None and not self.finished:
+                following = frames.find()
+                if following is not None and self._snapshots.covers(frame, following):
+                    self.frames += 1  # a reader slower than the site finds many frames at once, and decodes the last
+                else:
                     yield from self._frame(frame)
+                frame = following
+            frames.check()
         except DriftDetected:
             if not self.complete:
                 raise
@@ -107,7 +115,7 @@ class AnswerReader:
             UpstreamFailed: the answer was not whole.
 
         """
-        for frame in self._frames.end():
+        for frame in self._frames.last():
             if not self.finished:
                 yield from self._frame(frame)
         if self.finished:
@@ -116,41 +124,20 @@ class AnswerReader:
             raise _broken_off()
         yield from self._finish()
 
-    def _newest(self, data: bytes) -> Iterator[str]:
-        """Yield the frames in the bytes, without those that the frame behind them covers.
-
-        Whatever reads slower than the site writes finds many frames in one read: it decodes the last of them.
-        """
-        waiting: str | None = None
-        broken: DriftDetected | None = None
-        try:
-            for frame in self._frames.feed(data):
-                if waiting is not None:
-                    if self._snapshots.covers(waiting, frame):
-                        self.frames += 1
-                    else:
-                        yield waiting
-                waiting = frame
-        except DriftDetected as error:
-            broken = error
-        if waiting is not None:
-            yield waiting
-        if broken is not None:
-            raise broken
-
-    def _frame(self, frame: str) -> Iterator[Event]:
+    def _frame(self, frame: Frame) -> Iterator[Event]:
         self.frames += 1
+        fresh = self._snapshots.behind(frame)
         growing, self._growing = self._growing, None
-        text = self._snapshots.grown(frame) if growing is not None else None
+        text = self._snapshots.grown(fresh) if growing is not None and fresh is not None else None
         if growing is not None and text is not None and not text.startswith(wire.CARD_TEXT_PREFIXES):
             self._growing = growing
             yield from self._told(msgspec.structs.replace(growing, text=text)) or (Waiting(),)
             return
-        read = self._snapshots.read(frame)
+        read = self._snapshots.read(frame, fresh)
         for part in read.parts:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
-                    yield from self._answer(frame, part, read.known)
+                    yield from self._answer(part, read)
                 case wire.PART_FAILURE:
                     self._fail(
                         jspb.integer(part, wire.FAILURE_STATUS) or 0, partial(error_for_http, token=token_of(part))
@@ -181,7 +168,7 @@ class AnswerReader:
             raise _broken_off()
         return self._finish()
 
-    def _answer(self, frame: str, part: Any, known: str) -> Iterable[Event]:
+    def _answer(self, part: Any, read: Parts) -> Iterable[Event]:
         body = jspb.text(part, wire.PART_BODY)
         if body is None:
             error = jspb.path(part, wire.PART_ERROR)
@@ -198,7 +185,7 @@ class AnswerReader:
         doing = _doing(inner)
         events: list[Event] = self._narrator.note(doing) if doing else []
         if candidate is not None:
-            events += self._tell(frame, candidate, known)
+            events += self._tell(candidate, read)
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
@@ -211,9 +198,9 @@ class AnswerReader:
         self._rcid = jspb.identifier(candidates[0], wire.CANDIDATE_ID) or self._rcid
         return candidates[0]
 
-    def _tell(self, frame: str, candidate: Any, known: str) -> list[Event]:
-        now = read_candidate(candidate, known)
-        if now.text is not None and not now.card and self._snapshots.learn(frame, self._rcid, known, now.text):
+    def _tell(self, candidate: Any, read: Parts) -> list[Event]:
+        now = read_candidate(candidate, read.known)
+        if now.text is not None and not now.card and self._snapshots.learn(read, self._rcid, now.text):
             self._growing = now
         self._answered = True
         self._pending = self._pending or now.pending

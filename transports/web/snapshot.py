@@ -16,6 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from transports.web.errors import drift
+from transports.web.frames import Frame, FrameParser, Shared
 
 _decode = msgspec.json.Decoder().decode
 
@@ -31,6 +32,9 @@ _PIECE = re.compile(
 )
 """One piece of text inside a string inside a string: plain characters, or an escape of either string."""
 
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+"""A text that is written as it is."""
+
 _UNSETTLED = "` \t"
 
 _HALF = re.compile(r"\\\\?u[Dd][89ABab][0-9A-Fa-f]{2}")
@@ -40,7 +44,7 @@ _FLICKER = 256
 """How many characters of the frame from the text's end the site may still change."""
 
 
-def loads(text: str) -> Any:
+def loads(text: bytes | str) -> Any:
     """Decode JSON, lone surrogate escapes included.
 
     Raises:
@@ -50,8 +54,8 @@ def loads(text: str) -> Any:
     try:
         try:
             return _decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            return json.loads(text)
+        except (msgspec.DecodeError, UnicodeError):
+            return json.loads(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError):
         raise drift("it is not JSON") from None
 
@@ -59,101 +63,130 @@ def loads(text: str) -> Any:
 class Parts:
     """The parts of one frame, and the beginning of the answer's text that they leave out."""
 
-    __slots__ = ("known", "parts")
+    __slots__ = ("json", "known", "parts", "shared")
 
-    def __init__(self, parts: list[Any], known: str) -> None:
-        """Hold decoded parts whose candidate's text comes after `known`."""
-        self.parts = parts
-        self.known = known
-
-
-class SnapshotReader:
-    """Decodes the frames of one answer; remembers what need not be decoded again."""
-
-    def __init__(self) -> None:
-        """Start with nothing known."""
-        self._prefix = ""
-        """The last frame up to a place inside its text."""
-        self._text_at = 0
-        self._known = ""
-        """The text that `prefix` ends with, decoded."""
-        self._tail = ""
-        """All that came behind the text in the last frame."""
-
-    def covers(self, frame: str, following: str) -> bool:
-        """Say whether `following` is `frame` with more text behind its text, and the same as it in all else.
-
-        Then `frame` says nothing that `following` does not, and need not be decoded.
-        """
-        tail, prefix = self._tail, self._prefix
-        if not (prefix and len(following) > len(frame) and frame.startswith(prefix) and frame.endswith(tail)):
-            return False
-        return following.endswith(tail) and following.startswith(frame[: len(frame) - len(tail)])
-
-    def read(self, frame: str) -> Parts:
-        """Decode a frame.
+    def __init__(self, json: bytes, known: str, *, shared: bool) -> None:
+        """Decode a frame's JSON. It leaves out `known`, the beginning of the candidate's text, where that is `shared`.
 
         Raises:
             DriftDetected: it is not an array of parts.
 
         """
-        repeated = self._prefix and frame.startswith(self._prefix)
-        if repeated:
-            frame = frame[: self._text_at] + frame[len(self._prefix) :]
-        parts = loads(frame)
+        parts = loads(json)
         if not isinstance(parts, list):
             raise drift("a frame is no array")
-        return Parts(cast("list[Any]", parts), self._known if repeated else "")
+        self.parts = cast("list[Any]", parts)
+        self.json, self.known, self.shared = json, known, shared
 
-    def grown(self, frame: str) -> str | None:
-        """Return the whole text of a frame that differs from the last one in its text alone; None: decode it."""
-        start, tail = len(self._prefix), self._tail
-        if not (start and frame.startswith(self._prefix) and frame.endswith(tail)):
+
+class SnapshotReader:
+    """Decodes the frames of one answer; remembers what need not be decoded again."""
+
+    def __init__(self, frames: FrameParser) -> None:
+        """Start with nothing known; tell `frames` what the frames share."""
+        self._frames = frames
+        self._text_at = 0
+        """Where the answer's text begins in what is shared, which ends inside the text; 0: nothing is shared yet."""
+        self._known = ""
+        """The text that is shared, decoded."""
+        self._tail = b""
+        """All that came behind the text in the last frame."""
+
+    def behind(self, frame: Frame) -> bytes | None:
+        """Return what comes behind the shared beginning; None: the frame begins otherwise."""
+        return frame.behind(self._frames.shared) if self._text_at else None
+
+    def covers(self, frame: Frame, following: Frame) -> bool:
+        """Say whether `following` is `frame` with more text behind its text, and the same as it in all else.
+
+        Then `frame` says nothing that `following` does not, and need not be decoded.
+        """
+        before, after = self.behind(frame), self.behind(following)
+        tail = self._tail
+        if before is None or after is None or len(after) <= len(before):
+            return False
+        if not (before.endswith(tail) and after.endswith(tail)):
+            return False
+        return after.startswith(before[: len(before) - len(tail)])
+
+    def read(self, frame: Frame, fresh: bytes | None) -> Parts:
+        """Decode a frame, of which `fresh` is what `behind` gives.
+
+        Raises:
+            DriftDetected: it is not an array of parts.
+
+        """
+        if fresh is None:
+            return Parts(frame.whole(), "", shared=False)
+        return Parts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
+
+    def grown(self, fresh: bytes) -> str | None:
+        """Return the whole text of a frame that differs from the last one in its text alone; None: decode it.
+
+        `fresh` is what `behind` gives for the frame.
+        """
+        tail = self._tail
+        if not fresh.endswith(tail):
             return None
-        end, text_end = _settled_end(frame, start)
-        if text_end != len(frame) - len(tail):
+        try:
+            written = fresh[: len(fresh) - len(tail)].decode()
+        except UnicodeDecodeError:
             return None
-        known, fresh = self._known, _unescaped(_unescaped(frame[start:end])) if end > start else ""
-        text = known + _unescaped(_unescaped(frame[start:text_end]))
-        if not text.startswith(fresh, len(known)):
-            return None
-        self._prefix, self._known = frame[:end], known + fresh
+        if _PLAIN.fullmatch(written):
+            settled = max(len(written.rstrip(_UNSETTLED)), len(written) - _FLICKER)
+            text = self._known + written
+            known = text if settled == len(written) else self._known + written[:settled]
+        else:
+            settled, end = _settled_end(written)
+            if end != len(written):
+                return None
+            text = self._known + _unescaped(written)
+            known = self._known + _unescaped(written[:settled])
+            if not text.startswith(known):
+                return None
+        if settled:
+            self._frames.shared.extend(written[:settled].encode())
+            self._known = known
         return text
 
-    def learn(self, frame: str, rcid: str, known: str, text: str) -> bool:
-        """Remember `frame`, whose candidate `rcid` says `text`; `known` is what `read` gave for it.
+    def learn(self, read: Parts, rcid: str, text: str) -> bool:
+        """Remember the frame that was read, whose candidate `rcid` says `text`.
 
         Return whether that could be done: then `grown` reads frames that go on from it.
         """
-        if known:
-            start = len(self._prefix)
-        else:
-            opening = _TEXT_STARTS % rcid
-            start = frame.find(opening) + len(opening)
+        start = self._text_at
+        if not read.shared:
+            opening = (_TEXT_STARTS % rcid).encode()
+            start = read.json.find(opening) + len(opening)
             if start < len(opening):
                 return False
-            self._text_at = start
-        end, text_end = _settled_end(frame, start)
-        self._tail = frame[text_end:]
-        if end > start or not known:
-            fresh = _unescaped(_unescaped(frame[start:end]))
-            if not text.startswith(fresh, len(known)):
-                return False
-            self._prefix = frame[:end]
-            self._known = known + fresh
+        written = read.json[start:].decode()
+        settled, end = _settled_end(written)
+        known = _unescaped(written[:settled])
+        if not text.startswith(known, len(read.known)):
+            return False
+        self._tail = written[end:].encode()
+        beginning = written[:settled].encode()
+        if read.shared:
+            self._frames.shared.extend(beginning)
+        else:
+            self._frames.shared = Shared(read.json[:start] + beginning)
+        self._text_at = start
+        self._known = read.known + known
         return True
 
 
-def _settled_end(frame: str, start: int) -> tuple[int, int]:
-    """Return the last place in the text from `start` on that no escape crosses and no flicker should reach.
+def _settled_end(written: str) -> tuple[int, int]:
+    """Return the last place in a text as it is written in its frame that no escape crosses and no flicker should reach.
 
-    The text's end is returned as well. Plain characters are settled at once, unless such stand last as may flicker.
+    The text's end is returned as well: what comes behind it may be part of `written`.
+    Plain characters are settled at once, unless such stand last as may flicker.
     Those are, and escapes, once they are further from the end than flicker reaches: so what is looked at again is
     bounded, whatever the text is made of.
     """
-    end = position = start
+    end = position = 0
     boundaries: list[int] = []
-    while piece := _PIECE.match(frame, position):
+    while piece := _PIECE.match(written, position):
         position = piece.end()
         plain = piece["plain"]
         if plain is not None:
@@ -169,5 +202,7 @@ def _settled_end(frame: str, start: int) -> tuple[int, int]:
     return max(end, boundaries[settled - 1]) if settled else end, position
 
 
-def _unescaped(text: str) -> str:
-    return loads(f'["{text}"]')[0]
+def _unescaped(written: str) -> str:
+    """Return a text that is written inside a string inside a string."""
+    inner = loads(f'["{written}"]')[0]
+    return loads(f'["{inner}"]')[0]

@@ -1,12 +1,12 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.model import DriftDetected
 from transports.simulator import emit
-from transports.web.frames import FrameParser, utf16_length
+from transports.web.frames import FrameParser, utf16_units
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
@@ -41,7 +41,7 @@ def test_every_split_point_of_a_capture_gives_the_same_frames():
 def test_a_byte_order_mark_is_passed_over(body):
     marked = b"\xef\xbb\xbf" + body
     for cut in range(len(marked)):
-        assert parsed(marked, [cut])[0] == ['\n[["é"]]\n']
+        assert parsed(marked, [cut])[0] == ['\n[["é"]]\n'.encode()]
 
 
 def test_frames_before_a_broken_character_count_wherever_the_bytes_are_cut():
@@ -51,11 +51,20 @@ def test_frames_before_a_broken_character_count_wherever_the_bytes_are_cut():
         with pytest.raises(DriftDetected):
             for piece in (body[:cut], (body + b"\xff\xff")[cut:]):
                 frames += parser.feed(piece)
-        assert frames == ['\n[["é"]]\n', '\n[["x"]]\n']
+        assert frames == ['\n[["é"]]\n'.encode(), b'\n[["x"]]\n']
 
 
 def test_lengths_count_utf16_code_units():
-    assert [utf16_length(text) for text in ("abc", "é", "你", "😀", "a😀é")] == [3, 1, 1, 2, 4]
+    assert [utf16_units(text.encode()) for text in ("abc", "é", "你", "😀", "a😀é")] == [3, 1, 1, 2, 4]
+
+
+@given(st.text(), st.integers(0, 300))
+@example("é你😀\U0010ffff", 3)
+def test_code_units_are_counted_wherever_the_bytes_are_cut(text, cut):
+    data = text.encode()
+    units = len(text.encode("utf-16-le")) // 2
+    assert utf16_units(data) == units
+    assert utf16_units(data[:cut]) + utf16_units(data[cut:]) == units
 
 
 @pytest.mark.parametrize(
@@ -93,7 +102,7 @@ def test_wrong_lengths_cost_no_frame_where_the_lines_are_whole(lengths, end, dat
     body = framed(lengths, end=end)
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=8))
     frames, parser = parsed(body, cuts)
-    assert [frame.strip() for frame in [*frames, *parser.end()]] == FRAMES
+    assert [frame.decode().strip() for frame in [*frames, *parser.end()]] == FRAMES
     assert not parser.inside
 
 
@@ -101,7 +110,7 @@ def test_wrong_lengths_cost_no_frame_where_the_lines_are_whole(lengths, end, dat
 def test_frames_are_read_without_prefix_or_lengths(body):
     for cut in range(len(body)):
         frames, parser = parsed(body, [cut])
-        assert [frame.strip() for frame in [*frames, *parser.end()]] == ["[1]"]
+        assert [frame.decode().strip() for frame in [*frames, *parser.end()]] == ["[1]"]
 
 
 def test_the_last_newline_may_be_missing():
