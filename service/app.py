@@ -25,7 +25,6 @@ from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
 from service.address import Address
 from service.admin.feed import Feed
-from service.admin.inside import Inside, administration
 from service.admission import Admission, Guarded, Room
 from service.book import LicenseBook
 from service.drain import Drain
@@ -202,9 +201,15 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
         *_callers_routes(base, engine),
     ]
     api = Observed(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
-    inside = Inside(engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload)
-    admin = administration(settings, base.origin, base.store, inside)
-    return {API: api, OPERATIONS: operations.app(), ADMIN: admin}
+    apps = {API: api, OPERATIONS: operations.app()}
+    if settings.admin.tokens:
+        from service.admin.inside import Inside, administration
+
+        inside = Inside(
+            engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload
+        )
+        apps[ADMIN] = administration(settings, base.origin, base.store, inside)
+    return apps
 
 
 def _callers_routes(base: _Base, engine: Dispatch) -> Iterator[Route]:

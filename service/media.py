@@ -16,7 +16,6 @@ from protocol.http.download import Content, Download
 from protocol.http.embed import slices
 from protocol.http.endpoint import Endpoint, Refuse
 from protocol.http.faults import HttpFault
-from protocol.http.picture import fitted, whole_picture
 from protocol.model import Content as FileContent
 from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.links import PATH, Seal
@@ -72,6 +71,8 @@ class Media:
             if look.size is None and look.format is None:
                 yield stream
                 return
+            from protocol.http.picture import fitted, whole_picture
+
             data = await whole_picture(stream, context)
         made, mime = await fitted(data, look, context)
         yield Held(made, mime)

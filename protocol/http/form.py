@@ -3,10 +3,9 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from protocol.http.beside import in_thread
@@ -14,6 +13,9 @@ from protocol.http.body import receive_body, settle
 from protocol.http.context import context_of
 from protocol.http.spool import Spool, Spooled
 from protocol.model import BadRequest, Content
+
+if TYPE_CHECKING:  # imported with the first form
+    from python_multipart.multipart import MultipartParser
 
 _OFF_LOOP_BYTES = 1024 * 1024
 _MOST_IN_MEMORY = 256 * 1024
@@ -64,6 +66,8 @@ async def read_form(request: Request) -> Form:
         ClientGone: the client left before the end.
 
     """
+    from python_multipart.multipart import parse_options_header
+
     context = context_of(request.scope)
     boundary = parse_options_header(request.headers.get("content-type", ""))[1].get(b"boundary", b"")
     parts = _Parts(boundary, context.spool, context.limits.file_bytes)
@@ -131,13 +135,15 @@ class _Parts:
         """Drop the parser, which refers to this object: only the garbage collector would free them, and the files."""
         self._parser = None
 
-    def _opened(self) -> MultipartParser:
+    def _opened(self) -> "MultipartParser":
         if not self._boundary:
             raise BadRequest("The request's Content-Type names no boundary of the form's parts.")
         self._parser = self._parser or self._new_parser()
         return self._parser
 
-    def _new_parser(self) -> MultipartParser:
+    def _new_parser(self) -> "MultipartParser":
+        from python_multipart.multipart import MultipartParser
+
         return MultipartParser(
             self._boundary,
             {
@@ -169,6 +175,8 @@ class _Parts:
         self._header, self._value = bytearray(), bytearray()
 
     def _end_headers(self) -> None:
+        from python_multipart.multipart import parse_options_header
+
         kind, self._options = parse_options_header(self._headers.get(b"content-disposition"))
         if kind != b"form-data" or not self._options.get(b"name"):
             raise BadRequest("A part of the form has no name.")
@@ -223,6 +231,8 @@ class _Parts:
 @contextmanager
 def _refusing() -> Generator[None]:
     """Refuse a form that the parser cannot read."""
+    from python_multipart.exceptions import FormParserError
+
     try:
         yield
     except FormParserError:

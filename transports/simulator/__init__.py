@@ -1,5 +1,11 @@
-"""An upstream of our own: `KIND` registers it as a transport, `create_site` is the site alone."""
+"""An upstream of our own: `KIND` registers it as a transport, `create_site` is the site alone.
 
+The site is imported when one is made: a gateway with other upstreams has no need of it.
+"""
+
+from typing import Any
+
+from transports.clock import Clock
 from transports.simulator.config import (
     PAGE_TOKENS,
     PLANS,
@@ -10,7 +16,6 @@ from transports.simulator.config import (
     SimulatorConfig,
     read_account,
 )
-from transports.simulator.site import create_site
 from transports.simulator.transport import KIND, export_of, with_accounts
 
 __all__ = [
@@ -27,3 +32,10 @@ __all__ = [
     "read_account",
     "with_accounts",
 ]
+
+
+def create_site(config: SimulatorConfig, clock: Clock) -> Any:
+    """Return the site as an ASGI app."""
+    from transports.simulator.site import create_site
+
+    return create_site(config, clock)

@@ -11,7 +11,6 @@ from transports import web
 from transports.base import Deps, Kind, Transport
 from transports.pool import Conversations
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
-from transports.simulator.site import create_site
 from transports.store import MemoryStore
 
 _CONCURRENCY = 10_000
@@ -41,6 +40,8 @@ def _elsewhere(config: SimulatorConfig, base: str) -> str:
 @asynccontextmanager
 async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transport]:
     """Serve the simulated site for as long as the transport is connected."""
+    from transports.simulator.site import create_site
+
     config = with_accounts(config)
     async with deps.serve(create_site(config, deps.clock), config.port) as base:
         _log.info("simulator_started", url=base, profile=config.profile, state=f"{base}/simulator/state")

@@ -6,16 +6,16 @@ be put in another's place. What was written before there was a key is read as it
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from transports.store.port import Place, Record, Store, Unreadable
 from transports.store.wrapper import Wrapper
+
+if TYPE_CHECKING:  # imported with the first key
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _MARK = b"\x8fgemini-gateway\x01"
 _ID_BYTES, _NONCE_BYTES = 8, 12
@@ -64,6 +64,8 @@ class Sealer:
         cipher = self._keys.get(identity)
         if cipher is None:
             raise _unreadable(place, key, "it is sealed with a key that is not given")
+        from cryptography.exceptions import InvalidTag
+
         try:
             return cipher.decrypt(nonce, kept[_BODY:], _bound(place, key, identity))
         except InvalidTag:
@@ -76,8 +78,12 @@ def is_sealed(kept: bytes) -> bool:
     return sum(a != b for a, b in pairs) <= len(pairs) // _FOREIGN
 
 
-def _derived(secret: bytes) -> tuple[bytes, AESGCM]:
-    """Return a secret's key and what it is called."""
+def _derived(secret: bytes) -> "tuple[bytes, AESGCM]":
+    """Return the identifier of the key derived from a secret, and its cipher."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derived = HKDF(SHA256(), _ID_BYTES + 32, salt=None, info=b"gemini-gateway store").derive(secret)
     return derived[:_ID_BYTES], AESGCM(derived[_ID_BYTES:])
 

@@ -3,7 +3,6 @@
 import msgspec
 
 from protocol.http.context import Context
-from protocol.http.picture import fitted, whole_picture
 from protocol.model import Caller, Content, Engine, Usage, viewed
 from protocol.openai.files import picture_size
 from protocol.openai.images.draw import Drawn
@@ -47,6 +46,8 @@ class Delivery:
         if not self._wanted.inline:
             url = self._context.links.seal(media.ref, self._caller, look)
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
+        from protocol.http.picture import fitted, whole_picture
+
         async with self._engine.media(media.ref, look.rendition) as stream:
             data = await whole_picture(stream, self._context)
         data, mime = await fitted(data, look, self._context)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,8 +12,10 @@ from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
 from protocol.openai.images.body import Files
-from protocol.openai.images.mask import Meaning, meaning
 from protocol.openai.together import values
+
+if TYPE_CHECKING:  # imported with the first mask
+    from protocol.openai.images.mask import Meaning
 
 Picture = FilePart | MediaPart
 Given = Upload | str | wire.Source
@@ -98,5 +101,7 @@ def _size(picture: FilePart) -> tuple[int, int] | None:
         return picture_size(view)
 
 
-def _meaning(mask: FilePart, size: tuple[int, int]) -> Meaning:
+def _meaning(mask: FilePart, size: tuple[int, int]) -> "Meaning":
+    from protocol.openai.images.mask import meaning
+
     return meaning(mask.loaded().data, size)
