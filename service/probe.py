@@ -3,7 +3,6 @@
 It is started every few seconds for as long as a container lives, so it takes nothing but the standard library.
 """
 
-import http.client
 import sys
 import threading
 from collections.abc import Sequence
@@ -22,18 +21,22 @@ class _Asking(threading.Thread):
         self.status = 0
 
     def run(self) -> None:
+        from http.client import HTTPException
+
         try:
             self.status = _status(self._url)
             self.said = f"answered {self.status}"
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, HTTPException) as error:
             self.said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _status(url: str) -> int:
+    from http.client import HTTPConnection, HTTPSConnection
+
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("is not an http:// or https:// URL")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=2 * SECONDS)
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

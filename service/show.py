@@ -1,16 +1,42 @@
-"""Prints the settings that hold, as TOML, without what is secret."""
+"""The command `gemini-gateway config`: prints the settings as TOML, without secrets, and checks them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
+import click
 import msgspec
 import tomli_w
 
+from service.check import check
+from service.place import config_option, settings_at, store_path_of
 from service.settings import Settings
 from service.stores import shown_url
-from service.wiring import TRANSPORTS
+from service.wiring import TRANSPORTS, transport_settings
 
 _SECRETS = frozenset({"key", "token"})
+
+
+@click.group("config")
+def config() -> None:
+    """Show and check the settings."""
+
+
+@config.command("show")
+@config_option
+def show_config(config_path: Path | None) -> None:
+    """Print the settings that hold, secrets as ***."""
+    _, settings, origin = settings_at(config_path)
+    click.echo(shown(settings, transport_settings(settings, origin)), nl=False)
+
+
+@config.command("check")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Say whether `serve` would start with the settings; nothing is asked of any site."""
+    path, settings, origin = settings_at(config_path)
+    check(settings, origin, store_path_of(settings, path))
+    click.echo(f"{origin.name}: ok")
 
 
 def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
