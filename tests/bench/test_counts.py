@@ -21,9 +21,9 @@ STORE_CALLS = {"fresh": 1, "continued": 3}
 VALKEY_CALLS = {"fresh": 1, "continued": 3}
 TASKS = 3
 """Of a request, hypercorn's and aiohttp's among them."""
-CALLS, LIBRARY_CALLS = 785, 915
+CALLS, LIBRARY_CALLS = 785, 755
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
-CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 162, 61
+CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 158, 44
 """The same of a paced chunk."""
 CHUNK_GENERATORS = 27
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
