@@ -24,6 +24,7 @@ CLIENTS = int(os.environ.get("MEMORY_CLIENTS", "16"))
 PICTURE_BYTES = 20_000_000
 STREAMS = 8
 PATH = "/gemini_official/v1/chat/completions"
+IMAGES_PATH = "/gemini_official/v1/images/generations"
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
 SETTINGS = f"""
 [server]
@@ -152,27 +153,58 @@ def started(target, *arguments):
     return thread
 
 
-def test_many_pictures_at_once_neither_kill_the_gateway_nor_hold_up_small_chats(confined):
-    pictures, chats, ends = [], [], []
+def drawing(address, number, outcomes):
+    """Ask for a picture in base64 and read all of it; note the status and whether it is whole."""
+    connection = http.client.HTTPConnection(address, timeout=120)
+    prompt = f'picture {number} <sim image-bytes="{PICTURE_BYTES}"/>'
+    body = json.dumps({"prompt": prompt, "response_format": "b64_json"})
+    try:
+        connection.request("POST", IMAGES_PATH, body, HEADERS)
+        answer = connection.getresponse()
+        length, tail = 0, b""
+        while piece := answer.read(256 * 1024):
+            length, tail = length + len(piece), (tail + piece)[-256:]
+        whole = str(length) == answer.getheader("Content-Length") and tail.endswith(b"}")
+        if answer.status == 200:
+            whole = whole and length > PICTURE_BYTES * 4 // 3
+        outcomes.append((answer.status if whole else "cut", answer.getheader("Retry-After")))
+    except (ConnectionError, http.client.HTTPException) as error:
+        outcomes.append((type(error).__name__, None))
+    finally:
+        connection.close()
+
+
+def survives(confined, begin):
+    """Do what `begin` begins beside streams and small chats; return its outcomes."""
+    outcomes, chats, ends = [], [], []
     streams = [started(stream, confined.address, ends) for _ in range(STREAMS)]
     while len(ends) < STREAMS:
         time.sleep(0.01)
-    senders = [started(ask, confined.address, picture(number), pictures) for number in range(CLIENTS)]
+    clients = [begin(number, outcomes) for number in range(CLIENTS)]
     small = json.dumps({"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}).encode()
-    while any(sender.is_alive() for sender in senders):
+    while any(client.is_alive() for client in clients):
         ask(confined.address, [small], chats)
-    for thread in [*senders, *streams]:
+    for thread in [*clients, *streams]:
         thread.join()
     until, resident = time.monotonic() + 10, LIMIT
     while resident >= 150 * MIB and time.monotonic() < until:
         time.sleep(0.05)
         resident = confined.size("VmRSS")
     print(f"{len(chats)} small chats; peak {confined.size('VmHWM') / MIB:.0f} MiB, then {resident / MIB:.0f} MiB")
-    print({status: sum(one == status for one, _ in pictures) for status, _ in pictures})
+    print({status: sum(one == status for one, _ in outcomes) for status, _ in outcomes})
     assert ends.count(True) == STREAMS
     assert {status for status, _ in chats} == {200}
-    assert {status for status, _ in pictures} <= {200, 503}
-    assert 200 in {status for status, _ in pictures}
-    assert all(retry for status, retry in pictures if status == 503)
+    assert {status for status, _ in outcomes} <= {200, 503}
+    assert 200 in {status for status, _ in outcomes}
+    assert all(retry for status, retry in outcomes if status == 503)
     assert resident < 150 * MIB
     assert "MemoryError" not in confined.log.read_text()
+    return outcomes
+
+
+def test_many_pictures_at_once_neither_kill_the_gateway_nor_hold_up_small_chats(confined):
+    survives(confined, lambda number, outcomes: started(ask, confined.address, picture(number), outcomes))
+
+
+def test_many_pictures_in_base64_on_their_way_out_do_neither(confined):
+    survives(confined, lambda number, outcomes: started(drawing, confined.address, number, outcomes))

@@ -28,6 +28,10 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """Width by height."""
     source: "bytes | Picture | None" = None
     """A picture to show inside."""
+    length: int | None = None
+    """The file has at least so many bytes; those after the picture's end are zero."""
+    cut: int | None = None
+    """The file breaks off after so many bytes."""
 
 
 def aspect_in(prompt: str) -> float:

@@ -5,8 +5,8 @@ Source: "Media out", "Field notes".
 
 import re
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Literal
 
@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from transports.clock import Clock
 from transports.simulator.accounts import Session
 from transports.simulator.images import Picture, draw
+from transports.simulator.stream import Stream
 
 FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
 """Where pictures are, and where they lead."""
@@ -29,6 +30,7 @@ _DRAWERS = 2
 _PREVIEW, _ORIGINAL = 512, 2048
 _SIZE = re.compile(r"s(\d{1,4})(-rj)?")
 _ASK_ORIGINAL = "d-I"
+_PIECE = 128 * 1024
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ class Media:
         medium = self._media.get(token)
         return medium.what if medium is not None and isinstance(medium.what, Picture) else None
 
-    async def serve_picture(self, request: Request, session: Session, refuse: Refuse) -> Response:
+    async def serve_picture(self, request: Request, session: Session, refuse: Refuse) -> Response | Stream:
         """Answer `GET /gg/<token>[=options]` and what it leads to."""
         name, _, options = request.path_params["name"].partition("=")
         medium = self._find(name, session)
@@ -133,7 +135,7 @@ class Media:
         origin = _elsewhere(request) if self._redirect == "host" and not first else origin_of(request)
         return PlainTextResponse(f"{origin}/{'rd-gg' if first else 'rd-gg-dl'}/{token}")
 
-    async def _drawing(self, medium: Medium, longest: int, png: bool, mark: bool = False) -> Response:
+    async def _drawing(self, medium: Medium, longest: int, png: bool, mark: bool = False) -> Response | Stream:
         picture = medium.what
         if not isinstance(picture, Picture):
             return PlainTextResponse("", 404)
@@ -145,7 +147,13 @@ class Media:
             work = partial(draw, picture, longest, png=png, mark=mark)
             content = await anyio.to_thread.run_sync(work, limiter=self._drawers)
             self._remember(key, content)
-        return Response(content, media_type="image/png" if png else "image/jpeg")
+        mime = "image/png" if png else "image/jpeg"
+        if picture.length is None and picture.cut is None:
+            return Response(content, media_type=mime)
+        length = max(len(content), picture.length or 0)
+        stream = Stream(_padded(content, length, picture.cut), Counter(), lambda: None)
+        stream.headers = {"content-type": mime, "content-length": str(length)}
+        return stream
 
     def _remember(self, key: tuple[Picture, int, bool, bool], content: bytes) -> None:
         self._drawn_bytes += len(content) - len(self._drawn.pop(key, b""))
@@ -179,6 +187,16 @@ def _elsewhere(request: Request) -> str:
     host, colon, port = request.headers.get("host", "").rpartition(":")
     other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(host, host)
     return f"{request.scope['scheme']}://{other}{colon}{port}"
+
+
+async def _padded(content: bytes, length: int, cut: int | None) -> AsyncIterator[bytes | None]:
+    """Yield a file of this length, in pieces; None where it breaks off."""
+    for at in range(0, length, _PIECE):
+        piece = content[at : at + _PIECE].ljust(min(_PIECE, length - at), b"\0")
+        if cut is not None and at + len(piece) > cut:
+            yield piece[: cut - at]
+            yield None
+        yield piece
 
 
 def _rendition(options: str) -> tuple[int, bool] | None:

@@ -38,6 +38,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
             number=number,
             aspect=aspect_in(self.ask.prompt),
             source=self._source(),
+            length=self.script.image_bytes,
+            cut=self.script.image_cut,
         )
         return self.media.add(self.owner, picture)
 

@@ -18,6 +18,7 @@ _WORDS = (
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]
 Few = Annotated[int, msgspec.Meta(ge=1, le=12)]
 Code = Annotated[int, msgspec.Meta(ge=1000, le=9999)]
 Status = Annotated[int, msgspec.Meta(ge=300, le=599)]
@@ -59,6 +60,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     switch_after: Count | None = None
     once: str = ""
     images: Few | None = None
+    image_bytes: Size | None = None
+    image_cut: Size | None = None
     alt: str = ""
     web_images: Few | None = None
     citations: Few | None = None

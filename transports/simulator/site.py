@@ -231,7 +231,7 @@ class Site:
     def _upload_departed(self, error: ValueError) -> Response:
         return self._departed(f"upload: {error}", 413 if isinstance(error, _TooLongError) else 400)
 
-    async def serve_picture(self, request: Request) -> Response:
+    async def serve_picture(self, request: Request) -> Response | Stream:
         """Answer `GET /gg/…` and what it leads to."""
         refused = self._media_refused(request)
         return refused or await self.media.serve_picture(request, self._session(request), self._departed)
