@@ -27,6 +27,7 @@ from service.address import Address
 from service.admin.feed import Feed
 from service.admission import Admission, Guarded, Room
 from service.book import LicenseBook
+from service.budgets import BudgetMetrics
 from service.drain import Drain
 from service.fetch import fetching
 from service.guard import Guard
@@ -127,6 +128,7 @@ async def open_app(
         async with (
             base.pressure.open(),
             Trimmer(base.memory, clock).open(),
+            BudgetMetrics(base.memory, base.spool, registry).open(clock),
             wiring.open_engine(settings, _parts(base, copy, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),

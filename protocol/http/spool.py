@@ -29,7 +29,9 @@ class Spool:
         self.folder = Path(tempfile.gettempdir()) if folder is None else folder
         self.total = total
         self.in_memory = is_memory(self.folder)
-        self._used = 0
+        self.refused = 0
+        """How many files found no space, since the process began."""
+        self._used = self._files = 0
         self._returned: deque[int] = deque()
         """Bytes of files that were closed: that can happen anywhere, so it takes no lock."""
         self._lock = threading.Lock()
@@ -38,9 +40,20 @@ class Spool:
     def used(self) -> int:
         """How many bytes all files hold."""
         with self._lock:
-            while self._returned:
-                self._used -= self._returned.popleft()
+            self._count_returned()
             return self._used
+
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        with self._lock:
+            self._count_returned()
+            return self._files
+
+    def _count_returned(self) -> None:
+        while self._returned:
+            self._used -= self._returned.popleft()
+            self._files -= 1
 
     def file(self, most: int) -> "Spooled":
         """Return a file to write to, which keeps `most` bytes.
@@ -52,9 +65,12 @@ class Spool:
         try:
             made = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115 -- its descriptor is kept
             with made:
-                return Spooled(self, os.dup(made.fileno()), most)
+                descriptor = os.dup(made.fileno())
         except OSError:
-            raise no_space() from None
+            raise self.no_space() from None
+        with self._lock:
+            self._files += 1
+        return Spooled(self, descriptor, most)
 
     def take(self, size: int) -> None:
         """Count bytes in.
@@ -64,13 +80,18 @@ class Spool:
 
         """
         if self.used + size > self.total:
-            raise no_space()
+            raise self.no_space()
         with self._lock:
             self._used += size
 
     def give_back(self, size: int) -> None:
-        """Count bytes out."""
+        """Count a file of so many bytes out."""
         self._returned.append(size)
+
+    def no_space(self) -> Saturated:
+        """Count a refusal; return the error of a file that there is no space for."""
+        self.refused += 1
+        return Saturated("The gateway has no space left for files.", retry_after=_RETRY_SECONDS)
 
 
 class _Closed(msgspec.Struct):
@@ -117,17 +138,12 @@ class Spooled:
             while left:
                 left = left[os.write(self._descriptor, left) :]
         except OSError:
-            raise no_space() from None
+            raise self._spool.no_space() from None
 
     def finish(self) -> StoredFile:
         """Return the file; its size tells whether all of it was kept."""
         self._file.digest = self._digest.digest()
         return self._file
-
-
-def no_space() -> Saturated:
-    """Return the error of a file that there is no space for."""
-    return Saturated("The gateway has no space left for files.", retry_after=_RETRY_SECONDS)
 
 
 def is_memory(folder: Path, mounts: Path = _MOUNTS) -> bool:
