@@ -1,5 +1,7 @@
 """Pools as a test wants them, with no background work of their own."""
 
+from contextlib import asynccontextmanager
+
 from tests.clock import ManualClock
 from tests.observer import NullObserver
 from transports.pool import Accounts, Board, Ground, Pool, Seats, Terms
@@ -74,3 +76,13 @@ class Replica:
 def pool_of(accounts, clock=None, **terms):
     """Return a pool of one process alone."""
     return Replica(clock).pool(lambda: accounts, **terms)
+
+
+@asynccontextmanager
+async def leasing(pool, ask):
+    """Yield a lease and release it."""
+    lease = await pool.lease(ask)
+    try:
+        yield lease
+    finally:
+        lease.release()

@@ -1,21 +1,20 @@
 """One way to Gemini, and how it is registered."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from protocol.model import (
-    Event,
+    Exchange,
     FileKeeper,
     GenerationRequest,
     MediaRef,
     MediaStream,
     Rendition,
     Selection,
-    Served,
     UpstreamModel,
 )
 from transports.account import Account, Facts, Finding, Report
@@ -28,19 +27,6 @@ ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
 Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
 """Serves an app on a loopback port (0: a free one) while the context lasts; yields `http://127.0.0.1:PORT`."""
-
-
-class Upstream(Protocol):
-    """The answer of one account to one request, as it comes; iterate it once."""
-
-    @property
-    def served(self) -> Served:
-        """Who answers."""
-        ...
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield events until `Finish`; raise GatewayError where the answer breaks off."""
-        ...
 
 
 class Transport(Protocol):
@@ -73,8 +59,8 @@ class Transport(Protocol):
         """Return the account that this request is best asked of, where something of it is there already."""
         ...
 
-    def open(self, request: GenerationRequest, account: Account) -> AbstractAsyncContextManager[Upstream]:
-        """Send the request with the account; leaving the context ends the upstream response at once.
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
+        """Send the request with the account and wait for the first event; closing `stack` closes the response at once.
 
         Raises:
             GatewayError: with the certainty that rotation needs to decide whether to go on.

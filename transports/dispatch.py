@@ -1,9 +1,8 @@
 """The engine: from a request's model and capability to the transports that have it, in the settings' order."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-
-import anyio
+from contextlib import asynccontextmanager
 
 from protocol.model import (
     BadRequest,
@@ -24,7 +23,7 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamModel,
 )
-from transports.rotation import Rotation
+from transports.rotation import Call, Rotation
 
 
 class Dispatch:
@@ -67,7 +66,24 @@ class Dispatch:
 
         """
         seconds = self._seconds.get(request.selection.capability, self._chat_seconds)
-        deadline = anyio.current_time() + seconds
+        call = Call(request, asyncio.get_running_loop().time() + seconds)
+        rotation, *others = self._offering(request)
+        async with call.stack:
+            with call.patience:
+                while True:
+                    try:
+                        exchange = await rotation.open(call)
+                        break
+                    except GatewayError as error:
+                        if not others or not _elsewhere(error):
+                            raise
+                        rotation = others.pop(0)
+                yield exchange
+            if call.patience.cancelled_caught:
+                raise rotation.late(call)
+
+    def _offering(self, request: GenerationRequest) -> list[Rotation]:
+        """Return the transports that can be asked for this, at least one."""
         offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
         if request.handle is not None:
             offering = [rotation for rotation in offering if rotation.transport.name == request.handle.transport]
@@ -78,8 +94,7 @@ class Dispatch:
                 f"The model '{request.selection.id}' is not available here: no upstream of this gateway offers it.",
                 param="model",
             )
-        async with AsyncExitStack() as stack:
-            yield await self._first(stack, offering, request, deadline)
+        return offering
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
@@ -89,22 +104,6 @@ class Dispatch:
             raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
         async with owner.media(ref, rendition) as stream:
             yield stream
-
-    async def _first(
-        self,
-        stack: AsyncExitStack,
-        rotations: Sequence[Rotation],
-        request: GenerationRequest,
-        deadline: float,
-    ) -> Exchange:
-        *others, last = rotations
-        for rotation in others:
-            try:
-                return await stack.enter_async_context(rotation.open(request, deadline))
-            except GatewayError as error:
-                if not _elsewhere(error):
-                    raise
-        return await stack.enter_async_context(last.open(request, deadline))
 
 
 def _elsewhere(error: GatewayError) -> bool:

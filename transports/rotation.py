@@ -1,7 +1,8 @@
 """One request over as many accounts as it takes, until the first event; after it there is no way back."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import anyio
 import msgspec
@@ -27,7 +28,7 @@ from protocol.model import (
     UpstreamTimeout,
     released,
 )
-from transports.base import Transport, Upstream
+from transports.base import Transport
 from transports.pool import Ask, Lease, Pool, Reason, Throttle, Want, held_back, reset_seconds
 from transports.verdict import Next, Verdict, judge
 
@@ -57,6 +58,26 @@ def _never() -> bool:
     return False
 
 
+class Call:
+    """One request to the upstream: what it holds, how long it may take, and how far it is."""
+
+    __slots__ = ("begun", "deadline", "failure", "lease", "patience", "request", "stack", "want")
+
+    def __init__(self, request: GenerationRequest, deadline: float) -> None:
+        """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
+        self.request, self.deadline = request, deadline
+        self.want = Want.of(request.selection)
+        self.stack = AsyncExitStack()
+        """Holds the account and the upstream's response."""
+        self.patience = anyio.CancelScope(deadline=deadline)
+        self.lease: Lease | None = None
+        """The account that is asked."""
+        self.begun = False
+        """Its first event has come."""
+        self.failure: GatewayError | None = None
+        """The error of the account that was asked before."""
+
+
 class Rotation:
     """One transport and its pool."""
 
@@ -75,70 +96,87 @@ class Rotation:
         self._throttle = Throttle(policy.throttle_ratio)
         self._in_flight = self._retrying = 0
 
-    @asynccontextmanager
-    async def open(self, request: GenerationRequest, deadline: float) -> AsyncGenerator[Exchange]:
-        """Open the request with the first account that takes it; `deadline` is of the event loop's clock.
+    async def open(self, call: Call) -> Exchange:
+        """Open the request with the first account that takes it, within `call.patience`.
 
         Raises:
-            GatewayError: nobody took it; the last refusal, or the pool's.
-            UpstreamTimeout: what was done with the exchange was not over by the deadline.
+            GatewayError: no account took it; the last refusal, or the pool's.
 
         """
+        request, transport = call.request, self.transport
+        time = asyncio.get_running_loop().time
+        least = call.deadline - _LEAST_LEFT * (call.deadline - time())
+        only = request.handle.account if request.handle is not None else None
+        call.failure, retrying = None, 0
         self._in_flight += 1
         try:
-            async with AsyncExitStack() as stack:
-                course = await self._attempts(stack, request, deadline)
-                with anyio.CancelScope(deadline=deadline) as patience:
-                    yield course
-                if patience.cancelled_caught:
-                    raise course.late()
-        finally:
-            self._in_flight -= 1
-
-    async def _attempts(self, stack: AsyncExitStack, request: GenerationRequest, deadline: float) -> "Course":
-        want = Want.of(request.selection)
-        only = request.handle.account if request.handle is not None else None
-        ask = Ask(
-            want=want, license=request.caller.id, home=await self.transport.home(request), only=only, until=deadline
-        )
-        failure: GatewayError | None = None
-        patience = _LEAST_LEFT * (deadline - anyio.current_time())
-        with ExitStack() as retries:
+            home = await transport.home(request)
+            ask = Ask(want=call.want, license=request.caller.id, home=home, only=only, until=call.deadline)
             while True:
+                lease = await self._lease(call, ask)
                 try:
-                    lease = await self._lease(stack, ask)
-                except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
-                    raise _sum_up(failure, nobody) from None
-                try:
-                    return await self._attempt(stack, request, lease, deadline)
+                    return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
+                except asyncio.CancelledError:
+                    if not call.patience.cancel_called:
+                        self._withdraw(lease)
+                    raise
                 except GatewayError as error:
-                    verdict = self._judge(error, lease, request)
-                    self._note_failure(error, lease)
-                    await stack.aclose()
+                    verdict = self._failed(error, call, lease)
+                    await call.stack.aclose()
                     ask = msgspec.structs.replace(ask, tried=ask.tried | {lease.account.id})
-                    tried = ask.tried
-                    late = deadline - anyio.current_time() < patience
                     if verdict.next is Next.ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
-                    if late or request.handle or not self._may_retry(verdict, request, len(tried)):
+                    if time() > least or not self._may_retry(verdict, request, len(ask.tried)):
                         raise
-                    failure = released(error)
-                self._observer.retried(self.transport.name)
-                if len(tried) == 1:
-                    self._retrying += 1
-                    retries.callback(self._end_retry)
+                    call.failure = released(error)
+                self._observer.retried(transport.name)
+                self._retrying += not retrying
+                retrying = 1
+        finally:
+            self._in_flight -= 1
+            self._retrying -= retrying
 
-    async def _lease(self, stack: AsyncExitStack, ask: Ask) -> Lease:
-        """Lease an account, unless the upstream as a whole takes too little of what it is sent."""
-        now = self._clock.monotonic()
-        if not self._throttle.admit(now, self._luck()):
-            self._observer.throttled(self.transport.name)
-            raise held_back(self._luck())
+    async def _lease(self, call: Call, ask: Ask) -> Lease:
+        """Lease an account, unless the upstream as a whole takes too little of what it is sent.
+
+        Raises:
+            GatewayError: there is none; or the error of the account that was asked before, where that says more.
+
+        """
+        now, name, observer = self._clock.monotonic(), self.transport.name, self._observer
         try:
-            return await stack.enter_async_context(self.pool.lease(ask))
-        except BaseException:
-            self._throttle.withdraw(now)
-            raise
+            if not self._throttle.admit(now, self._luck()):
+                observer.throttled(name)
+                raise held_back(self._luck())
+            try:
+                lease = await self.pool.lease(ask)
+            except BaseException:
+                self._throttle.withdraw(now)
+                raise
+        except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
+            raise _sum_up(call.failure, nobody) from None
+        call.lease = lease
+        call.stack.callback(self._release, lease)
+        observer.upstream_request(name)
+        observer.leased(name, 1)
+        return lease
+
+    def _release(self, lease: Lease) -> None:
+        self._observer.leased(self.transport.name, -1)
+        lease.release()
+
+    def late(self, call: Call) -> GatewayError:
+        """Note that the deadline of a request has passed; return the error to raise."""
+        lease = call.lease
+        if lease is None:
+            return _sum_up(call.failure, Saturated("All of the gateway's accounts are busy.", retry_after=2.0))
+        if call.begun:
+            error = UpstreamTimeout("The answer took longer than this gateway allows.")
+            self._judge(error, call, lease)
+            return error
+        error = UpstreamTimeout("The upstream did not answer in time.")
+        self._failed(error, call, lease)
+        return error if _harmless_twice(call.request) else _unknown(error)
 
     def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
         """Yield the upstream model that each account that can serve a selection would be asked for."""
@@ -152,34 +190,45 @@ class Rotation:
         self.pool.accounts.sync()
         return self.pool.accounts.state_of(account) is not None
 
-    def _end_retry(self) -> None:
-        self._retrying -= 1
+    def _opened(self, call: Call, lease: Lease, exchange: Exchange) -> Exchange:
+        """Note that the upstream answers; return its answer, whose end is noted too."""
+        call.begun = True
+        call.stack.callback(self._left, exchange, call.request)
+        self._in_flight += 1
+        self._throttle.accept(self._clock.monotonic())
+        if self.pool.accounts.works(lease.state, call.want):
+            _log.info("account_works_again", account=lease.account.id)
+        return exchange.over(self._noted(exchange, call, lease))
 
-    async def _attempt(
-        self,
-        stack: AsyncExitStack,
-        request: GenerationRequest,
-        lease: Lease,
-        deadline: float,
-    ) -> "Course":
-        name = self.transport.name
-        self._observer.upstream_request(name)
-        self._observer.leased(name, 1)
-        stack.callback(self._observer.leased, name, -1)
+    def _left(self, exchange: Exchange, request: GenerationRequest) -> None:
+        """Note that an answer is over, however it ended."""
+        self._in_flight -= 1
+        self._note_model(exchange.served, request)
+
+    async def _noted(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
+        """Yield the events, and note how the answer ends."""
         try:
-            with anyio.move_on_at(deadline):
-                upstream = await stack.enter_async_context(self.transport.open(request, lease.account))
-                stack.callback(self._note_model, upstream, request)
-                self._works(lease, Want.of(request.selection))
-                return Course(upstream, lambda error: self._end(error, lease, request))
-        except anyio.get_cancelled_exc_class():
-            self._withdraw(lease)
+            async for event in exchange.events:
+                yield event
+        except GatewayError as error:
+            self._judge(error, call, lease)
             raise
-        raise UpstreamTimeout("The upstream did not answer in time.")
+        lease.state.finish(self._clock.monotonic())
 
-    def _note_model(self, upstream: Upstream, request: GenerationRequest) -> None:
-        """Count which model has answered, when the answer is over however it ended."""
-        served = upstream.served
+    def _failed(self, error: GatewayError, call: Call, lease: Lease) -> Verdict:
+        """Note an error that came before the first event."""
+        verdict = self._judge(error, call, lease)
+        call.lease = None
+        if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
+            self._withdraw(lease)  # neither the account's health nor the upstream's is at fault
+            return verdict
+        now = self._clock.monotonic()
+        self._throttle.fail(now)
+        lease.state.throttle.fail(now)
+        return verdict
+
+    def _note_model(self, served: Served, request: GenerationRequest) -> None:
+        """Count which model has answered."""
         self._observer.answered(served)
         if served.mismatch is not None:
             asked, answered = served.mismatch
@@ -193,30 +242,14 @@ class Rotation:
                 answered=answered,
             )
 
-    def _note_failure(self, error: GatewayError, lease: Lease) -> None:
-        """Have what came before the first event count against account and upstream, if their health is at fault."""
-        if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
-            self._withdraw(lease)
-            return
-        now = self._clock.monotonic()
-        self._throttle.fail(now)
-        lease.state.throttle.fail(now)
-
     def _withdraw(self, lease: Lease) -> None:
         now = self._clock.monotonic()
         self._throttle.withdraw(now)
         lease.state.throttle.withdraw(now)
 
-    def _end(self, error: GatewayError | None, lease: Lease, request: GenerationRequest) -> None:
-        """Note how an answer that had begun came to its end."""
-        if error is not None:
-            self._judge(error, lease, request)
-        else:
-            lease.state.finish(self._clock.monotonic())
-
-    def _judge(self, error: GatewayError, lease: Lease, request: GenerationRequest) -> Verdict:
+    def _judge(self, error: GatewayError, call: Call, lease: Lease) -> Verdict:
         """Let the accounts bear what an error means for them; say what it means for the request."""
-        want, now = Want.of(request.selection), self._clock.monotonic()
+        want, now = call.want, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
         reason = Reason.PACE if isinstance(error, Throttled) else Reason.QUOTA
         if isinstance(error, RateLimited) and reason is Reason.QUOTA and error.retry_after is None:
@@ -238,7 +271,7 @@ class Rotation:
         self._observer.judged(name, verdict.word)
         _log.warning(
             "upstream_refused",
-            request=request.id,
+            request=call.request.id,
             transport=name,
             account=lease.account.id,
             kind=kind,
@@ -253,49 +286,15 @@ class Rotation:
         reset = next((quota.reset for quota in quotas if quota.name == want.family and not quota.unlimited), None)
         return reset_seconds(reset, self._clock.wall())
 
-    def _works(self, lease: Lease, want: Want) -> None:
-        self._throttle.accept(self._clock.monotonic())
-        if self.pool.accounts.works(lease.state, want):
-            _log.info("account_works_again", account=lease.account.id)
-
     def _may_retry(self, verdict: Verdict, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
         if verdict.next in {Next.GIVE_UP, Next.ANOTHER_TRANSPORT} or self._draining():
             return False
-        if request.attempts_before >= _SDK_GAVE_UP:
+        if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
             return False
         most = min(policy.attempts, 2) if verdict.next is Next.ONCE else policy.attempts
         budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
-
-
-class Course:
-    """The exchange of one request with the account that took it."""
-
-    def __init__(self, upstream: Upstream, end: Callable[[GatewayError | None], None]) -> None:
-        """Call `end` when the answer is whole, or with the error that it breaks off with."""
-        self._upstream, self._end = upstream, end
-
-    @property
-    def served(self) -> Served:
-        """Who answers."""
-        return self._upstream.served
-
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield events until `Finish`."""
-        try:
-            async for event in self._upstream:
-                yield event
-        except GatewayError as error:
-            self._end(error)
-            raise
-        self._end(None)
-
-    def late(self) -> UpstreamTimeout:
-        """Return the error of an answer that its deadline cut short."""
-        error = UpstreamTimeout("The answer took longer than this gateway allows.")
-        self._end(error)
-        return error
 
 
 def _harmless_twice(request: GenerationRequest) -> bool:

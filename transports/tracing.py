@@ -5,7 +5,7 @@ semantic conventions for HTTP and generative AI, and is never a word of a prompt
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from protocol.model import (
     Capability,
     Event,
+    Exchange,
     Finish,
     GatewayError,
     GenerationRequest,
@@ -20,13 +21,12 @@ from protocol.model import (
     MediaStream,
     Rendition,
     Selection,
-    Served,
     Text,
     Thought,
     UpstreamModel,
 )
 from transports.account import Account, Finding
-from transports.base import Transport, Upstream
+from transports.base import Transport
 from transports.pool import Accounts, Ask, Lease, Pool, Seats, Terms
 
 Attributes = Mapping[str, str | int | float | Sequence[str]]
@@ -79,19 +79,17 @@ class TracedPool(Pool):
         super().__init__(accounts, seats, terms)
         self._tracer = tracer
 
-    @asynccontextmanager
-    async def lease(self, ask: Ask) -> AsyncGenerator[Lease]:
+    async def lease(self, ask: Ask) -> Lease:
         """As `Pool.lease`; the span ends where the request has its account."""
         clock = self.accounts.ground.clock
         began = clock.monotonic()
-        async with AsyncExitStack() as stack:
-            with self._tracer.span("lease", Sort.INTERNAL, {"gateway.transport": self.accounts.transport}) as span:
-                try:
-                    lease = await stack.enter_async_context(super().lease(ask))
-                    span.set({"gateway.account": lease.account.id})
-                finally:
-                    span.set({"gateway.lease.waited_seconds": round(clock.monotonic() - began, 6)})
-            yield lease
+        with self._tracer.span("lease", Sort.INTERNAL, {"gateway.transport": self.accounts.transport}) as span:
+            try:
+                lease = await super().lease(ask)
+                span.set({"gateway.account": lease.account.id})
+                return lease
+            finally:
+                span.set({"gateway.lease.waited_seconds": round(clock.monotonic() - began, 6)})
 
 
 class TracedTransport:
@@ -125,8 +123,7 @@ class TracedTransport:
         """As `transports.base.Transport.home`."""
         return await self._transport.home(request)
 
-    @asynccontextmanager
-    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Upstream]:
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """As `transports.base.Transport.open`; the span lasts as long as the answer."""
         operation, model = _operation(request.selection), request.selection.id
         attributes = {
@@ -137,13 +134,14 @@ class TracedTransport:
             "gateway.account": account.id,
             **self._server,
         }
-        with self._tracer.span(f"{operation} {model}", Sort.CLIENT, attributes) as span:
-            async with self._transport.open(request, account) as upstream:
-                try:
-                    yield _Watched(upstream, span)
-                finally:
-                    if upstream.served.model:
-                        span.set({"gen_ai.response.model": upstream.served.model})
+        span = stack.enter_context(self._tracer.span(f"{operation} {model}", Sort.CLIENT, attributes))
+        try:
+            exchange = await self._transport.open(stack, request, account)
+        except GatewayError as error:  # the stack is closed without it when another account is asked
+            span.failed(error.code)
+            raise
+        stack.callback(_tell_model, span, exchange)
+        return exchange.over(_told(exchange, span))
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """As `transports.base.Transport.media`."""
@@ -158,39 +156,25 @@ class TracedTransport:
         return await self._transport.export(account)
 
 
-class _Watched:
-    """An answer, of whose course it is told."""
+def _tell_model(span: Span, exchange: Exchange) -> None:
+    if exchange.served.model:
+        span.set({"gen_ai.response.model": exchange.served.model})
 
-    def __init__(self, upstream: Upstream, span: Span) -> None:
-        """Tell `span`."""
-        self._upstream, self._span = upstream, span
-        self._events: AsyncIterator[Event] | None = None
-        self._begun = False
 
-    @property
-    def served(self) -> Served:
-        """As `transports.base.Upstream.served`."""
-        return self._upstream.served
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Begin; once, as with any upstream."""
-        self._events = aiter(self._upstream)
-        return self
-
-    async def __anext__(self) -> Event:
-        """Return what comes next of the answer."""
-        assert self._events is not None  # noqa: S101 -- `__aiter__` comes first
-        try:
-            event = await anext(self._events)
-        except GatewayError as error:  # whoever reads may tell its client of it and leave in peace
-            self._span.failed(error.code)
-            raise
-        if not self._begun and isinstance(event, Text | Thought):
-            self._begun = True
-            self._span.event("first_token")
-        elif isinstance(event, Finish):
-            self._span.set(_finished(event))
-        return event
+async def _told(exchange: Exchange, span: Span) -> AsyncGenerator[Event]:
+    """Yield the events of an answer; tell its span of the first token, of the end and of an error."""
+    begun = False
+    try:
+        async for event in exchange.events:
+            if not begun and isinstance(event, Text | Thought):
+                begun = True
+                span.event("first_token")
+            elif isinstance(event, Finish):
+                span.set(_finished(event))
+            yield event
+    except GatewayError as error:  # the reader may answer its client and leave without an error
+        span.failed(error.code)
+        raise
 
 
 def _finished(event: Finish) -> Attributes:

@@ -38,6 +38,7 @@ from protocol.model.event import (
     WebImage,
 )
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
+from protocol.model.lookahead import PutBack, Returnable, peek
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.names import (
     Capability,
@@ -93,10 +94,12 @@ __all__ = [
     "ModelUnknown",
     "Part",
     "Piece",
+    "PutBack",
     "RateLimited",
     "Refused",
     "Rendition",
     "Reply",
+    "Returnable",
     "Rewritten",
     "Role",
     "Saturated",
@@ -123,6 +126,7 @@ __all__ = [
     "estimate_tokens",
     "estimated_bytes",
     "fold",
+    "peek",
     "released",
     "viewed",
 ]

@@ -1,7 +1,7 @@
 """What a protocol calls: the engine, and the exchange it opens."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -59,17 +59,32 @@ def _visible(text: str) -> str:
     return " ".join(_INVISIBLE.sub("", text).split())[:_SHOWN].strip()
 
 
-class Exchange(Protocol):
-    """The events of one request, in order, once."""
+class Exchange:
+    """The answer to one request: its events and who sends them.
+
+    What changes an answer, or follows it, is an async generator over `events`; `over` puts it in their place.
+    """
+
+    __slots__ = ("_served", "events")
+
+    def __init__(self, served: Callable[[], Served], events: AsyncIterator[Event]) -> None:
+        """Take the events, and a function that returns who answers, as far as that is known when it is called."""
+        self._served = served
+        self.events = events
+        """They can be read once, until `Finish`. Reading raises GatewayError where the answer breaks off."""
 
     @property
     def served(self) -> Served:
         """Who answers."""
-        ...
+        return self._served()
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield events until `Finish`; raises GatewayError where the answer breaks off."""
-        ...
+        """Return the events."""
+        return self.events
+
+    def over(self, events: AsyncIterator[Event]) -> "Exchange":
+        """Return this answer with other events."""
+        return Exchange(self._served, events)
 
 
 class Engine(Protocol):

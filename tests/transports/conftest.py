@@ -1,6 +1,6 @@
 """A simulated site on a real port, and web transports connected to it."""
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -14,6 +14,7 @@ from tests.observer import NullObserver
 from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
+from transports.dispatch import Dispatch
 from transports.pool import Conversations
 from transports.roster import Roster
 from transports.store import MemoryStore, Watch
@@ -26,6 +27,18 @@ ACCOUNT = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1")
 def request_for(text, model="gemini-3-pro", **more):
     turns = (Turn(role=Role.USER, parts=(TextPart(text=text),)),)
     return GenerationRequest(id="req", caller=Caller(id="me"), selection=CATALOGUE.resolve(model), turns=turns, **more)
+
+
+@asynccontextmanager
+async def asking(transport, request, account):
+    """Yield an account's answer to a request, open as long as the context lasts."""
+    async with AsyncExitStack() as stack:
+        yield await transport.open(stack, request, account)
+
+
+def going(rotation, request, seconds):
+    """Open a request with one transport's pool, for so many seconds."""
+    return Dispatch(CATALOGUE, [rotation], chat_seconds=seconds).open(request)
 
 
 def deps_for(clock=None, store=None, conversations=None):

@@ -1,11 +1,10 @@
-from contextlib import asynccontextmanager
-
 import anyio
 import msgspec
 import pytest
 
 from protocol.model import (
     Capability,
+    Exchange,
     Finish,
     Handle,
     RateLimited,
@@ -39,22 +38,18 @@ class Upstream:
     async def home(self, request):
         return None
 
-    @asynccontextmanager
-    async def open(self, request, account):
+    async def open(self, stack, request, account):
         self.asked.append(account.id)
         if isinstance(self.step, Exception):
             raise self.step
         if self.step == "hang":
             await anyio.sleep_forever()
-        yield self
+        return Exchange(lambda: Served(transport=self.name, account=account.id), whole())
 
-    @property
-    def served(self):
-        return Served(transport=self.name, account=self.asked[-1])
 
-    async def __aiter__(self):
-        for event in WHOLE:
-            yield event
+async def whole():
+    for event in WHOLE:
+        yield event
 
 
 def dispatch_of(*upstreams, **deadlines):

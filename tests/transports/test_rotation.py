@@ -1,5 +1,3 @@
-from contextlib import asynccontextmanager
-
 import anyio
 import msgspec
 import pytest
@@ -8,6 +6,7 @@ from structlog.testing import capture_logs
 from protocol.model import (
     Blocked,
     Certainty,
+    Exchange,
     Family,
     Finish,
     ModelDowngraded,
@@ -25,8 +24,8 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.pools import Replica
-from tests.transports.conftest import CATALOGUE, request_for
+from tests.pools import Replica, leasing
+from tests.transports.conftest import CATALOGUE, going, request_for
 from transports.account import Account, Facts, Quota
 from transports.dispatch import Dispatch
 from transports.pool import Ask, Want
@@ -67,8 +66,7 @@ class Scripted:
     def served(self, account):
         return Served(transport=self.name, account=account.id, asked=PRO, answered=self.answering)
 
-    @asynccontextmanager
-    async def open(self, request, account):
+    async def open(self, stack, request, account):
         self.asked.append(account.id)
         script = self.scripts[account.id].pop(0)
         if isinstance(script, Exception):
@@ -76,23 +74,17 @@ class Scripted:
         if script == "hang":
             await self.gate.wait()
             raise self.release
-        try:
-            yield Answer(script, self.served(account))
-        finally:
-            self.closed.append(account.id)
+        stack.callback(self.closed.append, account.id)
+        return Exchange(lambda: self.served(account), played(script))
 
 
-class Answer:
-    def __init__(self, events, served):
-        self.events, self.served = events, served
-
-    async def __aiter__(self):
-        for event in self.events:
-            if isinstance(event, Exception):
-                raise event
-            if event == "hang":
-                await anyio.sleep_forever()
-            yield event
+async def played(script):
+    for event in script:
+        if isinstance(event, Exception):
+            raise event
+        if event == "hang":
+            await anyio.sleep_forever()
+        yield event
 
 
 def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
@@ -103,7 +95,7 @@ def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **p
 
 async def ask(rotation, request=None, seconds=30.0):
     events = []
-    async with rotation.open(request or request_for("x"), anyio.current_time() + seconds) as exchange:
+    async with going(rotation, request or request_for("x"), seconds) as exchange:
         events += [event async for event in exchange]
     return events, exchange.served
 
@@ -140,7 +132,7 @@ async def test_after_the_first_event_nothing_is_sent_again():
     transport = Scripted(a=[[Text(text="begun"), MAYBE]], b=[WHOLE])
     seen = []
     with pytest.raises(UpstreamFailed):
-        async with rotation_of(transport).open(request_for("x"), anyio.current_time() + 30) as exchange:
+        async with going(rotation_of(transport), request_for("x"), 30) as exchange:
             async for event in exchange:
                 seen.append(event)
     assert seen == [Text(text="begun")]
@@ -260,7 +252,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     second = Scripted("second", b=[WHOLE])
     rotation = rotation_of(first)
     dispatch = Dispatch(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
-    async with rotation.pool.lease(Ask(want=Want.of(request_for("x").selection), tried=frozenset({"a"}))):
+    async with leasing(rotation.pool, Ask(want=Want.of(request_for("x").selection), tried=frozenset({"a"}))):
         with pytest.raises(UpstreamFailed):
             async with dispatch.open(request_for("x")):
                 pass
@@ -391,7 +383,7 @@ async def test_an_answer_by_another_family_is_counted_once_it_is_over_however_it
         await ask(rotation)
         with pytest.raises(UpstreamFailed):
             await ask(rotation)
-        async with rotation.open(request_for("x"), anyio.current_time() + 30.0):
+        async with going(rotation, request_for("x"), 30.0):
             pass  # the client has left
     assert replica.heard.mismatches == [("t", "pro", "flash-lite")] * 3
     assert replica.heard.models == ["3.5 Flash-Lite"] * 3

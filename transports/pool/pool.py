@@ -1,7 +1,6 @@
 """Hands out accounts, one lease per request, in an order that is fair between licenses."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import anyio
@@ -14,7 +13,7 @@ from transports.pool.accounts import Accounts
 from transports.pool.census import census
 from transports.pool.choose import choose, next_free, usable
 from transports.pool.queue import Ask, Queue, Waiter
-from transports.pool.seats import Seat, Seats
+from transports.pool.seats import Seats
 from transports.pool.standing import Reason
 from transports.pool.state import Rest, State, Want
 from transports.pool.terms import Terms
@@ -31,6 +30,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     account: Account
     state: State
+    release: Callable[[], None]
+    """Ends the lease; to be called once. A request that waits for the account has it then, or as soon as it may."""
 
 
 class Pool:
@@ -65,9 +66,8 @@ class Pool:
                 self._observer.census(now)
             await self._clock.sleep(_LOOK_SECONDS)
 
-    @asynccontextmanager
-    async def lease(self, ask: Ask) -> AsyncGenerator[Lease]:
-        """Yield an account that is fit now; waits for a busy one only.
+    async def lease(self, ask: Ask) -> Lease:
+        """Return an account that is fit now; waits for a busy one only. The caller releases it in any case.
 
         Raises:
             RateLimited: all that suit rest, and the allowance of the first one that is free again was used up.
@@ -79,13 +79,6 @@ class Pool:
         """
         if self.accounts.sync() and self._queue:
             self._serve()
-        state, seat = await self._take(ask)
-        try:
-            yield Lease(account=state.account, state=state)
-        finally:
-            self._seats.leave(seat, partial(self._end, state, ask))
-
-    async def _take(self, ask: Ask) -> tuple[State, Seat]:
         waiter: Waiter | None = None
         while True:
             state = self._claim(ask, waiter)
@@ -100,7 +93,8 @@ class Pool:
                 self._end(state, ask)
                 raise
             if not wait:
-                return state, seat
+                release = partial(self._seats.leave, seat, partial(self._end, state, ask))
+                return Lease(account=state.account, state=state, release=release)
             self._put_off(state, ask, wait)
 
     def _patience(self, ask: Ask) -> float:

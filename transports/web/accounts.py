@@ -61,12 +61,20 @@ class Held:
     @contextmanager
     def used(self) -> Generator[None]:
         """Keep it open for so long."""
-        self._uses += 1
+        self.use()
         try:
             yield
         finally:
-            self._uses -= 1
-            self._look()
+            self.unuse()
+
+    def use(self) -> None:
+        """Keep it open until `unuse`."""
+        self._uses += 1
+
+    def unuse(self) -> None:
+        """Take back one `use`."""
+        self._uses -= 1
+        self._look()
 
     def leave(self) -> None:
         """Close it when nothing is under way with it any more."""

@@ -58,7 +58,14 @@ class SiteClient:
         self._prefix = "" if authuser is None else wire.USER_PREFIX.format(authuser)
         self.user_headers = {} if authuser is None else {wire.USER_HEADER: str(authuser)}
         """Headers of the site's calls that name one of several accounts of a browser profile."""
+        self._endpoints: dict[str, URL] = {}
         self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
+
+    def _endpoint(self, path: str) -> URL:
+        url = self._endpoints.get(path)
+        if url is None:
+            url = self._endpoints[path] = URL(self.url(path))
+        return url
 
     def url(self, path: str) -> str:
         """Return the address of one of the site's own paths."""
@@ -93,12 +100,29 @@ class SiteClient:
         request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
         if self.vault is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
             return request
-        return Heard(request, partial(self._hear, self.vault, self.vault.version))
+        return Heard(request, partial(self.hear, since=self.cookies_version))
 
-    def _hear(self, vault: Vault, since: int, response: aiohttp.ClientResponse) -> None:
-        """Take over the cookies that an ordinary answer of the site sets; the answer does not wait for it."""
-        set_cookies = response.headers.getall("Set-Cookie", [])
-        if not set_cookies or response.status != 200 or response.content_type == "text/html":
+    def post(self, path: str, page: Page, headers: dict[str, str], data: bytes) -> Any:
+        """Return a call of one of the site's paths, to be awaited once; give its response to `hear` then close it."""
+        url = self._endpoint(path).with_query(self.query(page))
+        headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
+        cookie = cookies.header(self.vault.cookies) if self.vault is not None else ""
+        if cookie:
+            headers["Cookie"] = cookie
+        return self._http.request("POST", url, headers=headers, data=data, allow_redirects=False)
+
+    @property
+    def cookies_version(self) -> int:
+        """Changes whenever the session has been renewed."""
+        return self.vault.version if self.vault is not None else 0
+
+    def hear(self, response: aiohttp.ClientResponse, *, since: int) -> None:
+        """Take over the cookies that a response sets, unless the session was renewed after the version `since`.
+
+        The response does not wait for it.
+        """
+        vault, set_cookies = self.vault, response.headers.getall("Set-Cookie", [])
+        if vault is None or not set_cookies or response.status != 200 or response.content_type == "text/html":
             return
         if str(response.url.origin()) != str(URL(self.config.hosts.site).origin()):
             return

@@ -36,6 +36,8 @@ class Drawing:
     def __init__(self, answer: Answer, again: Again) -> None:
         """Take an answer, and the function that sends its turn once more."""
         self._answer, self._again = answer, again
+        self.events = self._deliver()
+        """The events of the answer that is delivered."""
 
     @property
     def served(self) -> Served:
@@ -47,13 +49,12 @@ class Drawing:
         """The conversation of the turn, if the site has named it."""
         return self._answer.conversation
 
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield the events of the answer that is delivered."""
+    async def _deliver(self) -> AsyncGenerator[Event]:
         kept: list[Event] = []
         shown = False
-        async for event in self._answer:
+        async for event in self._answer.events:
             if isinstance(event, Finish) and not shown and await self._replaced():
-                async for other in self._answer:
+                async for other in self._answer.events:
                     yield other
                 return
             shown = shown or isinstance(event, Media)

@@ -1,7 +1,8 @@
 """One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import aiohttp
@@ -24,43 +25,96 @@ _AFTER_COMPLETE = 5.0
 """A whole answer's stream is given so many seconds to end."""
 
 
-async def generated(
-    site: SiteClient,
-    ready: Ready,
-    call: encode.GenerateCall,
-    reader: AnswerReader,
-) -> AsyncGenerator[Event]:
-    """Send a call and yield its answer's events; closing this before its end closes the response at once."""
-    config = site.config
-    until = asyncio.get_running_loop().time() + config.timeouts.first_frame
-    request = site.request(
-        "POST",
-        site.url(wire.GENERATE_PATH),
-        encode.generate_headers(call, config.hosts.site) | site.user_headers,
-        params=site.query(ready.page),
-        data=encode.generate_form(call, site.access_token),
-    )
-    try:
-        with anyio.fail_at(until):
-            response = await request
-        chunks = _Chunks(response.content, until, config.timeouts.between_frames)
+class Generation:
+    """One call to StreamGenerate: `begin` sends it, then it yields the events of its answer. Always `close` it.
+
+    An event passes this one iterator on its way from the decoder: no generator stands between, and events that were
+    looked at are put back here.
+    """
+
+    def __init__(self, site: SiteClient, ready: Ready, call: encode.GenerateCall, reader: AnswerReader) -> None:
+        """Decode the answer with `reader`."""
+        self._site, self._ready, self._call, self._reader = site, ready, call, reader
+        self._response: aiohttp.ClientResponse | None = None
+        self._chunks: _Chunks | None = None
+        self._events: Iterator[Event] = iter(())
+        """The events of the bytes that were read last."""
+        self._first: deque[Event] = deque()
+        self._over = False
+
+    async def begin(self) -> None:
+        """Send the call and wait for the head of its answer.
+
+        Raises:
+            GatewayError: the site refused, or did not answer in time.
+
+        """
+        site, timeouts = self._site, self._site.config.timeouts
+        until = asyncio.get_running_loop().time() + timeouts.first_frame
+        version = site.cookies_version
+        request = site.post(
+            wire.GENERATE_PATH,
+            self._ready.page,
+            encode.generate_headers(self._call, site.config.hosts.site),
+            encode.generate_form(self._call, site.access_token),
+        )
         try:
+            async with asyncio.timeout_at(until):
+                self._response = response = await request
+            site.hear(response, since=version)
+            self._chunks = _Chunks(response.content, until, timeouts.between_frames)
             await _check(response)
-            while not reader.finished and (chunk := await chunks.next()):
-                for event in reader.feed(chunk):
-                    yield _prompted(event, call.prompt)
-                chunks.note(reader)
-        finally:
-            chunks.close()
-            if reader.finished:
-                site.leave(response)
+        except CLIENT_ERRORS as error:
+            raise mapped(error) from None
+
+    def __aiter__(self) -> "Generation":
+        """Return this iterator."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Return the next event.
+
+        Raises:
+            GatewayError: the site refused, or the answer broke off.
+
+        """
+        if self._first:
+            return self._first.popleft()
+        reader = self._reader
+        while True:
+            try:
+                for event in self._events:
+                    return _prompted(event, self._call.prompt)
+                if self._over or self._chunks is None:
+                    raise StopAsyncIteration
+                self._chunks.note(reader)
+                chunk = b"" if reader.finished else await self._chunks.next()
+            except CLIENT_ERRORS as error:
+                if not reader.complete:
+                    raise _failure(error, started=bool(reader.frames)) from None
+                chunk = b""
+            if chunk:
+                self._events = reader.feed(chunk)
             else:
-                response.close()
-    except CLIENT_ERRORS as error:
-        if not reader.complete:
-            raise _failure(error, started=bool(reader.frames)) from None
-    for event in reader.end():
-        yield _prompted(event, call.prompt)
+                self.close()
+                self._events, self._over = reader.end(), True
+
+    def put_back(self, events: Iterable[Event]) -> None:
+        """As `protocol.model.Returnable.put_back`."""
+        self._first.extend(events)
+
+    def close(self) -> None:
+        """Let go of the response: its connection is used again where the answer is whole, else closed at once."""
+        self._over = True
+        response, self._response = self._response, None
+        if self._chunks is not None:
+            self._chunks.close()
+        if response is None:
+            return
+        if self._reader.finished:
+            self._site.leave(response)
+        else:
+            response.close()
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

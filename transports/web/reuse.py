@@ -58,8 +58,9 @@ class Told(Protocol):
         """Where the site keeps the turn, as far as it has said."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        """Yield the events."""
+    @property
+    def events(self) -> AsyncIterator[Event]:
+        """The events, to be read once."""
         ...
 
 
@@ -139,7 +140,7 @@ class Reuse:
         session.site.errands.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
 
     def follow(self, request: GenerationRequest, answer: Told) -> "Followed":
-        """Return the answer, to be remembered when it is whole; `close` it in any case."""
+        """Follow an answer, to remember its conversation when it is whole."""
         return Followed(self, request, answer)
 
     async def keep(self, request: GenerationRequest, answer: Told, turns: tuple[Turn, ...]) -> bool:
@@ -216,22 +217,17 @@ def _again(cid: str) -> bytes:
 
 
 class Followed:
-    """An answer, and what becomes of its conversation."""
+    """Follows an answer: remembers its conversation when it is whole, and has the site forget it otherwise."""
 
     def __init__(self, reuse: Reuse, request: GenerationRequest, answer: Told) -> None:
         """Follow the answer to `request`, all of which the conversation holds."""
         self._reuse, self._request, self._answer = reuse, request, answer
         self._kept = False
 
-    @property
-    def served(self) -> Served:
-        """Who answers, as far as the site has said."""
-        return self._answer.served
-
-    async def __aiter__(self) -> AsyncGenerator[Event]:
+    async def events(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
         got: list[Piece] = []
-        async for event in self._answer:
+        async for event in self._answer.events:
             if isinstance(event, _KEPT):
                 got.append(event)
             elif isinstance(event, Finish):
@@ -241,10 +237,10 @@ class Followed:
             yield event
 
     def close(self) -> None:
-        """Have the site forget a conversation that nobody can go on with."""
+        """Have the site forget the conversation of an answer that is not whole; to be called in any case."""
         conversation = self._answer.conversation
         if not self._kept and conversation is not None:
-            self._reuse.forget(self.served.account, conversation)
+            self._reuse.forget(self._answer.served.account, conversation)
 
 
 def _turns(request: GenerationRequest, pieces: Iterable[Piece]) -> tuple[Turn, ...]:

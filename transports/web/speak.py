@@ -1,26 +1,27 @@
 """Says turns at the site in one account's name, in a fresh conversation or going on with one."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack
 
 import msgspec
 import structlog
 
 from protocol.model import (
     Event,
+    Exchange,
     GatewayError,
     ModelDowngraded,
     RateLimited,
+    Returnable,
     Selection,
     Served,
     SignedOut,
     Text,
     Throttled,
     UpstreamModel,
-    Waiting,
     estimate_tokens,
+    peek,
 )
 from transports.clock import Clock
 from transports.web import encode, models
@@ -28,12 +29,14 @@ from transports.web.codes import AttachmentRefused, TokenRefused, is_known
 from transports.web.config import Slots
 from transports.web.decode import AnswerReader, Conversation
 from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
-from transports.web.generate import generated
+from transports.web.generate import Generation
 from transports.web.narrate import Teller
 from transports.web.quota import seconds_to_reset
 from transports.web.session import Ready, Session
 
 _TEMPORARY_PAUSE = 1.5
+
+_MENDABLE = (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut)
 
 _log = structlog.get_logger()
 
@@ -49,28 +52,15 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     """The site shall not keep the conversation."""
 
 
-class Answer:
-    """The answer to one turn, as it comes; `first` has been awaited when it is handed out."""
+class Answer(Exchange):
+    """The answer to one turn; `first` has been awaited when it is handed out."""
 
-    def __init__(
-        self,
-        events: AsyncIterator[Event],
-        reader: AnswerReader,
-        asked: Served,
-        answered: Callable[[AnswerReader], UpstreamModel | None],
-    ) -> None:
-        """Take the events of a response that is open for as long as this is used.
+    __slots__ = ("_reader", "_source")
 
-        `asked` says what was asked of whom, `answered` which model the reader has seen.
-        """
-        self._events, self._reader = events, reader
-        self._asked, self._answered = asked, answered
-        self._first: list[Event] = []
-
-    @property
-    def served(self) -> Served:
-        """Who answers, as far as the site has said."""
-        return msgspec.structs.replace(self._asked, answered=self._answered(self._reader))
+    def __init__(self, served: Callable[[], Served], events: Returnable, reader: AnswerReader) -> None:
+        """Take the events that `reader` decodes."""
+        super().__init__(served, aiter(events))
+        self._source, self._reader = events, reader
 
     @property
     def conversation(self) -> Conversation | None:
@@ -78,10 +68,10 @@ class Answer:
         return self._reader.conversation
 
     async def first(self, *, refuse_mismatch: bool = False, past_progress: bool = False) -> None:
-        """Wait for the first event that says something; only waiting goes before it.
+        """Wait for the first event that says something.
 
-        `past_progress`: lines about what the site is doing are kept back, and the answer itself is waited for. A code
-        that comes behind such lines is then raised here, when another account can still be asked.
+        `past_progress`: lines about what the site is doing are not enough, only the answer itself is. A code that comes
+        behind such lines is then raised here, where another account can still be asked.
         `refuse_mismatch`: wait until it is known which model answers, or for the first text.
 
         Raises:
@@ -89,26 +79,19 @@ class Answer:
             ModelDowngraded: another family answers than was asked for, and that is refused.
 
         """
-        async for event in self._events:
-            if isinstance(event, Waiting):
-                continue
-            self._first.append(event)
-            if past_progress and not self._reader.begun:
-                continue
-            if not refuse_mismatch or isinstance(event, Text) or self.served.answered is not None:
-                break
-        mismatch = self.served.mismatch
-        if refuse_mismatch and mismatch is not None:
+        reader = self._reader
+
+        def enough(event: Event) -> bool:
+            if past_progress and not reader.begun:
+                return False
+            return not refuse_mismatch or isinstance(event, Text) or self.served.answered is not None
+
+        await peek(self._source, enough)
+        mismatch = self.served.mismatch if refuse_mismatch else None
+        if mismatch is not None:
             asked, answered = mismatch
             message = f"The upstream answers with a model of the family '{answered}' in place of '{asked}'."
             raise ModelDowngraded(message, asked=asked, answered=answered)
-
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield the events."""
-        for event in self._first:
-            yield event
-        async for event in self._events:
-            yield event
 
 
 class Speaker:
@@ -127,53 +110,52 @@ class Speaker:
         self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
 
     async def answer(self, stack: AsyncExitStack, words: Words) -> Answer:
-        """Say a turn and await the beginning of its answer, which is open for as long as `stack` is.
+        """Say a turn and wait for the first event of its answer, which is open for as long as `stack` is.
 
-        What one more try with the same account can mend is mended, once each. An attachment that is refused in the long
-        form is named in the short one; an account whose site takes that keeps to it.
+        Errors that one more try with the same account can mend are mended, each kind once. An attachment that is
+        refused in the long form is named in the short one; an account whose site takes that keeps to it. A turn that
+        begins paid work is not said again once the site has named it: the work may have begun.
 
         Raises:
             GatewayError: the site refused.
 
         """
-        before, forms = self.conversation, self._session.forms
-        try:
-            return await self._mended(stack, words, forms)
-        except AttachmentRefused:
-            if not words.files or forms.attachments == "short":
-                raise
-        _log.info("attachment_form_refused", account=self._session.name)
-        self.conversation, short = before, msgspec.structs.replace(forms, attachments="short")
-        answer = await self._mended(stack, words, short)
-        self._session.forms = short
-        return answer
-
-    async def _mended(self, stack: AsyncExitStack, words: Words, forms: Slots) -> Answer:
-        """Say a turn, and again after each kind of error that one more try with the same account can mend.
-
-        A turn that begins paid work is not said again once the site has named it: the work may have begun.
-        """
+        session, before = self._session, self.conversation
+        usual = session.forms
+        forms: Slots = usual
         mended: set[type[GatewayError]] = set()
         stale: Ready | None = None
-        before = self.conversation
         while True:
-            ready = await self._session.ready(stale)
-            signing = self._session.signing
+            ready = await session.ready(stale)
+            signing = session.signing
             try:
-                return await self._attempt(stack, ready, words, forms)
-            except (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut) as error:
-                if isinstance(error, SignedOut):
-                    await self._session.forget(ready)
-                ended = type(error) is SignedOut and not await self._session.renewed(signing)
-                underway = self._selection.capability.lasting and self.turn
-                if type(error) in mended or ended or underway:
+                answer = await self._attempt(stack, ready, words, forms)
+            except AttachmentRefused:
+                if not words.files or forms.attachments == "short":
+                    raise
+                _log.info("attachment_form_refused", account=session.name)
+                forms, stale = msgspec.structs.replace(forms, attachments="short"), None
+                mended.clear()
+            except _MENDABLE as error:
+                if not await self._can_mend(error, ready, signing) or type(error) in mended:
                     raise
                 mended.add(type(error))
-                self.conversation = before
                 stale = await self._mend(error, ready) or stale
             except RateLimited as error:
                 await self._learn_reset(ready, error)
                 raise
+            else:
+                session.forms = session.forms if forms is usual else forms
+                return answer
+            self.conversation = before
+
+    async def _can_mend(self, error: GatewayError, ready: Ready, signing: object) -> bool:
+        """Return whether one more try may help; a session that is signed out must have been renewed meanwhile."""
+        if isinstance(error, SignedOut):
+            await self._session.forget(ready)
+        if type(error) is SignedOut and not await self._session.renewed(signing):
+            return False
+        return not (self._selection.capability.lasting and self.turn)
 
     async def _mend(self, error: GatewayError, ready: Ready) -> Ready | None:
         """Do what an error asks for before the call is sent again; return the session if it must be fetched again."""
@@ -193,13 +175,35 @@ class Speaker:
                 return ready
 
     async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words, forms: Slots) -> Answer:
-        async with AsyncExitStack() as attempt:
-            await self._session.ping(ready)
-            answer = await attempt.enter_async_context(self._send(ready, words, forms))
-            lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
+        session = self._session
+        await session.ping(ready)
+        model = self._model(ready)
+        reader = AnswerReader(
+            max_frame=session.site.config.max_frame,
+            input_tokens=estimate_tokens(words.prompt),
+            teller=self._teller,
+            turn=self.conversation.turn + 1 if self.conversation is not None else 0,
+        )
+        generation = Generation(session.site, ready, self._call(ready, model, words, forms), reader)
+        answer = Answer(Answering(self, ready, reader, self._asked(model, ready)).served, generation, reader)
+        lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
+        self.turn = ""
+        try:
+            await generation.begin()
             await answer.first(refuse_mismatch=self._refuses_mismatch, past_progress=not lasting)
-            stack.push_async_exit(attempt.pop_all())
-            return answer
+        except BaseException:
+            self._close(generation, ready, reader)
+            raise
+        stack.callback(self._close, generation, ready, reader)
+        return answer
+
+    def _close(self, generation: Generation, ready: Ready, reader: AnswerReader) -> None:
+        """Close an answer, and note what it has told."""
+        generation.close()
+        self.turn = reader.rid
+        self.note_answered(ready, reader)
+        _note_code(reader, self._session.name)
+        self.conversation = reader.conversation or self.conversation
 
     async def _learn_reset(self, ready: Ready, error: RateLimited) -> None:
         """Find out when a limit that is used up is reset, where the site tells an account."""
@@ -208,15 +212,12 @@ class Speaker:
             family = self._selection.model.family
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
-    @asynccontextmanager
-    async def _send(self, ready: Ready, words: Words, forms: Slots) -> AsyncGenerator[Answer]:
-        session, model = self._session, self._model(ready)
-        self.turn = ""
-        call = encode.GenerateCall(
+    def _call(self, ready: Ready, model: encode.SiteModel | None, words: Words, forms: Slots) -> encode.GenerateCall:
+        return encode.GenerateCall(
             prompt=words.prompt,
             language=ready.page.language,
             request_uuid=str(uuid.uuid4()).upper(),
-            client_uuid=session.site.client_uuid,
+            client_uuid=self._session.site.client_uuid,
             model=model,
             extended=self._selection.extended,
             temporary=words.temporary,
@@ -225,20 +226,6 @@ class Speaker:
             forms=forms,
             conversation=self.conversation,
         )
-        reader = AnswerReader(
-            max_frame=session.site.config.max_frame,
-            input_tokens=estimate_tokens(words.prompt),
-            teller=self._teller,
-            turn=self.conversation.turn + 1 if self.conversation is not None else 0,
-        )
-        async with aclosing(generated(session.site, ready, call, reader)) as events:
-            try:
-                yield Answer(events, reader, self._asked(model, ready), partial(self._note_answered, ready))
-            finally:
-                self.turn = reader.rid
-                self._note_answered(ready, reader)
-                _note_code(reader, session.name)
-                self.conversation = reader.conversation or self.conversation
 
     async def served(self) -> Served:
         """Return who is asked; which model answers is known later.
@@ -254,7 +241,8 @@ class Speaker:
         described = models.asked(self._selection.model, model, ready.status)
         return Served(transport=self._teller.transport, account=self._session.name, asked=described)
 
-    def _note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
+    def note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
+        """Return the model that has answered, as far as the site has said, and note it."""
         found = models.answered(reader.model_id, reader.model_name, ready.status)
         if found is not None:
             self.answered = self._session.answered = found
@@ -281,9 +269,26 @@ class Speaker:
         """
         async with AsyncExitStack() as stack:
             answer = await self.answer(stack, Words(prompt=text, files=files, slots=slots, temporary=False))
-            async for event in answer:
+            async for event in answer.events:
                 self.conversation = answer.conversation or self.conversation
                 yield event
+
+
+class Answering:
+    """Says who answers a turn, as far as the site has said; computed again only when it has said more."""
+
+    def __init__(self, speaker: Speaker, ready: Ready, reader: AnswerReader, asked: Served) -> None:
+        """Know who was `asked`."""
+        self._speaker, self._ready, self._reader, self._served = speaker, ready, reader, asked
+        self._said = ("", "")
+
+    def served(self) -> Served:
+        """Return who answers."""
+        said = (self._reader.model_id, self._reader.model_name)
+        if said != self._said:
+            answered = self._speaker.note_answered(self._ready, self._reader)
+            self._said, self._served = said, msgspec.structs.replace(self._served, answered=answered)
+        return self._served
 
 
 def _note_code(reader: AnswerReader, account: str) -> None:

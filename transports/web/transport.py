@@ -11,6 +11,7 @@ from protocol.model import (
     BadRequest,
     Capability,
     Certainty,
+    Exchange,
     FileKeeper,
     FilePart,
     GatewayError,
@@ -26,7 +27,6 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Account, Finding, failed
-from transports.base import Upstream
 from transports.clock import Clock
 from transports.web import models, quota, wire
 from transports.web.accounts import Accounts, Held
@@ -82,49 +82,40 @@ class WebTransport:
         """Return the account whose conversation the request goes on with, where there is one."""
         return None if request.selection.capability.lasting else await self._reuse.home(request)
 
-    @asynccontextmanager
-    async def open(self, request: GenerationRequest, account: Account) -> AsyncGenerator[Upstream]:
-        """Send the request; what one more try with the same account can mend is mended, once each."""
-        held = self._accounts.of(account.id)
-        session = held.session
-        teller = Teller(transport=self.name, account=account.id, capability=request.selection.capability)
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
+        """Send the request, going on with its conversation where there is one; as `transports.base.Transport.open`."""
+        held, reuse = self._accounts.of(account.id), self._reuse
+        session, capability = held.session, request.selection.capability
+        teller = Teller(transport=self.name, account=account.id, capability=capability)
         speaker = Speaker(session, request.selection, teller, self._clock)
-        async with AsyncExitStack() as stack:
-            stack.enter_context(held.used())
-            stack.callback(self._learn, session)
-            if request.selection.capability.lasting:
-                prompt = await self._prompt(request, held)
-                yield await stack.enter_async_context(open_work(self._desk(session, speaker), request, prompt))
-            elif self._keeps(account):
-                yield await self._going_on(stack, speaker, request, held)
-            else:
-                temporary = session.site.config.temporary
-                yield await self._said(stack, speaker, request, held, temporary=temporary)
-
-    def _learn(self, session: Session) -> None:
-        """Find out what is left of the account's limits, when nobody waits for it."""
-        if quota.due(session, self._clock):
-            session.site.errands.later(0.0, "learn_quotas", partial(quota.learn, session, self._clock))
-
-    def _keeps(self, account: Account) -> bool:
-        return bool(self._reuse.seconds) and not account.guest
-
-    async def _going_on(
-        self,
-        stack: AsyncExitStack,
-        speaker: Speaker,
-        request: GenerationRequest,
-        held: Held,
-    ) -> Upstream:
-        """Say what is new in the conversation that has the rest, or all of it in one that will be gone on with."""
-        reuse = self._reuse
-        resumed = await reuse.take(request, held.account.id)
+        held.use()
+        stack.callback(self._leave, held)
+        if capability.lasting:
+            return await open_work(stack, self._desk(session, speaker), request, await self._prompt(request, held))
+        if not reuse.seconds or account.guest:
+            temporary = session.site.config.temporary
+            answer = await self._said(stack, speaker, request, held, temporary=temporary)
+            return Exchange(lambda: answer.served, answer.events)
+        resumed = await reuse.take(request, account.id)
         answer = await self._resumed(stack, speaker, resumed, held) if resumed is not None else None
         if answer is None:
-            answer = await self._begun(stack, speaker, request, held)
-        followed = reuse.follow(request, answer)
+            try:
+                answer = await self._said(stack, speaker, request, held, temporary=False)
+            except BaseException:
+                if speaker.conversation is not None:  # nobody can go on with it
+                    reuse.forget(account.id, speaker.conversation)
+                raise
+        told = answer
+        followed = reuse.follow(request, told)
         stack.callback(followed.close)
-        return followed
+        return Exchange(lambda: told.served, followed.events())
+
+    def _leave(self, held: Held) -> None:
+        """Let go of an account; find out what is left of its limits, when nobody waits for it."""
+        session = held.session
+        if quota.due(session, self._clock):
+            session.site.errands.later(0.0, "learn_quotas", partial(quota.learn, session, self._clock))
+        held.unuse()
 
     async def _resumed(
         self,
@@ -154,21 +145,6 @@ class WebTransport:
                 raise
         speaker.conversation = None
         return None
-
-    async def _begun(
-        self,
-        stack: AsyncExitStack,
-        speaker: Speaker,
-        request: GenerationRequest,
-        held: Held,
-    ) -> Told:
-        """Say all of it in a conversation of its own, which nobody can go on with where no answer begins."""
-        try:
-            return await self._said(stack, speaker, request, held, temporary=False)
-        except BaseException:
-            if speaker.conversation is not None:
-                self._reuse.forget(held.account.id, speaker.conversation)
-            raise
 
     async def _said(
         self,
@@ -215,7 +191,8 @@ class WebTransport:
     async def _prompt(self, request: GenerationRequest, held: Held) -> Prompt:
         layout = lay_out(request, files=not held.account.guest)
         attached = layout.attached if request.handle is None else ()
-        return Prompt(layout.prompt, await held.uploads.bring(attached, partial(self._fetch, request.caller.id)))
+        fetch = partial(self._fetch, request.caller.id)
+        return Prompt(layout.prompt, await held.uploads.bring(attached, fetch) if attached else ())
 
     def _desk(self, session: Session, speaker: Speaker) -> Desk:
         return Desk(

@@ -1,7 +1,7 @@
 """Opens work that takes minutes as one exchange: asked for anew, or picked up where a handle says that it is."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 import msgspec
 
@@ -9,14 +9,16 @@ from protocol.model import (
     Begun,
     Capability,
     Event,
+    Exchange,
     Finish,
     GenerationRequest,
     MediaRef,
     MediaStream,
+    PutBack,
     Served,
     Unsupported,
     UpstreamFailed,
-    Waiting,
+    peek,
 )
 from transports.clock import Clock
 from transports.web import research, video
@@ -42,28 +44,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """Opens what was made, to see whether it is ready."""
 
 
-class Underway:
-    """An exchange whose first event has been awaited."""
-
-    def __init__(self, first: Event, events: AsyncIterator[Event], asked: Served, speaker: Speaker) -> None:
-        """Take events that are open for as long as this is used; `speaker` says the turns."""
-        self._first, self._events = first, events
-        self._asked, self._speaker = asked, speaker
-
-    @property
-    def served(self) -> Served:
-        """Who answers, as far as the site has said."""
-        return msgspec.structs.replace(self._asked, answered=self._speaker.answered)
-
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield the events."""
-        yield self._first
-        async for event in self._events:
-            yield event
-
-
-@asynccontextmanager
-async def open_work(desk: Desk, request: GenerationRequest, prompt: Prompt) -> AsyncGenerator[Underway]:
+async def open_work(stack: AsyncExitStack, desk: Desk, request: GenerationRequest, prompt: Prompt) -> Exchange:
     """Ask for what the request wants, or pick it up by its handle; the first event tells where it is.
 
     Raises:
@@ -72,19 +53,18 @@ async def open_work(desk: Desk, request: GenerationRequest, prompt: Prompt) -> A
     """
     if desk.session.site.vault is None:
         raise Unsupported("This needs a signed-in account; the model is served without one.", param="model")
-    served = await desk.speaker.served()
-    work = _work(desk, served)
+    asked = await desk.speaker.served()
+    work = _work(desk, asked)
     if request.handle is not None:
-        events = _picked_up(desk, work, request, place_of(request.handle))
+        told = _picked_up(desk, work, request, place_of(request.handle))
     else:
-        events = _asked(desk, work, request, prompt)
-    events = _looked_after(desk, served.account, events)
-    async with aclosing(events):
-        async for first in events:
-            if not isinstance(first, Waiting):
-                yield Underway(first, events, served, desk.speaker)
-                return
+        told = _asked(desk, work, request, prompt)
+    watched = _looked_after(desk, asked.account, told)
+    stack.push_async_callback(watched.aclose)
+    events = PutBack(watched)
+    if await peek(events) is None:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
+    return Exchange(lambda: msgspec.structs.replace(asked, answered=desk.speaker.answered), events)
 
 
 async def _looked_after(desk: Desk, account: str, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:

@@ -1,25 +1,11 @@
 """Opens the exchange of a completion: ended where the caller said, kept where it takes minutes."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from protocol.model import Engine, Event, Exchange, GenerationRequest, Job, Jobs, Served, estimate_tokens
+from protocol.model import Engine, Exchange, GenerationRequest, Job, Jobs, estimate_tokens
 from protocol.openai.chat.pickup import bounds_of, keeping
 from protocol.openai.chat.stop import Bounds, cut
-
-
-class _Cut:
-    """An exchange that ends where the caller said."""
-
-    def __init__(self, exchange: Exchange, bounds: Bounds, input_tokens: int) -> None:
-        self._exchange, self._bounds, self._input_tokens = exchange, bounds, input_tokens
-
-    @property
-    def served(self) -> Served:
-        return self._exchange.served
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return cut(self._exchange, self._bounds, self._input_tokens)
 
 
 def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
@@ -33,7 +19,7 @@ async def _cut_short(
     opening: AbstractAsyncContextManager[Exchange], request: GenerationRequest, bounds: Bounds
 ) -> AsyncGenerator[Exchange]:
     async with opening as exchange:
-        yield _Cut(exchange, bounds, _input_tokens(request))
+        yield exchange.over(cut(exchange.events, bounds, _input_tokens(request)))
 
 
 @asynccontextmanager

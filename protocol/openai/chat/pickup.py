@@ -21,9 +21,10 @@ from protocol.model import (
     JobKind,
     Jobs,
     JobState,
-    Served,
+    PutBack,
     Waiting,
     fold,
+    peek,
 )
 from protocol.openai.chat.stop import Bounds
 
@@ -54,33 +55,17 @@ def bounds_of(job: Job) -> Bounds:
     return msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
 
 
-class _Kept:
-    """An exchange whose job is kept as it goes on."""
+class _Keeper:
+    """Keeps the job of an exchange as its events come."""
 
     def __init__(self, exchange: Exchange, jobs: Jobs, job: Job, hold: AsyncExitStack | None) -> None:
         """Hold the job in `hold` once it is kept; None: it is held already."""
         self._exchange, self._jobs, self._job, self._hold = exchange, jobs, job, hold
         self._seen: list[Event] = []
-        self._events: AsyncIterator[Event] | None = None
-        self._first: Event | None = None
 
-    @property
-    def served(self) -> Served:
-        """Who answers."""
-        return self._exchange.served
-
-    async def begin(self) -> None:
-        """Wait for the first event and keep what it tells: whoever knows the answer's id from now on finds it."""
-        self._events = aiter(self._exchange)
-        self._first = await anext(self._events, None)
-        if self._first is not None:
-            await self._note(self._first)
-
-    async def __aiter__(self) -> AsyncGenerator[Event]:
-        """Yield the events; what has happened is kept before it is told."""
-        if self._first is not None:
-            yield self._first
-        async for event in self._events or self._exchange:
+    async def events(self) -> AsyncGenerator[Event]:
+        """Yield the events of the exchange; each is kept before it is yielded."""
+        async for event in self._exchange.events:
             await self._note(event)
             yield event
 
@@ -122,9 +107,12 @@ async def _again(events: list[Event]) -> AsyncIterator[Event]:
 
 @asynccontextmanager
 async def keeping(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
-    """Keep an exchange's job as it goes on; `held`: the caller holds it already."""
+    """Keep an exchange's job as its events come; `held`: the caller holds it already.
+
+    Unless it is held, the first event has been kept before this yields: the job can be found by its id from then on.
+    """
     async with AsyncExitStack() as hold:
-        kept = _Kept(exchange, jobs, job, None if held else hold)
+        events = PutBack(_Keeper(exchange, jobs, job, None if held else hold).events())
         if not held:
-            await kept.begin()
-        yield kept
+            await peek(events)
+        yield exchange.over(events)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from protocol.model import Capability, Family, GatewayError
 from tests.clock import ManualClock
-from tests.pools import Replica
+from tests.pools import Replica, leasing
 from transports.account import Account
 from transports.pool import Accounts, Ask, Pool, Reason, Seats, Want
 from transports.pool.choose import usable
@@ -72,7 +72,7 @@ class Request:
     async def run(self, pool):
         with anyio.CancelScope() as self.scope:
             try:
-                async with pool.lease(Ask(want=CHAT)) as lease:
+                async with leasing(pool, Ask(want=CHAT)) as lease:
                     self.account = lease.account.id
                     await self.release.wait()
             except GatewayError:

@@ -8,7 +8,7 @@ import pytest
 
 from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
-from tests.pools import Replica
+from tests.pools import Replica, leasing
 from transports.account import Account, AccountKind
 from transports.pool import Ask, Reason, Want
 from transports.pool.state import EVERYTHING
@@ -34,11 +34,11 @@ class Bed:
         self.pool.accounts.rest(self.state(name), scope, seconds, reason)
 
     async def once(self, want=CHAT, **ask):
-        async with self.pool.lease(Ask(want=want, **ask)) as lease:
+        async with leasing(self.pool, Ask(want=want, **ask)) as lease:
             return lease.account.id
 
     async def hold(self, held, release, want=CHAT, **ask):
-        async with self.pool.lease(Ask(want=want, **ask)) as lease:
+        async with leasing(self.pool, Ask(want=want, **ask)) as lease:
             held.append(lease.account.id)
             await release.wait()
 
@@ -57,12 +57,12 @@ async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before
     bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
 
     async def one(number):
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             order.append(number)
             await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             for number in range(5):
                 tasks.start_soon(one, number)
                 await anyio.wait_all_tasks_blocked()
@@ -96,7 +96,7 @@ async def test_many_waiters_all_get_their_turn():
     bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
 
     async def one():
-        async with bed.pool.lease(Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
             await anyio.lowlevel.checkpoint()
             served.append(lease.account.id)
 
@@ -110,7 +110,7 @@ async def test_many_waiters_all_get_their_turn():
 async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
     bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
     async with anyio.create_task_group() as tasks:
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             async with anyio.create_task_group() as leaving:
                 leaving.start_soon(bed.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
@@ -214,7 +214,7 @@ async def test_none_that_suits_is_for_an_operator_too():
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
     for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
         bed = Bed("a", concurrency=1, terms=terms)
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(4):
                 await bed.once(**until)
         assert bed.heard.now_waiting == 0
@@ -230,7 +230,7 @@ async def test_the_queue_is_bounded():
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             for _ in range(5):
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
@@ -260,7 +260,7 @@ class Crowd:
     async def _one(self, license_id):
         release = anyio.Event()
         try:
-            async with self.bed.pool.lease(Ask(want=CHAT, license=license_id)):
+            async with leasing(self.bed.pool, Ask(want=CHAT, license=license_id)):
                 self.holding.append((license_id, release))
                 await release.wait()
         except Saturated:
@@ -323,7 +323,7 @@ async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
             with pytest.raises(SignedOut), anyio.fail_after(5):
                 await bed.once()
 
-        async with bed.pool.lease(Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             bed.pool.accounts.park(lease.state, "consent")
@@ -334,7 +334,7 @@ async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
     over.set()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.pool.run)
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             tasks.start_soon(bed.hold, held, over)
             await anyio.wait_all_tasks_blocked()
             bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
@@ -355,7 +355,7 @@ async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_d
     bed = Bed("bad", "good")
     asked = []
     for _ in range(40):
-        async with bed.pool.lease(Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
             asked.append(lease.account.id)
             if lease.account.id == "good":
                 bed.pool.accounts.works(lease.state, CHAT)
@@ -388,7 +388,7 @@ async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
 
 async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
     bed = Bed("a", "b")
-    async with bed.pool.lease(Ask(want=CHAT, only="a")) as lease:
+    async with leasing(bed.pool, Ask(want=CHAT, only="a")) as lease:
         bed.accounts = bed.accounts[1:]
         assert [await bed.once() for _ in range(2)] == ["b", "b"]
         assert (lease.state.retired, bed.pool.accounts.carried()["a"].in_flight) == (True, 1)
@@ -399,9 +399,9 @@ async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_o
 async def test_one_that_was_changed_keeps_what_is_known_of_it():
     bed = Bed("a", concurrency=1)
     bed.rest("a", 100, scope=FREE.key)
-    async with bed.pool.lease(Ask(want=CHAT)):
+    async with leasing(bed.pool, Ask(want=CHAT)):
         bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
-        async with bed.pool.lease(Ask(want=CHAT)):
+        async with leasing(bed.pool, Ask(want=CHAT)):
             assert bed.state("a").in_flight == 2
         with pytest.raises(RateLimited):
             await bed.once(FREE)

@@ -2,7 +2,7 @@ import pytest
 
 from protocol.model import RateLimited, SignedOut
 from tests.clock import ManualClock
-from tests.pools import Replica
+from tests.pools import Replica, leasing
 from transports.account import Account, Facts, Report
 from transports.pool import Ask, Reports, Want
 from transports.store import MemoryStore
@@ -34,7 +34,7 @@ def pool_with(replica=None, *, names=("one",), **terms):
 
 
 async def leased(pool):
-    async with pool.lease(Ask(want=WANT, until=float("inf"))) as lease:
+    async with leasing(pool, Ask(want=WANT, until=float("inf"))) as lease:
         return lease.account.id
 
 

@@ -5,7 +5,7 @@ import httpx2 as httpx
 import pytest
 
 from protocol.model import Text
-from tests.transports.conftest import Site, request_for
+from tests.transports.conftest import Site, asking, request_for
 from transports import web
 
 
@@ -15,7 +15,7 @@ async def test_the_site_alone_prints_where_it_is_and_who_it_knows(start_command)
     assert cookies == "__Secure-1PSID=a; __Secure-1PSIDTS=b"
     base = process.wait_for("Base URL").rpartition(" ")[2]
     async with Site(base).connect(web.WebAccount(id="one", cookies=cookies)) as transport:
-        async with transport.open(request_for("<echo>hello</echo>"), transport.accounts[0]) as answer:
+        async with asking(transport, request_for("<echo>hello</echo>"), transport.accounts[0]) as answer:
             assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "hello"
 
 

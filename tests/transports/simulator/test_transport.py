@@ -1,5 +1,5 @@
 from protocol.model import Media, Rendition
-from tests.transports.conftest import FAST, deps_for, request_for
+from tests.transports.conftest import FAST, asking, deps_for, request_for
 from transports import simulator
 
 
@@ -7,7 +7,7 @@ async def test_pictures_reach_the_gateway_over_another_spelling_of_the_host():
     config = simulator.SimulatorConfig(pace=FAST, media_redirect="host")
     async with simulator.KIND.connect(config, deps_for()) as transport:
         (account,) = [account for account in transport.accounts if not account.guest]
-        async with transport.open(request_for("a fox", "gemini-3-pro-imagen"), account) as answer:
+        async with asking(transport, request_for("a fox", "gemini-3-pro-imagen"), account) as answer:
             (media,) = [event async for event in answer if isinstance(event, Media)]
         async with transport.media(media.ref, Rendition.USUAL) as stream:
             content = b"".join([chunk async for chunk in stream])

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from tests.observer import NullObserver
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports.web import wire
 from transports.web.rotate import Rotation
 
@@ -15,7 +15,7 @@ def rotation_of(transport, store, clock):
 
 
 async def ask(transport):
-    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+    async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return [event async for event in answer]
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from protocol.model import Certainty, Media, Rendition, SignedOut, Text, UpstreamFailed
 from tests.clock import ManualClock
-from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.roster import Entry
@@ -47,7 +47,7 @@ def account_of(transport, name):
 
 
 async def ask(transport, name, text="<echo>ok</echo>"):
-    async with transport.open(request_for(text), account_of(transport, name)) as answer:
+    async with asking(transport, request_for(text), account_of(transport, name)) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
@@ -80,12 +80,12 @@ async def test_what_is_under_way_with_an_account_goes_on_when_it_is_removed_and_
         await add(deps, entry())
         held, account = transport._accounts.of("two"), account_of(transport, "two")
         http = held.session.site._http
-        async with transport.open(request_for("<echo>still here</echo>"), account) as answer:
+        async with asking(transport, request_for("<echo>still here</echo>"), account) as answer:
             await deps.roster.remove("two")
             await deps.watch.look()
             assert known(transport) == ["one", "web-guest"]
             with pytest.raises(UpstreamFailed) as caught:
-                async with transport.open(request_for("x"), account):
+                async with asking(transport, request_for("x"), account):
                     pass
             assert caught.value.certainty is Certainty.NOT_SENT
             assert not http.closed
@@ -127,7 +127,7 @@ async def test_another_credential_and_other_options_take_effect_for_the_next_req
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         first = transport._accounts.of("two")
-        async with transport.open(request_for("<echo>old</echo>"), account_of(transport, "two")) as answer:
+        async with asking(transport, request_for("<echo>old</echo>"), account_of(transport, "two")) as answer:
             await add(deps, entry(of=THIRD, per_minute=3))
             assert account_of(transport, "two").per_minute == 3
             assert transport._accounts.of("two") is not first
@@ -233,7 +233,7 @@ async def test_media_of_an_account_of_the_store_can_be_had(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         request = request_for("a cat", "gemini-3-pro-imagen")
-        async with transport.open(request, account_of(transport, "two")) as answer:
+        async with asking(transport, request, account_of(transport, "two")) as answer:
             refs = [event.ref async for event in answer if isinstance(event, Media)]
         async with transport.media(refs[0], Rendition.USUAL) as media:
             assert len(b"".join([piece async for piece in media])) > 100
@@ -300,7 +300,7 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
         assert transport._accounts.of("one").session.site.vault is vault
         account = account_of(transport, "one")
         path.write_text(simulator.export_of(SECOND))
-        async with transport.open(request_for("<echo>old</echo>"), account) as answer:
+        async with asking(transport, request_for("<echo>old</echo>"), account) as answer:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(transport.reload, config)
                 while account_of(transport, "one") is account:

@@ -6,14 +6,14 @@ import pytest
 
 from protocol.model import Text
 from service.server import serve_loopback
-from tests.transports.conftest import ACCOUNT, FAST, Site, request_for
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.web import wire
 
 
 async def ask(transport):
-    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+    async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 

@@ -1,6 +1,5 @@
 """The table of codes: each row's error, and what really happens when the simulated site answers with it."""
 
-import anyio
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -22,7 +21,7 @@ from protocol.model import (
 )
 from protocol.openai.errors import error_body, status_of
 from tests.pools import Replica
-from tests.transports.conftest import request_for
+from tests.transports.conftest import asking, going, request_for
 from transports import simulator, web
 from transports.rotation import Policy, Rotation
 from transports.web.codes import CODES, Action, AttachmentRefused, ContinuationRefused, ImageRefused, TokenRefused
@@ -97,7 +96,7 @@ async def texts(answer):
 
 
 async def say(transport, request):
-    async with transport.open(request, transport.accounts[0]) as answer:
+    async with asking(transport, request, transport.accounts[0]) as answer:
         return await texts(answer)
 
 
@@ -126,7 +125,7 @@ async def two(open_site):
 
 
 async def ask(failover, request):
-    async with failover.open(request, anyio.current_time() + 30) as exchange:
+    async with going(failover, request, 30) as exchange:
         return exchange.served.account, await texts(exchange)
 
 
@@ -149,10 +148,10 @@ async def test_a_session_that_is_not_accepted_on_one_account_is_answered_by_anot
     asked = []
     original = transport.open
 
-    def counting(request, account):
+    def counting(stack, request, account):
         asked.append(account.id)
         prompt = '<sim error="1096"/>' if len(asked) == 1 else "<echo>answered</echo>"
-        return original(request_for(prompt), account)
+        return original(stack, request_for(prompt), account)
 
     transport.open = counting
     account, text = await ask(failover, request_for("x"))

@@ -2,7 +2,7 @@ import pytest
 
 from protocol.model import Finish, Media, Text, UpstreamFailed
 from protocol.model import Refused as RefusedError
-from tests.transports.conftest import request_for
+from tests.transports.conftest import asking, request_for
 from transports import simulator, web
 
 MODEL = "gemini-3-pro-imagen"
@@ -11,7 +11,7 @@ WORDS_ONLY = '<sim refuse="safety" once="1"/> a lighthouse'
 
 
 async def tell(transport, text, model=MODEL):
-    async with transport.open(request_for(text, model), transport.accounts[0]) as answer:
+    async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
         return [event async for event in answer]
 
 

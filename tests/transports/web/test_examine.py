@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from tests import proxies
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator, web
 from transports.account import Level
 from transports.store import MemoryStore, StoreDown
@@ -152,7 +152,7 @@ async def test_a_challenge_and_a_consent_are_told_apart(site, location, advice):
 
 async def test_limits_that_are_used_up_are_a_warning(open_site):
     async with open_site(simulated(quota=1)) as site, site.connect() as transport:
-        async with transport.open(request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+        async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
             assert [event async for event in answer]
         findings = await examined(transport)
         assert findings["quota"].level is Level.WARNING

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports import web
 
 
 async def ask(transport):
-    async with transport.open(request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+    async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return [event async for event in answer]
 
 

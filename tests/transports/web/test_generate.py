@@ -6,7 +6,7 @@ import pytest
 
 from protocol.model import Finish, Text
 from service.server import serve_loopback
-from tests.transports.conftest import ACCOUNT, FAST, Site, request_for
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
 from transports import simulator
 from transports.clock import SystemClock
 from transports.simulator import emit
@@ -49,7 +49,7 @@ async def late():
 
 async def ask(transport):
     """Ask, and leave as soon as the answer is whole."""
-    async with transport.open(request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+    async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
         async for event in answer:
             if isinstance(event, Finish):
                 return
@@ -120,7 +120,7 @@ async def test_an_answer_that_is_whole_ends_though_the_site_goes_on_saying_nothi
     monkeypatch.setattr("transports.web.generate._AFTER_COMPLETE", 0.1)
     async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
         with anyio.fail_after(10):
-            async with transport.open(request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+            async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
                 events = [event async for event in answer]
     assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
     assert isinstance(events[-1], Finish)

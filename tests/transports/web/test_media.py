@@ -12,7 +12,7 @@ from yarl import URL
 
 from protocol.model import GatewayError, Media, MediaKind, MediaRef, Rendition, Text, UpstreamFailed
 from service.server import serve_loopback
-from tests.transports.conftest import request_for
+from tests.transports.conftest import asking, request_for
 from transports import web
 from transports.web.config import WebConfig
 from transports.web.media import allowed, rendered
@@ -25,7 +25,7 @@ async def order(site, **fault):
 
 
 async def tell(transport, text, model="gemini-3-pro-imagen"):
-    async with transport.open(request_for(text, model, aspect=(16, 9)), transport.accounts[0]) as answer:
+    async with asking(transport, request_for(text, model, aspect=(16, 9)), transport.accounts[0]) as answer:
         return [event async for event in answer]
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from protocol.model import Family, RateLimited
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator
 from transports.web.quota import decode_quotas, decode_reset
 
@@ -34,7 +34,7 @@ def test_an_answer_of_another_form_tells_nothing(payload):
 
 
 async def say(transport, model, text="<echo>x</echo>"):
-    async with transport.open(request_for(text, model), transport.accounts[0]) as answer:
+    async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
         assert [event async for event in answer]
 
 

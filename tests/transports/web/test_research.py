@@ -1,7 +1,7 @@
 import pytest
 
 from protocol.model import Begun, Citation, Document, Finish, Text, Thought
-from tests.transports.conftest import request_for
+from tests.transports.conftest import asking, request_for
 from transports.web.lasting import Phase, place_of
 
 MODEL = "gemini-3-pro-deepsearch"
@@ -13,7 +13,7 @@ def account_of(transport):
 
 
 async def research(transport, text, **more):
-    async with transport.open(request_for(text, MODEL, **more), account_of(transport)) as answer:
+    async with asking(transport, request_for(text, MODEL, **more), account_of(transport)) as answer:
         return [event async for event in answer]
 
 
@@ -62,7 +62,7 @@ async def test_a_handle_goes_on_from_the_plan_or_from_the_report(open_site, step
     async with open_site(research_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             seen = 0
-            async with transport.open(request_for("tea", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("tea", MODEL), account_of(transport)) as answer:
                 async for event in answer:
                     seen += isinstance(event, Begun)
                     if seen == steps:
@@ -78,7 +78,7 @@ async def test_a_confirmation_that_was_lost_on_its_way_is_not_said_again(open_si
     async with open_site(research_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             seen = 0
-            async with transport.open(request_for("tea", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("tea", MODEL), account_of(transport)) as answer:
                 async for event in answer:
                     seen += isinstance(event, Begun)
                     if seen == 3:

@@ -25,7 +25,7 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator, web
 from transports.base import Kept
 from transports.pool import Conversations
@@ -46,7 +46,7 @@ def asked(*texts, **more):
 
 
 async def say(transport, request, account=0):
-    async with transport.open(request, transport.accounts[account]) as answer:
+    async with asking(transport, request, transport.accounts[account]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
@@ -145,7 +145,7 @@ async def test_a_conversation_that_the_site_forgot_is_begun_anew(opened):
 async def test_an_answer_that_was_not_read_to_its_end_is_deleted_and_not_gone_on_with(opened):
     site, transport = opened
     request = asked("<echo>one</echo>")
-    async with transport.open(request, transport.accounts[0]) as answer:
+    async with asking(transport, request, transport.accounts[0]) as answer:
         async for event in answer:
             assert not isinstance(event, Finish)
             break
@@ -225,11 +225,12 @@ async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, stream
         served = Served(transport="web", account="one")
         conversation = Conversation(cid="c_1", rid="r_1", context="ctx")
 
-        async def __aiter__(self):
+        @property
+        async def events(self):
             yield Text(text="the first")
             yield Finish(reason="stop", usage=usage, rewritten=rewritten)
 
-    assert [event async for event in transport._reuse.follow(request, Answer())]
+    assert [event async for event in transport._reuse.follow(request, Answer()).events()]
     got, other = ("the first", "the last") if streamed else ("the last", "the first")
     assert await transport.home(asked("x", got, "y")) == "one"
     assert await transport.home(asked("x", other, "y")) is None

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from protocol.model import Media, SignedOut, Text, Throttled
 from tests.clock import ManualClock
 from tests.pools import pool_of
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, going, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.rotation import Policy
@@ -32,7 +32,7 @@ def rotation_of(transport, store, clock):
 
 
 async def ask(transport, text="<echo>ok</echo>"):
-    async with transport.open(request_for(text), transport.accounts[0]) as answer:
+    async with asking(transport, request_for(text), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
@@ -236,7 +236,7 @@ async def test_where_a_session_cannot_be_fetched_another_account_makes_the_pictu
     async with open_site(*accounts) as site, site.connect(*known) as transport:
         rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), Policy())
         await order(site, where="app", status=500)
-        async with rotation.open(request, anyio.current_time() + 30) as exchange:
+        async with going(rotation, request, 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
         assert await site.seen("bootstrap") == 2
         assert await site.seen("generate") == 1
@@ -318,7 +318,7 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
         rotation = AccountRotation(two, pool, Policy())
 
         async def ask_pool():
-            async with rotation.open(request_for("<echo>ok</echo>"), anyio.current_time() + 30) as exchange:
+            async with going(rotation, request_for("<echo>ok</echo>"), 30) as exchange:
                 return "".join([event.text async for event in exchange if isinstance(event, Text)])
 
         # the rotation is done, and lost on its way to the other worker

@@ -6,6 +6,7 @@ from protocol.model import (
     Family,
     Finish,
     ModelDowngraded,
+    PutBack,
     Served,
     Text,
     Thought,
@@ -14,7 +15,7 @@ from protocol.model import (
     Usage,
     Waiting,
 )
-from tests.transports.conftest import request_for
+from tests.transports.conftest import asking, request_for
 from transports.simulator import emit
 from transports.web.errors import StaleToken
 from transports.web.speak import Answer
@@ -23,7 +24,7 @@ PAGES = ["SNlM0e", "thykhd", "absent", "cycle"]
 
 
 async def ask(transport, text="<echo>ok</echo>", model="gemini-3-pro"):
-    async with transport.open(request_for(text, model), transport.accounts[0]) as answer:
+    async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
@@ -163,8 +164,11 @@ class Told:
             yield event
 
     def answer(self):
-        asked = Served(transport="web", account="one", asked=PRO)
-        return Answer(aiter(self), self, asked, lambda _: self.model if self.read > self.known else None)
+        return Answer(self.served, PutBack(aiter(self)), self)
+
+    def served(self):
+        answered = self.model if self.read > self.known else None
+        return Served(transport="web", account="one", asked=PRO, answered=answered)
 
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
@@ -210,7 +214,7 @@ async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(sit
 async def test_work_that_takes_minutes_is_counted_and_not_refused(site):
     async with site.connect(model_mismatch="refuse", poll_seconds=0.1) as transport:
         request = request_for('<sim answered-by="flash" ready="0"/> a cat', "gemini-3-pro-video")
-        async with transport.open(request, transport.accounts[0]) as answer:
+        async with asking(transport, request, transport.accounts[0]) as answer:
             events = [event async for event in answer]
         assert isinstance(events[-1], Finish)
         assert answer.served.mismatch == ("pro", "flash")
@@ -221,7 +225,7 @@ async def test_a_guest_is_told_of_as_served_by_what_it_got_last(site):
     async with site.connect() as transport:
         guest = next(account for account in transport.accounts if account.guest)
         assert transport.served_by(request.selection, guest) is None
-        async with transport.open(request, guest) as answer:
+        async with asking(transport, request, guest) as answer:
             assert isinstance([event async for event in answer][-1], Finish)
         told = transport.served_by(request.selection, guest)
     assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", Family.FLASH)

@@ -22,7 +22,7 @@ from protocol.model import (
     UpstreamTimeout,
     WebImage,
 )
-from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
 from transports import simulator, web
 from transports.http import Timeouts
 from transports.web import wire
@@ -40,7 +40,7 @@ def account_of(transport, guest=False):
 
 
 async def ask(transport, text, model="gemini-3-pro", guest=False):
-    async with transport.open(request_for(text, model), account_of(transport, guest)) as answer:
+    async with asking(transport, request_for(text, model), account_of(transport, guest)) as answer:
         events = [event async for event in answer]
     return "".join(event.text for event in events if isinstance(event, Text)), events, answer.served
 
@@ -146,7 +146,7 @@ async def test_a_usage_limit_is_the_accounts(open_site):
 async def test_leaving_early_ends_the_upstreams_response_at_once(site):
     async with site.connect() as transport:
         request = request_for('<sim stall-after="2" frames="6"/><echo>words and words and words</echo>')
-        async with transport.open(request, account_of(transport)) as answer:
+        async with asking(transport, request, account_of(transport)) as answer:
             async for event in answer:
                 if isinstance(event, Text):
                     break

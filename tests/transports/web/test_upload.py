@@ -31,6 +31,7 @@ from protocol.model import (
 from service.server import serve_loopback
 from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from tests.transports.conftest import asking as open_answer
 from transports import simulator, web
 from transports.web.upload import upload_allowed
 
@@ -41,7 +42,7 @@ PICTURE = FilePart(data=PNG, mime="image/png", name="sea \u2013 side.png")
 
 async def tell(transport, request, name="one"):
     account = next(account for account in transport.accounts if account.id == name)
-    async with transport.open(request, account) as answer:
+    async with open_answer(transport, request, account) as answer:
         return [event async for event in answer]
 
 

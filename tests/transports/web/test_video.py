@@ -17,7 +17,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for, request_for
+from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator
 from transports.simulator import clips
 from transports.web.lasting import Phase, place_of
@@ -31,7 +31,7 @@ def account_of(transport):
 
 
 async def film(transport, text, **more):
-    async with transport.open(request_for(text, MODEL, **more), account_of(transport)) as answer:
+    async with asking(transport, request_for(text, MODEL, **more), account_of(transport)) as answer:
         return [event async for event in answer]
 
 
@@ -131,7 +131,7 @@ async def test_a_video_that_nobody_came_back_for_is_deleted_in_time(open_site):
     async with open_site(video_seconds=3600.0) as site:
         options = {**FAST, "abandoned_seconds": 1000.0, "rotate_seconds": 0}
         async with site.connect(deps=deps_for(clock), **options) as transport:
-            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 async for event in answer:
                     assert isinstance(event, Begun)
                     break
@@ -155,7 +155,7 @@ async def test_a_refusal_in_words_is_the_answer(open_site):
 async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_site):
     async with open_site(video_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
-            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 begun = await anext(aiter(answer))
         assert place_of(begun.handle).phase is Phase.VIDEO
         asked = await site.seen("generate")
@@ -169,7 +169,7 @@ async def test_a_turn_that_asks_is_said_to_its_end_though_whoever_asked_leaves(o
     slow = '<sim tokens-per-second="20" frames="4"/> a cat'
     async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
         async with site.connect(**FAST) as transport:
-            async with transport.open(request_for(slow, MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for(slow, MODEL), account_of(transport)) as answer:
                 begun = await anext(aiter(answer))
             assert not begun.settled
         async with site.connect(**FAST) as transport:
@@ -182,7 +182,7 @@ async def test_nothing_polls_once_the_client_has_left(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600) as site:
         async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
-            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 async with anyio.create_task_group() as tasks:
 
                     async def listen():
@@ -231,7 +231,7 @@ async def test_progress_is_told_now_and_then(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600) as site:
         async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
-            async with transport.open(request_for("a cat", MODEL), account_of(transport)) as answer:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 thoughts = []
                 async with anyio.create_task_group() as tasks:
 

@@ -6,6 +6,7 @@ from protocol.model import (
     Begun,
     Caller,
     Catalogue,
+    Exchange,
     Finish,
     GenerationRequest,
     Handle,
@@ -28,15 +29,13 @@ SECOND = Handle(transport="web", account="one", token="2")
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=2))
 
 
-class Exchange:
-    served = Served(transport="web", account="one")
+async def stream(events):
+    for event in events:
+        yield event
 
-    def __init__(self, *events):
-        self._events = events
 
-    async def __aiter__(self):
-        for event in self._events:
-            yield event
+def exchange_of(*events):
+    return Exchange(lambda: Served(transport="web", account="one"), stream(events))
 
 
 class Jobs:
@@ -84,7 +83,7 @@ def test_where_the_caller_wanted_it_to_end_is_kept(job):
 async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(job):
     events = [Begun(handle=FIRST), Waiting(), Thought(text="hm"), Begun(handle=SECOND), Text(text="report"), FINISH]
     jobs, seen = Jobs(), []
-    async with keeping(Exchange(*events), jobs, job) as kept:
+    async with keeping(exchange_of(*events), jobs, job) as kept:
         async for event in kept:
             seen.append((event, len(jobs.kept), list(jobs.held)))
     assert [event for event, _, _ in seen] == events
@@ -100,13 +99,13 @@ async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(j
 
 async def test_where_the_work_is_is_kept_before_anybody_is_told_its_id(job):
     jobs = Jobs()
-    async with keeping(Exchange(Begun(handle=FIRST), FINISH), jobs, job):
+    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job):
         assert [found.handle for found in jobs.kept] == [FIRST]
 
 
 async def test_what_is_held_already_is_not_held_again(job):
     jobs = Jobs()
-    async with keeping(Exchange(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
+    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
         async for _ in kept:
             assert jobs.held == []
     assert len(jobs.kept) == 2
@@ -114,14 +113,14 @@ async def test_what_is_held_already_is_not_held_again(job):
 
 async def test_an_answer_that_never_had_a_place_is_not_kept(job):
     jobs = Jobs()
-    async with keeping(Exchange(Text(text="no"), FINISH), jobs, job) as kept:
+    async with keeping(exchange_of(Text(text="no"), FINISH), jobs, job) as kept:
         assert [event async for event in kept]
     assert jobs.kept == []
 
 
 async def test_a_store_that_is_out_of_order_does_not_end_the_answer(job):
     jobs = Jobs(Saturated("broken", code="state_unavailable"))
-    async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
 
 
@@ -136,7 +135,7 @@ class Taken(Jobs):
 
 async def test_a_job_that_cannot_be_held_does_not_end_the_answer(job):
     jobs = Taken()
-    async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
     assert jobs.kept[-1].state is JobState.COMPLETED
 
@@ -152,6 +151,6 @@ class Unheld(Jobs):
 
 async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_end_the_answer(job):
     jobs = Unheld()
-    async with keeping(Exchange(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
     assert jobs.kept[-1].state is JobState.COMPLETED
