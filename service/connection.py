@@ -46,6 +46,13 @@ class Connection(TCPServer):
         super().__init__(*arguments)
         self.idle_task: Any = _Idle(self.config.keep_alive_timeout, self._close_idle)
 
+    async def run(self) -> None:
+        """Serve the connection to its end; then let go of what refers back to it, so that it is freed at once."""
+        try:
+            await super().run()
+        finally:
+            vars(self).clear()
+
     async def protocol_send(self, event: Any) -> None:
         """Write bytes, or do what else the protocol asks for."""
         if type(event) is Updated:

@@ -12,7 +12,7 @@ import structlog
 
 from protocol.http.body import UNREAD
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Context, Fetch, Limits, Links, Record, attach
+from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, detach
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -93,6 +93,7 @@ class Observed:
             self._stalls.discard(answer)
             self._metrics.in_flight.dec()
             self._finish(scope, context, answer.status, span)
+            detach(scope)
 
     def _context(self, scope: Any) -> Context:
         means = self._means

@@ -1,6 +1,5 @@
 """hypercorn, which `service.connection` changes and nothing else knows: sockets, signals, an end that does not hang."""
 
-import gc
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -17,11 +16,13 @@ from hypercorn.config import Config
 
 from service import connection
 from service.app import Running, open_app
+from service.collector import Collector
 from service.listeners import Sockets
 from service.memory import set_allocator
 from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
 from service.survey import Survey
+from transports.clock import SystemClock
 from transports.tasks import beside
 
 _STOP_SECONDS = 5.0
@@ -33,10 +34,6 @@ _REQUEST_LINE_BYTES = 1024
 
 _READ_AHEAD = 4
 """Pieces of a body, each up to 64 KiB, that are read before the app asks for them."""
-
-_COLLECTED_EVERY = 20_000
-"""New objects until the garbage collector looks for cycles. Requests make next to none of them, and a thousand open
-streams are many objects to look at: Python's usual 700 would take a tenth of a busy processor."""
 
 _log = structlog.get_logger()
 
@@ -184,8 +181,10 @@ def run(
             _serving_all(running, listening, settings),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                _collect_less()
+                collector = Collector(lambda: running.drain.in_flight, SystemClock())
+                collector.begin()
                 async with beside() as tasks:
+                    tasks.start_soon(collector.run)
                     await tasks.start(_reload_when_told, running)
                     await overseer.greet(running)
                     overseer.started()
@@ -209,13 +208,6 @@ def _abort_stalled(listening: socket.socket, seconds: float) -> None:
     """Have the kernel abort connections whose client takes nothing for so long; the server would wait for ever."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
-
-
-def _collect_less() -> None:
-    """Have the garbage collector look less often, and never again at what was made until now, which stays."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_EVERY, *gc.get_threshold()[1:])
 
 
 async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:

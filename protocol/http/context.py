@@ -179,6 +179,11 @@ def attach(scope: Any, context: Context) -> None:
     scope[_KEY] = context
 
 
+def detach(scope: Any) -> None:
+    """Take the context out of an ASGI scope that is done with: they refer to each other, and are freed at once."""
+    scope.pop(_KEY, None)
+
+
 def context_of(scope: Any) -> Context:
     """Return the context of an ASGI scope."""
     return cast("Context", scope[_KEY])

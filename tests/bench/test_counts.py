@@ -7,8 +7,10 @@ sake. Lower it when less is counted. Raise it when a feature is worth what it co
 import gc
 import itertools
 import sys
+from collections import Counter
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.bench import answers
@@ -99,6 +101,31 @@ async def test_a_short_stream_makes_as_few_tasks(gateway):
         await stream()
         counts = await gateway.least(stream, CHATS)
     assert counts.tasks <= TASKS
+
+
+async def test_requests_and_connections_leave_no_cycles_of_objects(gateway):
+    async def once():
+        with Client(gateway) as client:
+            await client.chat(prompt())
+            response = await client.begin(prompt(), stream=True)
+            await anyio.to_thread.run_sync(response.read)
+        for _ in range(100):  # the gateway sees that the connection is closed
+            await anyio.lowlevel.checkpoint()
+
+    await once()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(CHATS):
+            await once()
+        gc.collect()
+        packages = Counter(type(one).__module__.partition(".")[0] for one in gc.garbage)
+        assert not packages.keys() & {"service", "protocol", "transports", "hypercorn", "h11", "aiohttp"}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 async def test_a_paced_chunk_calls_few_functions_and_passes_few_generators(gateway):
