@@ -1,7 +1,7 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -125,11 +125,13 @@ async def open_app(
             feed=Feed(),
             traces=traces,
         )
+        conversations = Conversations(store, clock)
         async with (
             base.pressure.open(),
             Trimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
-            wiring.open_engine(settings, _parts(base, copy, serve), origin) as engine,
+            conversations.write_behind() if settings.alone else nullcontext(),
+            wiring.open_engine(settings, _parts(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
             open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
@@ -163,12 +165,12 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     traces: Traces | None
 
 
-def _parts(base: _Base, copy: Store | None, serve: wiring.Serve) -> wiring.Parts:
+def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve) -> wiring.Parts:
     return wiring.Parts(
         clock=base.clock,
         store=base.store,
         copy=copy,
-        conversations=Conversations(base.store, base.clock),
+        conversations=conversations,
         observer=Fanout(PrometheusObserver(base.registry), base.feed.hear),
         watch=base.watch,
         serve=serve,

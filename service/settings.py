@@ -279,6 +279,11 @@ class Settings(Section, frozen=True):
     transports: dict[str, dict[str, Any]] = {}
     """In the order in which they are asked."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether one process has the store to itself."""
+        return self.server.workers == 1 and self.store.replicas == 1 and not self.store.remote
+
     def __repr__(self) -> str:
         """Show no transport's settings: which of them are secret is the transport's business."""
         names = (name for name in self.__struct_fields__ if name != "transports")

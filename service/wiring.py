@@ -203,12 +203,11 @@ async def _opening_pools(
     """Yield what makes the pool of a transport, which runs for as long as the context lasts."""
     store, clock = settings.store, parts.clock
     terms = Terms(wait_seconds=settings.deadlines.lease_seconds, **msgspec.structs.asdict(settings.pool))
-    several = max(settings.server.workers, store.replicas)
-    presence = Presence(parts.store, clock, replica, least=several)
+    presence = Presence(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
     seats = Seats(
         clock,
         replica,
-        shared=parts.store if several > 1 or store.remote else None,
+        shared=None if settings.alone else parts.store,
         replicas=presence.replicas,
         seconds=terms.seat_seconds,
     )

@@ -3,7 +3,7 @@
 from transports.store.barrier import Barrier
 from transports.store.lasting import CopiedStore
 from transports.store.memory import MemoryStore
-from transports.store.port import FULL, PLACES, Bucket, Place, Record, Store, StoreDown, Unreadable
+from transports.store.port import FULL, PLACES, Bucket, Change, Place, Record, Store, StoreDown, Unreadable
 from transports.store.sealed import SealedStore, Sealer
 from transports.store.sqlite import SqliteStore
 from transports.store.watch import Watch
@@ -13,6 +13,7 @@ __all__ = [
     "PLACES",
     "Barrier",
     "Bucket",
+    "Change",
     "CopiedStore",
     "MemoryStore",
     "Place",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from transports.clock import Clock
-from transports.store.port import FULL, PLACES, Bucket, Place, Record
+from transports.store.port import FULL, PLACES, Bucket, Change, Place, Record
 
 _GRAIN = 1e-6
 """A wait so short is none: it comes from how numbers are rounded."""
@@ -63,6 +63,10 @@ class MemoryStore:
         self._versions += 1
         self._revisions[place.name] = self._versions
         return True
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes; return what became of each."""
+        return [await self._change(change) for change in changes]
 
     async def scan(
         self,
@@ -172,6 +176,12 @@ class MemoryStore:
     async def settle(self) -> bool:
         """Have nothing to wait for."""
         return True
+
+    async def _change(self, change: Change) -> int | None:
+        place, key, expected = change.place, change.key, change.expected
+        if change.value is None:
+            return 0 if await self.remove(place, key, expected=expected) else None
+        return await self.put(place, key, change.value, expected=expected, seconds=change.seconds)
 
     def _find(self, place: Place, key: str) -> _Kept | None:
         kept = self._places[place.name].get(key)

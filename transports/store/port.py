@@ -88,6 +88,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return f"Record(key={self.key!r}, version={self.version!r})"
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that is to be kept or removed."""
+
+    place: Place
+    key: str
+    value: bytes | None
+    """None: remove it."""
+    expected: int | None = None
+    """Change it only in this version; 0: only where no record is kept; None: in any case."""
+    seconds: float | None = None
+    """How long it is kept; None: until it is removed."""
+
+
 def understood(place: Place, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
     """Return what a record of the place says.
 
@@ -138,6 +151,13 @@ class Store(Protocol):
 
     async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
         """Forget a record, with `expected` only in that version; say whether it was there."""
+        ...
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes in one call, each for itself and as `put` and `remove` do; in a file, all at once.
+
+        Return for each the version that was put, 0 for a removal, None where the expected version was not there.
+        """
         ...
 
     async def scan(

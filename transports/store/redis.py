@@ -13,7 +13,7 @@ import msgspec
 from transports.clock import Clock
 from transports.store import scripts
 from transports.store.observed import StoreObserver
-from transports.store.port import Bucket, Place, Record
+from transports.store.port import Bucket, Change, Place, Record
 from transports.store.server import Address, Line, Server, command, evaluate
 from transports.tasks import beside
 
@@ -101,6 +101,10 @@ class RedisStore:
         """Forget a record; say whether it was there."""
         wanted = "" if expected is None else expected
         return bool(await self._server.run(scripts.REMOVE, self._keys_of(place, key), place.name, key, wanted))
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes; return what became of each."""
+        return [await self._change(change) for change in changes]
 
     async def scan(
         self,
@@ -205,6 +209,12 @@ class RedisStore:
             return await command(line, "WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS)) > 0
 
         return await self._server.ask(ask, _REPLICA_SECONDS)
+
+    async def _change(self, change: Change) -> int | None:
+        place, key, expected = change.place, change.key, change.expected
+        if change.value is None:
+            return 0 if await self.remove(place, key, expected=expected) else None
+        return await self.put(place, key, change.value, expected=expected, seconds=change.seconds)
 
     async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
         """Yield what PAGE finds, page after page."""

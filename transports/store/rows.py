@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from transports.store.port import Bucket, Record
+from transports.store.port import Bucket, Change, Record
 
 _LEASES = "~lease"
 """Its revision, beside those of the places, is the last fence."""
@@ -99,6 +99,14 @@ def put(
     version = _moved(database, place)
     database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", (place, key, value, version, until))
     return version
+
+
+def change(database: sqlite3.Connection, change: Change, now: float) -> int | None:
+    """Put or remove a record; return its version, 0 for a removal, None where the expected version is not there."""
+    if change.value is None:
+        return 0 if remove(database, change.place.name, change.key, change.expected, now) else None
+    until = None if change.seconds is None else now + change.seconds
+    return put(database, (change.place.name, change.key, change.value, until), change.expected, now)
 
 
 def prune(database: sqlite3.Connection, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from transports.store.port import Place, Record, Store, Unreadable
+from transports.store.port import Change, Place, Record, Store, Unreadable
 from transports.store.wrapper import Wrapper
 
 if TYPE_CHECKING:  # imported with the first key
@@ -126,6 +126,10 @@ class SealedStore(Wrapper):
         sealed = self._sealer.seal(place, key, value)
         return await self._store.put(place, key, sealed, expected=expected, seconds=seconds)
 
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes; return what became of each."""
+        return await self._store.write([self._sealed(change) for change in changes])
+
     async def scan(
         self,
         place: Place,
@@ -143,6 +147,11 @@ class SealedStore(Wrapper):
             except Unreadable:
                 continue
         return found
+
+    def _sealed(self, change: Change) -> Change:
+        if change.value is None:
+            return change
+        return msgspec.structs.replace(change, value=self._sealer.seal(change.place, change.key, change.value))
 
     def _opened(self, place: Place, record: Record) -> Record:
         """Return a record with its plain value; tell of what is odd once.

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import rows
-from transports.store.port import FULL, Bucket, Place, Record, StoreDown
+from transports.store.port import FULL, Bucket, Change, Place, Record, StoreDown
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
 _BUSY_SECONDS = 5.0
@@ -110,6 +110,16 @@ class SqliteStore:
             return rows.remove(database, place.name, key, expected, self._clock.wall())
 
         return await self._write(query, durable=place.durable)
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes in one transaction; return what became of each."""
+
+        def query(database: Database) -> list[int | None]:
+            now = self._clock.wall()
+            self._prune(database, now)
+            return [rows.change(database, change, now) for change in changes]
+
+        return await self._write(query, durable=any(change.place.durable for change in changes))
 
     async def scan(
         self,

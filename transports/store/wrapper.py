@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from transports.store.port import Bucket, Place, Record, Store
+from transports.store.port import Bucket, Change, Place, Record, Store
 
 
 class Wrapper:
@@ -31,6 +31,10 @@ class Wrapper:
     async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
         return await self._store.remove(place, key, expected=expected)
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Make several changes."""
+        return await self._store.write(changes)
 
     async def scan(
         self,

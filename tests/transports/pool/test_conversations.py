@@ -52,8 +52,20 @@ def world(open_store):
 
 
 @pytest.fixture
-async def kept(world):
+async def through(world):
+    """A process that writes at once."""
     return await world.process()
+
+
+@pytest.fixture(params=["through", "behind"])
+async def kept(world, request):
+    """A process that writes at once, or one that is alone and writes a moment later."""
+    one = await world.process()
+    if request.param == "through":
+        yield one
+        return
+    async with one.write_behind():
+        yield one
 
 
 async def test_a_conversation_is_taken_once(kept):
@@ -147,8 +159,8 @@ async def test_the_bound_is_shared_by_the_accounts(world):
     assert [found.conversation for found in await kept.overdue("b", most=9)] == [b"b_0", b"b_1"]
 
 
-async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(world, kept):
-    await kept.keep(b"k", ONE, seconds=world.seconds)
+async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(world, through):
+    await through.keep(b"k", ONE, seconds=world.seconds)
     await world.elapse()
     heirs = [await world.process() for _ in range(2)]
     assert sorted([await heir.overdue("a", most=5) for heir in heirs]) == [[], [ONE]]
@@ -156,7 +168,7 @@ async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(w
 
 async def test_what_cannot_be_read_is_in_nobodys_way(world, open_store):
     store, kept = await open_store(), await world.process()
-    await kept.keep(b"k", ONE, seconds=60)
+    await (await world.process()).keep(b"k", ONE, seconds=60)
     (name,) = await store.keys(CONVERSATIONS)
     await store.put(CONVERSATIONS, name, b"nonsense", seconds=1000)
     assert await kept.whose(b"k") is None
@@ -184,16 +196,148 @@ class Counted(MemoryStore):
         self.calls.append("remove")
         return await super().remove(*arguments, **options)
 
+    async def write(self, changes):
+        calls, self.calls = [*self.calls, len(changes)], []
+        try:
+            return await super().write(changes)
+        finally:
+            self.calls = calls
 
-async def test_a_turn_is_one_look_one_removal_and_one_write():
+
+async def test_a_turn_of_a_conversation_that_the_process_knows_is_one_removal_and_one_write():
     store = Counted(ManualClock())
-    kept = Conversations(store, ManualClock())
+    kept, other = Conversations(store, ManualClock()), Conversations(store, ManualClock())
     await kept.keep(b"1", ONE, seconds=60)
     store.calls.clear()
     await kept.whose(b"1")
     await kept.take(b"1", "a")
     await kept.keep(b"2", TWO, seconds=60)
-    assert store.calls == ["get", "remove", "put"]
+    assert store.calls == ["remove", "put"]
+    store.calls.clear()
+    await other.whose(b"2")
+    await other.take(b"2", "a")
+    assert store.calls == ["get", "remove"]
+
+
+async def test_what_another_process_has_taken_and_kept_anew_is_found(world):
+    one, other = await world.process(), await world.process()
+    await one.keep(b"k", ONE, seconds=60)
+    await other.keep(b"k", TWO, seconds=60)
+    assert await one.take(b"k", "a") == TWO
+    await one.keep(b"k", ONE, seconds=60)
+    assert await other.take(b"k", "a") == ONE
+    assert await one.whose(b"k") == "a"  # a hint
+    assert await one.take(b"k", "a") is None
+    assert await one.whose(b"k") is None
+
+
+async def elapse(clock, seconds):
+    await anyio.wait_all_tasks_blocked()
+    clock.advance(seconds)
+    await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_process_alone_writes_changes_together_and_what_comes_to_nothing_not_at_all():
+    clock = ManualClock()
+    store = Counted(clock)
+    kept = Conversations(store, clock)
+    async with kept.write_behind():
+        for number in range(20):
+            await kept.keep(b"%d" % number, ONE, seconds=60)
+        for number in range(10):
+            assert await kept.take(b"%d" % number, "a") == ONE
+        assert store.calls == []
+        await elapse(clock, 0.1)
+        assert store.calls == [10]
+        assert len(await store.keys(CONVERSATIONS)) == 10
+        for number in range(9, 12):
+            await kept.take(b"%d" % number, "a")
+        await kept.keep(b"10", TWO, seconds=60)
+        assert await kept.take(b"11", "a") is None
+    assert store.calls == [10, "get", 2]
+    other = Conversations(store, clock)
+    assert await other.take(b"10", "a") == TWO
+    assert await other.take(b"11", "a") is None
+    assert await other.take(b"12", "a") == ONE
+
+
+class Slow(Counted):
+    """A store that holds back an answer, or is down."""
+
+    gate = None
+    down = False
+
+    async def get(self, *arguments, **options):
+        found = await super().get(*arguments, **options)
+        if self.gate is not None:
+            await self.gate.wait()
+        return found
+
+    async def write(self, changes):
+        if self.down:
+            raise StoreDown("out of order")
+        done = await super().write(changes)
+        if self.gate is not None:
+            await self.gate.wait()
+        return done
+
+
+async def test_of_two_that_take_while_the_store_is_slow_one_has_it():
+    clock = ManualClock()
+    store = Slow(clock)
+    await Conversations(store, clock).keep(b"k", ONE, seconds=60)
+    kept, taken = Conversations(store, clock), []
+
+    async def take():
+        taken.append(await kept.take(b"k", "a"))
+
+    async with kept.write_behind(), anyio.create_task_group() as tasks:
+        store.gate = anyio.Event()
+        tasks.start_soon(take)
+        await anyio.wait_all_tasks_blocked()
+        slow, store.gate = store.gate, None
+        await take()
+        await elapse(clock, 0.1)  # the removal is written
+        slow.set()
+    assert taken == [ONE, None]
+
+
+async def test_what_is_taken_while_it_is_written_is_taken_once_and_removed():
+    clock = ManualClock()
+    store = Slow(clock)
+    kept, taken = Conversations(store, clock), []
+
+    async def take():
+        taken.append(await kept.take(b"k", "a"))
+
+    async with kept.write_behind(), anyio.create_task_group() as tasks:
+        await kept.keep(b"k", ONE, seconds=60)
+        store.gate = anyio.Event()
+        await elapse(clock, 0.1)
+        for _ in range(3):
+            tasks.start_soon(take)
+        await anyio.wait_all_tasks_blocked()
+        store.gate.set()
+    assert sorted(taken, key=bool) == [None, None, ONE]
+    assert await store.keys(CONVERSATIONS) == []
+
+
+async def test_what_cannot_be_written_is_written_when_the_store_is_back():
+    clock = ManualClock()
+    store = Slow(clock)
+    kept = Conversations(store, clock)
+    async with kept.write_behind():
+        await kept.keep(b"k", ONE, seconds=60)
+        await kept.keep(b"l", TWO, seconds=60)
+        store.down = True
+        await elapse(clock, 0.1)
+        assert await kept.take(b"l", "a") == TWO
+        store.down = False
+        await elapse(clock, 1.0)
+        await elapse(clock, 0.1)
+        assert len(await store.keys(CONVERSATIONS)) == 1
+        assert await kept.take(b"k", "a") == ONE
+    assert await store.keys(CONVERSATIONS) == []
 
 
 @pytest.mark.parametrize("most", [10, 1000])
@@ -242,9 +386,8 @@ async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done()
 
     clock = ManualClock()
     store = Moody(clock)
-    kept = Conversations(store, clock)
-    await kept.keep(b"k", ONE, seconds=60)
-    store.down = True
+    await Conversations(store, clock).keep(b"k", ONE, seconds=60)
+    store.down, kept = True, Conversations(store, clock)
     for ask in (lambda: kept.whose(b"k"), lambda: kept.take(b"k", "a"), lambda: kept.overdue("a", most=5)):
         with pytest.raises(OSError, match="out of order"):
             await ask()

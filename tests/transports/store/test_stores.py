@@ -5,7 +5,7 @@ import string
 import anyio
 import pytest
 
-from transports.store import FULL, PLACES, Bucket
+from transports.store import FULL, PLACES, Bucket, Change
 from transports.store.port import ACCOUNTS, PARKS, RESTS, SESSIONS
 
 MANY = 12
@@ -129,6 +129,33 @@ async def test_many_who_count_by_compare_and_set_lose_no_count(open_store):
 
     await all_of(MANY, count)
     assert (await views[0].get(SESSIONS, "count")).value == b"%d" % MANY
+
+
+async def test_changes_are_made_together_each_as_it_would_be_alone(open_store):
+    store, other = await open_store(), await open_store()
+    await filled(store, "a", "b", "c")
+    there = {record.key: record.version for record in await store.scan(SESSIONS)}
+
+    def change(key, value, expected=None, seconds=None):
+        return Change(place=SESSIONS, key=key, value=value, expected=expected, seconds=seconds)
+
+    done = await store.write(
+        [
+            change("a", b"new", there["a"]),
+            change("b", b"new", there["a"]),
+            change("c", None, there["c"]),
+            change("b", None, there["a"]),
+            change("nothing", None),
+            change("d", b"new", 0, open_store.long),
+            change("d", b"newer", 0),
+        ],
+    )
+    found = {record.key: record for record in await other.scan(SESSIONS)}
+    assert done == [found["a"].version, None, 0, None, None, found["d"].version, None]
+    assert {key: record.value for key, record in found.items()} == {"a": b"new", "b": b"b", "d": b"new"}
+    assert found["a"].seconds is None
+    assert 0 < found["d"].seconds <= open_store.long
+    assert await store.write([]) == []
 
 
 async def test_a_record_lives_for_its_time(open_store):
@@ -427,6 +454,7 @@ async def test_the_time_of_all_views_is_one_and_passes(open_store):
 WRITES = {
     "put": lambda store, long: store.put(SESSIONS, "a", b"new"),
     "put in a version": lambda store, long: store.put(SESSIONS, "b", b"new", expected=0),
+    "write": lambda store, long: store.write([Change(place=SESSIONS, key="a", value=b"new")]),
     "remove": lambda store, long: store.remove(SESSIONS, "a"),
     "get": lambda store, long: store.get(SESSIONS, "a"),
     "scan": lambda store, long: store.scan(SESSIONS),

@@ -1,0 +1,140 @@
+"""Changes of conversations that are written together, a moment after they were made.
+
+One process alone has no need for a write of its own for each change: it answers from memory what is not written yet.
+`WriteBehind` holds at most one change per name, the last one, for up to `_HOLD_SECONDS`. A conversation that is kept
+and continued within that time is never written.
+
+If the process is killed, the changes of that time are lost: such a conversation is not continued, and stays at the
+site. At a regular end all is written. While the store is down, the changes are held until it is back.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import structlog
+
+from transports.clock import Clock
+from transports.store import Change, Store
+from transports.store.port import CONVERSATIONS
+from transports.tasks import beside_and_last
+
+_HOLD_SECONDS = 0.05
+_AGAIN_SECONDS = 1.0
+_LAST_SECONDS = 2.0
+_MOST_AT_ONCE = 200
+
+_log = structlog.get_logger()
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that is not written yet."""
+
+    value: bytes | None
+    """None: a removal."""
+    expected: int
+    """The version of the record that it replaces; 0: none is known."""
+    until: float = 0.0
+    """How long the record is kept, by the monotonic clock."""
+
+
+Written = Callable[[str, Pending, int | None], Awaitable[None]]
+
+
+class WriteBehind:
+    """Pending changes, by name."""
+
+    def __init__(self, store: Store, clock: Clock, written: Written) -> None:
+        """Call `written` for each change with the version that was put: 0 for a removal, None if it did not apply."""
+        self._store, self._clock, self._written = store, clock, written
+        self._pending: dict[str, Pending] = {}
+        self._writing: dict[str, Pending] = {}
+        self._news, self._idle = anyio.Event(), anyio.Event()
+        self.works = True
+        """False while the store is down."""
+        self.rounds = 0
+        """How often changes were written: what was read before the last one may be out of date."""
+
+    def find(self, name: str) -> Pending | None:
+        """Return the pending change of a name."""
+        return self._pending.get(name) or self._writing.get(name)
+
+    async def settled(self, name: str) -> None:
+        """Wait while the change of a name is being written."""
+        while name in self._writing:
+            await self._idle.wait()
+
+    def put(self, name: str, value: bytes, until: float, *, expected: int = 0) -> None:
+        """Put a record; one that is pending is replaced. The name must be settled."""
+        before = self._pending.get(name)
+        if before is not None:
+            expected = before.expected
+        self._add(name, Pending(value=value, expected=expected, until=until))
+
+    def remove(self, name: str, expected: int) -> None:
+        """Remove a record of this version. The name must be settled."""
+        self._add(name, Pending(value=None, expected=expected))
+
+    def cancel(self, name: str) -> None:
+        """Undo a pending put: its record is removed, if there was one before. The name must be settled."""
+        pending = self._pending.pop(name)
+        if pending.expected:
+            self.remove(name, pending.expected)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Write what is pending for as long as the context lasts, and the rest at its end."""
+        async with beside_and_last((self._run,), self._write_last, _LAST_SECONDS):
+            yield
+
+    def _add(self, name: str, pending: Pending) -> None:
+        self._pending[name] = pending
+        self._news.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            await self._clock.sleep(_HOLD_SECONDS)
+            try:
+                await self._write_all()
+                self.works = True
+            except OSError:
+                self.works = False
+                _log.warning("conversations_not_written")
+                self._news.set()
+                await self._clock.sleep(_AGAIN_SECONDS)
+
+    async def _write_last(self) -> None:
+        try:
+            await self._write_all()
+        except OSError:
+            _log.warning("conversations_not_written")
+
+    async def _write_all(self) -> None:
+        while self._pending:
+            batch = dict(list(self._pending.items())[:_MOST_AT_ONCE])
+            for name in batch:
+                del self._pending[name]
+            self._writing, self._idle = batch, anyio.Event()
+            self.rounds += 1
+            try:
+                versions = await self._store.write([self._change(*item) for item in batch.items()])
+                for (name, pending), version in zip(batch.items(), versions, strict=True):
+                    await self._written(name, pending, version)
+                self._writing = {}
+            finally:  # what was not written, or may not have been, is tried again; nothing else has changed it
+                self._pending = self._writing | self._pending
+                self._writing = {}
+                self._idle.set()
+
+    def _change(self, name: str, pending: Pending) -> Change:
+        seconds = pending.until - self._clock.monotonic() if pending.value is not None else None
+        return Change(
+            place=CONVERSATIONS,
+            key=name,
+            value=pending.value,
+            expected=pending.expected,
+            seconds=seconds,
+        )
