@@ -355,10 +355,10 @@ class _Framing:
         lines = [b"HTTP/1.1 %d " % status, *(b"%b: %b" % pair for pair in headers if pair[0] not in _OURS), *lines]
         if self._chunked and status not in _WITHOUT_BODY:
             lines.append(b"Transfer-Encoding: chunked")
-        if not self.keeps:
-            tokens = (tokens - {b"keep-alive"}) | {b"close"}
-        if tokens:
-            lines.append(b"Connection: " + b", ".join(sorted(tokens)))
+        if not self.keeps and b"close" not in tokens:
+            lines.append(b"Connection: " + b", ".join(sorted((tokens - {b"keep-alive"}) | {b"close"})))
+        elif tokens:
+            lines.append(b"connection: " + b", ".join(sorted(tokens)))
         self.head = _joined(lines)
 
     def piece(self, body: bytes) -> bytes:

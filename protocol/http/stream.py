@@ -126,16 +126,22 @@ class EventStream(Generic[EventT]):
     async def _write(self, exchange: Answer[EventT], context: Context, wire: "_Wire") -> None:
         """Write events up to a whole answer; the exchange is taken to its end all the same, as by `fold`."""
         writer = self._writer
-        await wire.send(writer.opened())
+        opened = writer.opened()
         try:
             async for event in exchange:
-                data = b"" if writer.finished else writer.event(event)
+                if writer.finished:
+                    continue
+                data = writer.event(event)
                 if data:
                     context.mark_first_token()
-                    await wire.send(data)
+                if opened:  # goes with the first event, which is there when the exchange is open
+                    data, opened = await wire.begin(opened, data), b""
+                if data:
+                    await wire.send(data, last=writer.finished)
         except GatewayError:
             if not writer.finished:
                 raise
+        await wire.send(opened)
 
 
 class _Wire:
@@ -156,26 +162,33 @@ class _Wire:
         self._timer.add(self)
         self.started = False
 
-    async def send(self, data: bytes | Pieces) -> None:
-        await self._quiet()
+    async def begin(self, opened: bytes, data: bytes | Pieces) -> bytes | Pieces:
+        """Return bytes together with those that go before them; send these at once before pieces."""
+        if isinstance(data, bytes):
+            return opened + data
+        await self.send(opened)
+        return data
+
+    async def send(self, data: bytes | Pieces, *, last: bool = False) -> None:
+        """Send bytes; `last`: they end the stream."""
+        if self._heartbeat is not None:
+            await asyncio.wait([self._heartbeat])
         self._sending = True
         try:
             if isinstance(data, bytes):
-                await self._put(data)
-            else:
-                async for piece in data:
-                    await self._put(piece)
+                await self._put(data, last=last)
+                return
+            async for piece in data:
+                await self._put(piece)
+            if last:
+                await self._put(b"", last=True)
         finally:
             self._sending = False
 
     async def end(self, data: bytes) -> None:
-        """Send the last bytes of a stream that was begun."""
-        if self.started:
-            if data:
-                await self.send(data)
-            await self._quiet()
-            self._attended.finished = True
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        """Send the last bytes of a stream that was begun, and has not ended."""
+        if self.started and not self._attended.finished:
+            await self.send(data, last=True)
 
     def close(self) -> None:
         """Send no more comments."""
@@ -183,19 +196,15 @@ class _Wire:
         if self._heartbeat is not None:
             self._heartbeat.cancel()
 
-    async def _quiet(self) -> None:
-        """Wait until no comment is being sent."""
-        if self._heartbeat is not None:
-            await asyncio.wait([self._heartbeat])
-
-    async def _put(self, data: bytes) -> None:
+    async def _put(self, data: bytes, *, last: bool = False) -> None:
         if not self.started:
             self.started = True
             headers = [*HEADERS, *self._headers]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        elif data:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        elif not data and not last:
+            return
+        self._attended.finished = last
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
         self._at = self._loop.time()
 
     @property

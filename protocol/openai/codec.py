@@ -7,8 +7,8 @@ import msgspec
 _encode = msgspec.json.Encoder().encode
 
 
-def encode(value: msgspec.Struct) -> bytes:
-    """Return a struct as JSON; a lone surrogate, which only an escape can carry, is escaped."""
+def encode(value: msgspec.Struct | str) -> bytes:
+    """Return a struct or a text as JSON; a lone surrogate, which only an escape can carry, is escaped."""
     try:
         return _encode(value)
     except UnicodeEncodeError:

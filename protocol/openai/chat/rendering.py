@@ -42,7 +42,8 @@ class Rendering:
         """Return what a piece adds to the answer, in order."""
         match piece:
             case Text():
-                return self._say(piece.text)
+                text, more = self.say(piece.text)
+                return [answer.Delta(content=text), *more] if text else more
             case Media():
                 return [self._media(piece)]
             case WebImage():
@@ -53,21 +54,26 @@ class Rendering:
             case Document():
                 return [answer.Delta(document=answer.DocumentEntry(title=piece.title, kind=piece.kind))]
 
+    def say(self, text: str) -> tuple[str, list[answer.Delta]]:
+        """Return what a text adds to the content, and what goes after it."""
+        if not text:
+            return "", []
+        if not self._parted:
+            self._parted = True
+            gap = "\n" if text[0] == "\n" else "\n\n"
+            self._insert(gap)
+            shown = gap + text
+        else:
+            shown = text
+        self._append(text)
+        self._said += len(text)
+        return shown, self._cite() if self._cited else []
+
     def finish(self) -> list[answer.Delta]:
         """Return what is left to add when no more comes; what cites text that was cut off is left out."""
         rest = [citation for citation in self._cited if citation.end <= self._said]
         self._cited.clear()
         return self._annotations(rest)
-
-    def _say(self, text: str) -> list[answer.Delta]:
-        if not text:
-            return []
-        gap = "" if self._parted else "\n" if text[0] == "\n" else "\n\n"
-        self._parted = True
-        self._insert(gap)
-        self._append(text)
-        self._said += len(text)
-        return [answer.Delta(content=gap + text), *self._cite()]
 
     def _media(self, media: Media) -> answer.Delta:
         kind = media.ref.kind

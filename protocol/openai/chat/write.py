@@ -27,6 +27,7 @@ from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
 
 _DONE = b"data: [DONE]\n\n"
+_PLACE = "\0the place of a text\0"
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +84,8 @@ class ChunkWriter:
         """Note what happens in `record`."""
         self._head, self._record, self._rendering = head, record, rendering
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
+        self._around: tuple[bytes, bytes] | None = None
+        """What goes before and after the text in the chunk of a text."""
         self.finished = False
 
     def opened(self) -> bytes:
@@ -92,7 +95,10 @@ class ChunkWriter:
     def event(self, event: Event) -> bytes:
         """Return an event's chunk."""
         match event:
-            case Text() | Media() | WebImage() | Citation() | Document():
+            case Text():
+                text, more = self._rendering.say(event.text)
+                return (self._text(text) if text else b"") + self._chunks(more)
+            case Media() | WebImage() | Citation() | Document():
                 return self._chunks(self._rendering.render(event))
             case Thought():
                 return self._chunk(answer.Delta(reasoning_content=event.text))
@@ -126,6 +132,14 @@ class ChunkWriter:
     ) -> answer.Chunk:
         head = self._head
         return answer.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
+
+    def _text(self, text: str) -> bytes:
+        """Return the chunk of a text alone: only the text is encoded, since such chunks are most of a stream."""
+        if self._around is None:
+            before, _, after = self._chunk(answer.Delta(content=_PLACE)).partition(encode(_PLACE))
+            self._around = before, after
+        before, after = self._around
+        return before + encode(text) + after
 
     @staticmethod
     def _event(chunk: answer.Chunk) -> bytes:

@@ -81,6 +81,28 @@ async def test_an_answer_is_streamed_and_closed(connect):
     assert connection.context.record.error is None
 
 
+async def test_the_first_and_the_last_event_take_one_message_each(connect):
+    connection, more = connect(), anyio.Event()
+    exchange = Exchange(Text(text="hi;"), FINISH, more, UpstreamFailed("x", code="upstream_reset"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(respond, connection, exchange)
+        await anyio.wait_all_tasks_blocked()
+        assert [message.get("body") for message in connection.sent] == [None, b"open;hi;", b"end;"]
+        assert connection.sent[-1]["more_body"] is False
+        assert not exchange.closed  # what comes behind the answer is taken all the same
+        more.set()
+    assert exchange.closed
+    assert len(connection.sent) == 3
+    assert connection.context.record.error is None
+
+
+async def test_a_stream_that_nothing_comes_of_before_its_first_event_is_opened_all_the_same(connect):
+    connection = connect()
+    await respond(connection, Exchange(Waiting()))
+    assert connection.body == b"open;"
+    assert connection.sent[-1]["more_body"] is False
+
+
 async def test_a_refusal_before_the_first_event_is_a_status(connect):
     connection = connect()
     await respond(connection, Exchange(refusal=UpstreamFailed("x", code="upstream_reset")))
@@ -127,7 +149,7 @@ async def test_a_piece_waits_for_the_comment_that_is_being_sent(connect):
 
     connection.send = slowly
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(respond, connection, Exchange(ready, Text(text="hi;"), FINISH))
+        tasks.start_soon(respond, connection, Exchange(Text(text="lo;"), ready, Text(text="hi;"), FINISH))
         while b": keep-alive\n\n" not in taking:
             await anyio.lowlevel.checkpoint()
         ready.set()
@@ -150,12 +172,12 @@ async def test_no_comment_is_sent_into_a_piece_nor_after_the_end(connect):
         await send(message)
 
     connection.send = slowly
-    await respond(connection, Exchange(Text(text="hi;"), FINISH))
+    await respond(connection, Exchange(Text(text="lo;"), Text(text="hi;"), FINISH))
     assert taken.is_set()
-    assert looks == [b"open;"] * 3
+    assert looks == [b"open;lo;"] * 3
     whole = connection.body
     await anyio.sleep(0.02)
-    assert connection.body == whole == b"open;hi;end;"
+    assert connection.body == whole == b"open;lo;hi;end;"
 
 
 async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):

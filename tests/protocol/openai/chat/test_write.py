@@ -167,3 +167,13 @@ async def test_annotations_come_in_the_chunk_behind_their_text_and_the_document_
 async def test_an_answer_without_anything_to_show_has_no_such_fields():
     message = await whole([Text(text="x")])
     assert message == {"role": "assistant", "content": "x", "refusal": None, "annotations": []}
+
+
+async def test_each_chunk_of_a_text_is_what_it_would_be_alone():
+    texts = ["hi", '"quoted"\n', "é😀", "half \ud83d", "\0"]
+    for usage in (False, True):
+        _, *chunks, last = (await streamed([Text(text=text) for text in texts], usage=usage))[: len(texts) + 2]
+        assert [chunk["choices"][0]["delta"] for chunk in chunks] == [{"content": text} for text in texts]
+        alike = last | {"choices": [last["choices"][0] | {"delta": None, "finish_reason": None}]}
+        assert all(chunk | {"choices": [chunk["choices"][0] | {"delta": None}]} == alike for chunk in chunks)
+        assert ("usage" in last) is usage
