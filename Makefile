@@ -33,7 +33,7 @@ check: $(DEVELOP)
 	$(BIN)/pyright
 
 bench: $(DEVELOP)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
 
 # The gateway beside other gateways, each in a place of its own: Portkey from npm, LiteLLM from PyPI.
 bench-peers: $(DEVELOP) $(PEERS)/.ready tests/bench/peers/node_modules/.ready

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvloop
 
 from tests.bench import report
-from tests.bench.measure import Bench, Plan, Quick
+from tests.bench.measure import Bench, Long, Plan, Quick
 from tests.bench.processes import BenchError
 
 _LONGEST_SECONDS = 400.0
@@ -31,7 +31,9 @@ async def _run(bench):
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few seconds of it, to see that it works")
-    plan = Quick if parser.parse_args().quick else Plan
+    parser.add_argument("--long", action="store_true", help="with an answer of 1 MB in 10,000 frames, 5 GB in all")
+    asked = parser.parse_args()
+    plan = Quick if asked.quick else Long if asked.long else Plan
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-bench-") as folder:
         bench = Bench(plan, Path(folder))
         try:

@@ -22,6 +22,8 @@ MEGABYTE = {"ASCII": "bench-ascii", "Chinese": "bench-chinese", "emoji": "bench-
 
 A number of frames may follow, as in `bench-ascii-500`: they hold so many thousandths of the megabyte.
 """
+FINE = "bench-fine"
+"""Prompts that get an answer in cumulative frames, each a hundred bytes longer than the last; their number follows."""
 
 FRAMES = 100
 PACE_SECONDS = 0.05
@@ -36,12 +38,14 @@ UPSTREAM_FRAME = b'"wrb.fr"'
 UPSTREAM_END = b'["e",4,'
 """Stands in the last of an answer's bytes."""
 
+_MOST_FRAMES = 10_000
 _PIECES = {
     "ASCII": "Lorem" + " ipsum dolor sit amet" * 47 + "consectetur.",
     "Chinese": "Lorem" + "\u65e5\u6708\u5c71\u5ddd" * 83,
     "emoji": "Lorem" + "\U0001f600\U0001f680\U0001f30d" * 83,
+    "fine": "Lorem" + " ipsum dolor sit amet" * 4 + " consectetu",
 }
-"""What each frame of a megabyte adds: about a thousand bytes, as UTF-8."""
+"""What each frame of a megabyte adds: about a thousand bytes, as UTF-8, or a hundred."""
 _STREAM_HEAD = b"Content-Type: application/json; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 _OK = b"HTTP/1.1 200 OK\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -146,7 +150,7 @@ class Megabyte:
         self._units = int(length) - len(self._MARK)
         self._piece_units = len(piece.encode("utf-16-le")) // 2
         self._piece_bytes = len(piece.encode())
-        self._text = memoryview(piece.encode() * THOUSAND)
+        self._text = memoryview(piece.encode() * (_MOST_FRAMES if kind == "fine" else THOUSAND))
 
     def frame(self, number: int) -> list[bytes | memoryview]:
         """Return the parts of the frame that ends with piece `number`, from 1, as one HTTP chunk."""

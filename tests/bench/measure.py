@@ -1,6 +1,7 @@
 """What is measured, of whom, and in which order."""
 
 import asyncio
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -25,11 +26,19 @@ class Plan:
     whole_connections, stream_connections, paced_connections, held = 32, 8, 100, 1000
     crowd, crowd_seconds, crowd_rounds = 500, 5.0, 1
     large_rounds, large_frames, pictures, histories = 2, answers.THOUSAND, 3, 10
-    scale_rounds = 4
+    fine_frames = 2500
+    """Of an answer in small pieces; it is compared with one of half as many."""
+    scale_rounds = 8
     kept, licenses, accounts = 100_000, 5000, 200
     profile_seconds = 3.0
     stage_seconds = 60.0
     """A stage begins no further round when it has taken so long."""
+
+
+class Long(Plan):
+    """More of what takes long."""
+
+    fine_frames = 10_000
 
 
 class Quick(Plan):
@@ -39,6 +48,7 @@ class Quick(Plan):
     least_answers, least_hundreds = 10, 2
     crowd, crowd_seconds, crowd_rounds = 20, 0.6, 1
     large_rounds, large_frames, pictures, histories = 1, 100, 1, 2
+    fine_frames = 100
     scale_rounds = 1
     kept, licenses, accounts = 200, 20, 5
     held = 50
@@ -53,6 +63,8 @@ class Bench:
         self._cpus, self._others = processes.shares()
         self.samples = Samples()
         self.profiles = {}
+        self.alone = False
+        """Whether time was measured before all else on the machine: then other work hardly changes it."""
 
     async def run(self):
         processes.raise_open_files()
@@ -60,11 +72,11 @@ class Bench:
         with ExitStack() as stack:
             arguments = ["-m", "tests.bench.upstream"]
             running = processes.started(UPSTREAM, arguments, self.folder, self._others)
-            child, self.upstream = stack.enter_context(running)
+            self._upstream, self.upstream = stack.enter_context(running)
             server = stack.enter_context(servers_of(programs()["valkey"]))()
             processes.pin(server.pid, self._others)
             self._valkey = server.url
-            direct = Subject(UPSTREAM, self.upstream + wire.GENERATE_PATH, child)
+            direct = Subject(UPSTREAM, self.upstream + wire.GENERATE_PATH, self._upstream)
             await self._speed(direct)
             await compared(self)
             say("memory")
@@ -123,15 +135,20 @@ class Bench:
         subject.check()
         await load.one_by_one(subject.ask(answers.SHORT, stream=False), 5)
 
+    def _first(self, subject):
+        """Let what is measured, the upstream and the load run before all else on the machine."""
+        return processes.first(os.getpid(), self._upstream.pid, subject.child.pid)
+
     async def _first_token(self, subject):
-        span = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
+        with self._first(subject):
+            span = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
         self.samples.note("first p50", subject.name, part(span.firsts, 0.5))
         self.samples.note("first p99", subject.name, part(span.firsts, 0.99))
 
     async def _requests(self, subject):
-        span = await self.steadily(
-            subject, answers.SHORT, self.plan.whole_connections, self.plan.least_answers, stream=False
-        )
+        plan = self.plan
+        with self._first(subject):
+            span = await self.steadily(subject, answers.SHORT, plan.whole_connections, plan.least_answers, stream=False)
         self.samples.note("short", subject.name, span.processor / span.answers)
         self.samples.note("requests", subject.name, span.answers / span.seconds)
         self.samples.note("p99", subject.name, part(span.wholes, 0.99))
@@ -156,12 +173,12 @@ class Bench:
         self.samples.note("history", subject.name, span.processor / span.answers)
 
     async def _megabytes(self, subject):
-        """Measure large answers, and ones of half the size in half as many frames."""
-        for kind, word in answers.MEGABYTE.items():
-            for name, count in ((f"half {kind}", self.plan.large_frames // 2), (kind, self.plan.large_frames)):
-                if name == kind or subject.name == GATEWAY:
-                    span = await load.one_by_one(subject.ask(f"{word}-{count}"), 1, subject.child.cpu)
-                    self.samples.note(name, subject.name, span.processor)
+        """Measure large answers, and one in many small pieces beside one of half the size in half as many."""
+        large = [(kind, word, self.plan.large_frames) for kind, word in answers.MEGABYTE.items()]
+        fine = [(name, answers.FINE, self.plan.fine_frames // part) for name, part in (("half fine", 2), ("fine", 1))]
+        for name, word, count in (*large, *fine):
+            span = await load.one_by_one(subject.ask(f"{word}-{count}"), 1, subject.child.cpu)
+            self.samples.note(name, subject.name, span.processor)
 
     async def _pictures(self, subject):
         count = self.plan.pictures
@@ -172,7 +189,10 @@ class Bench:
 
     async def _crowd(self, subject):
         plan = self.plan
-        span = await load.crowd(subject.ask(answers.PACED), plan.crowd, plan.crowd_seconds, subject.child.cpu)
+        ask = subject.ask(answers.PACED)
+        with self._first(subject) as alone:
+            span = await load.crowd(ask, plan.crowd, plan.crowd_seconds, subject.child.cpu)
+        self.alone = alone
         self.samples.note("crowd p50", subject.name, part(span.firsts, 0.5))
         self.samples.note("crowd p99", subject.name, part(span.firsts, 0.99))
         rate = plan.crowd / answers.PACE_SECONDS

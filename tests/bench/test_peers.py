@@ -30,3 +30,12 @@ def test_samples_become_a_table_of_microseconds():
     rows = table("One chat", found, 1000.0).splitlines()
     assert rows[0].startswith("| One chat: 1,000 µs, 4 samples |")
     assert rows[2:] == ["| store | 750 | 75% |", "| HTTP server: hypercorn, h11 | 250 | 25% |"]
+
+
+def test_the_gemini_upstream_says_the_same_text_in_as_many_events():
+    chunks = b"".join(upstream._GEMINI_FRAMES).partition(b"\r\n\r\n")[2].split(b"\r\n")
+    stream = b"\r\n".join(part for part in chunks if part and not all(one in b"0123456789abcdef" for one in part))
+    events = json.loads(stream)
+    said = [event["candidates"][0]["content"]["parts"][0]["text"] for event in events]
+    assert len(said) == answers.FRAMES
+    assert "".join(said) == answers.text_of(answers.FRAMES)

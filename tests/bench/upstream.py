@@ -16,11 +16,12 @@ from tests.bench import answers
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 WORD = re.compile(rb"bench-[a-z]+")
-_COUNT = re.compile(rb"-(\d{1,4})")
+_COUNT = re.compile(rb"-(\d{1,5})")
 END_OF_HEAD = b"\r\n\r\n"
 _BACKLOG = 4096
 
 _MEGABYTES = {word.encode(): answers.Megabyte(kind) for kind, word in answers.MEGABYTE.items()}
+_MEGABYTES[answers.FINE.encode()] = answers.Megabyte("fine")
 _PAGE, _CALLS, _LARGE = answers.page(), answers.calls(), answers.large()
 _WHOLE = {
     answers.SHORT.encode(): answers.short(),

