@@ -13,7 +13,7 @@ last one had left:
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import h11
@@ -21,6 +21,7 @@ import hypercorn.asyncio.run
 import hypercorn.protocol
 from anyio.lowlevel import RunVar
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import EventWrapper, WorkerContext
 from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
@@ -67,22 +68,46 @@ class Connection(TCPServer):
             await super().protocol_send(event)
 
     async def _read_data(self) -> None:
-        ending = self.loop.create_task(self._end())
+        terminated = cast("_Terminated", self.context.terminated)
+        terminated.connections.add(self)
         try:
+            if terminated.is_set():
+                self.end()
             await super()._read_data()
         finally:
-            ending.cancel()
+            terminated.connections.discard(self)
             await self.idle_task.stop()
 
-    async def _end(self) -> None:
+    def end(self) -> None:
         """Close the connection at the process's end if it is idle then; a request's answer closes it otherwise."""
-        await self.context.terminated.wait()
         if self.idle_task.running:
-            await self._initiate_server_close()
+            self._close_idle()
 
     def _close_idle(self) -> None:
         tasks: Any = self._task_group
         tasks.spawn(self._initiate_server_close)
+
+
+class _Terminated(EventWrapper):
+    """The event of the process's end; ends its connections when it is set: none has a task that waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections: set[Connection] = set()
+
+    async def set(self) -> None:
+        await super().set()
+        for one in tuple(self.connections):
+            one.end()
+
+
+class Context(WorkerContext):
+    """What the connections of one server share."""
+
+    def __init__(self, max_requests: int | None) -> None:
+        """Take what hypercorn gives."""
+        super().__init__(max_requests)
+        self.terminated = _Terminated()
 
 
 class _Idle:
@@ -195,9 +220,21 @@ class Protocol(H11Protocol):
                 return
         keeps = b"close" not in tokens and request.http_version >= b"1.1" and request.method != b"CONNECT"
         self.stream = stream = Stream(self, self._scope(request, headers), keeps=keeps)
-        stream.app_put = await self.task_group.spawn_app(self.app, self.config, stream.scope, stream.app_send)
+        messages = Messages(self.config.max_app_queue_size)
+        stream.app_put = messages.put
+        tasks: Any = self.task_group
+        tasks.spawn(self._run, stream, messages)
         self.keep_alive_requests += 1
         await self.context.mark_request()
+
+    async def _run(self, stream: "Stream", messages: "Messages") -> None:
+        """Run the app for a request; as hypercorn's `TaskGroup.spawn_app`, whose queue takes 3 KiB."""
+        try:
+            await cast("Any", self.app)(stream.scope, messages.get, stream.app_send, None, None)
+        except Exception:  # noqa: BLE001 -- the app's own last resort has failed
+            await self.config.log.exception("Error in ASGI Framework")
+        finally:
+            await stream.app_send(None)
 
     def _scope(self, request: h11.Request, headers: list[tuple[bytes, bytes]]) -> Any:
         path, _, query = request.target.partition(b"?")
@@ -259,6 +296,49 @@ class Protocol(H11Protocol):
             await self._send_error_response(status)
         self._ended = self._broken = True
         await self.send(Closed())
+
+
+class Messages:
+    """A queue of ASGI messages for an app. An `asyncio.Queue` has four deques of 760 bytes."""
+
+    __slots__ = ("_messages", "_most", "_waiting")
+
+    def __init__(self, most: int) -> None:
+        """Hold `most` messages at once."""
+        self._most = most
+        self._messages: list[Any] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def put(self, message: Any) -> None:
+        """Append a message; wait while the queue is full."""
+        while len(self._messages) >= self._most:
+            await self._changed()
+        self._messages.append(message)
+        self._wake()
+
+    async def get(self) -> Any:
+        """Return the first message and remove it; wait while there is none."""
+        while not self._messages:
+            await self._changed()
+        message = self._messages.pop(0)
+        self._wake()
+        return message
+
+    async def _changed(self) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        finally:
+            if waiting in self._waiting:  # it was cancelled
+                self._waiting.remove(waiting)
+
+    def _wake(self) -> None:
+        """Have all waiting tasks look again: one of them may have been cancelled."""
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
 
 class Stream:
@@ -401,5 +481,6 @@ def _joined(lines: list[bytes]) -> bytes:
 
 def install() -> None:
     """Have hypercorn use them for each connection from now on."""
+    hypercorn.asyncio.run.WorkerContext = Context  # pyright: ignore[reportPrivateImportUsage]
     hypercorn.asyncio.run.TCPServer = Connection  # pyright: ignore[reportPrivateImportUsage]
     hypercorn.protocol.H11Protocol = Protocol  # pyright: ignore[reportPrivateImportUsage]

@@ -302,3 +302,58 @@ async def test_a_websocket_is_the_apps_to_refuse(connect):
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     assert (await client.receive()).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
+    closed = []
+    close = connection.Connection._initiate_server_close
+
+    async def noting(server):
+        closed.append(server)
+        await close(server)
+
+    monkeypatch.setattr(connection.Connection, "_initiate_server_close", noting)
+    listening = listen("127.0.0.1", 0, 8)
+    port = listening.getsockname()[1]
+    async with serving(
+        app_of(start((b"content-length", b"1")), piece(b"x")), listening, Server(keep_alive_seconds=600)
+    ):
+        client = await anyio.connect_tcp("127.0.0.1", port)
+        await client.send(ASK % b"GET")
+        assert (await client.receive()).startswith(b"HTTP/1.1 200")
+        assert closed == []
+    assert len(closed) == 1
+    with pytest.raises(anyio.EndOfStream):
+        await client.receive()
+    await client.aclose()
+
+
+async def test_messages_are_handed_over_in_order_and_wait_for_each_other():
+    messages, got = connection.Messages(2), []
+
+    async def put():
+        for number in range(6):
+            await messages.put(number)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(put)
+        await anyio.wait_all_tasks_blocked()
+        assert messages._messages == [0, 1]
+        for _ in range(6):
+            got.append(await messages.get())
+    assert got == list(range(6))
+
+
+async def test_a_get_that_is_cancelled_takes_no_message_and_leaves_nothing():
+    messages = connection.Messages(2)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(messages.get)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert messages._waiting == []
+    await messages.put("first")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(messages.get)
+        await anyio.wait_all_tasks_blocked()
+        assert messages._messages == []
