@@ -12,9 +12,10 @@ import msgspec
 
 from transports.clock import Clock
 from transports.store import scripts
+from transports.store.line import Line
 from transports.store.observed import StoreObserver
 from transports.store.port import Bucket, Change, Place, Record
-from transports.store.server import Address, Line, Server, command, evaluate
+from transports.store.server import Address, Server, evaluate
 from transports.tasks import beside
 
 _BEHIND = "\x7f"
@@ -206,7 +207,7 @@ class RedisStore:
             self._replicated |= replicas > 0
             if not replicas:
                 return not self._replicated
-            return await command(line, "WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS)) > 0
+            return await line.ask(("WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS))) > 0
 
         return await self._server.ask(ask, _REPLICA_SECONDS)
 

@@ -5,19 +5,20 @@ on is cut off: nobody gets another's answer.
 Source: reliability 6.3
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
 import structlog
-from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from transports.clock import Clock
 from transports.store.breaker import Breaker
+from transports.store.line import Line, TlsLine, Word
 from transports.store.observed import StoreObserver
 from transports.store.outage import OPEN, TIMEOUT, Unreachable, reason_of
 from transports.store.scripts import Script
@@ -34,25 +35,6 @@ _OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_
 ResultT = TypeVar("ResultT")
 
 _log = structlog.get_logger()
-
-
-class Line(Connection):
-    """A connection that can be cut off, with all that was still to be sent."""
-
-    def cut(self) -> None:
-        """Let go of it, at once."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-        self._reader = self._writer = None
-
-    async def disconnect(self, *_: Any, **__: Any) -> None:
-        """Do the same whenever redis-py gives it up."""
-        self.cut()
-        await super().disconnect()
-
-
-class TlsLine(SSLConnection, Line):
-    """The same, encrypted."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -103,7 +85,7 @@ class Server:
         self._idle: list[tuple[Line, float]] = []
         self._told: dict[str, float] = {}
 
-    async def run(self, script: Script, keys: list[str], *arguments: bytes | str | float, length: int = 0) -> Any:
+    async def run(self, script: Script, keys: list[str], *arguments: Word, length: int = 0) -> Any:
         """Run a script; `length`: of what is sent and returned, where it is long.
 
         Raises:
@@ -133,7 +115,7 @@ class Server:
         """Ask the server who it is, breaker or no breaker; say whether it answered."""
 
         async def ask(line: Line) -> dict[str, str]:
-            return _facts(await command(line, "INFO"))
+            return _facts(await line.ask(("INFO",)))
 
         self._forget()
         try:
@@ -170,38 +152,56 @@ class Server:
 
         """
         try:
-            with anyio.fail_after(seconds):
-                async with self._room:
-                    return await self._over(await self._take(), talk)
+            await self._enter(seconds)
+            try:
+                return await self._over(await self._take(seconds), talk, seconds)
+            finally:
+                self._room.release()
         except (RedisError, OSError, EOFError, ValueError) as error:
             reason = reason_of(error)
         raise Unreachable(self._address.where, reason) from None
 
-    async def _over(self, line: Line, talk: Callable[[Line], Awaitable[ResultT]]) -> ResultT:
+    async def _enter(self, seconds: float) -> None:
+        """Wait until there is room for one more connection."""
+        try:
+            self._room.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.fail_after(seconds):
+                await self._room.acquire()
+
+    async def _over(self, line: Line, talk: Callable[[Line], Awaitable[ResultT]], seconds: float) -> ResultT:
         whole = False
+        timer = asyncio.get_running_loop().call_later(seconds, line.cut, TimeoutError())
         try:
             answer = await talk(line)
             whole = True
         except ResponseError:
-            whole = line.is_connected
+            whole = line.is_open
             raise
         finally:
-            if whole:
+            timer.cancel()
+            if whole and line.is_open:
                 self._idle.append((line, self._clock.monotonic()))
             else:
                 line.cut()
         return answer
 
-    async def _take(self) -> Line:
-        """Return a connection that may be used, open or to be opened."""
+    async def _take(self, seconds: float) -> Line:
+        """Return an open connection."""
         while self._idle:
             line, since = self._idle.pop()
-            fresh = self._clock.monotonic() - since < _IDLE_SECONDS
-            if fresh and line.is_connected and not await line.can_read():
+            if line.is_open and self._clock.monotonic() - since < _IDLE_SECONDS:
                 return line
             line.cut()
         kind = TlsLine if self._address.tls else Line
-        return kind(**self._address.options, protocol=2, socket_timeout=None, socket_connect_timeout=None)
+        line = kind(**self._address.options, protocol=2, socket_timeout=None, socket_connect_timeout=None)
+        try:
+            with anyio.fail_after(seconds):
+                await line.open()
+        except BaseException:
+            line.cut()
+            raise
+        return line
 
     def _forget(self) -> None:
         while self._idle:
@@ -214,19 +214,13 @@ class Server:
             _log.warning("store_out_of_order", where=self._address.where, reason=reason)
 
 
-async def evaluate(line: Line, script: Script, keys: list[str], *arguments: bytes | str | float) -> Any:
+async def evaluate(line: Line, script: Script, keys: list[str], *arguments: Word) -> Any:
     """Run a script; send it where the server does not know it yet."""
     given = (len(keys), *keys, *arguments)
     try:
-        return await command(line, "EVALSHA", script.digest, *given)
+        return await line.ask(("EVALSHA", script.digest, *given))
     except NoScriptError:
-        return await command(line, "EVAL", script.text, *given)
-
-
-async def command(line: Line, *words: bytes | str | float) -> Any:
-    """Return what the server says to a command."""
-    await line.send_command(*words, check_health=False)
-    return await cast("Awaitable[Any]", line.read_response())
+        return await line.ask(("EVAL", script.text, *given))
 
 
 def _facts(info: bytes) -> dict[str, str]:

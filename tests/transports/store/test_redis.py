@@ -95,7 +95,7 @@ async def test_a_server_that_stands_still_is_waited_for_once(start):
 async def test_a_server_that_was_slow_once_is_asked_again_at_once(start):
     server = start()
     async with opened(server.url) as seen:
-        assert server.ask("CLIENT", "PAUSE", "300", "ALL").startswith(b"+OK")
+        assert server.ask("CLIENT", "PAUSE", "400", "ALL").startswith(b"+OK")
         assert await seen.opens() == ["timeout"]
         await seen.ear.until_breaker(is_open=False)  # without any time of ours passing, but for the server's
         assert await seen.store.now()
