@@ -28,6 +28,8 @@ class Subject:
         self._site = name in {PASS, UPSTREAM}
         self.headers = {}
         """Go with each request."""
+        self.stream_end = b"data: [DONE]"
+        """Stands near the end of a stream."""
         self.url = url if name == UPSTREAM else url + _CHAT_PATH
 
     def ask(self, word, *, stream=True):
@@ -83,7 +85,7 @@ class Subject:
         if self._site:
             return Ask(self.url, bodies, unit=answers.UPSTREAM_FRAME, end=answers.UPSTREAM_END)
         lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-        unit, end = (answers.WORD, b"data: [DONE]") if stream else (None, b'"total_tokens"')
+        unit, end = (answers.WORD, self.stream_end) if stream else (None, b'"total_tokens"')
         return Ask(self.url, bodies, unit=unit, end=end, headers=lines)
 
 

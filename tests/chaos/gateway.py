@@ -1,11 +1,14 @@
 """`gemini-gateway`, with the rotation's times divided: `python -m tests.chaos.gateway DIVISOR serve …`.
 
-Nothing else of it is other than what is shipped; the proportions of the times to one another stay.
+Nothing else of it is other than what is shipped; the proportions of the times to one another stay. Once a second it
+writes how many tasks the event loop has.
 """
 
+import asyncio
 import sys
 
 from service import cli
+from service.collector import Collector
 from transports.web import lease, rotate
 
 TIMES = (
@@ -24,6 +27,13 @@ def main():
                 setattr(module, name, shorter)
                 shortened.add(name)
     assert shortened == set(TIMES), "the rotation's times have other names"
+    look = Collector.look
+
+    def counted(collector):
+        look(collector)
+        print(f"tasks: {len(asyncio.all_tasks())}", file=sys.stderr, flush=True)
+
+    Collector.look = counted
     cli.main()
 
 

@@ -1,9 +1,11 @@
 """`python -m tests.soak MINUTES`: mixed load on three gateways, a fault every ten seconds, and what came of it."""
 
+import math
 import sys
 import tempfile
 from collections import defaultdict
 from time import monotonic
+from typing import NamedTuple
 
 import aiohttp
 import anyio
@@ -18,7 +20,11 @@ from tests.soak.wire import Wire
 
 DIVISOR = 10
 SAMPLE_SECONDS = 2.0
-WARM_UP = 0.2
+WARM_UP = 0.3
+SPANS, T_95 = 12, 2.23
+"""Spans of time whose means make a slope, and Student's factor for as many."""
+LIMITS = {"memory MB": 20.0, "descriptors": 20.0, "threads": 4.0, "sockets": 20.0, "tasks": 20.0, "slots": 2.0}
+"""More than this in an hour is a leak, if the slope is sure."""
 SITE = {
     "rotation_seconds": 0.1,
     "rotation_gap_seconds": 6.0,
@@ -33,31 +39,79 @@ FEATURELESS = ("left", "invalid_api_key", "cut, gateway killed")
 
 
 async def sample(cluster, samples):
-    """Keep what each process uses; one that was killed begins anew."""
+    """Keep what each process uses; one that was killed begins again with nothing."""
     while True:
         for process in (*cluster.gateways, cluster.site):
-            usage = process.usage()
-            for what, value in (usage or {}).items():
+            usage = process.usage() or {}
+            if usage and process in cluster.gateways:
+                usage |= tasks_of(process) | await slots_of(process)
+            for what, value in usage.items():
                 samples[process.name, process.pid, what].append((monotonic(), value))
         await anyio.sleep(SAMPLE_SECONDS)
 
 
+def tasks_of(gateway):
+    """Return how many tasks a gateway has said it has, lately."""
+    said = [line for line in list(gateway.last) if line.startswith(b"tasks: ")]
+    return {"tasks": int(said[-1].removeprefix(b"tasks: "))} if said else {}
+
+
+async def slots_of(gateway):
+    """Return how many slots of accounts a gateway's requests hold; nothing while it does not answer."""
+    try:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as http:
+            async with http.get(f"{gateway.origin}/metrics") as response:
+                lines = (await response.text()).splitlines()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return {}
+    held = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("gateway_leases_held{")]
+    return {"slots": sum(held)}
+
+
+class Slope(NamedTuple):
+    """By how much something grows in an hour, by least squares, and how far that may be wrong (95 %)."""
+
+    an_hour: float
+    error: float
+
+    def leaks(self, limit):
+        """Return whether it surely grows, and by more than a limit an hour."""
+        return self.an_hour - self.error > limit
+
+
 def slope(points):
-    """Return by how much something grows in an hour, by least squares, after the warm-up."""
+    """Return the slope of what was measured after the warm-up.
+
+    Values of neighbouring moments are alike, so the means of a dozen spans count, and not each value.
+    """
     points = points[int(len(points) * WARM_UP) :]
-    mean_x, mean_y = (sum(column) / len(points) for column in zip(*points, strict=True))
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    return 3600 * sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    size = max(1, len(points) // SPANS)
+    spans = [points[at : at + size] for at in range(0, len(points) - size + 1, size)]
+    means = [[sum(column) / len(span) for column in zip(*span, strict=True)] for span in spans]
+    times, values = ([mean[axis] for mean in means] for axis in (0, 1))
+    middle, level = sum(times) / len(times), sum(values) / len(values)
+    spread = sum((time - middle) ** 2 for time in times)
+    if len(means) < 3 or not spread:
+        return Slope(0.0, math.inf)
+    each = sum((time - middle) * (value - level) for time, value in zip(times, values, strict=True)) / spread
+    left = sum((value - level - each * (time - middle)) ** 2 for time, value in zip(times, values, strict=True))
+    return Slope(3600 * each, 3600 * T_95 * math.sqrt(left / (len(means) - 2) / spread))
 
 
 def growth(samples):
-    table = Table("process", "what", "at first", "at last", "most", "slope an hour", "seconds")
+    """Return a table of what each process uses, and what of it leaks."""
+    table = Table("process", "what", "at first", "at last", "most", "slope an hour", "limit", "seconds")
+    leaking = []
     for (name, _, what), points in samples.items():
         if len(points) >= 20:
+            grown, limit = slope(points), LIMITS[what]
             first, last, most = points[0][1], points[-1][1], max(value for _, value in points)
-            row = (first, last, most, slope(points), points[-1][0] - points[0][0])
-            table.add_row(name, what, *(f"{number:.1f}" for number in row))
-    return table
+            shown = f"{grown.an_hour:+.1f} ± {grown.error:.1f}"
+            seconds = f"{points[-1][0] - points[0][0]:.0f}"
+            table.add_row(name, what, *(f"{one:.1f}" for one in (first, last, most)), shown, f"{limit:g}", seconds)
+            if grown.leaks(limit):
+                leaking.append(f"{what} of {name}: {shown}")
+    return table, leaking
 
 
 def outcomes(mixture):
@@ -114,7 +168,8 @@ async def soak(minutes, folder):
 def report(console, cluster, run, verdict):
     """Print what came of it; return whether it is well."""
     (mixture, faults, samples), (count, accounts) = run, verdict
-    console.print(growth(samples), outcomes(mixture))
+    table, leaking = growth(samples)
+    console.print(table, outcomes(mixture))
     rotating, generating = (max(account[what] for account in accounts) for what in ("most_rotating", "most_generating"))
     leaks = len(told(cluster.logs(), cluster.secrets))
     facts = Table("fact", "value")
@@ -129,12 +184,13 @@ def report(console, cluster, run, verdict):
         "answers that the site gave as to a guest": sum(account["as_guest"] for account in accounts),
         "rotations refused": sum(account["refused"] for account in accounts),
         "secrets in logs": leaks,
+        "what grows": "; ".join(leaking) or "nothing",
     }.items():
         facts.add_row(fact, str(value))
     console.print(facts)
     for one in mixture.malformed[:20]:
         console.print(one, markup=False)
-    return not (count or mixture.malformed or leaks or rotating > 1)
+    return not (count or mixture.malformed or leaks or leaking or rotating > 1)
 
 
 if __name__ == "__main__":
