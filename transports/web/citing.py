@@ -64,6 +64,8 @@ class Prose:
 
     def say(self, text: str) -> list[Text | Citation]:
         """Take the next piece; return what can be said."""
+        if not self._held and "[" not in text:
+            return self._plain(text)
         if text:
             self._held.append(text)
         if not self._held or (self._awaited and self._awaited not in self._known):

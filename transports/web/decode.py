@@ -14,7 +14,7 @@ from transports.web.errors import error_for_http
 from transports.web.frames import Frame, FrameParser
 from transports.web.narrate import Narrator, Teller
 from transports.web.refusal import status_in, token_of
-from transports.web.rich import Candidate, read_candidate
+from transports.web.rich import read_candidate
 from transports.web.snapshot import Parts, SnapshotReader, loads
 
 
@@ -51,8 +51,8 @@ class AnswerReader:
         """A content part came, if only with ids: the site took the request. A candidate came."""
         self._running = self._pending = False
         """The candidate goes on, as it last said. A file is being made that comes after the stream."""
-        self._growing: Candidate | None = None
-        """The candidate of the last frame, where that had nothing else: the next may differ in its text alone."""
+        self._growing = False
+        """The last frame had nothing but a candidate: the next may differ in its text alone."""
         self._rcid = ""
         self._kept = Conversation(cid="", rid="")
         """The conversation's ids as far as they are known."""
@@ -124,16 +124,18 @@ class AnswerReader:
             raise _broken_off()
         yield from self._finish()
 
-    def _frame(self, frame: Frame) -> Iterator[Event]:
+    def _frame(self, frame: Frame) -> Iterable[Event]:
+        """Read a frame; return its events, or yield them before an error that comes behind them."""
         self.frames += 1
         fresh = self._snapshots.behind(frame)
-        growing, self._growing = self._growing, None
-        text = self._snapshots.grown(fresh) if growing is not None and fresh is not None else None
-        if growing is not None and text is not None and not text.startswith(wire.CARD_TEXT_PREFIXES):
-            self._growing = growing
-            yield from self._told(msgspec.structs.replace(growing, text=text)) or (Waiting(),)
-            return
-        read = self._snapshots.read(frame, fresh)
+        growing, self._growing = self._growing, False
+        text = self._snapshots.grown(fresh) if growing and fresh is not None else None
+        if text is None or text.startswith(wire.CARD_TEXT_PREFIXES):
+            return self._parts(self._snapshots.read(frame, fresh))
+        self._growing = True
+        return self._narrator.grow(text, (self._kept.cid, self._kept.rid)) or (Waiting(),)
+
+    def _parts(self, read: Parts) -> Iterator[Event]:
         for part in read.parts:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
@@ -147,7 +149,7 @@ class AnswerReader:
                 case _:
                     pass
         if len(read.parts) > 1:
-            self._growing = None
+            self._growing = False
 
     def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
         """Take a code or status that the site sent in place of content, or behind it.
@@ -201,14 +203,11 @@ class AnswerReader:
     def _tell(self, candidate: Any, read: Parts) -> list[Event]:
         now = read_candidate(candidate, read.known)
         if now.text is not None and not now.card and self._snapshots.learn(read, self._rcid, now.text):
-            self._growing = now
+            self._growing = True
         self._answered = True
         self._pending = self._pending or now.pending
         self._running = (self._running or now.running) and not now.complete
         self.complete = (self.complete or now.complete) and not now.running
-        return self._told(now)
-
-    def _told(self, now: Candidate) -> list[Event]:
         return self._narrator.tell(now, (self._kept.cid, self._kept.rid))
 
     def _finish(self) -> list[Event]:

@@ -25,9 +25,17 @@ class Delta:
 
     def push(self, snapshot: str) -> str:
         """Take a snapshot; return what can be sent of what is new, perhaps nothing."""
-        if not (self.behind(snapshot) and self.extended_by(snapshot)):
+        settled, end = self._settled, len(snapshot)
+        start = len(settled)
+        if end <= start or not snapshot.startswith(settled):
             return ""  # nothing new, or a flicker before the window: a later snapshot says what is true
-        return self._advance(snapshot, self._safe_end(snapshot))
+        doubtful = _DOUBTFUL.search(snapshot, max(start, end - _WINDOW))
+        if doubtful:
+            end = doubtful.start()
+        if end > start and _HIGH_SURROGATES[0] <= snapshot[end - 1] <= _HIGH_SURROGATES[1]:
+            end -= 1
+        self._settled = snapshot[:end]
+        return snapshot[start:end]
 
     def extended_by(self, snapshot: str) -> bool:
         """Say whether a snapshot agrees with all that was sent."""
@@ -44,21 +52,8 @@ class Delta:
 
     def flush(self, snapshot: str) -> str:
         """Take a snapshot whose end will not flicker; return all of it that was not sent yet."""
-        return self._advance(snapshot, len(snapshot)) if self.extended_by(snapshot) else ""
-
-    def _advance(self, snapshot: str, end: int) -> str:
         start = len(self._settled)
-        if end <= start:
+        if len(snapshot) <= start or not self.extended_by(snapshot):
             return ""
-        self._settled = snapshot[:end]
-        return snapshot[start:end]
-
-    def _safe_end(self, snapshot: str) -> int:
-        start = len(self._settled)
-        end = len(snapshot)
-        doubtful = _DOUBTFUL.search(snapshot, max(start, end - _WINDOW))
-        if doubtful:
-            end = doubtful.start()
-        if end > start and _HIGH_SURROGATES[0] <= snapshot[end - 1] <= _HIGH_SURROGATES[1]:
-            end -= 1
-        return end
+        self._settled = snapshot
+        return snapshot[start:]

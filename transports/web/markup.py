@@ -41,6 +41,10 @@ _TAG_TOKEN = re.compile(r"(?P<quote>(?:(?<==)'|\"))|/?>")
 _TAG_TAIL = re.compile(r"</?[A-Za-z]*\Z")
 _LINK_TAIL = re.compile(rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w*)*\Z", re.ASCII)
 _LINK_STARTS = tuple(f"{scheme}://{wire.PLACEHOLDER_HOST}" for scheme in ("http", "https"))
+_LONGEST_START = max(map(len, _LINK_STARTS))
+_LINK_BEGUN = re.compile(
+    rf"h(?:{'|'.join(re.escape(start[1:size]) for start in _LINK_STARTS for size in range(len(start), 0, -1))})\Z"
+)
 _LINE_OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*")
 """What may stand before a fence on its line: indentation, quotes and list markers."""
 _BLANK = re.compile(r"[ \t>\r]*")
@@ -465,7 +469,7 @@ def _settled(text: str, *, markup: bool, runs: bool) -> int:
     That is the beginning of something to cut or, with `runs`, the same character again and again.
     """
     end = len(text)
-    if runs:
+    if runs and text[-1:] in _RUNNING:
         ticks = len(text.rstrip("`"))
         end = min(len(text[:ticks].rstrip("\\")) if markup else ticks, len(text.rstrip("~")))
     return end if end < len(text) or not markup else _before_beginning(text)
@@ -475,15 +479,13 @@ def _before_beginning(text: str) -> int:
     """Return where at the end of a text the beginning of a tag or of a placeholder link stands."""
     end = len(text)
     floor = max(0, end - _LONGEST_LINK)
-    tag = _TAG_TAIL.search(text, floor)
-    if tag is not None and any(name.startswith(tag.group().lstrip("</")) for name in wire.MARKUP_TAGS):
-        return tag.start()
-    link = _LINK_TAIL.search(text, floor)
-    if link is not None:
-        return link.start()
-    begun = (text.rfind("h", max(0, end - len(start))) for start in _LINK_STARTS)
-    places = [place for place in begun if place >= 0 and any(start.startswith(text[place:]) for start in _LINK_STARTS)]
-    return min(places, default=end)
+    if text.find("<", floor) >= 0:
+        tag = _TAG_TAIL.search(text, floor)
+        if tag is not None and any(name.startswith(tag.group().lstrip("</")) for name in wire.MARKUP_TAGS):
+            return tag.start()
+    link = _LINK_TAIL.search(text, floor) if text.find("://", floor) >= 0 else None
+    link = link or _LINK_BEGUN.search(text, max(0, end - _LONGEST_START))
+    return end if link is None else link.start()
 
 
 def clean(text: str, *, markup: bool = True) -> str:

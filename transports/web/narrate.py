@@ -66,6 +66,8 @@ class Narrator:
         self._said: list[str] = []
         self._thought: list[str] = []
         """All text and thoughts that were returned."""
+        self._text_alone = False
+        """The candidate has nothing but text that `grow` would have to look at."""
         self.begun = False
         """Something of the answer was returned, and not only lines about what the site is doing."""
 
@@ -79,6 +81,22 @@ class Narrator:
         events = self._tell(before, now, address)
         self._count(events)
         self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
+        shown = not (now.web_pictures or now.music or now.film) and self._shown == len(self._pictures)
+        self._text_alone = shown and now.document is None and not now.complete
+        return events
+
+    def grow(self, text: str, address: tuple[str, str]) -> list[Event]:
+        """Take the candidate's text as it is now, where all else of the candidate is as it was; return what is new."""
+        now = msgspec.structs.replace(self._last, text=text)
+        if not self._text_alone:
+            return self.tell(now, address)
+        self._last = now
+        fresh = self._cleaner.push(self._text.push(text))
+        if not fresh:
+            return []
+        events: list[Event] = [*self._prose.say(fresh)]
+        self._count(events)
+        self.begun = self.begun or bool(events)
         return events
 
     def _joined(self, before: Candidate, now: Candidate) -> Candidate:
