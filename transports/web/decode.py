@@ -202,8 +202,8 @@ class AnswerReader:
 
     def _tell(self, candidate: Any, read: Parts) -> list[Event]:
         now = read_candidate(candidate, read.known)
-        if now.text is not None and not now.card and self._snapshots.learn(read, self._rcid, now.text):
-            self._growing = True
+        grows = now.text is not None and not now.card and not now.complete
+        self._growing = grows and self._snapshots.learn(read, self._rcid, now.text or "")
         self._answered = True
         self._pending = self._pending or now.pending
         self._running = (self._running or now.running) and not now.complete

@@ -6,6 +6,10 @@ Source: "JSPB arrays".
 import re
 from typing import Any, cast
 
+_LIST: Any = list
+_DICT: Any = dict
+"""Types of decoded JSON, whose items may be anything: `cast` would cost a call for each field."""
+
 _MOST = 10**18
 _LAST_SECOND = 253_402_300_799
 """The last second of the year 9999: what is later is no time."""
@@ -13,22 +17,22 @@ _LAST_SECOND = 253_402_300_799
 
 def field(array: Any, index: int) -> Any:
     """Return the field at `index` in whichever form holds it; None where it is unset or `array` is no array."""
-    if not isinstance(array, list) or not array:
+    if not isinstance(array, _LIST) or not array:
         return None
-    items = cast("list[Any]", array)
-    last = len(items) - 1
+    last = len(array) - 1
     if index <= last:
-        found = items[index]
+        found = array[index]
         if found is not None and (index < last or not isinstance(found, dict)):
             return found
-    sparse = items[last]
-    return cast("dict[str, Any]", sparse).get(str(index + 1)) if isinstance(sparse, dict) else None
+    sparse = array[last]
+    return sparse.get(str(index + 1)) if isinstance(sparse, _DICT) else None
 
 
 def path(value: Any, *indexes: int) -> Any:
     """Follow indexes through nested arrays; None where one is missing."""
     for index in indexes:
-        value = field(value, index)
+        found = value[index] if isinstance(value, _LIST) and index + 1 < len(value) else None
+        value = field(value, index) if found is None else found
         if value is None:
             return None
     return value

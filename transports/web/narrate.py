@@ -197,11 +197,13 @@ class Narrator:
 
     def _cite(self, now: Candidate) -> list[Event]:
         """Return the sources of claims in the text, where those stand in what was said."""
+        if not now.claims:
+            return []
         text, agreed = now.text or "", self._text.common(now.text or "")
-        script = ScriptText(text) if now.claims else None
+        script = ScriptText(text)
         found: set[tuple[int, int, str, str]] = set()
-        for claim in now.claims if script is not None else ():
-            for start, end in script.find(claim) if script is not None else ():
+        for claim in now.claims:
+            for start, end in script.find(claim):
                 kept = self._cleaner.place(start), self._cleaner.place(end)
                 place = self._prose.range_of(*kept) if end <= agreed else None
                 if place is not None:
