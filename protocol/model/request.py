@@ -82,7 +82,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One message of the conversation."""
 
     role: Role
@@ -95,6 +95,11 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """Its text parts, a line between them."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @cached_property
+    def digests(self) -> dict[str, bytes]:
+        """Digests of this turn, by the module that has worked one out; kept since a text may be long."""
+        return {}
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,8 +46,17 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
     digest = blake2b(digest_size=32)
     digest.update(_encode([request.caller.id, request.selection.id]))
     for turn in turns:
-        digest.update(_encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_said(turn)]))
+        digest.update(_digest(turn))
     return digest.digest()
+
+
+def _digest(turn: Turn) -> bytes:
+    """Return the digest of a turn; worked out once, since a request's history is looked up, taken and kept."""
+    found = turn.digests.get(__name__)
+    if found is None:
+        said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_said(turn)])
+        found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
+    return found
 
 
 def answered(request: GenerationRequest, text: str, shown: Iterable[MediaRef] = ()) -> tuple[Turn, ...]:
@@ -63,9 +72,13 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 
 def _said(turn: Turn) -> Iterator[str | bytes]:
     """Yield a turn's text, and what tells its files and pictures from others."""
-    text = _SHOWN.sub("\n", turn.text) if turn.role is Role.ASSISTANT else turn.text
+    text = turn.text
+    if turn.role is Role.ASSISTANT and "](" in text:
+        text = _SHOWN.sub("\n", text)
     said = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
-    yield said.encode("utf-8", "replace").decode()  # half of a surrogate pair cannot be encoded
+    yield (
+        said if said.isascii() else said.encode("utf-8", "replace").decode()
+    )  # half of a surrogate pair cannot be encoded
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield part.digest

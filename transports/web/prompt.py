@@ -27,7 +27,8 @@ _OPENING = (
 _HISTORY = "conversation-so-far.txt"
 _EARLIER = f"The conversation begins in the attached file {_HISTORY}, in the same form; read it first."
 _SHORTEST_FENCE = 4
-_BACKTICKS = re.compile("`+")
+_LONG_RUN = "`" * _SHORTEST_FENCE
+_LONG_RUNS = re.compile(_LONG_RUN + "+")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\"\[\]/\\]+")
 _LONGEST_NAME = 80
 _EXTENSIONS = {"image": "png", "video": "mp4", "audio": "mp3"}
@@ -67,7 +68,7 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
         return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
     kept = _newest(attached)
     carried = tuple(one for _, one in attached if one.name in kept)
-    fence = "`" * max(_SHORTEST_FENCE, 1 + max(map(_longest_run, turns)))
+    fence = "`" * (1 + max(_SHORTEST_FENCE - 1, *map(_longest_run, turns)))
     marks = [[_mark(one, kept) for place, one in attached if place == index] for index in range(len(turns))]
     blocks = [_block(turn, fence, marks[index]) for index, turn in enumerate(turns)]
     prompt = "\n\n".join([_OPENING, *blocks]) + wish
@@ -165,7 +166,9 @@ def _texts(turn: Turn) -> Iterator[str]:
 
 
 def _longest_run(turn: Turn) -> int:
-    return max((len(run) for text in _texts(turn) if "`" in text for run in _BACKTICKS.findall(text)), default=0)
+    """Return the length of the longest run of backticks in a turn, if a fence must be longer for it; else 0."""
+    texts = (text for text in _texts(turn) if _LONG_RUN in text)
+    return max((len(run) for text in texts for run in _LONG_RUNS.findall(text)), default=0)
 
 
 def _line(text: str) -> str:

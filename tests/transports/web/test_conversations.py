@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from protocol.model import Caller, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, ToolCall, Turn
 from tests.transports.conftest import CATALOGUE, request_for
+from transports.web import conversations
 from transports.web.conversations import answered, key_of, split
 
 
@@ -115,3 +116,14 @@ TURNS = st.lists(
 def test_two_histories_have_one_key_only_if_they_say_the_same(one, other):
     same = [(t.role, t.text.split()) for t in one] == [(t.role, t.text.split()) for t in other]
     assert (key(one) == key(other)) == same
+
+
+def test_a_turn_is_read_once_however_often_its_conversation_is_looked_for(monkeypatch):
+    turns = (turn("user", "a"), turn("assistant", "b"), turn("user", "c"))
+    read = []
+    said = conversations._said
+    monkeypatch.setattr(conversations, "_said", lambda turn: read.append(turn.text) or said(turn))
+    assert key(turns[:2]) == key(turns[:2])
+    whole = key(turns)
+    assert read == ["a", "b", "c"]
+    assert whole == key((turn("user", "a"), turn("assistant", "b"), turn("user", "c"))) != key(turns[:2])

@@ -149,7 +149,7 @@ def test_without_files_what_is_too_long_is_refused():
 
 
 def test_a_conversation_beyond_what_can_be_carried_is_refused_before_it_is_laid_out(monkeypatch):
-    monkeypatch.setattr("transports.web.prompt._BACKTICKS", None)
+    monkeypatch.setattr("transports.web.prompt._LONG_RUNS", None)
     with pytest.raises(BadRequest) as caught:
         lay_out(asked([turn(Role.USER, "x" * 400_000), turn(Role.USER, "y")]))
     assert caught.value.code == "context_length_exceeded"
