@@ -16,23 +16,29 @@ import pytest
 from tests.bench import answers
 from tests.bench.counting import Client, chunks, stand
 from tests.servers import programs, servers_of
-from transports.web import snapshot
+from transports.simulator import emit
+from transports.web import frames, snapshot
+from transports.web.decode import AnswerReader
 
 NUMBERS = itertools.count()
 STORE_CALLS = {"fresh": 0, "continued": 0}
 VALKEY_CALLS = {"fresh": 1, "continued": 2}
 TASKS = 3
 """Of a request, hypercorn's and aiohttp's among them."""
-CALLS, LIBRARY_CALLS = 785, 755
+CALLS, LIBRARY_CALLS = 772, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
-CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 158, 44
+CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
-CHUNK_GENERATORS = 27
+CHUNK_GENERATORS = 9
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
 CHUNK_BLOCKS = 1
 """Blocks of memory that a paced chunk leaves behind while its stream is open."""
-DECODED = 36_500
-"""Characters that are decoded of an answer of a hundred frames at once, whose frames have 140,000."""
+DECODED = 8_000
+"""Bytes of JSON that are decoded of an answer of a hundred frames at once, whose frames have 140,000."""
+READ = 2.5
+"""How often each byte of an answer is looked at, besides the comparison with the frame before, and …"""
+READ_OF_A_FRAME = 250
+"""… how many bytes more of each frame: what stands behind its text."""
 CHATS, CHUNKS = 10, 10
 """So many in a row are counted together."""
 
@@ -171,3 +177,28 @@ async def test_an_answer_is_decoded_once_though_its_frames_repeat_it(gateway, mo
         said = await client.chat(prompt(answers.LONG))
     assert len(said) == 2300
     assert sum(decoded) <= DECODED
+
+
+GROWING = {
+    "ASCII": "Lorem ipsum dolor sit amet, and so on. ",
+    "Chinese": "\u65e5\u6708\u5c71\u5ddd" * 3,
+    "emoji": "\U0001f600" * 10,
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_an_answer_of_many_frames_is_read_once_whatever_it_is_written_in(monkeypatch, kind):
+    read, count = [], 2000
+    grown, units, loads = snapshot.SnapshotReader.grown, frames.utf16_units, snapshot.loads
+    monkeypatch.setattr(snapshot.SnapshotReader, "grown", lambda self, fresh: read.append(fresh) or grown(self, fresh))
+    monkeypatch.setattr(frames, "utf16_units", lambda data: read.append(data) or units(data))
+    monkeypatch.setattr(snapshot, "loads", lambda data: read.append(data) or loads(data))
+    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    for number in range(1, count + 1):
+        text = GROWING[kind] * number
+        frame = emit.answer(emit.Snapshot(cid="c", rid="r", rcid="rc", text=text))
+        for start in range(0, len(frame), 16384):
+            for _ in reader.feed(frame[start : start + 16384]):
+                pass
+    assert reader.frames == count
+    assert sum(map(len, read)) <= READ * len(text.encode()) + READ_OF_A_FRAME * count
