@@ -1,8 +1,9 @@
 """Reads bodies, under a cap, a deadline and a budget of memory, and decodes them.
 
-A body of up to 64 KiB takes no part of the budget; how many there are at once is bounded otherwise. One of up to 1 MiB
-is read whole. A longer one is handed on in blocks, beside the event loop, to what keeps its long parts on disk; the
-budget has to hold what stays in memory.
+A body of up to 64 KiB takes no part of the budget; how many there are at once is bounded otherwise. Of a longer one no
+more than that is read before its part is reserved, so a client that sends nothing holds nothing; one that stops later
+is cut off when others wait. A body of up to 1 MiB is read whole. A longer one is handed on in blocks, beside the event
+loop, to what keeps its long parts on disk; the budget has to hold what stays in memory.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from anyio.lowlevel import RunVar
 from starlette.requests import Request
 
 from protocol.http.beside import in_thread
+from protocol.http.budget import Sender
 from protocol.http.context import Context, Limits, context_of
 from protocol.http.faults import ClientGone, HttpFault
 from protocol.http.long_strings import LongStrings
@@ -141,14 +143,15 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: Context,
     said = headers.get(b"content-length", b"")
     receiving = _Receiving(receive, context, sink)
     try:
-        await receiving.expect(int(said) if said.isdigit() else 0)
+        receiving.expect(int(said) if said.isdigit() else 0)
         rest = await receiving.run()
     except GatewayError:
         context.release()
         await discard_body(scope, receive)
         raise
     if rest is None:
-        raise HttpFault(408, "request_timeout", "The request's body did not arrive in time.")
+        context.release()
+        raise HttpFault(408, "request_timeout", receiving.why_late())
     del scope[UNREAD]
     return rest
 
@@ -158,9 +161,9 @@ class _Receiving:
 
     def __init__(self, receive: Callable[[], Any], context: Context, sink: Sink) -> None:
         self._receive, self._context, self._limits, self._sink = receive, context, context.limits, sink
-        self._block: list[bytes] = []
-        self._length = 0
-        """Bytes of the block."""
+        self._block = bytearray()
+        self._first = min(_FIRST_BYTES, context.memory.total)
+        """What a long body reserves at first."""
         self._seen = 0
         self._time = asyncio.get_running_loop().time
         self._until = math.inf
@@ -168,13 +171,21 @@ class _Receiving:
         self._working_since: float | None = None
         """When work on it began; None: it is waited for."""
         self._patience = anyio.CancelScope()
+        self._sender: Sender | None = None
+        self._slow = False
 
-    async def expect(self, length: int) -> None:
-        """Reserve memory for a body that says its length."""
+    def expect(self, length: int) -> None:
+        """Refuse a body that says that it is too long."""
         if length > self._limits.body_bytes:
             raise _too_large(self._limits)
-        if length > FREE_BYTES:
-            await self._context.reserved().raise_to(min(2 * length, _FIRST_BYTES))
+        if length:
+            self._first = min(2 * length, self._first)
+
+    def why_late(self) -> str:
+        """Return why a body was given up."""
+        if self._slow:
+            return "The request's body arrives too slowly while other requests wait for memory."
+        return "The request's body did not arrive in time."
 
     async def run(self) -> bytes | None:
         """Return what the sink has not got of it; None: it did not arrive in time."""
@@ -186,9 +197,10 @@ class _Receiving:
                 more = True
                 while more:
                     more = await self._receive_more()
-                return b"".join(self._block)
+                return bytes(self._block)
         finally:
             timer.discard(self)
+            self._watch(on=False)
         return None
 
     @property
@@ -202,6 +214,16 @@ class _Receiving:
 
     def expire(self) -> None:
         """Wait for the body no longer."""
+        self._patience.cancel()
+
+    def _watch(self, *, on: bool) -> None:
+        """Have a client that sends too slowly cut off while others wait for memory, or not any more."""
+        if self._sender is not None:
+            self._sender.close()
+        self._sender = Sender(self._context.memory, self._cut) if on else None
+
+    def _cut(self) -> None:
+        self._slow = True
         self._patience.cancel()
 
     async def _receive_more(self) -> bool:
@@ -219,11 +241,12 @@ class _Receiving:
         return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_seconds)
 
     def _take(self, data: bytes) -> None:
-        self._block.append(data)
-        self._length += len(data)
+        self._block += data
         self._seen += len(data)
         if self._seen > self._limits.body_bytes:
             raise _too_large(self._limits)
+        if self._sender is not None:
+            self._sender.came(len(data))
 
     def _has_work(self) -> bool:
         if self._seen <= FREE_BYTES:
@@ -232,24 +255,26 @@ class _Receiving:
 
     def _need(self) -> int:
         """Return the memory that the body takes until it is decoded."""
-        need = 2 * (self._length + self._sink.resident)
+        need = 2 * (len(self._block) + self._sink.resident)
         if self._seen > _OFF_LOOP_BYTES:
             need = _kept(self._context, need + _WORKING_BYTES, self._sink.stored)
-        return need
+        return max(need, self._first)
 
     def _is_full(self) -> bool:
-        return self._seen > _OFF_LOOP_BYTES and self._length >= _BLOCK_BYTES
+        return self._seen > _OFF_LOOP_BYTES and len(self._block) >= _BLOCK_BYTES
 
     async def _work(self) -> None:
         """Reserve memory for what has come, and hand a full block on; the time for that is not the client's."""
         self._working_since = start = self._time()
+        self._watch(on=False)
         hold, need = self._context.reserved(), self._need()
         if need > hold.size:
             await hold.raise_to(max(need, min(2 * hold.size, self._context.memory.total)))
         if self._is_full():
-            block = b"".join(self._block)
-            self._block, self._length = [], 0
+            block = bytes(self._block)
+            self._block = bytearray()
             await _beside(self._sink.feed, block)
+        self._watch(on=True)
         self._working_since = None
         self._until += self._time() - start
 

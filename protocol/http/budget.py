@@ -3,9 +3,12 @@
 A request reserves bytes before it takes them, and waits a short time where there is no room. Those that wait are
 served in turns of one per owner (a license), first come first served within an owner. A request that holds bytes and
 needs more goes before all that hold none: it gives back sooner.
+
+While requests wait, a client that holds bytes and sends next to nothing is cut off, the one that is slowest first.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import anyio
 
@@ -18,6 +21,10 @@ WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 _BYTES_PER_WAITING = 2 * MIB
 """The server has read up to 1 MiB of a request that waits: this bounds the number of those."""
+_SLOW_SECONDS = 2.0
+_PROGRESS_BYTES = 64 * 1024
+"""A client that sends less in that time is cut off while others wait."""
+_LOOK_SECONDS = 0.5
 
 
 class ByteBudget:
@@ -38,6 +45,8 @@ class ByteBudget:
         """What is reserved now, and the most that was since `peak` was set."""
         self._growing: deque[_Waiting] = deque()
         self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self.senders: set[Sender] = set()
+        """The clients that send what bytes are reserved for."""
 
     @property
     def waiting(self) -> int:
@@ -66,7 +75,10 @@ class ByteBudget:
         queue.append(waiting)
         try:
             with anyio.move_on_after(self.wait_seconds):
-                await waiting.granted.wait()
+                while not waiting.granted.is_set():
+                    self._cut_slowest()
+                    with anyio.move_on_after(_LOOK_SECONDS):
+                        await waiting.granted.wait()
         finally:
             if not waiting.granted.is_set():
                 queue.remove(waiting)
@@ -81,6 +93,13 @@ class ByteBudget:
         """Take back bytes, and let those that wait have them."""
         self.used -= size
         self._serve()
+
+    def _cut_slowest(self) -> None:
+        """Cut off the slowest of the clients that send too slowly."""
+        sender = min(self.senders, key=lambda sender: sender.since, default=None)
+        if sender is not None and anyio.current_time() - sender.since >= _SLOW_SECONDS:
+            self.senders.discard(sender)
+            sender.cut()
 
     def _grant(self, hold: "Hold", size: int) -> None:
         self.used += size
@@ -158,6 +177,28 @@ class Hold:
     def release(self) -> None:
         """Give all back."""
         self.lower_to(0)
+
+
+class Sender:
+    """A client that sends a body which bytes are reserved for."""
+
+    def __init__(self, budget: ByteBudget, cut: Callable[[], None]) -> None:
+        """Watch a client from now on; `cut` is called when it is too slow while others wait."""
+        self._budget, self.cut = budget, cut
+        self.since = anyio.current_time()
+        """Since when less than 64 KiB have come."""
+        self._size = 0
+        budget.senders.add(self)
+
+    def came(self, size: int) -> None:
+        """Note that so many bytes came."""
+        self._size += size
+        if self._size >= _PROGRESS_BYTES:
+            self._size, self.since = 0, anyio.current_time()
+
+    def close(self) -> None:
+        """Watch the client no more."""
+        self._budget.senders.discard(self)
 
 
 class _Waiting:

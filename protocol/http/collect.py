@@ -12,10 +12,10 @@ from protocol.http.budget import ByteBudget, Hold
 from protocol.http.spool import Spool, Spooled
 from protocol.model import Content, TooLong
 
-_IN_MEMORY = 1024 * 1024
+_IN_MEMORY = 256 * 1024
 """A longer file goes to disk."""
 _BLOCK_BYTES = 512 * 1024
-_WORKING_BYTES = 2 * _IN_MEMORY
+_WORKING_BYTES = 2 * 1024 * 1024
 """What a file takes in memory while it is collected."""
 _FREE_BYTES = 64 * 1024
 _WRITERS = 2
@@ -24,7 +24,7 @@ _limiter: RunVar[CapacityLimiter] = RunVar("gemini_gateway.collect")
 
 
 class ContentWriter:
-    """A binary file to write to, as `Image.save` takes one: up to 1 MiB stays in memory, a longer one goes to disk."""
+    """A binary file to write to, as `Image.save` takes one; one of more than 256 KiB goes to disk."""
 
     def __init__(self, spool: Spool, most: int) -> None:
         """Take at most `most` bytes."""

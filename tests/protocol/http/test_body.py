@@ -1,5 +1,6 @@
 import base64
 import json
+import tracemalloc
 
 import anyio
 import anyio.lowlevel
@@ -199,3 +200,60 @@ async def test_a_long_form_that_is_wrong_is_refused_and_holds_nothing():
         await read_form(request)
     assert request.scope[UNREAD]
     assert memory.used == 0
+
+
+class SlowClient:
+    """Sends what the test says, and then nothing more."""
+
+    def __init__(self, *pieces):
+        self.pieces, self.stuck = list(pieces), anyio.Event()
+
+    async def receive(self):
+        if self.pieces:
+            return part(self.pieces.pop(0))
+        self.stuck.set()
+        return await anyio.Event().wait()
+
+
+async def test_a_client_that_has_sent_little_holds_nothing_whatever_length_it_says(connect):
+    memory, client = ByteBudget(100 * MIB), SlowClient(b"x" * 65_536)
+    connection = connect(headers=[(b"content-length", b"20000000")])
+    connection.context.memory = memory
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read_body, connection.scope, client.receive, connection.context)
+        await client.stuck.wait()
+        assert memory.peak == 0
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_client_that_stops_is_cut_off_when_others_wait(connect, monkeypatch):
+    monkeypatch.setattr("protocol.http.budget._SLOW_SECONDS", 0.01)
+    monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.01)
+    memory, client, errors = ByteBudget(6 * MIB, wait_seconds=60), SlowClient(b"x" * 70_000), []
+    connection = connect(headers=[(b"content-length", b"20000000")])
+    connection.context.memory = memory
+
+    async def slow():
+        try:
+            await read_body(connection.scope, client.receive, connection.context)
+        except HttpFault as error:
+            errors.append((error.status, error.message))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(slow)
+        await client.stuck.wait()
+        assert memory.used > 4 * MIB
+        await read_json(request_of("", json_of("x" * 1_000_000), context=context_with(memory)), decode_any)
+    assert errors == [(408, "The request's body arrives too slowly while other requests wait for memory.")]
+    assert not memory.senders
+
+
+async def test_a_body_in_pieces_of_two_bytes_takes_no_more_memory_than_in_long_ones(connect):
+    pieces = [part(b"xy") for _ in range(200_000)]
+    connection = connect(*pieces, part(b"", more=False))
+    tracemalloc.start()
+    try:
+        assert await read(connection) == b"xy" * 200_000
+        assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+    finally:
+        tracemalloc.stop()

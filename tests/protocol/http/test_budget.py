@@ -3,7 +3,7 @@ import anyio.lowlevel
 import pytest
 from anyio.lowlevel import checkpoint
 
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Hold, Sender
 from protocol.http.faults import HttpFault
 from protocol.model import Saturated
 
@@ -139,3 +139,22 @@ async def test_one_that_is_cancelled_while_it_waits_holds_nothing_and_lets_other
         assert small.size == 0
         scope.cancel()
     assert (large.size, small.size, budget.used) == (0, 1, 5 * MIB + 1)
+
+
+async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_sends_is_not(monkeypatch):
+    monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
+    budget, cut = ByteBudget(10 * MIB, wait_seconds=0.02), []
+    hold = Hold(budget)
+    await hold.raise_to(10 * MIB)
+    slow, slower, quick = (Sender(budget, lambda name=name: cut.append(name)) for name in ("slow", "slower", "quick"))
+    slow.since -= 3
+    slower.since -= 4
+    quick.since -= 5
+    quick.came(40_000)
+    quick.came(40_000)
+    assert cut == []
+    with pytest.raises(Saturated):
+        await Hold(budget).raise_to(1)
+    assert cut == ["slower", "slow"]
+    quick.close()
+    assert not budget.senders
