@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 import click
 import msgspec
 import structlog
 
-from service import logs, wiring
+from service import VERSION, logs, wiring
 from service.accounts.operations import AccountError, Accounts
 from service.accounts.rows import Row, State
 from service.book import LicenseBook
@@ -69,7 +68,7 @@ def say(found: Survey, log: Log) -> None:
     """Tell of it as the log's settings want it: to a person, or to who reads logs."""
     told = msgspec.structs.asdict(found)
     if not logs.is_console(log):
-        _log.info("serving", version=version("gemini-gateway"), **told)
+        _log.info("serving", version=VERSION, **told)
         return
     for line in lines(found):
         click.echo(line, err=True)
@@ -87,7 +86,7 @@ def lines(found: Survey) -> list[str]:
         ("store", f"{found.store}, {encrypted}"),
         *(("missing", words) for words in found.missing),
     ]
-    return [f"gemini-gateway {version('gemini-gateway')}", *(f"  {name:<10}{words}" for name, words in told)]
+    return [f"gemini-gateway {VERSION}", *(f"  {name:<10}{words}" for name, words in told)]
 
 
 def _standing(rows: list[Row]) -> dict[str, list[str]]:

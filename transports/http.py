@@ -11,12 +11,10 @@ from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
-import aiohttp_socks
 import anyio
 import anyio.to_thread
 import msgspec
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp_socks import ProxyType
 from msgspec import Meta
 
 from protocol.model import Certainty, StoredFile, UpstreamFailed, UpstreamTimeout
@@ -24,8 +22,7 @@ from protocol.model import Certainty, StoredFile, UpstreamFailed, UpstreamTimeou
 _HEADER_LIMIT = 65536
 _PIECE = 128 * 1024
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
-_SOCKS = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
-_PROXY_ERRORS = (aiohttp_socks.ProxyError, aiohttp_socks.ProxyConnectionError, aiohttp_socks.ProxyTimeoutError)
+_SOCKS = frozenset({"socks4", "socks5", "socks5h"})
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
@@ -131,14 +128,15 @@ def _direct(ca_file: Path | None) -> aiohttp.TCPConnector:
 
 
 def _socks(proxy: str, ca_file: Path | None) -> aiohttp.TCPConnector:
+    from transports.socks import SocksConnector
+
     parts = urlsplit(proxy)
-    return aiohttp_socks.ProxyConnector(
-        host=parts.hostname or "",
-        port=parts.port or _PORTS[parts.scheme],
-        proxy_type=_SOCKS[parts.scheme],
+    return SocksConnector(
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or _PORTS[parts.scheme],
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        rdns=parts.scheme == "socks5h",
         limit=0,
         ssl=trusted(ca_file),
     )
@@ -168,8 +166,6 @@ def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
     match error:
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return _no_proxy()
-        case _ if isinstance(error, _PROXY_ERRORS):
-            return _no_proxy()
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             late = isinstance(error, TimeoutError)
             return _not_sent(
@@ -195,8 +191,13 @@ def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
     return error
 
 
-CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, *_PROXY_ERRORS)
+CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 """What a call through the client can raise besides cancellation."""
+
+
+def is_html(headers: Mapping[str, str]) -> bool:
+    """Say whether headers announce HTML; aiohttp's `content_type` keeps 1.6 KiB for as long as the response is open."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,7 +1,6 @@
 """What the admin API's operations do: what is asked in, a response out."""
 
 from collections import Counter
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -9,6 +8,7 @@ from starlette.responses import Response
 
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.whole import shutting_down
+from service import VERSION
 from service.accounts.operations import Accounts, Adding
 from service.accounts.rows import Row
 from service.admin.errors import telling
@@ -146,7 +146,7 @@ class Desk:
             reason=reason,
         )
         status = Status(
-            version=version("gemini-gateway"),
+            version=VERSION,
             draining=self._ground.drain.draining,
             store=store,
             processes=processes,

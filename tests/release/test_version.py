@@ -15,6 +15,7 @@ SAID = {
     "deploy/Dockerfile": [r"ARG VERSION=(\S+)", r"gemini-gateway:(\d\S*)"],
     "deploy/compose.yaml": [r"gemini-gateway:(\d\S*)"],
     "k8s/base/kustomization.yaml": [r"newTag: \"?([^\s\"]+)"],
+    "service/__init__.py": [r'VERSION = "(\S+)"'],
     "CHANGELOG.md": [r"(?m)\A(?:(?!## ).*\n)*## (\S+)"],
 }
 

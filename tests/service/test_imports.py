@@ -37,6 +37,9 @@ NOT_AT_START = [
     "service.storing",
     "service.workers",
     "transports.simulator.site",
+    "transports.socks",
+    "aiohttp_socks",
+    "importlib.metadata",
     "transports.store.redis",
 ]
 """What a gateway needs only with some settings, or for some requests or commands."""

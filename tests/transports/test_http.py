@@ -7,7 +7,7 @@ from service.certificate import write_certificate
 from tests import proxies
 from transports import web
 from transports.clock import SystemClock
-from transports.http import CLIENT_ERRORS, Timeouts, client, mapped, way_out
+from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, way_out
 
 PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
 
@@ -94,3 +94,12 @@ async def test_certificates_are_looked_at_behind_a_proxy_too(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
     async with client(Timeouts(), proxy="socks5://127.0.0.1:9", ca_file=certificate) as session:
         assert isinstance(session.connector, aiohttp.TCPConnector)
+
+
+@pytest.mark.parametrize(
+    ("announced", "html"),
+    [("text/html", True), ("Text/HTML; charset=utf-8", True), ("application/json", False), ("text/htmlx", False)],
+)
+def test_html_is_told_by_its_type(announced, html):
+    assert is_html({"Content-Type": announced}) is html
+    assert not is_html({})

@@ -12,7 +12,7 @@ import anyio
 from yarl import URL
 
 from protocol.model import UpstreamFailed
-from transports.http import CLIENT_ERRORS, mapped
+from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.web import cookies, encode, wire
 from transports.web.config import WebAccount, WebConfig
 from transports.web.decode import BatchAnswers, decode_batch
@@ -122,7 +122,7 @@ class SiteClient:
         The response does not wait for it.
         """
         vault, set_cookies = self.vault, response.headers.getall("Set-Cookie", [])
-        if vault is None or not set_cookies or response.status != 200 or response.content_type == "text/html":
+        if vault is None or not set_cookies or response.status != 200 or is_html(response.headers):
             return
         if str(response.url.origin()) != str(URL(self.config.hosts.site).origin()):
             return

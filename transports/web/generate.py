@@ -1,7 +1,6 @@
 """One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -10,7 +9,7 @@ import anyio
 import msgspec
 
 from protocol.model import Event, Finish, Media, Rewritten, UpstreamFailed, UpstreamTimeout
-from transports.http import CLIENT_ERRORS, mapped
+from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.interleave import interleaver
 from transports.web import encode, wire
 from transports.web.client import SiteClient
@@ -39,7 +38,7 @@ class Generation:
         self._chunks: _Chunks | None = None
         self._events: Iterator[Event] = iter(())
         """The events of the bytes that were read last."""
-        self._first: deque[Event] = deque()
+        self._first: list[Event] = []
         self._over = False
 
     async def begin(self) -> None:
@@ -79,7 +78,7 @@ class Generation:
 
         """
         if self._first:
-            return self._first.popleft()
+            return self._first.pop(0)
         reader = self._reader
         while True:
             try:
@@ -123,7 +122,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         raise answer_error(400, response.headers, await _refusal(response))
     if response.status != 200:
         raise answer_error(response.status, response.headers)
-    if response.content_type == "text/html":
+    if is_html(response.headers):
         raise html_instead_of_frames()
 
 

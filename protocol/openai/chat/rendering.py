@@ -6,7 +6,6 @@ characters around it alone, never on how the text was cut, so that both come out
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterable
 
 from protocol.http.context import Links
@@ -35,7 +34,7 @@ class Rendering:
         self._places: list[int] = []
         """Where in the model's text something was put in, and by `_shifts` how much up to there."""
         self._shifts: list[int] = []
-        self._cited: deque[Citation] = deque()
+        self._cited: list[Citation] = []
         """What was cited and not told yet: its text may still be held back."""
 
     def render(self, piece: Piece) -> list[answer.Delta]:
@@ -114,7 +113,7 @@ class Rendering:
         """Return the next citations whose text has all been said."""
         due: list[Citation] = []
         while self._cited and self._cited[0].end <= self._said:
-            due.append(self._cited.popleft())
+            due.append(self._cited.pop(0))
         return self._annotations(due)
 
     def _annotations(self, due: Iterable[Citation]) -> list[answer.Delta]:
