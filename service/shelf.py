@@ -1,5 +1,6 @@
 """Media kept on disk, so that links outlive the upstream's: what is opened once is kept until the room runs out."""
 
+import fcntl
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -16,8 +17,9 @@ from transports.clock import SystemClock
 
 _PIECE_BYTES = 64 * 1024
 _PARTIAL = ".partial"
+"""A file that is being written. Its process holds a lock on it, which ends with the process."""
 _PARTIAL_SECONDS = 3600.0
-"""What was not written to for so long is nobody's any more."""
+"""Where files cannot be locked, one that was not written to for so long has no process any more."""
 
 _log = structlog.get_logger()
 
@@ -33,6 +35,8 @@ class Shelf:
 
         """
         self._folder, self._most = folder, most_bytes
+        self._arriving = 0
+        """Bytes of the files that are being written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._forget_partial(SystemClock().wall() - _PARTIAL_SECONDS)
 
@@ -48,7 +52,15 @@ class Shelf:
         kept = await anyio.to_thread.run_sync(self._find, name)
         if kept is None:
             async with source as stream:
-                kept = await self._keep(name, stream)
+                length = stream.length or 0
+                if self._arriving + length > self._most:  # there is no room for it: pass it on
+                    yield stream
+                    return
+                self._arriving += length
+                try:
+                    kept = await self._keep(name, stream)
+                finally:
+                    self._arriving -= length
         with kept.file:
             yield kept
 
@@ -68,6 +80,7 @@ class Shelf:
         try:
             handle, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
             file = os.fdopen(handle, "w+b")
+            _lock(handle)
             try:
                 await self._fill(file, stream)
                 await anyio.to_thread.run_sync(self._place, Path(partial), self._folder / f"{name}{suffix}")
@@ -96,10 +109,11 @@ class Shelf:
                 kept.unlink(missing_ok=True)
 
     def _forget_partial(self, before: float) -> None:
-        """Forget what processes began that were killed."""
+        """Remove what processes began that were killed."""
         for path in self._folder.glob(f"*{_PARTIAL}"):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime < before:
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                locked = _lock(file.fileno())
+                if locked or (locked is None and path.stat().st_mtime < before):
                     path.unlink()
 
     def _kept(self) -> list[tuple[float, int, Path]]:
@@ -112,6 +126,17 @@ class Shelf:
             if path.suffix != _PARTIAL:
                 found.append((status.st_mtime, status.st_size, path))
         return found
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file until it is closed; False: another process has locked it; None: files cannot be locked here."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def _drop(file: BinaryIO, path: Path) -> None:

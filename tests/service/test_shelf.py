@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -107,13 +109,83 @@ async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_what_a_killed_process_left_half_done_is_forgotten_and_no_others(tmp_path):
+KEEPING = """
+import sys
+from pathlib import Path
+import anyio
+from service.shelf import Shelf
+from contextlib import asynccontextmanager
+
+class Endless:
+    mime, length = "image/png", None
+    async def __aiter__(self):
+        yield b"x" * 100
+        print("begun", flush=True)
+        await anyio.sleep_forever()
+
+@asynccontextmanager
+async def source():
+    yield Endless()
+
+async def main():
+    async with Shelf(Path(sys.argv[1]), 1000).open("one", source()):
+        pass
+
+anyio.run(main)
+"""
+
+
+def test_what_a_process_began_is_removed_when_it_was_killed_and_not_before(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KEEPING, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"begun\n"
+        Shelf(tmp_path, 1000)
+        assert len(list(tmp_path.glob("*.partial"))) == 1
+    finally:
+        process.kill()
+        process.communicate()
+    Shelf(tmp_path, 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_where_files_cannot_be_locked_only_old_ones_are_removed(tmp_path, monkeypatch):
+    def unsupported(descriptor, operation):
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr("service.shelf.fcntl.flock", unsupported)
     old, new = tmp_path / "old.partial", tmp_path / "new.partial"
     old.touch()
     new.touch()
     os.utime(old, (1000, 1000))
     Shelf(tmp_path, 1000)
     assert list(tmp_path.iterdir()) == [new]
+
+
+async def test_what_there_is_no_room_for_while_others_arrive_is_passed_on(tmp_path):
+    shelf, stuck, go_on = Shelf(tmp_path, 10), anyio.Event(), anyio.Event()
+
+    class Slow:
+        mime, length = "image/png", 8
+
+        async def __aiter__(self):
+            yield b"1234"
+            stuck.set()
+            await go_on.wait()
+            yield b"5678"
+
+    @asynccontextmanager
+    async def slow():
+        yield Slow()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, shelf, "one", slow)
+        await stuck.wait()
+        assert (await take(shelf, "two", Source(b"1234")))[2] == b"1234"
+        assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+        go_on.set()
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["one"]
+    await take(shelf, "three", Source(b"12"))
+    assert sorted(path.name.partition(".")[0] for path in tmp_path.iterdir()) == ["one", "three"]
 
 
 async def test_who_leaves_before_all_is_there_leaves_nothing_open(tmp_path):
