@@ -4,16 +4,18 @@ SQLite lets one connection write at a time. A second connection that writes wait
 sleeps and polls; several of them starve one another, even inside one process. So all writes of a process go through
 one `Writer`, which never has two under way:
 
-- While nothing is being written, a write that may be lost in a power failure is done at once on the event loop: it
-  takes less time than a thread takes to start.
-- A write that must reach the disk, or that finds the file locked by another process, is done in a thread. Writes that
-  come meanwhile wait in `_waiting`, and the next transaction takes all of them: they share one commit, and one wait
-  for the disk. Each runs in a savepoint, so one that fails undoes nothing but itself.
+- A write that may be lost in a power failure is done at once on the event loop: it takes less time than a thread takes
+  to start. A transaction costs more than what is written in it, so there is one each `_GATHER_SECONDS` at most: writes
+  that come sooner after the last one wait in `_waiting`, and share the next.
+- A write that must reach the disk is done in a thread, as is one that finds the file locked by another process twice,
+  `_GATHER_SECONDS` apart. Writes that come meanwhile wait too: they share one commit, and one wait for the disk. Each
+  runs in a savepoint, so one that fails undoes nothing but itself.
 
 The caller whose write is first in line does the work for the batch, then passes the lead on. A caller that is
 cancelled while its write waits takes it back; once the write is under way, it is finished.
 """
 
+import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -24,8 +26,9 @@ import anyio.to_thread
 
 _MOST_AT_ONCE = 256
 """Writes in one transaction."""
+_GATHER_SECONDS = 0.002
 _CHECKPOINT_EVERY = 250
-"""After so many writes on the event loop, one is done in the thread, whose connection moves the journal to the file."""
+"""After so many transactions on the event loop, one is done in a thread, whose connection checkpoints the journal."""
 _PRIMARY = 0xFF
 """The bits of an SQLite error code that name the error; the others give details."""
 
@@ -57,6 +60,8 @@ class Writer:
         self._waiting: deque[_Write[Any]] = deque()
         self._leading = False
         self._quick_writes = 0
+        self._wrote_at = -math.inf
+        """When the last transaction on the event loop ended, by the loop's clock."""
         self._synchronous = ""
 
     async def write(self, query: Query[ResultT], *, durable: bool) -> ResultT:
@@ -66,13 +71,10 @@ class Writer:
             sqlite3.Error: the query failed, and changed nothing.
 
         """
-        if not (durable or self._leading or self._waiting) and not self._checkpoint_due():
-            try:
-                return transaction(self._quick, query, "BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
         write = _Write(query, durable=durable)
+        alone = not (durable or self._leading or self._waiting)
+        if alone and anyio.current_time() - self._wrote_at >= _GATHER_SECONDS and self._commit_at_once([write]):
+            return _outcome(write)
         self._waiting.append(write)
         try:
             while not write.finished:
@@ -84,9 +86,7 @@ class Writer:
             if not write.finished and write in self._waiting:
                 self._waiting.remove(write)
             self._pass_lead()
-        if write.error is not None:
-            raise write.error
-        return cast("ResultT", write.result)
+        return _outcome(write)
 
     def close(self) -> None:
         """Close the connections."""
@@ -94,21 +94,35 @@ class Writer:
         if self._patient is not None:
             self._patient.close()
 
-    def _checkpoint_due(self) -> bool:
-        self._quick_writes += 1
-        return self._quick_writes % _CHECKPOINT_EVERY == 0
-
     async def _lead(self) -> None:
-        """Do one batch in a thread; a caller that is cancelled meanwhile waits for the thread."""
-        batch = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
+        """Do one batch; a caller that is cancelled while a thread does it waits for the thread."""
         self._leading = True
+        batch: list[_Write[Any]] = []
         try:
-            await anyio.to_thread.run_sync(self._commit, batch)
+            if not any(write.durable for write in self._waiting):
+                await anyio.sleep(_GATHER_SECONDS)
+            batch = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
+            if not self._commit_at_once(batch):
+                await anyio.to_thread.run_sync(self._commit, batch)
         finally:
             self._leading = False
             for write in batch:
                 write.finished = True
                 write.woken.set()
+
+    def _commit_at_once(self, batch: list[_Write[Any]]) -> bool:
+        """Do a batch on the event loop; return False where a thread must: it may wait for the disk, or for a lock."""
+        if any(write.durable for write in batch) or self._quick_writes >= _CHECKPOINT_EVERY:
+            return False
+        try:
+            transaction(self._quick, lambda database: _run_all(database, batch), "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return False
+            _fail_all(batch, error)
+        self._quick_writes += 1
+        self._wrote_at = anyio.current_time()
+        return True
 
     def _pass_lead(self) -> None:
         if self._waiting and not self._leading:
@@ -116,6 +130,7 @@ class Writer:
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
         """Do a batch in one transaction; note each write's result or error."""
+        self._quick_writes = 0
         synchronous = "FULL" if any(write.durable for write in batch) else "NORMAL"
         try:
             if self._patient is None:
@@ -125,11 +140,24 @@ class Writer:
                 self._synchronous = synchronous
             transaction(self._patient, lambda database: _run_all(database, batch), "BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            for write in batch:
-                write.error = error
+            _fail_all(batch, error)
+
+
+def _fail_all(batch: list[_Write[Any]], error: sqlite3.Error) -> None:
+    for write in batch:
+        write.error = error
+
+
+def _outcome(write: _Write[ResultT]) -> ResultT:
+    if write.error is not None:
+        raise write.error
+    return cast("ResultT", write.result)
 
 
 def _run_all(database: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
+    if len(batch) == 1:
+        batch[0].result = batch[0].query(database)
+        return
     for write in batch:
         database.execute("SAVEPOINT one")
         try:
@@ -142,9 +170,9 @@ def _run_all(database: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
         database.execute("RELEASE one")
 
 
-def is_busy(error: sqlite3.OperationalError) -> bool:
+def is_busy(error: sqlite3.Error) -> bool:
     """Return whether another connection holds a lock."""
-    return error.sqlite_errorcode & _PRIMARY == sqlite3.SQLITE_BUSY
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_BUSY
 
 
 def transaction(database: sqlite3.Connection, query: Query[ResultT], begin: str) -> ResultT:

@@ -5,6 +5,7 @@ import threading
 from contextlib import closing
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from transports.store.sqlite_writer import Writer
@@ -93,18 +94,54 @@ async def test_a_write_that_fails_undoes_itself_alone(file):
     assert (file.values(), errors) == ([1, 2, 3, 4], [2])
 
 
-async def test_a_lock_of_another_process_is_waited_for_once(file):
-    other = sqlite3.connect(file.path, isolation_level=None, check_same_thread=False)
-    other.execute("BEGIN IMMEDIATE")
+async def test_writes_that_follow_soon_share_one_transaction_on_the_event_loop(file):
+    await together(*(lambda value=value: file.insert(value) for value in range(50)))
+    assert file.values() == list(range(50))
+    assert file.done == [[LOOP, 1], [LOOP, 49]]
 
+
+async def test_of_writes_that_share_a_transaction_one_that_fails_undoes_itself_alone(file):
+    errors = []
+
+    async def insert(value):
+        try:
+            await file.insert(value)
+        except sqlite3.IntegrityError:
+            errors.append(value)
+
+    await together(*(lambda value=value: insert(value) for value in (1, 2, 3, 2, 4)))
+    assert (file.values(), errors) == ([1, 2, 3, 4], [2])
+    assert file.done == [[LOOP, 1], [LOOP, 3]]
+
+
+@pytest.fixture
+def locked(file):
+    """Return a connection that holds the lock, as another process would."""
+    with closing(sqlite3.connect(file.path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+async def test_a_lock_that_another_process_holds_for_a_moment_needs_no_thread(file, locked):
     async def release():
         await anyio.wait_all_tasks_blocked()
-        other.execute("COMMIT")
+        locked.execute("COMMIT")
 
-    with closing(other):
-        await together(release, *(lambda value=value: file.insert(value) for value in range(16)))
+    await together(release, *(lambda value=value: file.insert(value) for value in range(16)))
     assert file.values() == list(range(16))
-    assert [done for done in file.done if done[1]] == [[THREAD, 1], [THREAD, 15]]
+    assert [done for done in file.done if done[1]] == [[LOOP, 16]]
+    assert file.connections == 1
+
+
+async def test_a_lock_that_another_process_holds_for_long_is_waited_for_in_a_thread_once(file, locked):
+    async def release():
+        while file.done[-1:] != [[THREAD, 0]]:
+            await anyio.lowlevel.checkpoint()
+        locked.execute("COMMIT")
+
+    await together(release, *(lambda value=value: file.insert(value) for value in range(16)))
+    assert file.values() == list(range(16))
+    assert [done for done in file.done if done[1]] == [[THREAD, 16]]
     assert file.connections == 2
 
 
@@ -149,6 +186,6 @@ async def test_a_leader_that_is_cancelled_finishes_its_batch_and_passes_the_lead
 
 
 async def test_the_journal_is_moved_to_the_file_now_and_then_by_the_thread(file):
-    for value in range(500):
+    for value in range(502):
         await file.insert(value)
     assert [where for where, _ in file.done].count(THREAD) == 2
