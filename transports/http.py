@@ -6,6 +6,7 @@ aiohttp's errors hold request headers, so nothing of them is chained or logged.
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -81,11 +82,18 @@ def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
     if ca_file is None:
         return True
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        found = ca_file.stat()
+        return _context(ca_file, (found.st_ino, found.st_size, found.st_mtime_ns))
     except ssl.SSLError:
         raise ValueError(f"ca_file: {ca_file} holds no certificate") from None
     except OSError as error:
         raise ValueError(f"ca_file: cannot read {ca_file}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=4)
+def _context(ca_file: Path, _state: tuple[int, int, int]) -> ssl.SSLContext:
+    """Return what trusts a file in its present state: accounts share it, since a system's CAs take a megabyte."""
+    context = ssl.create_default_context(cafile=ca_file)
     if not context.cert_store_stats()["x509"]:
         raise ValueError(f"ca_file: {ca_file} holds no certificate")
     return context

@@ -7,7 +7,7 @@ from service.certificate import write_certificate
 from tests import proxies
 from transports import web
 from transports.clock import SystemClock
-from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, way_out
+from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, trusted, way_out
 
 PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
 
@@ -103,3 +103,14 @@ async def test_certificates_are_looked_at_behind_a_proxy_too(tmp_path):
 def test_html_is_told_by_its_type(announced, html):
     assert is_html({"Content-Type": announced}) is html
     assert not is_html({})
+
+
+def test_accounts_share_the_trust_in_a_file_until_it_changes(tmp_path):
+    certificate, _ = write_certificate(tmp_path, SystemClock().wall())
+    first = trusted(certificate)
+    assert trusted(certificate) is first
+    certificate.write_bytes(certificate.read_bytes() * 2)
+    assert trusted(certificate) is not first
+    certificate.write_text("")
+    with pytest.raises(ValueError, match="holds no certificate"):
+        trusted(certificate)
