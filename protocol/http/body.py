@@ -39,6 +39,8 @@ _WORKING_BYTES = 2 * 1024 * 1024
 """What a long body takes in memory while its blocks are worked on."""
 _FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _BLOCK_BYTES + _WORKING_BYTES
 """What a long body reserves before it is read; where it stays in memory it reserves more as it grows."""
+_BYTES_PER_OBJECT = 256
+_BYTES_PER_VALUE = 64
 _BLOCKS_AT_ONCE = 2
 _DISCARDED_BYTES = 1024 * 1024
 _DISCARD_SECONDS = 1.0
@@ -117,9 +119,20 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
         await _beside(sink.feed, rest)
         rest = sink.finish()
         context.long_strings = sink.found
+    decoded = 0
+    if len(rest) > FREE_BYTES:
+        counting = partial(_decoded_bytes, rest)
+        decoded = await in_thread(counting) if len(rest) > _OFF_LOOP_BYTES else counting()
+        await context.reserved().raise_to(_kept(context, len(rest) + decoded, sink.stored))
     value = await decode_body(rest, decode)
-    settle(context, len(rest), sink.stored)
+    settle(context, decoded, sink.stored)
     return value
+
+
+def _decoded_bytes(body: bytes) -> int:
+    """Return what a JSON body takes at most when it is decoded: `[[],[],[]]` takes twenty times its length."""
+    objects, values = body.count(b"{"), body.count(b"[") + body.count(b",")
+    return max(len(body), objects * _BYTES_PER_OBJECT + values * _BYTES_PER_VALUE)
 
 
 def settle(context: Context, resident: int, stored: int) -> None:

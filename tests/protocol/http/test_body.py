@@ -257,3 +257,22 @@ async def test_a_body_in_pieces_of_two_bytes_takes_no_more_memory_than_in_long_o
         assert tracemalloc.get_traced_memory()[1] < 2 * MIB
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b'{"":0}', b"1.5"])
+async def test_a_body_of_many_small_values_reserves_what_they_take_when_decoded(value):
+    memory, body = ByteBudget(500 * MIB), b"[" + b",".join([value] * 300_000) + b"]"
+    context = context_with(memory)
+    request = request_of("", body, context=context)
+    tracemalloc.start()
+    try:
+        decoded = await read_json(request, decode_any)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(decoded) == 300_000
+    assert taken <= memory.peak + 2 * len(body)
+    assert memory.used >= taken - 3 * len(body)
+    with pytest.raises(HttpFault) as caught:
+        await read_json(request_of("", body, context=context_with(ByteBudget(8 * MIB))), decode_any)
+    assert caught.value.status == 413
