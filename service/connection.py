@@ -28,6 +28,7 @@ from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState
 from hypercorn.utils import UnexpectedMessageError, suppress_body
 
+from protocol.http.attend import CLIENT
 from protocol.http.timers import Timers
 
 _OPEN = {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}  # pyright: ignore[reportPrivateImportUsage]
@@ -219,18 +220,20 @@ class Protocol(H11Protocol):
                 await self._create_stream(request)
                 return
         keeps = b"close" not in tokens and request.http_version >= b"1.1" and request.method != b"CONNECT"
-        self.stream = stream = Stream(self, self._scope(request, headers), keeps=keeps)
+        self.stream = stream = Stream(self, request, keeps=keeps)
+        scope = self._scope(request, headers)
+        scope["extensions"][CLIENT] = stream
         messages = Messages(self.config.max_app_queue_size)
         stream.app_put = messages.put
         tasks: Any = self.task_group
-        tasks.spawn(self._run, stream, messages)
+        tasks.spawn(self._run, scope, messages, stream)
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
-    async def _run(self, stream: "Stream", messages: "Messages") -> None:
+    async def _run(self, scope: Any, messages: "Messages", stream: "Stream") -> None:
         """Run the app for a request; as hypercorn's `TaskGroup.spawn_app`, whose queue takes 3 KiB."""
         try:
-            await cast("Any", self.app)(stream.scope, messages.get, stream.app_send, None, None)
+            await cast("Any", self.app)(scope, messages.get, stream.app_send, None, None)
         except Exception:  # noqa: BLE001 -- the app's own last resort has failed
             await self.config.log.exception("Error in ASGI Framework")
         finally:
@@ -350,14 +353,15 @@ class Stream:
     app_put: Callable[[Any], Awaitable[None]]
     """Hands a message to the app."""
 
-    def __init__(self, protocol: Protocol, scope: Any, *, keeps: bool) -> None:
+    def __init__(self, protocol: Protocol, request: h11.Request, *, keeps: bool) -> None:
         """Answer on `protocol`; `keeps`: another request may follow on the connection."""
-        self.scope, self._protocol, self._keeps = scope, protocol, keeps
+        self._protocol, self._request, self._keeps = protocol, request, keeps
         self._state = ASGIHTTPState.REQUEST
         self._framing: _Framing | None = None
         self._held = b""
         """The head, until the first piece comes."""
         self._closed = False
+        self._left: Callable[[], None] | None = None
 
     @property
     def begun(self) -> bool:
@@ -368,7 +372,19 @@ class Stream:
         """Tell the app that the client is gone, or needs nothing more."""
         if isinstance(event, StreamClosed) and not self._closed:
             self._closed = True
+            if self._left is not None:
+                self._left()
             await self.app_put({"type": "http.disconnect"})
+
+    def tell(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client disconnects (`protocol.http.attend.Client`)."""
+        self._left = callback
+        if self._closed:
+            callback()
+
+    def forget(self) -> None:
+        """Call the callback no more."""
+        self._left = None
 
     async def app_send(self, message: Any) -> None:
         """Take an ASGI message of the answer; None: there are no more."""
@@ -383,7 +399,7 @@ class Stream:
 
     def _begin(self, message: Any) -> None:
         protocol = self._protocol
-        self._framing = _Framing(message, self.scope, protocol.own_headers(), close=not self._keeps or protocol.last)
+        self._framing = _Framing(message, self._request, protocol.own_headers(), close=not self._keeps or protocol.last)
         self._held = self._framing.head
         self._state = ASGIHTTPState.RESPONSE
 
@@ -413,7 +429,7 @@ class Stream:
 class _Framing:
     """How an answer's bytes tell where its body ends."""
 
-    def __init__(self, message: Any, scope: Any, lines: list[bytes], *, close: bool) -> None:
+    def __init__(self, message: Any, request: h11.Request, lines: list[bytes], *, close: bool) -> None:
         """Frame an answer that begins with an ASGI message; `lines` are more headers.
 
         Raises:
@@ -422,10 +438,10 @@ class _Framing:
         """
         status = int(message["status"])
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        self._bodiless = suppress_body(scope["method"], status)
+        self._bodiless = suppress_body(request.method.decode("ascii").upper(), status)
         self._left = next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
         """The bytes that are still to come, where the head tells them."""
-        old = scope["http_version"] < "1.1"
+        old = request.http_version < b"1.1"
         self._chunked = self._left is None and not old
         if self._left is None and old and not self._bodiless:
             close = True

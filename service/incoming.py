@@ -10,6 +10,8 @@ from typing import Any
 
 import anyio
 
+from protocol.http.body import ENDED
+
 _AFTER_SECONDS = 0.05
 """One more message may be on its way into the queue when the answer has ended."""
 
@@ -19,7 +21,7 @@ class Incoming:
 
     def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]]) -> None:
         """Receive from `receive`."""
-        self._receive = receive
+        self._scope, self._receive = scope, receive
         headers = dict(scope["headers"])
         self.ended = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
         """Nothing more of the body comes."""
@@ -28,7 +30,7 @@ class Incoming:
         """Return the next message."""
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self.ended = True
+            self.ended = self._scope[ENDED] = True
         return message
 
     async def end(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:

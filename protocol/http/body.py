@@ -306,12 +306,16 @@ async def _beside(work: Callable[[bytes], None], block: bytes) -> None:
     await in_thread(partial(work, block), limiter)
 
 
+ENDED = "gemini_gateway.body_ended"
+"""A key of the scope, set when the last message of the body has been received: nothing of it is left to discard."""
 UNREAD = "gemini_gateway.unread"
 """A key of the scope, set where a part of the body was left unread: the connection cannot be used again."""
 
 
 async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
     """Take a little of what still comes, so that a client that is sending sees the answer."""
+    if ENDED in scope:
+        return
     seen = 0
     with anyio.move_on_after(_DISCARD_SECONDS):
         while seen < _DISCARDED_BYTES:

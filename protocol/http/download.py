@@ -37,7 +37,7 @@ class Download:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(receive, context)
+        attended = Attended(scope)
         sender = _Sender(send, attended)
         refusal: GatewayError | None = None
 

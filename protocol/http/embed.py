@@ -88,10 +88,10 @@ class PiecesResponse:
         named = {**headers, "content-length": str(pieces.length), "content-type": media_type}
         self._headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in named.items()]
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(receive, context)
+        attended = Attended(scope)
 
         async def work() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})

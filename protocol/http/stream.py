@@ -84,7 +84,7 @@ class EventStream(Generic[EventT]):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(receive, context)
+        attended = Attended(scope)
         wire = _Wire(send, self._headers, attended, context)
         refusal: GatewayError | None = None
 

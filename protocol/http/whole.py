@@ -38,7 +38,7 @@ class Whole:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(receive, context)
+        attended = Attended(scope)
         response: ASGIResponse | None = None
 
         async def work() -> None:

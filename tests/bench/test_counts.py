@@ -23,7 +23,7 @@ from transports.web.decode import AnswerReader
 NUMBERS = itertools.count()
 STORE_CALLS = {"fresh": 0, "continued": 0}
 VALKEY_CALLS = {"fresh": 1, "continued": 2}
-TASKS = 3
+TASKS = 2
 """Of a request, hypercorn's and aiohttp's among them."""
 CALLS, LIBRARY_CALLS = 772, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""

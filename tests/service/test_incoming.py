@@ -2,6 +2,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from protocol.http.body import discard_body
 from service.incoming import Incoming
 
 LENGTH = [(b"content-length", b"10")]
@@ -76,3 +77,11 @@ async def test_a_connection_that_is_gone_is_told_as_such(queue):
 
     with pytest.raises(ConnectionResetError):
         await Incoming({"headers": LENGTH}, queue.receive).end(send, LAST)
+
+
+async def test_a_body_that_has_ended_is_not_waited_for_to_discard_it(queue):
+    scope = {"headers": LENGTH}
+    incoming = Incoming(scope, queue.receive)
+    await queue.body(b"all", more=False)
+    await incoming.receive()
+    await discard_body(scope, None)  # nothing is received

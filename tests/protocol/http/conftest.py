@@ -5,6 +5,7 @@ import time
 import anyio
 import pytest
 
+from protocol.http.attend import CLIENT
 from protocol.http.closing import Closing
 from protocol.http.context import Context, Limits, Record, attach
 
@@ -18,6 +19,8 @@ class Connection:
         self.sent = []
         self.closing = closing or Closing()
         self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
+        self.scope["extensions"] = {CLIENT: self}
+        self._callback = None
         self.context = Context(
             id="req_1",
             started=0.0,
@@ -34,6 +37,16 @@ class Connection:
 
     def leave(self):
         self._gone.set()
+        if self._callback is not None:
+            self._callback()
+
+    def tell(self, callback):
+        self._callback = callback
+        if self._gone.is_set():
+            callback()
+
+    def forget(self):
+        self._callback = None
 
     async def receive(self):
         if self._messages:
