@@ -305,6 +305,29 @@ async def test_licenses_that_all_wait_end_up_with_equal_shares():
         assert crowd.held() == {"one": 4, "two": 4, "three": 4}
 
 
+async def test_licenses_of_different_appetites_get_what_they_want_up_to_equal_parts():
+    async with crowd_at("a", "b", concurrency=5) as crowd:
+        await crowd.come("greedy", 30)
+        await crowd.come("middle", 6)
+        await crowd.come("small", 1)
+        await crowd.release(10)
+        held = crowd.held()
+        assert held["small"] == 1
+        assert sorted((held["greedy"], held["middle"])) == [4, 5]
+        assert not crowd.refused["middle"] + crowd.refused["small"]
+
+
+async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_license():
+    async with crowd_at("a", concurrency=4) as crowd:
+        await crowd.come("one", 8)
+        async with anyio.create_task_group() as clients:
+            leaving = Crowd(crowd.bed, clients)
+            await leaving.come("gone", 4)
+            clients.cancel_scope.cancel()
+        await crowd.release(4)
+        assert crowd.held() == {"one": 4}
+
+
 async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
     async with crowd_at("a", concurrency=3) as crowd:
         await crowd.come("one", 3 + 6)
