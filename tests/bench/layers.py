@@ -6,6 +6,7 @@ standard library) belongs to its caller's.
 
 import argparse
 import asyncio
+import os
 import re
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from tests.bench.subjects import Subject
 
 _RATE = 250
 _PARTS = [
-    ("HTTP server: hypercorn, h11", r"/site-packages/(hypercorn|h11|wsproto)/"),
+    ("HTTP server: hypercorn, h11", r"/site-packages/(hypercorn|h11|wsproto)/|/service/(connection|incoming)\.py"),
     ("HTTP client: aiohttp", r"/site-packages/(aiohttp|yarl|multidict)/"),
     ("access log", r"/site-packages/structlog/|/service/logs\.py"),
     ("record and metrics", r"/site-packages/prometheus_client/|/service/(metrics|observe|tracing)\.py"),
@@ -94,11 +95,12 @@ async def run(folder, seconds):
     processes.pin(0, others)
     with ExitStack() as stack:
         running = processes.started(UPSTREAM, ["-m", "tests.bench.upstream"], folder, others)
-        _, upstream = stack.enter_context(running)
+        site, upstream = stack.enter_context(running)
         arguments = processes.Setup(upstream).arguments(Path(folder) / GATEWAY)
         child, url = stack.enter_context(processes.started(GATEWAY, arguments, folder, cpus))
         subject = Subject(GATEWAY, url, child)
-        await load.one_by_one(subject.ask(answers.SHORT, stream=False), 50)
+        await load.one_by_one(subject.ask(answers.SHORT, stream=False), 200)
+        stack.enter_context(processes.first(os.getpid(), site.pid, *child.pids()))
         ask = subject.ask(answers.SHORT, stream=False)
         text, span = await _sampled(subject, ask, 32, seconds, stack)
         print(table("One short chat", sorted_samples(text), 1e6 * span.processor / span.answers))

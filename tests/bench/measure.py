@@ -63,8 +63,6 @@ class Bench:
         self._cpus, self._others = processes.shares()
         self.samples = Samples()
         self.profiles = {}
-        self.alone = False
-        """Whether time was measured before all else on the machine: then other work hardly changes it."""
 
     async def run(self):
         processes.raise_open_files()
@@ -128,27 +126,26 @@ class Bench:
         for measure in measures:
             for subject in subjects:
                 await asyncio.sleep(self.plan.settle_seconds)
-                await measure(subject)
+                with self.first(subject):
+                    await measure(subject)
+
+    def first(self, subject):
+        """Let what is measured, the upstream and the load run before all else on the machine."""
+        return processes.first(os.getpid(), self._upstream.pid, *subject.child.pids())
 
     async def warm(self, subject):
         """See that answers are what is counted on; this warms up too."""
         subject.check()
         await load.one_by_one(subject.ask(answers.SHORT, stream=False), 5)
 
-    def _first(self, subject):
-        """Let what is measured, the upstream and the load run before all else on the machine."""
-        return processes.first(os.getpid(), self._upstream.pid, subject.child.pid)
-
     async def _first_token(self, subject):
-        with self._first(subject):
-            span = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
+        span = await load.one_by_one(subject.ask(answers.SHORT), self.plan.one_by_one)
         self.samples.note("first p50", subject.name, part(span.firsts, 0.5))
         self.samples.note("first p99", subject.name, part(span.firsts, 0.99))
 
     async def _requests(self, subject):
         plan = self.plan
-        with self._first(subject):
-            span = await self.steadily(subject, answers.SHORT, plan.whole_connections, plan.least_answers, stream=False)
+        span = await self.steadily(subject, answers.SHORT, plan.whole_connections, plan.least_answers, stream=False)
         self.samples.note("short", subject.name, span.processor / span.answers)
         self.samples.note("requests", subject.name, span.answers / span.seconds)
         self.samples.note("p99", subject.name, part(span.wholes, 0.99))
@@ -190,9 +187,7 @@ class Bench:
     async def _crowd(self, subject):
         plan = self.plan
         ask = subject.ask(answers.PACED)
-        with self._first(subject) as alone:
-            span = await load.crowd(ask, plan.crowd, plan.crowd_seconds, subject.child.cpu)
-        self.alone = alone
+        span = await load.crowd(ask, plan.crowd, plan.crowd_seconds, subject.child.cpu)
         self.samples.note("crowd p50", subject.name, part(span.firsts, 0.5))
         self.samples.note("crowd p99", subject.name, part(span.firsts, 0.99))
         rate = plan.crowd / answers.PACE_SECONDS
@@ -220,7 +215,10 @@ class Bench:
         with ExitStack() as stack:
             subject = self.start(stack, GATEWAY, runner=("-m", "tests.bench.sampler", str(file)))
             ask = subject.ask(word, stream=stream)
-            span = await load.steadily(ask, connections, self.plan.profile_seconds, subject.child.cpu)
+            await load.one_by_one(subject.ask(answers.SHORT), 20)
+            os.kill(subject.child.pid, sampler.BEGIN)
+            with self.first(subject):
+                span = await load.steadily(ask, connections, self.plan.profile_seconds, subject.child.cpu)
             subject.child.stop()
         done = span.units if stream else span.answers
         self.profiles[unit] = sampler.read(file, span.processor / done)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -118,6 +119,10 @@ class Child:
     def pid(self):
         return self._popen.pid
 
+    def pids(self):
+        """Return its id and those of its children."""
+        return [one.pid for one in [self._process, *self._process.children(recursive=True)]]
+
     def cpu(self):
         """Return the processor seconds that it and its children have used."""
         return sum(map(_cpu, [self._process, *self._process.children(recursive=True)]))
@@ -195,17 +200,25 @@ def pin(pid, cpus):
 
 @contextmanager
 def first(*pids):
-    """Have the system run processes before all others, where it allows that; yield whether it does."""
+    """Have the system run processes before all others, where it allows that."""
     try:
-        _schedule(pids, os.SCHED_RR, 1)
-        allowed = True
-    except (AttributeError, PermissionError):
-        allowed = False
-    try:
-        yield allowed
+        if may_be_first():
+            _schedule(pids, os.SCHED_RR, 1)
+        yield
     finally:
-        if allowed:
+        if may_be_first():
             _schedule(pids, os.SCHED_OTHER, 0)
+
+
+@cache
+def may_be_first():
+    """Return whether the system lets processes run before all others: Linux lets root's."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except (AttributeError, PermissionError):
+        return False
+    return True
 
 
 def _schedule(pids, policy, priority):

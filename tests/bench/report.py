@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.bench import answers
+from tests.bench import answers, processes
 from tests.bench.samples import FEW, GATEWAY, PASS, UPSTREAM, VALKEY
 
 _ENOUGH = 2.0
@@ -109,8 +109,8 @@ def text(bench):
         f"Medians of {samples.rounds('short')} interleaved rounds or fewer; a ratio is taken within a round.",
         "Of processor time it is the pass-through's by the gateway's (that is, of throughputs),",
         "of all else the gateway's by the pass-through's.",
-        "Time was measured before all else on the machine."
-        if bench.alone
+        "What is measured ran before all else on the machine, which hardly changes it."
+        if processes.may_be_first()
         else "Figures of time need a quiet machine; those of processor time hardly do.",
         f"This one has {os.cpu_count()} processors and a load of {os.getloadavg()[0]:.1f}.",
         f"A crowd: {plan.crowd} streams of {1 / answers.PACE_SECONDS:.0f} chunks a second on one core.",

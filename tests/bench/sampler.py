@@ -19,6 +19,8 @@ _OURS = tuple(f"{_ROOT}{room}/" for room in ("service", "protocol", "transports"
 _LOOP = asyncio.runners.__file__
 """What stands above it on the stack is a callback's or a task's."""
 _LOOP_ALONE = "event loop"
+BEGIN = signal.SIGUSR2
+"""Has the sampler forget what it has seen, which is the start."""
 
 
 class Sampler:
@@ -30,7 +32,14 @@ class Sampler:
         self.own, self.whole = Counter(), Counter()
         """Samples in a function of ours, and in it or in the libraries it calls."""
 
+    def begin(self, *_):
+        """Forget what was seen."""
+        self.samples = 0
+        for counted in (self.packages, self.own, self.whole):
+            counted.clear()
+
     def start(self):
+        signal.signal(BEGIN, self.begin)
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, _EVERY_SECONDS, _EVERY_SECONDS)
 

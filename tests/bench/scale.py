@@ -45,7 +45,8 @@ async def _pair(bench, measure, setups):
             for name, subject in zip((FEW, GATEWAY), subjects, strict=True):
                 await asyncio.sleep(plan.settle_seconds)
                 work = (subject, answers.SHORT, _CONNECTIONS, plan.least_answers)
-                span = await bench.steadily(*work, stream=False)
+                with bench.first(subject):
+                    span = await bench.steadily(*work, stream=False)
                 bench.samples.note(measure, name, span.processor / span.answers)
 
 

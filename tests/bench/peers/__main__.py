@@ -4,6 +4,7 @@ The others know OpenAI's API, so their upstream speaks it; the gateway's speaks 
 the answer so far. A pass-through before each upstream shows what the bytes alone cost.
 """
 
+import os
 import socket
 import sys
 import tempfile
@@ -67,6 +68,7 @@ class Comparison:
         self._folder = Path(folder)
         self._cpus, self._others = processes.shares()
         self.samples = Samples()
+        self._upstreams = []
 
     async def run(self):
         processes.raise_open_files()
@@ -90,10 +92,13 @@ class Comparison:
             for number in range(PeersPlan.rounds):
                 say(f"round {number + 1} of {PeersPlan.rounds}")
                 for subject in subjects:
-                    await self._measure(subject)
+                    with processes.first(os.getpid(), *self._upstreams, *subject.child.pids()):
+                        await self._measure(subject)
 
     def _upstream(self, stack, module):
-        return stack.enter_context(processes.started(UPSTREAM, ["-m", module], self._folder, self._others))[1]
+        child, url = stack.enter_context(processes.started(UPSTREAM, ["-m", module], self._folder, self._others))
+        self._upstreams.append(child.pid)
+        return url
 
     def _started(self, stack, name, arguments, kind=processes.Child):
         say(f"{name} starts")
