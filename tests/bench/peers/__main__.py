@@ -87,13 +87,18 @@ class Comparison:
             ]
             for subject in subjects:
                 subject.check()
-                await self._first_answers(subject)
+                with self._first(subject):
+                    await self._first_answers(subject)
                 await self._memory(subject)
             for number in range(PeersPlan.rounds):
                 say(f"round {number + 1} of {PeersPlan.rounds}")
                 for subject in subjects:
-                    with processes.first(os.getpid(), *self._upstreams, *subject.child.pids()):
+                    with self._first(subject):
                         await self._measure(subject)
+
+    def _first(self, subject):
+        """Let what is measured, the upstreams and the load run before all else on the machine."""
+        return processes.first(os.getpid(), *self._upstreams, *subject.child.pids())
 
     def _upstream(self, stack, module):
         child, url = stack.enter_context(processes.started(UPSTREAM, ["-m", module], self._folder, self._others))
