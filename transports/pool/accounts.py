@@ -40,6 +40,8 @@ class Accounts:
         self.transport, self.ground, self._terms = transport, ground, terms
         self._source, self._seen = source, source()
         self.states = [self._state(account) for account in self._seen]
+        self._by_id = {state.account.id: state for state in self.states}
+        self.guests = _guests(self.states)
         self._leaving: list[State] = []
         self._early: dict[tuple[str, str], Report] = {}
         """Reports on accounts that are not among the states yet."""
@@ -47,7 +49,7 @@ class Accounts:
 
     def state_of(self, account: str) -> State | None:
         """Return what is known of an account."""
-        return next((state for state in self.states if state.account.id == account), None)
+        return self._by_id.get(account)
 
     def sync(self) -> bool:
         """Look whether the transport has other accounts now; say so. What is known of those that stay is kept."""
@@ -57,6 +59,8 @@ class Accounts:
         self._seen = now
         known = {state.account.id: state for state in self.states}
         self.states = [self._take(known.pop(account.id, None), account) for account in now]
+        self._by_id = {state.account.id: state for state in self.states}
+        self.guests = _guests(self.states)
         for gone in known.values():
             gone.retired = True
             self._tell(gone, "removed", by=self.ground.board.who(gone.account.id, "removed"))
@@ -237,7 +241,10 @@ class Accounts:
 
         Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
         """
-        before, state.quotas = {quota.name: quota for quota in state.quotas}, state.account.facts().quotas
+        quotas = state.account.facts().quotas
+        if quotas == state.quotas:
+            return
+        before, state.quotas = {quota.name: quota for quota in state.quotas}, quotas
         for quota in state.quotas:
             known = before.get(quota.name)
             if known == quota or quota.name not in set(Family):
@@ -305,6 +312,10 @@ class Accounts:
             by=by,
         )
         self.ground.observer.changed(change)
+
+
+def _guests(states: Sequence[State]) -> list[State]:
+    return [state for state in states if state.account.guest]
 
 
 def _more_left(now: Quota, before: Quota) -> bool:

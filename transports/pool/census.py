@@ -11,13 +11,21 @@ from transports.pool.state import State
 def census(transport: str, states: Iterable[State], now: float) -> Census:
     """Count accounts by kind, capability and standing; one that rests from some models rests."""
     standing: Counter[tuple[str, str, str]] = Counter()
+    ready: Counter[tuple[str, frozenset[Capability]]] = Counter()
     rotated: dict[str, float] = {}
     for state in states:
-        for capability in state.account.capabilities:
-            standing[state.account.kind.value, capability.value, standing_of(state, capability, now)] += 1
-        at = state.account.facts().rotated_at
+        account = state.account
+        if state.paused is None and state.parked is None and not state.limited:
+            ready[account.kind.value, account.capabilities] += 1
+        else:
+            for capability in account.capabilities:
+                standing[account.kind.value, capability.value, standing_of(state, capability, now)] += 1
+        at = account.facts().rotated_at
         if at is not None and state.parked is None:
-            rotated[state.account.id] = at
+            rotated[account.id] = at
+    for (kind, capabilities), count in ready.items():
+        for capability in capabilities:
+            standing[kind, capability.value, "ready"] += count
     return Census(transport=transport, standing=dict(standing), rotated=rotated)
 
 

@@ -15,6 +15,7 @@ def choose(  # noqa: PLR0913 -- all that is known
     want: Want,
     now: float,
     *,
+    guests: Sequence[State] = (),
     tried: Collection[str] = frozenset(),
     home: State | None = None,
     luck: Luck,
@@ -22,8 +23,8 @@ def choose(  # noqa: PLR0913 -- all that is known
 ) -> State | None:
     """Return the account to ask now: of two that luck names, the one with less to carry; None where none is free.
 
-    `home` is asked before any other. A guest is asked before a signed-in account where a guest will do: it costs
-    nobody's allowance. One that waits for a person is asked only where no other is left.
+    `home` is asked before any other. One of the `guests` among them is asked before a signed-in account where a guest
+    will do: it costs nobody's allowance. One that waits for a person is asked only where no other is left.
     """
 
     def fit(state: State) -> bool:
@@ -32,7 +33,7 @@ def choose(  # noqa: PLR0913 -- all that is known
     if home is not None and fit(home) and (home.parked is None or home.renewed):
         return home
     if want.guest:
-        guest = next((state for state in states if state.account.guest and state.parked is None and fit(state)), None)
+        guest = next((state for state in guests if state.parked is None and fit(state)), None)
         if guest is not None:
             return guest
     return _of_two(filter(fit, _in_lucky_order(states, luck)), want)

@@ -108,10 +108,12 @@ class Pool:
 
         """
         now, tried, throttled = self._clock.monotonic(), ask.tried, False
-        states = self._asked(ask)
+        states, guests = self._asked(ask), self.accounts.guests if ask.only is None else ()
         home = self.accounts.state_of(ask.home) if ask.home is not None else None
         while True:
-            state = choose(states, ask.want, now, tried=tried, home=home, luck=self._luck, desperate=desperate)
+            state = choose(
+                states, ask.want, now, guests=guests, tried=tried, home=home, luck=self._luck, desperate=desperate
+            )
             if state is None:
                 break
             if self._queue and self._pass_on(state, ask, waiter):
@@ -215,7 +217,8 @@ class Pool:
             alike = (ask.want, ask.tried, ask.only)
             if alike in none:
                 continue
-            state = choose(self._asked(ask), ask.want, now, tried=ask.tried, luck=self._luck)
+            guests = self.accounts.guests if ask.only is None else ()
+            state = choose(self._asked(ask), ask.want, now, guests=guests, tried=ask.tried, luck=self._luck)
             if state is not None and state.throttle.admit(now, self._luck()):
                 self._begin(state, ask, now)
                 self._queue.give(waiter, state)

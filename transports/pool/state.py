@@ -121,7 +121,7 @@ class State:
     def free_at(self, want: Want, now: float, *, desperate: bool = False) -> float:
         """Return when it may be asked: `now` or earlier is at once."""
         free = now
-        if self.rests or self.pace or self.blocked is not None:
+        if self.limited:
             rest = self.resting(want, now, desperate=desperate)
             free = rest.until if rest is not None else now
         if self.parked is not None and not self.renewed:
@@ -192,8 +192,15 @@ class State:
         self._failures = {key: count for key, count in self._failures.items() if key[0] != scope}
         return self.rests.pop(scope, None)
 
+    @property
+    def limited(self) -> bool:
+        """Whether anything keeps it, or has kept it of late, from being asked for some of what it can do."""
+        return bool(self.rests or self.pace) or self.blocked is not None
+
     def sweep(self, now: float) -> list[tuple[Scope, Rest]]:
         """Forget the rests that are over, and return them."""
+        if not self.limited:
+            return []
         over = [(scope, rest) for scope, rest in self.rests.items() if rest.until <= now]
         for scope, _ in over:
             del self.rests[scope]

@@ -277,7 +277,7 @@ class Accounts:
             site = SiteClient(config, http, errands, vault=vault, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
             session.tell = partial(self._report, session)
-            account = account_of(settings, deps.name, partial(_facts, session, vault))
+            account = account_of(settings, deps.name, _LiveFacts(session, vault))
             rotation = Rotation(session, vault, deps)
             held = Held(account, session, Uploads(session, deps.clock, self._upload_forms), rotation)
             held.known = known
@@ -292,8 +292,20 @@ async def _load(vault: Vault, account: str) -> None:
         _log.warning("session_not_loaded", account=account)
 
 
-def _facts(session: Session, vault: Vault) -> Facts:
-    return msgspec.structs.replace(facts_of(vault.saved), plan=session.plan, quotas=session.quotas)
+class _LiveFacts:
+    """Returns the facts of an account; the pool asks often, so they are computed only when they have changed."""
+
+    def __init__(self, session: Session, vault: Vault) -> None:
+        self._session, self._vault = session, vault
+        self._saved, self._facts = vault.saved, facts_of(vault.saved)
+
+    def __call__(self) -> Facts:
+        saved, session = self._vault.saved, self._session
+        if saved is not self._saved:
+            self._saved, self._facts = saved, facts_of(saved)
+        if session.plan != self._facts.plan or session.quotas != self._facts.quotas:
+            self._facts = msgspec.structs.replace(self._facts, plan=session.plan, quotas=session.quotas)
+        return self._facts
 
 
 @asynccontextmanager
