@@ -49,7 +49,7 @@ class PrometheusObserver:
         self._rotations = counter("rotations", "Renewals of sessions, by outcome.", "outcome")
         self._rests = counter("rests", "Rests that accounts began, by reason.", "reason")
         self._parks = counter("parks", "Accounts that began to wait for a person, by reason.", "reason")
-        self._requests_of = cache(self._requests.labels)
+        self._requests_of, self._answers_of = cache(self._requests.labels), cache(self._answers.labels)
 
     def _leases(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, words: str) -> Gauge:
@@ -107,7 +107,7 @@ class PrometheusObserver:
     def answered(self, served: Served) -> None:
         """Count an answer by the model that gave it."""
         answered = served.answered or UpstreamModel()
-        self._answers.labels(served.transport, answered.family or _UNKNOWN, self._name(answered.label)).inc()
+        self._answers_of(served.transport, answered.family or _UNKNOWN, self._name(answered.label)).inc()
 
     def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
         """Count an answer by a model of another family than was asked for."""

@@ -4,8 +4,8 @@ The server tells of a disconnect by a callback, in an ASGI extension (`CLIENT`):
 would cost each request 10 µs.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
@@ -14,7 +14,7 @@ from protocol.http.context import context_of
 CLIENT = "gemini_gateway.client"
 """The extension's name in a scope; its value is a `Client`."""
 
-Work = Callable[[], Coroutine[Any, Any, None]]
+ResultT = TypeVar("ResultT")
 
 
 class Client(Protocol):
@@ -44,13 +44,14 @@ class Attended:
         self.closed = False
         """The process ends, and the work with it."""
 
-    async def run(self, work: Work) -> None:
-        """Do the work; afterwards `gone` and `closed` say whether it was cut short."""
+    async def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
+        """Do the work and return its result; None: it was cut short, as `gone` or `closed` says."""
         self._closing.tell(self._close)
         self._client.tell(self._leave)
         try:
             with self._scope:
-                await work()
+                return await work()
+            return None
         finally:
             self._client.forget()
             self._closing.forget(self._close)

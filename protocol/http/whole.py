@@ -39,17 +39,12 @@ class Whole:
         """Answer."""
         context = context_of(scope)
         attended = Attended(scope)
-        response: ASGIResponse | None = None
-
-        async def work() -> None:
-            nonlocal response
-            try:
-                response = await self._work()
-            except GatewayError as error:
-                context.record.error = error.code
-                response = self._refuse(released(error))
-
-        await attended.run(work)
+        response: ASGIResponse | None
+        try:
+            response = await attended.run(self._work)
+        except GatewayError as error:
+            context.record.error = error.code
+            response = self._refuse(released(error))
         if response is None and attended.gone:
             context.record.error = CLIENT_GONE
             return

@@ -27,7 +27,7 @@ from tests.bench import processes
 from tests.bench.processes import KEY, ROOT
 from transports.store.metrics import PrometheusStoreObserver
 
-_ROOMS = tuple(f"{ROOT}/{room}/" for room in ("service", "protocol", "transports"))
+ROOMS = tuple(f"{ROOT}/{room}/" for room in ("service", "protocol", "transports"))
 _GENERATORS = inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
 TRIES = 4
 
@@ -66,7 +66,7 @@ class Stand:
         if event != "call":
             return
         code = frame.f_code
-        if code.co_filename.startswith(_ROOMS):
+        if code.co_filename.startswith(ROOMS):
             self.counts.calls += 1
             self.counts.generators += bool(code.co_flags & _GENERATORS)
         elif "site-packages" in code.co_filename:
@@ -117,6 +117,24 @@ async def stand(folder, monkeypatch, **setup):
                     yield one
                 finally:
                     loop.set_task_factory(None)
+
+
+async def iterators_of(work):
+    """Return the names of our async generators and iterators that go on while some work is done."""
+    found = set()
+
+    def called(frame, event, _argument):
+        code = frame.f_code
+        iterates = code.co_flags & inspect.CO_ASYNC_GENERATOR or code.co_name == "__anext__"
+        if event == "call" and iterates and code.co_filename.startswith(ROOMS):
+            found.add(code.co_qualname)
+
+    sys.setprofile(called)
+    try:
+        await work()
+    finally:
+        sys.setprofile(None)
+    return found
 
 
 class Client:

@@ -9,15 +9,16 @@ import itertools
 import sys
 from collections import Counter
 
+import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
 
 from tests.bench import answers
-from tests.bench.counting import Client, chunks, stand
+from tests.bench.counting import ROOMS, TRIES, Client, chunks, iterators_of, stand
 from tests.servers import programs, servers_of
 from transports.simulator import emit
-from transports.web import frames, snapshot
+from transports.web import frames, snapshot, wire
 from transports.web.decode import AnswerReader
 
 NUMBERS = itertools.count()
@@ -31,8 +32,12 @@ CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
 CHUNK_GENERATORS = 9
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
-CHUNK_BLOCKS = 1
-"""Blocks of memory that a paced chunk leaves behind while its stream is open."""
+CHUNK_ITERATORS = 3
+"""Async generators and iterators of ours that an event of a plain chat passes, from the decoder to the writer."""
+DEPTH = 19
+"""Functions of ours that wait for each other while the site is asked."""
+CHUNK_BLOCKS = 2
+"""Blocks of memory that a paced chunk leaves behind while its stream is open: the decoder keeps its text."""
 DECODED = 8_000
 """Bytes of JSON that are decoded of an answer of a hundred frames at once, whose frames have 140,000."""
 READ = 2.5
@@ -142,6 +147,37 @@ async def test_a_paced_chunk_calls_few_functions_and_passes_few_generators(gatew
     assert counts.calls / CHUNKS <= CHUNK_CALLS
     assert counts.libraries / CHUNKS <= CHUNK_LIBRARY_CALLS
     assert counts.generators / CHUNKS <= CHUNK_GENERATORS
+
+
+async def test_an_event_passes_few_async_iterators(gateway):
+    with Client(gateway) as client:
+        response = await client.begin(prompt(answers.PACED), stream=True)
+        await chunks(response, 5)
+        tried = [await iterators_of(lambda: chunks(response, 2)) for _ in range(TRIES)]
+    passed = min(tried, key=len)
+    assert "Generation.__anext__" in passed
+    assert len(passed) <= CHUNK_ITERATORS, passed
+
+
+async def test_few_functions_wait_for_each_other_at_the_call_of_the_site(gateway, monkeypatch):
+    ours, request = [], aiohttp.ClientSession._request
+
+    async def noted(session, method, url, **options):
+        if wire.GENERATE_PATH in str(url):
+            frame, names = sys._getframe(), []
+            while frame is not None:
+                if frame.f_code.co_filename.startswith(ROOMS):
+                    names.append(frame.f_code.co_qualname)
+                frame = frame.f_back
+            ours.append(names)
+        return await request(session, method, url, **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", noted)
+    with Client(gateway) as client:
+        await client.chat(prompt())
+    (names,) = ours
+    assert "Generation.begin" in names
+    assert len(names) <= DEPTH, names
 
 
 async def test_a_paced_chunk_leaves_next_to_nothing_in_memory(gateway):

@@ -59,6 +59,8 @@ class SiteClient:
         self.user_headers = {} if authuser is None else {wire.USER_HEADER: str(authuser)}
         """Headers of the site's calls that name one of several accounts of a browser profile."""
         self._endpoints: dict[str, URL] = {}
+        timeouts = config.timeouts
+        self._no_read_timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.socket_connect)
         self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
 
     def _endpoint(self, path: str) -> URL:
@@ -103,13 +105,18 @@ class SiteClient:
         return Heard(request, partial(self.hear, since=self.cookies_version))
 
     def post(self, path: str, page: Page, headers: dict[str, str], data: bytes) -> Any:
-        """Return a call of one of the site's paths, to be awaited once; give its response to `hear` then close it."""
+        """Return a call of one of the site's paths, to be awaited once; give its response to `hear`, then close it.
+
+        Nothing bounds the time between two reads of the answer: the caller has a timer for all of it.
+        """
         url = self._endpoint(path).with_query(self.query(page))
         headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
         cookie = cookies.header(self.vault.cookies) if self.vault is not None else ""
         if cookie:
             headers["Cookie"] = cookie
-        return self._http.request("POST", url, headers=headers, data=data, allow_redirects=False)
+        return self._http.request(
+            "POST", url, headers=headers, data=data, allow_redirects=False, timeout=self._no_read_timeout
+        )
 
     @property
     def cookies_version(self) -> int:

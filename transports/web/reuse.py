@@ -5,6 +5,7 @@ since its answer broke off, is deleted at once; the others when their time is ov
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from io import StringIO
 from typing import Protocol
 
 import msgspec
@@ -226,14 +227,16 @@ class Followed:
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
-        got: list[Piece] = []
+        got = _Spoken()
         async for event in self._answer.events:
             if isinstance(event, _KEPT):
-                got.append(event)
+                got.add(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
-                pieces = rewritten.pieces if rewritten is not None and not self._request.streamed else got
-                self._kept = await self._reuse.keep(self._request, self._answer, _turns(self._request, pieces))
+                if rewritten is not None and not self._request.streamed:
+                    got = _Spoken(rewritten.pieces)
+                turns = answered(self._request, got.text.getvalue(), got.shown)
+                self._kept = await self._reuse.keep(self._request, self._answer, turns)
             yield event
 
     def close(self) -> None:
@@ -243,17 +246,21 @@ class Followed:
             self._reuse.forget(self._answer.served.account, conversation)
 
 
-def _turns(request: GenerationRequest, pieces: Iterable[Piece]) -> tuple[Turn, ...]:
-    """Return the turns of a conversation in which the request was answered with these pieces."""
-    said: list[str] = []
-    shown: dict[MediaRef, None] = {}
-    for piece in pieces:
+class _Spoken:
+    """What an answer said and showed, as its conversation's key needs it; it holds no object for each event."""
+
+    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
+        self.text = StringIO()
+        self.shown: dict[MediaRef, None] = {}
+        for piece in pieces:
+            self.add(piece)
+
+    def add(self, piece: Piece) -> None:
         match piece:
             case Text():
-                said.append(piece.text)
+                self.text.write(piece.text)
             case Media() | WebImage():
-                said.append("\n\n")  # what is shown stands in a paragraph of its own
-                shown.update({piece.ref: None} if isinstance(piece, Media) else {})
+                self.text.write("\n\n")  # what is shown stands in a paragraph of its own
+                self.shown.update({piece.ref: None} if isinstance(piece, Media) else {})
             case _:
                 pass
-    return answered(request, "".join(said), shown)
