@@ -17,6 +17,7 @@ NOT_AT_START = [
     "PIL",
     "cryptography",
     "h2.connection",
+    "hiredis",
     "hpack",
     "opentelemetry",
     "pygments",

@@ -1,30 +1,31 @@
 """One connection to a Redis or Valkey server.
 
 redis-py connects, signs in and encrypts. After that the connection's transport is handed to `_Answers`, a protocol of
-asyncio that reads one answer (RESP 2) at a time. A command is then one write, one future, and one callback when the
-answer has come; streams, with their locks, tasks and timeouts for each call, are not needed.
+asyncio: a command is then one write, one future, and one callback when the answer has come. redis-py's streams, with
+their locks, tasks and timeouts for each call, are not needed. hiredis, the parser in C that redis-py uses too, packs
+commands and reads answers (RESP 2): it goes on where it stopped when an answer comes in many parts.
+
+redis-py has no public way to its transport: `Connection._reader` and `_writer` (redis/asyncio/connection.py) are read
+here, which `tests/transports/store/test_line.py` would notice if they changed.
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
+from hiredis import Reader, pack_command  # pyright: ignore[reportUnknownVariableType]
 from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 _NO_SCRIPT = "NOSCRIPT"
-_LONGEST_LINE = 64 * 1024
+_LONGEST_ANSWER = 512 * 1024 * 1024
+"""Bytes; as `proto-max-bulk-len` of servers."""
+_INCOMPLETE = object()
 
 Word = bytes | str | float
 
-
-class _Short(Exception):
-    """An answer is not all there."""
-
-    def __init__(self, size: int) -> None:
-        """Say how many bytes there must be at least."""
-        super().__init__(size)
-        self.size = size
+_pack = cast("Callable[[tuple[Word, ...]], bytes]", pack_command)
+"""hiredis's stub takes tuples of one word only."""
 
 
 class _Answers(asyncio.Protocol):
@@ -33,33 +34,35 @@ class _Answers(asyncio.Protocol):
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         """Read what comes from now on."""
         self._transport = transport
-        self._buffer = bytearray()
-        self._needed = 1
+        self._reader = Reader(protocolError=InvalidResponse, replyError=_error_of, notEnoughData=_INCOMPLETE)
+        self._received = 0
+        """Bytes of the answer that have come."""
         self._waiting: asyncio.Future[Any] | None = None
         self.open = True
 
-    def ask(self, words: Iterable[Word]) -> asyncio.Future[Any]:
+    def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
         """Send a command; return its answer, which is an exception where the server says so."""
+        command = _pack(words)
         self._waiting = asyncio.get_running_loop().create_future()
         if self.open:
-            self._transport.write(encode(words))
+            self._transport.write(command)
         else:
             self._end(ConnectionResetError())
         return self._waiting
 
     def data_received(self, data: bytes) -> None:
         """Take in a part of an answer; what comes unasked ends the connection, or the next call would get it."""
-        self._buffer += data
-        if len(self._buffer) < self._needed:
-            return
+        self._received += len(data)
         try:
-            answer, end = parse(self._buffer, 0)
-        except _Short as short:
-            self._needed = short.size
-        except (InvalidResponse, ValueError):
+            self._reader.feed(data)
+            answer = self._reader.gets()
+        except InvalidResponse as error:
+            self.cut(error)
+            return
+        if answer is not _INCOMPLETE:
+            self._answered(answer)
+        elif self._received > _LONGEST_ANSWER:
             self.cut(InvalidResponse())
-        else:
-            self._answered(answer, end)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits."""
@@ -70,10 +73,9 @@ class _Answers(asyncio.Protocol):
         self._end(error)
         self._transport.abort()
 
-    def _answered(self, answer: Any, end: int) -> None:
-        waiting, unasked = self._waiting, end < len(self._buffer)
-        self._buffer.clear()
-        self._needed, self._waiting = 1, None
+    def _answered(self, answer: Any) -> None:
+        waiting, unasked = self._waiting, self._reader.has_data()
+        self._received, self._waiting = 0, None
         if waiting is None or waiting.done():
             unasked = True
         elif isinstance(answer, ResponseError):
@@ -96,7 +98,7 @@ class Line(Connection):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is connected and no answer is outstanding."""
+        """Whether it is connected."""
         return self._answers is not None and self._answers.open
 
     async def open(self) -> None:
@@ -108,7 +110,7 @@ class Line(Connection):
         self._answers = _Answers(transport)
         transport.set_protocol(self._answers)
 
-    def ask(self, words: Iterable[Word]) -> asyncio.Future[Any]:
+    def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
         """Send a command and return its answer, one at a time."""
         if self._answers is None:
             raise ConnectionResetError
@@ -132,60 +134,6 @@ class TlsLine(SSLConnection, Line):
     """The same, encrypted."""
 
 
-def encode(words: Iterable[Word]) -> bytes:
-    """Return a command as it is sent."""
-    parts: list[bytes] = []
-    for word in words:
-        data = word if isinstance(word, bytes) else word.encode() if isinstance(word, str) else repr(word).encode()
-        parts += (b"$%d\r\n" % len(data), data, b"\r\n")
-    return b"*%d\r\n" % (len(parts) // 3) + b"".join(parts)
-
-
-def parse(buffer: bytearray, begin: int) -> tuple[Any, int]:
-    """Return the answer that begins there, and where it ends; an error of the server's is returned too.
-
-    Raises:
-        _Short: it is not all there.
-        InvalidResponse: it is no answer.
-        ValueError: … or not as long as it says.
-
-    """
-    end = buffer.find(b"\r\n", begin, begin + _LONGEST_LINE)
-    if end < 0:
-        if len(buffer) - begin >= _LONGEST_LINE:
-            raise InvalidResponse
-        raise _Short(len(buffer) + 1)
-    kind, line, rest = bytes(buffer[begin : begin + 1]), bytes(buffer[begin + 1 : end]), end + 2
-    match kind:
-        case b"$":
-            return _bulk(buffer, int(line), rest)
-        case b":":
-            return int(line), rest
-        case b"+":
-            return line, rest
-        case b"*":
-            return _array(buffer, int(line), rest)
-        case b"-":
-            text = line.decode("utf-8", "replace")
-            return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text), rest
-        case _:
-            raise InvalidResponse
-
-
-def _bulk(buffer: bytearray, length: int, begin: int) -> tuple[bytes | None, int]:
-    if length < 0:
-        return None, begin
-    end = begin + length
-    if len(buffer) < end + 2:
-        raise _Short(end + 2)
-    return bytes(buffer[begin:end]), end + 2
-
-
-def _array(buffer: bytearray, count: int, begin: int) -> tuple[list[Any] | None, int]:
-    if count < 0:
-        return None, begin
-    found: list[Any] = []
-    for _ in range(count):
-        one, begin = parse(buffer, begin)
-        found.append(one)
-    return found, begin
+def _error_of(text: str) -> ResponseError:
+    """Return an error that the server answered."""
+    return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text)

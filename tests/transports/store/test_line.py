@@ -6,7 +6,8 @@ import pytest
 from anyio.abc import SocketAttribute
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
-from transports.store.line import Line, encode
+from transports.store import line as module
+from transports.store.line import Line
 
 ANSWERS = [
     (b"+OK\r\n", b"OK"),
@@ -21,11 +22,6 @@ ANSWERS = [
 ]
 
 
-def test_a_command_is_written_as_its_words():
-    said = encode(("SET", b"\0\xff", 12, 0.5, "ü"))
-    assert said == b"*5\r\n$3\r\nSET\r\n$2\r\n\0\xff\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xc3\xbc\r\n"
-
-
 class Peer:
     """A server that says what a test wants."""
 
@@ -38,6 +34,9 @@ class Peer:
         assert await self._stream.receive() == b"*1\r\n$4\r\nPING\r\n"
         await self.say(*parts)
         return await answer
+
+    async def hear(self):
+        return await self._stream.receive()
 
     async def say(self, *parts):
         for part in parts:
@@ -72,6 +71,17 @@ async def peer():
             group.cancel_scope.cancel()
 
 
+async def test_a_command_is_sent_as_its_words(peer):
+    peer.line.ask(("SET", b"\0\xff", 12, 0.5, "ü")).cancel()
+    assert await peer.hear() == b"*5\r\n$3\r\nSET\r\n$2\r\n\0\xff\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xc3\xbc\r\n"
+
+
+async def test_a_command_that_cannot_be_sent_leaves_no_call_behind(peer):
+    with pytest.raises(UnicodeEncodeError):
+        peer.line.ask(("SET", "\ud800"))
+    assert await peer.ask(b":1\r\n") == 1
+
+
 @pytest.mark.parametrize(("said", "meant"), ANSWERS)
 async def test_an_answer_is_read_whole_and_in_parts(peer, said, meant):
     assert await peer.ask(said) == meant
@@ -87,11 +97,27 @@ async def test_an_error_of_the_servers_leaves_the_connection_open(peer, said, ki
     assert await peer.ask(b":1\r\n") == 1
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 400\r\n", b"$x\r\n", b":\r\n", b"+" + b"x" * 70_000])
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400\r\n", b"$x\r\n", b":\r\n", b"$-2\r\n", b"*99999999999\r\n"])
 async def test_what_is_no_answer_ends_the_connection(peer, said):
     with pytest.raises(InvalidResponse):
         await peer.ask(said)
     assert not peer.line.is_open
+
+
+@pytest.mark.parametrize("said", [b"+", b"$99999999999\r\n", b"*1\r\n$200000\r\n"])
+async def test_an_answer_longer_than_servers_give_ends_the_connection(peer, monkeypatch, said):
+    monkeypatch.setattr(module, "_LONGEST_ANSWER", 100_000)
+    assert await peer.ask(b"$99000\r\n" + b"x" * 99_000 + b"\r\n") == b"x" * 99_000
+    with pytest.raises(InvalidResponse):
+        await peer.ask(said, b"x" * 60_000, b"x" * 60_000)
+    assert not peer.line.is_open
+
+
+async def test_many_records_are_read_in_whatever_parts_they_come(peer):
+    record = b"$100\r\n" + b"x" * 100 + b"\r\n"
+    said = b"*2000\r\n" + record * 2000
+    parts = [said[begin : begin + 4096] for begin in range(0, len(said), 4096)]
+    assert await peer.ask(*parts) == [b"x" * 100] * 2000
 
 
 async def test_of_two_answers_at_once_the_first_is_taken_and_the_connection_ends(peer):
