@@ -12,7 +12,8 @@ last one had left:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -22,22 +23,28 @@ import hypercorn.protocol
 from anyio.lowlevel import RunVar
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import EventWrapper, WorkerContext
-from hypercorn.events import Closed, RawData, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import ASGIHTTPState
-from hypercorn.utils import UnexpectedMessageError, suppress_body
+from hypercorn.utils import UnexpectedMessageError
 
 from protocol.http.attend import CLIENT
 from protocol.http.timers import Timers
+from service.framing import Framing, tokens_of
 
 _OPEN = {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}  # pyright: ignore[reportPrivateImportUsage]
 """States of a client whose request has come to its end, so that another may follow."""
-_WITHOUT_BODY = {204, 304}
-_OURS = {b"connection", b"transfer-encoding"}
-"""Headers of an answer that are written here."""
 
 _timers: RunVar[Timers] = RunVar("gemini_gateway.connection_timers")
+
+
+class Paused(Event):
+    """Nothing is read until the request under way is answered: the next one has begun to arrive."""
+
+    def __init__(self, answered: Any, left: Callable[[], None]) -> None:
+        """Wait for `answered`; call `left` if the client leaves before."""
+        self.answered, self.left = answered, left
 
 
 class Connection(TCPServer):
@@ -65,6 +72,9 @@ class Connection(TCPServer):
                 await self.writer.drain()
             except (ConnectionError, RuntimeError):
                 await self.protocol.handle(Closed())
+        elif type(event) is Paused:
+            with _watching(self.reader, event.left):
+                await event.answered.wait()
         else:
             await super().protocol_send(event)
 
@@ -87,6 +97,30 @@ class Connection(TCPServer):
     def _close_idle(self) -> None:
         tasks: Any = self._task_group
         tasks.spawn(self._initiate_server_close)
+
+
+@contextmanager
+def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
+    """Call `left` when a client leaves whose last bytes are not read yet; it is found out once there is room for them.
+
+    A stream reader tells of the end only when its buffer is empty.
+    """
+
+    def feed_eof() -> None:
+        asyncio.StreamReader.feed_eof(reader)
+        left()
+
+    def set_exception(error: Exception) -> None:
+        asyncio.StreamReader.set_exception(reader, error)
+        left()
+
+    if reader._eof or reader.exception() is not None:  # noqa: SLF001 -- `at_eof` is about the buffer too
+        left()
+    reader.feed_eof, reader.set_exception = feed_eof, set_exception
+    try:
+        yield
+    finally:
+        del reader.feed_eof, reader.set_exception
 
 
 class _Terminated(EventWrapper):
@@ -186,11 +220,17 @@ class Protocol(H11Protocol):
                 return
             if event is h11.PAUSED:
                 await self.can_read.clear()
-                await self.can_read.wait()
+                await self.send(Paused(self.can_read, self._leave))
             elif not await self._take(event):
                 return
         if isinstance(self.connection, H11WSConnection):
             await super()._handle_events()
+
+    def _leave(self) -> None:
+        """Tell the app that the client has left, though it sent more requests."""
+        if self.stream is not None:
+            tasks: Any = self.task_group
+            tasks.spawn(self.stream.handle, StreamClosed(1))
 
     async def _take(self, event: Any) -> bool:
         """Take what has come of a request; say whether more may have come already.
@@ -213,10 +253,10 @@ class Protocol(H11Protocol):
     async def _begin(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))
         headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
-        tokens = _tokens(headers, b"connection")
+        tokens = tokens_of(headers, b"connection")
         if b"upgrade" in tokens or request.method == b"PRI":
             await self._check_protocol(request)
-            if _tokens(headers, b"upgrade") == {b"websocket"} and request.method == b"GET":
+            if tokens_of(headers, b"upgrade") == {b"websocket"} and request.method == b"GET":
                 await self._create_stream(request)
                 return
         keeps = b"close" not in tokens and request.http_version >= b"1.1" and request.method != b"CONNECT"
@@ -357,7 +397,7 @@ class Stream:
         """Answer on `protocol`; `keeps`: another request may follow on the connection."""
         self._protocol, self._request, self._keeps = protocol, request, keeps
         self._state = ASGIHTTPState.REQUEST
-        self._framing: _Framing | None = None
+        self._framing: Framing | None = None
         self._held = b""
         """The head, until the first piece comes."""
         self._closed = False
@@ -399,11 +439,11 @@ class Stream:
 
     def _begin(self, message: Any) -> None:
         protocol = self._protocol
-        self._framing = _Framing(message, self._request, protocol.own_headers(), close=not self._keeps or protocol.last)
+        self._framing = Framing(message, self._request, protocol.own_headers(), close=not self._keeps or protocol.last)
         self._held = self._framing.head
         self._state = ASGIHTTPState.RESPONSE
 
-    async def _go_on(self, framing: "_Framing", body: bytes, *, last: bool) -> None:
+    async def _go_on(self, framing: Framing, body: bytes, *, last: bool) -> None:
         if self._state is not ASGIHTTPState.RESPONSE:
             raise UnexpectedMessageError(self._state, "http.response.body")
         data = self._held + framing.piece(body)
@@ -417,82 +457,14 @@ class Stream:
 
     async def _end(self) -> None:
         """Break the answer off if it is not whole."""
-        if self._closed:
+        if self._state is ASGIHTTPState.CLOSED:
             return
-        if self._framing is None:
+        if self._framing is None and not self._closed:
             self._begin({"status": 500, "headers": [(b"content-length", b"0"), (b"connection", b"close")]})
         self._state = ASGIHTTPState.CLOSED
-        await self._protocol.write(self._held)
+        if not self._closed:
+            await self._protocol.write(self._held)
         await self._protocol.finish(keep_open=False)
-
-
-class _Framing:
-    """How an answer's bytes tell where its body ends."""
-
-    def __init__(self, message: Any, request: h11.Request, lines: list[bytes], *, close: bool) -> None:
-        """Frame an answer that begins with an ASGI message; `lines` are more headers.
-
-        Raises:
-            h11.LocalProtocolError: the message does not make a head.
-
-        """
-        status = int(message["status"])
-        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        self._bodiless = suppress_body(request.method.decode("ascii").upper(), status)
-        self._left = next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
-        """The bytes that are still to come, where the head tells them."""
-        old = request.http_version < b"1.1"
-        self._chunked = self._left is None and not old
-        if self._left is None and old and not self._bodiless:
-            close = True
-        tokens = _tokens(headers, b"connection")
-        self.keeps = not close and b"close" not in tokens
-        """Whether another request may follow on the connection."""
-        lines = [b"HTTP/1.1 %d " % status, *(b"%b: %b" % pair for pair in headers if pair[0] not in _OURS), *lines]
-        if self._chunked and status not in _WITHOUT_BODY:
-            lines.append(b"Transfer-Encoding: chunked")
-        if not self.keeps and b"close" not in tokens:
-            lines.append(b"Connection: " + b", ".join(sorted((tokens - {b"keep-alive"}) | {b"close"})))
-        elif tokens:
-            lines.append(b"connection: " + b", ".join(sorted(tokens)))
-        self.head = _joined(lines)
-
-    def piece(self, body: bytes) -> bytes:
-        """Return a piece of the body, framed."""
-        if self._bodiless or not body:
-            return b""
-        if self._left is not None:
-            self._left -= len(body)
-            if self._left < 0:
-                raise h11.LocalProtocolError("Too much data for declared Content-Length")
-        return b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else bytes(body)
-
-    def end(self) -> bytes:
-        """Return what ends the body."""
-        if self._bodiless:
-            return b""
-        if self._left:
-            raise h11.LocalProtocolError("Too little data for declared Content-Length")
-        return b"0\r\n\r\n" if self._chunked else b""
-
-
-def _tokens(headers: list[tuple[bytes, bytes]], wanted: bytes) -> set[bytes]:
-    """Return the words of a header that is a list, in small letters."""
-    values = [value for name, value in headers if name == wanted]
-    return {token.strip().lower() for value in values for token in value.split(b",")} if values else set()
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    """Return a head of these lines.
-
-    Raises:
-        h11.LocalProtocolError: one of them is more than a line.
-
-    """
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") >= len(lines) or head.count(b"\r") >= len(lines) or b"\0" in head:
-        raise h11.LocalProtocolError("A header holds a line's end.")
-    return head + b"\r\n\r\n"
 
 
 def install() -> None:

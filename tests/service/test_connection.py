@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from protocol.http.attend import CLIENT
 from service import connection
 from service.server import listen, serving
 from service.settings import Server
@@ -288,6 +289,36 @@ async def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(conn
     await client.aclose()
     with anyio.fail_after(10):
         await gone.wait()
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", ASK % b"GET"])
+async def test_a_client_that_leaves_is_noticed_at_once_whatever_it_sent_behind_its_request(connect, behind):
+    begun, requests = anyio.Event(), []
+
+    async def app(scope, _receive, _send):
+        if scope["type"] != "http":
+            raise NotImplementedError
+        left = anyio.Event()
+        scope["extensions"][CLIENT].tell(left.set)
+        requests.append(scope["path"])
+        begun.set()
+        await left.wait()
+
+    client = await connect(app)
+    with anyio.fail_after(10):
+        await client.send(ASK % b"GET" + behind)
+        await begun.wait()
+        await client.send_eof()
+        with pytest.raises(anyio.EndOfStream):
+            await client.receive()
+    assert requests == ["/"]
+
+
+async def test_requests_that_came_together_are_answered_to_a_client_that_sends_no_more(connect):
+    client = await connect(app_of(start((b"content-length", b"2")), piece(b"ok")))
+    await client.send(3 * (ASK % b"GET"))
+    await client.send_eof()
+    assert (await rest(client)).count(b"\r\n\r\nok") == 3
 
 
 async def test_a_websocket_is_the_apps_to_refuse(connect):
