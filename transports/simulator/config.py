@@ -91,8 +91,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Length of a model family's quota window, from its first answer."""
     upload_seconds: Seconds = 86_400.0
     """How long an uploaded file is kept."""
-    upload_bytes: int = 256_000_000
-    """Total size of kept uploads, in bytes; the oldest are dropped first."""
+    upload_bytes: int = 2_000_000_000
+    """Total size of kept uploads on disk, in bytes; the oldest are dropped first."""
     media_seconds: Seconds = 86_400.0
     """How long the URL of a picture or film works."""
     media_redirect: Literal["host", "path", "none"] = "path"

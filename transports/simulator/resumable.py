@@ -4,7 +4,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 
-_MOST_OPEN = 64
+_MOST_OPEN = 1000
 
 
 class RefusedError(ValueError):

@@ -45,7 +45,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
     def _source(self) -> bytes | Picture | None:
         """Return the picture to edit: the first that was sent along, else the last turn's first."""
-        sent = next((file.content for file in self.files if file.mime.startswith("image/")), None)
+        sent = next((file.content.whole() for file in self.files if file.mime.startswith("image/")), None)
         if sent is not None or self.previous is None or not self.previous.answer.pictures:
             return sent
         earlier = self.media.picture(self.previous.answer.pictures[0])

@@ -1,13 +1,16 @@
 """The simulated upload host. Source: "Files in"."""
 
+import os
 import re
 import secrets
+import tempfile
 from collections import OrderedDict
 from email.parser import BytesHeaderParser
 from email.policy import HTTP
 
 import msgspec
 
+from protocol.model import StoredFile
 from transports.clock import Clock
 
 _BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
@@ -31,7 +34,7 @@ _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was uploaded."""
 
-    content: bytes
+    content: StoredFile
     mime: str
     until: float
     name: str = ""
@@ -43,7 +46,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Uploads:
-    """Keeps uploads for a while, by their path."""
+    """Keeps uploads on disk for a while, by their path."""
 
     def __init__(self, clock: Clock, *, seconds: float, most_bytes: int) -> None:
         """Keep each for `seconds`, and no more than `most_bytes` of them all."""
@@ -55,7 +58,7 @@ class Uploads:
         """Keep a file; return its path."""
         path = f"/contrib_service/ttl_1d/{secrets.token_hex(16)}"
         self._kept[path] = Upload(
-            content=content,
+            content=_stored(content),
             mime=mime_of(content),
             until=self._clock.monotonic() + self._seconds,
         )
@@ -72,6 +75,14 @@ class Uploads:
         now = self._clock.monotonic()
         while self._kept and (self._bytes > self._most or next(iter(self._kept.values())).until <= now):
             self._bytes -= len(self._kept.popitem(last=False)[1].content)
+
+
+def _stored(content: bytes) -> StoredFile:
+    """Write content to a file without a name."""
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return StoredFile(os.dup(file.fileno()), len(content), b"")
 
 
 def only_file(content_type: str, body: bytes) -> bytes:

@@ -1,9 +1,13 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from tests.clock import ManualClock
 from tests.transports.simulator.conftest import visit
+from transports.simulator.config import SimulatorConfig
+from transports.simulator.resumable import Resumable
 from transports.simulator.uploads import Uploads, mime_of, only_file
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
@@ -109,7 +113,7 @@ def test_a_file_is_kept_for_its_time_and_within_the_bound():
     clock = ManualClock()
     uploads = Uploads(clock, seconds=60, most_bytes=10)
     one, two = uploads.keep(b"12345"), uploads.keep(b"12345")
-    assert uploads.find(one).content == b"12345"
+    assert uploads.find(one).content.whole() == b"12345"
     three = uploads.keep(b"1")
     assert uploads.find(one) is None
     assert uploads.find(two)
@@ -152,3 +156,24 @@ def test_a_form_has_one_part_called_file():
 )
 def test_types_are_told_by_their_bytes(content, mime):
     assert mime_of(content) == mime
+
+
+def test_files_of_a_crowd_are_kept_until_their_turns_name_them():
+    assert SimulatorConfig().upload_bytes >= 64 * 20_000_000
+    resumable = Resumable()
+    tokens = [resumable.start({"x-goog-upload-command": "start"}) for _ in range(500)]
+    finish = {"x-goog-upload-command": "upload, finalize"}
+    assert {resumable.finish(token, finish, b"1") for token in tokens} == {b"1"}
+
+
+def test_kept_files_take_no_memory():
+    uploads = Uploads(ManualClock(), seconds=60, most_bytes=500_000_000)
+    before = resident()
+    paths = [uploads.keep(bytes(2_000_000)) for _ in range(20)]
+    assert resident() - before < 10_000_000
+    assert all(uploads.find(path).content.whole() == bytes(2_000_000) for path in paths)
+
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
