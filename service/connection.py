@@ -9,6 +9,11 @@ last one had left:
 
     bytes ─ h11.Connection ─ Request, Data, EndOfMessage ─ Protocol ─ messages ─ app
     bytes ─────────────────────────────── Framing ─ Stream ─ messages ─┘
+
+hypercorn has no interface for this. So subclasses of its `TCPServer` (hypercorn/asyncio/tcp_server.py), `WorkerContext`
+(asyncio/worker_context.py) and `H11Protocol` (protocol/h11.py) override and call private methods, and `install` puts
+them in place of the originals. pyproject.toml bounds hypercorn below the next minor version;
+`tests/service/test_connection.py` fails where a newer one does not use them.
 """
 
 import asyncio

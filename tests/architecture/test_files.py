@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 
 import pytest
 
@@ -20,6 +21,13 @@ def test_locks_name_no_registry_and_every_version(name):
         assert text.count("--hash=sha256:") >= len(pinned) > 10
     else:
         assert not re.search(r'": "[\^~*]', text)
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "h11", "hiredis", "hypercorn", "redis"])
+def test_a_library_whose_internals_are_used_has_an_upper_bound(library):
+    needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (need,) = [need for need in needs if re.match(rf"{library}\b(?!-)", need)]
+    assert "<" in need
 
 
 def test_no_lock_file_with_addresses_is_kept():
