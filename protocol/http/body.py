@@ -233,7 +233,8 @@ class _Receiving:
         """Have a client that sends too slowly cut off while others wait for memory, or not any more."""
         if self._sender is not None:
             self._sender.close()
-        self._sender = Sender(self._context.memory, self._cut) if on else None
+        context = self._context
+        self._sender = Sender(context.memory, self._cut, context.reserved().owner) if on else None
 
     def _cut(self) -> None:
         self._slow = True

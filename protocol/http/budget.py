@@ -1,13 +1,15 @@
 """A budget of bytes: what all requests of a process hold in memory at once.
 
-A request reserves bytes before it takes them, and waits a short time where there is no room. Those that wait are
-served in turns of one per owner (a license), first come first served within an owner. A request that holds bytes and
-needs more goes before all that hold none: it gives back sooner.
+A request reserves bytes before it takes them, and waits a short time where there is no room. A request whose owner (a
+license) holds more than its fair share of the bytes for other requests comes after those of other owners. Among the
+rest, a request that holds bytes and needs more goes before those that hold none: it gives back sooner. Those are served
+in turns of one per owner, first come first served within an owner.
 
-While requests wait, a client that holds bytes and sends next to nothing is cut off, the one that is slowest first.
+While requests wait, clients that hold bytes are cut off: one that sends next to nothing, the slowest first; and, where
+a request of another owner has waited for a while, one of several clients of an owner that holds more than its share.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable
 
 import anyio
@@ -43,19 +45,23 @@ class ByteBudget:
         """How many requests found no room in time, since the process began."""
         self.used = self.peak = 0
         """What is reserved now, and the most that was since `peak` was set."""
-        self._growing: deque[_Waiting] = deque()
-        self._waiting: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+        self._held: Counter[str] = Counter()
+        """Reserved bytes by owner."""
+        self._waiting: list[_Waiting] = []
+        """In the order of arrival."""
+        self._turns: list[str] = []
+        """Owners that were served while requests waited, the last one at the end."""
         self.senders: set[Sender] = set()
         """The clients that send what bytes are reserved for."""
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._growing) + sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     def reserve(self, hold: "Hold", size: int) -> bool:
-        """Reserve `size` more bytes for a hold at once; False: there is no room, or others came first."""
-        if self._growing or (self._waiting and not hold.size) or self.used + size > self.total:
+        """Reserve `size` more bytes for a hold at once; False: there is no room, or others wait."""
+        if self._waiting or self.used + size > self.total:
             return False
         self._grant(hold, size)
         return True
@@ -67,66 +73,106 @@ class ByteBudget:
             Saturated: there was no room in time, or too many requests wait.
 
         """
-        if self.waiting >= self.most_waiting:
-            self.refused += 1
-            raise _no_room()
         waiting = _Waiting(hold, size)
-        queue = self._growing if hold.size else self._waiting.setdefault(hold.owner, deque())
-        queue.append(waiting)
+        self._waiting.append(waiting)
+        self._serve()
+        if len(self._waiting) > self.most_waiting:
+            self._refuse_surplus()
         try:
             with anyio.move_on_after(self.wait_seconds):
-                while not waiting.granted.is_set():
-                    self._cut_slowest()
+                while not waiting.over.is_set():
+                    self._cut_one(waiting)
                     with anyio.move_on_after(_LOOK_SECONDS):
-                        await waiting.granted.wait()
+                        await waiting.over.wait()
         finally:
-            if not waiting.granted.is_set():
-                queue.remove(waiting)
-                if not queue and self._waiting.get(hold.owner) is queue:
-                    del self._waiting[hold.owner]
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
                 self._serve()
-        if not waiting.granted.is_set():
+        if not waiting.granted:
             self.refused += 1
             raise _no_room()
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, hold: "Hold", size: int) -> None:
         """Take back bytes, and let those that wait have them."""
+        hold.size -= size
         self.used -= size
+        self._held[hold.owner] -= size
+        if not self._held[hold.owner]:
+            del self._held[hold.owner]
         self._serve()
-
-    def _cut_slowest(self) -> None:
-        """Cut off the slowest of the clients that send too slowly."""
-        sender = min(self.senders, key=lambda sender: sender.since, default=None)
-        if sender is not None and anyio.current_time() - sender.since >= _SLOW_SECONDS:
-            self.senders.discard(sender)
-            sender.cut()
 
     def _grant(self, hold: "Hold", size: int) -> None:
         self.used += size
         self.peak = max(self.peak, self.used)
+        self._held[hold.owner] += size
         hold.size += size
 
-    def _serve(self) -> None:
-        while self._growing:
-            if not self._serve_first(self._growing):
-                return
-        while self._waiting:
-            owner, queue = next(iter(self._waiting.items()))
-            if not self._serve_first(queue):
-                return
-            if queue:
-                self._waiting.move_to_end(owner)
-            else:
-                del self._waiting[owner]
+    def _share(self) -> float:
+        """Return the fair share of each owner that holds bytes or waits for some."""
+        owners = self._held.keys() | {waiting.hold.owner for waiting in self._waiting}
+        return self.total / max(1, len(owners))
 
-    def _serve_first(self, queue: "deque[_Waiting]") -> bool:
-        first = queue[0]
-        if self.used + first.size > self.total:
-            return False
-        queue.popleft()
-        self._grant(first.hold, first.size)
-        first.granted.set()
-        return True
+    def _serve(self) -> None:
+        """Serve those that wait in their order, as far as there is room."""
+        while self._waiting:
+            first = self._first()
+            if self.used + first.size > self.total:
+                self._refuse_stuck()
+                return
+            self._grant(first.hold, first.size)
+            self._take_turn(first.hold.owner)
+            first.end(granted=True)
+            self._waiting.remove(first)
+        self._turns.clear()
+
+    def _first(self) -> "_Waiting":
+        """Return the one that is served next."""
+        share = self._share()
+
+        def order(waiting: _Waiting) -> tuple[bool, bool, int]:
+            owner, is_new = waiting.hold.owner, not waiting.hold.size
+            turn = self._turns.index(owner) if is_new and owner in self._turns else -1
+            return self._held[owner] - waiting.hold.size > share, is_new, turn
+
+        return min(self._waiting, key=order)
+
+    def _take_turn(self, owner: str) -> None:
+        if owner in self._turns:
+            self._turns.remove(owner)
+        self._turns.append(owner)
+
+    def _refuse_surplus(self) -> None:
+        """Refuse the last request of the owner with the most that wait."""
+        counts = Counter(waiting.hold.owner for waiting in self._waiting)
+        self._refuse(max(reversed(self._waiting), key=lambda waiting: counts[waiting.hold.owner]))
+
+    def _refuse_stuck(self) -> None:
+        """Refuse a request if all that hold bytes wait for more: none of them would give any back."""
+        growing = [waiting for waiting in self._waiting if waiting.hold.size]
+        if growing and sum({id(waiting.hold): waiting.hold.size for waiting in growing}.values()) >= self.used:
+            self._refuse(max(reversed(growing), key=lambda waiting: self._held[waiting.hold.owner]))
+
+    def _refuse(self, waiting: "_Waiting") -> None:
+        self._waiting.remove(waiting)
+        waiting.end(granted=False)
+
+    def _cut_one(self, waiting: "_Waiting") -> None:
+        """Cut off a client that sends too slowly, or one of an owner that holds more than its share."""
+        now = anyio.current_time()
+        sender = min(self.senders, key=_since, default=None)
+        if sender is None or now - sender.since < _SLOW_SECONDS:
+            sender = self._unfair(waiting) if now - waiting.since >= _SLOW_SECONDS else None
+        if sender is not None:
+            self.senders.discard(sender)
+            sender.cut()
+
+    def _unfair(self, waiting: "_Waiting") -> "Sender | None":
+        """Return the slowest client of the owner that holds the most, if a waiting request's owner holds too little."""
+        share, (owner, held) = self._share(), self._held.most_common(1)[0]
+        senders = [sender for sender in self.senders if sender.owner == owner]
+        if len(senders) < 2 or held <= share or self._held[waiting.hold.owner] + waiting.size > share:
+            return None
+        return min(senders, key=_since)
 
 
 class Hold:
@@ -171,8 +217,7 @@ class Hold:
         """Give back all but `size` bytes."""
         less = self.size - size
         if less > 0:
-            self.size = size
-            self._budget.give_back(less)
+            self._budget.give_back(self, less)
 
     def release(self) -> None:
         """Give all back."""
@@ -182,9 +227,9 @@ class Hold:
 class Sender:
     """A client that sends a body which bytes are reserved for."""
 
-    def __init__(self, budget: ByteBudget, cut: Callable[[], None]) -> None:
-        """Watch a client from now on; `cut` is called when it is too slow while others wait."""
-        self._budget, self.cut = budget, cut
+    def __init__(self, budget: ByteBudget, cut: Callable[[], None], owner: str = "") -> None:
+        """Watch an owner's client from now on; `cut` is called when it is too slow while others wait."""
+        self._budget, self.cut, self.owner = budget, cut, owner
         self.since = anyio.current_time()
         """Since when less than 64 KiB have come."""
         self._size = 0
@@ -206,7 +251,18 @@ class _Waiting:
 
     def __init__(self, hold: Hold, size: int) -> None:
         self.hold, self.size = hold, size
-        self.granted = anyio.Event()
+        self.since = anyio.current_time()
+        self.over = anyio.Event()
+        self.granted = False
+
+    def end(self, *, granted: bool) -> None:
+        """Wait no longer."""
+        self.granted = granted
+        self.over.set()
+
+
+def _since(sender: Sender) -> float:
+    return sender.since
 
 
 def _no_room() -> Saturated:

@@ -158,3 +158,112 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
     assert cut == ["slower", "slow"]
     quick.close()
     assert not budget.senders
+
+
+async def test_an_owner_over_its_share_comes_after_the_others_even_where_it_needs_more():
+    budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
+    holds = [Hold(budget, "greedy") for _ in range(6)]
+    for hold in holds:
+        await hold.raise_to(2 * MIB)
+
+    async def ask(hold, size):
+        await hold.raise_to(size)
+        served.append(hold.owner)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, holds[0], 4 * MIB)
+        await settle()
+        tasks.start_soon(ask, Hold(budget, "other"), 2 * MIB)
+        await settle()
+        holds[2].release()
+        await settle()
+        assert served == ["other"]
+        holds[1].release()
+    assert served == ["other", "greedy"]
+
+
+async def test_the_one_request_of_an_owner_may_grow_beyond_its_share_first():
+    budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
+    large, small, other = Hold(budget, "large"), Hold(budget, "small"), Hold(budget, "other")
+    await large.raise_to(8 * MIB)
+    await small.raise_to(4 * MIB)
+
+    async def ask(hold, size):
+        await hold.raise_to(size)
+        served.append(hold.owner)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, other, 1)
+        await settle()
+        tasks.start_soon(ask, large, 10 * MIB)
+        await settle()
+        small.release()
+        await settle()
+    assert served == ["large", "other"]
+
+
+async def test_where_all_that_hold_bytes_wait_for_more_the_last_of_them_is_refused_at_once():
+    budget, outcomes = ByteBudget(10 * MIB, wait_seconds=60), []
+
+    async def ask(name, hold):
+        try:
+            await hold.raise_to(8 * MIB)
+            outcomes.append(name)
+        except Saturated:
+            outcomes.append(f"not {name}")
+        hold.release()
+
+    first, last = Hold(budget, "a"), Hold(budget, "a")
+    await first.raise_to(5 * MIB)
+    await last.raise_to(5 * MIB)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, "first", first)
+            await settle()
+            tasks.start_soon(ask, "last", last)
+    assert outcomes == ["not last", "first"]
+    assert (budget.used, budget.waiting, budget.refused) == (0, 0, 1)
+
+
+async def test_an_owner_with_many_waiting_requests_takes_no_place_from_another():
+    budget, outcomes = ByteBudget(4 * MIB, wait_seconds=60), []
+    first = Hold(budget, "many")
+    await first.raise_to(4 * MIB)
+
+    async def ask(name, owner):
+        hold = Hold(budget, owner)
+        try:
+            await hold.raise_to(1)
+            outcomes.append(name)
+        except Saturated:
+            outcomes.append(f"not {name}")
+
+    async with anyio.create_task_group() as tasks:
+        for name, owner in (("one", "many"), ("two", "many"), ("three", "few")):
+            tasks.start_soon(ask, name, owner)
+            await settle()
+        assert outcomes == ["not two"]
+        first.release()
+    assert sorted(outcomes) == ["not two", "one", "three"]
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+async def test_an_owner_over_its_share_loses_one_of_several_clients_to_another_that_waits(monkeypatch, clients):
+    monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("protocol.http.budget._SLOW_SECONDS", 0.01)
+    budget, cut = ByteBudget(10 * MIB, wait_seconds=0.5), []
+    hold, other = Hold(budget, "greedy"), Hold(budget, "other")
+    await hold.raise_to(10 * MIB)
+    since = anyio.current_time() + 60  # they send quickly
+    senders = [Sender(budget, hold.release, "greedy") for _ in range(clients)]
+    for sender in senders:
+        sender.since = since
+    others = Sender(budget, lambda: cut.append("other"), "other")
+    others.since = since - 30
+    if clients > 1:
+        await other.raise_to(4 * MIB)
+        assert len(budget.senders) == clients
+    else:
+        with pytest.raises(Saturated):
+            await other.raise_to(4 * MIB)
+    assert cut == []
