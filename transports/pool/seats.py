@@ -12,12 +12,16 @@ taken all the while, so all processes together never have more than the account'
 - A slot is used for `_TURN_SECONDS` in a row. After that a process that has more than its share of the account looks
   for marks. If there is one of another process, it gives the slot back, and takes none of this account from the store
   for `_YIELD_SECONDS`, so that the other process finds it. A share is the account's limit divided by the processes.
+- A store that has lost its data gives the same slots out twice, until those in use are renewed. So that look also
+  compares the slots in the store with the limit: where there are too many, a process gives back all that go beyond its
+  share, rounded down.
 
 Request rates are counted in the store for each request of an account that has such a limit.
 
 Source: reliability 6.3.
 """
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -45,6 +49,8 @@ _TURN_SECONDS = 1.0
 _YIELD_SECONDS = 0.5
 """Longer than the pool of another process waits between two attempts."""
 _MARK_SECONDS = 0.75
+_RENEWALS = 12
+"""A slot is renewed so often in the time that the store has it for. It may have lost it: see above."""
 _UNLIMITED = 1_000_000
 _DAY = 86400.0
 
@@ -141,7 +147,7 @@ class Seats:
         elif now - seat.since < _TURN_SECONDS:
             self._rest(seat, now)
             then()
-        elif self._of[seat.account] <= self._share(seat.limit):
+        elif self._of[seat.account] <= seat.limit // max(1, self._replicas()):
             seat.since = now
             self._rest(seat, now)
             then()
@@ -173,6 +179,8 @@ class Seats:
                     await self._mark(store, account.id)
             await anyio.lowlevel.checkpoint_if_cancelled()
         except OSError:
+            self._kept_at = -math.inf
+            self._news.set()
             if seat.holder in self._held:
                 self._count_out(seat)
             seat.in_store = False
@@ -196,11 +204,16 @@ class Seats:
         await store.enter(_waiting(account), self._replica, seats=_UNLIMITED, seconds=_MARK_SECONDS)
         self._marked[account] = now + _MARK_SECONDS
 
-    async def _is_awaited(self, store: Store, account: str) -> bool:
-        """Return whether another process waits for a slot of an account."""
+    async def _most_kept(self, store: Store, account: str, limit: int) -> int:
+        """Return how many slots of an account this process may keep whose turn is over."""
+        taken = await store.seated(account)
+        if taken > limit:
+            return limit // max(1, self._replicas())
+        if taken < self._of.get(account, 0):  # the store has lost some
+            self._kept_at = -math.inf
         now = self._clock.monotonic()
         own = now < self._marked.get(account, now)
-        return await store.seated(_waiting(account)) > own
+        return self._share(limit) if await store.seated(_waiting(account)) > own else limit
 
     async def _enter_alone(self, account: Account, want: Want, seat: Seat, parts: int) -> float:
         """Take a slot without asking the others: one of this process's part of them."""
@@ -276,6 +289,7 @@ class Seats:
                 self._down = False
             except OSError:
                 self._down = True
+                self._kept_at = -math.inf  # a store that comes back may have lost what it had
                 _log.debug("seats_not_kept")
                 self._give_back_idle(self._clock.monotonic())
                 self._let_go()
@@ -284,7 +298,7 @@ class Seats:
 
     async def _remind(self) -> None:
         while True:
-            await self._clock.sleep(self._seconds / 3)
+            await self._clock.sleep(self._seconds / _RENEWALS)
             self._news.set()
 
     async def _sweep(self) -> None:
@@ -306,12 +320,12 @@ class Seats:
         await self._leave_all(store)
 
     async def _leave_all(self, store: Store) -> None:
-        """Give back what was left; a slot may stay whose turn is over, if no other process waits for it."""
+        """Give back what was left; slots may stay whose turn is over."""
         while self._left:
             batch = list(self._left)
-            turns_over = {left.seat.account for left in batch if left.may_stay}
-            awaited = {account for account in turns_over if await self._is_awaited(store, account)}
-            kept = self._kept(batch, awaited)
+            turns_over = {left.seat.account: left.seat.limit for left in batch if left.may_stay}
+            most = {account: await self._most_kept(store, account, limit) for account, limit in turns_over.items()}
+            kept = self._kept(batch, most)
             gone = [left.seat for left in batch if left.seat.holder not in kept]
             if gone:
                 await store.leave([(seat.account, seat.holder) for seat in gone])
@@ -326,12 +340,12 @@ class Seats:
                     self._yields[left.seat.account] = now + _YIELD_SECONDS
                 left.then()
 
-    def _kept(self, batch: list[_Left], awaited: set[str]) -> set[str]:
-        """Return the holders of the slots that may stay: with an account that others wait for, this process's share."""
+    def _kept(self, batch: list[_Left], most: dict[str, int]) -> set[str]:
+        """Return the holders of the slots that may stay, as many of each account as this process may keep."""
         kept, count = set[str](), dict(self._of)
         for left in batch:
             seat = left.seat
-            if left.may_stay and (seat.account not in awaited or count[seat.account] <= self._share(seat.limit)):
+            if left.may_stay and count[seat.account] <= most[seat.account]:
                 kept.add(seat.holder)
             elif left.may_stay:
                 count[seat.account] -= 1
@@ -339,7 +353,7 @@ class Seats:
 
     async def _keep(self, store: Store) -> None:
         """Renew all slots now and then: the store has them for a time only."""
-        if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / 3:
+        if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
             await store.stay([(account, holder) for holder, account in self._held.items()], self._seconds)
             self._kept_at = self._clock.monotonic()
         elif not self._held:

@@ -61,6 +61,11 @@ async def enter(seats, account=ACCOUNT):
     return await seats.enter(account, CHAT)
 
 
+def lose_seats(store):
+    """Do to a store what a restart without a file does."""
+    store._seats.clear()
+
+
 def nothing():
     pass
 
@@ -131,7 +136,8 @@ async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed)
 class Worker:
     """A process that always has as many requests as it gets slots for."""
 
-    def __init__(self, clock, store, name):
+    def __init__(self, clock, store, name, limit=ACCOUNT.concurrency):
+        self.account = Account(id="a", transport="t", concurrency=limit)
         self.seats = Replica(clock, store, name=name, shared=True, replicas=2).seats
         self.held = []
 
@@ -144,7 +150,7 @@ class Worker:
         for event in left:
             await event.wait()
         while len(self.held) < wanted:
-            seat, wait = await enter(self.seats)
+            seat, wait = await enter(self.seats, self.account)
             if wait:
                 break
             self.held.append(seat)
@@ -168,6 +174,40 @@ async def test_processes_never_have_more_slots_than_there_are_and_share_them(wor
         assert await store.seated("a") <= ACCOUNT.concurrency
         clock.advance(0.05)
     assert (len(one.held), len(two.held)) == (3, 3)
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back(limit):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    one, two = (Worker(clock, store, name, limit) for name in ("one", "two"))
+    async with one.seats.open(), two.seats.open():
+        for _ in range(20):
+            await one.step(wanted=limit)
+            await two.step(wanted=limit)
+            clock.advance(0.05)
+        lose_seats(store)
+        await two.step(wanted=limit)
+        assert len(one.held) + len(two.held) > limit
+        for _ in range(160):
+            await one.step(wanted=limit)
+            await two.step(wanted=limit)
+            clock.advance(0.05)
+        assert limit - 1 <= len(one.held) + len(two.held) <= limit
+        assert await store.seated("a") <= limit
+
+
+async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed):
+    clock, store, seats = bed
+    kept = [await enter(seats) for _ in range(2)]
+    store.down = True
+    other, _ = await enter(seats, Account(id="b", transport="t", concurrency=3))
+    await settle(clock, 0.1)
+    lose_seats(store)
+    store.down = False
+    await settle(clock, 1.1)
+    assert await store.seated("a") == len(kept)
+    seats.leave(other, nothing)
 
 
 async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
