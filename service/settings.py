@@ -110,6 +110,8 @@ class Deadlines(Section, frozen=True):
     research_seconds: Seconds = 1800.0
     lease_seconds: Seconds = 5.0
     """For an account to be free."""
+    lease_owed_seconds: Seconds = 60.0
+    """The same, while the license has less than its share of the accounts' slots and another license more."""
     attempts: Count = 3
 
 

@@ -202,7 +202,11 @@ async def _opening_pools(
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield what makes the pool of a transport, which runs for as long as the context lasts."""
     store, clock = settings.store, parts.clock
-    terms = Terms(wait_seconds=settings.deadlines.lease_seconds, **msgspec.structs.asdict(settings.pool))
+    terms = Terms(
+        wait_seconds=settings.deadlines.lease_seconds,
+        owed_wait_seconds=settings.deadlines.lease_owed_seconds,
+        **msgspec.structs.asdict(settings.pool),
+    )
     presence = Presence(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
     seats = Seats(
         clock,

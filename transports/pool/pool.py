@@ -83,7 +83,7 @@ class Pool:
         while True:
             state = self._claim(ask, waiter)
             if state is None:
-                waiter = waiter or self._queue.ticket(ask, self._patience(ask))
+                waiter = waiter or self._ticket(ask)
                 state = await self._wait(waiter)
             if state is None:
                 continue
@@ -97,8 +97,10 @@ class Pool:
                 return Lease(account=state.account, state=state, release=release)
             self._put_off(state, ask, wait)
 
-    def _patience(self, ask: Ask) -> float:
-        return min(ask.until, anyio.current_time() + self._terms.wait_seconds)
+    def _ticket(self, ask: Ask) -> Waiter:
+        now, terms = anyio.current_time(), self._terms
+        until = min(ask.until, now + terms.wait_seconds)
+        return self._queue.ticket(ask, until, max(until, min(ask.until, now + terms.owed_wait_seconds)))
 
     def _claim(self, ask: Ask, waiter: Waiter | None, *, desperate: bool = False) -> State | None:
         """Reserve a slot on an account, unless a request that waits for it comes before.
@@ -142,10 +144,12 @@ class Pool:
             if state is None:
                 raise self._refusal(ask)
             return state
-        if anyio.current_time() >= waiter.until:
+        if anyio.current_time() >= waiter.until and not self._prolong(waiter):
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
-        if first and self._queue.is_full(ask, self._terms.waiting_per_seat * self._capacity()):
-            raise Saturated("All accounts are busy and the waiting queue is full.")
+        if first:
+            slots = self._capacity(ask)
+            if self._queue.is_full(ask, slots, self._terms.waiting_per_seat * slots):
+                raise Saturated("All accounts are busy and the waiting queue is full.")
         began = self._clock.monotonic()
         self._observer.waiting(self.accounts.transport, 1)
         try:
@@ -160,8 +164,22 @@ class Pool:
         fit = [state for state in self._asked(ask) if state.suits(ask.want)]
         return _refusal(fit, ask.want, self._clock.monotonic())
 
-    def _capacity(self) -> int:
-        return sum(state.account.concurrency for state in self.states)
+    def _prolong(self, waiter: Waiter) -> bool:
+        """Let a request wait on whose license is owed a slot; return whether it may."""
+        now = anyio.current_time()
+        if now >= waiter.last or not self._queue.owes(waiter.ask, self._capacity(waiter.ask)):
+            return False
+        waiter.until = min(waiter.last, now + self._terms.wait_seconds)
+        return True
+
+    def _capacity(self, ask: Ask) -> int:
+        """Return how many such requests the accounts that can serve one soon may carry at once."""
+        soon, want = self._clock.monotonic() + self._terms.wait_seconds, ask.want
+        return sum(
+            state.allowed(want)
+            for state in self._asked(ask)
+            if state.paused is None and state.suits(want) and state.free_at(want, soon) <= soon
+        )
 
     def _worth(self, ask: Ask, tried: frozenset[str]) -> bool:
         """Say whether an account that would do is only busy, or may begin the next request soon."""
@@ -179,13 +197,11 @@ class Pool:
     def _begin(self, state: State, ask: Ask, now: float) -> None:
         """Count a request in with an account."""
         state.begin(ask.want, now)
-        self._queue.held[ask.license] += 1
+        self._queue.begin(ask, state)
 
     def _count_out(self, state: State, ask: Ask) -> None:
         state.end(ask.want)
-        self._queue.held[ask.license] -= 1
-        if not self._queue.held[ask.license]:
-            del self._queue.held[ask.license]
+        self._queue.end(ask, state)
 
     def _end(self, state: State, ask: Ask) -> None:
         """Count a request out and give its account to the next request that waits for it."""

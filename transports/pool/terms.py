@@ -8,6 +8,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     wait_seconds: float = 5.0
     """For an account to be free."""
+    owed_wait_seconds: float = 60.0
+    """The same, while the license has less than its share of the slots and another license more."""
     waiting_per_seat: float = 2.0
     """Requests that wait, for each that the accounts can carry; more are refused at once."""
     failures: int = 5

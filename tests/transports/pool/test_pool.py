@@ -329,10 +329,10 @@ async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_licens
 
 
 async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
-    async with crowd_at("a", concurrency=3) as crowd:
-        await crowd.come("one", 3 + 6)
-        await crowd.come("two", 4)
-        await crowd.come("three", 3)
+    async with crowd_at("a", concurrency=4) as crowd:
+        await crowd.come("one", 4 + 8)
+        await crowd.come("two", 7)  # half of the queue is four; it lacks two slots of its share
+        await crowd.come("three", 5)  # a third of the queue is three, rounded up; it lacks one slot and a third
         assert crowd.refused == {"two": 1, "three": 1}
         await crowd.come("one", 1)
         assert crowd.refused["one"] == 1
