@@ -15,6 +15,7 @@ from tests.pools import Replica, leasing
 from transports.account import Account
 from transports.pool import Accounts, Ask, Pool, Reason, Seats, Want
 from transports.pool.choose import usable
+from transports.pool.queue import Queue
 from transports.pool.state import EVERYTHING
 from transports.store import MemoryStore, StoreDown
 
@@ -64,15 +65,15 @@ class Shaky(MemoryStore):
 class Request:
     """One request: it waits, holds an account until it is told to end, and is over."""
 
-    def __init__(self, number, process):
-        self.number, self.process = number, process
+    def __init__(self, number, process, license_id):
+        self.number, self.process, self.license = number, process, license_id
         self.release, self.scope = asyncio.Event(), None
         self.account, self.over = None, False
 
     async def run(self, pool):
         with anyio.CancelScope() as self.scope:
             try:
-                async with leasing(pool, Ask(want=CHAT)) as lease:
+                async with leasing(pool, Ask(want=CHAT, license=self.license)) as lease:
                     self.account = lease.account.id
                     await self.release.wait()
             except GatewayError:
@@ -89,6 +90,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.store = Shaky(self.clock)
         self.stack, self.requests, self.was_down = AsyncExitStack(), [], False
+        self.out_of_turn = 0
         self.do(self.open())
 
     def do(self, work):
@@ -104,9 +106,22 @@ class Machine(RuleBasedStateMachine):
         self.pools = [replica.pool(lambda: ACCOUNTS, wait_seconds=1e6) for replica in self.replicas]
         self.runs = []
         for replica, pool in zip(self.replicas, self.pools, strict=True):
+            self.watch_turns(pool._queue)
             self.spawn(self.keep(replica))
             self.spawn(pool.run())
         await asyncio.sleep(0)
+
+    def watch_turns(self, queue):
+        """Count the slots that go to a license while one that holds fewer waits."""
+        give, held = queue.give, queue._holds
+
+        def noting(waiter, state):
+            if state is not None:
+                before = held(waiter.ask) - 1
+                self.out_of_turn += any(held(other.ask) < before for other in queue)
+            give(waiter, state)
+
+        queue.give = noting
 
     async def keep(self, replica):
         async with replica.seats.open(), replica.board.open():
@@ -118,11 +133,12 @@ class Machine(RuleBasedStateMachine):
     async def call(self, act, *arguments):
         act(*arguments)
 
-    @rule(process=st.integers(0, 1))
-    def ask(self, process):
-        request = Request(len(self.requests), process)
-        self.requests.append(request)
-        self.do(self.call(self.spawn, request.run(self.pools[process])))
+    @rule(process=st.integers(0, 1), license_id=st.sampled_from("xy"), count=st.integers(1, 4))
+    def ask(self, process, license_id, count):
+        for _ in range(count):
+            request = Request(len(self.requests), process, license_id)
+            self.requests.append(request)
+            self.do(self.call(self.spawn, request.run(self.pools[process])))
 
     @precondition(lambda self: any(request.account for request in self.requests))
     @rule(data=st.data())
@@ -173,11 +189,25 @@ class Machine(RuleBasedStateMachine):
             assert sum(state.in_flight for state in pool.states) == len(held)
 
     @invariant()
-    def who_came_first_is_served_first(self):
-        for number in range(len(self.pools)):
-            mine = [request for request in self.requests if request.process == number and not request.over]
-            served = [bool(request.account) for request in mine]
-            assert served == sorted(served, reverse=True)
+    def of_one_license_the_first_is_served_first(self):
+        lines = {}
+        for request in self.requests:
+            if not request.over:
+                lines.setdefault((request.process, request.license), []).append(bool(request.account))
+        for served in lines.values():  # after the store was down, one is sent to an account that another process fills
+            assert served == sorted(served, reverse=True) or self.was_down
+
+    @invariant()
+    def a_slot_goes_to_a_license_that_holds_the_fewest(self):
+        assert self.out_of_turn == 0
+
+    @invariant()
+    def the_queue_counts_what_each_license_holds(self):
+        for number, pool in enumerate(self.pools):
+            mine = [request for request in self.requests if request.process == number and request.account]
+            for license_id in "xy":
+                held = sum(request.license == license_id for request in mine)
+                assert pool._queue._holds(Ask(want=CHAT, license=license_id)) == held
 
     @invariant()
     def nobody_rests_for_errors_as_the_last(self):
@@ -227,11 +257,15 @@ def newcomers_first(monkeypatch):
     monkeypatch.setattr(Pool, "_pass_on", give_to_last)
 
 
+def in_order_of_arrival(monkeypatch):
+    monkeypatch.setattr(Queue, "_turn", lambda self, waiter: (0, waiter.ticket))
+
+
 def last_one_too(monkeypatch):
     monkeypatch.setattr(Accounts, "_may_eject", lambda self, state: True)
 
 
-@pytest.mark.parametrize("wrong", [forgetful, each_for_itself, newcomers_first, last_one_too])
+@pytest.mark.parametrize("wrong", [forgetful, each_for_itself, newcomers_first, in_order_of_arrival, last_one_too])
 def test_a_pool_that_is_wrong_is_found_out(wrong, monkeypatch):
     wrong(monkeypatch)
     with pytest.raises(AssertionError):

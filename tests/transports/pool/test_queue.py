@@ -28,9 +28,10 @@ class Crowd:
             self._tasks.start_soon(self._one, Ask(want=want, license=license_id, **ask))
         await anyio.wait_all_tasks_blocked()
 
-    async def release(self, license_id, count=1, want=PRO):
+    async def release(self, count=1, license_id=None, name=None):
+        """End the oldest requests that hold an account, of all licenses and accounts or of one."""
         for _ in range(count):
-            one = next(one for one in self.holding if one[0].license == license_id and one[0].want == want)
+            one = next(one for one in self.holding if license_id in {None, one[0].license} and name in {None, one[2]})
             self.holding.remove(one)
             one[1].set()
             await anyio.wait_all_tasks_blocked()
@@ -43,15 +44,15 @@ class Crowd:
         await anyio.wait_all_tasks_blocked()
 
     def held(self, want=PRO):
-        return Counter(ask.license for ask, _ in self.holding if ask.want == want)
+        return Counter(ask.license for ask, *_ in self.holding if ask.want == want)
 
     async def _one(self, ask):
         release = anyio.Event()
         with anyio.CancelScope() as scope:
             self.scopes.append((ask, scope))
             try:
-                async with leasing(self.pool, ask):
-                    self.holding.append((ask, release))
+                async with leasing(self.pool, ask) as lease:
+                    self.holding.append((ask, release, lease.account.id))
                     await release.wait()
             except Saturated:
                 self.refused[ask.license] += 1
@@ -67,6 +68,68 @@ async def crowd_at(*accounts, **terms):
     async with anyio.create_task_group() as tasks:
         yield Crowd(pool, tasks)
         tasks.cancel_scope.cancel()
+
+
+async def test_one_license_uses_all_slots_while_no_other_wants_them():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("slow", 10)
+        assert crowd.held() == {"slow": 10}
+        assert not crowd.refused
+
+
+async def test_a_second_license_has_the_next_free_slot_however_many_requests_of_the_first_wait():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("slow", 40)
+        assert crowd.refused == {"slow": 10}  # ten hold a slot, twenty wait
+        for _ in range(20):
+            await crowd.come("other")
+            await crowd.release()
+            assert crowd.held()["other"] == 1
+            await crowd.release(1, "other")
+            await crowd.come("slow", 2)
+        assert crowd.refused["other"] == 0
+
+
+async def test_licenses_that_all_wait_end_up_with_equal_shares():
+    async with crowd_at(account("a", 6), account("b", 6)) as crowd:
+        await crowd.come("one", 36)
+        await crowd.come("two", 36)
+        await crowd.come("three", 36)
+        await crowd.release(12)
+        assert crowd.held() == {"one": 4, "two": 4, "three": 4}
+
+
+async def test_licenses_of_different_appetites_get_what_they_want_up_to_equal_parts():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("greedy", 30)
+        await crowd.come("middle", 6)
+        await crowd.come("small", 1)
+        await crowd.release(10)
+        held = crowd.held()
+        assert held["small"] == 1
+        assert sorted((held["greedy"], held["middle"])) == [4, 5]
+        assert not crowd.refused["middle"] + crowd.refused["small"]
+
+
+async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_license():
+    async with crowd_at(account("a", 4)) as crowd:
+        await crowd.come("one", 8)
+        async with anyio.create_task_group() as clients:
+            leaving = Crowd(crowd.pool, clients)
+            await leaving.come("gone", 4)
+            clients.cancel_scope.cancel()
+        await crowd.release(4)
+        assert crowd.held() == {"one": 4}
+
+
+async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
+    async with crowd_at(account("a", 4)) as crowd:
+        await crowd.come("one", 4 + 8)
+        await crowd.come("two", 7)  # half of the queue is four; it lacks two slots of its share
+        await crowd.come("three", 5)  # a third of the queue is three, rounded up; it lacks one slot and a third
+        assert crowd.refused == {"two": 1, "three": 1}
+        await crowd.come("one", 1)
+        assert crowd.refused["one"] == 1
 
 
 async def test_a_license_may_have_its_share_of_slots_and_queue_while_another_holds_and_fills_all():
@@ -113,7 +176,7 @@ async def test_slots_of_guest_accounts_do_not_delay_a_request_that_no_guest_can_
         await crowd.come("pro", 2)
         await crowd.come("pro", 2)
         await crowd.come("both", 2)
-        await crowd.release("pro", 1)
+        await crowd.release(1, "pro")
         assert crowd.held() == {"pro": 1, "both": 1}
 
 
@@ -124,7 +187,7 @@ async def test_a_request_that_a_guest_may_serve_does_not_delay_another_of_its_li
         await crowd.come("both", 3, want=FLASH)
         await crowd.come("both", 1)
         await crowd.come("pro", 1)
-        await crowd.release("pro", 1)
+        await crowd.release(1, "pro")
         assert crowd.held() == {"pro": 1, "both": 1}
 
 
@@ -136,7 +199,7 @@ async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too
             await crowd.come("slow")
             await anyio.sleep(0.001)
         assert not crowd.refused["other"]
-        await crowd.release("slow")
+        await crowd.release(1, "slow")
         assert crowd.held() == {"slow": 1, "other": 1}
 
 
@@ -165,16 +228,16 @@ async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_b
         await crowd.leave("gone")
         await crowd.come("slow", 8)
         assert not crowd.refused
-        await crowd.release("slow", 4)
+        await crowd.release(4, "slow")
         assert crowd.held() == {"slow": 4}
 
 
-async def test_a_request_that_fails_over_waits_for_the_other_account_in_its_license_s_turn():
+async def test_a_request_that_fails_over_waits_in_its_turn_for_an_account_that_is_left():
     async with crowd_at(account("a", 2), account("b", 2)) as crowd:
         await crowd.come("slow", 4)
-        await crowd.come("slow", 2, tried=frozenset({"a"}))
+        await crowd.come("slow", 1)
         await crowd.come("other", 1, tried=frozenset({"a"}))
-        while not crowd.held()["other"]:
-            await crowd.release("slow")
-        assert len(crowd.holding) in {2, 3, 4}
-        assert crowd.held()["slow"] <= 3
+        await crowd.release(name="a")
+        assert crowd.held() == {"slow": 4}  # the one that waited has the account that the other has tried
+        await crowd.release(name="b")
+        assert crowd.held() == {"slow": 3, "other": 1}
