@@ -9,6 +9,8 @@ import anyio
 
 from tests.conftest import KEY
 
+IDLE_SECONDS = 5.0
+"""Less than the gateways keep a connection, or a request may meet one that is just being closed."""
 TIMEOUT = aiohttp.ClientTimeout(total=40)
 
 
@@ -23,7 +25,9 @@ class Mixture:
     async def run(self):
         clients = [(self.chat, 0.1)] * 3 + [(self.stream, 0.1)] * 3
         clients += [(self.leave, 0.5), (self.wrong_key, 0.5), (self.image, 2.0), (self.video, 4.0)]
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as http, anyio.create_task_group() as tasks:
+        connector = aiohttp.TCPConnector(keepalive_timeout=IDLE_SECONDS)
+        http = aiohttp.ClientSession(timeout=TIMEOUT, connector=connector)
+        async with http, anyio.create_task_group() as tasks:
             for ask, pause in clients:
                 tasks.start_soon(self._ask_for_ever, http, ask, pause)
 
@@ -42,7 +46,7 @@ class Mixture:
             was_there = gateway.is_up and gateway.pid == pid
             outcome = "cut, gateway alive" if was_there else "cut, gateway killed"
             if was_there:
-                self.malformed.append(f"{ask.__name__}: {type(error).__name__}")
+                self.malformed.append(f"{ask.__name__} at {gateway.name}: {type(error).__name__}: {error}")
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             outcome = "malformed"
             self.malformed.append(f"{ask.__name__}: {type(error).__name__}: {error}")
