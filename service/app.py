@@ -1,7 +1,7 @@
 """From settings to an ASGI app: routes, guards and the engine behind them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -130,7 +130,7 @@ async def open_app(
             base.pressure.open(),
             Trimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
-            conversations.write_behind() if settings.alone else nullcontext(),
+            conversations.write_behind() if settings.alone else conversations.write_together(),
             wiring.open_engine(settings, _parts(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),

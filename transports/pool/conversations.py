@@ -10,9 +10,11 @@ therefore pays for its own conversation only, no matter how many are kept.
 
 Two ways to write:
 
-- With other processes at the store, `keep` and `take` are one call each. A process remembers the last `_MOST_SEEN`
-  conversations that it kept or saw, so that `whose` needs no call for them; that answer is a hint which account to
-  prefer. `take` removes the record in the version that was seen: the store decides who continues a conversation.
+- With other processes at the store, `keep` and `take` write one change each, and return once it is written. A process
+  opens `write_together`, so that changes of the same moment share one call: see `transports.pool.grouped`. It remembers
+  the last `_MOST_SEEN` conversations that it kept or saw, so that `whose` needs no call for them; that answer is a hint
+  which account to prefer. `take` removes the record in the version that was seen: the store decides who continues a
+  conversation.
 - A process alone opens `write_behind`. Then both are answered from memory, and written together a moment later: see
   `transports.pool.behind`.
 """
@@ -30,6 +32,7 @@ import structlog
 from transports.base import Kept
 from transports.clock import Clock
 from transports.pool.behind import Pending, WriteBehind
+from transports.pool.grouped import GroupedWrites
 from transports.store import Record, Store, Unreadable
 from transports.store.port import CONVERSATIONS
 
@@ -112,6 +115,8 @@ class Conversations:
         """What this process knows of, by account."""
         self._looked: float | None = None
         self._behind: WriteBehind | None = None
+        self._writes: Store | GroupedWrites = store
+        """What puts and removes records at once."""
 
     @asynccontextmanager
     async def write_behind(self) -> AsyncGenerator[None]:
@@ -123,6 +128,17 @@ class Conversations:
                 yield
             finally:
                 self._behind = None
+
+    @asynccontextmanager
+    async def write_together(self) -> AsyncGenerator[None]:
+        """Write changes of the same moment in one call of the store, for as long as the context lasts."""
+        grouped = GroupedWrites(self._store)
+        async with grouped.open():
+            self._writes = grouped
+            try:
+                yield
+            finally:
+                self._writes = self._store
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
         """Remember a conversation for so long; another one that the key led to is overdue."""
@@ -230,7 +246,7 @@ class Conversations:
         """Remove what has just been found; return whether this call did it."""
         self._seen.pop(seen.name, None)
         if self._behind is None:
-            return await self._store.remove(CONVERSATIONS, seen.name, expected=seen.version)
+            return await self._writes.remove(CONVERSATIONS, seen.name, expected=seen.version)
         if self._behind.find(seen.name) is not None:
             self._behind.cancel(seen.name)
         else:
@@ -282,14 +298,14 @@ class Conversations:
 
     async def _put(self, name: str, value: bytes, lives: float) -> int:
         """Put a record and return its version; another conversation that it replaces is overdue."""
-        version = await self._store.put(CONVERSATIONS, name, value, expected=0, seconds=lives)
+        version = await self._writes.put(CONVERSATIONS, name, value, expected=0, seconds=lives)
         for _ in range(_TRIES):
             if version is not None:
                 break
             there, expected = await self._get(name), None
             if there is not None:
                 expected = there.version
-            version = await self._store.put(CONVERSATIONS, name, value, expected=expected, seconds=lives)
+            version = await self._writes.put(CONVERSATIONS, name, value, expected=expected, seconds=lives)
             if version is not None and there is not None and there.value != value:
                 await self._leave(there)
         return version or 0
@@ -300,7 +316,7 @@ class Conversations:
         if seen is None:
             return
         with suppress(OSError):  # then it stays with the upstream
-            await self._store.put(CONVERSATIONS, name, record.value, seconds=_ABANDONED_SECONDS)
+            await self._writes.put(CONVERSATIONS, name, record.value, seconds=_ABANDONED_SECONDS)
             self._schedule(seen.kept.account).add(name, self._clock.monotonic())
 
     def _leave_behind(self, behind: WriteBehind, pending: Pending) -> None:

@@ -10,7 +10,7 @@ here, which `tests/transports/store/test_line.py` would notice if they changed.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from hiredis import Reader, pack_command  # pyright: ignore[reportUnknownVariableType]
@@ -38,14 +38,24 @@ class _Answers(asyncio.Protocol):
         self._received = 0
         """Bytes of the answer that have come."""
         self._waiting: asyncio.Future[Any] | None = None
+        self._several = 0
+        """How many answers are waited for together; 0: one, by itself."""
+        self._answers: list[Any] = []
+        """Those of the several that have come."""
         self.open = True
 
     def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
         """Send a command; return its answer, which is an exception where the server says so."""
-        command = _pack(words)
-        self._waiting = asyncio.get_running_loop().create_future()
+        return self._send(_pack(words), 0)
+
+    def ask_all(self, commands: Sequence[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
+        """Send one command or more in one write; return all their answers, errors among them."""
+        return self._send(b"".join(map(_pack, commands)), len(commands))
+
+    def _send(self, commands: bytes, several: int) -> asyncio.Future[Any]:
+        self._waiting, self._several = asyncio.get_running_loop().create_future(), several
         if self.open:
-            self._transport.write(command)
+            self._transport.write(commands)
         else:
             self._end(ConnectionResetError())
         return self._waiting
@@ -56,6 +66,9 @@ class _Answers(asyncio.Protocol):
         try:
             self._reader.feed(data)
             answer = self._reader.gets()
+            while self._is_one_of_several(answer):
+                self._answers.append(answer)
+                self._received, answer = 0, self._reader.gets()
         except InvalidResponse as error:
             self.cut(error)
             return
@@ -63,6 +76,10 @@ class _Answers(asyncio.Protocol):
             self._answered(answer)
         elif self._received > _LONGEST_ANSWER:
             self.cut(InvalidResponse())
+
+    def _is_one_of_several(self, answer: Any) -> bool:
+        """Return whether more answers are to come after this one."""
+        return answer is not _INCOMPLETE and len(self._answers) + 1 < self._several
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits."""
@@ -78,10 +95,13 @@ class _Answers(asyncio.Protocol):
         self._received, self._waiting = 0, None
         if waiting is None or waiting.done():
             unasked = True
+        elif self._several:
+            waiting.set_result([*self._answers, answer])
         elif isinstance(answer, ResponseError):
             waiting.set_exception(answer)
         else:
             waiting.set_result(answer)
+        self._answers = []
         if unasked:
             self.cut(InvalidResponse())
 
@@ -115,6 +135,12 @@ class Line(Connection):
         if self._answers is None:
             raise ConnectionResetError
         return self._answers.ask(words)
+
+    def ask_all(self, commands: Sequence[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
+        """Send one command or more in one write; return all their answers, errors among them."""
+        if self._answers is None:
+            raise ConnectionResetError
+        return self._answers.ask_all(commands)
 
     def cut(self, error: Exception | None = None) -> None:
         """Close it at once; a call under way fails with the error."""

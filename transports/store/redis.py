@@ -15,7 +15,7 @@ from transports.store import scripts
 from transports.store.line import Line
 from transports.store.observed import StoreObserver
 from transports.store.port import Bucket, Change, Place, Record
-from transports.store.server import Address, Server, evaluate
+from transports.store.server import Address, Call, Server, evaluate
 from transports.tasks import beside
 
 _BEHIND = "\x7f"
@@ -92,20 +92,25 @@ class RedisStore:
         seconds: float | None = None,
     ) -> int | None:
         """Keep a value; return its version, None where another than the expected one is kept."""
-        lifetime = "" if seconds is None else seconds * _MILLISECONDS
-        wanted = "" if expected is None else expected
-        given = (place.name, key, value, wanted, lifetime)
-        version = await self._server.run(scripts.PUT, self._keys_of(place, key), *given, length=len(value))
-        return None if version is None else int(version)
+        change = Change(place=place, key=key, value=value, expected=expected, seconds=seconds)
+        return (await self.write((change,)))[0]
 
     async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
-        wanted = "" if expected is None else expected
-        return bool(await self._server.run(scripts.REMOVE, self._keys_of(place, key), place.name, key, wanted))
+        change = Change(place=place, key=key, value=None, expected=expected)
+        return (await self.write((change,)))[0] is not None
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes; return what became of each."""
-        return [await self._change(change) for change in changes]
+        """Make several changes, in one round trip; return what became of each."""
+        if not changes:
+            return []
+        if len({(change.place.name, change.key) for change in changes}) < len(changes):
+            return [
+                (await self.write((change,)))[0] for change in changes
+            ]  # scripts that are new to the server run last
+        length = sum(len(change.value or b"") for change in changes)
+        answers = await self._server.run_all([self._call(change) for change in changes], length)
+        return [_outcome(change, answer) for change, answer in zip(changes, answers, strict=True)]
 
     async def scan(
         self,
@@ -211,11 +216,14 @@ class RedisStore:
 
         return await self._server.ask(ask, _REPLICA_SECONDS)
 
-    async def _change(self, change: Change) -> int | None:
-        place, key, expected = change.place, change.key, change.expected
+    def _call(self, change: Change) -> Call:
+        """Return the script's call that makes a change."""
+        place, key = change.place.name, change.key
+        wanted = "" if change.expected is None else change.expected
         if change.value is None:
-            return 0 if await self.remove(place, key, expected=expected) else None
-        return await self.put(place, key, change.value, expected=expected, seconds=change.seconds)
+            return Call(scripts.REMOVE, self._keys_of(change.place, key), (place, key, wanted))
+        lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
+        return Call(scripts.PUT, self._keys_of(change.place, key), (place, key, change.value, wanted, lifetime))
 
     async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
         """Yield what PAGE finds, page after page."""
@@ -253,6 +261,13 @@ class _Span(msgspec.Struct, frozen=True):
         if not self.reverse:
             return f"({self.after}" if self.after and self.after >= self.prefix else first, last
         return f"({self.after}" if self.after and self.after < self.prefix + _BEHIND else last, first
+
+
+def _outcome(change: Change, answer: Any) -> int | None:
+    """Return what became of a change: its version, 0 for a removal, None where it did not apply."""
+    if change.value is None:
+        return 0 if answer else None
+    return None if answer is None else int(answer)
 
 
 def _record(key: str, version: bytes, left: int, value: bytes) -> Record:

@@ -151,7 +151,8 @@ class SealedStore(Wrapper):
     def _sealed(self, change: Change) -> Change:
         if change.value is None:
             return change
-        return msgspec.structs.replace(change, value=self._sealer.seal(change.place, change.key, change.value))
+        sealed = self._sealer.seal(change.place, change.key, change.value)
+        return change if sealed is change.value else msgspec.structs.replace(change, value=sealed)
 
     def _opened(self, place: Place, record: Record) -> Record:
         """Return a record with its plain value; tell of what is odd once.

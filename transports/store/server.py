@@ -7,7 +7,7 @@ Source: reliability 6.3
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -74,6 +74,14 @@ class Address(msgspec.Struct, frozen=True):
         return f"Address({self.where!r})"
 
 
+class Call(msgspec.Struct, frozen=True):
+    """A script to be run with these keys and arguments."""
+
+    script: Script
+    keys: list[str]
+    arguments: tuple[Word, ...]
+
+
 class Server:
     """A server; its calls raise Unreachable, soon."""
 
@@ -95,6 +103,19 @@ class Server:
 
         async def ask(line: Line) -> Any:
             return await evaluate(line, script, keys, *arguments)
+
+        return await self.ask(ask, length / _BYTES_PER_SECOND)
+
+    async def run_all(self, calls: Sequence[Call], length: int) -> list[Any]:
+        """Run scripts one after the other, in one round trip; `length`: of all that is sent.
+
+        Raises:
+            Unreachable: the server did not do one of them, or did not say so.
+
+        """
+
+        async def ask(line: Line) -> list[Any]:
+            return await evaluate_all(line, calls)
 
         return await self.ask(ask, length / _BYTES_PER_SECOND)
 
@@ -221,6 +242,27 @@ async def evaluate(line: Line, script: Script, keys: list[str], *arguments: Word
         return await line.ask(("EVALSHA", script.digest, *given))
     except NoScriptError:
         return await line.ask(("EVAL", script.text, *given))
+
+
+async def evaluate_all(line: Line, calls: Sequence[Call]) -> list[Any]:
+    """Run scripts in one round trip; send those that the server does not know yet in another.
+
+    Raises:
+        ResponseError: the server refused one of them.
+
+    """
+    given = [(len(call.keys), *call.keys, *call.arguments) for call in calls]
+    pairs = list(zip(calls, given, strict=True))
+    answers = await line.ask_all([("EVALSHA", call.script.digest, *words) for call, words in pairs])
+    unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if unknown:
+        texts = [("EVAL", pairs[number][0].script.text, *pairs[number][1]) for number in unknown]
+        for number, answer in zip(unknown, await line.ask_all(texts), strict=True):
+            answers[number] = answer
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers
 
 
 def _facts(info: bytes) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One contract for conversations in every kind of store."""
 
 import sys
+from contextlib import nullcontext
 
 import anyio
 import pytest
@@ -57,14 +58,12 @@ async def through(world):
     return await world.process()
 
 
-@pytest.fixture(params=["through", "behind"])
+@pytest.fixture(params=["through", "together", "behind"])
 async def kept(world, request):
-    """A process that writes at once, or one that is alone and writes a moment later."""
+    """A process that writes each change by itself, changes of a moment together, or, being alone, a moment later."""
     one = await world.process()
-    if request.param == "through":
-        yield one
-        return
-    async with one.write_behind():
+    opens = {"through": nullcontext, "together": one.write_together, "behind": one.write_behind}
+    async with opens[request.param]():
         yield one
 
 
@@ -217,6 +216,24 @@ async def test_a_turn_of_a_conversation_that_the_process_knows_is_one_removal_an
     await other.whose(b"2")
     await other.take(b"2", "a")
     assert store.calls == ["get", "remove"]
+
+
+async def test_turns_of_the_same_moment_share_calls_of_the_store():
+    store = Counted(ManualClock())
+    kept = Conversations(store, ManualClock())
+
+    async def turn(number):
+        await kept.keep(b"first-%d" % number, ONE, seconds=60)
+        assert await kept.take(b"first-%d" % number, "a") == ONE
+        await kept.keep(b"second-%d" % number, TWO, seconds=60)
+
+    async with kept.write_together(), anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(turn, number)
+    assert store.calls == [10, 10, 10]
+    assert [await Conversations(store, ManualClock()).whose(b"second-%d" % number) for number in range(10)] == [
+        "a"
+    ] * 10
 
 
 async def test_what_another_process_has_taken_and_kept_anew_is_found(world):

@@ -132,6 +132,33 @@ async def test_what_comes_unasked_ends_the_connection(peer):
         await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_several_commands_have_their_answers_in_order_errors_among_them(peer, size):
+    answers = peer.line.ask_all([("GET", "a"), ("GET", "b"), ("GET", "c")])
+    command = b"*2\r\n$3\r\nGET\r\n$1\r\n%b\r\n"
+    assert await peer.hear() == command % b"a" + command % b"b" + command % b"c"
+    said = b"*2\r\n:1\r\n$1\r\nx\r\n-OOM full\r\n$-1\r\n"
+    await peer.say(*(said[begin : begin + size] for begin in range(0, len(said), size)))
+    first, error, last = await answers
+    assert (first, str(error), last) == ([1, b"x"], "OOM full", None)
+    assert await peer.ask(b":1\r\n") == 1
+
+
+async def test_an_answer_too_many_after_several_ends_the_connection(peer):
+    answers = peer.line.ask_all([("GET", "a"), ("GET", "b")])
+    await peer.say(b":1\r\n:2\r\n:3\r\n")
+    assert await answers == [1, 2]
+    assert not peer.line.is_open
+
+
+async def test_several_commands_fail_together_with_the_connection(peer):
+    answers = peer.line.ask_all([("GET", "a"), ("GET", "b")])
+    await peer.say(b":1\r\n")
+    await peer.close()
+    with pytest.raises((EOFError, ConnectionResetError)):
+        await answers
+
+
 async def test_a_call_under_way_ends_with_the_connection(peer):
     answer = peer.line.ask(("PING",))
     await peer.close()

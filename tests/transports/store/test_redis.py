@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.clock import ManualClock
 from tests.proxy import cut_at, late, proxy_to, swallowed, twice
 from tests.servers import StoreEar, free_port, programs, servers_of
-from transports.store import Bucket, StoreDown
+from transports.store import Bucket, Change, StoreDown
 from transports.store.port import CONVERSATIONS, RESTS, SESSIONS
 from transports.store.redis import RedisOptions, open_redis
 
@@ -338,6 +338,29 @@ async def test_a_reply_that_comes_twice_is_read_once(start):
         proxy.replies = twice
         for number in range(4):
             assert (await seen.store.get(SESSIONS, f"{number}")).value == b"%d" % number
+
+
+async def test_changes_keep_their_order_where_the_server_knows_one_script_only(start):
+    server = start()
+    async with opened(server.url) as seen:
+        version = await seen.store.put(SESSIONS, "a", b"old")
+        removed = Change(place=SESSIONS, key="a", value=None, expected=version)
+        done = await seen.store.write([removed, Change(place=SESSIONS, key="a", value=b"new", expected=0)])
+        assert done[0] == 0
+        assert (await seen.store.get(SESSIONS, "a")).value == b"new"
+
+
+async def test_changes_of_many_records_are_each_made_or_not_in_one_round_trip(start):
+    server = start()
+    async with opened(server.url) as seen:
+        await seen.store.put(SESSIONS, "there", b"1")
+        puts = [Change(place=SESSIONS, key=f"{number}", value=b"%d" % number, expected=0) for number in range(50)]
+        refused = Change(place=SESSIONS, key="there", value=b"2", expected=0)
+        removed = Change(place=SESSIONS, key="never", value=None)
+        done = await seen.store.write([*puts, refused, removed, Change(place=SESSIONS, key="there", value=None)])
+        assert done[50:] == [None, None, 0]
+        assert all(done[:50])
+        assert len(await seen.store.keys(SESSIONS)) == 50
 
 
 async def test_after_thousands_of_cancelled_calls_everybody_gets_their_own_answer(start):
