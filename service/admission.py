@@ -10,6 +10,9 @@ from protocol.http.whole import shutting_down
 from protocol.model import Caller, GatewayError, RateLimited, Saturated
 from service.drain import Drain
 
+_OWN_TO_FREE = 3
+"""Open requests of one license for each further one that could be let in, at most: three quarters to one quarter."""
+
 
 class Guarded(Protocol):
     """An ASGI app that knows its dialect's way to say no."""
@@ -24,8 +27,11 @@ class Guarded(Protocol):
 class Room:
     """How many requests may be open at once, whatever their routes."""
 
-    def __init__(self, drain: Drain, most: int, most_of_one: int) -> None:
-        """Take `most` requests at once, `most_of_one` of them of the same license."""
+    def __init__(self, drain: Drain, most: int, most_of_one: int | None) -> None:
+        """Take `most` requests at once, `most_of_one` of them of the same license.
+
+        None: three quarters of what the other licenses leave, so that there is always room for one more license.
+        """
         self._drain, self._most, self._most_of_one = drain, most, most_of_one
         self._open: Counter[str] = Counter()
 
@@ -35,10 +41,15 @@ class Room:
             return shutting_down()
         if self._drain.in_flight >= self._most:
             return Saturated("The gateway has as many requests as it takes.")
-        if caller is not None and self._open[caller.id] >= self._most_of_one:
-            message = f"This license has {self._most_of_one} open requests, as many as it may."
+        if caller is not None and self._has_enough(self._open[caller.id]):
+            message = f"This license has {self._open[caller.id]} open requests, as many as it may."
             return RateLimited(message, retry_after=1.0, code="rate_limit_exceeded")
         return None
+
+    def _has_enough(self, own: int) -> bool:
+        if self._most_of_one is not None:
+            return own >= self._most_of_one
+        return own >= _OWN_TO_FREE * (self._most - self._drain.in_flight)
 
     def begin(self, caller: Caller | None) -> None:
         """Count a request in."""

@@ -219,7 +219,7 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
 def _callers_routes(base: _Base, engine: Dispatch) -> Iterator[Route]:
     """Yield what callers ask for."""
     settings = base.settings
-    room = Room(base.drain, settings.limits.in_flight, settings.limits.most_of_one)
+    room = Room(base.drain, settings.limits.in_flight, settings.limits.in_flight_per_license)
     yield from _media_routes(settings, Media(engine, base.seal, base.licenses.valid, _shelf(settings.media)), room)
     yield from _api_routes(settings, engine, base.licenses, room)
 

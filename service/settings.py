@@ -79,12 +79,7 @@ class LimitSettings(Section, frozen=True):
     in_flight: Count = 2000
     """Requests at once, per worker; more are answered 503."""
     in_flight_per_license: Count | None = None
-    """Of one license, per worker; more are answered 429. None: three quarters of all."""
-
-    @property
-    def most_of_one(self) -> int:
-        """How many requests of one license are let in at once."""
-        return self.in_flight_per_license or max(1, self.in_flight * 3 // 4)
+    """Of one license, per worker; more are answered 429. None: three quarters of what other licenses leave of them."""
 
 
 class Fetch(Section, frozen=True):

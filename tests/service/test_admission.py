@@ -3,7 +3,6 @@ import pytest
 from protocol.model import Caller, RateLimited, Saturated
 from service.admission import Room
 from service.drain import Drain
-from service.settings import LimitSettings
 
 ONE, OTHER = Caller(id="one"), Caller(id="other")
 
@@ -32,13 +31,28 @@ def test_what_has_no_license_counts_among_all():
     assert room.refusal(ONE) is None
 
 
-@pytest.mark.parametrize(
-    ("settings", "most"),
-    [
-        (LimitSettings(), 1500),
-        (LimitSettings(in_flight=1), 1),
-        (LimitSettings(in_flight=100, in_flight_per_license=5), 5),
-    ],
-)
-def test_a_license_may_have_three_quarters_unless_the_settings_say_otherwise(settings, most):
-    assert settings.most_of_one == most
+def fill(room, caller):
+    """Let in what a license sends until it is refused; return how many were let in, and the refusal."""
+    count = 0
+    while (refused := room.refusal(caller)) is None:
+        room.begin(caller)
+        count += 1
+    return count, refused
+
+
+def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
+    room = Room(Drain(), 2000, None)
+    for number, most in enumerate([1500, 375, 94, 24, 6]):
+        count, refused = fill(room, Caller(id=str(number)))
+        assert (count, type(refused)) == (most, RateLimited)
+    count, refused = fill(room, Caller(id="last"))
+    assert (count, type(refused)) == (1, Saturated)
+
+
+def test_a_license_may_have_all_where_the_settings_say_so():
+    assert fill(Room(Drain(), 8, 8), ONE)[0] == 8
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_license_may_have_one_request_where_few_are_taken(most):
+    assert fill(Room(Drain(), most, None), ONE)[0] >= 1
