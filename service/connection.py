@@ -18,7 +18,7 @@ them in place of the originals. pyproject.toml bounds hypercorn below the next m
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -75,7 +75,7 @@ class Connection(TCPServer):
             try:
                 self.writer.write(event.data)
                 await self.writer.drain()
-            except (ConnectionError, RuntimeError):
+            except (OSError, RuntimeError):  # a client that takes nothing is a TimeoutError
                 await self.protocol.handle(Closed())
         elif type(event) is Paused:
             with _watching(self.reader, event.left):
@@ -93,6 +93,10 @@ class Connection(TCPServer):
         finally:
             terminated.connections.discard(self)
             await self.idle_task.stop()
+
+    async def _close(self) -> None:
+        with suppress(OSError):  # of a client that has taken nothing for too long
+            await super()._close()
 
     def end(self) -> None:
         """Close the connection at the process's end if it is idle then; a request's answer closes it otherwise."""

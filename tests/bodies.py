@@ -4,6 +4,7 @@ import time
 
 from starlette.requests import Request
 
+from protocol.http.closing import Closing
 from protocol.http.context import Context, Limits, Record, attach
 
 
@@ -14,7 +15,7 @@ def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()
         started=0.0,
         created=0.0,
         now=time.monotonic,
-        closing=None,
+        closing=Closing(),
         record=Record(),
         limits=Limits(),
         links=None,

@@ -23,6 +23,7 @@ from protocol.http.budget import Sender
 from protocol.http.context import Context, Limits, context_of
 from protocol.http.faults import ClientGone, HttpFault
 from protocol.http.long_strings import LongStrings
+from protocol.http.whole import shutting_down
 from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")
@@ -91,7 +92,7 @@ async def read_body(scope: Any, receive: Callable[[], Any], context: Context) ->
 
     Raises:
         HttpFault: it is too long (413), too slow (408) or compressed (415).
-        Saturated: there is no memory for it.
+        Saturated: there is no memory for it, or the process ends.
         ClientGone: the client left before the end.
 
     """
@@ -164,7 +165,7 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: Context,
         raise
     if rest is None:
         context.release()
-        raise HttpFault(408, "request_timeout", receiving.why_late())
+        raise receiving.failure()
     del scope[UNREAD]
     return rest
 
@@ -186,6 +187,7 @@ class _Receiving:
         self._patience = anyio.CancelScope()
         self._sender: Sender | None = None
         self._slow = False
+        self._closed = False
 
     def expect(self, length: int) -> None:
         """Refuse a body that says that it is too long."""
@@ -194,17 +196,21 @@ class _Receiving:
         if length:
             self._first = min(2 * length, self._first)
 
-    def why_late(self) -> str:
+    def failure(self) -> GatewayError:
         """Return why a body was given up."""
+        if self._closed:
+            return shutting_down()
+        why = "The request's body did not arrive in time."
         if self._slow:
-            return "The request's body arrives too slowly while other requests wait for memory."
-        return "The request's body did not arrive in time."
+            why = "The request's body arrives too slowly while other requests wait for memory."
+        return HttpFault(408, "request_timeout", why)
 
     async def run(self) -> bytes | None:
-        """Return what the sink has not got of it; None: it did not arrive in time."""
+        """Return what the sink has not got of it; None: it was given up."""
         timer = self._context.timers.of(self._limits.body_seconds)
         self._until = self._time() + self._limits.body_seconds
         timer.add(self)
+        self._context.closing.tell(self._close)
         try:
             with self._patience:
                 more = True
@@ -212,6 +218,7 @@ class _Receiving:
                     more = await self._receive_more()
                 return bytes(self._block)
         finally:
+            self._context.closing.forget(self._close)
             timer.discard(self)
             self._watch(on=False)
         return None
@@ -235,6 +242,11 @@ class _Receiving:
             self._sender.close()
         context = self._context
         self._sender = Sender(context.memory, self._cut, context.reserved().owner) if on else None
+
+    def _close(self) -> None:
+        """Wait no longer: the process ends."""
+        self._closed = True
+        self._patience.cancel()
 
     def _cut(self) -> None:
         self._slow = True

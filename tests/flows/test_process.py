@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import httpx2 as httpx
@@ -112,6 +113,26 @@ def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway,
         gateway.signal(signal.SIGTERM)
         assert gateway.status() == 0
     assert "Traceback" not in gateway.text()
+    assert '"level": "error"' not in gateway.text()
+
+
+def test_a_body_half_sent_at_the_end_is_told_and_does_not_delay_it(start_gateway):
+    gateway = start_gateway(settings(grace=1, more="[limits]\nbody_seconds = 60\n"))
+    host, port = gateway.origin.removeprefix("http://").split(":")
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+        until = time.monotonic() + 20
+        while "gateway_requests_in_flight 2.0" not in httpx.get(f"{gateway.origin}/metrics").text:
+            assert time.monotonic() < until, "the request did not begin"
+        gateway.signal(signal.SIGTERM)
+        client.settimeout(20)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"shutting_down"' in answer
+    assert gateway.status() == 0
 
 
 def test_a_whole_answer_under_way_is_told_too(start_gateway):

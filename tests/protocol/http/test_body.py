@@ -54,6 +54,20 @@ async def test_a_body_that_stops_coming_is_408(connect):
     assert caught.value.status == 408
 
 
+async def test_a_body_that_the_processs_end_cuts_short_is_503(connect):
+    connection = connect(part(b"x"))
+    async with anyio.create_task_group() as tasks:
+
+        async def close():
+            connection.context.closing.set()
+
+        tasks.start_soon(close)
+        with pytest.raises(Saturated) as caught:
+            await read(connection)
+    assert caught.value.code == "shutting_down"
+    assert connection.scope[UNREAD]
+
+
 async def test_a_client_that_leaves_is_gone(connect):
     connection = connect(part(b"x"))
     connection.leave()
