@@ -7,8 +7,10 @@ call. A change that comes alone is written at once.
 A caller that is cancelled before its change is written withdraws it. Once the call is under way, the change is made.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import islice
 
 import anyio
 
@@ -21,25 +23,14 @@ _LAST_SECONDS = 2.0
 _MOST_AT_ONCE = 200
 
 
-class _Write:
-    """A change whose caller waits until it is made."""
-
-    __slots__ = ("change", "error", "finished", "version")
-
-    def __init__(self, change: Change) -> None:
-        self.change = change
-        self.version: int | None = None
-        self.error: StoreDown | None = None
-        self.finished = anyio.Event()
-
-
 class GroupedWrites:
     """Puts and removals as a store's, made together while it is open."""
 
     def __init__(self, store: Store) -> None:
         """Write to `store`."""
         self._store = store
-        self._waiting: list[_Write] = []
+        self._waiting: dict[asyncio.Future[int | None], Change] = {}
+        """Changes that are not written yet, by what their callers wait for."""
         self._news = anyio.Event()
 
     async def put(
@@ -75,17 +66,14 @@ class GroupedWrites:
             yield
 
     async def _write(self, change: Change) -> int | None:
-        write = _Write(change)
-        self._waiting.append(write)
+        written: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._waiting[written] = change
         self._news.set()
         try:
-            await write.finished.wait()
+            return await written
         finally:
-            if not write.finished.is_set() and write in self._waiting:
-                self._waiting.remove(write)
-        if write.error is not None:
-            raise write.error
-        return write.version
+            self._waiting.pop(written, None)
+            del written  # its error would refer to itself, by way of this frame
 
     async def _run(self) -> None:
         while True:
@@ -100,21 +88,23 @@ class GroupedWrites:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+            batch = dict(islice(self._waiting.items(), _MOST_AT_ONCE))
+            for written in batch:
+                del self._waiting[written]
             try:
                 await self._write_batch(batch)
-            except anyio.get_cancelled_exc_class():  # at the end of the context: they are written again then
-                self._waiting = batch + self._waiting
-                raise
-            for write in batch:
-                write.finished.set()
+            finally:  # at the end of the context: what the call may not have done is written again then
+                left = {written: change for written, change in batch.items() if not written.done()}
+                self._waiting = left | self._waiting
 
-    async def _write_batch(self, batch: list[_Write]) -> None:
+    async def _write_batch(self, batch: dict[asyncio.Future[int | None], Change]) -> None:
         try:
-            versions = await self._store.write([write.change for write in batch])
+            versions = await self._store.write(list(batch.values()))
         except OSError as error:
-            for write in batch:  # each with an error of its own, that holds no other caller's frames
-                write.error = StoreDown(str(error))
+            for written in batch:
+                if not written.done():
+                    written.set_exception(StoreDown(str(error)))  # each its own, with no other caller's frames
             return
-        for write, version in zip(batch, versions, strict=True):
-            write.version = version
+        for written, version in zip(batch, versions, strict=True):
+            if not written.done():
+                written.set_result(version)

@@ -69,6 +69,8 @@ class RedisStore:
         """Use a server; it is the caller's to look after."""
         self._server, self._prefix = server, prefix
         self._replicated = False
+        self._shared_keys: dict[str, tuple[str, str, str]] = {}
+        """By place, those that all its records have."""
 
     async def get(self, place: Place, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
@@ -239,9 +241,13 @@ class RedisStore:
             span = msgspec.structs.replace(span, after=last.decode())
 
     def _keys_of(self, place: Place, key: str) -> list[str]:
+        """Return the keys of a record, and of its place's index, times and revision."""
         name = place.name
-        places = [self._key("index", name), self._key("due", name), self._key("revision")]
-        return [self._key("record", name, key), *places]
+        shared = self._shared_keys.get(name)
+        if shared is None:
+            shared = self._key("index", name), self._key("due", name), self._key("revision")
+            self._shared_keys[name] = shared
+        return [self._key("record", name, key), *shared]
 
     def _key(self, *parts: str) -> str:
         return ":".join((self._prefix, *parts))
