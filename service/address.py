@@ -9,7 +9,7 @@ import msgspec
 from service.settings import Origin, Server, SettingsError
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
+class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
     """Works out where a request came to."""
 
     public_url: str
@@ -19,7 +19,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     """The proxies whose word on scheme and host is taken."""
 
     @classmethod
-    def of(cls, server: Server, origin: Origin) -> "Address":
+    def of(cls, server: Server, origin: Origin) -> "PublicAddress":
         """Return the settings' address.
 
         Raises:

@@ -8,7 +8,7 @@ from protocol.http.context import context_of
 from protocol.http.endpoint import Refuse
 from protocol.http.whole import shutting_down
 from protocol.model import Caller, GatewayError, RateLimited, Saturated
-from service.drain import Drain
+from service.drain import Shutdown
 
 _OWN_TO_FREE = 3
 """Open requests of one license for each further one that could be let in, at most: three quarters to one quarter."""
@@ -24,10 +24,10 @@ class Guarded(Protocol):
         ...
 
 
-class Room:
+class RequestSlots:
     """How many requests may be open at once, whatever their routes."""
 
-    def __init__(self, drain: Drain, most: int, most_of_one: int | None) -> None:
+    def __init__(self, drain: Shutdown, most: int, most_of_one: int | None) -> None:
         """Take `most` requests at once, `most_of_one` of them of the same license.
 
         None: three quarters of what the other licenses leave, so that there is always room for one more license.
@@ -66,10 +66,10 @@ class Room:
                 del self._open[caller.id]
 
 
-class Admission:
+class ConcurrencyLimit:
     """Guards one route; all routes share a room."""
 
-    def __init__(self, endpoint: Guarded, room: Room) -> None:
+    def __init__(self, endpoint: Guarded, room: RequestSlots) -> None:
         """Let in what there is room for."""
         self._endpoint, self._room = endpoint, room
         self.refuse = endpoint.refuse

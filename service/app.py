@@ -18,46 +18,46 @@ from starlette.routing import Route
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.collect import Files
 from protocol.http.context import Fetch, Limits, context_of
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
-from service.address import Address
+from service.address import PublicAddress
 from service.admin.feed import Feed
-from service.admission import Admission, Guarded, Room
-from service.book import LicenseBook
+from service.admission import ConcurrencyLimit, Guarded, RequestSlots
+from service.book import LicenseStore
 from service.budgets import BudgetMetrics
-from service.drain import Drain
+from service.drain import Shutdown
 from service.fetch import fetching
-from service.guard import Guard
+from service.guard import HttpValidation
 from service.jobs import open_jobs
 from service.keys import open_seal
-from service.ledger import Ledger
+from service.ledger import JobStore
 from service.licenses import Licensed, Licenses, fixed_licenses
-from service.links import BoundLinks, Seal
+from service.links import MediaUrls, UrlSigner
 from service.listeners import ADMIN, API, OPERATIONS
-from service.media import Media
+from service.media import MediaRoutes
 from service.memory import Memory, Trimmer
 from service.metrics import Metrics
-from service.observe import Means, Observed
+from service.observe import RequestContextMiddleware, RequestDeps
 from service.operations import Operations
-from service.overload import Overloaded
+from service.overload import LoadShedding
 from service.paths import FixedPaths
-from service.pressure import Pressure
+from service.pressure import LoadMonitor
 from service.reload import Reload
 from service.settings import LimitSettings, Origin, Settings, SettingsError
 from service.settings import Media as MediaSettings
-from service.shelf import Shelf
+from service.shelf import MediaCache
 from service.stores import location_of, naming, open_stores
-from service.survey import Survey, survey
+from service.survey import StartupSummary, startup_summary
 from service.tracing import Traces, open_tracing
 from transports.clock import Clock, SystemClock
-from transports.dispatch import Dispatch
+from transports.dispatch import Router
 from transports.metrics import PrometheusObserver
 from transports.observer import Fanout
 from transports.pool import Conversations
-from transports.store import Store, Watch
+from transports.store import ChangeFeed, Store
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
@@ -81,9 +81,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     apps: Mapping[str, Any]
     """ASGI, by the names of `service.listeners`."""
-    drain: Drain
+    drain: Shutdown
     reload: Reload
-    survey: Callable[[], Awaitable[Survey]]
+    survey: Callable[[], Awaitable[StartupSummary]]
     """Looks at what there is."""
 
 
@@ -116,12 +116,12 @@ async def open_app(
             store=store,
             licenses=licenses,
             seal=seal,
-            drain=Drain(),
+            drain=Shutdown(),
             memory=_memory(settings),
             spool=_spool(settings.limits),
-            pressure=Pressure(Memory().ratio, clock, settings.overload, registry),
+            pressure=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
-            watch=Watch(store, clock),
+            watch=ChangeFeed(store, clock),
             feed=Feed(),
             traces=traces,
         )
@@ -134,14 +134,16 @@ async def open_app(
             wiring.open_engine(settings, _parts(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
-            open_jobs(Ledger(store, clock), engine, clock, settings.jobs) as jobs,
+            open_jobs(JobStore(store, clock), engine, clock, settings.jobs) as jobs,
         ):
             jobs.leaving = base.drain.is_leaving
             yield Running(
                 apps=_apps(base, engine, fetch, jobs),
                 drain=base.drain,
                 reload=base.reload,
-                survey=partial(survey, settings, origin, location_of(settings.store, origin, store_path), store, clock),
+                survey=partial(
+                    startup_summary, settings, origin, location_of(settings.store, origin, store_path), store, clock
+                ),
             )
 
 
@@ -154,19 +156,19 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry
     store: Store
     licenses: Licenses
-    seal: Seal
-    drain: Drain
+    seal: UrlSigner
+    drain: Shutdown
     memory: ByteBudget
     spool: Spool
-    pressure: Pressure
+    pressure: LoadMonitor
     reload: Reload
-    watch: Watch
+    watch: ChangeFeed
     feed: Feed
     traces: Traces | None
 
 
-def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve) -> wiring.Parts:
-    return wiring.Parts(
+def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve) -> wiring.EngineDeps:
+    return wiring.EngineDeps(
         clock=base.clock,
         store=base.store,
         copy=copy,
@@ -182,14 +184,14 @@ def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve:
     )
 
 
-def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
+def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
     """Return what answers at each listener."""
-    settings, address = base.settings, Address.of(base.settings.server, base.origin)
-    means = Means(
+    settings, address = base.settings, PublicAddress.of(base.settings.server, base.origin)
+    means = RequestDeps(
         clock=base.clock,
         drain=base.drain,
         limits=_limits(settings),
-        links=lambda scope: BoundLinks(base.seal, partial(address.base, scope)),
+        links=lambda scope: MediaUrls(base.seal, partial(address.base, scope)),
         fetch=fetch,
         jobs=jobs,
         memory=base.memory,
@@ -204,23 +206,25 @@ def _apps(base: _Base, engine: Dispatch, fetch: Fetch, jobs: Jobs) -> dict[str, 
         *(() if settings.operations.port else operations.routes()),
         *_callers_routes(base, engine),
     ]
-    api = Observed(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
+    api = RequestContextMiddleware(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
-        from service.admin.inside import Inside, administration
+        from service.admin.inside import RunningGateway, administration
 
-        inside = Inside(
+        inside = RunningGateway(
             engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload
         )
         apps[ADMIN] = administration(settings, base.origin, base.store, inside)
     return apps
 
 
-def _callers_routes(base: _Base, engine: Dispatch) -> Iterator[Route]:
+def _callers_routes(base: _Base, engine: Router) -> Iterator[Route]:
     """Yield what callers ask for."""
     settings = base.settings
-    room = Room(base.drain, settings.limits.in_flight, settings.limits.in_flight_per_license)
-    yield from _media_routes(settings, Media(engine, base.seal, base.licenses.valid, _shelf(settings.media)), room)
+    room = RequestSlots(base.drain, settings.limits.in_flight, settings.limits.in_flight_per_license)
+    yield from _media_routes(
+        settings, MediaRoutes(engine, base.seal, base.licenses.valid, _shelf(settings.media)), room
+    )
     yield from _api_routes(settings, engine, base.licenses, room)
 
 
@@ -231,7 +235,7 @@ async def _seal(
     store_path: Path,
     store: Store,
     clock: Clock,
-) -> AsyncGenerator[Seal]:
+) -> AsyncGenerator[UrlSigner]:
     """Open the seal of links; a server that is away is waited for beside, a file that is out of order is not."""
     location = location_of(settings.store, origin, store_path)
     async with AsyncExitStack() as stack:
@@ -241,26 +245,26 @@ async def _seal(
         yield seal
 
 
-def _guarded(settings: Settings, routes: list[Route], pressure: Pressure) -> Any:
+def _guarded(settings: Settings, routes: list[Route], pressure: LoadMonitor) -> Any:
     """Return what answers, behind what every request has to pass."""
-    guard = Guard(FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.house_refusal)
-    spared = Overloaded(guard, pressure, settings.overload.long_body_bytes, wiring.house_refusal)
+    guard = HttpValidation(FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.house_refusal)
+    spared = LoadShedding(guard, pressure, settings.overload.long_body_bytes, wiring.house_refusal)
     return _cors(spared, settings.server.cors_origins)
 
 
-def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: Room) -> Iterator[Route]:
+def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: RequestSlots) -> Iterator[Route]:
     """Yield every dialect's routes, guarded, below the prefix and bare."""
     for routes in wiring.PROTOCOLS:
         for route in routes(engine):
-            guarded = Licensed(Admission(cast("Guarded", route.endpoint), room), licenses)
+            guarded = Licensed(ConcurrencyLimit(cast("Guarded", route.endpoint), room), licenses)
             for prefix in _prefixes(settings):
                 yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
 
 
-def _media_routes(settings: Settings, media: Media, room: Room) -> Iterator[Route]:
+def _media_routes(settings: Settings, media: MediaRoutes, room: RequestSlots) -> Iterator[Route]:
     """Yield the route that sealed links lead to, below the prefix and bare; the link is the license."""
     route = media.route(wiring.house_refusal)
-    admitted = Admission(cast("Guarded", route.endpoint), room)
+    admitted = ConcurrencyLimit(cast("Guarded", route.endpoint), room)
     for prefix in _prefixes(settings):
         yield Route(prefix + route.path, admitted, methods=["GET"], name=route.path)
 
@@ -269,16 +273,16 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _book(settings: Settings, store: Store, clock: Clock) -> LicenseBook:
+def _book(settings: Settings, store: Store, clock: Clock) -> LicenseStore:
     """Return the book of licenses: a file is looked into for each request, a server each second."""
-    return LicenseBook(store, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
+    return LicenseStore(store, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
 
 
-def _shelf(media: MediaSettings) -> Shelf | None:
+def _shelf(media: MediaSettings) -> MediaCache | None:
     if media.keep_dir is None:
         return None
     try:
-        return Shelf(media.keep_dir, media.keep_bytes)
+        return MediaCache(media.keep_dir, media.keep_bytes)
     except OSError as error:
         raise SettingsError(f"media.keep_dir: {media.keep_dir}: {error.strerror}") from None
 
@@ -313,9 +317,9 @@ async def _unclaimed(request: Request, error: Exception) -> Any:
     """Answer what no route claimed."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
     if error.status_code == 405:
-        fault = HttpFault(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
+        fault = HttpError(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
     else:
-        fault = HttpFault(404, "not_found", "There is nothing at this path; the API is below /v1.")
+        fault = HttpError(404, "not_found", "There is nothing at this path; the API is below /v1.")
     context_of(request.scope).record.error = fault.code
     return wiring.house_refusal(fault, dict(error.headers or {}))
 

@@ -62,7 +62,7 @@ def digest_of(key: bytes) -> bytes:
     return sha256(key).digest()
 
 
-class LicenseBook:
+class LicenseStore:
     """The licenses of the command line; every method may raise OSError: the store is out of order."""
 
     def __init__(self, store: Store, clock: Clock, *, fresh_seconds: float = 0.0) -> None:

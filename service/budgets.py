@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from protocol.http.budget import ByteBudget
 from protocol.http.spool import Spool
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _LOOK_SECONDS = 1.0
 
@@ -61,6 +61,6 @@ class BudgetMetrics:
                 self.look()
                 await clock.sleep(_LOOK_SECONDS)
 
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(run)
             yield

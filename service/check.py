@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from service import wiring
-from service.address import Address
+from service.address import PublicAddress
 from service.admin.tokens import tokens_of
 from service.fetch import reach_of
 from service.keys import file_key
@@ -27,7 +27,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     wiring.build_catalogue(settings, origin)
     fixed_licenses(settings.licenses, origin)
     tokens_of(settings.admin, origin)
-    Address.of(settings.server, origin)
+    PublicAddress.of(settings.server, origin)
     reach_of(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
         file_key(settings.media.key_file, f"{origin.name}: media.key_file")

@@ -29,7 +29,7 @@ Keep = Callable[[Job], Awaitable[None]]
 """Keeps a job as it is now."""
 
 
-class Course:
+class JobExecution:
     """One job under way."""
 
     def __init__(self, job: Job, keep: Keep) -> None:

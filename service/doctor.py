@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from service import logs, wiring
-from service.accounts.operations import AccountError, Accounts
+from service.accounts.operations import AccountError, AccountService
 from service.accounts.reach import reaching
 from service.accounts.table import console, finding_line
-from service.book import LicenseBook
+from service.book import LicenseStore
 from service.check import check
 from service.place import config_option, settings_at, store_path_of
 from service.server import run_loop
@@ -134,7 +134,7 @@ class Examination:
         yield ok("processes", f"{len(replicas)} gateway processes are there.")
 
     async def _licenses(self, store: Store) -> Finding:
-        kept = [one for one in await LicenseBook(store, self._clock).all() if one.revoked is None]
+        kept = [one for one in await LicenseStore(store, self._clock).all() if one.revoked is None]
         count = len(kept) + len(self._settings.licenses)
         if count:
             return ok("licenses", f"{count} can be used.")
@@ -146,12 +146,12 @@ class Examination:
         except SettingsError:
             return  # the settings' check has told
         async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
-            office = Accounts(configs, store, self._clock, reaching(configs, store, self._clock, copy))
+            office = AccountService(configs, store, self._clock, reaching(configs, store, self._clock, copy))
             async for found in _examined(office, configs):
                 yield found
 
 
-async def _examined(office: Accounts, names: Iterable[str]) -> AsyncGenerator[Found]:
+async def _examined(office: AccountService, names: Iterable[str]) -> AsyncGenerator[Found]:
     """Tell of each transport's accounts, and of each account."""
     rows = await office.rows()
     for name in names:

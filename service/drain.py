@@ -6,13 +6,13 @@ when nothing is open any more.
 
 import anyio
 
-from protocol.http.closing import Closing
+from protocol.http.closing import ShutdownEvent
 
 _AFTER_CLOSING_SECONDS = 5.0
 """Streams that were told to end have so long to do it."""
 
 
-class Drain:
+class Shutdown:
     """What is open, and whether the process is ending."""
 
     def __init__(self) -> None:
@@ -21,9 +21,9 @@ class Drain:
         """Others are to be asked, and whoever asks is answered all the same."""
         self.draining = False
         """No more work is taken."""
-        self.ending = Closing()
+        self.ending = ShutdownEvent()
         """Set when the end begins: for what goes on for ever, and need not be finished."""
-        self.closing = Closing()
+        self.closing = ShutdownEvent()
         """Set when open requests are told to end."""
         self.in_flight = 0
         self._idle = anyio.Event()

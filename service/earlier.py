@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from protocol.model import Job, Saturated
-from service.ledger import Ledger
+from service.ledger import JobStore
 from transports.clock import Clock
 from transports.store import Store, StoreDown
 from transports.store.port import JOBS, KEYS, LICENSES, SESSIONS
@@ -69,7 +69,7 @@ async def _job(row: sqlite3.Row, store: Store, clock: Clock) -> None:
         _log.error("job_unreadable", job=row["id"], error=type(error).__name__)
         return
     try:
-        await Ledger(store, clock).put(job, row["expires"])
+        await JobStore(store, clock).put(job, row["expires"])
     except Saturated as error:
         raise StoreDown(str(error)) from error
 

@@ -19,7 +19,7 @@ from yarl import URL
 
 from protocol.http.context import Collect, Fetch
 from protocol.model import BadRequest, Content
-from service.reach import Reach
+from service.reach import FetchPolicy
 from service.settings import Fetch as FetchSettings
 from service.settings import Origin, SettingsError
 
@@ -86,7 +86,7 @@ async def fetching(settings: FetchSettings, public_url: str, origin: Origin) -> 
         yield fetch
 
 
-def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> Reach:
+def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> FetchPolicy:
     """Return how far the settings let it go.
 
     Raises:
@@ -98,13 +98,15 @@ def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> Reach:
     except ValueError:
         raise SettingsError(f"{origin.name}: server.public_url: is no address of a gateway") from None
     try:
-        return Reach.of(settings.hosts, (*settings.refuse, *((own,) if own else ())))
+        return FetchPolicy.of(settings.hosts, (*settings.refuse, *((own,) if own else ())))
     except ValueError as error:
         raise SettingsError(f"{origin.name}: fetch.refuse: {error}") from None
 
 
 @asynccontextmanager
-async def open_fetcher(reach: Reach, patience: Patience, resolver: Resolve | None = None) -> AsyncGenerator[Fetch]:
+async def open_fetcher(
+    reach: FetchPolicy, patience: Patience, resolver: Resolve | None = None
+) -> AsyncGenerator[Fetch]:
     """Yield a fetcher with a client of its own, which knows no cookie, no proxy and no environment."""
     connector = aiohttp.TCPConnector(
         resolver=_Checked(resolver or aiohttp.ThreadedResolver(), reach.allows),
@@ -127,7 +129,7 @@ async def open_fetcher(reach: Reach, patience: Patience, resolver: Resolve | Non
 class Fetcher:
     """Fetches public files (`protocol.http.context.Fetch`)."""
 
-    def __init__(self, session: aiohttp.ClientSession, reach: Reach, patience: Patience) -> None:
+    def __init__(self, session: aiohttp.ClientSession, reach: FetchPolicy, patience: Patience) -> None:
         """Use a client whose sockets are guarded."""
         self._session, self._reach, self._patience = session, reach, patience
         self._slots = anyio.Semaphore(patience.at_once)

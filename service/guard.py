@@ -5,10 +5,10 @@ from typing import Any
 from protocol.http.body import UNREAD
 from protocol.http.context import context_of
 from protocol.http.endpoint import Refuse
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 
 
-class Guard:
+class HttpValidation:
     """Refuses HTTP/2, WebSockets, overlong headers and ambiguous framing."""
 
     def __init__(self, app: Any, header_bytes: int, refuse: Refuse) -> None:
@@ -28,15 +28,15 @@ class Guard:
         scope[UNREAD] = True
         await self._refuse(fault)(scope, receive, send)
 
-    def _fault(self, scope: Any) -> HttpFault | None:
+    def _fault(self, scope: Any) -> HttpError | None:
         if scope["http_version"] not in {"1.0", "1.1"}:
-            return HttpFault(505, "http_version", "This server speaks HTTP/1.1; HTTP/2 ends at the ingress.")
+            return HttpError(505, "http_version", "This server speaks HTTP/1.1; HTTP/2 ends at the ingress.")
         headers = scope["headers"]
         if len(scope["raw_path"]) + sum(len(name) + len(value) + 4 for name, value in headers) > self._header_bytes:
-            return HttpFault(
+            return HttpError(
                 431, "headers_too_large", f"The request's headers are longer than {self._header_bytes} bytes."
             )
         names = [name for name, _ in headers]
         if (b"content-length" in names and b"transfer-encoding" in names) or names.count(b"host") > 1:
-            return HttpFault(400, "invalid_value", "The request's headers contradict each other.")
+            return HttpError(400, "invalid_value", "The request's headers contradict each other.")
         return None

@@ -25,11 +25,11 @@ from protocol.model import (
     RateLimited,
     Saturated,
 )
-from service.course import Course, pause, trimmed
-from service.ledger import Hold, Ledger
+from service.course import JobExecution, pause, trimmed
+from service.ledger import JobLock, JobStore
 from service.settings import Jobs as JobSettings
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _CLOSE_SECONDS = 5.0
 """What is just being asked is given so long to say where it is, when the process ends."""
@@ -50,7 +50,7 @@ class Runner:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: JobStore,
         engine: Engine,
         clock: Clock,
         settings: JobSettings,
@@ -62,7 +62,7 @@ class Runner:
         self._held: dict[str, anyio.CancelScope | None] = {}
         """The holders of this process, and what to cancel where a hold is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
-        self._courses: dict[str, Course] = {}
+        self._courses: dict[str, JobExecution] = {}
         self._closing = False
         self.leaving: Callable[[], bool] = lambda: False
         """Whether the process is about to end: nothing is adopted then."""
@@ -79,7 +79,7 @@ class Runner:
             message = f"This license has {self._settings.unfinished} unfinished jobs, as many as it may."
             raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
         holder = _holder()
-        await self._ledger.put(job, self._expires(job), Hold(holder, self._settings.hold_seconds))
+        await self._ledger.put(job, self._expires(job), JobLock(holder, self._settings.hold_seconds))
         self._tasks.start_soon(self._work, job, holder)
 
     async def keep(self, job: Job) -> None:
@@ -107,7 +107,7 @@ class Runner:
     async def hold(self, job_id: str) -> AsyncGenerator[bool]:
         """Be the only one at work on a job for as long as the context lasts; False: somebody else is."""
         holder = _holder()
-        if await self._ledger.acquire(job_id, Hold(holder, self._settings.hold_seconds)) is None:
+        if await self._ledger.acquire(job_id, JobLock(holder, self._settings.hold_seconds)) is None:
             yield False
             return
         self._held[holder] = None
@@ -120,7 +120,7 @@ class Runner:
         """Go on with what nobody is at work on."""
         for job_id in await self._ledger.idle(JobKind.VIDEO):
             holder = _holder()
-            job = await self._ledger.acquire(job_id, Hold(holder, self._settings.hold_seconds))
+            job = await self._ledger.acquire(job_id, JobLock(holder, self._settings.hold_seconds))
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
@@ -169,7 +169,7 @@ class Runner:
                 await self._let_go(holder)
 
     async def _attempts(self, job: Job, holder: str) -> None:
-        course = self._courses[holder] = Course(job, partial(self._note, holder))
+        course = self._courses[holder] = JobExecution(job, partial(self._note, holder))
         until = self._clock.monotonic() + _PATIENCE_SECONDS
         while not self._closing:
             try:
@@ -234,9 +234,9 @@ def _holder() -> str:
 
 
 @asynccontextmanager
-async def open_jobs(ledger: Ledger, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
+async def open_jobs(ledger: JobStore, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
     """Yield the jobs' runner; leaving stops it: what is unfinished keeps its record, for whoever comes next."""
-    async with beside() as tasks:
+    async with background_tasks() as tasks:
         runner = Runner(ledger, engine, clock, settings, tasks)
         tasks.start_soon(runner.tend)
         try:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import structlog
 
-from service.links import Seal
+from service.links import UrlSigner
 from service.settings import Media, Origin, SettingsError
 from transports.clock import Clock
 from transports.store import Store, StoreDown
 from transports.store.port import KEYS
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 KEY_BYTES = 32
 
@@ -37,7 +37,9 @@ async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
 
 
 @asynccontextmanager
-async def open_seal(media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool) -> AsyncGenerator[Seal]:
+async def open_seal(
+    media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool
+) -> AsyncGenerator[UrlSigner]:
     """Open the seal of links; `patient`: where the store is away, begin with a key that this process alone has.
 
     Raises:
@@ -49,19 +51,19 @@ async def open_seal(media: Media, origin: Origin, store: Store, clock: Clock, *,
     async def read() -> bytes:
         return await media_key(media, origin, store)
 
-    async with beside() as tasks:
+    async with background_tasks() as tasks:
         try:
-            seal = Seal(await read(), clock, media.link_seconds)
+            seal = UrlSigner(await read(), clock, media.link_seconds)
         except StoreDown:
             if not patient:
                 raise
             _log.warning("media_key_not_known", hint="until the store is back, links open in this process alone")
-            seal = Seal(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
+            seal = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
             tasks.start_soon(_learn, read, seal, clock)
         yield seal
 
 
-async def _learn(read: Callable[[], Awaitable[bytes]], seal: Seal, clock: Clock) -> None:
+async def _learn(read: Callable[[], Awaitable[bytes]], seal: UrlSigner, clock: Clock) -> None:
     """Have the key that processes share adopted as soon as the store that keeps it is back."""
     while True:
         await clock.sleep(_RETRY_SECONDS)

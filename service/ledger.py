@@ -32,14 +32,14 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Job).decode
 
 
-class Hold(msgspec.Struct, frozen=True):
+class JobLock(msgspec.Struct, frozen=True):
     """Who is at work on a job, and for how many seconds unless it is renewed."""
 
     holder: str
     seconds: float
 
 
-class Ledger:
+class JobStore:
     """Jobs in the store; what is written is durable when a call returns. Every method may raise Saturated."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
@@ -48,7 +48,7 @@ class Ledger:
         self._held: dict[str, tuple[str, float]] = {}
         """The job, and the seconds of the hold, of each holder of this process."""
 
-    async def put(self, job: Job, expires: float, hold: Hold | None = None) -> None:
+    async def put(self, job: Job, expires: float, hold: JobLock | None = None) -> None:
         """Keep a job, new or known, until `expires`; one that is held stays so unless `hold` says by whom."""
         with _told(), anyio.CancelScope(shield=True):  # whoever leaves meanwhile may come back for it
             if hold is not None and await self._store.acquire(_lease(job.id), hold.holder, hold.seconds) is not None:
@@ -117,7 +117,7 @@ class Ledger:
         with _told():
             return len(await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
 
-    async def acquire(self, job_id: str, hold: Hold) -> Job | None:
+    async def acquire(self, job_id: str, hold: JobLock) -> Job | None:
         """Be the only one at work on a job; None: somebody else is, or there is none that can be read."""
         if not _ID.fullmatch(job_id):
             return None

@@ -9,10 +9,10 @@ from typing import Any
 import structlog
 
 from protocol.http.body import discard_body
-from protocol.http.context import Context, context_of
+from protocol.http.context import RequestContext, context_of
 from protocol.model import Caller, GatewayError, Saturated, Unauthorized
 from service.admission import Guarded
-from service.book import KEY, License, LicenseBook, LicenseError, check, digest_of
+from service.book import KEY, License, LicenseError, LicenseStore, check, digest_of
 from service.settings import LicenseSetting, Origin, SettingsError
 
 KEY_PREFIX = "sk-gg-"
@@ -63,7 +63,7 @@ def _read_key(path: Path, where: str) -> str:
 class Licenses:
     """All licenses: the settings', and the book's."""
 
-    def __init__(self, fixed: Iterable[tuple[str, License]], book: LicenseBook) -> None:
+    def __init__(self, fixed: Iterable[tuple[str, License]], book: LicenseStore) -> None:
         """Take the settings' `(key, license)`, checked."""
         self._book = book
         self.fixed = list(fixed)
@@ -139,7 +139,7 @@ class Licensed:
         await discard_body(scope, receive)
         await self._endpoint.refuse(refusal)(scope, receive, send)
 
-    async def _identify(self, scope: Any, context: Context) -> GatewayError | None:
+    async def _identify(self, scope: Any, context: RequestContext) -> GatewayError | None:
         """Note who calls; return why the request goes no further, or None."""
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         try:

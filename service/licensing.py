@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.model import Feature
 from service import logs
-from service.book import License, LicenseBook, LicenseError
+from service.book import License, LicenseError, LicenseStore
 from service.licenses import new_key
 from service.place import config_option, settings_at, store_path_of
 from service.server import run_loop
@@ -70,7 +70,7 @@ def revoke_license(identity: str, config_path: Path | None) -> None:
     click.echo(f"revoked {identity}")
 
 
-def _with_book(config_path: Path | None, work: Callable[[LicenseBook], Awaitable[ResultT]]) -> ResultT:
+def _with_book(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
     """Open the book of licenses and do something with it; what goes wrong is told in one line."""
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
@@ -79,7 +79,7 @@ def _with_book(config_path: Path | None, work: Callable[[LicenseBook], Awaitable
     async def main() -> None:
         async with open_store(settings.store, origin, store_path, SystemClock()) as store:
             with naming(location_of(settings.store, origin, store_path), origin):
-                done.append(await work(LicenseBook(store, SystemClock())))
+                done.append(await work(LicenseStore(store, SystemClock())))
 
     try:
         run_loop(main, "asyncio")

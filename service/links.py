@@ -29,7 +29,7 @@ LONGEST = 8192
 """Characters of a token."""
 
 
-class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class SignedUrl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What a link holds."""
 
     ref: MediaRef
@@ -40,10 +40,10 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Sealed).decode
+_decode = msgspec.msgpack.Decoder(SignedUrl).decode
 
 
-class Seal:
+class UrlSigner:
     """Makes and opens what links hold."""
 
     def __init__(self, key: bytes, clock: Clock, seconds: float) -> None:
@@ -57,12 +57,12 @@ class Seal:
     def token(self, ref: MediaRef, license_id: str, look: Look) -> str:
         """Return a link's token, fit for a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
-        plain = _encode(Sealed(ref=ref, license=license_id, expires=expires, look=look))
+        plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = nonce + _cipher(self._keys[0]).encrypt(nonce, plain, _CONTEXT)
         return _text(sealed)
 
-    def open(self, token: str) -> Sealed | None:
+    def open(self, token: str) -> SignedUrl | None:
         """Return what a token holds; None where it is not ours, was changed, or has ended."""
         if len(token) > LONGEST or not token.isascii():
             return None
@@ -75,7 +75,7 @@ class Seal:
             return None
         return held if held is not None and self._clock.wall() < held.expires else None
 
-    def _opened(self, raw: bytes) -> Sealed | None:
+    def _opened(self, raw: bytes) -> SignedUrl | None:
         from cryptography.exceptions import InvalidTag
 
         for key in self._keys:
@@ -97,10 +97,10 @@ def _text(sealed: bytes) -> str:
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
-class BoundLinks:
+class MediaUrls:
     """Links below one address (`protocol.http.context.Links`)."""
 
-    def __init__(self, seal: Seal, base: Callable[[], str]) -> None:
+    def __init__(self, seal: UrlSigner, base: Callable[[], str]) -> None:
         """Put links below what `base` returns, as `https://host/prefix`; most requests need no link, nor call it."""
         self._seal, self._base = seal, base
 

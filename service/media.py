@@ -11,15 +11,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.context import Context, Look, context_of
+from protocol.http.context import Look, RequestContext, context_of
 from protocol.http.download import Content, Download
 from protocol.http.embed import slices
 from protocol.http.endpoint import Endpoint, Refuse
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import Content as FileContent
 from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
-from service.links import PATH, Seal
-from service.shelf import Shelf
+from service.links import PATH, UrlSigner
+from service.shelf import MediaCache
 
 _POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox allow-same-origin"
 """Nothing runs. The page that a browser makes around a film keeps its origin: without one, Chromium plays none."""
@@ -38,10 +38,10 @@ Valid = Callable[[str], Awaitable[bool]]
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Media:
+class MediaRoutes:
     """Answers the route."""
 
-    def __init__(self, engine: Engine, seal: Seal, valid: Valid, shelf: Shelf | None) -> None:
+    def __init__(self, engine: Engine, seal: UrlSigner, valid: Valid, shelf: MediaCache | None) -> None:
         """Serve links of licenses whose id is `valid`; keep what was opened on `shelf`, where there is one."""
         self._engine, self._seal, self._valid, self._shelf = engine, seal, valid, shelf
 
@@ -56,7 +56,7 @@ class Media:
     async def _download(self, request: Request, refuse: Refuse) -> Download:
         held = self._seal.open(request.path_params["token"])
         if held is None or not await self._valid(held.license):
-            raise HttpFault(404, "not_found", "There is nothing behind this link, or not any more.")
+            raise HttpError(404, "not_found", "There is nothing behind this link, or not any more.")
         name = sha256(_encode((held.ref, held.look))).hexdigest()
         media = self._media(held.ref, held.look, context_of(request.scope))
         if self._shelf is not None:
@@ -64,7 +64,7 @@ class Media:
         return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
     @asynccontextmanager
-    async def _media(self, ref: MediaRef, look: Look, context: Context) -> AsyncGenerator[MediaStream]:
+    async def _media(self, ref: MediaRef, look: Look, context: RequestContext) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream sent something else than media.")
@@ -75,10 +75,10 @@ class Media:
 
             data = await whole_picture(stream, context)
         made, mime = await fitted(data, look, context)
-        yield Held(made, mime)
+        yield OpenedMedia(made, mime)
 
 
-class Held:
+class OpenedMedia:
     """Media that this process holds, in memory or on disk."""
 
     def __init__(self, data: FileContent, mime: str) -> None:

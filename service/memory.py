@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from protocol.http.budget import ByteBudget
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")
@@ -112,7 +112,7 @@ class Trimmer:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Look for as long as the context lasts."""
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(self.run)
             yield
 

@@ -4,7 +4,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from protocol.http.context import Context, Record
+from protocol.http.context import RequestContext, RequestRecord
 
 CLIENT_GONE_STATUS = 499
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -76,7 +76,7 @@ class Metrics:
         self._licenses_of = cache(self.licenses.labels)
         self._license_tokens_of = cache(self.license_tokens.labels)
 
-    def observe(self, route: str, status: int, context: Context, seconds: float) -> None:
+    def observe(self, route: str, status: int, context: RequestContext, seconds: float) -> None:
         """Count one answered request."""
         record = context.record
         model = record.model or "none"
@@ -91,7 +91,7 @@ class Metrics:
         if context.caller is not None:
             self._observe_license(context.caller.id, status, record)
 
-    def _observe_license(self, license_id: str, status: int, record: Record) -> None:
+    def _observe_license(self, license_id: str, status: int, record: RequestRecord) -> None:
         self._licenses_of(license_id, outcome_of(status)).inc()
         if record.input_tokens or record.output_tokens:
             self._license_tokens_of(license_id, "in").inc(record.input_tokens)

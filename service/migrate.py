@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from transports.store import PLACES, Place, Record, Sealer, Store, Unreadable
+from transports.store import PLACES, Cipher, Collection, Record, Store, Unreadable
 from transports.store.port import MARKS, REPLICAS
 
 _AT_ONCE = 500
@@ -21,7 +21,7 @@ class Side(msgspec.Struct, frozen=True):
 
     store: Store
     """As it is: it returns them sealed."""
-    sealer: Sealer
+    sealer: Cipher
     name: str
     """For people."""
 
@@ -29,7 +29,7 @@ class Side(msgspec.Struct, frozen=True):
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a place's records."""
 
-    place: Place
+    place: Collection
     records: int
     unreadable: tuple[str, ...] = ()
     """Those that no given key opens: moved as they are."""
@@ -53,7 +53,7 @@ async def migrate(source: Side, target: Side, *, force: bool = False) -> AsyncGe
         yield await _move(place, source, target)
 
 
-async def records(store: Store, place: Place) -> AsyncGenerator[Record]:
+async def records(store: Store, place: Collection) -> AsyncGenerator[Record]:
     """Yield all records of a place, as they are."""
     last = ""
     while names := await store.keys(place, after=last, most=_AT_ONCE):
@@ -97,7 +97,7 @@ async def _check_empty(source: Side, target: Side) -> None:
                 )
 
 
-async def _move(place: Place, source: Side, target: Side) -> Moved:
+async def _move(place: Collection, source: Side, target: Side) -> Moved:
     count, unreadable = 0, list[str]()
     async for record in records(source.store, place):
         value = _plain(source, place, record)
@@ -110,7 +110,7 @@ async def _move(place: Place, source: Side, target: Side) -> Moved:
     return Moved(place=place, records=count, unreadable=tuple(unreadable))
 
 
-async def _check_there(place: Place, target: Side, wanted: Record) -> None:
+async def _check_there(place: Collection, target: Side, wanted: Record) -> None:
     """Raise MigrateError unless the target holds a record, with the time that it has; one that is over need not."""
     found = await target.store.get(place, wanted.key)
     if found is None and wanted.seconds is not None:
@@ -120,7 +120,7 @@ async def _check_there(place: Place, target: Side, wanted: Record) -> None:
         raise MigrateError(f"{target.name}: {wanted.key!r} of {place.name!r} was written and is not there as it was")
 
 
-def _plain(side: Side, place: Place, record: Record) -> bytes | None:
+def _plain(side: Side, place: Collection, record: Record) -> bytes | None:
     """Return a record's value, None where it does not open."""
     try:
         return side.sealer.open(place, record.key, record.value)
@@ -128,7 +128,7 @@ def _plain(side: Side, place: Place, record: Record) -> bytes | None:
         return None
 
 
-def _opened(side: Side, place: Place, record: Record) -> bytes:
+def _opened(side: Side, place: Collection, record: Record) -> bytes:
     """Return a record's value, as it is where it does not open."""
     value = _plain(side, place, record)
     return record.value if value is None else value

@@ -12,13 +12,13 @@ import structlog
 
 from protocol.http.body import UNREAD
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Context, Fetch, Limits, Links, Record, attach, detach
+from protocol.http.context import Fetch, Limits, Links, RequestContext, RequestRecord, attach, detach
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
 from protocol.model import GatewayError, Jobs
-from service.drain import Drain
+from service.drain import Shutdown
 from service.incoming import Incoming
 from service.metrics import CLIENT_GONE_STATUS, Metrics
 from service.tracing import RequestSpan, Traces
@@ -32,11 +32,11 @@ _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 _log = structlog.get_logger()
 
 
-class Means(msgspec.Struct, frozen=True, kw_only=True):
+class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What every request is given."""
 
     clock: Clock
-    drain: Drain
+    drain: Shutdown
     limits: Limits
     links: Callable[[Any], Links]
     """Links below the address that a scope's request came to."""
@@ -50,10 +50,10 @@ class Means(msgspec.Struct, frozen=True, kw_only=True):
     """Told of each request, where the operator traces."""
 
 
-class Observed:
+class RequestContextMiddleware:
     """Wraps the whole app."""
 
-    def __init__(self, app: Any, metrics: Metrics, means: Means, refuse: Refuse) -> None:
+    def __init__(self, app: Any, metrics: Metrics, means: RequestDeps, refuse: Refuse) -> None:
         """Give every request a context with these means; `refuse` tells of a bug."""
         self._app, self._metrics, self._means, self._refuse = app, metrics, means, refuse
         self._timers = Timers()
@@ -95,16 +95,16 @@ class Observed:
             self._finish(scope, context, answer.status, span)
             detach(scope)
 
-    def _context(self, scope: Any) -> Context:
+    def _context(self, scope: Any) -> RequestContext:
         means = self._means
         now = means.clock.monotonic
-        return Context(
+        return RequestContext(
             id=f"req_{secrets.token_hex(12)}",
             started=now(),
             created=means.clock.wall(),
             now=now,
             closing=means.drain.closing,
-            record=Record(),
+            record=RequestRecord(),
             limits=means.limits,
             links=means.links(scope),
             fetch=means.fetch,
@@ -116,11 +116,11 @@ class Observed:
             keep_prompt=means.log_prompts,
         )
 
-    def _begin(self, scope: Any, context: Context) -> RequestSpan | None:
+    def _begin(self, scope: Any, context: RequestContext) -> RequestSpan | None:
         traces = self._means.traces
         return traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
 
-    def _finish(self, scope: Any, context: Context, status: int | None, span: RequestSpan | None) -> None:
+    def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:
         record = context.record
         matched = scope.get("route")
         route = getattr(matched, "name", None) or "none"
@@ -163,7 +163,7 @@ def _milliseconds(seconds: float | None) -> float | None:
 class _Answer:
     """Notes the status, adds what every answer carries, and is cancelled when its client takes nothing for too long."""
 
-    def __init__(self, scope: Any, context: Context, incoming: Incoming, send: Any, drain: Drain) -> None:
+    def __init__(self, scope: Any, context: RequestContext, incoming: Incoming, send: Any, drain: Shutdown) -> None:
         self._scope, self._context, self._incoming, self._send, self._drain = scope, context, incoming, send, drain
         self._time = asyncio.get_running_loop().time
         self._stall = context.limits.write_stall_seconds

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.drain import Drain
-from service.pressure import Pressure
+from service.drain import Shutdown
+from service.pressure import LoadMonitor
 
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers of one gateway put their metrics together; prometheus_client reads it at import."""
@@ -23,7 +23,7 @@ PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 class Operations:
     """Answers the operator's probes and Prometheus: of this process alone, never of upstreams or the store."""
 
-    def __init__(self, registry: CollectorRegistry, drain: Drain, pressure: Pressure) -> None:
+    def __init__(self, registry: CollectorRegistry, drain: Shutdown, pressure: LoadMonitor) -> None:
         """Show `registry`, or what all workers have put together."""
         self._registry, self._drain, self._pressure = registry, drain, pressure
 

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from protocol.http.context import Context
+from protocol.http.context import RequestContext
 from protocol.model import GatewayError
 from service.tracing import Tracing
 from transports.tracing import Attributes, Sort
@@ -77,7 +77,7 @@ class _Request:
     def __init__(self, span: Span, method: str, token: Token[Parent | None]) -> None:
         self._span, self._method, self._token = span, method, token
 
-    def end(self, route: str | None, status: int, context: Context) -> None:
+    def end(self, route: str | None, status: int, context: RequestContext) -> None:
         _parent.reset(self._token)
         span, record = self._span, context.record
         known = {
@@ -104,7 +104,7 @@ class OtelTraces:
         """Tell `tracer`."""
         self._tracer, self._callers = tracer, TraceContextTextMapPropagator()
 
-    def begin(self, scope: Any, context: Context) -> _Request:
+    def begin(self, scope: Any, context: RequestContext) -> _Request:
         """Begin a request, as a part of what its caller is tracing."""
         method = scope["method"] if scope["method"] in _METHODS else None
         span = self._tracer.start_span(

@@ -7,15 +7,15 @@ from protocol.http.context import context_of
 from protocol.http.endpoint import Refuse
 from protocol.model import Saturated
 from service.operations import PATHS
-from service.pressure import Pressure, Step
+from service.pressure import LoadMonitor, Step
 
 _RETRY_SECONDS = 5.0
 
 
-class Overloaded:
+class LoadShedding:
     """Guards the whole API."""
 
-    def __init__(self, app: Any, pressure: Pressure, long_body_bytes: int, refuse: Refuse) -> None:
+    def __init__(self, app: Any, pressure: LoadMonitor, long_body_bytes: int, refuse: Refuse) -> None:
         """Let through to `app` what there is room for; `refuse` tells of the rest."""
         self._app, self._pressure, self._long_body_bytes, self._refuse = app, pressure, long_body_bytes, refuse
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from service.upkeep import Overload
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _BEAT_SECONDS = 0.1
 _REMEMBERED = 50
@@ -45,7 +45,7 @@ def step_of(memory: float | None, lag: float, terms: Overload) -> Step:
     return Step.LONG_BODIES if pressed >= terms.long_bodies_at else Step.NOTHING
 
 
-class Pressure:
+class LoadMonitor:
     """Beats on the event loop, and sees how late each beat is."""
 
     def __init__(
@@ -116,6 +116,6 @@ class Pressure:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Beat for as long as the context lasts."""
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(self.run)
             yield

@@ -52,7 +52,7 @@ def _is_plain_public(address: Address) -> bool:
     return address.is_global and not special and not any(address in network for network in _PLATFORM)
 
 
-class Reach(msgspec.Struct, frozen=True, kw_only=True):
+class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How far fetching goes."""
 
     hosts: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     refused_networks: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, hosts: Iterable[str], refused: Iterable[str]) -> "Reach":
+    def of(cls, hosts: Iterable[str], refused: Iterable[str]) -> "FetchPolicy":
         """Sort what is refused into names and networks.
 
         Raises:

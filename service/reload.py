@@ -22,7 +22,7 @@ from service.licenses import Licenses, fixed_licenses
 from service.settings import LicenseSetting, Origin, Settings, SettingsError, load
 from transports.base import Transport
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _SETTLE_SECONDS = 1.0
 """A file that was changed within so long may be half written."""
@@ -72,7 +72,7 @@ class Reload:
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
         """Look at the files for as long as the context lasts."""
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(self._watch, clock)
             yield
 

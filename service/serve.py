@@ -18,7 +18,7 @@ from service.server import Overseer, listen, run, run_loop, url_of
 from service.settings import Settings
 from service.source import Origin
 from service.stores import location_of, open_store
-from service.survey import Survey, say, survey
+from service.survey import StartupSummary, say, startup_summary
 from transports.clock import SystemClock
 
 
@@ -56,11 +56,11 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     sys.exit(Workers(command, listening, server.workers, started).run())
 
 
-async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[Survey], None]) -> None:
+async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[StartupSummary], None]) -> None:
     """Have the store made, or found broken, before the workers want it, and tell what there is."""
     clock = SystemClock()
     async with open_store(settings.store, origin, path, clock) as opened:
-        greet(await survey(settings, origin, location_of(settings.store, origin, path), opened, clock))
+        greet(await startup_summary(settings, origin, location_of(settings.store, origin, path), opened, clock))
 
 
 def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:

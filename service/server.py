@@ -21,9 +21,9 @@ from service.listeners import Sockets
 from service.memory import set_allocator
 from service.settings import Drain as DrainTerms
 from service.settings import Origin, Server, Settings
-from service.survey import Survey
+from service.survey import StartupSummary
 from transports.clock import SystemClock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _STOP_SECONDS = 5.0
 """hypercorn is given so long to close idle connections."""
@@ -45,7 +45,7 @@ class Overseer:
         self,
         started: Callable[[], None],
         parent: socket.socket | None = None,
-        greet: Callable[[Survey], None] | None = None,
+        greet: Callable[[StartupSummary], None] | None = None,
     ) -> None:
         """Call `started`, and tell the process at the other end of `parent`, when it answers; `greet` goes before."""
         self._started, self._parent, self._greet = started, parent, greet
@@ -183,7 +183,7 @@ def run(
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 collector = Collector(lambda: running.drain.in_flight, SystemClock())
                 collector.begin()
-                async with beside() as tasks:
+                async with background_tasks() as tasks:
                     tasks.start_soon(collector.run)
                     await tasks.start(_reload_when_told, running)
                     await overseer.greet(running)

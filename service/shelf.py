@@ -24,7 +24,7 @@ _PARTIAL_SECONDS = 3600.0
 _log = structlog.get_logger()
 
 
-class Shelf:
+class MediaCache:
     """A folder of so many bytes at the most; the longest unused goes first. Several processes may share it."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:

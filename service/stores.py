@@ -11,7 +11,7 @@ from service.earlier import bring_over
 from service.settings import Origin, SettingsError
 from service.settings import Store as StoreSettings
 from transports.clock import Clock
-from transports.store import CopiedStore, SealedStore, Sealer, SqliteStore, Store, StoreDown
+from transports.store import Cipher, EncryptedStore, ReplicatedStore, SqliteStore, Store, StoreDown
 from transports.store.observed import StoreObserver, observed
 
 KEY_BYTES = 32
@@ -24,7 +24,7 @@ class StoreAway(SettingsError):
     """The server that the settings name does not answer: nothing else is known to be wrong with them."""
 
 
-class Location(msgspec.Struct, frozen=True):
+class StoreLocation(msgspec.Struct, frozen=True):
     """Where a store is: in a file, or at the URL of a server."""
 
     path: Path | None
@@ -39,7 +39,7 @@ class Location(msgspec.Struct, frozen=True):
         return f"SQLite at {self.path}" if self.path is not None else f"the server at {shown_url(self.url)}"
 
 
-def location_of(settings: StoreSettings, origin: Origin, path: Path) -> Location:
+def location_of(settings: StoreSettings, origin: Origin, path: Path) -> StoreLocation:
     """Return where the settings want the store, whose file would be at `path`.
 
     Raises:
@@ -55,16 +55,16 @@ def location_of(settings: StoreSettings, origin: Origin, path: Path) -> Location
         if not url:
             raise SettingsError(f"{where}: store.url_file: {settings.url_file} is empty")
     if not url:
-        return Location(path)
+        return StoreLocation(path)
     try:
         _check_url(url)
     except ValueError as error:
         name = "store.url" if settings.url else "store.url_file"
         raise SettingsError(f"{where}: {name}: {error}") from None
-    return Location(None, url)
+    return StoreLocation(None, url)
 
 
-def location_at(text: str) -> Location:
+def location_at(text: str) -> StoreLocation:
     """Return the location that `sqlite:PATH`, `redis://…` or `rediss://…` names.
 
     Raises:
@@ -75,14 +75,14 @@ def location_at(text: str) -> Location:
         path = text.removeprefix(_FILE)
         if not path:
             raise ValueError("is not of the form sqlite:PATH")
-        return Location(Path(path).expanduser())
+        return StoreLocation(Path(path).expanduser())
     if not text.startswith(("redis://", "rediss://")):
         raise ValueError("is not of the form sqlite:PATH, redis://host:6379/0 or rediss://host:6379/0")
     _check_url(text)
-    return Location(None, text)
+    return StoreLocation(None, text)
 
 
-def sealer_of(settings: StoreSettings, origin: Origin) -> Sealer:
+def sealer_of(settings: StoreSettings, origin: Origin) -> Cipher:
     """Return what seals with the keys of the settings.
 
     Raises:
@@ -92,8 +92,8 @@ def sealer_of(settings: StoreSettings, origin: Origin) -> Sealer:
     where = origin.of("store.old_key_files")
     earlier = [secret_in(path, f"{where}: store.old_key_files") for path in settings.old_key_files]
     if settings.key_file is None:
-        return Sealer(None, earlier)
-    return Sealer(secret_in(settings.key_file, f"{origin.of('store.key_file')}: store.key_file"), earlier)
+        return Cipher(None, earlier)
+    return Cipher(secret_in(settings.key_file, f"{origin.of('store.key_file')}: store.key_file"), earlier)
 
 
 def secret_in(path: Path, where: str) -> bytes:
@@ -127,7 +127,7 @@ async def open_store(
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
-            sealed = SealedStore(store, sealer)
+            sealed = EncryptedStore(store, sealer)
             if location.path is not None:
                 await bring_over(location.path, sealed, clock)
         yield sealed
@@ -154,7 +154,7 @@ async def open_stores(
         if settings.key_file is None:
             held = "cookies, keys and prompts, as plain text"
             _log.warning("store_not_encrypted", setting="store.key_file", held=held)
-        yield (CopiedStore(store, copy, clock) if copy is not None else store), copy
+        yield (ReplicatedStore(store, copy, clock) if copy is not None else store), copy
 
 
 @asynccontextmanager
@@ -179,12 +179,12 @@ async def open_copy(
     except OSError as error:
         raise SettingsError(f"{origin.of('store.copy_path')}: store.copy_path: {error.strerror or error}") from None
     with closing(store):
-        yield SealedStore(store, sealer_of(settings, origin))
+        yield EncryptedStore(store, sealer_of(settings, origin))
 
 
 @asynccontextmanager
 async def open_plain(
-    location: Location,
+    location: StoreLocation,
     settings: StoreSettings,
     clock: Clock,
     observer: StoreObserver | None = None,
@@ -221,7 +221,7 @@ class _Deaf:
 
 
 @contextmanager
-def naming(location: Location, origin: Origin) -> Generator[None]:
+def naming(location: StoreLocation, origin: Origin) -> Generator[None]:
     """Name the setting that an error of the store comes from."""
     try:
         yield
@@ -243,9 +243,9 @@ def shown_url(url: str) -> str:
 
 def _check_url(url: str) -> None:
     """Raise ValueError for what is no server's URL."""
-    from transports.store.server import Address
+    from transports.store.server import RedisAddress
 
-    Address.of(url)
+    RedisAddress.of(url)
 
 
 def _read(path: Path, where: str) -> bytes:

@@ -15,9 +15,9 @@ from service.migrate import MigrateError, Side, migrate, records
 from service.place import config_option, settings_at, store_path_of
 from service.settings import Store as StoreSettings
 from service.source import SettingsError
-from service.stores import Location, location_at, location_of, naming, open_plain, sealer_of, secret_in
+from service.stores import StoreLocation, location_at, location_of, naming, open_plain, sealer_of, secret_in
 from transports.clock import SystemClock
-from transports.store import PLACES, Place, SealedStore, Sealer, Store, Unreadable
+from transports.store import PLACES, Cipher, Collection, EncryptedStore, Store, Unreadable
 from transports.store.sealed import is_sealed
 
 _CALL_SECONDS = 10.0
@@ -25,7 +25,7 @@ _CALL_SECONDS = 10.0
 _LEASE, _OWNER = "store-check", "store-check"
 
 
-class Held(msgspec.Struct, kw_only=True):
+class StoreContents(msgspec.Struct, kw_only=True):
     """What a place holds."""
 
     records: int = 0
@@ -33,7 +33,7 @@ class Held(msgspec.Struct, kw_only=True):
     """Secret values that are not encrypted."""
     unreadable: int = 0
 
-    def words(self, place: Place) -> str:
+    def words(self, place: Collection) -> str:
         """Say it."""
         more: list[str] = []
         if place.sealed and self.plain:
@@ -91,7 +91,7 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
         raise SettingsError(f"--from: {ends[0].path}: there is no such file")
     plain = sealer_of(settings.store, origin)
     sealers = [
-        plain if path is None else Sealer(secret_in(path, f"--{name.replace('_', '-')}"), ())
+        plain if path is None else Cipher(secret_in(path, f"--{name.replace('_', '-')}"), ())
         for name, path in keys.items()
     ]
     calm = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
@@ -103,20 +103,20 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
         raise click.ClickException(f"{error}; {ends[0]} is as it was: do it again when this is mended") from None
 
 
-def _location(text: str, option: str) -> Location:
+def _location(text: str, option: str) -> StoreLocation:
     try:
         return location_at(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def _encryption(sealer: Sealer) -> str:
+def _encryption(sealer: Cipher) -> str:
     if sealer.seals:
         return "Encryption: with the key of store.key_file"
     return "Encryption: none; set store.key_file to encrypt what is secret"
 
 
-async def _check(location: Location, settings: StoreSettings, sealer: Sealer) -> bool:
+async def _check(location: StoreLocation, settings: StoreSettings, sealer: Cipher) -> bool:
     """Print what a store is and holds; say whether all is well."""
     async with open_plain(location, settings, SystemClock()) as plain:
         click.echo(f"Store: {location}")
@@ -140,8 +140,8 @@ async def _is_writable(plain: Store) -> bool:
     return True
 
 
-async def _held(plain: Store, sealer: Sealer, place: Place) -> Held:
-    held = Held()
+async def _held(plain: Store, sealer: Cipher, place: Collection) -> StoreContents:
+    held = StoreContents()
     async for record in records(plain, place):
         held.records += 1
         held.plain += not is_sealed(record.value)
@@ -153,8 +153,8 @@ async def _held(plain: Store, sealer: Sealer, place: Place) -> Held:
 
 
 async def _migrate(
-    ends: tuple[Location, Location],
-    sealers: list[Sealer],
+    ends: tuple[StoreLocation, StoreLocation],
+    sealers: list[Cipher],
     settings: StoreSettings,
     force: bool,
 ) -> None:
@@ -168,9 +168,9 @@ async def _migrate(
 
 
 @asynccontextmanager
-async def _side(location: Location, sealer: Sealer, settings: StoreSettings) -> AsyncGenerator[Side]:
+async def _side(location: StoreLocation, sealer: Cipher, settings: StoreSettings) -> AsyncGenerator[Side]:
     clock = SystemClock()
     async with open_plain(location, settings, clock) as plain:
         if location.path is not None:
-            await bring_over(location.path, SealedStore(plain, sealer), clock)
+            await bring_over(location.path, EncryptedStore(plain, sealer), clock)
         yield Side(plain, sealer, str(location))

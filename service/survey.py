@@ -8,28 +8,28 @@ import msgspec
 import structlog
 
 from service import VERSION, logs, wiring
-from service.accounts.operations import AccountError, Accounts
-from service.accounts.rows import Row, State
-from service.book import LicenseBook
+from service.accounts.operations import AccountError, AccountService
+from service.accounts.rows import AccountStatus, AccountView
+from service.book import LicenseStore
 from service.settings import Log, Origin, Settings
-from service.stores import Location, sealer_of
+from service.stores import StoreLocation, sealer_of
 from transports.base import Transport
 from transports.clock import Clock
 from transports.store import Store, Unreadable
 
 _MOST_NAMED = 8
 _STATES = {
-    State.READY: "ready",
-    State.RESTING: "resting",
-    State.PARKED: "waiting for a person",
-    State.PAUSED: "paused",
-    State.UNUSABLE: "of no use",
+    AccountStatus.READY: "ready",
+    AccountStatus.RESTING: "resting",
+    AccountStatus.PARKED: "waiting for a person",
+    AccountStatus.PAUSED: "paused",
+    AccountStatus.UNUSABLE: "of no use",
 }
 
 _log = structlog.get_logger()
 
 
-class Survey(msgspec.Struct, frozen=True, kw_only=True):
+class StartupSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What there is, and what is not."""
 
     store: str
@@ -43,17 +43,19 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """In words, with the command that helps."""
 
 
-async def survey(settings: Settings, origin: Origin, location: Location, store: Store, clock: Clock) -> Survey:
+async def startup_summary(
+    settings: Settings, origin: Origin, location: StoreLocation, store: Store, clock: Clock
+) -> StartupSummary:
     """Look at what there is; no site is asked, and a store that is away is a finding."""
     configs = wiring.transport_settings(settings, origin)
-    found = Survey(
+    found = StartupSummary(
         store=str(location),
         encrypted=sealer_of(settings.store, origin).seals,
         transports=tuple(configs),
     )
     try:
-        rows = await Accounts(configs, store, clock, _nowhere).rows()
-        book = [one for one in await LicenseBook(store, clock).all() if one.revoked is None]
+        rows = await AccountService(configs, store, clock, _nowhere).rows()
+        book = [one for one in await LicenseStore(store, clock).all() if one.revoked is None]
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
     except OSError:
@@ -64,7 +66,7 @@ async def survey(settings: Settings, origin: Origin, location: Location, store: 
     )
 
 
-def say(found: Survey, log: Log) -> None:
+def say(found: StartupSummary, log: Log) -> None:
     """Tell of it as the log's settings want it: to a person, or to who reads logs."""
     told = msgspec.structs.asdict(found)
     if not logs.is_console(log):
@@ -74,7 +76,7 @@ def say(found: Survey, log: Log) -> None:
         click.echo(line, err=True)
 
 
-def lines(found: Survey) -> list[str]:
+def lines(found: StartupSummary) -> list[str]:
     """Return what a person reads."""
     accounts = "; ".join(f"{len(names)} {state} ({_named(names)})" for state, names in found.accounts.items())
     encrypted = "what is secret is encrypted" if found.encrypted else "not encrypted"
@@ -89,16 +91,16 @@ def lines(found: Survey) -> list[str]:
     return [f"gemini-gateway {VERSION}", *(f"  {name:<10}{words}" for name, words in told)]
 
 
-def _standing(rows: list[Row]) -> dict[str, list[str]]:
+def _standing(rows: list[AccountView]) -> dict[str, list[str]]:
     found = {words: [row.id for row in rows if row.state is state] for state, words in _STATES.items()}
     return {words: names for words, names in found.items() if names}
 
 
-def _missing(found: Survey, rows: list[Row], licenses: int) -> list[str]:
+def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> list[str]:
     missing = [
         f"a working session of {row.id}: gemini-gateway accounts show {row.id}"
         for row in rows
-        if row.state in {State.PARKED, State.UNUSABLE}
+        if row.state in {AccountStatus.PARKED, AccountStatus.UNUSABLE}
     ]
     if not rows and "web" in found.transports:
         missing.append("an account: gemini-gateway accounts add NAME")

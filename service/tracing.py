@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from protocol.http.context import Context
+from protocol.http.context import RequestContext
 from service.source import Origin, SettingsError
 from transports.tracing import Tracer
 
@@ -30,7 +30,7 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class RequestSpan(Protocol):
     """The answering of one request."""
 
-    def end(self, route: str | None, status: int, context: Context) -> None:
+    def end(self, route: str | None, status: int, context: RequestContext) -> None:
         """Tell how it ended, where it led, and whose it was."""
         ...
 
@@ -38,7 +38,7 @@ class RequestSpan(Protocol):
 class Traces(Tracer, Protocol):
     """Tells of requests, and of what happens for them."""
 
-    def begin(self, scope: Any, context: Context) -> RequestSpan:
+    def begin(self, scope: Any, context: RequestContext) -> RequestSpan:
         """Begin an ASGI request: what the task does until the end of it is part of it. Note its trace in the record."""
         ...
 

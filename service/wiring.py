@@ -13,15 +13,25 @@ from protocol import openai
 from protocol.model import Capability, Catalogue, FileKeeper
 from service.settings import Deadlines, Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import ConversationStore, Deps, Kind, Serve, Transport
+from transports.base import Deps, Kind, Serve, Transport
 from transports.clock import Clock
-from transports.dispatch import Dispatch
+from transports.conversations import ConversationStore
+from transports.dispatch import Router
 from transports.observer import Observer
-from transports.pool import Accounts, Board, Ground, Pool, Presence, Reports, Seats, Terms
-from transports.roster import Roster
-from transports.rotation import Policy, Rotation
-from transports.store import Store, Watch
-from transports.tasks import beside
+from transports.pool import (
+    AccountStates,
+    ConcurrencyLimits,
+    Heartbeat,
+    Pool,
+    PoolConfig,
+    PoolDeps,
+    Reports,
+    SharedState,
+)
+from transports.roster import AccountRegistry
+from transports.rotation import Failover, FailoverPolicy
+from transports.store import ChangeFeed, Store
+from transports.tasks import background_tasks
 from transports.tracing import TracedPool, TracedTransport, Tracer
 
 PROTOCOLS = (openai.routes,)
@@ -31,7 +41,7 @@ house_refusal = openai.error_response
 """How to say no where no dialect is concerned."""
 
 
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
+class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine is made with besides its settings."""
 
     clock: Clock
@@ -50,7 +60,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the process is about to end: nothing is tried again."""
     leaving: Callable[[], bool] = lambda: False
     """Whether others are to be asked already."""
-    watch: Watch | None = None
+    watch: ChangeFeed | None = None
     """On the store; runs for as long as the engine is open."""
 
 
@@ -133,7 +143,7 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> AsyncGenerator[Dispatch]:
+async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> AsyncGenerator[Router]:
     """Connect the transports; leaving closes them in reverse order.
 
     Raises:
@@ -141,11 +151,11 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
 
     """
     catalogue = build_catalogue(settings, origin)
-    rotations: list[Rotation] = []
+    rotations: list[Failover] = []
     replica = uuid.uuid4().hex
-    roster, watch = Roster(parts.store, parts.clock), parts.watch or Watch(parts.store, parts.clock)
+    roster, watch = AccountRegistry(parts.store, parts.clock), parts.watch or ChangeFeed(parts.store, parts.clock)
     async with AsyncExitStack() as stack:
-        tasks = await stack.enter_async_context(beside())
+        tasks = await stack.enter_async_context(background_tasks())
         tasks.start_soon(watch.run)
         pools = await stack.enter_async_context(_opening_pools(settings, parts, replica, watch))
         for name, config in transport_settings(settings, origin).items():
@@ -168,11 +178,11 @@ async def open_engine(settings: Settings, parts: Parts, origin: Origin) -> Async
             with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
             parts.connected(transport)
-            policy = Policy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
+            policy = FailoverPolicy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
             pool = pools(transport)
             reports.connect(pool.accounts.learn)
-            rotations.append(Rotation(_told(transport, parts.tracer), pool, policy, parts.draining))
-        yield Dispatch(
+            rotations.append(Failover(_told(transport, parts.tracer), pool, policy, parts.draining))
+        yield Router(
             catalogue,
             rotations,
             chat_seconds=settings.deadlines.chat_seconds,
@@ -196,32 +206,32 @@ def _seconds(deadlines: Deadlines) -> dict[Capability, float]:
 @asynccontextmanager
 async def _opening_pools(
     settings: Settings,
-    parts: Parts,
+    parts: EngineDeps,
     replica: str,
-    watch: Watch,
+    watch: ChangeFeed,
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield what makes the pool of a transport, which runs for as long as the context lasts."""
     store, clock = settings.store, parts.clock
-    terms = Terms(
+    terms = PoolConfig(
         wait_seconds=settings.deadlines.lease_seconds,
         owed_wait_seconds=settings.deadlines.lease_owed_seconds,
         **msgspec.structs.asdict(settings.pool),
     )
-    presence = Presence(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
-    seats = Seats(
+    presence = Heartbeat(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
+    seats = ConcurrencyLimits(
         clock,
         replica,
         shared=None if settings.alone else parts.store,
         replicas=presence.replicas,
         seconds=terms.seat_seconds,
     )
-    board = Board(parts.store, watch, clock)
+    board = SharedState(parts.store, watch, clock)
     luck = random.random  # spreads load, hides nothing
-    ground = Ground(clock=clock, board=board, observer=parts.observer, luck=luck)
-    async with board.open(), seats.open(), presence.open(), beside() as tasks:
+    ground = PoolDeps(clock=clock, board=board, observer=parts.observer, luck=luck)
+    async with board.open(), seats.open(), presence.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            accounts, tracer = Accounts(transport.name, lambda: transport.accounts, ground, terms), parts.tracer
+            accounts, tracer = AccountStates(transport.name, lambda: transport.accounts, ground, terms), parts.tracer
             pool = TracedPool(accounts, seats, terms, tracer) if tracer else Pool(accounts, seats, terms)
             presence.tell_of(pool.accounts.carried)
             tasks.start_soon(pool.run)

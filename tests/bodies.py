@@ -4,19 +4,19 @@ import time
 
 from starlette.requests import Request
 
-from protocol.http.closing import Closing
-from protocol.http.context import Context, Limits, Record, attach
+from protocol.http.closing import ShutdownEvent
+from protocol.http.context import Limits, RequestContext, RequestRecord, attach
 
 
 def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()):
     """Return a request whose body comes in pieces."""
-    context = context or Context(
+    context = context or RequestContext(
         id="req_1",
         started=0.0,
         created=0.0,
         now=time.monotonic,
-        closing=Closing(),
-        record=Record(),
+        closing=ShutdownEvent(),
+        record=RequestRecord(),
         limits=Limits(),
         links=None,
         fetch=None,

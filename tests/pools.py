@@ -4,8 +4,8 @@ from contextlib import asynccontextmanager
 
 from tests.clock import ManualClock
 from tests.observer import NullObserver
-from transports.pool import Accounts, Board, Ground, Pool, Seats, Terms
-from transports.store import MemoryStore, Watch
+from transports.pool import AccountStates, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
+from transports.store import ChangeFeed, MemoryStore
 
 
 class Heard(NullObserver):
@@ -56,9 +56,9 @@ class Replica:
     def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, seat_seconds=60.0):
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
-        self.watch = Watch(self.store, self.clock)
-        self.board = Board(self.store, self.watch, self.clock)
-        self.seats = Seats(
+        self.watch = ChangeFeed(self.store, self.clock)
+        self.board = SharedState(self.store, self.watch, self.clock)
+        self.seats = ConcurrencyLimits(
             self.clock,
             name,
             shared=self.store if shared else None,
@@ -68,9 +68,9 @@ class Replica:
         self.heard = Heard()
 
     def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
-        ground = Ground(clock=self.clock, board=self.board, observer=self.heard, luck=luck)
-        found = Terms(**terms)
-        return Pool(Accounts(transport, source, ground, found), self.seats, found)
+        ground = PoolDeps(clock=self.clock, board=self.board, observer=self.heard, luck=luck)
+        found = PoolConfig(**terms)
+        return Pool(AccountStates(transport, source, ground, found), self.seats, found)
 
 
 def pool_of(accounts, clock=None, **terms):

@@ -19,9 +19,10 @@ from protocol.model import (
 )
 from transports.account import Account, Facts, Finding, Report
 from transports.clock import Clock
+from transports.conversations import ConversationStore
 from transports.observer import Observer
-from transports.roster import Entry, Roster
-from transports.store import Store, Watch
+from transports.roster import AccountRecord, AccountRegistry
+from transports.store import ChangeFeed, Store
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
@@ -86,38 +87,6 @@ class Transport(Protocol):
         ...
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation that an upstream keeps, to be gone on with."""
-
-    account: str
-    conversation: bytes
-    """The transport's own words for where it is."""
-
-
-class ConversationStore(Protocol):
-    """Remembers by a key, which whoever may go on with it can work out, the conversations that upstreams keep.
-
-    It may forget any of them at any time but for `overdue`, which names what the upstream should forget too.
-    Every method may raise OSError when the store is out of order.
-    """
-
-    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
-        """Remember a conversation for so long; another one that the key led to is overdue."""
-        ...
-
-    async def whose(self, key: bytes) -> str | None:
-        """Return the account of the conversation of this key, if there is one to be gone on with."""
-        ...
-
-    async def take(self, key: bytes, account: str) -> Kept | None:
-        """Return the account's conversation of this key and forget it: nobody else goes on with it from here."""
-        ...
-
-    async def overdue(self, account: str, *, most: int) -> list[Kept]:
-        """Return conversations of an account whose time is over, and forget them; `most` of them at once."""
-        ...
-
-
 def _unheard(_: Report) -> None:
     """Drop a report."""
 
@@ -133,8 +102,8 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     copy: Store | None = None
     """This machine's own copy of the sessions, beside a store that other machines share."""
-    roster: Roster
-    watch: Watch
+    roster: AccountRegistry
+    watch: ChangeFeed
     """Tells of changes in the store; runs for as long as the transport is connected."""
     conversations: ConversationStore
     observer: Observer
@@ -169,7 +138,7 @@ async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:
     return ()
 
 
-def _secret(entry: Entry) -> str:
+def _secret(entry: AccountRecord) -> str:
     """Take two accounts with one secret as one."""
     return entry.secret
 
@@ -179,7 +148,7 @@ def _no_facts(_: bytes) -> Facts:
     return Facts()
 
 
-def _admit_none(_: object, entry: Entry) -> tuple[Entry, Account]:
+def _admit_none(_: object, entry: AccountRecord) -> tuple[AccountRecord, Account]:
     """Take no accounts by command."""
     raise ValueError(f"the transport {entry.transport!r} takes no accounts by command")
 
@@ -201,10 +170,10 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
     """Has a transport that `connect` yielded take over the settings' accounts as these and their files are now; what is
     under way goes on. Returns the files, or else the accounts, that cannot be used: what they held before holds."""
-    admit: Callable[[ConfigT, Entry], tuple[Entry, Account]] = _admit_none
+    admit: Callable[[ConfigT, AccountRecord], tuple[AccountRecord, Account]] = _admit_none
     """Returns an account of the store as it is to be kept, and as the pool knows it. Raises ValueError, which names no
     secret, where `connect` could not use it."""
-    identity: Callable[[Entry], str] = _secret
+    identity: Callable[[AccountRecord], str] = _secret
     """Returns, of an account that was admitted, what no two accounts may have in common: secret."""
     facts: Callable[[bytes], Facts] = _no_facts
     """Returns what a session that the transport has kept in the store tells of itself."""

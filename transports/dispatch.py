@@ -23,16 +23,16 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamModel,
 )
-from transports.rotation import Call, Rotation
+from transports.rotation import Call, Failover
 
 
-class Dispatch:
+class Router:
     """Implements `protocol.model.Engine` over the transports of the settings."""
 
     def __init__(
         self,
         catalogue: Catalogue,
-        rotations: Sequence[Rotation],
+        rotations: Sequence[Failover],
         *,
         chat_seconds: float,
         seconds: Mapping[Capability, float] | None = None,
@@ -43,7 +43,7 @@ class Dispatch:
         self._chat_seconds, self._seconds = chat_seconds, seconds or {}
 
     @property
-    def rotations(self) -> Sequence[Rotation]:
+    def failovers(self) -> Sequence[Failover]:
         """The transports with their pools, in the order in which they are asked."""
         return self._rotations
 
@@ -82,7 +82,7 @@ class Dispatch:
             if call.patience.cancelled_caught:
                 raise rotation.late(call)
 
-    def _offering(self, request: GenerationRequest) -> list[Rotation]:
+    def _offering(self, request: GenerationRequest) -> list[Failover]:
         """Return the transports that can be asked for this, at least one."""
         offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
         if request.handle is not None:

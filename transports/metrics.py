@@ -6,7 +6,7 @@ from functools import cache
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from protocol.model import Served, UpstreamModel
-from transports.observer import ELSEWHERE, Census, Change
+from transports.observer import ELSEWHERE, AccountStats, Change
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _MOST_NAMES = 32
@@ -82,7 +82,7 @@ class PrometheusObserver:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._seen: dict[str, Census] = {}
+        self._seen: dict[str, AccountStats] = {}
 
     def upstream_request(self, transport: str) -> None:
         """Count a request that is about to be sent."""
@@ -148,9 +148,9 @@ class PrometheusObserver:
         elif change.what == "parked":
             self._parks.labels(change.transport, change.reason).inc()
 
-    def census(self, census: Census) -> None:
+    def census(self, census: AccountStats) -> None:
         """Show how the accounts of a transport stand; what there is no more of is shown as none."""
-        none = Census(transport=census.transport, standing={}, rotated={})
+        none = AccountStats(transport=census.transport, standing={}, rotated={})
         before = self._seen.get(census.transport, none)
         self._seen[census.transport] = census
         for key in before.standing.keys() - census.standing.keys():

@@ -32,7 +32,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Who did it; empty: the gateway itself."""
 
 
-class Census(msgspec.Struct, frozen=True, kw_only=True):
+class AccountStats(msgspec.Struct, frozen=True, kw_only=True):
     """How the accounts of a transport stand."""
 
     transport: str
@@ -93,7 +93,7 @@ class Observer(Protocol):
         """A model of another family answered than was asked for; both are of a closed set."""
         ...
 
-    def census(self, census: Census) -> None:
+    def census(self, census: AccountStats) -> None:
         """The accounts stand otherwise than before."""
         ...
 

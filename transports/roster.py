@@ -8,7 +8,7 @@ import structlog
 from msgspec import Meta
 
 from transports.clock import Clock
-from transports.store.port import ACCOUNTS, DEEDS, PARKS, PAUSES, RESTS, SESSIONS, Store, understood
+from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Store, understood
 
 _DEED_SECONDS = 10.0
 """Whoever hears of a change within so long can tell who made it."""
@@ -18,7 +18,7 @@ AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 _log = structlog.get_logger()
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An account as the store holds it."""
 
     id: AccountId
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return f"Entry(id={self.id!r}, transport={self.transport!r})"
 
 
-class Pause(msgspec.Struct, frozen=True, kw_only=True):
+class PauseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """That an account is not asked until somebody resumes it."""
 
     by: str
@@ -47,7 +47,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Deed(msgspec.Struct, frozen=True, kw_only=True):
+class AccountAction(msgspec.Struct, frozen=True, kw_only=True):
     """That somebody is about to change an account."""
 
     account: str
@@ -56,7 +56,7 @@ class Deed(msgspec.Struct, frozen=True, kw_only=True):
     by: str
 
 
-class Added(StrEnum):
+class AddResult(StrEnum):
     """What came of adding an account."""
 
     NEW = "new"
@@ -66,21 +66,21 @@ class Added(StrEnum):
     """It was there already, and `replace` was not said: nothing is changed."""
 
 
-_decode_entry = msgspec.json.Decoder(Entry).decode
-_decode_pause = msgspec.json.Decoder(Pause).decode
-_decode_deed = msgspec.json.Decoder(Deed).decode
+_decode_entry = msgspec.json.Decoder(AccountRecord).decode
+_decode_pause = msgspec.json.Decoder(PauseRecord).decode
+_decode_deed = msgspec.json.Decoder(AccountAction).decode
 
 
-class Roster:
+class AccountRegistry:
     """The accounts of the store; every method may raise OSError: the store is out of order."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         """Keep them in `store`."""
         self._store, self._clock = store, clock
 
-    async def entries(self, transport: str | None = None) -> list[Entry]:
+    async def entries(self, transport: str | None = None) -> list[AccountRecord]:
         """Return the accounts of a transport, or of all; one that cannot be read is logged and left out."""
-        found: list[Entry] = []
+        found: list[AccountRecord] = []
         for record in await self._store.scan(ACCOUNTS):
             try:
                 entry = _decode_entry(record.value)
@@ -91,20 +91,20 @@ class Roster:
                 found.append(entry)
         return found
 
-    async def add(self, entry: Entry, *, replace: bool = False) -> Added:
+    async def add(self, entry: AccountRecord, *, replace: bool = False) -> AddResult:
         """Add an account; with `replace`, one of this id that is there is changed."""
         value = msgspec.json.encode(entry)
-        await self._sign(Deed(account=entry.id, what="added", by=entry.by))
+        await self._sign(AccountAction(account=entry.id, what="added", by=entry.by))
         if await self._store.put(ACCOUNTS, entry.id, value, expected=0) is not None:
-            return Added.NEW
+            return AddResult.NEW
         if not replace:
-            return Added.THERE
+            return AddResult.THERE
         await self._store.put(ACCOUNTS, entry.id, value)
-        return Added.CHANGED
+        return AddResult.CHANGED
 
     async def remove(self, account: str, *, by: str = "") -> bool:
         """Forget an account, its session and all that is known of it; say whether it was one of these."""
-        await self._sign(Deed(account=account, what="removed", by=by))
+        await self._sign(AccountAction(account=account, what="removed", by=by))
         removed = await self._store.remove(ACCOUNTS, account)
         if removed:
             await self._store.remove(SESSIONS, account)
@@ -113,30 +113,30 @@ class Roster:
 
     async def pause(self, account: str, *, by: str, reason: str = "") -> None:
         """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
-        paused = Pause(by=by, at=self._clock.wall(), reason=reason)
+        paused = PauseRecord(by=by, at=self._clock.wall(), reason=reason)
         await self._store.put(PAUSES, account, msgspec.json.encode(paused))
 
     async def resume(self, account: str, *, by: str = "") -> bool:
         """End a pause, a park and all rests of an account; say whether there was any."""
-        await self._sign(Deed(account=account, what="resumed", by=by))
+        await self._sign(AccountAction(account=account, what="resumed", by=by))
         return await self._wake(account)
 
-    async def pauses(self) -> dict[str, Pause]:
+    async def pauses(self) -> dict[str, PauseRecord]:
         """Return who is paused, by the accounts' ids."""
         return {one.key: understood(PAUSES, one, _decode_pause) for one in await self._store.scan(PAUSES)}
 
-    async def deeds(self) -> list[tuple[Deed, float]]:
+    async def deeds(self) -> list[tuple[AccountAction, float]]:
         """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
-        return [(understood(DEEDS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(DEEDS)]
+        return [(understood(ACTIONS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(ACTIONS)]
 
     async def _wake(self, account: str) -> bool:
         """End whatever keeps an account from being asked; say whether there was anything."""
-        ended = [await self._store.remove(place, account) for place in (PAUSES, PARKS)]
-        ended += [await self._store.remove(RESTS, key) for key in await self._store.keys(RESTS, f"{account}/")]
+        ended = [await self._store.remove(place, account) for place in (PAUSES, ATTENTION)]
+        ended += [await self._store.remove(COOLDOWNS, key) for key in await self._store.keys(COOLDOWNS, f"{account}/")]
         return any(ended)
 
-    async def _sign(self, deed: Deed) -> None:
+    async def _sign(self, deed: AccountAction) -> None:
         """Say who is about to change an account."""
         if deed.by:
             key, value = f"{deed.account}/{deed.what}", msgspec.json.encode(deed)
-            await self._store.put(DEEDS, key, value, seconds=_DEED_SECONDS)
+            await self._store.put(ACTIONS, key, value, seconds=_DEED_SECONDS)

@@ -29,8 +29,8 @@ from protocol.model import (
     released,
 )
 from transports.base import Transport
-from transports.pool import Ask, Lease, Pool, Reason, Throttle, Want, held_back, reset_seconds
-from transports.verdict import Next, Verdict, judge
+from transports.pool import CooldownReason, Lease, LeaseRequest, Pool, Requirement, Throttle, held_back, reset_seconds
+from transports.verdict import NextStep, RetryDecision, decide
 
 _SDK_GAVE_UP = 2
 """A client that has tried so often gets no retries of ours on top."""
@@ -41,7 +41,7 @@ _LEAST_LEFT = 0.3
 _log = structlog.get_logger()
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long and how often one request is tried."""
 
     attempts: int = 3
@@ -66,7 +66,7 @@ class Call:
     def __init__(self, request: GenerationRequest, deadline: float) -> None:
         """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
         self.request, self.deadline = request, deadline
-        self.want = Want.of(request.selection)
+        self.want = Requirement.of(request.selection)
         self.stack = AsyncExitStack()
         """Holds the account and the upstream's response."""
         self.patience = anyio.CancelScope(deadline=deadline)
@@ -78,14 +78,14 @@ class Call:
         """The error of the account that was asked before."""
 
 
-class Rotation:
+class Failover:
     """One transport and its pool."""
 
     def __init__(
         self,
         transport: Transport,
         pool: Pool,
-        policy: Policy,
+        policy: FailoverPolicy,
         draining: Callable[[], bool] = _never,
     ) -> None:
         """Ask `transport` with the accounts of `pool`; while it is `draining`, nothing is tried again."""
@@ -111,7 +111,7 @@ class Rotation:
         self._in_flight += 1
         try:
             home = await transport.home(request)
-            ask = Ask(want=call.want, license=request.caller.id, home=home, only=only, until=call.deadline)
+            ask = LeaseRequest(want=call.want, license=request.caller.id, home=home, only=only, until=call.deadline)
             while True:
                 lease = await self._lease(call, ask)
                 try:
@@ -124,7 +124,7 @@ class Rotation:
                     verdict = self._failed(error, call, lease)
                     await call.stack.aclose()
                     ask = msgspec.structs.replace(ask, tried=ask.tried | {lease.account.id})
-                    if verdict.next is Next.ONCE and not _harmless_twice(request):
+                    if verdict.next is NextStep.ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
                     if time() > least or not self._may_retry(verdict, request, len(ask.tried)):
                         raise
@@ -136,7 +136,7 @@ class Rotation:
             self._in_flight -= 1
             self._retrying -= retrying
 
-    async def _lease(self, call: Call, ask: Ask) -> Lease:
+    async def _lease(self, call: Call, ask: LeaseRequest) -> Lease:
         """Lease an account, unless the upstream as a whole takes too little of what it is sent.
 
         Raises:
@@ -180,7 +180,7 @@ class Rotation:
 
     def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
         """Yield the upstream model that each account that can serve a selection would be asked for."""
-        for account in self.pool.usable(Want.of(selection)):
+        for account in self.pool.usable(Requirement.of(selection)):
             found = self.transport.served_by(selection, account)
             if found is not None:
                 yield found
@@ -196,7 +196,7 @@ class Rotation:
         call.stack.callback(self._left, exchange, call.request)
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
-        if self.pool.accounts.works(lease.state, call.want):
+        if self.pool.accounts.mark_working(lease.state, call.want):
             _log.info("account_works_again", account=lease.account.id)
         return exchange.over(self._noted(exchange, call, lease))
 
@@ -215,7 +215,7 @@ class Rotation:
             raise
         lease.state.finish(self._clock.monotonic())
 
-    def _failed(self, error: GatewayError, call: Call, lease: Lease) -> Verdict:
+    def _failed(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Note an error that came before the first event."""
         verdict = self._judge(error, call, lease)
         call.lease = None
@@ -247,28 +247,28 @@ class Rotation:
         self._throttle.withdraw(now)
         lease.state.throttle.withdraw(now)
 
-    def _judge(self, error: GatewayError, call: Call, lease: Lease) -> Verdict:
+    def _judge(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Let the accounts bear what an error means for them; say what it means for the request."""
         want, now = call.want, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
-        reason = Reason.PACE if isinstance(error, Throttled) else Reason.QUOTA
-        if isinstance(error, RateLimited) and reason is Reason.QUOTA and error.retry_after is None:
+        reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
+        if isinstance(error, RateLimited) and reason is CooldownReason.QUOTA and error.retry_after is None:
             error.retry_after = self._reset(lease, want)
-        verdict = judge(error, state.failures(want.key, reason, now), luck=self._luck())
-        if verdict.park and accounts.park(state, verdict.park, verdict.words):
-            _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.park)
+        verdict = decide(error, state.failures(want.key, reason, now), luck=self._luck())
+        if verdict.attention and accounts.mark_needs_attention(state, verdict.attention, verdict.message):
+            _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.attention)
         if isinstance(error, Blocked):
-            error.retry_after = verdict.rest
-            accounts.block(lease.account.egress, verdict.rest)
-        elif verdict.rest:
-            accounts.rest(state, want.key, verdict.rest, reason)
+            error.retry_after = verdict.cooldown
+            accounts.block_egress(lease.account.egress, verdict.cooldown)
+        elif verdict.cooldown:
+            accounts.cool_down(state, want.key, verdict.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
             self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
-        elif isinstance(error, UpstreamFailed) and accounts.fails(state):
+        elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
             _log.warning("account_fails", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
-        self._observer.judged(name, verdict.word)
+        self._observer.judged(name, verdict.label)
         _log.warning(
             "upstream_refused",
             request=call.request.id,
@@ -276,23 +276,23 @@ class Rotation:
             account=lease.account.id,
             kind=kind,
             code=error.code,
-            parked=verdict.park or None,
+            parked=verdict.attention or None,
         )
         return verdict
 
-    def _reset(self, lease: Lease, want: Want) -> float | None:
+    def _reset(self, lease: Lease, want: Requirement) -> float | None:
         """Return the seconds until the allowance starts anew, where the upstream has told of it."""
         quotas = lease.account.facts().quotas
         reset = next((quota.reset for quota in quotas if quota.name == want.family and not quota.unlimited), None)
         return reset_seconds(reset, self._clock.wall())
 
-    def _may_retry(self, verdict: Verdict, request: GenerationRequest, attempts: int) -> bool:
+    def _may_retry(self, verdict: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
-        if verdict.next in {Next.GIVE_UP, Next.ANOTHER_TRANSPORT} or self._draining():
+        if verdict.next in {NextStep.GIVE_UP, NextStep.ANOTHER_TRANSPORT} or self._draining():
             return False
         if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
             return False
-        most = min(policy.attempts, 2) if verdict.next is Next.ONCE else policy.attempts
+        most = min(policy.attempts, 2) if verdict.next is NextStep.ONCE else policy.attempts
         budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
 

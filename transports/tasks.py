@@ -11,7 +11,7 @@ from transports.clock import Clock
 
 
 @asynccontextmanager
-async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
+async def background_tasks() -> AsyncGenerator[anyio.abc.TaskGroup]:
     """Yield a group for tasks that end with the context, whose own errors are raised as they are, in no group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -26,14 +26,14 @@ async def beside() -> AsyncGenerator[anyio.abc.TaskGroup]:
 
 
 @asynccontextmanager
-async def beside_and_last(
+async def background_tasks_with_final(
     runs: Iterable[Callable[[], Coroutine[Any, Any, None]]],
     last: Callable[[], Awaitable[None]],
     seconds: float,
 ) -> AsyncGenerator[None]:
     """Run these for as long as the context lasts; when they have ended, do the last thing, for so long at most."""
     try:
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             for run in runs:
                 tasks.start_soon(run)
             yield

@@ -27,7 +27,7 @@ from protocol.model import (
 )
 from transports.account import Account, Finding
 from transports.base import Transport
-from transports.pool import Accounts, Ask, Lease, Pool, Seats, Terms
+from transports.pool import AccountStates, ConcurrencyLimits, Lease, LeaseRequest, Pool, PoolConfig
 
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 
@@ -74,12 +74,12 @@ class Tracer(Protocol):
 class TracedPool(Pool):
     """A pool that tells how its leases are come by."""
 
-    def __init__(self, accounts: Accounts, seats: Seats, terms: Terms, tracer: Tracer) -> None:
+    def __init__(self, accounts: AccountStates, seats: ConcurrencyLimits, terms: PoolConfig, tracer: Tracer) -> None:
         """Be a pool as any other."""
         super().__init__(accounts, seats, terms)
         self._tracer = tracer
 
-    async def lease(self, ask: Ask) -> Lease:
+    async def lease(self, ask: LeaseRequest) -> Lease:
         """As `Pool.lease`; the span ends where the request has its account."""
         clock = self.accounts.ground.clock
         began = clock.monotonic()

@@ -27,7 +27,7 @@ _BLOCKED_SECONDS = 600.0
 _LONGEST_TOLD = 24 * 3600.0
 
 
-class Next(Enum):
+class NextStep(Enum):
     """Whether another account may be asked."""
 
     GIVE_UP = "give_up"
@@ -37,40 +37,42 @@ class Next(Enum):
     ANOTHER_TRANSPORT = "another_transport"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What to do about a failure."""
 
-    next: Next
-    rest: float = 0.0
+    next: NextStep
+    cooldown: float = 0.0
     """Seconds for the account to rest from what was wanted of it; if it was `Blocked`, for all on the same way out."""
-    park: str = ""
+    attention: str = ""
     """The reason to park it for a person; empty: do not."""
-    words: str = ""
+    message: str = ""
     """What that person should know and do."""
 
     @property
-    def word(self) -> str:
+    def label(self) -> str:
         """What it says, in one of few words: park, rest, or as `next`."""
-        if self.park:
+        if self.attention:
             return "park"
-        return "rest" if self.rest else self.next.value
+        return "rest" if self.cooldown else self.next.value
 
 
-def judge(error: GatewayError, failures: int, *, luck: float = 1.0) -> Verdict:
+def decide(error: GatewayError, failures: int, *, luck: float = 1.0) -> RetryDecision:
     """Judge an error; `failures` in a row make rests longer, `luck` (0 to 1) spreads those that only wait a while."""
     match error:
         case Unsupported():
-            return Verdict(next=Next.ANOTHER_TRANSPORT)
+            return RetryDecision(next=NextStep.ANOTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
-            return Verdict(next=Next.GIVE_UP)
+            return RetryDecision(next=NextStep.GIVE_UP)
         case RateLimited():
-            return Verdict(next=Next.ANOTHER, rest=_rest(error, failures, luck))
+            return RetryDecision(next=NextStep.ANOTHER, cooldown=_rest(error, failures, luck))
         case SignedOut():
-            return Verdict(next=Next.ANOTHER, park=error.reason, words=error.words or error.message)
+            return RetryDecision(next=NextStep.ANOTHER, attention=error.reason, message=error.words or error.message)
         case Blocked():
-            return Verdict(next=Next.ANOTHER, rest=_BLOCKED_SECONDS)
+            return RetryDecision(next=NextStep.ANOTHER, cooldown=_BLOCKED_SECONDS)
         case _:
-            return Verdict(next=Next.ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else Next.ANOTHER)
+            return RetryDecision(
+                next=NextStep.ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else NextStep.ANOTHER
+            )
 
 
 def _rest(error: RateLimited, failures: int, luck: float) -> float:

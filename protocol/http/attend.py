@@ -29,7 +29,7 @@ class Client(Protocol):
         ...
 
 
-class Attended:
+class Disconnect:
     """One request's work, cancelled at once when its client leaves or the process gives up on it."""
 
     def __init__(self, scope: Any) -> None:

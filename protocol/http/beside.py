@@ -14,7 +14,7 @@ _AT_ONCE = 2
 _limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.beside")
 
 
-async def beside(work: Callable[[], ValueT]) -> ValueT:
+async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
     """Do work in a thread; no more than two pieces of it at once, the others wait."""
     limiter = _limiter.get(None)
     if limiter is None:

@@ -20,8 +20,8 @@ from starlette.requests import Request
 
 from protocol.http.beside import in_thread
 from protocol.http.budget import Sender
-from protocol.http.context import Context, Limits, context_of
-from protocol.http.faults import ClientGone, HttpFault
+from protocol.http.context import Limits, RequestContext, context_of
+from protocol.http.faults import ClientGone, HttpError
 from protocol.http.long_strings import LongStrings
 from protocol.http.whole import shutting_down
 from protocol.model import BadRequest, GatewayError
@@ -87,7 +87,7 @@ class _NoSink:
         return bytes(self._body)
 
 
-async def read_body(scope: Any, receive: Callable[[], Any], context: Context) -> bytes:
+async def read_body(scope: Any, receive: Callable[[], Any], context: RequestContext) -> bytes:
     """Return the request's body, in memory.
 
     Raises:
@@ -136,13 +136,13 @@ def _decoded_bytes(body: bytes) -> int:
     return max(len(body), objects * _BYTES_PER_OBJECT + values * _BYTES_PER_VALUE)
 
 
-def settle(context: Context, resident: int, stored: int) -> None:
+def settle(context: RequestContext, resident: int, stored: int) -> None:
     """Reserve no more than what a request holds from now on."""
     if context.hold is not None:
         context.hold.lower_to(_kept(context, resident if resident > FREE_BYTES else 0, stored))
 
 
-async def receive_body(scope: Any, receive: Callable[[], Any], context: Context, sink: Sink) -> bytes:
+async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestContext, sink: Sink) -> bytes:
     """Receive a body; return all of it where it is short, else the rest that `sink` has not got yet.
 
     Raises:
@@ -153,7 +153,7 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: Context,
     scope[UNREAD] = True
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
-        raise HttpFault(415, "unsupported_media_type", "A request's body may not be compressed.")
+        raise HttpError(415, "unsupported_media_type", "A request's body may not be compressed.")
     said = headers.get(b"content-length", b"")
     receiving = _Receiving(receive, context, sink)
     try:
@@ -173,7 +173,7 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: Context,
 class _Receiving:
     """A body that is being received."""
 
-    def __init__(self, receive: Callable[[], Any], context: Context, sink: Sink) -> None:
+    def __init__(self, receive: Callable[[], Any], context: RequestContext, sink: Sink) -> None:
         self._receive, self._context, self._limits, self._sink = receive, context, context.limits, sink
         self._block = bytearray()
         self._first = min(_FIRST_BYTES, context.memory.total)
@@ -203,7 +203,7 @@ class _Receiving:
         why = "The request's body did not arrive in time."
         if self._slow:
             why = "The request's body arrives too slowly while other requests wait for memory."
-        return HttpFault(408, "request_timeout", why)
+        return HttpError(408, "request_timeout", why)
 
     async def run(self) -> bytes | None:
         """Return what the sink has not got of it; None: it was given up."""
@@ -305,7 +305,7 @@ class _Receiving:
         self._until += self._time() - start
 
 
-def _kept(context: Context, resident: int, stored: int) -> int:
+def _kept(context: RequestContext, resident: int, stored: int) -> int:
     """Return the memory that a request holds; files count where they are in memory too."""
     return resident + (stored if context.spool.in_memory else 0)
 
@@ -339,8 +339,8 @@ async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
     scope[UNREAD] = True
 
 
-def _too_large(limits: Limits) -> HttpFault:
-    return HttpFault(413, "request_too_large", f"The request's body is longer than {limits.body_bytes} bytes.")
+def _too_large(limits: Limits) -> HttpError:
+    return HttpError(413, "request_too_large", f"The request's body is longer than {limits.body_bytes} bytes.")
 
 
 async def decode_body(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:

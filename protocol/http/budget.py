@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import anyio
 
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import Saturated
 
 MIB = 1024 * 1024
@@ -59,14 +59,14 @@ class ByteBudget:
         """How many requests wait."""
         return len(self._waiting)
 
-    def reserve(self, hold: "Hold", size: int) -> bool:
+    def reserve(self, hold: "Reservation", size: int) -> bool:
         """Reserve `size` more bytes for a hold at once; False: there is no room, or others wait."""
         if self._waiting or self.used + size > self.total:
             return False
         self._grant(hold, size)
         return True
 
-    async def wait(self, hold: "Hold", size: int) -> None:
+    async def wait(self, hold: "Reservation", size: int) -> None:
         """Wait until `size` more bytes are reserved for a hold.
 
         Raises:
@@ -92,7 +92,7 @@ class ByteBudget:
             self.refused += 1
             raise _no_room()
 
-    def give_back(self, hold: "Hold", size: int) -> None:
+    def give_back(self, hold: "Reservation", size: int) -> None:
         """Take back bytes, and let those that wait have them."""
         hold.size -= size
         self.used -= size
@@ -101,7 +101,7 @@ class ByteBudget:
             del self._held[hold.owner]
         self._serve()
 
-    def _grant(self, hold: "Hold", size: int) -> None:
+    def _grant(self, hold: "Reservation", size: int) -> None:
         self.used += size
         self.peak = max(self.peak, self.used)
         self._held[hold.owner] += size
@@ -175,7 +175,7 @@ class ByteBudget:
         return min(senders, key=_since)
 
 
-class Hold:
+class Reservation:
     """The bytes of a budget that one request has reserved."""
 
     def __init__(self, budget: ByteBudget, owner: str = "") -> None:
@@ -196,7 +196,7 @@ class Hold:
             return
         if size > self._budget.total:
             message = f"The request needs more memory than the {self._budget.total} bytes that all requests share."
-            raise HttpFault(413, "request_too_large", message)
+            raise HttpError(413, "request_too_large", message)
         if not self._budget.reserve(self, more):
             await self._budget.wait(self, more)
 
@@ -249,7 +249,7 @@ class Sender:
 class _Waiting:
     """A request that waits for bytes."""
 
-    def __init__(self, hold: Hold, size: int) -> None:
+    def __init__(self, hold: Reservation, size: int) -> None:
         self.hold, self.size = hold, size
         self.since = anyio.current_time()
         self.over = anyio.Event()

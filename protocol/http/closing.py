@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 
 
-class Closing:
+class ShutdownEvent:
     """Comes once, or never; whoever is open is told at once, without a task of its own to wait for it."""
 
     def __init__(self) -> None:

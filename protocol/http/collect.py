@@ -8,7 +8,7 @@ from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 
 from protocol.http.beside import in_thread
-from protocol.http.budget import ByteBudget, Hold
+from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.spool import Spool, Spooled
 from protocol.model import Content, TooLong
 
@@ -77,7 +77,7 @@ class ContentWriter:
         return bytes(self._block) if self._file is None else self._file.finish()
 
 
-async def collect(pieces: AsyncIterable[bytes], hold: Hold, spool: Spool, most: int) -> Content:
+async def collect(pieces: AsyncIterable[bytes], hold: Reservation, spool: Spool, most: int) -> Content:
     """Return the content of a file of at most `most` bytes; `hold` keeps what of it is in memory reserved.
 
     Raises:
@@ -135,7 +135,7 @@ class Files:
     @asynccontextmanager
     async def collected(self, pieces: AsyncIterable[bytes], *, owner: str, most: int) -> AsyncGenerator[Content]:
         """Yield the content of a file; as `protocol.model.FileKeeper`."""
-        hold = Hold(self._memory, owner)
+        hold = Reservation(self._memory, owner)
         try:
             yield await collect(pieces, hold, self._spool, most)
         finally:

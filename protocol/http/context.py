@@ -5,8 +5,8 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from protocol.http.budget import ByteBudget, Hold
-from protocol.http.closing import Closing
+from protocol.http.budget import ByteBudget, Reservation
+from protocol.http.closing import ShutdownEvent
 from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -34,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """One picture, width by height as its header says."""
 
 
-class Record(msgspec.Struct, kw_only=True):
+class RequestRecord(msgspec.Struct, kw_only=True):
     """What a request's access line and metrics tell; protocols fill in what they know."""
 
     model: str | None = None
@@ -123,7 +123,7 @@ class Fetch(Protocol):
         ...
 
 
-class Context(msgspec.Struct, kw_only=True):
+class RequestContext(msgspec.Struct, kw_only=True):
     """One request's context; the service makes it, protocols read it."""
 
     id: str
@@ -133,9 +133,9 @@ class Context(msgspec.Struct, kw_only=True):
     """Epoch seconds of the same."""
     now: Callable[[], float]
     """The monotonic clock."""
-    closing: Closing
+    closing: ShutdownEvent
     """Set when the process gives up on open streams."""
-    record: Record
+    record: RequestRecord
     limits: Limits
     links: Links
     fetch: Fetch
@@ -148,7 +148,7 @@ class Context(msgspec.Struct, kw_only=True):
     """The timers that the process's requests share."""
     pixels: PixelPool = msgspec.field(default_factory=PixelPool)
     """Threads that work on pictures."""
-    hold: Hold | None = None
+    hold: Reservation | None = None
     """What this request holds of `memory`."""
     long_strings: dict[str, LongString] = {}
     """The long strings of the request's body, which are on disk, by what stands for them in the decoded body."""
@@ -156,10 +156,10 @@ class Context(msgspec.Struct, kw_only=True):
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""
 
-    def reserved(self) -> Hold:
+    def reserved(self) -> Reservation:
         """Return what this request holds of `memory`, at first nothing."""
         if self.hold is None:
-            self.hold = Hold(self.memory, self.caller.id if self.caller is not None else "")
+            self.hold = Reservation(self.memory, self.caller.id if self.caller is not None else "")
         return self.hold
 
     def release(self) -> None:
@@ -174,7 +174,7 @@ class Context(msgspec.Struct, kw_only=True):
             self.record.first_token = self.now() - self.started
 
 
-def attach(scope: Any, context: Context) -> None:
+def attach(scope: Any, context: RequestContext) -> None:
     """Put the context into an ASGI scope."""
     scope[_KEY] = context
 
@@ -184,12 +184,12 @@ def detach(scope: Any) -> None:
     scope.pop(_KEY, None)
 
 
-def context_of(scope: Any) -> Context:
+def context_of(scope: Any) -> RequestContext:
     """Return the context of an ASGI scope."""
-    return cast("Context", scope[_KEY])
+    return cast("RequestContext", scope[_KEY])
 
 
-def caller_of(context: Context) -> Caller:
+def caller_of(context: RequestContext) -> Caller:
     """Return who asks; the license is checked before any endpoint."""
     assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
     return context.caller

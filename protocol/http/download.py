@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.attend import Attended
+from protocol.http.attend import Disconnect
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.ranges import Span, Unsatisfiable, span_of
@@ -37,7 +37,7 @@ class Download:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(scope)
+        attended = Disconnect(scope)
         sender = _Sender(send, attended)
         refusal: GatewayError | None = None
 
@@ -106,7 +106,7 @@ async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes
 class _Sender:
     """One client's connection."""
 
-    def __init__(self, send: Any, attended: Attended) -> None:
+    def __init__(self, send: Any, attended: Disconnect) -> None:
         self._send, self._attended = send, attended
         self.started = False
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from protocol.http.attend import Attended
+from protocol.http.attend import Disconnect
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE
 from protocol.http.whole import shutting_down
@@ -91,7 +91,7 @@ class PiecesResponse:
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(scope)
+        attended = Disconnect(scope)
 
         async def work() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})

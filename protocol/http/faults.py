@@ -3,7 +3,7 @@
 from protocol.model import BadRequest
 
 
-class HttpFault(BadRequest):
+class HttpError(BadRequest):
     """A request that HTTP itself has a status for; `status` is that."""
 
     def __init__(self, status: int, code: str, message: str) -> None:

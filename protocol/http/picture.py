@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from protocol.http.beside import in_thread
 from protocol.http.collect import ContentWriter, collect
-from protocol.http.context import Context, Look
+from protocol.http.context import Look, RequestContext
 from protocol.http.pixels import MOST_PIXELS
 from protocol.http.spool import Spool
 from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed
@@ -39,7 +39,7 @@ _BROKEN = (
 _PROFILED = frozenset({"RGB", "RGBA"})
 
 
-async def whole_picture(stream: MediaStream, context: Context) -> Content:
+async def whole_picture(stream: MediaStream, context: RequestContext) -> Content:
     """Return the content of a picture, collected for a request.
 
     Raises:
@@ -53,7 +53,7 @@ async def whole_picture(stream: MediaStream, context: Context) -> Content:
         raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.") from None
 
 
-async def fitted(data: Content, look: Look, context: Context) -> tuple[Content, str]:
+async def fitted(data: Content, look: Look, context: RequestContext) -> tuple[Content, str]:
     """Do `fit` in the pool of threads for pictures.
 
     Raises:

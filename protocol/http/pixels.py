@@ -12,7 +12,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 
 from protocol.http.beside import in_thread
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Reservation
 
 ValueT = TypeVar("ValueT")
 
@@ -49,7 +49,7 @@ class PixelPool:
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
         size = pixels * _BYTES_PER_PIXEL
-        reserved, place = Hold(memory, owner), Hold(self._pixels, owner)
+        reserved, place = Reservation(memory, owner), Reservation(self._pixels, owner)
         try:
             if size > _UNRESERVED:
                 await reserved.raise_to(min(size, memory.total))

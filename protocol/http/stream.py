@@ -12,8 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from protocol.http.attend import Attended
-from protocol.http.context import Context, context_of
+from protocol.http.attend import Disconnect
+from protocol.http.context import RequestContext, context_of
 from protocol.http.embed import Pieces
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.whole import shutting_down
@@ -84,7 +84,7 @@ class EventStream(Generic[EventT]):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(scope)
+        attended = Disconnect(scope)
         wire = _Wire(send, self._headers, attended, context)
         refusal: GatewayError | None = None
 
@@ -108,7 +108,7 @@ class EventStream(Generic[EventT]):
             if not wire.started:
                 await self._refuse(refusal)(scope, receive, send)
 
-    async def _run(self, context: Context, wire: "_Wire") -> GatewayError | None:
+    async def _run(self, context: RequestContext, wire: "_Wire") -> GatewayError | None:
         try:
             async with self._exchange as exchange:
                 context.record.note_served(exchange.served)
@@ -123,7 +123,7 @@ class EventStream(Generic[EventT]):
             return GatewayError("The gateway failed.")
         return None
 
-    async def _write(self, exchange: Answer[EventT], context: Context, wire: "_Wire") -> None:
+    async def _write(self, exchange: Answer[EventT], context: RequestContext, wire: "_Wire") -> None:
         """Write events up to a whole answer; the exchange is taken to its end all the same, as by `fold`."""
         writer = self._writer
         opened = writer.opened()
@@ -151,7 +151,9 @@ class _Wire:
     waits for it.
     """
 
-    def __init__(self, send: Any, headers: list[tuple[bytes, bytes]], attended: Attended, context: Context) -> None:
+    def __init__(
+        self, send: Any, headers: list[tuple[bytes, bytes]], attended: Disconnect, context: RequestContext
+    ) -> None:
         self._send, self._headers, self._attended = send, headers, attended
         self._seconds = context.limits.heartbeat_seconds
         self._loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from protocol.http.attend import Attended
+from protocol.http.attend import Disconnect
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
 from protocol.model import GatewayError, Saturated, released
@@ -28,7 +28,7 @@ class Payload:
         await send({"type": "http.response.body", "body": self._body})
 
 
-class Whole:
+class WholeResponse:
     """Does the work and sends its response; the work is cancelled at once when the client leaves."""
 
     def __init__(self, work: Callable[[], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
@@ -38,7 +38,7 @@ class Whole:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Attended(scope)
+        attended = Disconnect(scope)
         response: ASGIResponse | None
         try:
             response = await attended.run(self._work)

@@ -5,7 +5,7 @@ import math
 import msgspec
 from starlette.responses import Response
 
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import (
     BadRequest,
     Blocked,
@@ -60,7 +60,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 def status_of(error: GatewayError) -> tuple[int, str]:
     """Return an error's HTTP status and OpenAI's `type`."""
-    if isinstance(error, HttpFault):
+    if isinstance(error, HttpError):
         return error.status, "invalid_request_error"
     return next((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls))
 

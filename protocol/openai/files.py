@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from protocol.http.beside import beside
+from protocol.http.beside import run_in_worker
 from protocol.http.collect import collect
-from protocol.http.context import Context, Limits
-from protocol.http.faults import HttpFault
+from protocol.http.context import Limits, RequestContext
+from protocol.http.faults import HttpError
 from protocol.http.long_strings import LongString
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 from protocol.openai.sniff import has_frames, picture_size, sniff
@@ -56,7 +56,9 @@ _SUFFIXES = {
 }
 
 
-async def take(data: Content, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
+async def take(
+    data: Content, *, name: str, param: str, declared: str | None = None, context: RequestContext
+) -> FilePart:
     """Check a file and return it, with its type by its own bytes; `declared` is what the caller said that it is.
 
     Raises:
@@ -74,7 +76,9 @@ async def take(data: Content, *, name: str, param: str, declared: str | None = N
     return FilePart(stored=data, mime=mime, name=_name(name, mime))
 
 
-async def from_base64(text: str, *, name: str, param: str, declared: str | None = None, context: Context) -> FilePart:
+async def from_base64(
+    text: str, *, name: str, param: str, declared: str | None = None, context: RequestContext
+) -> FilePart:
     """Take a file in base64; lines may be broken.
 
     Raises:
@@ -95,7 +99,7 @@ async def from_base64(text: str, *, name: str, param: str, declared: str | None 
 
 
 async def _take_long(
-    long: LongString, *, name: str, param: str, declared: str | None = None, context: Context
+    long: LongString, *, name: str, param: str, declared: str | None = None, context: RequestContext
 ) -> FilePart:
     """Take a file whose base64 was decoded while the body arrived."""
     if long.file is None:
@@ -103,7 +107,7 @@ async def _take_long(
     return await take(long.file, name=name, param=param, declared=declared, context=context)
 
 
-async def from_data_url(url: str, *, name: str, param: str, context: Context) -> FilePart:
+async def from_data_url(url: str, *, name: str, param: str, context: RequestContext) -> FilePart:
     """Take a file in a `data:` URL.
 
     Raises:
@@ -122,7 +126,7 @@ async def from_data_url(url: str, *, name: str, param: str, context: Context) ->
     return await from_base64(content, name=name, param=param, declared=declared, context=context)
 
 
-async def from_url(url: str, *, name: str, param: str, context: Context) -> FilePart | MediaPart:
+async def from_url(url: str, *, name: str, param: str, context: RequestContext) -> FilePart | MediaPart:
     """Take what a URL names: a data URL, a link that this gateway gave out, or a public address to fetch.
 
     Raises:
@@ -168,7 +172,7 @@ async def _beside(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, *
     """Do work on so many bytes, beside the event loop where they are many."""
     if size <= _OFF_LOOP_BYTES:
         return work(*args, **kwargs)
-    return await beside(lambda: work(*args, **kwargs))
+    return await run_in_worker(lambda: work(*args, **kwargs))
 
 
 def _decode(text: str) -> bytes:
@@ -234,9 +238,9 @@ def _no_base64(param: str) -> BadRequest:
     return BadRequest(f"The file at '{param}' is not valid base64.", param=param, code="invalid_image")
 
 
-def _too_long(limits: Limits, param: str) -> HttpFault:
+def _too_long(limits: Limits, param: str) -> HttpError:
     message = f"The file at '{param}' is longer than {limits.file_bytes} bytes."
-    fault = HttpFault(413, "request_too_large", message)
+    fault = HttpError(413, "request_too_large", message)
     fault.param = param
     return fault
 

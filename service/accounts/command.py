@@ -14,7 +14,7 @@ import msgspec
 from protocol.model import Capability
 from service import logs, wiring
 from service.accounts.asking import VARIABLES, session_of
-from service.accounts.operations import AccountError, Accounts, Adding
+from service.accounts.operations import AccountError, AccountService, NewAccountRequest
 from service.accounts.reach import reaching
 from service.accounts.table import console, finding_line, lines_of, notes_of, table_of
 from service.place import config_option, settings_at, store_path_of
@@ -22,7 +22,7 @@ from service.server import run_loop
 from service.stores import location_of, open_copy, open_store
 from transports.account import Level
 from transports.clock import SystemClock
-from transports.roster import Added
+from transports.roster import AddResult
 from transports.store import StoreDown
 
 ResultT = TypeVar("ResultT")
@@ -66,9 +66,9 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
     options = {name: value for name, value in given.items() if value is not None}
     if capabilities:
         options["capabilities"] = list(capabilities)
-    adding = Adding(id=account, secret=secret, transport=transport, options=options, replace=replace)
+    adding = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
     added = _with_accounts(config_path, lambda office: office.add(adding, by=who()), writes=True)
-    click.echo(f"{'Changed' if added is Added.CHANGED else 'Added'} {account}; running gateways take it up now.")
+    click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways take it up now.")
     click.echo(f"Next: gemini-gateway accounts check {account}")
 
 
@@ -113,14 +113,14 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
     if (account is None) is not every:
         raise click.UsageError("name an account, or say --all")
 
-    async def work(office: Accounts) -> bool:
+    async def work(office: AccountService) -> bool:
         names = [account] if account is not None else [row.id for row in await office.rows()]
         return all([await _checked(office, name) for name in names])
 
     sys.exit(0 if _with_accounts(config_path, work) else 1)
 
 
-async def _checked(office: Accounts, account: str) -> bool:
+async def _checked(office: AccountService, account: str) -> bool:
     """Print what an examination finds as it does; say whether nothing failed."""
     out, well = console(), True
     out.print(f"[bold]{account}[/]")
@@ -197,7 +197,7 @@ def who() -> str:
 
 def _with_accounts(
     config_path: Path | None,
-    work: Callable[[Accounts], Awaitable[ResultT]],
+    work: Callable[[AccountService], Awaitable[ResultT]],
     *,
     writes: bool = False,
 ) -> ResultT:
@@ -213,7 +213,7 @@ def _with_accounts(
             open_store(settings.store, origin, store_path, clock) as store,
             open_copy(settings.store, origin, store_path, clock) as copy,
         ):
-            done.append(await work(Accounts(configs, store, clock, reaching(configs, store, clock, copy))))
+            done.append(await work(AccountService(configs, store, clock, reaching(configs, store, clock, copy))))
 
     try:
         run_loop(main, "asyncio")

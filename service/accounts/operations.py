@@ -9,12 +9,12 @@ import structlog
 
 from protocol.model import GatewayError
 from service import wiring
-from service.accounts.rows import Row, Seen, row_of, unusable
+from service.accounts.rows import AccountView, SharedFacts, row_of, unusable
 from transports.account import Account, Finding
 from transports.base import Kind, Transport
 from transports.clock import Clock
-from transports.pool.standing import read_parks, read_replicas, read_rests
-from transports.roster import Added, Entry, Roster
+from transports.pool.standing import read_attention, read_cooldowns, read_replicas
+from transports.roster import AccountRecord, AccountRegistry, AddResult
 from transports.store import Store
 from transports.store.port import SESSIONS, Unreadable
 
@@ -33,7 +33,7 @@ class AccountError(Exception):
         self.code = code
 
 
-class Adding(msgspec.Struct, frozen=True, kw_only=True):
+class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An account to be added."""
 
     id: str
@@ -47,15 +47,15 @@ class Adding(msgspec.Struct, frozen=True, kw_only=True):
         return f"Adding(id={self.id!r}, transport={self.transport!r})"
 
 
-class Accounts:
+class AccountService:
     """The accounts of the settings and the store; every method may raise OSError: the store is out of order."""
 
     def __init__(self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, reach: Reach) -> None:
         """Know the transports' settings, by their names."""
         self._configs, self._store, self._clock, self._reach = configs, store, clock, reach
-        self._roster = Roster(store, clock)
+        self._roster = AccountRegistry(store, clock)
 
-    async def rows(self) -> list[Row]:
+    async def rows(self) -> list[AccountView]:
         """Return all accounts as they are shown: those of the settings, then those of the store."""
         entries = await self._roster.entries()
         declared = self._declared()
@@ -64,7 +64,7 @@ class Accounts:
         rows = [row_of(account, None, seen) for account in declared.values()]
         return [*rows, *(self._row(entry, seen) for entry in added)]
 
-    async def row(self, account: str) -> Row:
+    async def row(self, account: str) -> AccountView:
         """Return one account as it is shown.
 
         Raises:
@@ -76,7 +76,7 @@ class Accounts:
                 return row
         raise AccountError("not_found", f"there is no account {account[:64]!r}")
 
-    async def add(self, adding: Adding, *, by: str) -> Added:
+    async def add(self, adding: NewAccountRequest, *, by: str) -> AddResult:
         """Add an account, or with `replace` change one: running gateways take it up within a second or two.
 
         Raises:
@@ -94,7 +94,7 @@ class Accounts:
             raise AccountError("declared", f"account {adding.id!r}: the settings name it already, and theirs holds")
         await self._check_alone(kind, admitted)
         added = await self._roster.add(admitted, replace=adding.replace)
-        if added is Added.THERE:
+        if added is AddResult.THERE:
             raise AccountError("exists", f"account {adding.id!r} is there already; replace it if that is meant")
         _log.info("account_added", account=adding.id, transport=adding.transport, came=added.value, by=by)
         return added
@@ -175,7 +175,7 @@ class Accounts:
             raise AccountError("invalid_value", f"the settings have no transport {transport[:64]!r}; there is {known}")
         return wiring.TRANSPORTS[transport], config
 
-    def _entry(self, adding: Adding, by: str) -> Entry:
+    def _entry(self, adding: NewAccountRequest, by: str) -> AccountRecord:
         entry = {
             "id": adding.id,
             "transport": adding.transport,
@@ -185,12 +185,12 @@ class Accounts:
             "by": by,
         }
         try:
-            return msgspec.convert(entry, Entry)
+            return msgspec.convert(entry, AccountRecord)
         except msgspec.ValidationError:
             message = f"{adding.id[:64]!r} is no id: expected 1 to 64 letters, digits and any of . _ @ + -"
             raise AccountError("invalid_value", message) from None
 
-    async def _check_alone(self, kind: Kind[Any], entry: Entry) -> None:
+    async def _check_alone(self, kind: Kind[Any], entry: AccountRecord) -> None:
         """Raise AccountError where another account of the store is the same one."""
         identity = kind.identity(entry)
         for other in await self._roster.entries(entry.transport):
@@ -207,7 +207,7 @@ class Accounts:
         ]
         return {account.id: account for account in found}
 
-    def _row(self, entry: Entry, seen: Seen) -> Row:
+    def _row(self, entry: AccountRecord, seen: SharedFacts) -> AccountView:
         try:
             kind, config = self._kind(entry.transport)
             _, account = kind.admit(config, entry)
@@ -215,7 +215,7 @@ class Accounts:
             return unusable(entry, str(error))
         return row_of(account, entry, seen)
 
-    async def _see(self, declared: list[Account], added: list[Entry]) -> Seen:
+    async def _see(self, declared: list[Account], added: list[AccountRecord]) -> SharedFacts:
         transports = {account.id: account.transport for account in declared}
         transports |= {entry.id: entry.transport for entry in added}
         facts = {
@@ -223,11 +223,11 @@ class Accounts:
             for account, transport in transports.items()
             if transport in wiring.TRANSPORTS and (value := await self._session(account)) is not None
         }
-        return Seen(
+        return SharedFacts(
             now=self._clock.wall(),
             pauses=await self._roster.pauses(),
-            parks=await read_parks(self._store),
-            rests=await read_rests(self._store),
+            parks=await read_attention(self._store),
+            rests=await read_cooldowns(self._store),
             replicas=await read_replicas(self._store),
             facts=facts,
         )
@@ -240,7 +240,7 @@ class Accounts:
         return record.value if record is not None else None
 
 
-def _identity(kind: Kind[Any], entry: Entry) -> str | None:
+def _identity(kind: Kind[Any], entry: AccountRecord) -> str | None:
     """Return an account's identity, None where it cannot be used."""
     try:
         return kind.identity(entry)

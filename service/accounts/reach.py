@@ -17,8 +17,8 @@ from transports.base import Deps, Transport
 from transports.clock import Clock
 from transports.metrics import PrometheusObserver
 from transports.pool import Conversations
-from transports.roster import Roster
-from transports.store import Store, Watch
+from transports.roster import AccountRegistry
+from transports.store import ChangeFeed, Store
 
 
 def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None) -> Reach:
@@ -35,8 +35,8 @@ def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, 
             clock=clock,
             store=store,
             copy=copy,
-            roster=Roster(store, clock),
-            watch=Watch(store, clock),
+            roster=AccountRegistry(store, clock),
+            watch=ChangeFeed(store, clock),
             conversations=Conversations(store, clock),
             observer=PrometheusObserver(CollectorRegistry()),
             only=account,

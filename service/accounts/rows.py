@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 
 from transports.account import Account, Facts, Quota
-from transports.pool.standing import Carried, Parked, Reason, Replica, Resting
-from transports.roster import Entry, Pause
+from transports.pool.standing import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
+from transports.roster import AccountRecord, PauseRecord
 
 _WHY = {
-    Reason.QUOTA: "its allowance is used up",
-    Reason.PACE: "it was asked too often",
-    Reason.ADDRESS: "its address is not welcome at the upstream",
-    Reason.ERRORS: "its requests failed one after the other",
+    CooldownReason.QUOTA: "its allowance is used up",
+    CooldownReason.PACE: "it was asked too often",
+    CooldownReason.ADDRESS: "its address is not welcome at the upstream",
+    CooldownReason.ERRORS: "its requests failed one after the other",
 }
 
 
-class State(StrEnum):
+class AccountStatus(StrEnum):
     """Whether an account is asked."""
 
     READY = "ready"
@@ -29,17 +29,17 @@ class State(StrEnum):
     """No gateway can use it as it is kept."""
 
 
-class Rest(msgspec.Struct, frozen=True, kw_only=True):
+class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
     """What an account is not asked for until a time."""
 
     scope: str
     """`family/capability`; a star stands for all."""
-    reason: Reason
+    reason: CooldownReason
     until: float
     """Epoch seconds."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     """An account as it is shown."""
 
     id: str
@@ -47,14 +47,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     declared: bool
     """The settings name it; else it was added by command."""
-    state: State
+    state: AccountStatus
     reason: str = ""
     """A word of a closed set."""
     words: str = ""
     """The same for a person, and what to do about it."""
     by: str = ""
     """Who paused it."""
-    rests: tuple[Rest, ...] = ()
+    rests: tuple[CooldownView, ...] = ()
     in_flight: int = 0
     """Over all processes."""
     concurrency: int = 0
@@ -74,23 +74,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     added_by: str = ""
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
     """All that the store says at one time."""
 
     now: float
-    pauses: Mapping[str, Pause]
-    parks: Mapping[str, Parked]
-    rests: Sequence[tuple[Resting, float]]
-    replicas: Sequence[Replica]
+    pauses: Mapping[str, PauseRecord]
+    parks: Mapping[str, AttentionRecord]
+    rests: Sequence[tuple[CooldownRecord, float]]
+    replicas: Sequence[ReplicaRecord]
     facts: Mapping[str, Facts]
     """What the kept sessions tell of themselves, by the accounts' ids."""
 
 
-def row_of(account: Account, entry: Entry | None, seen: Seen) -> Row:
+def row_of(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
     """Return an account as it is shown; `entry` is None for one of the settings."""
     rests = tuple(_rests(account, seen))
     carried = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
-    return Row(
+    return AccountView(
         id=account.id,
         transport=account.transport,
         kind=account.kind.value,
@@ -108,47 +108,47 @@ def row_of(account: Account, entry: Entry | None, seen: Seen) -> Row:
     )
 
 
-def unusable(entry: Entry, why: str) -> Row:
+def unusable(entry: AccountRecord, why: str) -> AccountView:
     """Return an account of the store that no transport can use."""
     advice = f"{why}. Add it again with --replace, or remove it"
-    return Row(
+    return AccountView(
         id=entry.id,
         transport=entry.transport,
         kind="",
         declared=False,
-        state=State.UNUSABLE,
+        state=AccountStatus.UNUSABLE,
         reason="unusable",
         words=advice,
         **_added(entry),
     )
 
 
-def _added(entry: Entry | None) -> dict[str, Any]:
+def _added(entry: AccountRecord | None) -> dict[str, Any]:
     return {} if entry is None else {"added_at": entry.created, "added_by": entry.by}
 
 
-def _standing(account: str, rests: Sequence[Rest], seen: Seen) -> dict[str, Any]:
+def _standing(account: str, rests: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
     paused, parked = seen.pauses.get(account), seen.parks.get(account)
     if paused is not None:
         words = paused.reason or f"until `gemini-gateway accounts resume {account}`"
-        return {"state": State.PAUSED, "reason": "paused", "words": words, "by": paused.by}
+        return {"state": AccountStatus.PAUSED, "reason": "paused", "words": words, "by": paused.by}
     if parked is not None:
-        return {"state": State.PARKED, "reason": parked.reason, "words": parked.words}
+        return {"state": AccountStatus.PARKED, "reason": parked.reason, "words": parked.words}
     if rests:
         first = min(rests, key=lambda rest: rest.until)
-        return {"state": State.RESTING, "reason": first.reason.value, "words": _WHY[first.reason]}
-    return {"state": State.READY}
+        return {"state": AccountStatus.RESTING, "reason": first.reason.value, "words": _WHY[first.reason]}
+    return {"state": AccountStatus.READY}
 
 
-def _rests(account: Account, seen: Seen) -> Iterable[Rest]:
+def _rests(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
     for resting, seconds in seen.rests:
         everybody = not resting.account and resting.egress == account.egress
         if resting.account == account.id or everybody:
             scope = f"{resting.family or '*'}/{resting.capability or '*'}"
-            yield Rest(scope=scope, reason=resting.reason, until=seen.now + seconds)
+            yield CooldownView(scope=scope, reason=resting.reason, until=seen.now + seconds)
 
 
-def _known(carried: Sequence[Carried], kept: Facts) -> dict[str, Any]:
+def _known(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
     """Return what the processes and the kept session say; the newest session's times hold."""
     ages = [(one.rotated_at or 0.0, one.expires_at) for one in (*carried, kept)]
     rotated_at, expires_at = max(ages, key=lambda age: age[0])

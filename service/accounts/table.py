@@ -8,16 +8,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.accounts.rows import Row, State
+from service.accounts.rows import AccountStatus, AccountView
 from transports.account import Finding, Level, Quota
 
 _WIDE = 120
 _COLORS = {
-    State.READY: "green",
-    State.RESTING: "yellow",
-    State.PARKED: "red",
-    State.PAUSED: "cyan",
-    State.UNUSABLE: "red",
+    AccountStatus.READY: "green",
+    AccountStatus.RESTING: "yellow",
+    AccountStatus.PARKED: "red",
+    AccountStatus.PAUSED: "cyan",
+    AccountStatus.UNUSABLE: "red",
 }
 _MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.FAILED: ("✗", "red")}
 
@@ -27,12 +27,12 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False)
 
 
-def table_of(rows: Sequence[Row], now: float, width: int) -> Table:
+def table_of(rows: Sequence[AccountView], now: float, width: int) -> Table:
     """Return the accounts as a table for a terminal so wide."""
     return _wide(rows, now) if width >= _WIDE else _narrow(rows, now)
 
 
-def _wide(rows: Sequence[Row], now: float) -> Table:
+def _wide(rows: Sequence[AccountView], now: float) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "LEFT", "ROTATED", "EXPIRES"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
@@ -51,7 +51,7 @@ def _wide(rows: Sequence[Row], now: float) -> Table:
     return table
 
 
-def _narrow(rows: Sequence[Row], now: float) -> Table:
+def _narrow(rows: Sequence[AccountView], now: float) -> Table:
     """Return what matters most in few columns; `show` tells the rest."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ACCOUNT", "STATE", "LOAD", "LEFT"):
@@ -63,11 +63,11 @@ def _narrow(rows: Sequence[Row], now: float) -> Table:
     return table
 
 
-def notes_of(rows: Sequence[Row]) -> list[str]:
+def notes_of(rows: Sequence[AccountView]) -> list[str]:
     """Return what a table has no room for, marked up: what is wrong with accounts and what to do, each in a line."""
     notes: list[str] = []
     for row in rows:
-        said = "" if row.state is State.RESTING else row.words  # a rest says enough, and ends by itself
+        said = "" if row.state is AccountStatus.RESTING else row.words  # a rest says enough, and ends by itself
         by = f"paused by {row.by}" if row.by else ""
         if said or by:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
@@ -76,7 +76,7 @@ def notes_of(rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def lines_of(row: Row, now: float) -> list[tuple[str, str]]:
+def lines_of(row: AccountView, now: float) -> list[tuple[str, str]]:
     """Return everything that is known of an account, as names and values."""
     until = [f"{rest.scope}: {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
     return [
@@ -130,18 +130,18 @@ def soon(at: float | None, now: float) -> str:
     return f"in {_span(at - now)}"
 
 
-def _state(row: Row, now: float) -> str:
+def _state(row: AccountView, now: float) -> str:
     """Return an account's state in short; `notes_of` tells the rest."""
     color = _COLORS[row.state]
     said = [f"[{color}]{row.state.value}[/]"]
-    if row.state is State.PARKED:
+    if row.state is AccountStatus.PARKED:
         said[0] += f": {escape(row.reason)}"
-    if row.state is State.RESTING:
+    if row.state is AccountStatus.RESTING:
         said += [f"{rest.scope} {rest.reason.value}, {soon(rest.until, now)}" for rest in row.rests]
     return "\n".join(said)
 
 
-def _load(row: Row) -> str:
+def _load(row: AccountView) -> str:
     return f"{row.in_flight}/{row.concurrency}" if row.kind else "-"
 
 

@@ -12,30 +12,30 @@ from starlette.routing import Route
 from protocol.http.body import decode_body, discard_body, read_body
 from protocol.http.context import context_of
 from protocol.http.endpoint import ASGIResponse, Endpoint
-from protocol.http.faults import HttpFault
-from protocol.http.whole import Whole
+from protocol.http.faults import HttpError
+from protocol.http.whole import WholeResponse
 from protocol.model import GatewayError, Unauthorized
-from service.admin.desk import Asked, Desk, Ground
+from service.admin.desk import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.errors import refusal
 from service.admin.operations import OPERATIONS, STREAM, Operation
-from service.admin.tokens import Tokens, Who
-from service.drain import Drain
-from service.guard import Guard
+from service.admin.tokens import AdminIdentity, AdminTokens
+from service.drain import Shutdown
+from service.guard import HttpValidation
 
 BODY_BYTES = 1024 * 1024
 _WHO = "gemini_gateway.who"
 
 
-def admin_app(ground: Ground, tokens: Tokens, header_bytes: int) -> Any:
+def admin_app(ground: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
     """Return the app; the service sees to each request's context."""
-    desk = Desk(ground)
+    desk = AdminHandlers(ground)
     handlers: dict[Any, Any] = {HTTPException: _unclaimed, Exception: _failed}
     app = Starlette(routes=routes(desk, ground.drain), exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(_Authorised(app, tokens), header_bytes, refusal)
+    return HttpValidation(_Authorised(app, tokens), header_bytes, refusal)
 
 
-def routes(desk: Desk, drain: Drain) -> list[Route]:
+def routes(desk: AdminHandlers, drain: Shutdown) -> list[Route]:
     """Return a route for each path of the table."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
@@ -62,7 +62,7 @@ class _ByMethod:
 class _Authorised:
     """Lets through what carries a token; tells nobody else what there is."""
 
-    def __init__(self, app: Any, tokens: Tokens) -> None:
+    def __init__(self, app: Any, tokens: AdminTokens) -> None:
         self._app, self._tokens = app, tokens
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,17 +84,17 @@ class _Authorised:
 class _Answering:
     """Answers one operation's requests."""
 
-    def __init__(self, operation: Operation, desk: Desk, drain: Drain) -> None:
+    def __init__(self, operation: Operation, desk: AdminHandlers, drain: Shutdown) -> None:
         self._operation, self._desk, self._drain = operation, desk, drain
         self._decode = msgspec.json.Decoder(operation.takes).decode if operation.takes is not None else None
         self._streams = any(kind is STREAM for kind, _ in operation.answers.values())
 
     async def __call__(self, request: Request) -> ASGIResponse:
-        who: Who = request.scope[_WHO]
+        who: AdminIdentity = request.scope[_WHO]
         if self._operation.changes and who.read_only:
             await discard_body(request.scope, request.receive)
-            raise HttpFault(403, "forbidden", "This token may look, but neither change nor export anything.")
-        asked = Asked(
+            raise HttpError(403, "forbidden", "This token may look, but neither change nor export anything.")
+        asked = AdminRequest(
             who=who,
             account=request.path_params.get("id", ""),
             body=await self._body(request),
@@ -102,9 +102,9 @@ class _Answering:
         )
         if self._streams:
             return await self._operation.handle(self._desk, asked)
-        return Whole(lambda: self._counted(asked), refusal)
+        return WholeResponse(lambda: self._counted(asked), refusal)
 
-    async def _counted(self, asked: Asked) -> ASGIResponse:
+    async def _counted(self, asked: AdminRequest) -> ASGIResponse:
         """Do it; the process does not end meanwhile."""
         self._drain.begin()
         try:
@@ -120,7 +120,7 @@ class _Answering:
             return None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise HttpFault(415, "unsupported_media_type", "Send JSON, as application/json.")
+            raise HttpError(415, "unsupported_media_type", "Send JSON, as application/json.")
         return await decode_body(body, self._decode)
 
 
@@ -135,8 +135,8 @@ async def _unclaimed(request: Request, error: Exception) -> ASGIResponse:
     """Answer what no route claimed."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
     if error.status_code == 405:
-        fault = HttpFault(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
+        fault = HttpError(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
     else:
-        fault = HttpFault(404, "not_found", "There is nothing at this path; see /openapi.json.")
+        fault = HttpError(404, "not_found", "There is nothing at this path; see /openapi.json.")
     context_of(request.scope).record.error = fault.code
     return refusal(fault, dict(error.headers or {}))

@@ -9,12 +9,12 @@ from starlette.responses import Response
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.whole import shutting_down
 from service import VERSION
-from service.accounts.operations import Accounts, Adding
-from service.accounts.rows import Row
+from service.accounts.operations import AccountService, NewAccountRequest
+from service.accounts.rows import AccountView
 from service.admin.errors import telling
-from service.admin.events import Events
+from service.admin.events import FeedStream
 from service.admin.feed import Feed
-from service.admin.tokens import Who
+from service.admin.tokens import AdminIdentity
 from service.admin.wire import (
     AccountList,
     Examined,
@@ -25,11 +25,11 @@ from service.admin.wire import (
     Status,
     StoreStatus,
 )
-from service.drain import Drain
+from service.drain import Shutdown
 from transports.account import Level
 from transports.pool.standing import read_replicas
-from transports.roster import Added
-from transports.store import Store, StoreDown, Watch
+from transports.roster import AddResult
+from transports.store import ChangeFeed, Store, StoreDown
 
 _OPEN = "open"
 """The reason of a store that is not asked."""
@@ -37,10 +37,10 @@ _OPEN = "open"
 _encode = msgspec.json.Encoder().encode
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, by whom."""
 
-    who: Who
+    who: AdminIdentity
     account: str = ""
     """The one that the path names."""
     body: Any = None
@@ -49,43 +49,43 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The last event that the client has seen."""
 
 
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
+class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What the operations stand on."""
 
-    office: Accounts
+    office: AccountService
     store: Store
-    watch: Watch
+    watch: ChangeFeed
     """Looked at after each change: this process heeds it at once, the others soon."""
     kind: str
     """Of the store."""
     encrypted: bool
     feed: Feed
-    drain: Drain
+    drain: Shutdown
     description: bytes
     """Of the operations: OpenAPI."""
 
 
-class Desk:
+class AdminHandlers:
     """Does what is asked."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: AdminDeps) -> None:
         """Stand on these."""
         self._ground, self._office = ground, ground.office
 
-    async def accounts(self, _: Asked) -> ASGIResponse:
+    async def accounts(self, _: AdminRequest) -> ASGIResponse:
         """Return all accounts."""
         with telling():
             return _json(AccountList(accounts=tuple(await self._office.rows())))
 
-    async def account(self, asked: Asked) -> ASGIResponse:
+    async def account(self, asked: AdminRequest) -> ASGIResponse:
         """Return one account."""
         with telling():
             return _json(await self._office.row(asked.account))
 
-    async def add(self, asked: Asked) -> ASGIResponse:
+    async def add(self, asked: AdminRequest) -> ASGIResponse:
         """Add an account, or change one."""
         new: NewAccount = asked.body
-        adding = Adding(
+        adding = NewAccountRequest(
             id=new.id,
             secret=new.session,
             transport=new.transport,
@@ -95,42 +95,42 @@ class Desk:
         with telling():
             added = await self._office.add(adding, by=asked.who.by)
             row = await self._heeded(new.id)
-        return _json(row, 200 if added is Added.CHANGED else 201)
+        return _json(row, 200 if added is AddResult.CHANGED else 201)
 
-    async def remove(self, asked: Asked) -> ASGIResponse:
+    async def remove(self, asked: AdminRequest) -> ASGIResponse:
         """Forget an account."""
         with telling():
             await self._office.remove(asked.account, by=asked.who.by)
             await self._ground.watch.look()
         return Response(status_code=204)
 
-    async def pause(self, asked: Asked) -> ASGIResponse:
+    async def pause(self, asked: AdminRequest) -> ASGIResponse:
         """Pause an account."""
         pausing: Pausing = asked.body or Pausing()
         with telling():
             await self._office.pause(asked.account, by=asked.who.by, reason=pausing.reason)
             return _json(await self._heeded(asked.account))
 
-    async def resume(self, asked: Asked) -> ASGIResponse:
+    async def resume(self, asked: AdminRequest) -> ASGIResponse:
         """End an account's pause, park and rests."""
         with telling():
             await self._office.resume(asked.account, by=asked.who.by)
             return _json(await self._heeded(asked.account))
 
-    async def check(self, asked: Asked) -> ASGIResponse:
+    async def check(self, asked: AdminRequest) -> ASGIResponse:
         """Examine an account."""
         with telling():
             findings = tuple([finding async for finding in self._office.check(asked.account)])
         well = not any(finding.level is Level.FAILED for finding in findings)
         return _json(Examined(account=asked.account, well=well, findings=findings))
 
-    async def export(self, asked: Asked) -> ASGIResponse:
+    async def export(self, asked: AdminRequest) -> ASGIResponse:
         """Return an account's session."""
         with telling():
             session = await self._office.export(asked.account, by=asked.who.by)
         return _json(Exported(account=asked.account, session=session))
 
-    async def status(self, _: Asked) -> ASGIResponse:
+    async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return how the gateway is, whether the store answers or not."""
         reason, processes, accounts = "", None, None
         try:
@@ -154,17 +154,17 @@ class Desk:
         )
         return _json(status)
 
-    async def events(self, asked: Asked) -> ASGIResponse:
+    async def events(self, asked: AdminRequest) -> ASGIResponse:
         """Stream the feed."""
         if self._ground.drain.draining:
             raise shutting_down()
-        return Events(self._ground.feed, asked.last, self._ground.drain.ending)
+        return FeedStream(self._ground.feed, asked.last, self._ground.drain.ending)
 
-    async def description(self, _: Asked) -> ASGIResponse:
+    async def description(self, _: AdminRequest) -> ASGIResponse:
         """Return what describes all this."""
         return Response(self._ground.description, media_type="application/json")
 
-    async def _heeded(self, account: str) -> Row:
+    async def _heeded(self, account: str) -> AccountView:
         """Have this process heed what was changed; return the account."""
         await self._ground.watch.look()
         return await self._office.row(account)

@@ -8,10 +8,10 @@ import msgspec
 import structlog
 from starlette.responses import Response
 
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import BadRequest, GatewayError, Saturated, Unauthorized
 from service.accounts.operations import AccountError
-from service.admin.wire import Error, ErrorBody
+from service.admin.wire import AdminError, AdminErrorBody
 
 _MALFORMED = {"invalid_json", "invalid_utf8"}
 _OF_ACCOUNTS = {"not_found": 404, "exists": 409, "declared": 409, "unusable": 409, "invalid_value": 422}
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 def status_of(error: GatewayError) -> int:
     """Return an error's HTTP status."""
     match error:
-        case HttpFault():
+        case HttpError():
             return error.status
         case BadRequest():
             return 400 if error.code in _MALFORMED else 422
@@ -43,7 +43,7 @@ def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Respo
         told["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Saturated):
         told["Retry-After"] = str(math.ceil(error.retry_after))
-    body = ErrorBody(error=Error(code=error.code, message=error.message))
+    body = AdminErrorBody(error=AdminError(code=error.code, message=error.message))
     return Response(_encode(body), status_of(error), told, media_type="application/json")
 
 
@@ -53,7 +53,7 @@ def telling() -> Generator[None]:
     try:
         yield
     except AccountError as error:
-        raise HttpFault(_OF_ACCOUNTS[error.code], error.code, _sentence(str(error))) from None
+        raise HttpError(_OF_ACCOUNTS[error.code], error.code, _sentence(str(error))) from None
     except OSError as error:
         _log.warning("admin_without_store", reason=error.strerror or str(error))
         message = "The store does not answer; see whether it runs. Whether a change was made is not known."

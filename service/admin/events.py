@@ -5,13 +5,13 @@ from typing import Any
 import anyio
 import msgspec
 
-from protocol.http.closing import Closing
+from protocol.http.closing import ShutdownEvent
 from protocol.http.context import context_of
 from protocol.http.endpoint import CLIENT_GONE
 from protocol.http.stream import HEADERS
 from protocol.model import Saturated
 from service.admin.errors import refusal
-from service.admin.feed import Feed, Follower, Heard
+from service.admin.feed import Feed, FeedEvent, Follower
 from service.admin.wire import Lost
 
 BEAT_SECONDS = 10.0
@@ -23,10 +23,10 @@ _BEAT = b": keep-alive\n\n"
 _encode = msgspec.json.Encoder().encode
 
 
-class Events:
+class FeedStream:
     """Streams a feed to one client."""
 
-    def __init__(self, feed: Feed, last: str | None, ending: Closing, beat_seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, feed: Feed, last: str | None, ending: ShutdownEvent, beat_seconds: float = BEAT_SECONDS) -> None:
         """Begin behind the event `last`, or now; end when `ending` comes."""
         self._feed, self._last, self._ending, self._beat = feed, last, ending, beat_seconds
 
@@ -75,7 +75,7 @@ class Events:
             await send(_piece(b"".join(map(_change, heard)) or _BEAT))
 
 
-def _change(heard: Heard) -> bytes:
+def _change(heard: FeedEvent) -> bytes:
     return _event(heard.id, heard.change.what, heard.change)
 
 

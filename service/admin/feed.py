@@ -16,7 +16,7 @@ _FOLLOWERS = 32
 _RETRY_SECONDS = 5.0
 
 
-class Heard(msgspec.Struct, frozen=True):
+class FeedEvent(msgspec.Struct, frozen=True):
     """A change, and what it is called in the feed."""
 
     id: str
@@ -67,13 +67,13 @@ class Feed:
         """How many changes there have been."""
         return self._count
 
-    def since(self, count: int) -> list[Heard] | None:
+    def since(self, count: int) -> list[FeedEvent] | None:
         """Return the changes after the first `count`; None: some of them are not kept any more."""
         first = self._count - len(self._changes)
         if count < first:
             return None
         kept = list(self._changes)[count - first :]
-        return [Heard(self.name(count + number), change) for number, change in enumerate(kept, 1)]
+        return [FeedEvent(self.name(count + number), change) for number, change in enumerate(kept, 1)]
 
     async def wait(self, count: int) -> None:
         """Return when there are more than `count` changes."""
@@ -106,7 +106,7 @@ class Follower:
         """The id of the last change that it knows."""
         return self._feed.name(self._known)
 
-    async def next(self, seconds: float) -> list[Heard] | None:
+    async def next(self, seconds: float) -> list[FeedEvent] | None:
         """Return the changes that come next, none where there are none for so long.
 
         None: it has read so slowly that some are not kept any more.

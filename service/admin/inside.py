@@ -9,36 +9,36 @@ import msgspec
 
 from protocol.http.context import Limits
 from service import wiring
-from service.accounts.operations import AccountError, Accounts, Reach
+from service.accounts.operations import AccountError, AccountService, Reach
 from service.admin.app import BODY_BYTES, admin_app
-from service.admin.desk import Ground
+from service.admin.desk import AdminDeps
 from service.admin.errors import refusal
 from service.admin.feed import Feed
 from service.admin.openapi import text
-from service.admin.tokens import Tokens, tokens_of
+from service.admin.tokens import AdminTokens, tokens_of
 from service.metrics import Metrics
-from service.observe import Means, Observed
+from service.observe import RequestContextMiddleware, RequestDeps
 from service.reload import Part, Reload
 from service.settings import Settings
 from service.source import Origin, SettingsError
 from service.stores import location_of, sealer_of
 from transports.base import Transport
-from transports.dispatch import Dispatch
-from transports.store import Store, Watch
+from transports.dispatch import Router
+from transports.store import ChangeFeed, Store
 
 
-class Inside(msgspec.Struct, frozen=True, kw_only=True):
+class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
     """What there is of a gateway that runs."""
 
-    engine: Dispatch
-    watch: Watch
+    engine: Router
+    watch: ChangeFeed
     feed: Feed
     metrics: Metrics
-    means: Means
+    means: RequestDeps
     reload: Reload
 
 
-def administration(settings: Settings, origin: Origin, store: Store, inside: Inside) -> Any:
+def administration(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
     """Return the app; it answers to the tokens of the settings.
 
     Raises:
@@ -46,8 +46,8 @@ def administration(settings: Settings, origin: Origin, store: Store, inside: Ins
 
     """
     configs, means = wiring.transport_settings(settings, origin), inside.means
-    ground = Ground(
-        office=Accounts(configs, store, means.clock, within(inside.engine, inside.watch)),
+    ground = AdminDeps(
+        office=AccountService(configs, store, means.clock, within(inside.engine, inside.watch)),
         store=store,
         watch=inside.watch,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
@@ -59,10 +59,12 @@ def administration(settings: Settings, origin: Origin, store: Store, inside: Ins
     tokens = tokens_of(settings.admin, origin)
     inside.reload.add(_renewing(tokens, settings, origin))
     app = admin_app(ground, tokens, settings.limits.header_bytes)
-    return Observed(app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal)
+    return RequestContextMiddleware(
+        app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal
+    )
 
 
-def _renewing(tokens: Tokens, settings: Settings, origin: Origin) -> Part:
+def _renewing(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
     """Return what has the tokens be those that their files hold."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
@@ -76,13 +78,13 @@ def _renewing(tokens: Tokens, settings: Settings, origin: Origin) -> Part:
     return Part(files, take_over)
 
 
-def within(engine: Dispatch, watch: Watch) -> Reach:
+def within(engine: Router, watch: ChangeFeed) -> Reach:
     """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
 
     @asynccontextmanager
     async def reach(name: str, _account: str) -> AsyncGenerator[Transport]:
         await watch.look()  # what was just added is to be found
-        for rotation in engine.rotations:
+        for rotation in engine.failovers:
             if rotation.transport.name == name:
                 yield rotation.transport
                 return

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from service.admin.operations import OPERATIONS, STREAM, Operation
-from service.admin.wire import ErrorBody, Lost
+from service.admin.wire import AdminErrorBody, Lost
 from transports.observer import Change
 
 _TEMPLATE = "#/components/schemas/{name}"
@@ -17,7 +17,7 @@ _EVENTS = (Change, Lost)
 
 def document() -> dict[str, Any]:
     """Return the description, as OpenAPI 3.1."""
-    kinds = [*_types(), ErrorBody, *_EVENTS]
+    kinds = [*_types(), AdminErrorBody, *_EVENTS]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -60,7 +60,7 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
         content = {"application/json": {"schema": schema_of[str(operation.takes)]}}
         described["requestBody"] = {"required": not operation.optional, "content": content}
     answers = {status: _answer(kind, words, schema_of) for status, (kind, words) in operation.answers.items()}
-    errors = {status: _answer(ErrorBody, words, schema_of) for status, words in operation.errors.items()}
+    errors = {status: _answer(AdminErrorBody, words, schema_of) for status, words in operation.errors.items()}
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
 

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from protocol.http.endpoint import ASGIResponse
-from service.accounts.rows import Row
-from service.admin.desk import Asked, Desk
+from service.accounts.rows import AccountView
+from service.admin.desk import AdminHandlers, AdminRequest
 from service.admin.wire import AccountList, Examined, Exported, NewAccount, Pausing, Status
 
-Handle = Callable[[Desk, Asked], Awaitable[ASGIResponse]]
+Handle = Callable[[AdminHandlers, AdminRequest], Awaitable[ASGIResponse]]
 
 STREAM = "text/event-stream"
 
@@ -62,61 +62,61 @@ class Operation(msgspec.Struct, frozen=True):
 
 OPERATIONS = (
     Operation(
-        "GET", "/v1/accounts", "listAccounts", Desk.accounts,
+        "GET", "/v1/accounts", "listAccounts", AdminHandlers.accounts,
         "List all accounts, as `gemini-gateway accounts list --json` does.",
         {200: (AccountList, "All accounts.")},
         changes=False,
     ),
     Operation(
-        "POST", "/v1/accounts", "addAccount", Desk.add,
+        "POST", "/v1/accounts", "addAccount", AdminHandlers.add,
         "Add an account, or with `replace` change one; every process takes it up within a second or two.",
-        {201: (Row, "It was added."), 200: (Row, "It was there, and is changed.")},
+        {201: (AccountView, "It was added."), 200: (AccountView, "It was there, and is changed.")},
         takes=NewAccount, conflicts=True,
     ),
     Operation(
-        "GET", "/v1/accounts/{id}", "showAccount", Desk.account,
+        "GET", "/v1/accounts/{id}", "showAccount", AdminHandlers.account,
         "Show an account.",
-        {200: (Row, "The account.")},
+        {200: (AccountView, "The account.")},
         changes=False,
     ),
     Operation(
-        "DELETE", "/v1/accounts/{id}", "removeAccount", Desk.remove,
+        "DELETE", "/v1/accounts/{id}", "removeAccount", AdminHandlers.remove,
         "Forget an account that was added, and its session; what it is asked already goes on.",
         {204: (None, "It is forgotten.")},
         conflicts=True,
     ),
     Operation(
-        "POST", "/v1/accounts/{id}/pause", "pauseAccount", Desk.pause,
+        "POST", "/v1/accounts/{id}/pause", "pauseAccount", AdminHandlers.pause,
         "Have no process ask an account until it is resumed; what it is asked already goes on.",
-        {200: (Row, "The account, paused.")},
+        {200: (AccountView, "The account, paused.")},
         takes=Pausing, optional=True,
     ),
     Operation(
-        "POST", "/v1/accounts/{id}/resume", "resumeAccount", Desk.resume,
+        "POST", "/v1/accounts/{id}/resume", "resumeAccount", AdminHandlers.resume,
         "End an account's pause, its park and its rests; where there is none, nothing is changed.",
-        {200: (Row, "The account as it stands now.")},
+        {200: (AccountView, "The account as it stands now.")},
     ),
     Operation(
-        "POST", "/v1/accounts/{id}/check", "checkAccount", Desk.check,
+        "POST", "/v1/accounts/{id}/check", "checkAccount", AdminHandlers.check,
         "Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent; its "
         "session may be renewed. It takes some seconds.",
         {200: (Examined, "What was found, whether all is well or not.")},
         conflicts=True,
     ),
     Operation(
-        "GET", "/v1/accounts/{id}/export", "exportAccount", Desk.export,
+        "GET", "/v1/accounts/{id}/export", "exportAccount", AdminHandlers.export,
         "Return an account's session as it is now, in a form that can be added again. It is secret.",
         {200: (Exported, "The session.")},
         conflicts=True,
     ),
     Operation(
-        "GET", "/v1/status", "showStatus", Desk.status,
+        "GET", "/v1/status", "showStatus", AdminHandlers.status,
         "Say how the gateway is, whether its store answers or not.",
         {200: (Status, "How it is.")},
         changes=False,
     ),
     Operation(
-        "GET", "/v1/events", "followEvents", Desk.events,
+        "GET", "/v1/events", "followEvents", AdminHandlers.events,
         "Follow what becomes of accounts, as server-sent events: `event` is what has happened, `data` a Change. "
         "With `Last-Event-ID` it goes on behind that event; where this process does not keep what came after it, the "
         "first event is `lost`, and the accounts are to be read anew. A comment comes each ten seconds. The stream "
@@ -125,7 +125,7 @@ OPERATIONS = (
         changes=False,
     ),
     Operation(
-        "GET", "/openapi.json", "describe", Desk.description,
+        "GET", "/openapi.json", "describe", AdminHandlers.description,
         "Return this description.",
         {200: (dict[str, Any], "OpenAPI 3.1.")},
         changes=False,

@@ -19,7 +19,7 @@ _DIFFERENT = 6
 """A token of fewer different characters was not made by chance."""
 
 
-class Who(msgspec.Struct, frozen=True):
+class AdminIdentity(msgspec.Struct, frozen=True):
     """Whose token a request carries."""
 
     name: str
@@ -31,15 +31,15 @@ class Who(msgspec.Struct, frozen=True):
         return f"admin:{self.name}"
 
 
-class Tokens:
+class AdminTokens:
     """The tokens, as digests: how long a look takes says nothing of them."""
 
-    def __init__(self, tokens: Sequence[tuple[str, Who]]) -> None:
+    def __init__(self, tokens: Sequence[tuple[str, AdminIdentity]]) -> None:
         """Know these tokens and whose they are."""
         self.known = [(_digest(token.encode()), who) for token, who in tokens]
         """May be replaced by those of others."""
 
-    def whose(self, authorization: bytes) -> Who | None:
+    def whose(self, authorization: bytes) -> AdminIdentity | None:
         """Return who an `Authorization` header is from; every token is looked at, whichever it is."""
         scheme, _, token = authorization.strip().partition(b" ")
         digest, found = _digest(token.strip()), None
@@ -49,24 +49,24 @@ class Tokens:
         return found if scheme.lower() == b"bearer" else None
 
 
-def tokens_of(admin: Admin, origin: Origin) -> Tokens:
+def tokens_of(admin: Admin, origin: Origin) -> AdminTokens:
     """Return the tokens of the settings.
 
     Raises:
         SettingsError: one of them is missing, too short, a sample, or another one's too; no message shows it.
 
     """
-    found: list[tuple[str, Who]] = []
+    found: list[tuple[str, AdminIdentity]] = []
     where = origin.of("admin.tokens")
     for number, one in enumerate(admin.tokens):
         place = f"{where}: admin.tokens[{number}]"
         token = _token(one, place)
         _check(token, place)
-        found.append((token, Who(one.name, one.read_only)))
+        found.append((token, AdminIdentity(one.name, one.read_only)))
     for kind, words in (("name", [who.name for _, who in found]), ("token", [token for token, _ in found])):
         if any(times > 1 for times in Counter(words).values()):
             raise SettingsError(f"{where}: admin.tokens: two of them have the same {kind}")
-    return Tokens(found)
+    return AdminTokens(found)
 
 
 def _token(one: AdminToken, place: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from service.accounts.rows import Row, State
+from service.accounts.rows import AccountStatus, AccountView
 from transports.account import Finding
 
 Reason = Annotated[str, Meta(max_length=500)]
@@ -42,7 +42,7 @@ class Pausing(Taken, frozen=True):
 class AccountList(msgspec.Struct, frozen=True, kw_only=True):
     """All accounts: those of the settings, then those that were added."""
 
-    accounts: tuple[Row, ...]
+    accounts: tuple[AccountView, ...]
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +98,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreStatus
     processes: tuple[Process, ...] | None
     """None: the store does not say."""
-    accounts: dict[State, int] | None
+    accounts: dict[AccountStatus, int] | None
     """How many are in each state; None: the store does not say."""
 
 
@@ -108,7 +108,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
-class Error(msgspec.Struct, frozen=True, kw_only=True):
+class AdminError(msgspec.Struct, frozen=True, kw_only=True):
     """Why something was not done."""
 
     code: str
@@ -117,7 +117,7 @@ class Error(msgspec.Struct, frozen=True, kw_only=True):
     """For a person."""
 
 
-class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+class AdminErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body that holds it."""
 
-    error: Error
+    error: AdminError

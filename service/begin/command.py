@@ -12,8 +12,8 @@ from service.accounts.operations import AccountError
 from service.accounts.table import console, finding_line
 from service.begin.asking import Answers
 from service.begin.following import base_url, command_line, curl_line
-from service.begin.making import Made, examine, make
-from service.begin.plan import Plan
+from service.begin.making import SetupResult, examine, make
+from service.begin.plan import SetupPlan
 from service.book import LicenseError
 from service.place import CONFIG_VARIABLE, DEFAULT_CONFIG
 from service.settings import Log
@@ -51,7 +51,7 @@ def init(
     path = answers.path(config_path)
     account = None if simulator else answers.account(given["account"], cookies_file)
     name, session = account or ("", None)
-    plan = Plan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
+    plan = SetupPlan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
     try:
         made = make(plan, who(), answers.may_change)
         _tell(made)
@@ -62,7 +62,7 @@ def init(
     sys.exit(0 if well else 1)
 
 
-def _tell(made: Made) -> None:
+def _tell(made: SetupResult) -> None:
     """Say what was done; the key before anything can go wrong, since nobody can ask for it again."""
     kept = f" What was there before is in {made.kept}." if made.kept else ""
     click.echo(f"\nWrote {made.place.path}, and checked it.{kept}")
@@ -70,7 +70,7 @@ def _tell(made: Made) -> None:
     click.echo("Keep the key: it is not shown again.")
 
 
-def _examined(made: Made, account: str) -> bool:
+def _examined(made: SetupResult, account: str) -> bool:
     """Show an examination; say whether nothing failed."""
     out = console()
     out.print(f"\n[bold]{escape(account)}[/]")
@@ -84,7 +84,7 @@ def _examined(made: Made, account: str) -> bool:
     return well
 
 
-def _tell_what_comes_next(made: Made, *, simulated: bool) -> None:
+def _tell_what_comes_next(made: SetupResult, *, simulated: bool) -> None:
     path = made.place.path
     click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
     click.echo(f"  {curl_line(base_url(made.place.settings.server), made.key)}")

@@ -10,10 +10,10 @@ from typing import TypeVar
 import msgspec
 
 from service import wiring
-from service.accounts.operations import Accounts, Adding
+from service.accounts.operations import AccountService, NewAccountRequest
 from service.accounts.reach import reaching
-from service.begin.plan import KEY_FILE, Plan, store_of, text_of
-from service.book import License, LicenseBook
+from service.begin.plan import KEY_FILE, SetupPlan, store_of, text_of
+from service.book import License, LicenseStore
 from service.check import check
 from service.licenses import new_key
 from service.place import settings_at, store_path_of
@@ -30,7 +30,7 @@ Confirm = Callable[[str], bool]
 """Asks the operator."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that hold, and the store that they lead to."""
 
     path: Path
@@ -43,10 +43,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return store_path_of(self.settings, self.path)
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was set up."""
 
-    place: Place
+    place: SetupTarget
     license: str
     key: str
     kept: Path | None
@@ -57,7 +57,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
         return f"Made(path={str(self.place.path)!r}, license={self.license!r})"
 
 
-def make(plan: Plan, by: str, may_change: Confirm) -> Made:
+def make(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
     """Write the settings, check them, and put the account and a first license into the store.
 
     What goes wrong on the way, or is interrupted, leaves all files as they were. `may_change` is asked of an account
@@ -78,7 +78,7 @@ def make(plan: Plan, by: str, may_change: Confirm) -> Made:
         kept = _keep(plan.path, undo)
         _write(plan.path, text_of(plan, store), undo)
         _, settings, origin = settings_at(plan.path)
-        place = Place(path=plan.path, settings=settings, origin=origin)
+        place = SetupTarget(path=plan.path, settings=settings, origin=origin)
         check(settings, origin, place.store_path)
         if not place.store_path.exists():
             undo.callback(_forget_store, place.store_path)
@@ -86,10 +86,10 @@ def make(plan: Plan, by: str, may_change: Confirm) -> Made:
             _add_account(place, plan, by, may_change)
         license_id, key = _add_license(place, plan.license)
         undo.pop_all()
-    return Made(place=place, license=license_id, key=key, kept=kept)
+    return SetupResult(place=place, license=license_id, key=key, kept=kept)
 
 
-def examine(place: Place, account: str, tell: Callable[[Finding], None]) -> bool:
+def examine(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
     """Walk the whole path with an account, telling of each step; say whether nothing failed.
 
     Raises:
@@ -107,12 +107,12 @@ def examine(place: Place, account: str, tell: Callable[[Finding], None]) -> bool
     return _with_store(place, work)
 
 
-def _add_account(place: Place, plan: Plan, by: str, may_change: Confirm) -> None:
+def _add_account(place: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
     async def is_there(store: Store) -> bool:
         return any(row.id == plan.account for row in await _accounts(place, store).rows())
 
     replace = _with_store(place, is_there) and may_change(plan.account)
-    adding = Adding(id=plan.account, secret=plan.session or "", replace=replace)
+    adding = NewAccountRequest(id=plan.account, secret=plan.session or "", replace=replace)
 
     async def add(store: Store) -> None:
         await _accounts(place, store).add(adding, by=by)
@@ -120,12 +120,12 @@ def _add_account(place: Place, plan: Plan, by: str, may_change: Confirm) -> None
     _with_store(place, add)
 
 
-def _add_license(place: Place, name: str) -> tuple[str, str]:
+def _add_license(place: SetupTarget, name: str) -> tuple[str, str]:
     """Add a license of this name, or of one like it where it is taken; return its name and its key."""
     key = new_key()
 
     async def work(store: Store) -> str:
-        book = LicenseBook(store, SystemClock())
+        book = LicenseStore(store, SystemClock())
         taken = {one.id for one in await book.all() if one.revoked is None}
         taken |= {one.id for one in place.settings.licenses}
         free, number = name, 2
@@ -137,12 +137,12 @@ def _add_license(place: Place, name: str) -> tuple[str, str]:
     return _with_store(place, work), key
 
 
-def _accounts(place: Place, store: Store) -> Accounts:
+def _accounts(place: SetupTarget, store: Store) -> AccountService:
     configs, clock = wiring.transport_settings(place.settings, place.origin), SystemClock()
-    return Accounts(configs, store, clock, reaching(configs, store, clock))
+    return AccountService(configs, store, clock, reaching(configs, store, clock))
 
 
-def _with_store(place: Place, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
+def _with_store(place: SetupTarget, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
     done = list[ResultT]()
     store_settings, origin, path = place.settings.store, place.origin, place.store_path
 

@@ -8,7 +8,7 @@ import msgspec
 import tomli_w
 
 from service import wiring
-from transports.roster import AccountId, Entry
+from transports.roster import AccountId, AccountRecord
 
 KEY_FILE = "gateway.key"
 _TRANSPORT = "web"
@@ -29,7 +29,7 @@ _SIMULATOR = """
 """
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be set up."""
 
     path: Path
@@ -59,7 +59,7 @@ def store_of(path: Path) -> dict[str, Any]:
     return {"key_file": KEY_FILE, **store}
 
 
-def text_of(plan: Plan, store: dict[str, Any]) -> str:
+def text_of(plan: SetupPlan, store: dict[str, Any]) -> str:
     """Return the settings' file with this section of the store."""
     return _HEAD + tomli_w.dumps({"store": store}) + (_SIMULATOR if plan.session is None else _SITE)
 
@@ -82,7 +82,7 @@ def what_is_wrong(account: str, session: str) -> str | None:
     """Say why an account cannot be one, None where it can; no site is asked, and nothing of the session is shown."""
     kind = wiring.TRANSPORTS[_TRANSPORT]
     try:
-        entry = Entry(id=named(account), transport=_TRANSPORT, secret=session, created=0.0, by="init")
+        entry = AccountRecord(id=named(account), transport=_TRANSPORT, secret=session, created=0.0, by="init")
         kind.admit(kind.config(), entry)
     except ValueError as error:
         return str(error)

@@ -1,7 +1,7 @@
 """The fake upstream's answers as ready HTTP bytes, and the words by which they are asked for and found again."""
 
 from transports.simulator import batch, check, emit
-from transports.simulator.accounts import Session
+from transports.simulator.accounts import SimulatedSession
 from transports.simulator.config import SimulatedAccount
 from transports.web import wire
 
@@ -76,7 +76,7 @@ def page() -> bytes:
 
 def calls() -> bytes:
     """Return the answer to any batch call: it holds the answers to all of them."""
-    session = Session(SimulatedAccount(psid="a", psidts="b"))
+    session = SimulatedSession(SimulatedAccount(psid="a", psidts="b"))
     asked = [
         (wire.RPC_STATUS, wire.STATUS_PAYLOAD),
         (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD),
@@ -84,7 +84,7 @@ def calls() -> bytes:
         (wire.RPC_DELETE, '["c_bench"]'),
     ]
     sent = [check.BatchCall(rpc=rpc, text=text, name="generic") for rpc, text in asked]
-    answer = batch.answer(sent, batch.Context(session=session, now=0.0, exact=False))
+    answer = batch.answer(sent, batch.BatchContext(session=session, now=0.0, exact=False))
     return _whole(b"application/json; charset=utf-8", answer)
 
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack, closing
 
 from tests.bench import answers, load
 from tests.bench.samples import FEW, GATEWAY
-from transports.base import Kept
 from transports.clock import SystemClock
+from transports.conversations import Kept
 from transports.pool.conversations import Conversations
 from transports.store.sqlite import SqliteStore
 

@@ -50,7 +50,7 @@ class Engine:
         web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0}
         settings = Settings(store=Store(replicas=2), transports={"web": web})
         clock = SystemClock()
-        parts = wiring.Parts(
+        parts = wiring.EngineDeps(
             clock=clock,
             store=self.store,
             conversations=Conversations(self.store, clock),

@@ -8,15 +8,15 @@ import anyio
 import msgspec
 
 from protocol.model import JobKind
-from service.ledger import Ledger
+from service.ledger import JobStore
 from service.settings import Store as StoreSettings
-from service.stores import Location, open_plain
+from service.stores import StoreLocation, open_plain
 from tests.chaos.processes import Process
 from tests.rollout.balancer import Balancer
 from tests.servers import RedisServer, free_port, programs
 from transports import simulator
 from transports.clock import SystemClock
-from transports.store import SealedStore, Sealer
+from transports.store import Cipher, EncryptedStore
 
 STEADY, CHANGING, CHANGED = (f"sk-rollout-{name}-0123456789" for name in ("steady", "before", "after"))
 _MANY = 1_000_000
@@ -161,8 +161,10 @@ class Fleet:
     async def job(self, identity):
         """Return a job as the store has it."""
         clock = SystemClock()
-        async with open_plain(Location(None, self._store.url), StoreSettings(timeout_seconds=5.0), clock) as store:
-            return await Ledger(SealedStore(store, Sealer(None, ())), clock).find("steady", JobKind.VIDEO, identity)
+        async with open_plain(StoreLocation(None, self._store.url), StoreSettings(timeout_seconds=5.0), clock) as store:
+            return await JobStore(EncryptedStore(store, Cipher(None, ())), clock).find(
+                "steady", JobKind.VIDEO, identity
+            )
 
     def log_of(self, gateway):
         return gateway.log.read_text("utf-8", "replace")

@@ -2,7 +2,7 @@ import ipaddress
 
 import pytest
 
-from service.address import Address
+from service.address import PublicAddress
 
 TRUSTED = (ipaddress.ip_network("10.0.0.0/8"),)
 
@@ -10,7 +10,7 @@ TRUSTED = (ipaddress.ip_network("10.0.0.0/8"),)
 def base(headers=(), *, public_url="", client=("10.1.2.3", 5), trusted=TRUSTED):
     pairs = [(b"host", b"inner:8000"), *((name.encode(), value.encode()) for name, value in headers)]
     scope = {"scheme": "http", "client": client, "headers": pairs}
-    return Address(public_url=public_url, prefix="/p", trusted=trusted).base(scope)
+    return PublicAddress(public_url=public_url, prefix="/p", trusted=trusted).base(scope)
 
 
 def test_without_a_proxy_it_is_what_the_request_says():

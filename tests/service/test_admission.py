@@ -1,14 +1,14 @@
 import pytest
 
 from protocol.model import Caller, RateLimited, Saturated
-from service.admission import Room
-from service.drain import Drain
+from service.admission import RequestSlots
+from service.drain import Shutdown
 
 ONE, OTHER = Caller(id="one"), Caller(id="other")
 
 
 def test_one_license_leaves_room_for_others():
-    room = Room(Drain(), 3, 2)
+    room = RequestSlots(Shutdown(), 3, 2)
     for _ in range(2):
         assert room.refusal(ONE) is None
         room.begin(ONE)
@@ -24,7 +24,7 @@ def test_one_license_leaves_room_for_others():
 
 
 def test_what_has_no_license_counts_among_all():
-    room = Room(Drain(), 1, 1)
+    room = RequestSlots(Shutdown(), 1, 1)
     room.begin(None)
     assert isinstance(room.refusal(ONE), Saturated)
     room.end(None)
@@ -41,7 +41,7 @@ def fill(room, caller):
 
 
 def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
-    room = Room(Drain(), 2000, None)
+    room = RequestSlots(Shutdown(), 2000, None)
     for number, most in enumerate([1500, 375, 94, 24, 6]):
         count, refused = fill(room, Caller(id=str(number)))
         assert (count, type(refused)) == (most, RateLimited)
@@ -50,9 +50,9 @@ def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
 
 
 def test_a_license_may_have_all_where_the_settings_say_so():
-    assert fill(Room(Drain(), 8, 8), ONE)[0] == 8
+    assert fill(RequestSlots(Shutdown(), 8, 8), ONE)[0] == 8
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_a_license_may_have_one_request_where_few_are_taken(most):
-    assert fill(Room(Drain(), most, None), ONE)[0] >= 1
+    assert fill(RequestSlots(Shutdown(), most, None), ONE)[0] >= 1

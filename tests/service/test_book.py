@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from protocol.model import Feature
-from service.book import License, LicenseBook, LicenseError, digest_of
+from service.book import License, LicenseError, LicenseStore, digest_of
 from service.licenses import new_key
 from tests.clock import ManualClock
 from tests.conftest import ROOT
@@ -35,7 +35,7 @@ anyio.run(main)
 @pytest.fixture
 async def books(open_store):
     """The books of two processes."""
-    return [LicenseBook(await open_store(), SystemClock()) for _ in range(2)]
+    return [LicenseStore(await open_store(), SystemClock()) for _ in range(2)]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_only_a_digest_is_stored(book, open_store):
 )
 async def test_ids_and_keys_are_fit_for_logs_and_headers(identity, key):
     with pytest.raises(LicenseError):
-        await LicenseBook(MemoryStore(ManualClock()), ManualClock()).add(License(id=identity), key)
+        await LicenseStore(MemoryStore(ManualClock()), ManualClock()).add(License(id=identity), key)
 
 
 async def test_an_id_and_a_key_are_used_once_and_only_what_exists_is_revoked(books):
@@ -81,7 +81,7 @@ async def test_of_all_who_add_an_id_at_once_one_does(open_store):
 
     async def add(key):
         try:
-            await LicenseBook(await open_store(), ManualClock()).add(License(id="team"), key)
+            await LicenseStore(await open_store(), ManualClock()).add(License(id="team"), key)
         except LicenseError:
             return
         added.append(key)
@@ -90,7 +90,7 @@ async def test_of_all_who_add_an_id_at_once_one_does(open_store):
         for key in keys:
             tasks.start_soon(add, key)
     assert len(added) == 1
-    book = LicenseBook(await open_store(), ManualClock())
+    book = LicenseStore(await open_store(), ManualClock())
     assert [key for key in keys if await find(book, key)] == added
 
 
@@ -138,7 +138,7 @@ async def test_another_process_adds_and_revokes_and_it_holds_at_once(tmp_path):
     path, key = tmp_path / "gateway.sqlite3", new_key()
     store = SqliteStore(path, SystemClock())
     try:
-        book = LicenseBook(store, SystemClock())
+        book = LicenseStore(store, SystemClock())
         assert await find(book, key) is None
         for argument, expected in ((key, "team"), ("", None)):
             await anyio.run_process(
@@ -179,11 +179,11 @@ def far(clock):
 @pytest.fixture
 def distant(far, clock):
     """A book that looks each second."""
-    return LicenseBook(far, clock, fresh_seconds=1.0)
+    return LicenseStore(far, clock, fresh_seconds=1.0)
 
 
 async def test_far_away_a_new_key_holds_at_once_and_a_revoked_one_for_a_second_more(distant, far, clock):
-    key, here = new_key(), LicenseBook(far, clock)
+    key, here = new_key(), LicenseStore(far, clock)
     assert await find(distant, key) is None
     await here.add(License(id="team"), key)
     assert (await find(distant, key)).id == "team"

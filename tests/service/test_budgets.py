@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.spool import Spool
 from protocol.model import Saturated
 from service.budgets import BudgetMetrics
@@ -15,13 +15,13 @@ async def test_what_is_held_waits_and_was_refused_is_shown():
         metrics.look()
         return registry.get_sample_value(f"gateway_{name}")
 
-    hold = Hold(memory)
+    hold = Reservation(memory)
     await hold.raise_to(8 * MIB)
     file = spool.file(1000)
     file.write(b"x" * 60)
     for _ in range(2):
         with pytest.raises(Saturated):
-            await Hold(memory).raise_to(4 * MIB)
+            await Reservation(memory).raise_to(4 * MIB)
     with pytest.raises(Saturated):
         file.write(b"x" * 60)
     assert (shown("body_memory_bytes"), shown("body_memory_limit_bytes")) == (8 * MIB, 10 * MIB)

@@ -1,10 +1,10 @@
 import anyio
 
-from service.drain import Drain
+from service.drain import Shutdown
 
 
 async def test_an_idle_process_ends_at_once():
-    drain = Drain()
+    drain = Shutdown()
     with anyio.fail_after(5):
         await drain.run(60)
     assert drain.draining
@@ -12,7 +12,7 @@ async def test_an_idle_process_ends_at_once():
 
 
 async def test_the_last_request_ends_the_wait():
-    drain = Drain()
+    drain = Shutdown()
     drain.begin()
     drain.begin()
     async with anyio.create_task_group() as tasks:
@@ -26,7 +26,7 @@ async def test_the_last_request_ends_the_wait():
 
 
 async def test_requests_beyond_the_grace_are_told():
-    drain = Drain()
+    drain = Shutdown()
     drain.begin()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drain.run, 0.01)
@@ -35,7 +35,7 @@ async def test_requests_beyond_the_grace_are_told():
 
 
 async def test_hurrying_tells_them_now():
-    drain = Drain()
+    drain = Shutdown()
     drain.begin()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drain.run, 600)
@@ -46,7 +46,7 @@ async def test_hurrying_tells_them_now():
 
 
 async def test_others_are_asked_for_a_while_before_work_is_refused():
-    drain = Drain()
+    drain = Shutdown()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drain.leave, 600)
         await anyio.wait_all_tasks_blocked()

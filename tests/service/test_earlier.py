@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from protocol.model import Caller, Catalogue, Feature, GenerationRequest, Job, JobKind, Role, TextPart, Turn
-from service.book import LicenseBook, digest_of
+from service.book import LicenseStore, digest_of
 from service.earlier import bring_over
 from service.keys import stored_key
-from service.ledger import Ledger
+from service.ledger import JobStore
 from tests.clock import ManualClock
 from transports.store import SqliteStore
 from transports.store.port import JOBS, KEYS, LICENSES, SESSIONS
@@ -94,7 +94,7 @@ async def test_licenses_are_valid_as_before_and_revoked_ones_stay_so(path, clock
         ("license", "gone", other, "*", 6.0, 7.0, "*"),
     )
     await bring_over(path, opened, clock)
-    book = LicenseBook(opened, clock)
+    book = LicenseStore(opened, clock)
     found = await book.find(digest)
     assert (found.id, found.models, found.created) == ("team", ("gemini-3-*", "gpt*"), 5.0)
     assert set(found.features) == {Feature("chat"), Feature("images")}
@@ -105,7 +105,7 @@ async def test_licenses_are_valid_as_before_and_revoked_ones_stay_so(path, clock
 async def test_licenses_from_before_there_were_features_have_all(path, clock, opened):
     fill(path, ("license", "team", digest_of(b"key-number-1"), "*", 5.0, None), features="")
     await bring_over(path, opened, clock)
-    assert set((await LicenseBook(opened, clock).find(digest_of(b"key-number-1"))).features) == set(Feature)
+    assert set((await LicenseStore(opened, clock).find(digest_of(b"key-number-1"))).features) == set(Feature)
 
 
 async def test_jobs_are_found_listed_and_gone_on_with(path, clock, opened):
@@ -119,7 +119,7 @@ async def test_jobs_are_found_listed_and_gone_on_with(path, clock, opened):
     )
     await bring_over(path, opened, clock)
     assert await opened.keys(JOBS) == [kept.id]
-    ledger = Ledger(opened, clock)
+    ledger = JobStore(opened, clock)
     assert await ledger.find("team", JobKind.VIDEO, kept.id) == kept
     assert await ledger.idle(JobKind.VIDEO) == [kept.id]
     clock.advance(61.0)

@@ -7,13 +7,13 @@ import aiohttp.abc
 import anyio
 import pytest
 
-from protocol.http.budget import ByteBudget, Hold
+from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.collect import collect
 from protocol.http.spool import Spool
 from protocol.model import BadRequest
 from service import fetch
 from service.fetch import Patience, fetching, open_fetcher, refuse_to_fetch
-from service.reach import Reach
+from service.reach import FetchPolicy
 from service.settings import Fetch, Origin, SettingsError
 
 HASTE = Patience(connect=2.0, total=5.0, classes=tuple(tick / 100 for tick in range(501)))
@@ -21,10 +21,10 @@ MOST = 1000
 
 
 async def whole(pieces):
-    return await collect(pieces, Hold(ByteBudget()), Spool(), MOST)
+    return await collect(pieces, Reservation(ByteBudget()), Spool(), MOST)
 
 
-class Anywhere(Reach, frozen=True):
+class Anywhere(FetchPolicy, frozen=True):
     """Takes loopback for a public address: only tests may."""
 
     def allows(self, address):
@@ -161,7 +161,7 @@ ODD += ["http://images.example/" + "x" * 9000, "http://images.example/\x00", "ht
 @pytest.mark.parametrize("url", LITERALS + ODD)
 async def test_what_is_no_public_address_is_refused_by_its_text_or_address(site, url):
     names = Names(site.port)
-    texts = {await refused(url, Reach(), names), await refused("http://images.example/", Reach(), Names(1))}
+    texts = {await refused(url, FetchPolicy(), names), await refused("http://images.example/", FetchPolicy(), Names(1))}
     assert len(texts) == 1
     assert site.connects == 0
     assert names.asked == []
@@ -169,12 +169,12 @@ async def test_what_is_no_public_address_is_refused_by_its_text_or_address(site,
 
 @pytest.mark.parametrize("answer", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
 async def test_a_name_that_leads_inside_is_refused_even_where_it_leads_outside_too(site, answer):
-    await refused("http://images.example/", Reach(), Names(site.port, answer))
+    await refused("http://images.example/", FetchPolicy(), Names(site.port, answer))
     assert site.connects == 0
 
 
 async def test_the_socket_has_the_last_look_whatever_the_resolver_said(site):
-    class Rebound(Reach, frozen=True):
+    class Rebound(FetchPolicy, frozen=True):
         def allows(self, address, seen=[]):  # noqa: B006 -- what it is for
             seen.append(address)
             return len(seen) == 1  # at the resolver; no more at the socket
@@ -184,7 +184,7 @@ async def test_the_socket_has_the_last_look_whatever_the_resolver_said(site):
 
 
 async def test_a_name_that_is_bound_anew_between_two_hops_is_refused(site):
-    class ByName(Reach, frozen=True):
+    class ByName(FetchPolicy, frozen=True):
         def allows(self, address):
             return address == "127.0.0.1"
 
@@ -209,9 +209,9 @@ async def test_redirects_are_followed_three_times_and_keep_their_place(site):
     "place", [url for url in LITERALS if "://" in url and "127.0.0.1" not in url] + ["", "http://"]
 )
 async def test_a_redirect_is_checked_like_the_first_url(site, place):
-    class OnlyThere(Reach, frozen=True):
+    class OnlyThere(FetchPolicy, frozen=True):
         def allows(self, address):
-            return address == "127.0.0.1" or Reach.allows(self, address)
+            return address == "127.0.0.1" or FetchPolicy.allows(self, address)
 
     site.answers["/"] = to(place)
     names = Names(site.port)
@@ -221,7 +221,7 @@ async def test_a_redirect_is_checked_like_the_first_url(site, place):
 
 
 async def test_a_redirect_never_leaves_tls():
-    async with open_fetcher(Reach(), HASTE, Names(1)) as get:
+    async with open_fetcher(FetchPolicy(), HASTE, Names(1)) as get:
         secure = get._read("https://images.example/a", None)
         assert str(get._read("/b", secure)) == "https://images.example/b"
         assert str(get._read("//other.example/b", secure)) == "https://other.example/b"
@@ -272,7 +272,7 @@ async def test_whatever_goes_wrong_is_told_in_the_same_words(site):
         closed.bind(("127.0.0.1", 0))
         texts.add(await refused("http://images.example/", Anywhere(), Names(closed.getsockname()[1])))
     texts.add(await refused("https://images.example/", Anywhere(), Names(site.port)))
-    texts.add(await refused("http://127.0.0.1/", Reach(), Names(1)))
+    texts.add(await refused("http://127.0.0.1/", FetchPolicy(), Names(1)))
     assert len(texts) == 1
 
 
@@ -297,7 +297,12 @@ async def test_every_failure_waits_for_its_time(site, monkeypatch):
     url = "http://images.example/"
     missing, closed = (url, Anywhere(), Names(site.port)), (url, Anywhere(), Names(1))
     monkeypatch.setattr(fetch.anyio, "sleep_until", sleep_until)
-    for each in (missing, closed, (url, Reach(), Names(site.port)), ("http://10.0.0.1/", Reach(), Names(1))):
+    for each in (
+        missing,
+        closed,
+        (url, FetchPolicy(), Names(site.port)),
+        ("http://10.0.0.1/", FetchPolicy(), Names(1)),
+    ):
         await refused(*each, Patience(classes=(100.0,)))
     assert times == [100] * 4
 

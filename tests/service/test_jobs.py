@@ -22,7 +22,7 @@ from protocol.model import (
     Usage,
 )
 from service.jobs import open_jobs
-from service.ledger import Ledger
+from service.ledger import JobStore
 from service.settings import Jobs
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
@@ -87,7 +87,7 @@ def store():
 
 @pytest.fixture
 def ledger(store):
-    return Ledger(store, SystemClock())
+    return JobStore(store, SystemClock())
 
 
 async def until(jobs, test, identity="video_1"):
@@ -127,7 +127,7 @@ async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
 async def test_a_job_waits_for_a_busy_account():
     clock = ManualClock()
     engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
-    async with open_jobs(Ledger(MemoryStore(clock), clock), engine, clock, Jobs()) as jobs:
+    async with open_jobs(JobStore(MemoryStore(clock), clock), engine, clock, Jobs()) as jobs:
         await clock.until_asleep(1)
         await jobs.submit(job(clock=clock))
         await clock.until_asleep(2)
@@ -282,7 +282,7 @@ async def test_whoever_holds_a_job_is_alone_with_it(ledger):
             assert not nobodys
 
 
-class Locked(Ledger):
+class Locked(JobStore):
     """Cannot be written to when a job is over."""
 
     def __init__(self, *arguments):
@@ -308,7 +308,7 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
     assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
-    async with open_jobs(Ledger(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from protocol.model import Caller, MediaKind, MediaRef
 from service.keys import KEY_BYTES, file_key, media_key, open_seal, stored_key
-from service.links import BoundLinks
+from service.links import MediaUrls
 from service.settings import Media, Origin, SettingsError
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
@@ -75,7 +75,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
     async with open_seal(Media(), ORIGIN, store, clock, patient=True) as seal:
-        links = BoundLinks(seal, lambda: "https://gateway.example")
+        links = MediaUrls(seal, lambda: "https://gateway.example")
         early = links.seal(REF, me)
         for away in (True, False):
             await clock.until_asleep()
@@ -83,7 +83,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
         async with open_seal(Media(), ORIGIN, store, clock, patient=False) as theirs:
-            assert BoundLinks(theirs, lambda: "https://gateway.example").open(links.seal(REF, me), me) == REF
+            assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.seal(REF, me), me) == REF
         assert links.open(early, me) == REF
 
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from protocol.http.spool import Spool
 from protocol.model import FilePart, Job, JobKind, JobPage, JobState, Saturated
-from service.ledger import Hold, Ledger
+from service.ledger import JobLock, JobStore
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
 from transports.store import MemoryStore, StoreDown
@@ -28,10 +28,10 @@ class World:
         self._open, self.clock, self.seconds = open_store, ManualClock(), open_store.short
 
     async def process(self):
-        return Ledger(await self._open(), self.clock)
+        return JobStore(await self._open(), self.clock)
 
     def hold(self, holder):
-        return Hold(holder, self.seconds)
+        return JobLock(holder, self.seconds)
 
     async def elapse(self, share=1.0):
         """Let pass what a hold lasts, or a part of it."""
@@ -76,7 +76,7 @@ async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):
 async def test_what_is_no_id_is_nobodys_job(ledger, identity):
     assert await ledger.find("me", JobKind.VIDEO, identity) is None
     assert not await ledger.remove("me", JobKind.VIDEO, identity)
-    assert await ledger.acquire(identity, Hold("a", 60.0)) is None
+    assert await ledger.acquire(identity, JobLock("a", 60.0)) is None
     assert await ledger.page("me", JobKind.VIDEO, JobPage(after=identity)) == ([], False)
 
 
@@ -111,16 +111,16 @@ async def test_one_holder_at_a_time_until_it_lets_go_or_dies(world, ledger):
     assert await other.acquire("video_1", world.hold("b")) is None
     await world.elapse()
     assert await ledger.renew(["a"], world.seconds) == set()
-    assert await other.acquire("video_1", Hold("b", 60.0)) is not None
+    assert await other.acquire("video_1", JobLock("b", 60.0)) is not None
     await ledger.release("a")
-    assert await ledger.acquire("video_1", Hold("c", 60.0)) is None
+    assert await ledger.acquire("video_1", JobLock("c", 60.0)) is None
     await other.release("b")
-    assert await ledger.acquire("video_1", Hold("c", 60.0)) is not None
+    assert await ledger.acquire("video_1", JobLock("c", 60.0)) is not None
 
 
 async def test_only_the_holder_changes_a_job_and_nobody_one_that_is_gone(world, ledger):
     other = await world.process()
-    await ledger.put(job(), FOREVER, Hold("a", 60.0))
+    await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
     assert not await other.change(done, FOREVER, "a")
     assert not await ledger.change(done, FOREVER, "b")
@@ -140,21 +140,21 @@ async def test_a_process_whose_hold_is_over_changes_nothing_any_more(world, ledg
     await world.elapse()
     heir = await world.process()
     assert await heir.idle(JobKind.VIDEO) == ["video_1"]
-    assert await heir.acquire("video_1", Hold("b", 60.0)) == job()
+    assert await heir.acquire("video_1", JobLock("b", 60.0)) == job()
     assert not await ledger.change(job(state=JobState.FAILED), FOREVER, "a")
     assert await heir.change(job(state=JobState.COMPLETED), FOREVER, "b")
     assert (await ledger.find("me", JobKind.VIDEO, "video_1")).state is JobState.COMPLETED
 
 
 async def test_what_is_unfinished_is_offered_to_all_but_its_holder_until_it_has_expired(world, ledger):
-    await ledger.put(job("held", created=3.0), FOREVER, Hold("a", 60.0))
+    await ledger.put(job("held", created=3.0), FOREVER, JobLock("a", 60.0))
     await ledger.put(job("over", state=JobState.FAILED), FOREVER)
     await ledger.put(job("free"), world.clock.wall() + world.seconds)
     other = await world.process()
     assert await ledger.unfinished("me", JobKind.VIDEO) == 2
     assert await ledger.idle(JobKind.VIDEO) == ["free"]
     assert await other.idle(JobKind.VIDEO) == ["free", "held"]
-    assert await other.acquire("held", Hold("b", 60.0)) is None
+    assert await other.acquire("held", JobLock("b", 60.0)) is None
     await world.elapse()
     assert await ledger.find("me", JobKind.VIDEO, "free") is None
     assert await other.idle(JobKind.VIDEO) == ["held"]
@@ -162,7 +162,7 @@ async def test_what_is_unfinished_is_offered_to_all_but_its_holder_until_it_has_
 
 
 async def test_a_job_that_is_over_lives_as_long_as_it_says_last_in_lists_too(world, ledger):
-    await ledger.put(job(), world.clock.wall() + world.seconds, Hold("a", 60.0))
+    await ledger.put(job(), world.clock.wall() + world.seconds, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
     assert await ledger.change(done, FOREVER, "a")
     await world.elapse()
@@ -192,16 +192,16 @@ class Failing(MemoryStore):
 async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger = Ledger(store, clock)
+    ledger = JobStore(store, clock)
     store.left = writes
     with pytest.raises(Saturated):
-        await ledger.put(job(), FOREVER, Hold("a", 60.0))
+        await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = 1000
     clock.advance(61)
-    heir = Ledger(store, clock)
+    heir = JobStore(store, clock)
     assert await heir.page("me", JobKind.VIDEO, JobPage()) == ([], False)
     for identity in await heir.idle(JobKind.VIDEO):
-        assert await heir.acquire(identity, Hold("b", 60.0)) is None
+        assert await heir.acquire(identity, JobLock("b", 60.0)) is None
     assert await heir.idle(JobKind.VIDEO) == []
     assert await heir.unfinished("me", JobKind.VIDEO) == 0
 
@@ -210,8 +210,8 @@ async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
 async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger, done = Ledger(store, clock), job(state=JobState.COMPLETED)
-    await ledger.put(job(), FOREVER, Hold("a", 60.0))
+    ledger, done = JobStore(store, clock), job(state=JobState.COMPLETED)
+    await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = writes
     if writes < 3:
         with pytest.raises(Saturated):
@@ -220,9 +220,9 @@ async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
         assert await ledger.change(done, FOREVER, "a")
     store.left = 1000
     clock.advance(61)
-    heir = Ledger(store, clock)
+    heir = JobStore(store, clock)
     for identity in await heir.idle(JobKind.VIDEO):
-        found = await heir.acquire(identity, Hold("b", 60.0))
+        found = await heir.acquire(identity, JobLock("b", 60.0))
         if not found.over:
             assert await heir.change(done, FOREVER, "b")
         await heir.release("b")
@@ -234,7 +234,7 @@ async def test_a_store_that_is_down_says_when_to_come_again():
     store = Failing(ManualClock())
     store.left = 0
     with pytest.raises(Saturated) as caught:
-        await Ledger(store, ManualClock()).put(job(), FOREVER)
+        await JobStore(store, ManualClock()).put(job(), FOREVER)
     assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
 
 
@@ -242,7 +242,7 @@ async def test_a_store_that_is_down_says_when_to_come_again():
 async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(body):
     clock = ManualClock()
     store = MemoryStore(clock)
-    ledger = Ledger(store, clock)
+    ledger = JobStore(store, clock)
     await ledger.put(job("good"), FOREVER)
     await ledger.put(job("odd", created=2.0), FOREVER)
     await store.put(JOBS, "odd", body)
@@ -250,7 +250,7 @@ async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(bod
     assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([job("good")], False)
     assert await ledger.idle(JobKind.VIDEO) == ["good", "odd"]
     with capture_logs() as logs:
-        assert await ledger.acquire("odd", Hold("a", 60.0)) is None
+        assert await ledger.acquire("odd", JobLock("a", 60.0)) is None
     assert [(entry["event"], entry["job"]) for entry in logs] == [("job_unreadable", "odd")]
     assert await ledger.idle(JobKind.VIDEO) == ["good"]
     assert await ledger.unfinished("me", JobKind.VIDEO) == 1

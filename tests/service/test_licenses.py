@@ -4,7 +4,7 @@ from base64 import b64encode
 import pytest
 
 from protocol.model import Feature, Saturated
-from service.book import License, LicenseBook, digest_of
+from service.book import License, LicenseStore, digest_of
 from service.licenses import Licenses, fixed_licenses, new_key
 from service.settings import LicenseSetting, Origin, SettingsError
 from tests.clock import ManualClock
@@ -30,7 +30,7 @@ def store():
 
 @pytest.fixture
 def book(store):
-    return LicenseBook(store, ManualClock())
+    return LicenseStore(store, ManualClock())
 
 
 async def caller(licenses, key):
@@ -43,7 +43,7 @@ async def test_a_license_is_found_by_its_key_until_it_is_revoked(book, store):
     licenses = Licenses([], book)
     found = await caller(licenses, key)
     assert (found.id, found.models) == ("team", ("gemini-3-*",))
-    await LicenseBook(store, ManualClock()).revoke("team", 2.0)
+    await LicenseStore(store, ManualClock()).revoke("team", 2.0)
     assert await caller(licenses, key) is None
     assert await book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
 
@@ -75,7 +75,7 @@ async def test_one_license_and_thousands_cost_the_same():
         store = MemoryStore(ManualClock())
         licenses = Licenses(
             [(f"fixed-key-{n}", License(id=f"fixed-{n}")) for n in range(number)],
-            LicenseBook(store, ManualClock(), fresh_seconds=60.0),
+            LicenseStore(store, ManualClock(), fresh_seconds=60.0),
         )
         for n in range(number):
             entry = b'{"digest":"%s","models":["*"],"created":1.0}' % b64encode(digest_of(b"stored-key-%d" % n))

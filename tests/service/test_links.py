@@ -1,6 +1,6 @@
 from protocol.model import Caller, MediaKind, MediaRef
 from service.keys import KEY_BYTES
-from service.links import BoundLinks, Seal
+from service.links import MediaUrls, UrlSigner
 from tests.clock import ManualClock
 
 REF = MediaRef(
@@ -10,7 +10,7 @@ ME, OTHER = Caller(id="me"), Caller(id="other")
 
 
 def links(clock=None, key=b"k" * KEY_BYTES, base="https://gateway.example/gemini_official"):
-    return BoundLinks(Seal(key, clock or ManualClock(), 60.0), lambda: base)
+    return MediaUrls(UrlSigner(key, clock or ManualClock(), 60.0), lambda: base)
 
 
 def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():
@@ -29,7 +29,7 @@ def test_a_link_tells_nothing_and_no_two_are_alike():
 
 def test_a_link_that_was_changed_at_any_place_is_none():
     token = links().seal(REF, ME).rpartition("/")[2]
-    seal = Seal(b"k" * KEY_BYTES, ManualClock(), 60.0)
+    seal = UrlSigner(b"k" * KEY_BYTES, ManualClock(), 60.0)
     assert seal.open(token) is not None
     for place in range(len(token)):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]

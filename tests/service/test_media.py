@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
-from protocol.http.closing import Closing
-from protocol.http.context import Context, Limits, Look, Record, attach
+from protocol.http.closing import ShutdownEvent
+from protocol.http.context import Limits, Look, RequestContext, RequestRecord, attach
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai import error_response
-from service.links import BoundLinks, Seal
-from service.media import Held, Media
+from service.links import MediaUrls, UrlSigner
+from service.media import MediaRoutes, OpenedMedia
 from service.server import serve_loopback
-from service.shelf import Shelf
+from service.shelf import MediaCache
 from tests.clock import ManualClock
 
 ME = Caller(id="me")
@@ -39,7 +39,7 @@ class Engine:
         self.asked.append((ref, rendition))
         if ref.url.endswith("gone"):
             raise UpstreamFailed("It is gone.", code="media_gone")
-        yield Held(self.data, self.mime)
+        yield OpenedMedia(self.data, self.mime)
 
 
 class Server:
@@ -61,18 +61,18 @@ def serve():
         async def is_valid(identity):
             return valid(identity)
 
-        seal = Seal(b"k" * 32, clock, 60.0)
-        app = Starlette(routes=[Media(engine, seal, is_valid, shelf).route(error_response)])
+        seal = UrlSigner(b"k" * 32, clock, 60.0)
+        app = Starlette(routes=[MediaRoutes(engine, seal, is_valid, shelf).route(error_response)])
 
         async def with_context(scope, receive, send):
             if scope["type"] == "http":
-                context = Context(
+                context = RequestContext(
                     id="req_1",
                     started=0.0,
                     created=0.0,
                     now=lambda: 0.0,
-                    closing=Closing(),
-                    record=Record(),
+                    closing=ShutdownEvent(),
+                    record=RequestRecord(),
                     limits=Limits(),
                     links=None,
                     fetch=None,
@@ -82,7 +82,7 @@ def serve():
             await app(scope, receive, send)
 
         async with serve_loopback(with_context) as base:
-            server = Server(base, BoundLinks(seal, lambda: "http://gateway"), engine, clock)
+            server = Server(base, MediaUrls(seal, lambda: "http://gateway"), engine, clock)
             async with server.http:
                 yield server
 
@@ -146,7 +146,7 @@ async def test_what_is_gone_or_no_media_is_a_502_that_tells_nothing(serve):
 
 async def test_what_is_kept_outlives_the_upstreams(serve, tmp_path):
     engine = Engine()
-    async with serve(engine, Shelf(tmp_path, 1_000_000)) as server:
+    async with serve(engine, MediaCache(tmp_path, 1_000_000)) as server:
         link = server.links.seal(REF, ME)
         first = await server.get(link)
         engine.data = b"something else"

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Reservation
 from service.memory import Memory, Trimmer
 from tests.clock import ManualClock
 
@@ -72,7 +72,7 @@ async def test_memory_is_given_back_once_after_a_burst(monkeypatch):
     trimmed = []
     monkeypatch.setattr("service.memory._libc", lambda name: trimmed.append)
     budget = ByteBudget(100 * MIB)
-    trimmer, hold, small = Trimmer(budget, ManualClock()), Hold(budget), Hold(budget)
+    trimmer, hold, small = Trimmer(budget, ManualClock()), Reservation(budget), Reservation(budget)
     await small.raise_to(MIB)
     await trimmer.look()
     await hold.raise_to(80 * MIB)

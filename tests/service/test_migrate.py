@@ -5,10 +5,10 @@ import pytest
 
 from service.migrate import MOVED, MigrateError, Side, migrate
 from tests.clock import ManualClock
-from transports.store import PLACES, MemoryStore, SealedStore, Sealer, StoreDown
-from transports.store.port import MARKS, REPLICAS, RESTS, SESSIONS
+from transports.store import PLACES, Cipher, EncryptedStore, MemoryStore, StoreDown
+from transports.store.port import COOLDOWNS, MARKS, REPLICAS, SESSIONS
 
-OLD, NEW = Sealer(b"a" * 32), Sealer(b"b" * 32)
+OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def target(clock):
 
 
 def opened(side):
-    return SealedStore(side.store, side.sealer)
+    return EncryptedStore(side.store, side.sealer)
 
 
 async def fill(side):
@@ -59,10 +59,10 @@ async def test_all_of_every_place_is_moved_with_the_time_that_it_has_left(clock,
 
 async def test_more_records_than_a_page_holds_are_moved(source, target):
     for number in range(1201):
-        await source.store.put(RESTS, f"{number:04}", b"")
+        await source.store.put(COOLDOWNS, f"{number:04}", b"")
     done = {one.place: one.records for one in await moved(source, target)}
-    assert done[RESTS] == 1201
-    assert len(await target.store.keys(RESTS)) == 1201
+    assert done[COOLDOWNS] == 1201
+    assert len(await target.store.keys(COOLDOWNS)) == 1201
 
 
 async def test_it_can_be_done_twice(source, target):
@@ -129,14 +129,14 @@ async def test_nothing_is_moved_while_gateways_run(source, target, side):
 
 async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forced(source, target):
     await fill(source)
-    wrong = msgspec.structs.replace(source, sealer=Sealer(b"c" * 32))
+    wrong = msgspec.structs.replace(source, sealer=Cipher(b"c" * 32))
     with pytest.raises(MigrateError, match="is sealed with a key that is not given"):
         await moved(wrong, target)
     assert await target.store.keys(SESSIONS) == []
     done = {one.place: one.unreadable for one in await moved(wrong, target, force=True)}
     assert done[SESSIONS] == ("a", "b/c")
-    assert done[RESTS] == ()
-    found = await SealedStore(target.store, OLD).get(SESSIONS, "a")
+    assert done[COOLDOWNS] == ()
+    found = await EncryptedStore(target.store, OLD).get(SESSIONS, "a")
     assert found.value == b"session"
 
 

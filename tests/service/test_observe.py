@@ -17,13 +17,13 @@ from protocol.http.download import Content, Download
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.stream import EventStream
-from protocol.http.whole import Whole
+from protocol.http.whole import WholeResponse
 from protocol.model import Served, UpstreamModel
 from service import wiring
 from service.app import _cors, _starlette
-from service.drain import Drain
+from service.drain import Shutdown
 from service.metrics import Metrics
-from service.observe import Means, Observed
+from service.observe import RequestContextMiddleware, RequestDeps
 from service.server import serve_loopback
 from tests.clock import ManualClock
 
@@ -48,9 +48,9 @@ def links(scope):
 
 
 def observing(app, limits=None):
-    means = Means(
+    means = RequestDeps(
         clock=ManualClock(),
-        drain=Drain(),
+        drain=Shutdown(),
         limits=limits or Limits(),
         links=links,
         fetch=None,
@@ -60,7 +60,7 @@ def observing(app, limits=None):
         pixels=PixelPool(),
         log_prompts=False,
     )
-    return Observed(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
+    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
 
 
 PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
@@ -134,7 +134,7 @@ async def whole():
 
 ANSWERS = {
     "plain": lambda: Response(LONG),
-    "whole": lambda: Whole(whole, wiring.house_refusal),
+    "whole": lambda: WholeResponse(whole, wiring.house_refusal),
     "stream": lambda: EventStream(Answering().open(), Answering(), wiring.house_refusal, []),
     "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.house_refusal),
 }
@@ -163,6 +163,6 @@ async def test_an_answer_may_take_long_while_nothing_is_sent():
         await anyio.sleep(0.2)
         return PlainTextResponse("done")
 
-    observed = observing(Whole(slow, wiring.house_refusal), Limits(write_stall_seconds=0.05))
+    observed = observing(WholeResponse(slow, wiring.house_refusal), Limits(write_stall_seconds=0.05))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/")).text == "done"

@@ -5,7 +5,7 @@ import pytest
 
 from protocol.http.context import attach
 from protocol.openai import error_response
-from service.overload import Overloaded
+from service.overload import LoadShedding
 from service.pressure import Step
 
 LONG = 1024
@@ -27,7 +27,7 @@ async def answered(step, path="/v1/models", headers=(), body=b""):
 
     scope = {"type": "http", "path": path, "method": "POST", "headers": list(headers)}
     attach(scope, SimpleNamespace(record=record))
-    await Overloaded(app, SimpleNamespace(step=step), LONG, error_response)(scope, receive, send)
+    await LoadShedding(app, SimpleNamespace(step=step), LONG, error_response)(scope, receive, send)
     error = json.loads(sent[1]["body"]).get("error", {}).get("code")
     names = dict(sent[0]["headers"])
     assert record.error == error
@@ -71,5 +71,5 @@ async def test_what_is_no_request_is_passed_on():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    await Overloaded(app, SimpleNamespace(step=Step.ALL), LONG, error_response)({"type": "websocket"}, None, None)
+    await LoadShedding(app, SimpleNamespace(step=Step.ALL), LONG, error_response)({"type": "websocket"}, None, None)
     assert seen == ["websocket"]

@@ -2,7 +2,7 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.pressure import Pressure, Step, step_of
+from service.pressure import LoadMonitor, Step, step_of
 from service.upkeep import Overload
 from tests.clock import ManualClock
 
@@ -10,7 +10,7 @@ TERMS = Overload()
 
 
 def pressure(memory=lambda: None, clock=None, registry=None):
-    return Pressure(memory, clock or ManualClock(), TERMS, registry or CollectorRegistry())
+    return LoadMonitor(memory, clock or ManualClock(), TERMS, registry or CollectorRegistry())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from service import wiring
-from service.book import LicenseBook
+from service.book import LicenseStore
 from service.licenses import Licenses, fixed_licenses
 from service.reload import Part, Reload
 from service.settings import load
@@ -27,7 +27,7 @@ class Gateway:
         self.path.write_text(settings)
         self.settings, self.origin = load(self.path, {}), origin_of(self.path, {})
         self.clock, self.registry = ManualClock(), CollectorRegistry()
-        book = LicenseBook(MemoryStore(self.clock), self.clock)
+        book = LicenseStore(MemoryStore(self.clock), self.clock)
         self.licenses = Licenses(fixed_licenses(self.settings.licenses, self.origin), book)
         self.reload = Reload(self.settings, self.origin, self.licenses, self.registry)
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from protocol.model import Saturated, UpstreamFailed
-from service.media import Held
-from service.shelf import Shelf
+from service.media import OpenedMedia
+from service.shelf import MediaCache
 
 
 class Source:
@@ -22,7 +22,7 @@ class Source:
     @asynccontextmanager
     async def __call__(self):
         self.opened += 1
-        held = Held(self.data, self.mime)
+        held = OpenedMedia(self.data, self.mime)
         yield _Broken(held, self.error) if self.error else held
 
 
@@ -42,16 +42,16 @@ async def take(shelf, name, source):
 
 
 async def test_what_was_opened_once_is_not_asked_for_again(tmp_path):
-    shelf, source = Shelf(tmp_path / "kept", 1000), Source(b"picture", "image/jpeg")
+    shelf, source = MediaCache(tmp_path / "kept", 1000), Source(b"picture", "image/jpeg")
     for _ in range(3):
         assert await take(shelf, "one", source) == ("image/jpeg", 7, b"picture")
     assert source.opened == 1
-    assert await take(Shelf(tmp_path / "kept", 1000), "one", source) == ("image/jpeg", 7, b"picture")
+    assert await take(MediaCache(tmp_path / "kept", 1000), "one", source) == ("image/jpeg", 7, b"picture")
     assert source.opened == 1
 
 
 async def test_the_longest_unused_makes_room(tmp_path):
-    shelf, sources = Shelf(tmp_path, 10), {name: Source(b"1234") for name in "abc"}
+    shelf, sources = MediaCache(tmp_path, 10), {name: Source(b"1234") for name in "abc"}
     for age, name in enumerate("ab"):
         await take(shelf, name, sources[name])
         (path,) = tmp_path.glob(f"{name}.*")
@@ -62,19 +62,19 @@ async def test_the_longest_unused_makes_room(tmp_path):
 
 
 async def test_what_is_larger_than_the_room_is_still_answered(tmp_path):
-    shelf, source = Shelf(tmp_path, 3), Source(b"1234")
+    shelf, source = MediaCache(tmp_path, 3), Source(b"1234")
     assert (await take(shelf, "a", source))[2] == b"1234"
 
 
 async def test_what_breaks_off_is_not_kept(tmp_path):
     with pytest.raises(UpstreamFailed):
-        await take(Shelf(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
+        await take(MediaCache(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("step", ["utime", "open"])
 async def test_what_another_process_makes_room_of_just_then_is_asked_for_again(tmp_path, monkeypatch, step):
-    shelf, source = Shelf(tmp_path, 1000), Source(b"picture")
+    shelf, source = MediaCache(tmp_path, 1000), Source(b"picture")
     await take(shelf, "one", source)
     utime, opened = os.utime, Path.open
 
@@ -102,9 +102,9 @@ async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypat
     def full(self, partial, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Shelf, "_place", full)
+    monkeypatch.setattr(MediaCache, "_place", full)
     with pytest.raises(Saturated) as caught:
-        await take(Shelf(tmp_path, 1000), "one", Source(b"picture"))
+        await take(MediaCache(tmp_path, 1000), "one", Source(b"picture"))
     assert caught.value.code == "state_unavailable"
     assert list(tmp_path.iterdir()) == []
 
@@ -139,12 +139,12 @@ def test_what_a_process_began_is_removed_when_it_was_killed_and_not_before(tmp_p
     process = subprocess.Popen([sys.executable, "-c", KEEPING, tmp_path], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"begun\n"
-        Shelf(tmp_path, 1000)
+        MediaCache(tmp_path, 1000)
         assert len(list(tmp_path.glob("*.partial"))) == 1
     finally:
         process.kill()
         process.communicate()
-    Shelf(tmp_path, 1000)
+    MediaCache(tmp_path, 1000)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,12 +157,12 @@ async def test_where_files_cannot_be_locked_only_old_ones_are_removed(tmp_path, 
     old.touch()
     new.touch()
     os.utime(old, (1000, 1000))
-    Shelf(tmp_path, 1000)
+    MediaCache(tmp_path, 1000)
     assert list(tmp_path.iterdir()) == [new]
 
 
 async def test_what_there_is_no_room_for_while_others_arrive_is_passed_on(tmp_path):
-    shelf, stuck, go_on = Shelf(tmp_path, 10), anyio.Event(), anyio.Event()
+    shelf, stuck, go_on = MediaCache(tmp_path, 10), anyio.Event(), anyio.Event()
 
     class Slow:
         mime, length = "image/png", 8
@@ -204,7 +204,7 @@ async def test_who_leaves_before_all_is_there_leaves_nothing_open(tmp_path):
         yield Endless()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(take, Shelf(tmp_path, 1000), "one", source)
+        tasks.start_soon(take, MediaCache(tmp_path, 1000), "one", source)
         await begun.wait()
         tasks.cancel_scope.cancel()
     assert list(tmp_path.iterdir()) == []

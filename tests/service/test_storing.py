@@ -13,7 +13,7 @@ from service.source import SettingsError, origin_of
 from service.stores import open_store
 from tests.servers import RedisServer, programs
 from transports.clock import SystemClock
-from transports.store.port import ACCOUNTS, RESTS, SESSIONS
+from transports.store.port import ACCOUNTS, COOLDOWNS, SESSIONS
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -49,7 +49,7 @@ def fill(path, key_file=None):
         async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
             await store.put(SESSIONS, "first", b"secret-cookie")
             await store.put(ACCOUNTS, "first", b"{}")
-            await store.put(RESTS, "first/*/*", b"{}", seconds=600.0)
+            await store.put(COOLDOWNS, "first/*/*", b"{}", seconds=600.0)
 
     anyio.run(write)
 
@@ -57,7 +57,7 @@ def fill(path, key_file=None):
 def read(path, key_file):
     async def scan():
         async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
-            return [record for place in (SESSIONS, ACCOUNTS, RESTS) for record in await store.scan(place)]
+            return [record for place in (SESSIONS, ACCOUNTS, COOLDOWNS) for record in await store.scan(place)]
 
     return anyio.run(scan)
 

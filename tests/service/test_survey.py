@@ -3,12 +3,12 @@ import json
 from service.settings import Log, load
 from service.source import origin_of
 from service.stores import location_of
-from service.survey import lines, say, survey
+from service.survey import lines, say, startup_summary
 from tests.clock import ManualClock
-from transports.pool.standing import Parked
-from transports.roster import Entry, Roster
+from transports.pool.standing import AttentionRecord
+from transports.roster import AccountRecord, AccountRegistry
 from transports.store import MemoryStore, StoreDown
-from transports.store.port import PARKS
+from transports.store.port import ATTENTION
 
 COOKIES = "__Secure-1PSID=canary-{name}; __Secure-1PSIDTS=canary-ts"
 
@@ -18,7 +18,7 @@ async def surveyed(tmp_path, text, store):
     path.write_text(text)
     settings, origin = load(path, {}), origin_of(path, {})
     location = location_of(settings.store, origin, tmp_path / "gateway.sqlite3")
-    return await survey(settings, origin, location, store, ManualClock())
+    return await startup_summary(settings, origin, location, store, ManualClock())
 
 
 async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
@@ -30,13 +30,13 @@ async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
 
 async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
     store = MemoryStore(ManualClock())
-    roster = Roster(store, ManualClock())
+    roster = AccountRegistry(store, ManualClock())
     for name in ("dead", "paused", "well"):
         secret = COOKIES.format(name=name)
-        await roster.add(Entry(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
+        await roster.add(AccountRecord(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
     await roster.pause("paused", by="me")
-    parked = Parked(reason="signed_out", words="Export it anew.", at=1.0)
-    await store.put(PARKS, "dead", json.dumps({"reason": parked.reason, "words": parked.words, "at": 1.0}).encode())
+    parked = AttentionRecord(reason="signed_out", words="Export it anew.", at=1.0)
+    await store.put(ATTENTION, "dead", json.dumps({"reason": parked.reason, "words": parked.words, "at": 1.0}).encode())
     (tmp_path / "key").write_text("k" * 32)
     text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
     found = await surveyed(tmp_path, text, store)
@@ -52,8 +52,8 @@ async def test_many_accounts_are_not_all_named(tmp_path):
     store = MemoryStore(ManualClock())
     for number in range(20):
         secret = COOKIES.format(name=number)
-        entry = Entry(id=f"a{number:02}", transport="web", secret=secret, options={}, created=1.0, by="me")
-        await Roster(store, ManualClock()).add(entry)
+        entry = AccountRecord(id=f"a{number:02}", transport="web", secret=secret, options={}, created=1.0, by="me")
+        await AccountRegistry(store, ManualClock()).add(entry)
     told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
     assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in told
 
@@ -82,7 +82,7 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
 
 async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
     store = MemoryStore(ManualClock())
-    await store.put(PARKS, "one", b'{"reason": 7, "words": "canary"}')
+    await store.put(ATTENTION, "one", b'{"reason": 7, "words": "canary"}')
     told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
     assert "the record 'one' of 'park' cannot be read" in told
     assert "canary" not in told

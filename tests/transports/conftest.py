@@ -14,10 +14,10 @@ from tests.observer import NullObserver
 from transports import simulator, web
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.dispatch import Dispatch
+from transports.dispatch import Router
 from transports.pool import Conversations
-from transports.roster import Roster
-from transports.store import MemoryStore, Watch
+from transports.roster import AccountRegistry
+from transports.store import ChangeFeed, MemoryStore
 
 CATALOGUE = Catalogue.build()
 FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
@@ -38,7 +38,7 @@ async def asking(transport, request, account):
 
 def going(rotation, request, seconds):
     """Open a request with one transport's pool, for so many seconds."""
-    return Dispatch(CATALOGUE, [rotation], chat_seconds=seconds).open(request)
+    return Router(CATALOGUE, [rotation], chat_seconds=seconds).open(request)
 
 
 def deps_for(clock=None, store=None, conversations=None):
@@ -49,8 +49,8 @@ def deps_for(clock=None, store=None, conversations=None):
         replica="replica-1",
         clock=clock,
         store=store,
-        roster=Roster(store, clock),
-        watch=Watch(store, clock),
+        roster=AccountRegistry(store, clock),
+        watch=ChangeFeed(store, clock),
         conversations=conversations or Conversations(store, clock),
         observer=NullObserver(),
         serve=serve_loopback,

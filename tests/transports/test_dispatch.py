@@ -18,8 +18,8 @@ from protocol.model import (
 from tests.pools import pool_of
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.account import Account
-from transports.dispatch import Dispatch
-from transports.rotation import Policy, Rotation
+from transports.dispatch import Router
+from transports.rotation import Failover, FailoverPolicy
 
 WHOLE = [Text(text="hi"), Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))]
 
@@ -54,9 +54,10 @@ async def whole():
 
 def dispatch_of(*upstreams, **deadlines):
     rotations = [
-        Rotation(upstream, pool_of(upstream.accounts, wait_seconds=0.01), Policy(attempts=5)) for upstream in upstreams
+        Failover(upstream, pool_of(upstream.accounts, wait_seconds=0.01), FailoverPolicy(attempts=5))
+        for upstream in upstreams
     ]
-    return Dispatch(CATALOGUE, rotations, **{"chat_seconds": 30.0, **deadlines})
+    return Router(CATALOGUE, rotations, **{"chat_seconds": 30.0, **deadlines})
 
 
 async def ask(dispatch, model="gemini-3-pro-video", **more):

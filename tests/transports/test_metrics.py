@@ -2,7 +2,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from protocol.model import Family, Served, UpstreamModel
 from transports.metrics import PrometheusObserver
-from transports.observer import ELSEWHERE, Census, Change, Fanout
+from transports.observer import ELSEWHERE, AccountStats, Change, Fanout
 
 
 def shown(registry):
@@ -29,8 +29,8 @@ def test_accounts_are_shown_as_they_stand_and_those_that_are_gone_no_more():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     ready, parked = ("session", "chat", "ready"), ("session", "chat", "parked")
-    observer.census(Census(transport="t", standing={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
-    observer.census(Census(transport="t", standing={parked: 1}, rotated={"b": 7.0}))
+    observer.census(AccountStats(transport="t", standing={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
+    observer.census(AccountStats(transport="t", standing={parked: 1}, rotated={"b": 7.0}))
     found = shown(registry)
     labels = 'capability="chat",kind="session",state="{}",transport="t"'
     assert found[f"gateway_accounts{{{labels.format('ready')}}}"] == 0

@@ -27,9 +27,9 @@ from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from tests.transports.conftest import CATALOGUE, going, request_for
 from transports.account import Account, Facts, Quota
-from transports.dispatch import Dispatch
-from transports.pool import Ask, Want
-from transports.rotation import Policy, Rotation
+from transports.dispatch import Router
+from transports.pool import LeaseRequest, Requirement
+from transports.rotation import Failover, FailoverPolicy
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
@@ -90,7 +90,7 @@ async def played(script):
 def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
     replica = replica or Replica(clock)
     pool = replica.pool(lambda: transport.accounts, transport=transport.name, wait_seconds=0.01)
-    return Rotation(transport, pool, Policy(**policy), draining)
+    return Failover(transport, pool, FailoverPolicy(**policy), draining)
 
 
 async def ask(rotation, request=None, seconds=30.0):
@@ -110,7 +110,7 @@ async def test_a_refusal_moves_on_to_the_next_account():
     assert events == WHOLE
     assert served.account == "c"
     assert transport.asked == ["a", "b", "c"]
-    assert [state.parked and state.parked.reason for state in rotation.pool.states] == [None, "signed_out", None]
+    assert [state.attention and state.attention.reason for state in rotation.pool.states] == [None, "signed_out", None]
     assert all(state.in_flight == 0 for state in rotation.pool.states)
 
 
@@ -251,8 +251,10 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
     second = Scripted("second", b=[WHOLE])
     rotation = rotation_of(first)
-    dispatch = Dispatch(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
-    async with leasing(rotation.pool, Ask(want=Want.of(request_for("x").selection), tried=frozenset({"a"}))):
+    dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
+    async with leasing(
+        rotation.pool, LeaseRequest(want=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
+    ):
         with pytest.raises(UpstreamFailed):
             async with dispatch.open(request_for("x")):
                 pass
@@ -289,7 +291,7 @@ async def test_the_deadline_ends_an_answer_under_way():
 async def test_another_transport_is_asked_when_the_first_cannot():
     first = Scripted("first", a=[Unsupported("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
     async with dispatch.open(request_for("x")) as exchange:
         assert exchange.served.transport == "second"
 
@@ -297,7 +299,7 @@ async def test_another_transport_is_asked_when_the_first_cannot():
 async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
     first = Scripted("first", a=[MAYBE])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
     with pytest.raises(UpstreamFailed):
         async with dispatch.open(request_for("x")):
             pass
@@ -307,7 +309,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
 async def test_what_the_model_declines_no_other_transport_is_asked_for():
     first = Scripted("first", a=[Refused("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Dispatch(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
     with pytest.raises(Refused):
         async with dispatch.open(request_for("x")):
             pass
@@ -315,7 +317,7 @@ async def test_what_the_model_declines_no_other_transport_is_asked_for():
 
 
 async def test_no_transport_with_the_capability_is_unsupported():
-    dispatch = Dispatch(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], chat_seconds=30)
     assert not dispatch.offers(CATALOGUE.resolve("gemini-3-pro"))
     with pytest.raises(Unsupported):
         async with dispatch.open(request_for("x")):
@@ -415,18 +417,18 @@ async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fa
         with pytest.raises(ModelDowngraded) as caught:
             await ask(rotation)
     assert (caught.value.code, caught.value.certainty) == ("upstream_model_mismatch", Certainty.REFUSED)
-    assert all(not state.rests and not state.errors for state in rotation.pool.states)
+    assert all(not state.cooldowns and not state.errors for state in rotation.pool.states)
 
 
 async def test_what_serves_a_selection_is_told_of_accounts_that_can_serve_and_each_model_once():
     transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
-    dispatch = Dispatch(CATALOGUE, [rotation_of(transport)], chat_seconds=1.0)
+    dispatch = Router(CATALOGUE, [rotation_of(transport)], chat_seconds=1.0)
     selection = CATALOGUE.resolve("gemini-3-pro")
     assert dispatch.served_by(selection) == (PRO,)
     only = Scripted(unknown=[])
-    assert Dispatch(CATALOGUE, [rotation_of(only)], chat_seconds=1.0).served_by(selection) == ()
+    assert Router(CATALOGUE, [rotation_of(only)], chat_seconds=1.0).served_by(selection) == ()
     alone = Scripted(a=[SignedOut("x")])
     rotation = rotation_of(alone)
     with pytest.raises(SignedOut):
         await ask(rotation)
-    assert Dispatch(CATALOGUE, [rotation], chat_seconds=1.0).served_by(selection) == ()
+    assert Router(CATALOGUE, [rotation], chat_seconds=1.0).served_by(selection) == ()

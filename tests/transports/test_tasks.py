@@ -3,7 +3,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.clock import ManualClock
-from transports.tasks import beside, beside_and_last, wait_for
+from transports.tasks import background_tasks, background_tasks_with_final, wait_for
 
 
 async def test_tasks_end_with_the_context():
@@ -15,7 +15,7 @@ async def test_tasks_end_with_the_context():
         finally:
             ended.set()
 
-    async with beside() as tasks:
+    async with background_tasks() as tasks:
         tasks.start_soon(work)
         await anyio.lowlevel.checkpoint()
     assert ended.is_set()
@@ -23,7 +23,7 @@ async def test_tasks_end_with_the_context():
 
 async def test_what_goes_wrong_in_the_context_is_raised_as_it_is():
     with pytest.raises(KeyError):
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             raise KeyError("inside")
 
@@ -62,7 +62,7 @@ async def test_the_last_thing_is_done_when_all_that_ran_beside_has_ended():
         seen.append("last")
 
     with pytest.raises(LookupError):
-        async with beside_and_last((run, run), last, 5.0):
+        async with background_tasks_with_final((run, run), last, 5.0):
             await anyio.wait_all_tasks_blocked()
             raise LookupError
     assert seen == ["ended", "ended", "last"]

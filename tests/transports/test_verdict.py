@@ -14,49 +14,49 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from transports.verdict import Next, judge
+from transports.verdict import NextStep, decide
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (BadRequest("x"), Next.GIVE_UP),
-        (ModelUnknown("x"), Next.GIVE_UP),
-        (Refused("x"), Next.GIVE_UP),
-        (Saturated("x"), Next.GIVE_UP),
-        (Blocked("x"), Next.ANOTHER),
-        (Unsupported("x"), Next.ANOTHER_TRANSPORT),
-        (RateLimited("x"), Next.ANOTHER),
-        (SignedOut("x"), Next.ANOTHER),
-        (UpstreamFailed("x", certainty=Certainty.NOT_SENT), Next.ANOTHER),
-        (UpstreamFailed("x", certainty=Certainty.REFUSED), Next.ANOTHER),
-        (UpstreamFailed("x"), Next.ONCE),
-        (DriftDetected("x"), Next.ONCE),
+        (BadRequest("x"), NextStep.GIVE_UP),
+        (ModelUnknown("x"), NextStep.GIVE_UP),
+        (Refused("x"), NextStep.GIVE_UP),
+        (Saturated("x"), NextStep.GIVE_UP),
+        (Blocked("x"), NextStep.ANOTHER),
+        (Unsupported("x"), NextStep.ANOTHER_TRANSPORT),
+        (RateLimited("x"), NextStep.ANOTHER),
+        (SignedOut("x"), NextStep.ANOTHER),
+        (UpstreamFailed("x", certainty=Certainty.NOT_SENT), NextStep.ANOTHER),
+        (UpstreamFailed("x", certainty=Certainty.REFUSED), NextStep.ANOTHER),
+        (UpstreamFailed("x"), NextStep.ONCE),
+        (DriftDetected("x"), NextStep.ONCE),
     ],
 )
 def test_whom_an_error_lets_be_asked(error, expected):
-    assert judge(error, 0).next is expected
+    assert decide(error, 0).next is expected
 
 
 def test_a_limit_rests_as_long_as_told_and_longer_each_time_where_not_told():
-    assert judge(RateLimited("x", retry_after=7), 3).rest == 7
-    assert judge(RateLimited("x", retry_after=1e9), 0).rest == 24 * 3600
-    rests = [judge(RateLimited("x"), failures).rest for failures in range(5)]
+    assert decide(RateLimited("x", retry_after=7), 3).cooldown == 7
+    assert decide(RateLimited("x", retry_after=1e9), 0).cooldown == 24 * 3600
+    rests = [decide(RateLimited("x"), failures).cooldown for failures in range(5)]
     assert rests == [3600, 7200, 14400, 21600, 21600]
 
 
 def test_a_signed_out_account_is_parked_with_its_reason():
-    verdict = judge(SignedOut("x", reason="consent", words="Accept the terms."), 0)
-    assert (verdict.park, verdict.words) == ("consent", "Accept the terms.")
-    assert judge(SignedOut("It needs a person."), 0).words == "It needs a person."
+    verdict = decide(SignedOut("x", reason="consent", words="Accept the terms."), 0)
+    assert (verdict.attention, verdict.message) == ("consent", "Accept the terms.")
+    assert decide(SignedOut("It needs a person."), 0).message == "It needs a person."
 
 
 def test_a_blocked_address_rests_for_a_while():
-    assert judge(Blocked("x"), 0).rest == 600
+    assert decide(Blocked("x"), 0).cooldown == 600
 
 
 def test_an_account_that_is_asked_too_often_rests_a_while_and_no_hour():
-    assert judge(Throttled("x", retry_after=7), 3).rest == 7
-    assert [judge(Throttled("x"), failures).rest for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
-    assert judge(Throttled("x"), 1, luck=0.5).rest == 60
-    assert judge(Throttled("x"), 0, luck=0.0).rest == 1
+    assert decide(Throttled("x", retry_after=7), 3).cooldown == 7
+    assert [decide(Throttled("x"), failures).cooldown for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
+    assert decide(Throttled("x"), 1, luck=0.5).cooldown == 60
+    assert decide(Throttled("x"), 0, luck=0.0).cooldown == 1

@@ -9,12 +9,12 @@ from protocol.model import Family
 from transports.account import Account, Facts, Quota, Report
 from transports.clock import Clock
 from transports.observer import ELSEWHERE, Change, Observer
-from transports.pool.board import Board, Rested
+from transports.pool.board import ActiveCooldown, SharedState
 from transports.pool.choose import Luck
-from transports.pool.standing import Carried, Parked, Reason, Resting
-from transports.pool.state import EVERYTHING, Scope, State, Want
-from transports.pool.terms import Terms
-from transports.roster import Pause
+from transports.pool.standing import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord
+from transports.pool.state import EVERYTHING, AccountState, Requirement, Scope
+from transports.pool.terms import PoolConfig
+from transports.roster import PauseRecord
 
 _log = structlog.get_logger()
 
@@ -23,31 +23,33 @@ _SAME_SECONDS = 2.0
 """Two processes' words on when a rest ends are no more apart than this."""
 
 
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
+class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What all pools of a process stand on."""
 
     clock: Clock
-    board: Board
+    board: SharedState
     observer: Observer
     luck: Luck
 
 
-class Accounts:
+class AccountStates:
     """What is known of each of them."""
 
-    def __init__(self, transport: str, source: Callable[[], Sequence[Account]], ground: Ground, terms: Terms) -> None:
+    def __init__(
+        self, transport: str, source: Callable[[], Sequence[Account]], ground: PoolDeps, terms: PoolConfig
+    ) -> None:
         """Know those that `source` returns: another sequence whenever they are others."""
         self.transport, self.ground, self._terms = transport, ground, terms
         self._source, self._seen = source, source()
         self.states = [self._state(account) for account in self._seen]
         self._by_id = {state.account.id: state for state in self.states}
         self.guests = _guests(self.states)
-        self._leaving: list[State] = []
+        self._leaving: list[AccountState] = []
         self._early: dict[tuple[str, str], Report] = {}
         """Reports on accounts that are not among the states yet."""
         ground.board.join(self)
 
-    def state_of(self, account: str) -> State | None:
+    def state_of(self, account: str) -> AccountState | None:
         """Return what is known of an account."""
         return self._by_id.get(account)
 
@@ -83,9 +85,11 @@ class Accounts:
             self._early[report.account, report.check] = report
         elif report.error is not None:
             words = report.error.words or report.error.message
-            if self.park(state, report.error.reason, words, check=report.check):
+            if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
                 _log.error("account_parked", account=report.account, reason=report.error.reason, check=report.check)
-        elif state.parked is not None and (state.parked.check == report.check or (state.renewed and report.served)):
+        elif state.attention is not None and (
+            state.attention.check == report.check or (state.renewed and report.served)
+        ):
             self._unpark(state)
             _log.info("account_unparked", account=report.account, check=report.check)
 
@@ -101,12 +105,12 @@ class Accounts:
         self._leaving = [state for state in self._leaving if state.in_flight]
         return changed
 
-    def carried(self) -> dict[str, Carried]:
+    def carried(self) -> dict[str, AccountLoad]:
         """Return what each account carries here, and what is known of it."""
-        found: dict[str, Carried] = {}
+        found: dict[str, AccountLoad] = {}
         for state in [*self.states, *self._leaving]:
             facts = state.account.facts()
-            found[state.account.id] = Carried(
+            found[state.account.id] = AccountLoad(
                 in_flight=state.in_flight,
                 plan=facts.plan,
                 rotated_at=facts.rotated_at,
@@ -115,57 +119,59 @@ class Accounts:
             )
         return found
 
-    def rest(self, state: State, scope: Scope, seconds: float, reason: Reason) -> bool:
+    def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
         """Let an account rest from something; say whether that is news."""
         now = self.ground.clock.monotonic()
-        news = state.rest(now + seconds, scope, reason, now)
-        rest = state.rests.get(scope)
+        news = state.cool_down(now + seconds, scope, reason, now)
+        rest = state.cooldowns.get(scope)
         if rest is not None and rest.until == now + seconds and not state.retired:
-            self.ground.board.rest(self._resting(state, scope, reason, now), seconds)
+            self.ground.board.set_cooldown(self._resting(state, scope, reason, now), seconds)
         if news:
             self._tell(state, "rests", scope=scope, reason=reason, seconds=seconds)
         return news
 
-    def block(self, egress: str, seconds: float) -> None:
+    def block_egress(self, egress: str, seconds: float) -> None:
         """Let every account on this way out rest from everything: its address is not welcome."""
         self._block(egress, self.ground.clock.monotonic() + seconds, by="")
-        self.ground.board.rest(Resting(account="", egress=egress, reason=Reason.ADDRESS), seconds)
+        self.ground.board.set_cooldown(
+            CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
+        )
         self.ground.board.tell_others(self)
 
-    def park(self, state: State, reason: str, words: str = "", *, check: str = "") -> bool:
+    def mark_needs_attention(self, state: AccountState, reason: str, words: str = "", *, check: str = "") -> bool:
         """Let an account wait for a person; say whether that is news.
 
         `check` names the transport's own check that found it: what that has found, a request does not change.
         """
         now = self.ground.clock
         credential = state.account.facts().credential
-        held = state.parked.check if state.parked is not None and state.parked.credential == credential else ""
+        held = state.attention.check if state.attention is not None and state.attention.credential == credential else ""
         if held and held != check:
             return False
-        parked = Parked(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
-        if not state.park(parked, now.monotonic()):
+        parked = AttentionRecord(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
+        if not state.mark_needs_attention(parked, now.monotonic()):
             return False
         if not state.retired:
-            self.ground.board.park(state.account.id, parked)
+            self.ground.board.set_attention(state.account.id, parked)
         self._tell(state, "parked", reason=reason, words=words)
         return True
 
-    def works(self, state: State, want: Want) -> bool:
+    def mark_working(self, state: AccountState, want: Requirement) -> bool:
         """Note that an account answered; say whether it waited for a person until now."""
         now = self.ground.clock.monotonic()
         state.throttle.accept(now)
         state.succeed(want, now)
-        if state.parked is None:
+        if state.attention is None:
             return False
         self._unpark(state)
         return True
 
-    def _unpark(self, state: State) -> None:
-        state.unpark()
-        self.ground.board.unpark(state.account.id)
+    def _unpark(self, state: AccountState) -> None:
+        state.clear_attention()
+        self.ground.board.clear_attention(state.account.id)
         self._tell(state, "works")
 
-    def fails(self, state: State) -> bool:
+    def count_failure(self, state: AccountState) -> bool:
         """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
 
         Source: reliability 6.6.
@@ -176,15 +182,15 @@ class Accounts:
         state.errors = 0
         state.ejections += 1
         seconds = min(self._terms.eject_longest_seconds, self._terms.eject_seconds * state.ejections)
-        return self.rest(state, EVERYTHING, seconds, Reason.ERRORS)
+        return self.cool_down(state, EVERYTHING, seconds, CooldownReason.ERRORS)
 
-    def _may_eject(self, state: State) -> bool:
+    def _may_eject(self, state: AccountState) -> bool:
         now = self.ground.clock.monotonic()
         ejected = [other for other in self.states if _ejected(other, now)]
         left = [other for other in self.states if other is not state and _of_use(other, now)]
         return bool(left) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
 
-    def heed_pauses(self, pauses: Mapping[str, Pause]) -> None:
+    def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
         """Take these accounts, and no others, as paused."""
         for state in self.states:
             before, state.paused = state.paused, pauses.get(state.account.id)
@@ -193,21 +199,21 @@ class Accounts:
             elif before is not None and state.paused is None:
                 self._tell(state, "resumed", by=self._resumer(state))
 
-    def heed_parks(self, parks: Mapping[str, Parked]) -> None:
+    def attention_changed(self, parks: Mapping[str, AttentionRecord]) -> None:
         """Take these accounts, and no others, as parked."""
         now = self.ground.clock.monotonic()
         for state in self.states:
             parked = parks.get(state.account.id)
             if parked is None:
-                if state.unpark():
+                if state.clear_attention():
                     self._tell(state, "resumed", by=self._resumer(state))
-            elif _differs(state.parked, parked) and state.park(parked, now):
+            elif _differs(state.attention, parked) and state.mark_needs_attention(parked, now):
                 self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
 
-    def heed_rests(self, rests: Mapping[str, Rested]) -> None:
+    def cooldowns_changed(self, rests: Mapping[str, ActiveCooldown]) -> None:
         """Take these rests, and no others."""
         now = self.ground.clock.monotonic()
-        of: dict[str, dict[Scope, Rested]] = {}
+        of: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
         for rested in rests.values():
             resting = rested.resting
@@ -219,24 +225,24 @@ class Accounts:
             self._heed_rests_of(state, of.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
                 state.blocked = None
-                self._tell(state, "rested", reason=Reason.ADDRESS, by=ELSEWHERE)
+                self._tell(state, "rested", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
         for egress, until in addresses.items():
             self._block(egress, until, by=ELSEWHERE)
 
-    def _heed_rests_of(self, state: State, rests: Mapping[Scope, Rested], now: float) -> None:
-        for scope in [scope for scope in state.rests if scope not in rests]:
+    def _heed_rests_of(self, state: AccountState, rests: Mapping[Scope, ActiveCooldown], now: float) -> None:
+        for scope in [scope for scope in state.cooldowns if scope not in rests]:
             over = state.wake(scope)
             if over is not None:
                 self._tell(state, "rested", scope=scope, reason=over.reason, by=self._resumer(state))
         for scope, rested in rests.items():
-            there = state.rests.get(scope)
+            there = state.cooldowns.get(scope)
             if there is not None and rested.until - there.until < _SAME_SECONDS:
                 continue
-            if state.rest(rested.until, scope, rested.resting.reason, now):
+            if state.cool_down(rested.until, scope, rested.resting.reason, now):
                 seconds = rested.until - now
                 self._tell(state, "rests", scope=scope, reason=rested.resting.reason, seconds=seconds, by=ELSEWHERE)
 
-    def _heed_quotas(self, state: State, now: float) -> None:
+    def _heed_quotas(self, state: AccountState, now: float) -> None:
         """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
 
         Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
@@ -250,26 +256,26 @@ class Accounts:
             if known == quota or quota.name not in set(Family):
                 continue
             scope = (Family(quota.name), None)
-            rest = state.rests.get(scope)
+            rest = state.cooldowns.get(scope)
             seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if quota.used_up else None
             if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
-                self.rest(state, scope, seconds, Reason.QUOTA)
-            elif known and _more_left(quota, known) and rest is not None and rest.reason is Reason.QUOTA:
+                self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
+            elif known and _more_left(quota, known) and rest is not None and rest.reason is CooldownReason.QUOTA:
                 state.wake(scope)
-                self.ground.board.wake(self._resting(state, scope, rest.reason, now))
+                self.ground.board.clear_cooldown(self._resting(state, scope, rest.reason, now))
                 self._tell(state, "rested", scope=scope, reason=rest.reason)
 
-    def _resumer(self, state: State) -> str:
+    def _resumer(self, state: AccountState) -> str:
         """Return who has ended what an account waited for."""
         return self.ground.board.who(state.account.id, "resumed", ELSEWHERE)
 
     def _block(self, egress: str, until: float, *, by: str) -> None:
         now = self.ground.clock.monotonic()
         for state in self.states:
-            if state.account.egress == egress and state.block(until, now):
-                self._tell(state, "rests", reason=Reason.ADDRESS, seconds=until - now, by=by)
+            if state.account.egress == egress and state.block_egress(until, now):
+                self._tell(state, "rests", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
 
-    def _take(self, state: State | None, account: Account) -> State:
+    def _take(self, state: AccountState | None, account: Account) -> AccountState:
         if state is None:
             state = self._state(account)
             self._tell(state, "added", by=self.ground.board.who(account.id, "added"))
@@ -280,18 +286,20 @@ class Accounts:
                 self._tell(state, "changed", by=self.ground.board.who(account.id, "added"))
         return state
 
-    def _state(self, account: Account) -> State:
+    def _state(self, account: Account) -> AccountState:
         terms = self._terms
-        return State(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
+        return AccountState(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
 
     @staticmethod
-    def _resting(state: State, scope: Scope, reason: Reason, now: float) -> Resting:
+    def _resting(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
         failures = state.failures(scope, reason, now) + 1
-        return Resting(account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures)
+        return CooldownRecord(
+            account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures
+        )
 
     def _tell(  # noqa: PLR0913 -- what a Change says
         self,
-        state: State,
+        state: AccountState,
         what: str,
         *,
         scope: Scope = EVERYTHING,
@@ -314,7 +322,7 @@ class Accounts:
         self.ground.observer.changed(change)
 
 
-def _guests(states: Sequence[State]) -> list[State]:
+def _guests(states: Sequence[AccountState]) -> list[AccountState]:
     return [state for state in states if state.account.guest]
 
 
@@ -327,7 +335,7 @@ def reset_seconds(reset: float | None, wall: float) -> float | None:
     return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
 
 
-def _differs(known: Parked | None, told: Parked) -> bool:
+def _differs(known: AttentionRecord | None, told: AttentionRecord) -> bool:
     return known is None or (known.reason, known.check) != (told.reason, told.check)
 
 
@@ -336,13 +344,13 @@ def _settings(account: Account) -> Account:
     return msgspec.structs.replace(account, facts=Facts)
 
 
-def _ejected(state: State, now: float) -> bool:
-    rest = state.rests.get(EVERYTHING)
-    return rest is not None and rest.until > now and rest.reason is Reason.ERRORS
+def _ejected(state: AccountState, now: float) -> bool:
+    rest = state.cooldowns.get(EVERYTHING)
+    return rest is not None and rest.until > now and rest.reason is CooldownReason.ERRORS
 
 
-def _of_use(state: State, now: float) -> bool:
+def _of_use(state: AccountState, now: float) -> bool:
     """Say whether an account is asked for something now."""
-    everything = state.rests.get(EVERYTHING)
+    everything = state.cooldowns.get(EVERYTHING)
     rests = [rest for rest in (everything, state.blocked) if rest is not None and rest.until > now]
-    return state.paused is None and state.parked is None and not rests and not state.account.guest
+    return state.paused is None and state.attention is None and not rests and not state.account.guest

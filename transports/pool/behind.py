@@ -18,7 +18,7 @@ import structlog
 from transports.clock import Clock
 from transports.store import Change, Store
 from transports.store.port import CONVERSATIONS
-from transports.tasks import beside_and_last
+from transports.tasks import background_tasks_with_final
 
 _HOLD_SECONDS = 0.05
 _AGAIN_SECONDS = 1.0
@@ -85,7 +85,7 @@ class WriteBehind:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Write what is pending for as long as the context lasts, and the rest at its end."""
-        async with beside_and_last((self._run,), self._write_last, _LAST_SECONDS):
+        async with background_tasks_with_final((self._run,), self._write_last, _LAST_SECONDS):
             yield
 
     def _add(self, name: str, pending: Pending) -> None:

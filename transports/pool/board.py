@@ -13,11 +13,11 @@ import msgspec
 import structlog
 
 from transports.clock import Clock
-from transports.pool.standing import Parked, Resting, read_parks, read_rests
-from transports.roster import Pause, Roster
-from transports.store import Store, Watch
-from transports.store.port import DEEDS, PARKS, PAUSES, RESTS, Place, Unreadable
-from transports.tasks import beside_and_last
+from transports.pool.standing import AttentionRecord, CooldownRecord, read_attention, read_cooldowns
+from transports.roster import AccountRegistry, PauseRecord
+from transports.store import ChangeFeed, Store
+from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES, Collection, Unreadable
+from transports.tasks import background_tasks_with_final
 
 _AGAIN_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 2.0
@@ -26,25 +26,25 @@ _log = structlog.get_logger()
 ValueT = TypeVar("ValueT")
 
 
-class Rested(msgspec.Struct, frozen=True):
+class ActiveCooldown(msgspec.Struct, frozen=True):
     """A rest, and when it is over by this process's clock."""
 
-    resting: Resting
+    resting: CooldownRecord
     until: float
 
 
-class Side(Protocol):
+class StateListener(Protocol):
     """Who wants to know how accounts stand: told all that is so whenever another process has changed some of it."""
 
-    def heed_pauses(self, pauses: Mapping[str, Pause]) -> None:
+    def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
         """Take these accounts, and no others, as paused."""
         ...
 
-    def heed_parks(self, parks: Mapping[str, Parked]) -> None:
+    def attention_changed(self, parks: Mapping[str, AttentionRecord]) -> None:
         """Take these accounts, and no others, as parked."""
         ...
 
-    def heed_rests(self, rests: Mapping[str, Rested]) -> None:
+    def cooldowns_changed(self, rests: Mapping[str, ActiveCooldown]) -> None:
         """Take these rests, by their keys, and no others."""
         ...
 
@@ -52,7 +52,7 @@ class Side(Protocol):
 class _Table(Generic[ValueT]):
     """What is known of one place: as the store says, but for what it has not been told yet."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Collection) -> None:
         self.place = place
         self.known: dict[str, ValueT] = {}
         self.untold: set[str] = set()
@@ -67,37 +67,37 @@ class _Table(Generic[ValueT]):
         self.known = {key: value for key, value in there.items() if key not in self.untold} | mine
 
 
-class Board:
+class SharedState:
     """What this process knows of all accounts' standing."""
 
-    def __init__(self, store: Store, watch: Watch, clock: Clock) -> None:
+    def __init__(self, store: Store, watch: ChangeFeed, clock: Clock) -> None:
         """Hear of changes from `watch`, and tell of them while it is open."""
         self._store, self._clock = store, clock
-        self._roster = Roster(store, clock)
-        self._sides: list[Side] = []
-        self._parks = _Table[Parked](PARKS)
-        self._pauses = _Table[Pause](PAUSES)
-        self._rests = _Table[Rested](RESTS)
+        self._roster = AccountRegistry(store, clock)
+        self._sides: list[StateListener] = []
+        self._parks = _Table[AttentionRecord](ATTENTION)
+        self._pauses = _Table[PauseRecord](PAUSES)
+        self._rests = _Table[ActiveCooldown](COOLDOWNS)
         self._deeds: dict[tuple[str, str], tuple[str, float]] = {}
         """By accounts and what was done: who did it, and until when that is worth knowing."""
         self._turn = anyio.Lock()
         self._news = anyio.Event()
-        watch.on(DEEDS, self._heed_deeds)  # before what they are about
-        for place, heed in ((PARKS, self._heed_parks), (PAUSES, self._heed_pauses), (RESTS, self._heed_rests)):
+        watch.on(ACTIONS, self._heed_deeds)  # before what they are about
+        for place, heed in ((ATTENTION, self._heed_parks), (PAUSES, self._heed_pauses), (COOLDOWNS, self._heed_rests)):
             watch.on(place, heed)
 
-    def join(self, side: Side) -> None:
+    def join(self, side: StateListener) -> None:
         """Tell somebody of all that is known, now and when it changes."""
         self._sides.append(side)
         self.tell(side)
 
-    def tell(self, side: Side) -> None:
+    def tell(self, side: StateListener) -> None:
         """Tell somebody of all that is known: some of its accounts may be new to it."""
-        side.heed_pauses(self._pauses.known)
-        side.heed_parks(self._parks.known)
-        side.heed_rests(self._living())
+        side.pauses_changed(self._pauses.known)
+        side.attention_changed(self._parks.known)
+        side.cooldowns_changed(self._living())
 
-    def tell_others(self, side: Side) -> None:
+    def tell_others(self, side: StateListener) -> None:
         """Tell everybody but one of all that is known."""
         for other in self._sides:
             if other is not side:
@@ -108,22 +108,22 @@ class Board:
         by, until = self._deeds.get((account, what), ("", 0.0))
         return by if until > self._clock.monotonic() else otherwise
 
-    def park(self, account: str, parked: Parked) -> None:
+    def set_attention(self, account: str, parked: AttentionRecord) -> None:
         """Say that an account waits for a person."""
         self._parks.known[account] = parked
         self._say(self._parks, account)
 
-    def unpark(self, account: str) -> None:
+    def clear_attention(self, account: str) -> None:
         """Say that it does not any more."""
         self._parks.known.pop(account, None)
         self._say(self._parks, account)
 
-    def rest(self, resting: Resting, seconds: float) -> None:
+    def set_cooldown(self, resting: CooldownRecord, seconds: float) -> None:
         """Say that an account, or an address, rests."""
-        self._rests.known[resting.key] = Rested(resting, self._clock.monotonic() + seconds)
+        self._rests.known[resting.key] = ActiveCooldown(resting, self._clock.monotonic() + seconds)
         self._say(self._rests, resting.key)
 
-    def wake(self, resting: Resting) -> None:
+    def clear_cooldown(self, resting: CooldownRecord) -> None:
         """Say that it does not any more."""
         self._rests.known.pop(resting.key, None)
         self._say(self._rests, resting.key)
@@ -131,10 +131,10 @@ class Board:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
-        async with beside_and_last((self._run,), self._last_words, _LAST_WORDS_SECONDS):
+        async with background_tasks_with_final((self._run,), self._last_words, _LAST_WORDS_SECONDS):
             yield
 
-    def _say(self, table: "_Table[Parked] | _Table[Rested]", key: str) -> None:
+    def _say(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
         table.untold.add(key)
         self._news.set()
 
@@ -178,21 +178,21 @@ class Board:
             else:
                 self._news.set()
 
-    async def _put_park(self, key: str, parked: Parked) -> None:
-        await self._store.put(PARKS, key, msgspec.json.encode(parked))
+    async def _put_park(self, key: str, parked: AttentionRecord) -> None:
+        await self._store.put(ATTENTION, key, msgspec.json.encode(parked))
 
-    async def _put_pause(self, key: str, paused: Pause) -> None:
+    async def _put_pause(self, key: str, paused: PauseRecord) -> None:
         await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
 
-    async def _put_rest(self, key: str, rested: Rested) -> None:
+    async def _put_rest(self, key: str, rested: ActiveCooldown) -> None:
         """Tell of a rest, but where one that lasts longer is known there."""
         while (seconds := rested.until - self._clock.monotonic()) > 0:
-            there = await self._store.get(RESTS, key)
+            there = await self._store.get(COOLDOWNS, key)
             if there is not None and (there.seconds or 0.0) >= seconds:
                 return
             version = there.version if there is not None else 0
             value = msgspec.json.encode(rested.resting)
-            if await self._store.put(RESTS, key, value, expected=version, seconds=seconds) is not None:
+            if await self._store.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
                 return
 
     async def _heed_deeds(self) -> None:
@@ -204,19 +204,19 @@ class Board:
         async with self._turn:
             if await self._heed(self._parks, self._read_parks):
                 for side in self._sides:
-                    side.heed_parks(self._parks.known)
+                    side.attention_changed(self._parks.known)
 
     async def _heed_pauses(self) -> None:
         async with self._turn:
             if await self._heed(self._pauses, self._roster.pauses):
                 for side in self._sides:
-                    side.heed_pauses(self._pauses.known)
+                    side.pauses_changed(self._pauses.known)
 
     async def _heed_rests(self) -> None:
         async with self._turn:
             if await self._heed(self._rests, self._read_rests):
                 for side in self._sides:
-                    side.heed_rests(self._living())
+                    side.cooldowns_changed(self._living())
 
     async def _heed(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
         """Hear what the store says of a place; say whether it could be understood."""
@@ -230,14 +230,17 @@ class Board:
             self._news.set()
         return True
 
-    async def _read_parks(self) -> dict[str, Parked]:
-        return await read_parks(self._store)
+    async def _read_parks(self) -> dict[str, AttentionRecord]:
+        return await read_attention(self._store)
 
-    async def _read_rests(self) -> dict[str, Rested]:
+    async def _read_rests(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
-        return {resting.key: Rested(resting, now + seconds) for resting, seconds in await read_rests(self._store)}
+        return {
+            resting.key: ActiveCooldown(resting, now + seconds)
+            for resting, seconds in await read_cooldowns(self._store)
+        }
 
-    def _living(self) -> dict[str, Rested]:
+    def _living(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
         over = {key for key, rested in self._rests.known.items() if rested.until <= now}
         self._rests.known = {key: rested for key, rested in self._rests.known.items() if key not in over}

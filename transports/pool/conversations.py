@@ -29,8 +29,8 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from transports.base import Kept
 from transports.clock import Clock
+from transports.conversations import Kept
 from transports.pool.behind import Pending, WriteBehind
 from transports.pool.grouped import GroupedWrites
 from transports.store import Record, Store, Unreadable

@@ -15,8 +15,8 @@ from itertools import islice
 import anyio
 
 from transports.store import Change, Store, StoreDown
-from transports.store.port import Place
-from transports.tasks import beside_and_last
+from transports.store.port import Collection
+from transports.tasks import background_tasks_with_final
 
 _GATHER_SECONDS = 0.002
 _LAST_SECONDS = 2.0
@@ -35,7 +35,7 @@ class GroupedWrites:
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -50,7 +50,7 @@ class GroupedWrites:
         """
         return await self._write(Change(place=place, key=key, value=value, expected=expected, seconds=seconds))
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; return whether it was there, in the expected version.
 
         Raises:
@@ -62,7 +62,7 @@ class GroupedWrites:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Write for as long as the context lasts, and what still waits at its end."""
-        async with beside_and_last((self._run,), self._write_all, _LAST_SECONDS):
+        async with background_tasks_with_final((self._run,), self._write_all, _LAST_SECONDS):
             yield
 
     async def _write(self, change: Change) -> int | None:

@@ -8,15 +8,15 @@ import msgspec
 
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.account import Account
-from transports.observer import Census
-from transports.pool.accounts import Accounts
-from transports.pool.census import census
+from transports.observer import AccountStats
+from transports.pool.accounts import AccountStates
+from transports.pool.census import account_stats
 from transports.pool.choose import choose, next_free, usable
-from transports.pool.queue import Ask, Queue, Waiter
-from transports.pool.seats import Seats
-from transports.pool.standing import Reason
-from transports.pool.state import Rest, State, Want
-from transports.pool.terms import Terms
+from transports.pool.queue import LeaseRequest, Queue, Waiter
+from transports.pool.seats import ConcurrencyLimits
+from transports.pool.standing import CooldownReason
+from transports.pool.state import AccountState, Cooldown, Requirement
+from transports.pool.terms import PoolConfig
 from transports.store.port import FULL
 
 _LOOK_SECONDS = 0.25
@@ -29,7 +29,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """An account for one request."""
 
     account: Account
-    state: State
+    state: AccountState
     release: Callable[[], None]
     """Ends the lease; to be called once. A request that waits for the account has it then, or as soon as it may."""
 
@@ -37,20 +37,20 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 class Pool:
     """The accounts of one transport, and who waits for one."""
 
-    def __init__(self, accounts: Accounts, seats: Seats, terms: Terms) -> None:
+    def __init__(self, accounts: AccountStates, seats: ConcurrencyLimits, terms: PoolConfig) -> None:
         """Lend `accounts`, for as long as there are `seats`."""
         self.accounts, self._seats, self._terms = accounts, seats, terms
         self._clock, self._observer = accounts.ground.clock, accounts.ground.observer
         self._luck = accounts.ground.luck
         self._queue = Queue()
-        self._told: Census | None = None
+        self._told: AccountStats | None = None
 
     @property
-    def states(self) -> list[State]:
+    def states(self) -> list[AccountState]:
         """What is known of every account."""
         return self.accounts.states
 
-    def usable(self, want: Want) -> list[Account]:
+    def usable(self, want: Requirement) -> list[Account]:
         """Return the accounts that are asked for this: those that suit, and wait for no person."""
         self.accounts.sync()
         return [state.account for state in self.states if usable(state, want)]
@@ -60,13 +60,13 @@ class Pool:
         while True:
             if self.accounts.tick() or self._queue:
                 self._serve()
-            now = census(self.accounts.transport, self.states, self._clock.monotonic())
+            now = account_stats(self.accounts.transport, self.states, self._clock.monotonic())
             if now != self._told:
                 self._told = now
                 self._observer.census(now)
             await self._clock.sleep(_LOOK_SECONDS)
 
-    async def lease(self, ask: Ask) -> Lease:
+    async def lease(self, ask: LeaseRequest) -> Lease:
         """Return an account that is fit now; waits for a busy one only. The caller releases it in any case.
 
         Raises:
@@ -97,12 +97,12 @@ class Pool:
                 return Lease(account=state.account, state=state, release=release)
             self._put_off(state, ask, wait)
 
-    def _ticket(self, ask: Ask) -> Waiter:
+    def _ticket(self, ask: LeaseRequest) -> Waiter:
         now, terms = anyio.current_time(), self._terms
         until = min(ask.until, now + terms.wait_seconds)
         return self._queue.ticket(ask, until, max(until, min(ask.until, now + terms.owed_wait_seconds)))
 
-    def _claim(self, ask: Ask, waiter: Waiter | None, *, desperate: bool = False) -> State | None:
+    def _claim(self, ask: LeaseRequest, waiter: Waiter | None, *, desperate: bool = False) -> AccountState | None:
         """Reserve a slot on an account, unless a request that waits for it comes before.
 
         Raises:
@@ -130,13 +130,13 @@ class Pool:
             raise held_back(self._luck())
         return None
 
-    def _asked(self, ask: Ask) -> Sequence[State]:
+    def _asked(self, ask: LeaseRequest) -> Sequence[AccountState]:
         if ask.only is None:
             return self.states
         only = self.accounts.state_of(ask.only)
         return [only] if only is not None else []
 
-    async def _wait(self, waiter: Waiter) -> State | None:
+    async def _wait(self, waiter: Waiter) -> AccountState | None:
         """Wait for a busy account; it is counted in with it. None: look again."""
         ask, first = waiter.ask, waiter.given is None and not waiter.woken.is_set()
         if not self._worth(ask, ask.tried):
@@ -160,7 +160,7 @@ class Pool:
             self._observer.waited(self.accounts.transport, self._clock.monotonic() - began)
         return state
 
-    def _refusal(self, ask: Ask) -> GatewayError:
+    def _refusal(self, ask: LeaseRequest) -> GatewayError:
         fit = [state for state in self._asked(ask) if state.suits(ask.want)]
         return _refusal(fit, ask.want, self._clock.monotonic())
 
@@ -172,7 +172,7 @@ class Pool:
         waiter.until = min(waiter.last, now + self._terms.wait_seconds)
         return True
 
-    def _capacity(self, ask: Ask) -> int:
+    def _capacity(self, ask: LeaseRequest) -> int:
         """Return how many such requests the accounts that can serve one soon may carry at once."""
         soon, want = self._clock.monotonic() + self._terms.wait_seconds, ask.want
         return sum(
@@ -181,35 +181,35 @@ class Pool:
             if state.paused is None and state.suits(want) and state.free_at(want, soon) <= soon
         )
 
-    def _worth(self, ask: Ask, tried: frozenset[str]) -> bool:
+    def _worth(self, ask: LeaseRequest, tried: frozenset[str]) -> bool:
         """Say whether an account that would do is only busy, or may begin the next request soon."""
         now, want = self._clock.monotonic(), ask.want
         for state in self._asked(ask):
             if state.account.id in tried or state.paused is not None or not state.suits(want):
                 continue
             rest = state.resting(want, now)
-            soon = rest is not None and rest is state.pace.get(want.capability) and rest.reason is Reason.PACE
+            soon = rest is not None and rest is state.pace.get(want.capability) and rest.reason is CooldownReason.PACE
             free = state.free_at(want, now)
             if free <= (now + self._terms.wait_seconds if soon else now):
                 return True
         return False
 
-    def _begin(self, state: State, ask: Ask, now: float) -> None:
+    def _begin(self, state: AccountState, ask: LeaseRequest, now: float) -> None:
         """Count a request in with an account."""
         state.begin(ask.want, now)
         self._queue.begin(ask, state)
 
-    def _count_out(self, state: State, ask: Ask) -> None:
+    def _count_out(self, state: AccountState, ask: LeaseRequest) -> None:
         state.end(ask.want)
         self._queue.end(ask, state)
 
-    def _end(self, state: State, ask: Ask) -> None:
+    def _end(self, state: AccountState, ask: LeaseRequest) -> None:
         """Count a request out and give its account to the next request that waits for it."""
         self._count_out(state, ask)
         if self._queue and not self._pass_on(state):
             self._serve()
 
-    def _pass_on(self, state: State, ask: Ask | None = None, waiter: Waiter | None = None) -> bool:
+    def _pass_on(self, state: AccountState, ask: LeaseRequest | None = None, waiter: Waiter | None = None) -> bool:
         """Give an account that may be free to the first request that waits for it; return whether one took it.
 
         With `ask`, only to those that come before it; `waiter` is its own place in the queue.
@@ -227,7 +227,7 @@ class Pool:
 
     def _serve(self) -> None:
         """Look at all who wait: give what is free, and let those go who wait for nothing any more."""
-        now, none = self._clock.monotonic(), set[tuple[Want, frozenset[str], str | None]]()
+        now, none = self._clock.monotonic(), set[tuple[Requirement, frozenset[str], str | None]]()
         for waiter in self._queue:
             ask = waiter.ask
             alike = (ask.want, ask.tried, ask.only)
@@ -243,7 +243,7 @@ class Pool:
             else:
                 none.add(alike)
 
-    def _put_off(self, state: State, ask: Ask, wait: float) -> None:
+    def _put_off(self, state: AccountState, ask: LeaseRequest, wait: float) -> None:
         """Note that all processes together use all slots of an account, or may begin no more for now."""
         now, want = self._clock.monotonic(), ask.want
         state.throttle.withdraw(now)
@@ -253,7 +253,7 @@ class Pool:
             return
         pace = state.account.per_minute
         daily = want.capability in state.account.per_day and (not pace or wait > _MINUTE / pace + 1.0)
-        state.pace[want.capability] = Rest(now + wait, Reason.QUOTA if daily else Reason.PACE)
+        state.pace[want.capability] = Cooldown(now + wait, CooldownReason.QUOTA if daily else CooldownReason.PACE)
 
 
 def held_back(luck: float) -> Saturated:
@@ -262,17 +262,17 @@ def held_back(luck: float) -> Saturated:
     return Saturated(message, retry_after=1.0 + 4.0 * luck)
 
 
-def _refusal(fit: Sequence[State], want: Want, now: float) -> GatewayError:
+def _refusal(fit: Sequence[AccountState], want: Requirement, now: float) -> GatewayError:
     """Return why none of those that suit can be asked."""
     if not any(usable(state, want) for state in fit):
         reason = "parked" if fit else "missing"
         return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
     rest = next_free(fit, want, now)
     seconds = max(1.0, rest.until - now) if rest is not None else 1.0
-    match rest.reason if rest is not None else Reason.PACE:
-        case Reason.ADDRESS:
+    match rest.reason if rest is not None else CooldownReason.PACE:
+        case CooldownReason.ADDRESS:
             return Blocked("The upstream has temporarily blocked this gateway's address.", retry_after=seconds)
-        case Reason.QUOTA:
+        case CooldownReason.QUOTA:
             message = "The usage limit of all of the gateway's accounts for this model is reached."
             return RateLimited(message, retry_after=seconds)
         case _:

@@ -7,10 +7,10 @@ import msgspec
 import structlog
 
 from transports.clock import Clock
-from transports.pool.standing import Carried, Replica
+from transports.pool.standing import AccountLoad, ReplicaRecord
 from transports.store import Store
 from transports.store.port import REPLICAS
-from transports.tasks import beside_and_last
+from transports.tasks import background_tasks_with_final
 
 _LOOK_SECONDS = 2.0
 _LONGEST_SILENCE = 4.0
@@ -21,7 +21,7 @@ _LAST_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-class Presence:
+class Heartbeat:
     """Tells of this process, and counts the others."""
 
     def __init__(self, store: Store, clock: Clock, replica: str, *, least: int = 1) -> None:
@@ -29,22 +29,22 @@ class Presence:
         self._store, self._clock, self._least = store, clock, least
         self._replica = replica
         self._started = clock.wall()
-        self._accounts: list[Callable[[], Mapping[str, Carried]]] = []
+        self._accounts: list[Callable[[], Mapping[str, AccountLoad]]] = []
         self._seen = 1
-        self._told: tuple[float, Replica] | None = None
+        self._told: tuple[float, ReplicaRecord] | None = None
 
     def replicas(self) -> int:
         """Return how many processes there are, as was last seen."""
         return max(self._least, self._seen)
 
-    def tell_of(self, accounts: Callable[[], Mapping[str, Carried]]) -> None:
+    def tell_of(self, accounts: Callable[[], Mapping[str, AccountLoad]]) -> None:
         """Tell of these accounts too."""
         self._accounts.append(accounts)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be seen for as long as the context lasts."""
-        async with beside_and_last((self._run,), self._vanish, _LAST_SECONDS):
+        async with background_tasks_with_final((self._run,), self._vanish, _LAST_SECONDS):
             yield
 
     async def look(self) -> None:
@@ -70,6 +70,6 @@ class Presence:
         except OSError:
             _log.debug("presence_not_ended")
 
-    def _what(self) -> Replica:
+    def _what(self) -> ReplicaRecord:
         accounts = {name: carried for told in self._accounts for name, carried in told().items()}
-        return Replica(id=self._replica, started=self._started, accounts=accounts)
+        return ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)

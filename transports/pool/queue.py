@@ -13,16 +13,16 @@ from itertools import count
 import anyio
 import msgspec
 
-from transports.pool.state import State, Want
+from transports.pool.state import AccountState, Requirement
 
 _Line = tuple[str, bool]
 """A license, and whether a guest account is concerned: one that serves, or one that could serve a waiting request."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks the pool for."""
 
-    want: Want
+    want: Requirement
     license: str = ""
     """The caller's."""
     tried: frozenset[str] = frozenset()
@@ -34,7 +34,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     until: float = math.inf
     """Not after that, by the event loop's clock."""
 
-    def takes(self, state: State) -> bool:
+    def takes(self, state: AccountState) -> bool:
         """Say whether this account will do, once it is free."""
         name = state.account.id
         return name not in self.tried and self.only in {None, name} and state.suits(self.want)
@@ -43,13 +43,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 class Waiter:
     """One who waits; the place in the queue is kept until an account was had."""
 
-    def __init__(self, ask: Ask, ticket: int, until: float, last: float) -> None:
+    def __init__(self, ask: LeaseRequest, ticket: int, until: float, last: float) -> None:
         """Wait until `until`, or until `last` while the license is owed a slot; times are of the event loop's clock."""
         self.ask, self.ticket, self.until, self.last = ask, ticket, until, last
         self.woken = anyio.Event()
-        self.given: State | None = None
+        self.given: AccountState | None = None
 
-    def give(self, state: State | None) -> None:
+    def give(self, state: AccountState | None) -> None:
         """End the wait, with an account or to look again."""
         self.given = state
         self.woken.set()
@@ -80,23 +80,23 @@ class Queue:
                 del lines[_line(first)]
             yield first
 
-    def begin(self, ask: Ask, state: State) -> None:
+    def begin(self, ask: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license has got."""
         self._held[ask.license, state.account.guest] += 1
 
-    def end(self, ask: Ask, state: State) -> None:
+    def end(self, ask: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license has given back."""
         key = (ask.license, state.account.guest)
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
 
-    def precedes(self, waiter: Waiter, ask: Ask, before: Waiter | None) -> bool:
+    def precedes(self, waiter: Waiter, ask: LeaseRequest, before: Waiter | None) -> bool:
         """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
         ticket = before.ticket if before is not None else math.inf
         return self._turn(waiter) < (self._holds(ask), ticket)
 
-    def is_full(self, ask: Ask, slots: int, most: float) -> bool:
+    def is_full(self, ask: LeaseRequest, slots: int, most: float) -> bool:
         """Return whether as many requests of a license wait as may.
 
         That is its share of the `most` requests that may wait, and one for each slot that it lacks of its share of the
@@ -106,7 +106,7 @@ class Queue:
         own = sum(len(self._lines.get(key, ())) for key in _lines(ask))
         return own >= most / len(waiting) + max(0.0, self._share(ask, slots) - self._holds(ask))
 
-    def owes(self, ask: Ask, slots: int) -> bool:
+    def owes(self, ask: LeaseRequest, slots: int) -> bool:
         """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
         share = self._share(ask, slots)
         if self._holds(ask) >= share:
@@ -114,11 +114,11 @@ class Queue:
         others = self._licenses(self._held, ask) - {ask.license}
         return any(self._holds(msgspec.structs.replace(ask, license=other)) > share for other in others)
 
-    def ticket(self, ask: Ask, until: float, last: float) -> Waiter:
+    def ticket(self, ask: LeaseRequest, until: float, last: float) -> Waiter:
         """Return one who comes now."""
         return Waiter(ask, next(self._tickets), until, last)
 
-    async def wait(self, waiter: Waiter, refuse: Callable[[State], None]) -> State | None:
+    async def wait(self, waiter: Waiter, refuse: Callable[[AccountState], None]) -> AccountState | None:
         """Wait for an account; None: look again, or the time is over.
 
         One that is given to a client that has left meanwhile goes to `refuse`.
@@ -137,7 +137,7 @@ class Queue:
                 self._remove(waiter)
         return waiter.given
 
-    def give(self, waiter: Waiter, state: State | None) -> None:
+    def give(self, waiter: Waiter, state: AccountState | None) -> None:
         """Let one go, with an account or to look again."""
         self._remove(waiter)
         waiter.give(state)
@@ -151,14 +151,14 @@ class Queue:
     def _turn(self, waiter: Waiter) -> tuple[int, int]:
         return (self._holds(waiter.ask), waiter.ticket)
 
-    def _holds(self, ask: Ask) -> int:
+    def _holds(self, ask: LeaseRequest) -> int:
         """Return how many slots the license holds of accounts that could serve the request."""
         return sum(self._held[key] for key in _lines(ask))
 
-    def _share(self, ask: Ask, slots: int) -> float:
+    def _share(self, ask: LeaseRequest, slots: int) -> float:
         return slots / len(self._licenses(self._lines, ask) | self._licenses(self._held, ask))
 
-    def _licenses(self, table: Collection[_Line], ask: Ask) -> set[str]:
+    def _licenses(self, table: Collection[_Line], ask: LeaseRequest) -> set[str]:
         """Return the licenses in `table` that compete with the request, and its own."""
         return {ask.license} | {owner for owner, guest in table if ask.want.guest or not guest}
 
@@ -167,6 +167,6 @@ def _line(waiter: Waiter) -> _Line:
     return (waiter.ask.license, waiter.ask.want.guest)
 
 
-def _lines(ask: Ask) -> tuple[_Line, ...]:
+def _lines(ask: LeaseRequest) -> tuple[_Line, ...]:
     """Return the lines in which a license competes for the accounts that could serve its request."""
     return ((ask.license, False), (ask.license, True)) if ask.want.guest else ((ask.license, False),)

@@ -34,10 +34,10 @@ import structlog
 
 from transports.account import Account
 from transports.clock import Clock
-from transports.pool.state import Want
+from transports.pool.state import Requirement
 from transports.store import MemoryStore, Store
 from transports.store.port import FULL, Bucket
-from transports.tasks import beside_and_last
+from transports.tasks import background_tasks_with_final
 
 _AGAIN_SECONDS = 1.0
 _ENTER_SECONDS = 1.0
@@ -57,7 +57,7 @@ _DAY = 86400.0
 _log = structlog.get_logger()
 
 
-class Seat(msgspec.Struct):
+class Slot(msgspec.Struct):
     """A slot of an account that this process has taken; times are of the monotonic clock."""
 
     account: str
@@ -74,14 +74,14 @@ class Seat(msgspec.Struct):
 class _Left(msgspec.Struct, frozen=True):
     """A slot that is given back in the background."""
 
-    seat: Seat
+    seat: Slot
     then: Callable[[], None]
     at: float
     may_stay: bool = False
     """Keep it unless another process waits for one."""
 
 
-class Seats:
+class ConcurrencyLimits:
     """The slots that this process has taken."""
 
     def __init__(
@@ -104,7 +104,7 @@ class Seats:
         """Accounts by holder, of the slots in use and of the idle ones."""
         self._of: dict[str, int] = {}
         """How many of `_held` each account has."""
-        self._idle: dict[str, list[Seat]] = {}
+        self._idle: dict[str, list[Slot]] = {}
         self._any_idle = anyio.Event()
         self._yields: dict[str, float] = {}
         """Until when no slot of an account is taken from the store."""
@@ -116,7 +116,7 @@ class Seats:
         self._count = 0
         self._down = False
 
-    async def enter(self, account: Account, want: Want) -> tuple[Seat, float]:
+    async def enter(self, account: Account, want: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.
 
         A process that is alone has no use for slots: it knows its own requests.
@@ -133,7 +133,7 @@ class Seats:
         seat = idle if idle is not None else self._seat(account, now)
         return seat, await self._enter(self._shared, account, want, seat)
 
-    def leave(self, seat: Seat, then: Callable[[], None]) -> None:
+    def leave(self, seat: Slot, then: Callable[[], None]) -> None:
         """Let others have a slot, and call `then` once they can; it may be called at once."""
         if self._shared is None:
             then()
@@ -161,10 +161,10 @@ class Seats:
             yield
             return
         runs = (partial(self._run, self._shared), self._remind, self._sweep)
-        async with beside_and_last(runs, partial(self._end, self._shared), _LAST_SECONDS):
+        async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
             yield
 
-    async def _enter(self, store: Store, account: Account, want: Want, seat: Seat) -> float:
+    async def _enter(self, store: Store, account: Account, want: Requirement, seat: Slot) -> float:
         wait = FULL
         try:
             with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
@@ -215,7 +215,7 @@ class Seats:
         own = now < self._marked.get(account, now)
         return self._share(limit) if await store.seated(_waiting(account)) > own else limit
 
-    async def _enter_alone(self, account: Account, want: Want, seat: Seat, parts: int) -> float:
+    async def _enter_alone(self, account: Account, want: Requirement, seat: Slot, parts: int) -> float:
         """Take a slot without asking the others: one of this process's part of them."""
         if self._shared is not None and self._of.get(account.id, 0) >= max(1, account.concurrency // parts):
             return FULL
@@ -224,34 +224,34 @@ class Seats:
         buckets = buckets_of(account, want, parts)
         return await self._own.enter(seat.account, seat.holder, seats=_UNLIMITED, seconds=0.0, buckets=buckets)
 
-    def _seat(self, account: Account, now: float) -> Seat:
+    def _seat(self, account: Account, now: float) -> Slot:
         self._count += 1
-        return Seat(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
+        return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
 
     def _share(self, limit: int) -> int:
         """Return how many slots of an account this process may keep while others wait; 0: fewer than processes."""
         replicas = max(1, self._replicas())
         return -(-limit // replicas) if limit >= replicas else 0
 
-    def _hold(self, seat: Seat) -> None:
+    def _hold(self, seat: Slot) -> None:
         if seat.holder not in self._held:
             self._held[seat.holder] = seat.account
             self._of[seat.account] = self._of.get(seat.account, 0) + 1
 
-    def _count_out(self, seat: Seat) -> None:
+    def _count_out(self, seat: Slot) -> None:
         if self._held.pop(seat.holder, None) is None:
             return
         self._of[seat.account] -= 1
         if not self._of[seat.account]:
             del self._of[seat.account]
 
-    def _rest(self, seat: Seat, now: float) -> None:
+    def _rest(self, seat: Slot, now: float) -> None:
         """Keep a slot for the account's next request."""
         seat.idle_since = now
         self._idle.setdefault(seat.account, []).append(seat)
         self._any_idle.set()
 
-    def _take_idle(self, account: str) -> Seat | None:
+    def _take_idle(self, account: str) -> Slot | None:
         seats = self._idle.get(account)
         if seats is None:
             return None
@@ -260,7 +260,7 @@ class Seats:
             del self._idle[account]
         return seat
 
-    def _give_back(self, seat: Seat, then: Callable[[], None], *, may_stay: bool = False) -> None:
+    def _give_back(self, seat: Slot, then: Callable[[], None], *, may_stay: bool = False) -> None:
         if not may_stay:
             self._count_out(seat)
         self._left.append(_Left(seat, then, self._clock.monotonic(), may_stay))
@@ -380,11 +380,11 @@ def _waiting(account: str) -> str:
     return f"{account}/wait"
 
 
-def _paced(account: Account, want: Want) -> bool:
+def _paced(account: Account, want: Requirement) -> bool:
     return bool(account.per_minute) or want.capability in account.per_day
 
 
-def buckets_of(account: Account, want: Want, parts: int) -> list[Bucket]:
+def buckets_of(account: Account, want: Requirement, parts: int) -> list[Bucket]:
     """Return the tokens that a request takes; with `parts`, of which this process has one of so many."""
     found: list[Bucket] = []
     if account.per_minute:

@@ -7,10 +7,10 @@ import msgspec
 from protocol.model import Capability, Family
 from transports.account import Quota
 from transports.store import Store
-from transports.store.port import PARKS, REPLICAS, RESTS, understood
+from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, understood
 
 
-class Reason(StrEnum):
+class CooldownReason(StrEnum):
     """Why an account rests."""
 
     QUOTA = "quota"
@@ -23,7 +23,7 @@ class Reason(StrEnum):
     """Its requests failed one after the other."""
 
 
-class Parked(msgspec.Struct, frozen=True, kw_only=True):
+class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """That an account waits for a person."""
 
     reason: str
@@ -39,7 +39,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True):
     the account. Empty: a request found it, and a request is tried now and then."""
 
 
-class Resting(msgspec.Struct, frozen=True, kw_only=True):
+class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     """That an account is not asked for something until a time is over; the record's own time says how long."""
 
     account: str
@@ -48,7 +48,7 @@ class Resting(msgspec.Struct, frozen=True, kw_only=True):
     family: Family | None = None
     """None: from everything."""
     capability: Capability | None = None
-    reason: Reason
+    reason: CooldownReason
     failures: int = 1
     """How many rests of this reason came one after the other."""
 
@@ -59,7 +59,7 @@ class Resting(msgspec.Struct, frozen=True, kw_only=True):
         return f"{owner}/{self.family or '*'}/{self.capability or '*'}"
 
 
-class Carried(msgspec.Struct, frozen=True, kw_only=True):
+class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):
     """One account as one process knows it."""
 
     in_flight: int = 0
@@ -69,30 +69,30 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
 
 
-class Replica(msgspec.Struct, frozen=True, kw_only=True):
+class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A process that is there now."""
 
     id: str
     started: float
     """Epoch seconds."""
-    accounts: dict[str, Carried] = {}
+    accounts: dict[str, AccountLoad] = {}
 
 
-_decode_parked = msgspec.json.Decoder(Parked).decode
-_decode_resting = msgspec.json.Decoder(Resting).decode
-_decode_replica = msgspec.json.Decoder(Replica).decode
+_decode_parked = msgspec.json.Decoder(AttentionRecord).decode
+_decode_resting = msgspec.json.Decoder(CooldownRecord).decode
+_decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
 
 
-async def read_parks(store: Store) -> dict[str, Parked]:
+async def read_attention(store: Store) -> dict[str, AttentionRecord]:
     """Return who waits for a person, by the accounts' ids; may raise OSError, as all of these."""
-    return {one.key: understood(PARKS, one, _decode_parked) for one in await store.scan(PARKS)}
+    return {one.key: understood(ATTENTION, one, _decode_parked) for one in await store.scan(ATTENTION)}
 
 
-async def read_rests(store: Store) -> list[tuple[Resting, float]]:
+async def read_cooldowns(store: Store) -> list[tuple[CooldownRecord, float]]:
     """Return all rests, of accounts and of addresses, with the seconds that each lasts."""
-    return [(understood(RESTS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(RESTS)]
+    return [(understood(COOLDOWNS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)]
 
 
-async def read_replicas(store: Store) -> list[Replica]:
+async def read_replicas(store: Store) -> list[ReplicaRecord]:
     """Return the processes that are there now."""
     return [understood(REPLICAS, one, _decode_replica) for one in await store.scan(REPLICAS)]

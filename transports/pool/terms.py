@@ -3,7 +3,7 @@
 import msgspec
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator may change of it."""
 
     wait_seconds: float = 5.0

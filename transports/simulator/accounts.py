@@ -8,8 +8,8 @@ from transports.clock import Clock
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.gems import Gems
 from transports.simulator.history import History
-from transports.simulator.judge import Record
-from transports.simulator.quota import Quota
+from transports.simulator.judge import AccountAudit
+from transports.simulator.quota import SimulatedQuota
 
 _PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
 
@@ -31,7 +31,7 @@ class Cookies:
         """A value that had been rotated already was rotated again, and the settings say that this ends it."""
 
 
-class Session:
+class SimulatedSession:
     """One account at the site, or a guest (`account` is None)."""
 
     def __init__(
@@ -43,12 +43,12 @@ class Session:
         self.tokens = 0
         """How many of its access tokens have ended."""
         config = config or SimulatorConfig()
-        self.quota = Quota(account.quota if account else 0, config.quota_seconds)
+        self.quota = SimulatedQuota(account.quota if account else 0, config.quota_seconds)
         self.history = History()
         self.unlisted = History()
         """Conversations that go on and are not kept: temporary ones, and a guest's."""
         self.gems = Gems()
-        self.record = Record()
+        self.record = AccountAudit()
         self._rotates_token = config.profile == "strict"
 
     @property
@@ -74,7 +74,7 @@ class Session:
         return f"1{int(sha256(name).hexdigest(), 16) % 10**20:020d}"
 
 
-class Accounts:
+class SimulatedAccounts:
     """All sessions by their cookies."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
@@ -83,14 +83,14 @@ class Accounts:
         profiles: dict[str, Cookies] = {}
         for account in config.accounts:
             profiles.setdefault(account.psid, Cookies(account)).since = clock.monotonic()
-        self._sessions = [Session(account, config, profiles[account.psid]) for account in config.accounts]
-        self.guest = Session(None, config)
+        self._sessions = [SimulatedSession(account, config, profiles[account.psid]) for account in config.accounts]
+        self.guest = SimulatedSession(None, config)
 
-    def named(self, cookies: dict[str, str], user: int = 0) -> Session:
+    def named(self, cookies: dict[str, str], user: int = 0) -> SimulatedSession:
         """Return the session that the cookies name, good or not; a guest's where they name none."""
         return self._by_psid(cookies.get(_PSID, ""), user) or self.guest
 
-    def find(self, cookies: dict[str, str], user: int = 0) -> Session:
+    def find(self, cookies: dict[str, str], user: int = 0) -> SimulatedSession:
         """Return the session that the cookies open; unknown or expired ones are a guest's, as at the site.
 
         `user` is N of a path `/u/N/…`, for one of several accounts of a browser profile; an unknown N is the first one.
@@ -140,14 +140,14 @@ class Accounts:
             for session in self._sessions
         ]
 
-    def _forked(self, session: Session, psidts: str) -> bool:
+    def _forked(self, session: SimulatedSession, psidts: str) -> bool:
         """Say whether a session goes on, which a value that has been rotated already may end."""
         if psidts in session.cookies.old:
             session.record.forks += 1
             session.cookies.killed = self._config.fork == "dies"
         return not session.cookies.killed
 
-    def _opens(self, session: Session, cookies: dict[str, str]) -> bool:
+    def _opens(self, session: SimulatedSession, cookies: dict[str, str]) -> bool:
         """Say whether the cookies that name a session open it."""
         kept = session.cookies
         if session.account is None or kept.killed or self._died(kept):
@@ -164,9 +164,9 @@ class Accounts:
             return False
         return self._clock.monotonic() - kept.since >= longest
 
-    def _by_psid(self, psid: str, user: int) -> Session | None:
+    def _by_psid(self, psid: str, user: int) -> SimulatedSession | None:
         """Return one of the accounts of a browser profile, the first if none has this number."""
-        found: list[Session] = []
+        found: list[SimulatedSession] = []
         for session in self._sessions:
             if session.account and hmac.compare_digest(session.account.psid.encode(), psid.encode()):
                 found.append(session)  # noqa: PERF401 -- each is compared in the same time

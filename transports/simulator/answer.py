@@ -7,7 +7,7 @@ import msgspec
 from transports.simulator import emit
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One turn's answer."""
 
     text: str
@@ -20,7 +20,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What runs meanwhile."""
     tool_words: str = ""
     """What a tool that runs before the answer says to people."""
-    document: emit.Document | None = None
+    document: emit.SiteDocument | None = None
     card: bool = False
     others: tuple[str, ...] = ()
     sources: list[Any] = []
@@ -39,9 +39,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return token if token in self.pictures else None
 
 
-class Work(Protocol):
+class PendingWork(Protocol):
     """What goes on when a turn's stream has ended."""
 
-    def answer(self, now: float) -> Answer:
+    def answer(self, now: float) -> SimulatedAnswer:
         """Return the turn's answer as it stands at `now`."""
         ...

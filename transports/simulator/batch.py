@@ -6,11 +6,11 @@ from typing import Any, cast
 import msgspec
 
 from transports.simulator import emit, models
-from transports.simulator.accounts import Session
-from transports.simulator.answer import Answer
+from transports.simulator.accounts import SimulatedSession
+from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.check import BatchCall, UnfitPayload, at, is_number
 from transports.simulator.gems import Gem
-from transports.simulator.history import Conversation, Turn
+from transports.simulator.history import SavedConversation, SavedHistoryTurn
 from transports.web import wire
 
 _DENIED, _UNFIT = 7, 3
@@ -32,10 +32,10 @@ FindOriginal = Callable[[str], str | None]
 """Returns the URL of the original of a picture, given its token."""
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class BatchContext(msgspec.Struct, frozen=True, kw_only=True):
     """What batch calls are answered from."""
 
-    session: Session
+    session: SimulatedSession
     now: float
     """In epoch seconds."""
     exact: bool = True
@@ -43,13 +43,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     find_original: FindOriginal = lambda _: None
 
 
-def answer(calls: list[BatchCall], context: Context) -> bytes:
+def answer(calls: list[BatchCall], context: BatchContext) -> bytes:
     """Answer a batch; a call that is not allowed, or does not fit, is rejected in its place."""
     parts = [_part(call, context) for call in calls]
     return emit.batch(parts, apart=context.exact)
 
 
-def _part(call: BatchCall, context: Context) -> list[Any]:
+def _part(call: BatchCall, context: BatchContext) -> list[Any]:
     """Return a call's part of the answer."""
     status = 0
     payload: Any = None
@@ -79,7 +79,7 @@ def _text(payload: Any, *path: int) -> str:
     return str(found)
 
 
-def _status(context: Context, payload: Any) -> list[Any]:
+def _status(context: BatchContext, payload: Any) -> list[Any]:
     _fit(isinstance(payload, list))
     session = context.session
     tiers, capabilities = _FLAGS[session.plan]
@@ -89,7 +89,7 @@ def _status(context: Context, payload: Any) -> list[Any]:
     return emit.layout(fields | ({14: status} if status else {}), sparse=False)
 
 
-def _usage(context: Context, payload: Any) -> list[Any]:
+def _usage(context: BatchContext, payload: Any) -> list[Any]:
     """Return the usage windows of the plan: five hours, a week."""
     _fit(isinstance(payload, list))
     standings = [context.session.quota.standing(family, context.now) for family in models.FAMILIES]
@@ -99,30 +99,30 @@ def _usage(context: Context, payload: Any) -> list[Any]:
     return [_TIERS[context.session.plan], [window, week], False]
 
 
-def _activity(context: Context, payload: Any) -> list[Any]:
+def _activity(context: BatchContext, payload: Any) -> list[Any]:
     _ = context
     _fit(isinstance(payload, list))
     return [[None, None, None, None, True]]
 
 
-def _heartbeat(context: Context, payload: Any) -> list[Any]:
+def _heartbeat(context: BatchContext, payload: Any) -> list[Any]:
     _ = payload
     standing = context.session.quota.standing(models.DEFAULT, context.now)
     return [False, standing.percent / 100, [standing.reset]]
 
 
-def _clean(context: Context, payload: Any) -> list[Any]:
+def _clean(context: BatchContext, payload: Any) -> list[Any]:
     _ = context, payload
     return [None, None]
 
 
-def _quota(context: Context, payload: Any) -> list[Any]:
+def _quota(context: BatchContext, payload: Any) -> list[Any]:
     pairs = at(payload, 0)
     _fit(isinstance(pairs, list))
     return [[_limit(context, pair) for pair in cast("list[Any]", pairs)]]
 
 
-def _limit(context: Context, pair: Any) -> list[Any]:
+def _limit(context: BatchContext, pair: Any) -> list[Any]:
     """Return how the family stands that a pair asks for: a flash family by its pair, else pro."""
     _fit(is_number(at(pair, 0)) and is_number(at(pair, 1)))
     family = _QUOTA_FAMILIES.get((at(pair, 0), at(pair, 1)), "pro")
@@ -132,7 +132,7 @@ def _limit(context: Context, pair: Any) -> list[Any]:
     return [pair, None, found.percent, [found.reset], found.total, found.remaining]
 
 
-def _chats(context: Context, payload: Any) -> list[Any]:
+def _chats(context: BatchContext, payload: Any) -> list[Any]:
     """Return a page of the conversations, newest first; its token is where the next begins."""
     count, token, pinned = at(payload, 0), at(payload, 1), at(payload, 2, 0) == 1
     _fit(is_number(count) and (token is None or isinstance(token, str)))
@@ -148,7 +148,7 @@ def _page(items: list[Any], count: int, token: str | None) -> tuple[list[Any], s
     return items[start:end], f"page-{end}" if end < len(items) else None
 
 
-def _chat(chat: Conversation) -> list[Any]:
+def _chat(chat: SavedConversation) -> list[Any]:
     unread = [[chat.cid, chat.last.rid], 1] if chat.last.work is not None else None
     return [chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, None, 2]
 
@@ -158,7 +158,7 @@ def _time(seconds: float) -> list[int]:
     return [whole, int((seconds - whole) * 1e9)]
 
 
-def _turns(context: Context, payload: Any) -> list[Any]:
+def _turns(context: BatchContext, payload: Any) -> list[Any]:
     """Return a conversation's turns, newest first; of one that does not exist, none."""
     history = context.session.history
     history.read += 1
@@ -175,7 +175,9 @@ def _turns(context: Context, payload: Any) -> list[Any]:
     return [shown, following] if following else [shown]
 
 
-def _turn(cid: str, turn: Turn, answered: Answer, context: Context, *, sparse: bool) -> list[Any]:
+def _turn(
+    cid: str, turn: SavedHistoryTurn, answered: SimulatedAnswer, context: BatchContext, *, sparse: bool
+) -> list[Any]:
     snapshot = emit.Snapshot(
         cid=cid,
         rid=turn.rid,
@@ -195,17 +197,17 @@ def _turn(cid: str, turn: Turn, answered: Answer, context: Context, *, sparse: b
     return [[cid, turn.rid], None, prompt, [emit.candidates(snapshot)], _time(turn.seconds)]
 
 
-def _delete(context: Context, payload: Any) -> list[Any]:
+def _delete(context: BatchContext, payload: Any) -> list[Any]:
     context.session.history.delete(_text(payload, 0))
     return []
 
 
-def _change(context: Context, payload: Any) -> list[Any]:
+def _change(context: BatchContext, payload: Any) -> list[Any]:
     _fit(context.session.history.find(_text(payload, 2, 0)))
     return []
 
 
-def _gems(context: Context, payload: Any) -> list[Any]:
+def _gems(context: BatchContext, payload: Any) -> list[Any]:
     kind = at(payload, 0)
     gems = context.session.gems.listed(kind) if is_number(kind) else None
     _fit(gems is not None)
@@ -218,22 +220,22 @@ def _gem(payload: Any) -> Gem:
     return Gem(name=name, description=description, prompt=prompt)
 
 
-def _create_gem(context: Context, payload: Any) -> list[Any]:
+def _create_gem(context: BatchContext, payload: Any) -> list[Any]:
     return [context.session.gems.create(_gem(at(payload, 0)))]
 
 
-def _change_gem(context: Context, payload: Any) -> list[Any]:
+def _change_gem(context: BatchContext, payload: Any) -> list[Any]:
     identity = _text(payload, 0)
     _fit(context.session.gems.change(identity, _gem(at(payload, 1))))
     return [identity]
 
 
-def _delete_gem(context: Context, payload: Any) -> list[Any]:
+def _delete_gem(context: BatchContext, payload: Any) -> list[Any]:
     _fit(context.session.gems.delete(_text(payload, 0)))
     return []
 
 
-def _original(context: Context, payload: Any) -> Any:
+def _original(context: BatchContext, payload: Any) -> Any:
     """Return where the original of a saved turn's picture is."""
     identity = _text(payload, 0, 1, 0)
     rid, rcid, cid = (_text(payload, 1, index) for index in range(3))
@@ -246,7 +248,7 @@ def _original(context: Context, payload: Any) -> Any:
     return [url]
 
 
-_ANSWERS: dict[str, Callable[[Context, Any], Any]] = {
+_ANSWERS: dict[str, Callable[[BatchContext, Any], Any]] = {
     "otAQ7b": _status,
     "jSf9Qc": _usage,
     "ESY5D": _activity,

@@ -31,7 +31,7 @@ class UnfitPayload(Exception):
     """A batch call's payload does not fit its RPC."""
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the bootstrap page told the client, and where."""
 
     site: str

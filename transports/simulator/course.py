@@ -8,10 +8,10 @@ import msgspec
 
 from transports.clock import Clock
 from transports.simulator import emit
-from transports.simulator.answer import Answer
+from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.config import Pace
-from transports.simulator.forms import Form
-from transports.simulator.script import Script
+from transports.simulator.forms import FrameForm
+from transports.simulator.script import PromptScript
 
 CUT = None
 """Instead of bytes: cut the connection here."""
@@ -22,10 +22,12 @@ _MOST_FRAMES = 250
 _LATE_FRAMES = 2
 
 
-class Course:
+class ResponseScript:
     """One answer, as the site streams it."""
 
-    def __init__(self, script: Script, answer: Answer, form: Form, pace: Pace, clock: Clock) -> None:
+    def __init__(
+        self, script: PromptScript, answer: SimulatedAnswer, form: FrameForm, pace: Pace, clock: Clock
+    ) -> None:
         """Prepare; nothing is awaited yet."""
         self._script, self._answer, self._form, self._pace, self._clock = script, answer, form, pace, clock
         self._ids = form.ids

@@ -12,7 +12,7 @@ _STATUSES = {1003: 3, 1053: 8}
 PREFIX = (wire.FRAMES_PREFIX + "\n\n").encode()
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class SiteDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The document beside an answer, so far."""
 
     id: str
@@ -35,7 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sparse: bool = False
     """High-numbered fields stand in a trailing dict."""
     rich: dict[int, Any] = {}
-    document: Document | None = None
+    document: SiteDocument | None = None
     tool: str = ""
     """What runs just now."""
     seconds: float | None = None
@@ -108,7 +108,7 @@ def candidates(snapshot: Snapshot) -> list[Any]:
     return [candidate(snapshot), *others]
 
 
-def _document(document: Document, *, sparse: bool) -> list[Any]:
+def _document(document: SiteDocument, *, sparse: bool) -> list[Any]:
     """Lay a document out; its citations stand in one of two places."""
     fields: dict[int, Any] = {0: document.id, 2: document.title, 4: document.body, 17: [document.body]}
     if document.task:

@@ -32,7 +32,7 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
     """How many turns the site answered before."""
 
 
-class Form:
+class FrameForm:
     """The forms that a decoder must survive, in turn: dense and sparse arrays, content beside bookkeeping."""
 
     exact = False
@@ -80,7 +80,7 @@ class Form:
         yield emit.error(code)
 
 
-class ExactForm(Form):
+class ExactForm(FrameForm):
     """The site's own form: ids, snapshots, title, bookkeeping, end. Source: "Response"."""
 
     exact = True

@@ -8,21 +8,21 @@ from starlette.responses import Response
 
 from transports.clock import Clock
 from transports.simulator import models, turns, wishes
-from transports.simulator.accounts import Session
-from transports.simulator.answer import Answer, Work
+from transports.simulator.accounts import SimulatedSession
+from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.check import require
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.course import Course
+from transports.simulator.course import ResponseScript
 from transports.simulator.faults import SIGN_IN, SiteFault, answer_of
-from transports.simulator.forms import ExactForm, Form, Ids
-from transports.simulator.history import Turn
-from transports.simulator.media import Media
+from transports.simulator.forms import ExactForm, FrameForm, Ids
+from transports.simulator.history import SavedHistoryTurn
+from transports.simulator.media import SimulatedMedia
 from transports.simulator.rules import Rules
-from transports.simulator.scene import Scene
-from transports.simulator.script import Script, parse
-from transports.simulator.slots import Ask
-from transports.simulator.stream import Stream
-from transports.simulator.uploads import Upload, Uploads
+from transports.simulator.scene import TurnContext
+from transports.simulator.script import PromptScript, parse
+from transports.simulator.slots import TurnRequest
+from transports.simulator.stream import BreakableStream
+from transports.simulator.uploads import StoredUpload, UploadHost
 from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
@@ -32,17 +32,21 @@ _RESET_SECONDS = 10.0
 """When a usage limit that a prompt asked for ends, if the prompt names no time."""
 
 
-class Generation:
+class TurnHandler:
     """Answers turns."""
 
-    def __init__(self, config: SimulatorConfig, clock: Clock, rules: Rules, *, uploads: Uploads, media: Media) -> None:
+    def __init__(
+        self, config: SimulatorConfig, clock: Clock, rules: Rules, *, uploads: UploadHost, media: SimulatedMedia
+    ) -> None:
         """Answer with what is uploaded and drawn here."""
         self._config, self._clock, self._rules = config, clock, rules
         self._uploads, self._media = uploads, media
         self._once: set[str] = set()
         self._answered = 0
 
-    def answer(self, session: Session, ask: Ask, origin: str, seen: Counter[str]) -> Response | Stream:
+    def answer(
+        self, session: SimulatedSession, ask: TurnRequest, origin: str, seen: Counter[str]
+    ) -> Response | BreakableStream:
         """Answer a turn.
 
         Raises:
@@ -61,7 +65,7 @@ class Generation:
         ask = self._wish(session, ask, script)
         script = self._with_finds(ask, script)
         served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
-        scene = Scene(
+        scene = TurnContext(
             ask=ask,
             script=script,
             owner=session,
@@ -76,9 +80,9 @@ class Generation:
         )
         return self._stream(scene, served, seen)
 
-    def _files(self, session: Session, ask: Ask) -> tuple[Upload, ...] | int:
+    def _files(self, session: SimulatedSession, ask: TurnRequest) -> tuple[StoredUpload, ...] | int:
         """Return a turn's files, or the code that it is refused with."""
-        found: list[Upload] = []
+        found: list[StoredUpload] = []
         for path, name in ask.files:
             upload = self._uploads.find(path) if session.account is not None else None
             if upload is None:
@@ -86,7 +90,7 @@ class Generation:
             found.append(msgspec.structs.replace(upload, name=name))
         return tuple(found)
 
-    def _previous(self, session: Session, ask: Ask) -> tuple[Ask, Turn | None]:
+    def _previous(self, session: SimulatedSession, ask: TurnRequest) -> tuple[TurnRequest, SavedHistoryTurn | None]:
         """Return the turn that another goes on from, and what is asked then.
 
         At the site a temporary turn behind a kept one is a fresh conversation, and the other way round.
@@ -101,18 +105,18 @@ class Generation:
         require(goes_on and (turn or fresh), "slot 2: not the last turn of a conversation of this account")
         return (msgspec.structs.replace(ask, place=None) if fresh else ask), turn
 
-    def _script(self, prompt: str) -> Script:
+    def _script(self, prompt: str) -> PromptScript:
         try:
             script = parse(prompt)
         except ValueError as error:
-            return Script(text=f"The simulator does not understand: {error}.")
+            return PromptScript(text=f"The simulator does not understand: {error}.")
         if script.once:
             if script.once in self._once:
                 return _without_faults(script)
             self._once.add(script.once)
         return script
 
-    def _wish(self, session: Session, ask: Ask, script: Script) -> Ask:
+    def _wish(self, session: SimulatedSession, ask: TurnRequest, script: PromptScript) -> TurnRequest:
         """Return the turn with the tool that its words ask for, where words decide."""
         if not self._rules.words_decide or ask.tool is not None or ask.gem is not None or session.account is None:
             return ask
@@ -121,14 +125,16 @@ class Generation:
             wished = wishes.IMAGE
         return msgspec.structs.replace(ask, tool=wished)
 
-    def _with_finds(self, ask: Ask, script: Script) -> Script:
+    def _with_finds(self, ask: TurnRequest, script: PromptScript) -> PromptScript:
         """Return the script with pictures of the web, where the words of a plain turn ask to be sent some."""
         plain = self._rules.words_decide and ask.tool is None and ask.gem is None and not script.given
         if not plain or script.web_images is not None or not wishes.wants_web_images(script.asked):
             return script
         return msgspec.structs.replace(script, web_images=_WEB_IMAGES)
 
-    def _served(self, session: Session, ask: Ask, script: Script, *, by_words: bool) -> str | int:
+    def _served(
+        self, session: SimulatedSession, ask: TurnRequest, script: PromptScript, *, by_words: bool
+    ) -> str | int:
         """Return the family that answers, or the code that the site answers this account's request with."""
         family, now = self._rules.family(session, ask), self._clock.wall()
         if isinstance(family, int):
@@ -148,18 +154,18 @@ class Generation:
         session.quota.spend(family, now)
         return family
 
-    def _no_video(self, ask: Ask, family: str) -> bool:
+    def _no_video(self, ask: TurnRequest, family: str) -> bool:
         return family != "pro" or (ask.place is None and self._config.video_first_turn_refused)
 
-    def _stream(self, scene: Scene, served: str | int, seen: Counter[str]) -> Stream:
+    def _stream(self, scene: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which keeps the turn when it has been sent whole."""
         session, ask, script = scene.owner, scene.ask, scene.script
         made_all_the_same = self._config.video_refused_is_made and ask.tool == turns.VIDEO
         refused = isinstance(served, int)
-        work: Work | None = None
+        work: PendingWork | None = None
         if refused and not (made_all_the_same and served == wire.CODE_TOOL_NOT_ALLOWED):
-            script = script if script.error is not None else Script(text="", error=served, delay=0.0)
-            answer = Answer(text=script.text, thoughts=script.thoughts)
+            script = script if script.error is not None else PromptScript(text="", error=served, delay=0.0)
+            answer = SimulatedAnswer(text=script.text, thoughts=script.thoughts)
         else:
             answer, work = turns.compose(scene)
         if refused and script.error is None:
@@ -168,7 +174,7 @@ class Generation:
             script = msgspec.structs.replace(script, late_error=self._config.temporary_code or None)
         family = served if isinstance(served, str) else self._rules.family(session, ask)
         ids = self._ids(scene, family if isinstance(family, str) else models.DEFAULT)
-        turn = Turn(
+        turn = SavedHistoryTurn(
             rid=ids.rid,
             rcid=ids.rcid,
             context=ids.context,
@@ -185,10 +191,12 @@ class Generation:
             if kept:
                 history.keep(ids.cid, turn)
 
-        form = (ExactForm if self._rules.exact else Form)(ids, sparse=script.sparse)
-        return Stream(Course(script, answer, form, self._config.pace, self._clock).chunks(), seen, done)
+        form = (ExactForm if self._rules.exact else FrameForm)(ids, sparse=script.sparse)
+        return BreakableStream(
+            ResponseScript(script, answer, form, self._config.pace, self._clock).chunks(), seen, done
+        )
 
-    def _ids(self, scene: Scene, family: str) -> Ids:
+    def _ids(self, scene: TurnContext, family: str) -> Ids:
         """Return a turn's names."""
         ask, script, token = scene.ask, scene.script, secrets.token_hex(8)
         number, self._answered = self._answered, self._answered + 1
@@ -203,7 +211,7 @@ class Generation:
         )
 
 
-def _answering(scene: Scene, family: str) -> tuple[str, str] | None:
+def _answering(scene: TurnContext, family: str) -> tuple[str, str] | None:
     """Return the id and name of the model that answers; pictures are drawn by a model of another name."""
     if family == "unknown":
         return None
@@ -225,9 +233,9 @@ def shortened(prompt: str) -> str:
     return encoded[:end].decode("utf-8", "surrogatepass")
 
 
-def _without_faults(script: Script) -> Script:
+def _without_faults(script: PromptScript) -> PromptScript:
     """Return the script with its answer and without what goes wrong on the way."""
-    clean = Script(text="")
+    clean = PromptScript(text="")
     faulty = (
         "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
         "switch_after", "answered_by", "late_error", "refuse",
@@ -235,7 +243,7 @@ def _without_faults(script: Script) -> Script:
     return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in faulty})
 
 
-def _refusal(script: Script) -> Response | None:
+def _refusal(script: PromptScript) -> Response | None:
     """Return the page or status that comes instead of an answer, if the prompt asks for one."""
     if script.http is None and not script.html:
         return None

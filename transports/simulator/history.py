@@ -4,44 +4,44 @@ from collections import OrderedDict
 
 import msgspec
 
-from transports.simulator.answer import Answer, Work
+from transports.simulator.answer import PendingWork, SimulatedAnswer
 
 _MOST = 1000
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class SavedHistoryTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A saved turn."""
 
     rid: str
     rcid: str
     context: str
     prompt: str
-    answer: Answer
+    answer: SimulatedAnswer
     seconds: float
     """When it was, in epoch seconds."""
     model_id: str | None = None
     """Of the model that answered."""
-    work: Work | None = None
+    work: PendingWork | None = None
 
     @property
     def rcids(self) -> tuple[str, ...]:
         """The ids of its candidates."""
         return self.rcid, *(f"{self.rcid}{number}" for number in range(2, len(self.answer.others) + 2))
 
-    def now(self, now: float) -> Answer:
+    def now(self, now: float) -> SimulatedAnswer:
         """Return its answer as it stands at `now`."""
         return self.answer if self.work is None else self.work.answer(now)
 
 
-class Conversation(msgspec.Struct, kw_only=True):
+class SavedConversation(msgspec.Struct, kw_only=True):
     """A saved conversation."""
 
     cid: str
     title: str
-    turns: list[Turn] = []
+    turns: list[SavedHistoryTurn] = []
 
     @property
-    def last(self) -> Turn:
+    def last(self) -> SavedHistoryTurn:
         """Its last turn; no conversation is without one."""
         return self.turns[-1]
 
@@ -51,19 +51,19 @@ class History:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._kept: OrderedDict[str, Conversation] = OrderedDict()
+        self._kept: OrderedDict[str, SavedConversation] = OrderedDict()
         self.read = 0
         """How often conversations were read."""
 
-    def keep(self, cid: str, turn: Turn) -> None:
+    def keep(self, cid: str, turn: SavedHistoryTurn) -> None:
         """Save a turn."""
-        conversation = self._kept.setdefault(cid, Conversation(cid=cid, title=turn.prompt[:40]))
+        conversation = self._kept.setdefault(cid, SavedConversation(cid=cid, title=turn.prompt[:40]))
         conversation.turns.append(turn)
         self._kept.move_to_end(cid)
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)
 
-    def find(self, cid: str) -> Conversation | None:
+    def find(self, cid: str) -> SavedConversation | None:
         """Return a conversation."""
         return self._kept.get(cid)
 
@@ -71,11 +71,11 @@ class History:
         """Forget a conversation."""
         self._kept.pop(cid, None)
 
-    def newest_first(self) -> list[Conversation]:
+    def newest_first(self) -> list[SavedConversation]:
         """Return all conversations."""
         return list(reversed(self._kept.values()))
 
-    def follows(self, place: list[str]) -> Turn | None:
+    def follows(self, place: list[str]) -> SavedHistoryTurn | None:
         """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
 
         Any of the turn's candidates will do. What is empty is not compared: a client that lost the answer has none.

@@ -18,7 +18,7 @@ _SIDE = 1024
 """What is drawn is laid out on a picture whose longest side is this."""
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class DrawnPicture(msgspec.Struct, frozen=True, kw_only=True):
     """What to draw."""
 
     prompt: str
@@ -26,7 +26,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures of one turn differ in this."""
     aspect: float = 1.0
     """Width by height."""
-    source: "bytes | Picture | None" = None
+    source: "bytes | DrawnPicture | None" = None
     """A picture to show inside."""
     length: int | None = None
     """The file has at least so many bytes; those after the picture's end are zero."""
@@ -50,7 +50,7 @@ def size_of(aspect: float, longest: int) -> tuple[int, int]:
     return max(1, round(longest * aspect)), longest
 
 
-def draw(picture: Picture, longest: int, *, png: bool, mark: bool) -> bytes:
+def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes:
     """Return the picture as PNG or JPEG; `mark` puts the site's visible mark into a corner."""
     size = size_of(picture.aspect, longest)
     image = _background(picture, size)
@@ -69,11 +69,11 @@ def draw(picture: Picture, longest: int, *, png: bool, mark: bool) -> bytes:
     return out.getvalue()
 
 
-def _bytes_of(source: bytes | Picture) -> bytes:
+def _bytes_of(source: bytes | DrawnPicture) -> bytes:
     return source if isinstance(source, bytes) else draw(source, _SIDE, png=False, mark=False)
 
 
-def _background(picture: Picture, size: tuple[int, int]) -> Image.Image:
+def _background(picture: DrawnPicture, size: tuple[int, int]) -> Image.Image:
     """Return bands of colour that depend on the prompt and the number."""
     digest = sha256(f"{picture.number} {picture.prompt}".encode("utf-8", "surrogatepass")).digest()
     dark = [byte // 3 for byte in digest[:3]]
@@ -107,7 +107,7 @@ def _show_source(image: Image.Image, source: bytes) -> float:
     return float(top + inside.height)
 
 
-def _write(image: Image.Image, picture: Picture, below: float, scale: float) -> None:
+def _write(image: Image.Image, picture: DrawnPicture, below: float, scale: float) -> None:
     """Write the prompt, wrapped, and the size in pixels under `below`."""
     width, height = image.size
     words = _shown(picture.prompt)

@@ -24,7 +24,7 @@ class Gauge:
             self.now -= 1
 
 
-class Record:
+class AccountAudit:
     """The counts of one account."""
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from transports.clock import Clock
-from transports.simulator.accounts import Session
-from transports.simulator.images import Picture, draw
-from transports.simulator.stream import Stream
+from transports.simulator.accounts import SimulatedSession
+from transports.simulator.images import DrawnPicture, draw
+from transports.simulator.stream import BreakableStream
 
 FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
 """Where pictures are, and where they lead."""
@@ -45,8 +45,8 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 class Medium(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a URL of the media host names."""
 
-    owner: Session
-    what: Picture | Clip
+    owner: SimulatedSession
+    what: DrawnPicture | Clip
     step: Literal["preview", "original", "next", "final", "clip"]
     until: float
 
@@ -55,21 +55,21 @@ Refuse = Callable[[str, int], Response]
 """Notes why a request was refused, and answers it with a status."""
 
 
-class Media:
+class SimulatedMedia:
     """All media of a simulated site."""
 
     def __init__(self, clock: Clock, *, seconds: float, redirect: str) -> None:
         """Keep each for `seconds`; `redirect` says where a picture's first URL leads."""
         self._clock, self._seconds, self._redirect = clock, seconds, redirect
         self._media: OrderedDict[str, Medium] = OrderedDict()
-        self._drawn: OrderedDict[tuple[Picture, int, bool, bool], bytes] = OrderedDict()
+        self._drawn: OrderedDict[tuple[DrawnPicture, int, bool, bool], bytes] = OrderedDict()
         self._drawn_bytes = 0
         self._drawers: anyio.CapacityLimiter | None = None
 
-    def add(self, owner: Session, what: Picture | Clip, step: str = "") -> str:
+    def add(self, owner: SimulatedSession, what: DrawnPicture | Clip, step: str = "") -> str:
         """Keep a picture or a clip of an account's; return its token."""
         token = "sim-" + secrets.token_urlsafe(24)
-        step = step or ("preview" if isinstance(what, Picture) else "clip")
+        step = step or ("preview" if isinstance(what, DrawnPicture) else "clip")
         until = self._clock.monotonic() + self._seconds
         tree = {"owner": owner, "what": what, "step": step, "until": until}
         self._media[token] = Medium(**tree)  # pyright: ignore[reportArgumentType]
@@ -77,12 +77,14 @@ class Media:
             self._media.popitem(last=False)
         return token
 
-    def picture(self, token: str) -> Picture | None:
+    def picture(self, token: str) -> DrawnPicture | None:
         """Return the picture of a token, while it is kept."""
         medium = self._media.get(token)
-        return medium.what if medium is not None and isinstance(medium.what, Picture) else None
+        return medium.what if medium is not None and isinstance(medium.what, DrawnPicture) else None
 
-    async def serve_picture(self, request: Request, session: Session, refuse: Refuse) -> Response | Stream:
+    async def serve_picture(
+        self, request: Request, session: SimulatedSession, refuse: Refuse
+    ) -> Response | BreakableStream:
         """Answer `GET /gg/<token>[=options]` and what it leads to."""
         name, _, options = request.path_params["name"].partition("=")
         medium = self._find(name, session)
@@ -100,7 +102,7 @@ class Media:
             return RedirectResponse(f"{origin}/gg-dl/{request.path_params['name']}", 302)
         return await self._drawing(medium, *rendition)
 
-    def serve_clip(self, request: Request, session: Session, refuse: Refuse) -> Response:
+    def serve_clip(self, request: Request, session: SimulatedSession, refuse: Refuse) -> Response:
         """Answer `GET /download?c=<token>…`."""
         medium = self._find(request.query_params.get("c", ""), session)
         if isinstance(medium, str):
@@ -114,7 +116,7 @@ class Media:
             return Response(enveloped(clip.content), media_type="application/protobuf")
         return Response(clip.content, media_type=clip.mime)
 
-    def _find(self, token: str, session: Session) -> Medium | str:
+    def _find(self, token: str, session: SimulatedSession) -> Medium | str:
         """Return what a token names for an account, or why not."""
         now = self._clock.monotonic()
         while self._media and next(iter(self._media.values())).until <= now:
@@ -135,9 +137,9 @@ class Media:
         origin = _elsewhere(request) if self._redirect == "host" and not first else origin_of(request)
         return PlainTextResponse(f"{origin}/{'rd-gg' if first else 'rd-gg-dl'}/{token}")
 
-    async def _drawing(self, medium: Medium, longest: int, png: bool, mark: bool = False) -> Response | Stream:
+    async def _drawing(self, medium: Medium, longest: int, png: bool, mark: bool = False) -> Response | BreakableStream:
         picture = medium.what
-        if not isinstance(picture, Picture):
+        if not isinstance(picture, DrawnPicture):
             return PlainTextResponse("", 404)
         key = (picture, longest, png, mark)
         content = self._drawn.get(key)
@@ -151,11 +153,11 @@ class Media:
         if picture.length is None and picture.cut is None:
             return Response(content, media_type=mime)
         length = max(len(content), picture.length or 0)
-        stream = Stream(_padded(content, length, picture.cut), Counter(), lambda: None)
+        stream = BreakableStream(_padded(content, length, picture.cut), Counter(), lambda: None)
         stream.headers = {"content-type": mime, "content-length": str(length)}
         return stream
 
-    def _remember(self, key: tuple[Picture, int, bool, bool], content: bytes) -> None:
+    def _remember(self, key: tuple[DrawnPicture, int, bool, bool], content: bytes) -> None:
         self._drawn_bytes += len(content) - len(self._drawn.pop(key, b""))
         self._drawn[key] = content
         while self._drawn_bytes > _MOST_CACHED_BYTES:

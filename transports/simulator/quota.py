@@ -17,7 +17,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     remaining: int
 
 
-class Quota:
+class SimulatedQuota:
     """Counts answers per family in windows of time; all times in epoch seconds."""
 
     def __init__(self, limit: int, window: float) -> None:

@@ -3,8 +3,8 @@
 import msgspec
 
 from transports.simulator import emit, rich
-from transports.simulator.answer import Answer
-from transports.simulator.scene import Scene
+from transports.simulator.answer import SimulatedAnswer
+from transports.simulator.scene import TurnContext
 
 CONFIRM = "Start research"
 _PLACEHOLDER_TASK = "agency-placeholder-task-id"
@@ -24,23 +24,23 @@ _REFUSAL = "I couldn't complete that (simulated) research."
 class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
     """A research in the making."""
 
-    report: emit.Document
+    report: emit.SiteDocument
     started: float
     seconds: float
     refused: bool
 
-    def answer(self, now: float) -> Answer:
+    def answer(self, now: float) -> SimulatedAnswer:
         """Return the turn's answer as it stands: the phases so far, at the end the report."""
         passed = now - self.started
         done = passed >= self.seconds
         if done and self.refused:
-            return Answer(text=_REFUSAL)
+            return SimulatedAnswer(text=_REFUSAL)
         reached = len(_PHASES) if done else 1 + int(len(_PHASES) * passed / self.seconds)
         phases: list[str] = [*_PHASES[:reached]]
         if done:
-            return Answer(text=_FINISHED, thoughts="\n".join(phases), document=self.report)
-        empty = emit.Document(id=self.report.id, title=self.report.title, task=_PLACEHOLDER_TASK)
-        return Answer(
+            return SimulatedAnswer(text=_FINISHED, thoughts="\n".join(phases), document=self.report)
+        empty = emit.SiteDocument(id=self.report.id, title=self.report.title, task=_PLACEHOLDER_TASK)
+        return SimulatedAnswer(
             text=_STARTED,
             thoughts="\n".join(phases),
             rich={rich.PROGRESS: rich.progress(phases)},
@@ -52,12 +52,12 @@ class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
 class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
     """A plan: what its research will report. Nothing goes on until it is confirmed."""
 
-    plan: Answer
-    report: emit.Document
+    plan: SimulatedAnswer
+    report: emit.SiteDocument
     seconds: float
     refused: bool
 
-    def answer(self, now: float) -> Answer:
+    def answer(self, now: float) -> SimulatedAnswer:
         """Return the plan."""
         _ = now
         return self.plan
@@ -67,7 +67,7 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
         return ResearchWork(report=self.report, started=now, seconds=self.seconds, refused=self.refused)
 
 
-def make_plan(scene: Scene, identity: str) -> tuple[Answer, PlannedWork]:
+def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, PlannedWork]:
     """Plan a research."""
     script = scene.script
     subject = " ".join(script.asked.split())[:60] or "what was asked"
@@ -77,7 +77,7 @@ def make_plan(scene: Scene, identity: str) -> tuple[Answer, PlannedWork]:
         ("Analyze Results", "(2) Compare what the sources say"),
         ("Create Report", "(3) Write it down, with citations"),
     ]
-    plan = Answer(
+    plan = SimulatedAnswer(
         text=f"Here is my (simulated) plan.\n\n{_LINK}",
         thoughts=script.thoughts,
         rich={rich.PLAN: rich.plan(title, steps, "Ready in a few seconds", CONFIRM)},
@@ -85,7 +85,7 @@ def make_plan(scene: Scene, identity: str) -> tuple[Answer, PlannedWork]:
     sources = script.citations or (0 if script.given else _SOURCES)
     text = script.text if script.given else _report(subject)
     body = rich.marked(text, sources)
-    report = emit.Document(
+    report = emit.SiteDocument(
         id=f"doc_{identity}",
         title=title,
         body=body,
@@ -96,7 +96,7 @@ def make_plan(scene: Scene, identity: str) -> tuple[Answer, PlannedWork]:
     return plan, PlannedWork(plan=plan, report=report, seconds=seconds, refused=script.refuse == "research")
 
 
-def started(work: ResearchWork, now: float) -> Answer:
+def started(work: ResearchWork, now: float) -> SimulatedAnswer:
     """Return what the confirmation's stream says; it ends without completing."""
     return msgspec.structs.replace(work.answer(now), text=_STARTED, document=None, complete=False)
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
-from transports.simulator.accounts import Session
-from transports.simulator.check import BatchCall, Page
+from transports.simulator.accounts import SimulatedSession
+from transports.simulator.check import BatchCall, PageRequest
 from transports.simulator.models import serving
-from transports.simulator.slots import Ask
+from transports.simulator.slots import TurnRequest
 from transports.web import wire
 
 Pairs = list[tuple[str, str]]
@@ -29,7 +29,7 @@ class Rules:
     cookie_every = 1
     """Which answers set a cookie, where the settings do not say: every one, every second, none (0)."""
 
-    def call(self, headers: Mapping[str, str], query: Pairs, page: Page, *, batch: bool) -> None:
+    def call(self, headers: Mapping[str, str], query: Pairs, page: PageRequest, *, batch: bool) -> None:
         """Check a call's headers and query."""
 
     def form(self, pairs: Pairs, *, guest: bool, lost: bool) -> None:
@@ -38,7 +38,9 @@ class Rules:
     def generate(self, request: Any, slots: list[Any], headers: Mapping[str, str], language: str) -> None:
         """Check a turn's slots and model header."""
 
-    def batch(self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: Page) -> None:
+    def batch(
+        self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: PageRequest
+    ) -> None:
         """Check a batch's calls."""
 
     def rotation(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> tuple[str, int] | None:
@@ -51,12 +53,12 @@ class Rules:
         _ = request, push_id, step
         return ""
 
-    def goes_on(self, ask: Ask, *, guest: bool) -> bool:
+    def goes_on(self, ask: TurnRequest, *, guest: bool) -> bool:
         """Say whether a turn may go on from the place that it names."""
         _ = ask, guest
         return True
 
-    def family(self, session: Session, ask: Ask) -> str | int:
+    def family(self, session: SimulatedSession, ask: TurnRequest) -> str | int:
         """Return the family that answers a turn, or the code that it is refused with."""
         if ask.model_id == "":
             return wire.CODE_MODEL_HEADER

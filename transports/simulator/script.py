@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from transports.simulator.tags import Document, take_apart
+from transports.simulator.tags import PromptDocument, take_apart
 
 _QUOTED = 200
 _LONGEST = 8_000_000
@@ -26,7 +26,7 @@ Retry = Annotated[str, msgspec.Meta(pattern=r"^[ -~]{0,64}\Z")]
 Location = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,2000}\Z")]
 
 
-class Script(msgspec.Struct, frozen=True, kw_only=True):
+class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     """One answer's course. `after` counts the text frames sent before what goes wrong goes wrong."""
 
     text: str
@@ -34,7 +34,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """The words of `text` are the prompt's, not the simulator's own."""
     asked: str = ""
     """The prompt without the simulator's words."""
-    document: Document | None = None
+    document: PromptDocument | None = None
     thoughts: str = ""
     error: Code | None = None
     late_error: Code | None = None
@@ -87,7 +87,7 @@ OWN = ("given", "asked", "document")
 """Fields that no attribute sets."""
 
 
-def parse(prompt: str) -> Script:
+def parse(prompt: str) -> PromptScript:
     """Read a prompt.
 
     Raises:
@@ -98,7 +98,7 @@ def parse(prompt: str) -> Script:
     attributes = {name: value for name, value in words.attributes.items() if name != "length"}
     fields: dict[str, object] = {name.replace("-", "_"): value for name, value in attributes.items()}
     for name in attributes:
-        if name.replace("-", "_") not in Script.__struct_fields__ or name in OWN or "_" in name:
+        if name.replace("-", "_") not in PromptScript.__struct_fields__ or name in OWN or "_" in name:
             raise ValueError(f"<sim/> knows no attribute {name!r}")
     length = words.attributes.get("length")
     given = _long(_number(length, "length")) if length is not None else words.echo
@@ -106,7 +106,7 @@ def parse(prompt: str) -> Script:
     if "text" not in fields or length is not None:
         fields["text"] = _answer(words.rest, len(prompt)) if given is None else given
     try:
-        return msgspec.convert(fields, Script, strict=False)
+        return msgspec.convert(fields, PromptScript, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"<sim/>: {str(error).replace('$.', '').replace('_', '-')}") from None
 

@@ -18,14 +18,14 @@ from starlette.routing import Route
 
 from transports.clock import Clock
 from transports.simulator import batch, check, emit, slots, uploads
-from transports.simulator.accounts import Accounts, Session
+from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
-from transports.simulator.generation import Generation
-from transports.simulator.media import FOLDERS, Media, origin_of, picture_url
+from transports.simulator.generation import TurnHandler
+from transports.simulator.media import FOLDERS, SimulatedMedia, origin_of, picture_url
 from transports.simulator.resumable import Resumable
 from transports.simulator.rules import Rules, UploadStep
-from transports.simulator.stream import Stream
+from transports.simulator.stream import BreakableStream
 from transports.simulator.strict import StrictRules
 from transports.web import wire
 
@@ -61,12 +61,12 @@ class Site:
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
         """Know the accounts of the settings."""
         self._config, self._clock = config, clock
-        self.accounts = Accounts(config, clock)
-        self.uploads = uploads.Uploads(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
+        self.accounts = SimulatedAccounts(config, clock)
+        self.uploads = uploads.UploadHost(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
         self.resumable = Resumable()
-        self.media = Media(clock, seconds=config.media_seconds, redirect=config.media_redirect)
+        self.media = SimulatedMedia(clock, seconds=config.media_seconds, redirect=config.media_redirect)
         self.rules = StrictRules() if config.profile == "strict" else Rules()
-        self.generation = Generation(config, clock, self.rules, uploads=self.uploads, media=self.media)
+        self.generation = TurnHandler(config, clock, self.rules, uploads=self.uploads, media=self.media)
         self.faults = Faults({"build": self._move_build, "token": self.accounts.end_tokens})
         self._build, self._built_at = 0, clock.monotonic()
         self._pages = 0
@@ -165,7 +165,7 @@ class Site:
             self.seen.update(f"rpc_{call.rpc[:16]}" for call in calls)
             fault = self.faults.take("batch", *(call.rpc for call in calls))
             now, exact = self._clock.wall(), self.rules.exact
-            context = batch.Context(session=session, now=now, exact=exact, find_original=find_original)
+            context = batch.BatchContext(session=session, now=now, exact=exact, find_original=find_original)
             return fault or Response(
                 batch.answer(calls, context),
                 headers=self._now_and_then(session, request),
@@ -174,7 +174,7 @@ class Site:
         except _REFUSALS as refusal:
             return self._refused(session, refusal)
 
-    async def generate(self, request: Request) -> Response | Stream:
+    async def generate(self, request: Request) -> Response | BreakableStream:
         """Answer `POST …/StreamGenerate`."""
         self.seen["generate"] += 1
         session = self._session(request)
@@ -231,7 +231,7 @@ class Site:
     def _upload_departed(self, error: ValueError) -> Response:
         return self._departed(f"upload: {error}", 413 if isinstance(error, _TooLongError) else 400)
 
-    async def serve_picture(self, request: Request) -> Response | Stream:
+    async def serve_picture(self, request: Request) -> Response | BreakableStream:
         """Answer `GET /gg/…` and what it leads to."""
         refused = self._media_refused(request)
         return refused or await self.media.serve_picture(request, self._session(request), self._departed)
@@ -247,14 +247,16 @@ class Site:
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
 
     @staticmethod
-    def _noticed(session: Session, answer: Response | Stream, headers: dict[str, str]) -> Response | Stream:
+    def _noticed(
+        session: SimulatedSession, answer: Response | BreakableStream, headers: dict[str, str]
+    ) -> Response | BreakableStream:
         """Notice how long a turn takes."""
-        if isinstance(answer, Stream):
+        if isinstance(answer, BreakableStream):
             answer.while_open = session.record.generating.one()
             answer.headers |= headers
         return answer
 
-    def _now_and_then(self, session: Session, request: Request) -> dict[str, str]:
+    def _now_and_then(self, session: SimulatedSession, request: Request) -> dict[str, str]:
         """Return the header that sets a cookie, if it is due: never a guest's."""
         every = self.rules.cookie_every if self._config.cookie_every is None else self._config.cookie_every
         if session.account is None or not every or session.record.signed_in % every:
@@ -282,10 +284,10 @@ class Site:
             return self._departed("media: a cookie of the site's own host came along", status=403)
         return self.faults.take("media")
 
-    def _session(self, request: Request) -> Session:
+    def _session(self, request: Request) -> SimulatedSession:
         return self.accounts.find(cookies_of(request), int(request.path_params.get("user", 0)))
 
-    async def _checked(self, request: Request, session: Session, *, batch: bool) -> object:
+    async def _checked(self, request: Request, session: SimulatedSession, *, batch: bool) -> object:
         body = await request.body()
         check.require(len(body) <= _MOST_BODY, "body too long")
         page, query = self._page(request), request.query_params
@@ -297,14 +299,14 @@ class Site:
         self.rules.form(pairs, guest=session.account is None, lost=lost)
         return form
 
-    def _page(self, request: Request) -> check.Page:
+    def _page(self, request: Request) -> check.PageRequest:
         """Return what a page that is loaded now tells."""
         seconds, now = self._config.build_seconds, self._clock.monotonic()
         if seconds and now - self._built_at >= seconds:
             self._move_build()
         outdated = frozenset(_BUILD.format(number) for number in range(self._build))
         user = request.path_params.get("user")
-        return check.Page(
+        return check.PageRequest(
             site=origin_of(request),
             prefix="" if user is None else f"/u/{user}",
             build=_BUILD.format(self._build),
@@ -317,7 +319,7 @@ class Site:
         """Let the site have a new build."""
         self._build, self._built_at = self._build + 1, self._clock.monotonic()
 
-    def _refused(self, session: Session, refusal: Exception) -> Response:
+    def _refused(self, session: SimulatedSession, refusal: Exception) -> Response:
         """Answer a call that the site does not take. Source: "Codes"."""
         match refusal:
             case check.AccessTokenMissing():

@@ -14,7 +14,7 @@ TOOLS = (1, 2, 11, 14, 20, 21)
 EXTENDED = 2
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A StreamGenerate request, understood."""
 
     prompt: str
@@ -53,7 +53,7 @@ def slots_of(request: Any) -> list[Any]:
     return slots
 
 
-def read(slots: list[Any], headers: Mapping[str, str]) -> Ask:
+def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
     """Return what the slots and the model header ask for.
 
     Raises:
@@ -61,7 +61,7 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> Ask:
 
     """
     model_id, capacity, number, thinking = _model(headers)
-    return Ask(
+    return TurnRequest(
         prompt=_prompt(slots[0]),
         temporary=at(slots, 45) == 1,
         as_browser=slots[68] == 2,

@@ -8,7 +8,7 @@ from typing import Any, cast
 import anyio
 
 
-class Stream:
+class BreakableStream:
     """Sends chunks until they end, break off or the reader leaves; counts which of it happened."""
 
     def __init__(self, chunks: AsyncIterator[bytes | None], seen: Counter[str], done: Callable[[], None]) -> None:

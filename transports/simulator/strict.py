@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
-from transports.simulator.accounts import Session
+from transports.simulator.accounts import SimulatedSession
 from transports.simulator.check import (
     BatchCall,
     Departure,
-    Page,
+    PageRequest,
     decoded,
     is_list,
     is_number,
@@ -24,7 +24,7 @@ from transports.simulator.check import (
 from transports.simulator.media import spellings_of
 from transports.simulator.models import DEFAULT, of_plan
 from transports.simulator.rules import Pairs, Rules, UploadStep
-from transports.simulator.slots import Ask
+from transports.simulator.slots import TurnRequest
 from transports.web import wire
 
 _QUERY = frozenset({"bl", "f.sid", "hl", "_reqid", "rt"})
@@ -81,7 +81,7 @@ class StrictRules(Rules):
     words_decide = False
     cookie_every = 0
 
-    def call(self, headers: Mapping[str, str], query: Pairs, page: Page, *, batch: bool) -> None:
+    def call(self, headers: Mapping[str, str], query: Pairs, page: PageRequest, *, batch: bool) -> None:
         """Check what both endpoints want. Source: "Common request parts"."""
         content_type = headers.get("content-type")
         require(content_type == "application/x-www-form-urlencoded;charset=utf-8", "header Content-Type")
@@ -125,7 +125,9 @@ class StrictRules(Rules):
         _check_model_header(headers, slots)
         _check_request_headers(headers, slots[59])
 
-    def batch(self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: Page) -> None:
+    def batch(
+        self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: PageRequest
+    ) -> None:
         """Check a batch's calls. Source: "Batch calls"."""
         for call in calls:
             require(call.rpc in _PAYLOADS, f"rpc {call.rpc[:16]}")
@@ -165,11 +167,11 @@ class StrictRules(Rules):
             return "upload: Origin or Referer"
         return ""
 
-    def goes_on(self, ask: Ask, *, guest: bool) -> bool:
+    def goes_on(self, ask: TurnRequest, *, guest: bool) -> bool:
         """Go on only in conversations that are kept: our client does no other."""
         return not guest and not ask.temporary
 
-    def family(self, session: Session, ask: Ask) -> str | int:
+    def family(self, session: SimulatedSession, ask: TurnRequest) -> str | int:
         """Refuse a model that does not fit the account, so that a wrong choice of ours is seen."""
         if session.account is None:  # a guest asking for more silently gets the smaller model
             return DEFAULT

@@ -12,7 +12,7 @@ _ATTRIBUTE = re.compile(r'\s+([a-z][a-z_-]{0,30})="([^"]*)"')
 _QUOTED = 40
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class PromptDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document to answer with, as the prompt gives it."""
 
     title: str
@@ -20,12 +20,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
-class Words(msgspec.Struct, frozen=True, kw_only=True):
+class PromptParts(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt, taken apart."""
 
     echo: str | None
     """The last echo's content."""
-    document: Document | None
+    document: PromptDocument | None
     """The last document outside an echo."""
     attributes: dict[str, str]
     """Those of all tags outside echoes and documents."""
@@ -33,7 +33,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     """What a person would read of it."""
 
 
-def take_apart(prompt: str) -> Words:
+def take_apart(prompt: str) -> PromptParts:
     """Read a prompt.
 
     Raises:
@@ -48,7 +48,7 @@ def take_apart(prompt: str) -> Words:
         if not inside.endswith("/"):
             raise ValueError(f"a tag ends with '/>': <sim{_shortened(inside)}>")
         attributes |= _attributes(inside[:-1], "sim")
-    return Words(echo=echo, document=document, attributes=attributes, rest=_TAG.sub("", rest).strip())
+    return PromptParts(echo=echo, document=document, attributes=attributes, rest=_TAG.sub("", rest).strip())
 
 
 def _split_echo(prompt: str) -> tuple[str | None, str]:
@@ -64,9 +64,9 @@ def _split_echo(prompt: str) -> tuple[str | None, str]:
     return echo, prompt[:until] + "".join(reversed(kept))
 
 
-def _split_document(prompt: str) -> tuple[Document | None, str]:
+def _split_document(prompt: str) -> tuple[PromptDocument | None, str]:
     """Return the last document outside an echo, and the prompt without any such."""
-    document: Document | None = None
+    document: PromptDocument | None = None
     kept: list[str] = []
     position, echoing = 0, False
     for opening in _DOCUMENT.finditer(prompt):
@@ -89,11 +89,11 @@ def _echoing(prompt: str, start: int, end: int, *, before: bool) -> bool:
     return before if opened == closed else opened > closed
 
 
-def _document(attributes: str, body: str) -> Document:
+def _document(attributes: str, body: str) -> PromptDocument:
     given = _attributes(attributes, "document")
     if unknown := sorted(given.keys() - {"lang", "title"}):
         raise ValueError(f"<document> knows no attribute {unknown[0]!r}")
-    return Document(title=given.get("title", "Untitled"), lang=given.get("lang", "html"), body=body)
+    return PromptDocument(title=given.get("title", "Untitled"), lang=given.get("lang", "html"), body=body)
 
 
 def _attributes(text: str, element: str) -> dict[str, str]:

@@ -4,10 +4,10 @@ import secrets
 from typing import Any
 
 from transports.simulator import emit, research, rich
-from transports.simulator.answer import Answer, Work
+from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.images import aspect_in, size_of
 from transports.simulator.media import picture_url
-from transports.simulator.scene import Scene
+from transports.simulator.scene import TurnContext
 from transports.simulator.video import REFUSAL, make_music, make_video
 
 RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = 1, 2, 11, 14, 20, 21
@@ -37,14 +37,14 @@ _CANVAS = """<!doctype html>
 """
 
 
-def compose(scene: Scene) -> tuple[Answer, Work | None]:
+def compose(scene: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
     """Return a turn's answer, and what goes on after it."""
     tool, script = scene.ask.tool, scene.script
     planned = scene.previous.work if scene.previous else None
     if script.refuse == "safety":
-        return Answer(text=_REFUSAL), None
+        return SimulatedAnswer(text=_REFUSAL), None
     if tool == VIDEO and scene.owner.plan == "free":
-        return Answer(text=REFUSAL), None
+        return SimulatedAnswer(text=REFUSAL), None
     if isinstance(planned, research.PlannedWork) and scene.ask.prompt == research.CONFIRM:
         work = planned.confirmed(scene.now)
         return research.started(work, scene.now), work
@@ -55,7 +55,7 @@ def compose(scene: Scene) -> tuple[Answer, Work | None]:
     return _at_once(scene), None
 
 
-def _at_once(scene: Scene) -> Answer:
+def _at_once(scene: TurnContext) -> SimulatedAnswer:
     """Return an answer that is whole when its stream is."""
     tool = scene.ask.tool
     if tool == MUSIC:
@@ -69,7 +69,7 @@ def _at_once(scene: Scene) -> Answer:
     return _plain(scene)
 
 
-def _plain(scene: Scene) -> Answer:
+def _plain(scene: TurnContext) -> SimulatedAnswer:
     script = scene.script
     text = rich.marked(script.text, script.citations or 0) + _MARKUP.get(script.markup, "")
     if scene.gem is not None and not script.given:
@@ -86,7 +86,7 @@ def _plain(scene: Scene) -> Answer:
         found = [(f"https://example.com/simulated/{number}.jpg", f"Simulated find {number}") for number in numbers]
         fields[rich.WEB_IMAGES] = rich.web_images(found)
     deep = scene.ask.tool == DEEP_THINK and not script.thoughts
-    return Answer(
+    return SimulatedAnswer(
         text=text,
         thoughts="Thinking deeply, as simulated." if deep else script.thoughts,
         rich=fields,
@@ -98,13 +98,13 @@ def _plain(scene: Scene) -> Answer:
     )
 
 
-def _images(scene: Scene) -> Answer:
+def _images(scene: TurnContext) -> SimulatedAnswer:
     script = scene.script
     numbers = range(1, (script.images or 1) + 1)
     text = script.text if script.given else _caption(scene)
     links = "".join(f"\n\n{_PICTURE_LINK.format(number - 1)}" for number in numbers)
     tokens = tuple(scene.draw(number) for number in numbers)
-    return Answer(
+    return SimulatedAnswer(
         text=text + links,
         thoughts=script.thoughts,
         rich={rich.IMAGES: _laid_out(scene, tokens)},
@@ -113,12 +113,12 @@ def _images(scene: Scene) -> Answer:
     )
 
 
-def _caption(scene: Scene) -> str:
+def _caption(scene: TurnContext) -> str:
     lines = "\n".join(file.line() for file in scene.files)
     return "Here is what you asked for, as simulated." + (f"\n\nFiles seen:\n{lines}" if lines else "")
 
 
-def _laid_out(scene: Scene, tokens: tuple[str, ...]) -> list[object]:
+def _laid_out(scene: TurnContext, tokens: tuple[str, ...]) -> list[object]:
     if scene.exact:
         size = size_of(aspect_in(scene.ask.prompt), 1408)
         found = [
@@ -129,23 +129,23 @@ def _laid_out(scene: Scene, tokens: tuple[str, ...]) -> list[object]:
     return rich.images([(picture_url(scene.origin, token), f"img_{token}") for token in tokens])
 
 
-def _canvas(scene: Scene) -> Answer:
+def _canvas(scene: TurnContext) -> SimulatedAnswer:
     script, given = scene.script, scene.script.document
     lang, title, body = (given.lang, given.title, given.body) if given else ("html", "Simulated canvas", _CANVAS)
     fence = "```"
     while fence in body:
         fence += "`"
     newline = "" if body.endswith("\n") else "\n"
-    document = emit.Document(
+    document = emit.SiteDocument(
         id=f"c_doc_{secrets.token_hex(8)}",
         title=title,
         body=f"{fence}{lang}\n{body}{newline}{fence}",
     )
     text = script.text if script.given else "Here is a (simulated) document."
-    return Answer(text=text, thoughts=script.thoughts, document=document)
+    return SimulatedAnswer(text=text, thoughts=script.thoughts, document=document)
 
 
-def _storybook(scene: Scene) -> Answer:
+def _storybook(scene: TurnContext) -> SimulatedAnswer:
     script = scene.script
     if script.given:
         pages = script.text.split(_PAGE)
@@ -156,8 +156,8 @@ def _storybook(scene: Scene) -> Answer:
         ]
     tokens = tuple(scene.draw(number, page) for number, page in enumerate(pages, 1))
     body = _PAGE.join(f"{_PICTURE_LINK.format(number)}\n\n{page}" for number, page in enumerate(pages))
-    document = emit.Document(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
-    return Answer(
+    document = emit.SiteDocument(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
+    return SimulatedAnswer(
         text="Here is your (simulated) storybook.",
         thoughts=script.thoughts,
         rich={rich.IMAGES: _laid_out(scene, tokens)},

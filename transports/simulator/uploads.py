@@ -31,7 +31,7 @@ _MAGIC = (
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 
 
-class Upload(msgspec.Struct, frozen=True, kw_only=True):
+class StoredUpload(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was uploaded."""
 
     content: StoredFile
@@ -45,19 +45,19 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
         return f"- {self.name} ({self.mime}, {len(self.content)} bytes)"
 
 
-class Uploads:
+class UploadHost:
     """Keeps uploads on disk for a while, by their path."""
 
     def __init__(self, clock: Clock, *, seconds: float, most_bytes: int) -> None:
         """Keep each for `seconds`, and no more than `most_bytes` of them all."""
         self._clock, self._seconds, self._most = clock, seconds, most_bytes
-        self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._kept: OrderedDict[str, StoredUpload] = OrderedDict()
         self._bytes = 0
 
     def keep(self, content: bytes) -> str:
         """Keep a file; return its path."""
         path = f"/contrib_service/ttl_1d/{secrets.token_hex(16)}"
-        self._kept[path] = Upload(
+        self._kept[path] = StoredUpload(
             content=_stored(content),
             mime=mime_of(content),
             until=self._clock.monotonic() + self._seconds,
@@ -66,7 +66,7 @@ class Uploads:
         self._forget()
         return path
 
-    def find(self, path: str) -> Upload | None:
+    def find(self, path: str) -> StoredUpload | None:
         """Return the file of a path, while it is kept."""
         self._forget()
         return self._kept.get(path)

@@ -5,9 +5,9 @@ import uuid
 import msgspec
 
 from transports.simulator import clips, rich
-from transports.simulator.answer import Answer
+from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.media import Clip, clip_url, picture_url
-from transports.simulator.scene import Scene
+from transports.simulator.scene import TurnContext
 
 PENDING = "I'm making your (simulated) video. This could take a few minutes, so check back later.\n\n{link}"
 DONE = "Your (simulated) video is ready!\n\n{link}"
@@ -27,24 +27,24 @@ class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
     refused: bool
     job: str
 
-    def answer(self, now: float) -> Answer:
+    def answer(self, now: float) -> SimulatedAnswer:
         """Return the turn's answer as it stands."""
         if self.refused and now >= self.ready:
-            return Answer(text=REFUSAL)
+            return SimulatedAnswer(text=REFUSAL)
         if now < self.ready:
             film = rich.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
             fields = self.pending.rich | {rich.VIDEO: film, rich.PROGRESS: rich.progress(["Making the video"])}
             return msgspec.structs.replace(self.pending, rich=fields)
-        return Answer(text=DONE.format(link=LINK), rich={rich.VIDEO: rich.video(self.thumbnail, self.url)})
+        return SimulatedAnswer(text=DONE.format(link=LINK), rich={rich.VIDEO: rich.video(self.thumbnail, self.url)})
 
     @property
-    def pending(self) -> Answer:
+    def pending(self) -> SimulatedAnswer:
         """The answer of the turn that asks for it, whose state stays that of one that runs."""
         fields = {rich.VIDEO_PENDING: rich.video_pending(LINK, self.job)}
-        return Answer(text=PENDING.format(link=LINK), rich=fields, complete=False)
+        return SimulatedAnswer(text=PENDING.format(link=LINK), rich=fields, complete=False)
 
 
-def make_video(scene: Scene) -> tuple[Answer, VideoWork]:
+def make_video(scene: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
     """Begin a video."""
     script, now = scene.script, scene.now
     seconds = scene.config.video_seconds if script.ready is None else script.ready
@@ -61,7 +61,7 @@ def make_video(scene: Scene) -> tuple[Answer, VideoWork]:
     return msgspec.structs.replace(work.pending, thoughts=script.thoughts), work
 
 
-def make_music(scene: Scene) -> Answer:
+def make_music(scene: TurnContext) -> SimulatedAnswer:
     """Return an answer with a song, as sound and as film."""
     thumbnail = picture_url(scene.origin, scene.draw(1))
     songs = [
@@ -73,7 +73,7 @@ def make_music(scene: Scene) -> Answer:
     ]
     text = scene.script.text if scene.script.given else "Here is your (simulated) song."
     link = "http://googleusercontent.com/music_generation_content/0"
-    return Answer(
+    return SimulatedAnswer(
         text=f"{text}\n\n{link}",
         thoughts=scene.script.thoughts,
         rich={rich.MUSIC: rich.music(thumbnail, *songs)},

@@ -1,12 +1,12 @@
 """The store that all processes of a gateway share, and its kinds."""
 
 from transports.store.barrier import Barrier
-from transports.store.lasting import CopiedStore
+from transports.store.lasting import ReplicatedStore
 from transports.store.memory import MemoryStore
-from transports.store.port import FULL, PLACES, Bucket, Change, Place, Record, Store, StoreDown, Unreadable
-from transports.store.sealed import SealedStore, Sealer
+from transports.store.port import FULL, PLACES, Bucket, Change, Collection, Record, Store, StoreDown, Unreadable
+from transports.store.sealed import Cipher, EncryptedStore
 from transports.store.sqlite import SqliteStore
-from transports.store.watch import Watch
+from transports.store.watch import ChangeFeed
 
 __all__ = [
     "FULL",
@@ -14,15 +14,15 @@ __all__ = [
     "Barrier",
     "Bucket",
     "Change",
-    "CopiedStore",
+    "ChangeFeed",
+    "Cipher",
+    "Collection",
+    "EncryptedStore",
     "MemoryStore",
-    "Place",
     "Record",
-    "SealedStore",
-    "Sealer",
+    "ReplicatedStore",
     "SqliteStore",
     "Store",
     "StoreDown",
     "Unreadable",
-    "Watch",
 ]

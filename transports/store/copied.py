@@ -26,20 +26,20 @@ import structlog
 from transports.clock import Clock
 from transports.store.port import (
     ACCOUNTS,
+    ATTENTION,
     KEYS,
     LICENSES,
     MARKS,
-    PARKS,
     PAUSES,
     SESSIONS,
-    Place,
+    Collection,
     Record,
     Store,
     StoreDown,
     Unreadable,
 )
 
-COPIED = (ACCOUNTS, PAUSES, PARKS, LICENSES, KEYS)
+COPIED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
 """The places that are copied; sessions have a copy of their own kind."""
 _MARK = "mark"
 _ID_BYTES = 16
@@ -89,7 +89,7 @@ class _Back(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Copied:
+class LocalReplica:
     """A store and this machine's copy of it."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
@@ -198,7 +198,7 @@ class Copied:
                 back += kept is not None and await self._put_back_one(place, record.key, kept)
         return back
 
-    async def _put_back_one(self, place: Place, key: str, kept: _Kept) -> bool:
+    async def _put_back_one(self, place: Collection, key: str, kept: _Kept) -> bool:
         try:
             there = await self._store.get(place, key)
         except Unreadable:
@@ -212,7 +212,7 @@ class Copied:
         await self._store.put(MARKS, _name(place, key), _encode(_Back(version=kept.version, put=put)))
         return kept.value is not None
 
-    async def _replace(self, place: Place, key: str, kept: _Kept, version: int) -> int | None:
+    async def _replace(self, place: Collection, key: str, kept: _Kept, version: int) -> int | None:
         """Put a record in the place of that version; return its own, 0 for a removal, None where another is there."""
         if kept.value is not None:
             return await self._store.put(place, key, kept.value, expected=version)
@@ -220,7 +220,7 @@ class Copied:
             return None
         return 0
 
-    async def _take(self, place: Place, names: set[str], records: list[Record], revision: int) -> None:
+    async def _take(self, place: Collection, names: set[str], records: list[Record], revision: int) -> None:
         """Have the copy say what the store says; what was removed there was so at `revision` at the latest."""
         known = {record.key: _decode(record, _Kept) for record in await self._copy.scan(place)}
         for record in records:
@@ -281,5 +281,5 @@ def _decode(record: Record | None, kind: type[StructT]) -> StructT | None:
         return None
 
 
-def _name(place: Place, key: str) -> str:
+def _name(place: Collection, key: str) -> str:
     return f"{place.name}/{key}"

@@ -13,24 +13,24 @@ from typing import TypeVar
 import anyio
 
 from transports.clock import Clock
-from transports.store.copied import COPIED, Copied
-from transports.store.port import Place, Record, Store, StoreDown
-from transports.store.wrapper import Wrapper
+from transports.store.copied import COPIED, LocalReplica
+from transports.store.port import Collection, Record, Store, StoreDown
+from transports.store.wrapper import DelegatingStore
 
 _TRIES = 4
 FoundT = TypeVar("FoundT")
 
 
-class CopiedStore(Wrapper):
+class ReplicatedStore(DelegatingStore):
     """A store over another one, whose lasting places are copied to this machine and put back where they were lost."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
         """Keep everything in `store`; `copy` is this machine's own."""
         super().__init__(store)
-        self._copied = Copied(store, copy, clock)
+        self._copied = LocalReplica(store, copy, clock)
         self._turn = anyio.Lock()
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is and nothing was lost."""
         found = await self._store.get(place, key)
         if found is not None or place not in COPIED:
@@ -39,7 +39,7 @@ class CopiedStore(Wrapper):
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -55,7 +55,7 @@ class CopiedStore(Wrapper):
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from transports.clock import Clock
-from transports.store.port import FULL, PLACES, Bucket, Change, Place, Record
+from transports.store.port import FULL, PLACES, Bucket, Change, Collection, Record
 
 _GRAIN = 1e-6
 """A wait so short is none: it comes from how numbers are rounded."""
@@ -30,14 +30,14 @@ class MemoryStore:
         self._seats: dict[str, dict[str, float]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
         kept = self._find(place, key)
         return None if kept is None else self._record(key, kept)
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -54,7 +54,7 @@ class MemoryStore:
         self._places[place.name][key] = _Kept(value, self._versions, until)
         return self._versions
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
         kept = self._find(place, key)
         if kept is None or expected not in {None, kept.version}:
@@ -70,7 +70,7 @@ class MemoryStore:
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -83,7 +83,7 @@ class MemoryStore:
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -183,7 +183,7 @@ class MemoryStore:
             return 0 if await self.remove(place, key, expected=expected) else None
         return await self.put(place, key, change.value, expected=expected, seconds=change.seconds)
 
-    def _find(self, place: Place, key: str) -> _Kept | None:
+    def _find(self, place: Collection, key: str) -> _Kept | None:
         kept = self._places[place.name].get(key)
         if kept is not None and kept.until is not None and kept.until <= self._clock.monotonic():
             del self._places[place.name][key]

@@ -40,7 +40,7 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 """What redis-py makes a connection's error of."""
 
 
-class Unreachable(StoreDown):
+class OutageReason(StoreDown):
     """The server did not do it, or did not say so."""
 
     def __init__(self, where: str, reason: str) -> None:

@@ -30,7 +30,7 @@ class Unreadable(OSError):
     """
 
 
-class Place(msgspec.Struct, frozen=True):
+class Collection(msgspec.Struct, frozen=True):
     """A collection of records."""
 
     name: str
@@ -40,35 +40,35 @@ class Place(msgspec.Struct, frozen=True):
     """Its values are secret: encrypted where the operator has given a key."""
 
 
-ACCOUNTS = Place("account", sealed=True)
+ACCOUNTS = Collection("account", sealed=True)
 """Accounts that were added by command, by their ids."""
-SESSIONS = Place("session", sealed=True)
+SESSIONS = Collection("session", sealed=True)
 """What became of an account's credential, by its id: the one thing that must never be lost."""
-INTENTS = Place("intent")
+INTENTS = Collection("intent")
 """A rotation that was begun, by the account's id."""
-PAUSES = Place("pause")
+PAUSES = Collection("pause")
 """Accounts that an operator has paused, by their ids."""
-PARKS = Place("park")
+ATTENTION = Collection("park")
 """Accounts that wait for a person, by their ids."""
-RESTS = Place("rest", durable=False)
+COOLDOWNS = Collection("rest", durable=False)
 """What accounts and addresses rest from, each for its time."""
-DEEDS = Place("deed", durable=False)
+ACTIONS = Collection("deed", durable=False)
 """Who has just changed an account, for those who hear of the change: told before it is made, and soon forgotten."""
-CONVERSATIONS = Place("conversation", durable=False, sealed=True)
+CONVERSATIONS = Collection("conversation", durable=False, sealed=True)
 """Conversations that upstreams keep, and are to forget in time, by a digest of what leads to them."""
-LICENSES = Place("license")
-JOBS = Place("job", sealed=True)
-JOB_INDEX = Place("job-index", durable=False)
+LICENSES = Collection("license")
+JOBS = Collection("job", sealed=True)
+JOB_INDEX = Collection("job-index", durable=False)
 """What leads to a job; written before it, it reaches the disk with it."""
-KEYS = Place("key", sealed=True)
+KEYS = Collection("key", sealed=True)
 """Keys that the gateway's processes share."""
-REPLICAS = Place("replica", durable=False)
+REPLICAS = Collection("replica", durable=False)
 """The processes that are there now, and what each carries."""
-MARKS = Place("mark")
+MARKS = Collection("mark")
 """What a store is recognised by, and what was put back into it after it had been emptied."""
 
 PLACES = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, PARKS, RESTS, DEEDS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
     MARKS,
 )  # fmt: skip
 
@@ -91,7 +91,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A record that is to be kept or removed."""
 
-    place: Place
+    place: Collection
     key: str
     value: bytes | None
     """None: remove it."""
@@ -101,7 +101,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """How long it is kept; None: until it is removed."""
 
 
-def understood(place: Place, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
+def understood(place: Collection, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
     """Return what a record of the place says.
 
     Raises:
@@ -130,13 +130,13 @@ class Store(Protocol):
     A key, and every other name, is 1 to 512 printable ASCII characters.
     """
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
         ...
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -149,7 +149,7 @@ class Store(Protocol):
         """
         ...
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record, with `expected` only in that version; say whether it was there."""
         ...
 
@@ -162,7 +162,7 @@ class Store(Protocol):
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -177,7 +177,7 @@ class Store(Protocol):
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",

@@ -14,9 +14,9 @@ from transports.clock import Clock
 from transports.store import scripts
 from transports.store.line import Line
 from transports.store.observed import StoreObserver
-from transports.store.port import Bucket, Change, Place, Record
-from transports.store.server import Address, Call, Server, evaluate
-from transports.tasks import beside
+from transports.store.port import Bucket, Change, Collection, Record
+from transports.store.server import Call, RedisAddress, RedisConnections, evaluate
+from transports.tasks import background_tasks
 
 _BEHIND = "\x7f"
 """Behind every character that a key may have."""
@@ -51,11 +51,11 @@ async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserve
         ValueError: the URL is wrong; the message shows nothing of it.
 
     """
-    server = Server(Address.of(options.url), clock, observer, options.timeout_seconds)
+    server = RedisConnections(RedisAddress.of(options.url), clock, observer, options.timeout_seconds)
     if not await server.greet():
         server.breaker.fail(waited=True)
     try:
-        async with beside() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(server.breaker.run, server.greet)
             yield RedisStore(server, options.prefix)
     finally:
@@ -65,14 +65,14 @@ async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserve
 class RedisStore:
     """A store on a server."""
 
-    def __init__(self, server: Server, prefix: str) -> None:
+    def __init__(self, server: RedisConnections, prefix: str) -> None:
         """Use a server; it is the caller's to look after."""
         self._server, self._prefix = server, prefix
         self._replicated = False
         self._shared_keys: dict[str, tuple[str, str, str]] = {}
         """By place, those that all its records have."""
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
         record, most = self._key("record", place.name, key), _SHORT
         while True:
@@ -86,7 +86,7 @@ class RedisStore:
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -97,7 +97,7 @@ class RedisStore:
         change = Change(place=place, key=key, value=value, expected=expected, seconds=seconds)
         return (await self.write((change,)))[0]
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
         change = Change(place=place, key=key, value=None, expected=expected)
         return (await self.write((change,)))[0] is not None
@@ -116,7 +116,7 @@ class RedisStore:
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -136,7 +136,7 @@ class RedisStore:
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -240,7 +240,7 @@ class RedisStore:
                 return
             span = msgspec.structs.replace(span, after=last.decode())
 
-    def _keys_of(self, place: Place, key: str) -> list[str]:
+    def _keys_of(self, place: Collection, key: str) -> list[str]:
         """Return the keys of a record, and of its place's index, times and revision."""
         name = place.name
         shared = self._shared_keys.get(name)
@@ -256,7 +256,7 @@ class RedisStore:
 class _Span(msgspec.Struct, frozen=True):
     """Which records of a place, and in which order."""
 
-    place: Place
+    place: Collection
     prefix: str
     after: str
     reverse: bool

@@ -30,16 +30,16 @@ end
 """
 
 
-class Script(msgspec.Struct, frozen=True):
+class LuaScript(msgspec.Struct, frozen=True):
     """A script and its digest."""
 
     text: str
     digest: str
 
 
-def _script(text: str) -> Script:
+def _script(text: str) -> LuaScript:
     whole = _BEGIN + text
-    return Script(whole, hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
+    return LuaScript(whole, hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest())
 
 
 GET = _script("""

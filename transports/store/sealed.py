@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from transports.store.port import Change, Place, Record, Store, Unreadable
-from transports.store.wrapper import Wrapper
+from transports.store.port import Change, Collection, Record, Store, Unreadable
+from transports.store.wrapper import DelegatingStore
 
 if TYPE_CHECKING:  # imported with the first key
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,7 +27,7 @@ _TOLD = 1000
 _log = structlog.get_logger()
 
 
-class Sealer:
+class Cipher:
     """Seals with one key, and opens what it, or one of earlier, has sealed."""
 
     def __init__(self, secret: bytes | None, earlier: Sequence[bytes] = ()) -> None:
@@ -41,7 +41,7 @@ class Sealer:
         """Whether there is a key to seal with."""
         return self._current is not None
 
-    def seal(self, place: Place, key: str, value: bytes) -> bytes:
+    def seal(self, place: Collection, key: str, value: bytes) -> bytes:
         """Return what is to be kept of a value."""
         if self._current is None or not place.sealed:
             return value
@@ -49,7 +49,7 @@ class Sealer:
         nonce = os.urandom(_NONCE_BYTES)
         return _MARK + identity + nonce + cipher.encrypt(nonce, value, _bound(place, key, identity))
 
-    def open(self, place: Place, key: str, kept: bytes) -> bytes:
+    def open(self, place: Collection, key: str, kept: bytes) -> bytes:
         """Return the value of what is kept.
 
         Raises:
@@ -88,34 +88,34 @@ def _derived(secret: bytes) -> "tuple[bytes, AESGCM]":
     return derived[:_ID_BYTES], AESGCM(derived[_ID_BYTES:])
 
 
-def _bound(place: Place, key: str, identity: bytes) -> bytes:
+def _bound(place: Collection, key: str, identity: bytes) -> bytes:
     return b"\0".join((_MARK, identity, place.name.encode(), key.encode()))
 
 
-def _unreadable(place: Place, key: str, reason: str) -> Unreadable:
+def _unreadable(place: Collection, key: str, reason: str) -> Unreadable:
     return Unreadable(f"the record {key!r} of {place.name!r} cannot be read: {reason}")
 
 
-class SealedStore(Wrapper):
+class EncryptedStore(DelegatingStore):
     """A store over another one, which seems to hold plain values.
 
     `get` raises Unreadable for what does not open; `scan` logs it and leaves it out, `keys` names it. It stays there.
     """
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
+    def __init__(self, store: Store, sealer: Cipher) -> None:
         """Keep everything in `store`, what is secret sealed."""
         super().__init__(store)
         self._sealer = sealer
         self._told: set[tuple[str, str]] = set()
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
         record = await self._store.get(place, key)
         return None if record is None else self._opened(place, record)
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -132,7 +132,7 @@ class SealedStore(Wrapper):
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -154,7 +154,7 @@ class SealedStore(Wrapper):
         sealed = self._sealer.seal(change.place, change.key, change.value)
         return change if sealed is change.value else msgspec.structs.replace(change, value=sealed)
 
-    def _opened(self, place: Place, record: Record) -> Record:
+    def _opened(self, place: Collection, record: Record) -> Record:
         """Return a record with its plain value; tell of what is odd once.
 
         Raises:

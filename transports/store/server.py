@@ -20,8 +20,8 @@ from transports.clock import Clock
 from transports.store.breaker import Breaker
 from transports.store.line import Line, TlsLine, Word
 from transports.store.observed import StoreObserver
-from transports.store.outage import OPEN, TIMEOUT, Unreachable, reason_of
-from transports.store.scripts import Script
+from transports.store.outage import OPEN, TIMEOUT, OutageReason, reason_of
+from transports.store.scripts import LuaScript
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 60.0
@@ -37,7 +37,7 @@ ResultT = TypeVar("ResultT")
 _log = structlog.get_logger()
 
 
-class Address(msgspec.Struct, frozen=True):
+class RedisAddress(msgspec.Struct, frozen=True):
     """Where a server is, and how to sign in."""
 
     where: str
@@ -47,7 +47,7 @@ class Address(msgspec.Struct, frozen=True):
     """Of redis-py's connection."""
 
     @classmethod
-    def of(cls, url: str) -> "Address":
+    def of(cls, url: str) -> "RedisAddress":
         """Read a URL, as `rediss://user:password@host:6379/0?ssl_ca_certs=ca.pem`.
 
         Raises:
@@ -77,15 +77,15 @@ class Address(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, frozen=True):
     """A script to be run with these keys and arguments."""
 
-    script: Script
+    script: LuaScript
     keys: list[str]
     arguments: tuple[Word, ...]
 
 
-class Server:
+class RedisConnections:
     """A server; its calls raise Unreachable, soon."""
 
-    def __init__(self, address: Address, clock: Clock, observer: StoreObserver, seconds: float) -> None:
+    def __init__(self, address: RedisAddress, clock: Clock, observer: StoreObserver, seconds: float) -> None:
         """Give a call so many seconds."""
         self._address, self._clock, self._observer, self._seconds = address, clock, observer, seconds
         self.breaker = Breaker(clock, observer)
@@ -93,7 +93,7 @@ class Server:
         self._idle: list[tuple[Line, float]] = []
         self._told: dict[str, float] = {}
 
-    async def run(self, script: Script, keys: list[str], *arguments: Word, length: int = 0) -> Any:
+    async def run(self, script: LuaScript, keys: list[str], *arguments: Word, length: int = 0) -> Any:
         """Run a script; `length`: of what is sent and returned, where it is long.
 
         Raises:
@@ -122,10 +122,10 @@ class Server:
     async def ask(self, talk: Callable[[Line], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
         """Talk over a connection; raise as `run`."""
         if self.breaker.is_open:
-            raise Unreachable(self._address.where, OPEN)
+            raise OutageReason(self._address.where, OPEN)
         try:
             answer = await self._talk(talk, self._seconds + more_seconds)
-        except Unreachable as error:
+        except OutageReason as error:
             self.breaker.fail(waited=error.reason == TIMEOUT)
             self._tell(error.reason)
             raise
@@ -141,7 +141,7 @@ class Server:
         self._forget()
         try:
             facts = await self._talk(ask, self._seconds)
-        except Unreachable as error:
+        except OutageReason as error:
             self._tell(error.reason)
             return False
         trouble = _trouble(facts)
@@ -180,7 +180,7 @@ class Server:
                 self._room.release()
         except (RedisError, OSError, EOFError, ValueError) as error:
             reason = reason_of(error)
-        raise Unreachable(self._address.where, reason) from None
+        raise OutageReason(self._address.where, reason) from None
 
     async def _enter(self, seconds: float) -> None:
         """Wait until there is room for one more connection."""
@@ -235,7 +235,7 @@ class Server:
             _log.warning("store_out_of_order", where=self._address.where, reason=reason)
 
 
-async def evaluate(line: Line, script: Script, keys: list[str], *arguments: Word) -> Any:
+async def evaluate(line: Line, script: LuaScript, keys: list[str], *arguments: Word) -> Any:
     """Run a script; send it where the server does not know it yet."""
     given = (len(keys), *keys, *arguments)
     try:

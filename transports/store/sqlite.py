@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import rows
-from transports.store.port import FULL, Bucket, Change, Place, Record, StoreDown
+from transports.store.port import FULL, Bucket, Change, Collection, Record, StoreDown
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
 _BUSY_SECONDS = 5.0
@@ -80,13 +80,13 @@ class SqliteStore:
         """Let go of the file."""
         self._writer.close()
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
         return await self._read(lambda database: rows.get(database, place.name, key, self._clock.wall()))
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -103,7 +103,7 @@ class SqliteStore:
 
         return await self._write(query, durable=place.durable)
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
 
         def query(database: Database) -> bool:
@@ -123,7 +123,7 @@ class SqliteStore:
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -136,7 +136,7 @@ class SqliteStore:
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",

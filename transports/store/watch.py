@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from transports.clock import Clock
-from transports.store.port import Place, Store
+from transports.store.port import Collection, Store
 
 _LOOK_SECONDS = 1.0
 
@@ -14,7 +14,7 @@ _log = structlog.get_logger()
 Heed = Callable[[], Awaitable[None]]
 
 
-class Watch:
+class ChangeFeed:
     """Looks at the store's revisions, and calls those who wait for a place to change."""
 
     def __init__(self, store: Store, clock: Clock, seconds: float = _LOOK_SECONDS) -> None:
@@ -23,7 +23,7 @@ class Watch:
         self._heeds: dict[str, list[Heed]] = {}
         self._seen: dict[str, int] = {}
 
-    def on(self, place: Place, heed: Heed) -> None:
+    def on(self, place: Collection, heed: Heed) -> None:
         """Call `heed` after each change of the place, and once at first; one that fails is called again."""
         self._heeds.setdefault(place.name, []).append(heed)
         self._seen.pop(place.name, None)

@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from transports.store.port import Bucket, Change, Place, Record, Store
+from transports.store.port import Bucket, Change, Collection, Record, Store
 
 
-class Wrapper:
+class DelegatingStore:
     """Hands every call on; who inherits overrides what it changes. What the methods promise: see the port."""
 
     def __init__(self, store: Store) -> None:
         """Keep everything in `store`."""
         self._store = store
 
-    async def get(self, place: Place, key: str) -> Record | None:
+    async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept."""
         return await self._store.get(place, key)
 
     async def put(
         self,
-        place: Place,
+        place: Collection,
         key: str,
         value: bytes,
         *,
@@ -28,7 +28,7 @@ class Wrapper:
         """Keep a value; return its version, None where another than the expected one is kept."""
         return await self._store.put(place, key, value, expected=expected, seconds=seconds)
 
-    async def remove(self, place: Place, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
         return await self._store.remove(place, key, expected=expected)
 
@@ -38,7 +38,7 @@ class Wrapper:
 
     async def scan(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",
@@ -50,7 +50,7 @@ class Wrapper:
 
     async def keys(
         self,
-        place: Place,
+        place: Collection,
         prefix: str = "",
         *,
         after: str = "",

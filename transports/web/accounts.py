@@ -18,21 +18,21 @@ from protocol.model import Certainty, SignedOut, UpstreamFailed
 from transports.account import Account, Facts, Report
 from transports.base import Deps
 from transports.http import client
-from transports.roster import Entry
+from transports.roster import AccountRecord
 from transports.store.port import ACCOUNTS
-from transports.tasks import beside, wait_for
+from transports.tasks import background_tasks, wait_for
 from transports.web.client import SiteClient
 from transports.web.config import WebConfig
 from transports.web.errands import open_errands
-from transports.web.fresh import Freshness
-from transports.web.known import Known, account_of, claim, declared, facts_of, guest_of, kept, redeclared
-from transports.web.news import News
+from transports.web.fresh import TokenRefresh
+from transports.web.known import ConfiguredAccount, account_of, claim, declared, facts_of, guest_of, kept, redeclared
+from transports.web.news import SessionSync
 from transports.web.offer import offer
 from transports.web.reuse import Reuse
-from transports.web.rotate import Rotation
+from transports.web.rotate import SessionRotation
 from transports.web.session import CHECK_SESSION, Session
-from transports.web.upload import UploadForms, Uploads
-from transports.web.vault import Vault
+from transports.web.upload import AccountUploads, UploadForms
+from transports.web.vault import SessionStore
 
 _LINGER_SECONDS = 1800.0
 """What is under way with an account that is removed may go on for so long."""
@@ -45,13 +45,15 @@ _LONGEST_SPREAD = 120.0
 _log = structlog.get_logger()
 
 
-class Held:
+class ConnectedAccount:
     """An account that is connected."""
 
-    def __init__(self, account: Account, session: Session, uploads: Uploads, rotation: Rotation | None) -> None:
+    def __init__(
+        self, account: Account, session: Session, uploads: AccountUploads, rotation: SessionRotation | None
+    ) -> None:
         """Begin without a request."""
         self.account, self.session, self.uploads, self.rotation = account, session, uploads, rotation
-        self.known: Known | None = None
+        self.known: ConfiguredAccount | None = None
         """None: it is the guest."""
         self.leaving = anyio.Event()
         self.over = anyio.Event()
@@ -86,7 +88,7 @@ class Held:
             self.over.set()
 
 
-class Accounts:
+class WebAccounts:
     """The accounts of one transport, now."""
 
     def __init__(self, config: WebConfig, deps: Deps, tasks: anyio.abc.TaskGroup) -> None:
@@ -99,7 +101,7 @@ class Accounts:
         self._config, self._deps, self._tasks = config, deps, tasks
         self.site = config.hosts.site
         self._declared = declared(config)
-        self._entries: Sequence[Entry] = ()
+        self._entries: Sequence[AccountRecord] = ()
         """Those of the store, as they were last seen."""
         self._left_out: dict[str, str] = {}
         """Why accounts of the store cannot be used, by their ids: told once."""
@@ -109,14 +111,14 @@ class Accounts:
         self._starting = True
         """Many sessions are fetched; one that is added or replaced later is fetched at once."""
         self._closed = anyio.Event()
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, ConnectedAccount] = {}
         self.sessions: dict[str, Session] = {}
         self.sequence: Sequence[Account] = ()
         """Another object whenever an account was added, changed or removed."""
         self._upload_forms = UploadForms(config.upload_protocol)
         self.reuse = Reuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
 
-    def of(self, account: str) -> Held:
+    def of(self, account: str) -> ConnectedAccount:
         """Return an account.
 
         Raises:
@@ -145,7 +147,7 @@ class Accounts:
             _log.warning("accounts_not_read", transport=self._deps.name)
         self._starting = False
         self._deps.watch.on(ACCOUNTS, self.follow)
-        News(self._deps, lambda: list(self.held.values())).listen()
+        SessionSync(self._deps, lambda: list(self.held.values())).listen()
 
     async def follow(self) -> None:
         """Take over what has been added, changed and removed in the store.
@@ -175,7 +177,7 @@ class Accounts:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._closed.wait()
 
-    def _all(self, entries: Sequence[Entry]) -> dict[str, Known]:
+    def _all(self, entries: Sequence[AccountRecord]) -> dict[str, ConfiguredAccount]:
         """Return the settings' accounts, and those of the store that can be used beside them; the older holds."""
         wanted, left_out = dict(self._declared), dict[str, str]()
         owners: dict[str, str] = {}
@@ -198,7 +200,7 @@ class Accounts:
         self._left_out = left_out
         return wanted
 
-    async def _become(self, wanted: dict[str, Known]) -> None:
+    async def _become(self, wanted: dict[str, ConfiguredAccount]) -> None:
         only = self._deps.only
         wanted = {account: known for account, known in wanted.items() if only in {None, account}}
         async with self._changing:
@@ -227,14 +229,14 @@ class Accounts:
         )
         self.sequence = tuple(held.account for held in known)
 
-    async def _live(self, known: Known | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def _live(self, known: ConfiguredAccount | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Connect an account, for as long as it is there and something is under way with it."""
         self._open += 1
         try:
             async with self._opened(known) as held:
                 self.held[held.account.id], self.sessions[held.account.id] = held, held.session
                 task_status.started()
-                async with beside() as tasks:
+                async with background_tasks() as tasks:
                     for run in self._runs(held):
                         tasks.start_soon(run)
                     await held.leaving.wait()
@@ -245,12 +247,12 @@ class Accounts:
             if self._closing and not self._open:
                 self._closed.set()
 
-    def _runs(self, held: Held) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    def _runs(self, held: ConnectedAccount) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         vault = held.session.site.vault
         if held.rotation is None or vault is None or self._deps.only is not None:
             return []
         spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared))) if self._starting else 0.0
-        fresh = Freshness(held.session, self._deps.clock, spread)
+        fresh = TokenRefresh(held.session, self._deps.clock, spread)
         saving = partial(offer, vault, self._deps.clock)
         return [held.rotation.run, saving, fresh.run, partial(self.reuse.sweep, held.account.id)]
 
@@ -260,7 +262,7 @@ class Accounts:
             self._deps.report(Report(account=session.name, check=check, error=error, served=check == CHECK_SESSION))
 
     @asynccontextmanager
-    async def _opened(self, known: Known | None) -> AsyncGenerator[Held]:
+    async def _opened(self, known: ConfiguredAccount | None) -> AsyncGenerator[ConnectedAccount]:
         config, deps = self._config, self._deps
         settings = known.settings if known is not None else None
         async with AsyncExitStack() as stack:
@@ -270,21 +272,21 @@ class Accounts:
             if known is None or settings is None:
                 account = guest_of(config, deps.name)
                 session = Session(account.id, SiteClient(config, http, errands, vault=None), deps.clock)
-                yield Held(account, session, Uploads(session, deps.clock, self._upload_forms), None)
+                yield ConnectedAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms), None)
                 return
-            vault = Vault(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
+            vault = SessionStore(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
             await _load(vault, settings.id)
             site = SiteClient(config, http, errands, vault=vault, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
             session.tell = partial(self._report, session)
             account = account_of(settings, deps.name, _LiveFacts(session, vault))
-            rotation = Rotation(session, vault, deps)
-            held = Held(account, session, Uploads(session, deps.clock, self._upload_forms), rotation)
+            rotation = SessionRotation(session, vault, deps)
+            held = ConnectedAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms), rotation)
             held.known = known
             yield held
 
 
-async def _load(vault: Vault, account: str) -> None:
+async def _load(vault: SessionStore, account: str) -> None:
     """Take over what is stored; where the store is out of order that is done when the session is fetched."""
     try:
         await vault.load()
@@ -295,7 +297,7 @@ async def _load(vault: Vault, account: str) -> None:
 class _LiveFacts:
     """Returns the facts of an account; the pool asks often, so they are computed only when they have changed."""
 
-    def __init__(self, session: Session, vault: Vault) -> None:
+    def __init__(self, session: Session, vault: SessionStore) -> None:
         self._session, self._vault = session, vault
         self._saved, self._facts = vault.saved, facts_of(vault.saved)
 
@@ -309,15 +311,15 @@ class _LiveFacts:
 
 
 @asynccontextmanager
-async def open_accounts(config: WebConfig, deps: Deps) -> AsyncGenerator[Accounts]:
+async def open_accounts(config: WebConfig, deps: Deps) -> AsyncGenerator[WebAccounts]:
     """Yield the accounts, connected.
 
     Raises:
         ValueError: the settings' accounts cannot be used.
 
     """
-    async with beside() as tasks:
-        accounts = Accounts(config, deps, tasks)
+    async with background_tasks() as tasks:
+        accounts = WebAccounts(config, deps, tasks)
         try:
             await accounts.start()
             yield accounts

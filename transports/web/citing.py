@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.model import Citation, Text
 from transports.web import wire
-from transports.web.rich import Cited, Claim, Source
+from transports.web.rich import Cited, Claim, SourceLink
 
 _LONGEST = 200
 _MARKER = re.compile(rf"\[[^\[\]\n]{{1,{_LONGEST}}}\]")
@@ -35,7 +35,7 @@ class Prose:
 
     def __init__(self) -> None:
         """Start with nothing said."""
-        self._known: dict[str, tuple[Source, ...]] = {}
+        self._known: dict[str, tuple[SourceLink, ...]] = {}
         self._held: list[str] = []
         self._awaited = ""
         """The marker that what is held begins with, where that is why."""
@@ -156,7 +156,7 @@ class Prose:
         self._said += len(text)
         return Text(text=text)
 
-    def _linked(self, before: str, marker: str, sources: tuple[Source, ...]) -> list[Text | Citation]:
+    def _linked(self, before: str, marker: str, sources: tuple[SourceLink, ...]) -> list[Text | Citation]:
         numbers = _NUMBER.findall(marker)
         if len(numbers) != len(sources):
             numbers = [str(number) for number in range(1, len(sources) + 1)]

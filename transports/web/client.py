@@ -16,11 +16,11 @@ from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.web import cookies, encode, wire
 from transports.web.config import WebAccount, WebConfig
 from transports.web.decode import BatchAnswers, decode_batch
-from transports.web.errands import Errands
+from transports.web.errands import BackgroundWork
 from transports.web.errors import StaleToken, html_instead_of_frames
-from transports.web.page import Page
+from transports.web.page import AppPage
 from transports.web.refusal import answer_error
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 _PAGE_LIMIT = 8 * 1024 * 1024
 
@@ -36,9 +36,9 @@ class SiteClient:
         self,
         config: WebConfig,
         http: aiohttp.ClientSession,
-        errands: Errands,
+        errands: BackgroundWork,
         *,
-        vault: Vault | None,
+        vault: SessionStore | None,
         account: WebAccount | None = None,
     ) -> None:
         """Begin with a client identity and a request counter of its own; a guest has no `account`."""
@@ -73,7 +73,7 @@ class SiteClient:
         """Return the address of one of the site's own paths."""
         return f"{self.config.hosts.site}{self._prefix}{path}"
 
-    def query(self, page: Page) -> dict[str, str]:
+    def query(self, page: AppPage) -> dict[str, str]:
         """Return the query parameters of the next call, without those that the page did not have."""
         request_id, self._request_id = self._request_id, self._request_id + wire.REQUEST_ID_STEP
         query = {
@@ -102,9 +102,9 @@ class SiteClient:
         request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
         if self.vault is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
             return request
-        return Heard(request, partial(self.hear, since=self.cookies_version))
+        return SiteResponse(request, partial(self.hear, since=self.cookies_version))
 
-    def post(self, path: str, page: Page, headers: dict[str, str], data: bytes) -> Any:
+    def post(self, path: str, page: AppPage, headers: dict[str, str], data: bytes) -> Any:
         """Return a call of one of the site's paths, to be awaited once; give its response to `hear`, then close it.
 
         Nothing bounds the time between two reads of the answer: the caller has a timer for all of it.
@@ -157,7 +157,7 @@ class SiteClient:
         if response.connection is not None:
             self.errands.later(0.0, "end_answer", partial(_end, response))
 
-    async def batch(self, page: Page, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
+    async def batch(self, page: AppPage, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
         """Make batch calls, once more with the token that an HTTP 400 brings; `source_path` is the page they are of.
 
         Raises:
@@ -176,7 +176,7 @@ class SiteClient:
         """Use the token of a refusal from now on. A guest has none."""
         self.access_token = error.token if self.vault is not None else None
 
-    async def _batch(self, page: Page, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
+    async def _batch(self, page: AppPage, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
         query = self.query(page) | {
             wire.QUERY_RPC_IDS: ",".join(rpc for rpc, _ in calls),
             wire.QUERY_SOURCE_PATH: f"{self._prefix}{source_path}",
@@ -191,7 +191,7 @@ class SiteClient:
         return decode_batch(body, self.config.max_frame)
 
 
-class Heard:
+class SiteResponse:
     """A request to enter or to await, whose answer somebody else hears of first."""
 
     def __init__(self, request: Any, hear: Callable[[aiohttp.ClientResponse], None]) -> None:

@@ -20,7 +20,7 @@ from protocol.model import (
 )
 from transports.web import wire
 from transports.web.errors import ModelMismatch, Temporary, signed_out
-from transports.web.reasons import Reason
+from transports.web.reasons import AttentionReason
 
 _CODE_SHOWN = 10**6
 
@@ -114,7 +114,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         number=wire.CODE_SIGN_IN,
-        error=lambda: signed_out(Reason.SIGNED_OUT),
+        error=lambda: signed_out(AttentionReason.SIGNED_OUT),
         action=Action.NEEDS_ATTENTION,
     ),
     Code(

@@ -12,13 +12,13 @@ from transports.web import jspb, wire
 from transports.web.codes import error_for_code
 from transports.web.errors import error_for_http
 from transports.web.frames import Frame, FrameParser
-from transports.web.narrate import Narrator, Teller
+from transports.web.narrate import EventBuilder, MediaRefs
 from transports.web.refusal import status_in, token_of
 from transports.web.rich import read_candidate
-from transports.web.snapshot import Parts, SnapshotReader, loads
+from transports.web.snapshot import FrameParts, SnapshotReader, loads
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class SiteConversation(msgspec.Struct, frozen=True, kw_only=True):
     """Where the site keeps a turn."""
 
     cid: str
@@ -36,15 +36,15 @@ class AnswerReader:
     Behind a complete candidate nothing undoes the answer: no code, no failure and no broken frame.
     """
 
-    def __init__(self, *, max_frame: int, input_tokens: int, teller: Teller | None = None, turn: int = 0) -> None:
+    def __init__(self, *, max_frame: int, input_tokens: int, teller: MediaRefs | None = None, turn: int = 0) -> None:
         """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
 
         `turn` is the index of the turn in its conversation.
         """
         self._frames = FrameParser(max_frame)
         self._snapshots = SnapshotReader(self._frames)
-        self._teller = teller or Teller()
-        self._narrator = Narrator(self._teller)
+        self._teller = teller or MediaRefs()
+        self._narrator = EventBuilder(self._teller)
         self._input_tokens = input_tokens
         self._turn = turn
         self._accepted = self._answered = False
@@ -54,7 +54,7 @@ class AnswerReader:
         self._growing = False
         """The last frame had nothing but a candidate: the next may differ in its text alone."""
         self._rcid = ""
-        self._kept = Conversation(cid="", rid="")
+        self._kept = SiteConversation(cid="", rid="")
         """The conversation's ids as far as they are known."""
         self.frames = 0
         """How many valid frames came."""
@@ -70,7 +70,7 @@ class AnswerReader:
         """`code` came behind a complete candidate."""
 
     @property
-    def conversation(self) -> Conversation | None:
+    def conversation(self) -> SiteConversation | None:
         """Where the site keeps the turn; None until it has named the conversation."""
         return self._kept if self._kept.cid else None
 
@@ -135,7 +135,7 @@ class AnswerReader:
         self._growing = True
         return self._narrator.grow(text, (self._kept.cid, self._kept.rid)) or (Waiting(),)
 
-    def _parts(self, read: Parts) -> Iterator[Event]:
+    def _parts(self, read: FrameParts) -> Iterator[Event]:
         for part in read.parts:
             match jspb.text(part, wire.PART_KIND):
                 case wire.PART_ANSWER:
@@ -170,7 +170,7 @@ class AnswerReader:
             raise _broken_off()
         return self._finish()
 
-    def _answer(self, part: Any, read: Parts) -> Iterable[Event]:
+    def _answer(self, part: Any, read: FrameParts) -> Iterable[Event]:
         body = jspb.text(part, wire.PART_BODY)
         if body is None:
             error = jspb.path(part, wire.PART_ERROR)
@@ -200,7 +200,7 @@ class AnswerReader:
         self._rcid = jspb.identifier(candidates[0], wire.CANDIDATE_ID) or self._rcid
         return candidates[0]
 
-    def _tell(self, candidate: Any, read: Parts) -> list[Event]:
+    def _tell(self, candidate: Any, read: FrameParts) -> list[Event]:
         now = read_candidate(candidate, read.known)
         grows = now.text is not None and not now.card and not now.complete
         self._growing = grows and self._snapshots.learn(read, self._rcid, now.text or "")
@@ -222,7 +222,7 @@ class AnswerReader:
         """Note the ids that a frame names; a frame that leaves one out takes nothing back."""
         before = self._kept
         turn = jspb.identifier(jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN))
-        self._kept = Conversation(
+        self._kept = SiteConversation(
             cid=jspb.identifier(inner, wire.INNER_CONVERSATION, 0) or before.cid,
             rid=jspb.identifier(inner, wire.INNER_CONVERSATION, 1) or turn or before.rid,
             rcid=self._rcid,

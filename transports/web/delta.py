@@ -16,7 +16,7 @@ _DOUBTFUL = re.compile(r"\s*(?:`|\\)")
 _HIGH_SURROGATES = ("\ud800", "\udbff")
 
 
-class Delta:
+class TextDelta:
     """One text's snapshots in, its additions out; their concatenation is the last snapshot, unless that departs."""
 
     def __init__(self) -> None:

@@ -13,19 +13,19 @@ import msgspec
 import structlog
 
 from protocol.model import Event, Finish, GatewayError, Media, Served, Text, Waiting
-from transports.web.decode import Conversation
-from transports.web.speak import Answer, Words
+from transports.web.decode import SiteConversation
+from transports.web.speak import Answer, TurnContent
 
 _WISH = "Generate an image for this request:\n\n"
 
 _log = structlog.get_logger()
 
 
-Again = Callable[[Conversation | None], Awaitable[Answer]]
+Again = Callable[[SiteConversation | None], Awaitable[Answer]]
 """Sends a turn once more, given the conversation of its first answer."""
 
 
-def in_words(words: Words) -> Words:
+def in_words(words: TurnContent) -> TurnContent:
     """Return the turn without the tool's number: its words ask for the image."""
     return msgspec.structs.replace(words, prompt=f"{_WISH}{words.prompt}", slots={})
 
@@ -45,7 +45,7 @@ class Drawing:
         return self._answer.served
 
     @property
-    def conversation(self) -> Conversation | None:
+    def conversation(self) -> SiteConversation | None:
         """The conversation of the turn, if the site has named it."""
         return self._answer.conversation
 

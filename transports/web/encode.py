@@ -13,7 +13,7 @@ from yarl import URL
 
 from transports.web import wire
 from transports.web.config import AttachmentForm, Slots
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 
 _encode = msgspec.json.Encoder().encode
 
@@ -21,7 +21,7 @@ _LEFT = {plain: quote_plus(plain) for plain in "!$'()*,?/:@"}
 """What a query may hold as it is, and a form may not."""
 
 
-class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
+class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """A model as the site names it to one account."""
 
     id: str
@@ -49,7 +49,7 @@ class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     """Upper case."""
     client_uuid: str
     """The session's."""
-    model: SiteModel | None
+    model: ModelHeader | None
     """None: the site's default."""
     extended: bool = False
     temporary: bool = True
@@ -57,7 +57,7 @@ class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     slots: Mapping[int, object] = {}
     """What the capability wants besides."""
     forms: Slots = Slots()
-    conversation: Conversation | None = None
+    conversation: SiteConversation | None = None
     """The one to go on with; None: a fresh one."""
 
 
@@ -153,7 +153,7 @@ def original_payload(rid: str, rcid: str, cid: str, image: str) -> str:
     return _compact([picture, [rid, rcid, cid, None, ""], 1, 0, 1])
 
 
-def _conversation(conversation: Conversation | None) -> list[Any]:
+def _conversation(conversation: SiteConversation | None) -> list[Any]:
     if conversation is None:
         return wire.FRESH_CONVERSATION
     ids = [conversation.cid, conversation.rid, conversation.rcid]
@@ -164,7 +164,7 @@ def _thinking(call: GenerateCall) -> int:
     return wire.THINKING_EXTENDED if call.extended else wire.THINKING_STANDARD
 
 
-def _model_header(model: SiteModel, thinking: int, client_uuid: str) -> str:
+def _model_header(model: ModelHeader, thinking: int, client_uuid: str) -> str:
     capacity = [None, model.capacity] if model.field13 else [model.capacity]
     head = [1, None, None, None, model.id, None, None, 0, wire.MODEL_HEADER_FLAGS, None, None]
     return _compact([*head, *capacity, None, None, model.number, thinking, client_uuid])

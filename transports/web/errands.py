@@ -9,7 +9,7 @@ import structlog
 
 from protocol.model import GatewayError
 from transports.clock import Clock
-from transports.tasks import beside
+from transports.tasks import background_tasks
 
 _CLOSE_SECONDS = 5.0
 """What is open at the end is given so long."""
@@ -17,7 +17,7 @@ _CLOSE_SECONDS = 5.0
 _log = structlog.get_logger()
 
 
-class Errands:
+class BackgroundWork:
     """Owns what is left to do."""
 
     def __init__(self, tasks: anyio.abc.TaskGroup, clock: Clock) -> None:
@@ -67,10 +67,10 @@ class Errands:
 
 
 @asynccontextmanager
-async def open_errands(clock: Clock) -> AsyncGenerator[Errands]:
+async def open_errands(clock: Clock) -> AsyncGenerator[BackgroundWork]:
     """Yield a place for errands; leaving runs what is open and waits a little for it."""
-    async with beside() as tasks:
-        errands = Errands(tasks, clock)
+    async with background_tasks() as tasks:
+        errands = BackgroundWork(tasks, clock)
         try:
             yield errands
         finally:

@@ -10,7 +10,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from transports.web import wire
-from transports.web.reasons import WORDS, Reason
+from transports.web.reasons import WORDS, AttentionReason
 
 _NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
 
@@ -68,18 +68,18 @@ def error_for_account(status: int) -> SignedOut | None:
     One that the site does not trust for some features (1033) counts as available: it serves the others.
     """
     reasons = {
-        wire.STATUS_UNAVAILABLE: Reason.UNAVAILABLE,
-        wire.STATUS_SIGNED_OUT: Reason.SIGNED_OUT,
-        wire.STATUS_REJECTED: Reason.REJECTED,
-        **dict.fromkeys(wire.STATUS_TERMS, Reason.TERMS),
-        **dict.fromkeys(wire.STATUS_GUARDIAN, Reason.GUARDIAN),
-        wire.STATUS_LOCATION: Reason.LOCATION,
+        wire.STATUS_UNAVAILABLE: AttentionReason.UNAVAILABLE,
+        wire.STATUS_SIGNED_OUT: AttentionReason.SIGNED_OUT,
+        wire.STATUS_REJECTED: AttentionReason.REJECTED,
+        **dict.fromkeys(wire.STATUS_TERMS, AttentionReason.TERMS),
+        **dict.fromkeys(wire.STATUS_GUARDIAN, AttentionReason.GUARDIAN),
+        wire.STATUS_LOCATION: AttentionReason.LOCATION,
     }
     reason = reasons.get(status)
     return signed_out(reason) if reason else None
 
 
-def signed_out(reason: Reason) -> SignedOut:
+def signed_out(reason: AttentionReason) -> SignedOut:
     """Return the error that parks an account."""
     return SignedOut(_NEEDS_A_PERSON, reason=reason, words=WORDS[reason])
 
@@ -98,7 +98,7 @@ def error_for_http(
     match status:
         case 301 | 302 | 303 | 307 | 308:
             reason = _reason_of(location)
-            return session_refused() if reason is Reason.SIGNED_OUT else signed_out(reason)
+            return session_refused() if reason is AttentionReason.SIGNED_OUT else signed_out(reason)
         case 400 | 405:
             return _rejected(status, token)
         case 401 | 403:
@@ -113,7 +113,7 @@ def error_for_http(
 
 def html_instead_of_frames() -> SignedOut:
     """Return the error of a page where an answer was due: a sign-in or consent page."""
-    return signed_out(Reason.SIGNED_OUT)
+    return signed_out(AttentionReason.SIGNED_OUT)
 
 
 def too_long(limit: int) -> BadRequest:
@@ -147,12 +147,12 @@ def _refused(message: str) -> UpstreamFailed:
 
 def session_refused() -> SessionRefused:
     """Return the error of an answer that suggests that the session is signed out."""
-    return SessionRefused(_NEEDS_A_PERSON, reason=Reason.SIGNED_OUT, words=WORDS[Reason.SIGNED_OUT])
+    return SessionRefused(_NEEDS_A_PERSON, reason=AttentionReason.SIGNED_OUT, words=WORDS[AttentionReason.SIGNED_OUT])
 
 
-def _reason_of(location: str) -> Reason:
+def _reason_of(location: str) -> AttentionReason:
     """Return what a redirect asks for: its host and path tell, and never an address that its query carries."""
     address = location.partition("?")[0]
     if "/sorry/" in address:
-        return Reason.CHALLENGE
-    return Reason.CONSENT if "consent" in address else Reason.SIGNED_OUT
+        return AttentionReason.CHALLENGE
+    return AttentionReason.CONSENT if "consent" in address else AttentionReason.SIGNED_OUT

@@ -10,12 +10,12 @@ from protocol.model import Certainty, GatewayError, SignedOut
 from transports.account import Finding, Quota, failed, ok, warning
 from transports.clock import Clock
 from transports.web import quota, wire
-from transports.web.accounts import Held
+from transports.web.accounts import ConnectedAccount
 from transports.web.decode import AccountStatus
-from transports.web.page import Page
-from transports.web.reasons import WORDS, Reason
-from transports.web.rotate import Rotation
-from transports.web.vault import Vault
+from transports.web.page import AppPage
+from transports.web.reasons import WORDS, AttentionReason
+from transports.web.rotate import SessionRotation
+from transports.web.vault import SessionStore
 
 _JUST_SECONDS = 60.0
 """The site takes no second rotation before that."""
@@ -25,7 +25,7 @@ _LATER = "Nothing is lost; check again in a minute."
 Step = Callable[[], Awaitable[Finding]]
 
 
-async def examine(held: Held, clock: Clock) -> AsyncGenerator[Finding]:
+async def examine(held: ConnectedAccount, clock: Clock) -> AsyncGenerator[Finding]:
     """Tell of each step when it is done; one that failed stops those that make no sense after it."""
     examination = _Examination(held, clock)
     for step in examination.before:
@@ -38,7 +38,7 @@ async def examine(held: Held, clock: Clock) -> AsyncGenerator[Finding]:
 class _Examination:
     """The steps, and what each leaves to the next."""
 
-    def __init__(self, held: Held, clock: Clock) -> None:
+    def __init__(self, held: ConnectedAccount, clock: Clock) -> None:
         self._held, self._session, self._clock = held, held.session, clock
         self._vault = held.session.site.vault
         self._signed_out = False
@@ -49,7 +49,7 @@ class _Examination:
 
     async def at_the_site(self) -> AsyncGenerator[Finding]:
         """Tell of what needs the site."""
-        page: Page | None = None
+        page: AppPage | None = None
         failure: GatewayError | None = None
         try:
             page = await self._session.page()
@@ -68,7 +68,7 @@ class _Examination:
                 return
         yield await self._upload()
 
-    async def _account(self, page: Page) -> AsyncGenerator[Finding]:
+    async def _account(self, page: AppPage) -> AsyncGenerator[Finding]:
         """Yield the findings that only an account has."""
         try:
             status = await self._session.status(page)
@@ -82,7 +82,7 @@ class _Examination:
             yield warning("account", words, _LATER)
         else:
             yield self._status(status)
-            if isinstance(status.problem, SignedOut) and status.problem.reason == Reason.SIGNED_OUT:
+            if isinstance(status.problem, SignedOut) and status.problem.reason == AttentionReason.SIGNED_OUT:
                 self._signed_out = True
                 return
             if status.problem is None:
@@ -90,14 +90,14 @@ class _Examination:
                 yield await self._quota(page)
         yield await self._rotation()
 
-    async def _credential(self, vault: Vault) -> Finding:
+    async def _credential(self, vault: SessionStore) -> Finding:
         names = len(vault.cookies)
         if wire.PSIDTS in vault.cookies:
             return ok("credential", f"The export can be read; the session has {names} cookies.")
         words = f"The export can be read; its session has {names} cookies, and no {wire.PSIDTS} among them."
         return ok("credential", f"{words} Some accounts have none.")
 
-    async def _stored(self, vault: Vault) -> Finding:
+    async def _stored(self, vault: SessionStore) -> Finding:
         try:
             await vault.load()
         except OSError:
@@ -121,7 +121,7 @@ class _Examination:
         advice = f"See whether {way} runs and may connect to {self._session.site.config.hosts.site}."
         return failed("way out", f"The site is not reached from {way}. {failure.message}", advice)
 
-    def _page(self, page: Page | None, failure: GatewayError | None) -> Finding:
+    def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
             return failed("page", f"The site answers with another page ({failure.reason}).", failure.words)
         if failure is not None:
@@ -147,7 +147,7 @@ class _Examination:
         words = "The site lists no models for it; the built-in table of models is used."
         return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
-    async def _quota(self, page: Page) -> Finding:
+    async def _quota(self, page: AppPage) -> Finding:
         await quota.ask(self._session, page, self._clock)
         if not self._session.quotas:
             return warning("quota", "The site does not say what is left of its limits.", "Nothing needs to be done.")
@@ -186,7 +186,7 @@ class _Examination:
         return ok("upload host", f"{host} is reached.")
 
 
-async def _rotated(rotation: Rotation, vault: Vault, clock: Clock) -> Finding:
+async def _rotated(rotation: SessionRotation, vault: SessionStore, clock: Clock) -> Finding:
     """Renew the session, unless someone else is at it or has been."""
     before = vault.saved
     if not await rotation.once():
@@ -207,12 +207,12 @@ def _never() -> Finding:
 
 def _not_renewed(error: SignedOut) -> Finding:
     """Return the finding for a session that the site knows and refuses to renew, also without its rolling cookie."""
-    if error.reason == Reason.BOUND:
+    if error.reason == AttentionReason.BOUND:
         words = (
             "The site knows the session and has refused to renew it from the start: its browser has bound it to the "
             "device (DBSC)."
         )
-        return failed("rotation", words, WORDS[Reason.BOUND])
+        return failed("rotation", words, WORDS[AttentionReason.BOUND])
     words = (
         "The site still knows the session and does not renew it any more: something else may have renewed it, such as "
         "the browser that it comes from."

@@ -12,7 +12,7 @@ from protocol.model import GatewayError, SignedOut
 from transports.clock import Clock
 from transports.tasks import wait_for
 from transports.web import quota
-from transports.web.session import Refused, Session
+from transports.web.session import Session, SessionFailure
 
 _USED_SECONDS = 3 * 3600.0
 """An account that was used within so long is used."""
@@ -25,7 +25,7 @@ _JITTER = 0.1
 _log = structlog.get_logger()
 
 
-class Freshness:
+class TokenRefresh:
     """Looks after one session's tokens."""
 
     def __init__(self, session: Session, clock: Clock, spread: float) -> None:
@@ -52,7 +52,7 @@ class Freshness:
             return max(1.0, refused.at + self._recheck(refused) - self._clock.monotonic())
         return self._soon if failed else self._until_old()
 
-    def _recheck(self, refused: Refused) -> float:
+    def _recheck(self, refused: SessionFailure) -> float:
         """Return the seconds between two looks at an account that needs a person."""
         return min(_LONGEST_RECHECK_SECONDS, self._soon * 2 ** min(refused.count - 1, 10))
 

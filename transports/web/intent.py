@@ -6,7 +6,7 @@ Source: reliability 6.2
 import msgspec
 
 
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
+class RotationIntent(msgspec.Struct, frozen=True, kw_only=True):
     """A rotation that was begun."""
 
     fence: int
@@ -25,10 +25,10 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode_intent = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Intent).decode
+_decode = msgspec.json.Decoder(RotationIntent).decode
 
 
-def read_intent(value: bytes | None) -> Intent | None:
+def read_intent(value: bytes | None) -> RotationIntent | None:
     """Return what is noted; None where that is nothing, or nothing that can be read."""
     if value is None:
         return None

@@ -11,18 +11,18 @@ import msgspec
 
 from transports.account import Account, AccountKind, Facts
 from transports.http import trusted, way_out
-from transports.roster import Entry
+from transports.roster import AccountRecord
 from transports.web import wire
 from transports.web.config import WebAccount, WebConfig
 from transports.web.cookies import CookieExportError, header, parse_export
 from transports.web.reasons import NEVER_ROTATED
-from transports.web.saved import Saved, decode, fingerprint
+from transports.web.saved import SessionRecord, decode, fingerprint
 
 GUEST = "-guest"
 _OPTIONS = tuple(name for name in WebAccount.__struct_fields__ if name not in {"id", "cookies", "cookies_file"})
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class ConfiguredAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account that can be connected."""
 
     settings: WebAccount
@@ -45,36 +45,38 @@ def check(config: WebConfig) -> None:
     trusted(config.ca_file)
 
 
-def declared(config: WebConfig) -> dict[str, Known]:
+def declared(config: WebConfig) -> dict[str, ConfiguredAccount]:
     """Return the accounts of the settings by their ids.
 
     Raises:
         ValueError: an export or a proxy cannot be used, or two accounts are one; names accounts and no value.
 
     """
-    found: dict[str, Known] = {}
+    found: dict[str, ConfiguredAccount] = {}
     owners: dict[str, str] = {}
     for account in config.accounts:
         _check_account(account)
-        known = found[account.id] = Known(settings=account, cookies=read_cookies(account))
+        known = found[account.id] = ConfiguredAccount(settings=account, cookies=read_cookies(account))
         claim(owners, known)
     return found
 
 
-def redeclared(config: WebConfig, before: Mapping[str, Known]) -> tuple[dict[str, Known], list[str]]:
+def redeclared(
+    config: WebConfig, before: Mapping[str, ConfiguredAccount]
+) -> tuple[dict[str, ConfiguredAccount], list[str]]:
     """Return the accounts of the settings as these and their files are now, and which files, or accounts, are no use.
 
     Where one is no use, what was there before holds.
     """
-    found: dict[str, Known] = {}
+    found: dict[str, ConfiguredAccount] = {}
     owners: dict[str, str] = {}
     useless: list[str] = []
-    fresh: dict[str, Known] = {}
+    fresh: dict[str, ConfiguredAccount] = {}
     for account in config.accounts:
         known = before.get(account.id)
         try:
             _check_account(account)
-            fresh[account.id] = Known(settings=account, cookies=read_cookies(account))
+            fresh[account.id] = ConfiguredAccount(settings=account, cookies=read_cookies(account))
         except ValueError:
             useless.append(_place(account))
         if known is not None and fresh.get(account.id, known) == known and _is_free(owners, known):
@@ -101,7 +103,7 @@ def _place(account: WebAccount) -> str:
     return str(account.cookies_file or account.id)
 
 
-def _is_free(owners: dict[str, str], known: Known) -> bool:
+def _is_free(owners: dict[str, str], known: ConfiguredAccount) -> bool:
     try:
         claim(owners, known)
     except ValueError:
@@ -109,7 +111,7 @@ def _is_free(owners: dict[str, str], known: Known) -> bool:
     return True
 
 
-def claim(owners: dict[str, str], known: Known) -> None:
+def claim(owners: dict[str, str], known: ConfiguredAccount) -> None:
     """Note whose identity it is.
 
     Raises:
@@ -125,7 +127,7 @@ def claim(owners: dict[str, str], known: Known) -> None:
         )
 
 
-def kept(entry: Entry) -> Known:
+def kept(entry: AccountRecord) -> ConfiguredAccount:
     """Return an account of the store.
 
     Raises:
@@ -134,10 +136,10 @@ def kept(entry: Entry) -> Known:
     """
     account = _with_options(entry)
     _check_account(account)
-    return Known(settings=account, cookies=_parsed(entry.id, entry.secret))
+    return ConfiguredAccount(settings=account, cookies=_parsed(entry.id, entry.secret))
 
 
-def admit(config: WebConfig, entry: Entry) -> tuple[Entry, Account]:
+def admit(config: WebConfig, entry: AccountRecord) -> tuple[AccountRecord, Account]:
     """Return an account as it is to be kept in the store, and as the pool knows it.
 
     Raises:
@@ -156,12 +158,12 @@ def admit(config: WebConfig, entry: Entry) -> tuple[Entry, Account]:
     return normal, account_of(known.settings, entry.transport)
 
 
-def identity(entry: Entry) -> str:
+def identity(entry: AccountRecord) -> str:
     """Return whose session an account of the store is: no two can renew one."""
     return parse_export(entry.secret)[wire.PSID]
 
 
-def _with_options(entry: Entry) -> WebAccount:
+def _with_options(entry: AccountRecord) -> WebAccount:
     """Return an account with its options, each of which is told where it cannot be used."""
     account: dict[str, Any] = {"id": entry.id, "cookies": entry.secret}
     for name, value in entry.options.items():
@@ -265,7 +267,7 @@ def expiry(cookies: Mapping[str, str], rotated_at: float, interval: float = 0.0)
     return rotated_at + max(wire.UNREFRESHED_SECONDS, 2 * interval)
 
 
-def facts_of(saved: Saved) -> Facts:
+def facts_of(saved: SessionRecord) -> Facts:
     """Return what a session tells of itself; its credential's word is a digest, from which nothing can be told.
 
     A session that is never rotated has no time of its last rotation, and no known end.

@@ -30,9 +30,9 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web.config import Tools
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 from transports.web.encode import Uploaded
-from transports.web.errands import Errands
+from transports.web.errands import BackgroundWork
 from transports.web.saying import TURN_SECONDS, saying
 from transports.web.turns import Chats, SavedTurn
 
@@ -69,7 +69,7 @@ class Phase(StrEnum):
     REPORT = "report"
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WorkLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where work goes on: what a handle's token holds."""
 
     cid: str
@@ -80,10 +80,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Place).decode
+_decode = msgspec.json.Decoder(WorkLocation).decode
 
 
-def place_of(handle: Handle) -> Place:
+def place_of(handle: Handle) -> WorkLocation:
     """Read a handle of this transport.
 
     Raises:
@@ -107,7 +107,7 @@ def outcome_unknown() -> UpstreamFailed:
 class Talk(Protocol):
     """Says turns in one account's name; remembers the conversation that the last one was in."""
 
-    conversation: Conversation | None
+    conversation: SiteConversation | None
     turn: str
     """Id of the last turn, where the site has named one, be it one that it refused."""
 
@@ -116,7 +116,7 @@ class Talk(Protocol):
         ...
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to wait."""
 
     transport: str
@@ -130,15 +130,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Look what has become of a video that the site refused, and ask once more for it where it is not made."""
 
 
-class Work:
+class LongRunningWork:
     """One request's work."""
 
-    def __init__(self, talk: Talk, chats: Chats, errands: Errands, clock: Clock, settings: Settings) -> None:
+    def __init__(self, talk: Talk, chats: Chats, errands: BackgroundWork, clock: Clock, settings: WorkSettings) -> None:
         """Begin with no conversation."""
         self.talk, self.chats, self.clock = talk, chats, clock
         self._errands, self._settings = errands, settings
         self.tools, self.retry_video = settings.tools, settings.retry_video
-        self.place: Place | None = None
+        self.place: WorkLocation | None = None
         self._misses = 0
 
     async def begin(self, prompt: Prompt, slots: Slots, phase: Phase) -> AsyncGenerator[Event]:
@@ -159,7 +159,7 @@ class Work:
                     now = self.talk.conversation
                     if self.place is None and now is not None and now != before:
                         turn.keep()
-                        yield self.at(Place(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
+                        yield self.at(WorkLocation(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
                     if not isinstance(event, Finish):
                         yield event
         except UpstreamFailed as error:
@@ -174,7 +174,7 @@ class Work:
         if place is None:
             now = self.talk.conversation
             cid = now.cid if now else await self._find(prompt.text, said_at)
-            place = Place(cid=cid, phase=phase, input_tokens=tokens)
+            place = WorkLocation(cid=cid, phase=phase, input_tokens=tokens)
         yield self.at(place)
 
     def ref(self, url: str) -> MediaRef:
@@ -182,7 +182,7 @@ class Work:
         settings = self._settings
         return MediaRef(transport=settings.transport, account=settings.account, kind=MediaKind.VIDEO, url=url)
 
-    def at(self, place: Place, *, settled: bool = True) -> Begun:
+    def at(self, place: WorkLocation, *, settled: bool = True) -> Begun:
         """Note where the work is now; return the event that tells."""
         conversation = self.talk.conversation
         if conversation is not None and conversation.context:
@@ -257,7 +257,7 @@ class Work:
         """
         assert self.place is not None, "work goes on where it is"  # noqa: S101
         place = self.place
-        self.talk.conversation = Conversation(
+        self.talk.conversation = SiteConversation(
             cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context, turn=turn.index
         )
         try:
@@ -342,7 +342,7 @@ class Work:
         """Go on in a conversation that was found; return the event that tells where the work is."""
         if self.talk.conversation is not None and self.talk.conversation.cid != cid:
             self.talk.conversation = None
-        return self.at(Place(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
+        return self.at(WorkLocation(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
 
     def discard(self) -> None:
         """Have the site forget the conversation of the last turn: no work is in it."""

@@ -17,7 +17,7 @@ GAP_SECONDS = 5.0
 """A process that stood still for so long takes its lease for lost."""
 
 
-class Lease:
+class RotationLock:
     """The right to rotate an account: how much of it is left is counted from before it was asked for."""
 
     def __init__(self, name: str, store: Store, clock: Clock) -> None:

@@ -10,7 +10,7 @@ import re
 from protocol.model import Family, Model, UpstreamModel
 from transports.web import wire
 from transports.web.decode import AccountStatus, DiscoveredModel
-from transports.web.encode import SiteModel
+from transports.web.encode import ModelHeader
 
 _FAMILY_OF_ID: dict[str, Family | None] = {
     **{identifier: Family(family) for family, ids in wire.MODEL_IDS.items() for identifier in ids.values()},
@@ -29,13 +29,13 @@ _MEDIA_WORDS = frozenset({"banana", "imagen", "veo", "lyria"})
 """Words in the names of models that make pictures, videos and music: these are of no family here."""
 
 
-def choose(model: Model, transport: str, status: AccountStatus) -> SiteModel:
+def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
     """Name a model to the site: configuration wins over discovery, discovery over the page's table."""
     table_plan = status.plan if status.plan in {"free", "plus"} else "advanced"
     configured = model.upstream.get(transport)
     found = _by_id(configured, status) if configured else _by_family(model.family, status)
     number = found.number if found is not None else None
-    return SiteModel(
+    return ModelHeader(
         id=configured or (found.id if found is not None else wire.MODEL_IDS[model.family.value][table_plan]),
         number=wire.MODEL_NUMBERS[model.family.value] if number is None else number,
         capacity=wire.CAPACITIES[status.plan] if status.capacity is None else status.capacity,
@@ -43,7 +43,7 @@ def choose(model: Model, transport: str, status: AccountStatus) -> SiteModel:
     )
 
 
-def asked(model: Model, chosen: SiteModel | None, status: AccountStatus) -> UpstreamModel:
+def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> UpstreamModel:
     """Describe the model that the site is asked for; a guest names none, and asks for the site's default."""
     if chosen is None:
         return UpstreamModel(family=model.family)

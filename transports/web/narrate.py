@@ -20,10 +20,10 @@ from protocol.model import (
     estimate_tokens,
 )
 from transports.web.citing import Prose, ScriptText
-from transports.web.delta import Delta
+from transports.web.delta import TextDelta
 from transports.web.markup import Cleaner, clean
 from transports.web.opened import Book, Canvas, fenced
-from transports.web.rich import Candidate, Opened, Picture
+from transports.web.rich import Candidate, Opened, SitePicture
 
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """What at a text's end may be gone in the next frame, for however many frames it has stood there."""
@@ -32,7 +32,7 @@ _WINDOW = 64
 """How near to the end that is."""
 
 
-class Teller(msgspec.Struct, frozen=True, kw_only=True):
+class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
     """Whose answer it is, and what it was asked for."""
 
     transport: str = ""
@@ -40,14 +40,14 @@ class Teller(msgspec.Struct, frozen=True, kw_only=True):
     capability: Capability = Capability.CHAT
 
 
-class Narrator:
+class EventBuilder:
     """One answer's candidates in, its events out."""
 
-    def __init__(self, teller: Teller) -> None:
+    def __init__(self, teller: MediaRefs) -> None:
         """Start with nothing said."""
         self._teller = teller
         self._prose = Prose()
-        self._text, self._cleaner, self._thinking = Delta(), Cleaner(), Thinking()
+        self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
         self._opened: Canvas | Book | None = None
         self._paused = self._begun = False
@@ -163,7 +163,7 @@ class Narrator:
 
     def _repeated(self) -> list[Event]:
         """Return the events of the answer as it is now, as if it had come at once, with all pictures that came."""
-        again = Narrator(self._teller)
+        again = EventBuilder(self._teller)
         again._pictures = list(self._pictures)
         again._came = {picture.id or picture.url for picture in self._last.pictures}
         return again.tell(self._last)
@@ -316,7 +316,7 @@ class Narrator:
             events += self._media(MediaKind.VIDEO, film.url)
         return events
 
-    def _fresh(self, pictures: tuple[Picture, ...]) -> list[Picture]:
+    def _fresh(self, pictures: tuple[SitePicture, ...]) -> list[SitePicture]:
         return [picture for picture in pictures if self._first(picture.id or picture.url)]
 
     def _first(self, name: str) -> bool:
@@ -331,7 +331,7 @@ class Narrator:
             return []
         return [Media(ref=MediaRef(transport=self._teller.transport, account=self._teller.account, kind=kind, url=url))]
 
-    def _picture(self, picture: Picture, now: Candidate, address: tuple[str, str]) -> Media:
+    def _picture(self, picture: SitePicture, now: Candidate, address: tuple[str, str]) -> Media:
         cid, rid = address
         known = cid and rid and now.rcid and picture.id
         ref = MediaRef(
@@ -362,7 +362,7 @@ class Thinking:
 
     def __init__(self) -> None:
         """Start with nothing thought."""
-        self._delta, self._cleaner = Delta(), Cleaner()
+        self._delta, self._cleaner = TextDelta(), Cleaner()
         self.lines: dict[str, None] = {}
         """The lines, in order."""
         self._open_line = False

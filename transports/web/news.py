@@ -5,7 +5,7 @@ from typing import Protocol
 
 from transports.base import Deps
 from transports.store.port import INTENTS, SESSIONS
-from transports.web.rotate import Rotation
+from transports.web.rotate import SessionRotation
 from transports.web.session import Session
 
 
@@ -18,12 +18,12 @@ class Holder(Protocol):
         ...
 
     @property
-    def rotation(self) -> Rotation | None:
+    def rotation(self) -> SessionRotation | None:
         """What renews it; None: it is the guest."""
         ...
 
 
-class News:
+class SessionSync:
     """Looks at all accounts' sessions and intents whenever some of them have changed."""
 
     def __init__(self, deps: Deps, held: Callable[[], Sequence[Holder]]) -> None:

@@ -8,14 +8,14 @@ import math
 import anyio
 
 from transports.clock import Clock
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 _WAIT_SECONDS = 1.0
 """What is saved at once needs no offer."""
 _LAST_SECONDS = 20.0
 
 
-async def offer(vault: Vault, clock: Clock) -> None:
+async def offer(vault: SessionStore, clock: Clock) -> None:
     """Save what the store has not got, tried every second, whenever there is something; its end waits for it."""
     try:
         while True:

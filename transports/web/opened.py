@@ -7,7 +7,7 @@ import re
 
 from protocol.model import Document, Event, Media, Text
 from transports.web import wire
-from transports.web.delta import Delta
+from transports.web.delta import TextDelta
 from transports.web.markup import Cleaner
 from transports.web.rich import Opened
 
@@ -31,7 +31,7 @@ class Canvas:
         self.id = identifier
         self.latest: Opened | None = None
         """As it was when it was last told."""
-        self._delta, self._cleaner = Delta(), Cleaner(markup=False)
+        self._delta, self._cleaner = TextDelta(), Cleaner(markup=False)
         self._fence = ""
         self._held = ""
         """The beginning, while it is not known what it is the beginning of."""
@@ -84,7 +84,7 @@ class Book:
         self.id = identifier
         self.latest: Opened | None = None
         self._pictures = pictures
-        self._delta, self._cleaner = Delta(), Cleaner()
+        self._delta, self._cleaner = TextDelta(), Cleaner()
         self._held = ""
         """What is behind a page that waits for its picture, or may be a page's end."""
         self._shown = 0

@@ -9,7 +9,7 @@ from protocol.model import Certainty, GatewayError, SignedOut, Throttled
 from transports.base import Deps
 from transports.observer import Change
 from transports.web import jspb, wire
-from transports.web.reasons import Reason
+from transports.web.reasons import AttentionReason
 
 Outcome = Literal[
     "rotated",
@@ -50,14 +50,14 @@ def read_interval(body: bytes) -> float | None:
 def outcome_of(error: Exception) -> Outcome:
     """Return how a rotation ended that failed with this."""
     if isinstance(error, SignedOut):
-        return "bound" if error.reason == Reason.BOUND else "refused"
+        return "bound" if error.reason == AttentionReason.BOUND else "refused"
     if isinstance(error, Throttled):
         return "throttled"
     unsure = isinstance(error, GatewayError) and error.certainty is Certainty.MAYBE_ACCEPTED
     return "unknown" if unsure else "failed"
 
 
-class Teller:
+class RotationReporter:
     """Tells of one account's rotations."""
 
     def __init__(self, deps: Deps, account: str) -> None:

@@ -10,7 +10,7 @@ from transports.web import wire
 _APP = re.compile(rf"({wire.USER_PREFIX.format('[0-9]+')})?{wire.APP_PATH}/?")
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class AppPage(msgspec.Struct, frozen=True, kw_only=True):
     """What requests to the site carry from the page that a browser would have loaded.
 
     Every field may be missing from the page of a signed-in account. Source: "Session", step 1.
@@ -28,14 +28,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         return f"Page(build_label={self.build_label!r}, token={self.access_token is not None})"
 
 
-def read_page(html: str) -> Page | None:
+def read_page(html: str) -> AppPage | None:
     """Read the page; None if it has none of the app's keys: it is a sign-in, consent or challenge page."""
     token = _value(html, wire.KEY_ACCESS_TOKEN) or _value(html, wire.KEY_ACCESS_TOKEN_OTHER)
     build_label, session_id = _value(html, wire.KEY_BUILD_LABEL), _value(html, wire.KEY_SESSION_ID)
     language = _value(html, wire.KEY_LANGUAGE)
     if not (token or build_label or session_id or language):
         return None
-    return Page(
+    return AppPage(
         access_token=token,
         build_label=build_label,
         session_id=session_id,

@@ -8,7 +8,7 @@ from protocol.model import Family, GatewayError
 from transports.account import Quota
 from transports.clock import Clock
 from transports.web import jspb, wire
-from transports.web.page import Page
+from transports.web.page import AppPage
 from transports.web.session import Ready, Session
 
 _LONGEST_SECONDS = 86400.0
@@ -83,7 +83,7 @@ async def learn(session: Session, clock: Clock) -> None:
         await ask(session, session.current.page, clock)
 
 
-async def ask(session: Session, page: Page, clock: Clock) -> None:
+async def ask(session: Session, page: AppPage, clock: Clock) -> None:
     """Ask what is left of all limits."""
     session.asked_quotas_at = clock.monotonic()
     await session.ask_usage(page)
@@ -91,7 +91,7 @@ async def ask(session: Session, page: Page, clock: Clock) -> None:
         await _asked(session, page, family)
 
 
-async def _asked(session: Session, page: Page, family: Family) -> Any:
+async def _asked(session: Session, page: AppPage, family: Family) -> Any:
     """Ask for a family's limits, and note what is left; None where the site does not tell."""
     try:
         answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))

@@ -6,7 +6,7 @@ _FRESH_EXPORT = "sign in at gemini.google.com in a private window, export its co
 _EXPORT = f"{_FRESH_EXPORT} out, and give the gateway the new export"
 
 
-class Reason(StrEnum):
+class AttentionReason(StrEnum):
     """Why an account waits for a person."""
 
     SIGNED_OUT = "signed_out"
@@ -20,28 +20,28 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-WORDS: dict[Reason, str] = {
-    Reason.SIGNED_OUT: f"The site does not know this session any more: {_EXPORT}.",
-    Reason.BOUND: (
+WORDS: dict[AttentionReason, str] = {
+    AttentionReason.SIGNED_OUT: f"The site does not know this session any more: {_EXPORT}.",
+    AttentionReason.BOUND: (
         "The browser has bound this session to its device, so nobody else can keep it alive: export one from a browser "
         f"that does not bind sessions, as Firefox; {_EXPORT}."
     ),
-    Reason.CONSENT: "The site wants a consent first: open gemini.google.com with this account and answer its page.",
-    Reason.CHALLENGE: (
+    AttentionReason.CONSENT: "The site wants a consent first: open gemini.google.com with this account and answer its page.",
+    AttentionReason.CHALLENGE: (
         "The site suspects a robot at this address: ask less often or through another proxy, open gemini.google.com "
         "with this account by the same way out, answer the page, and resume the account."
     ),
-    Reason.REJECTED: (
+    AttentionReason.REJECTED: (
         "The site refuses this account: open gemini.google.com with it to read why; use another one if it stays so."
     ),
-    Reason.TERMS: "The site wants its terms accepted: open gemini.google.com with this account and accept them.",
-    Reason.GUARDIAN: (
+    AttentionReason.TERMS: "The site wants its terms accepted: open gemini.google.com with this account and accept them.",
+    AttentionReason.GUARDIAN: (
         "The site wants a guardian's approval for this account: have it given, or use an account of an adult."
     ),
-    Reason.LOCATION: (
+    AttentionReason.LOCATION: (
         "The site does not serve this account from where it is asked: give it a proxy in a country that it serves."
     ),
-    Reason.UNAVAILABLE: (
+    AttentionReason.UNAVAILABLE: (
         "The site says that this account cannot be served for now: wait, then resume it; if it stays so, open "
         "gemini.google.com with it."
     ),

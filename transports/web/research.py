@@ -11,9 +11,9 @@ import msgspec
 from protocol.model import Begun, Citation, Document, Event, Text, Thought, Waiting
 from transports.web import wire
 from transports.web.citing import Prose
-from transports.web.lasting import FRESH, Phase, Prompt, Work
+from transports.web.lasting import FRESH, LongRunningWork, Phase, Prompt
 from transports.web.markup import clean
-from transports.web.rich import Candidate, Opened, Plan, read_candidate
+from transports.web.rich import Candidate, Opened, ResearchPlan, read_candidate
 from transports.web.turns import SavedTurn
 
 _CONFIRM = "Start research"
@@ -22,7 +22,7 @@ _TOLD_EVERY = 60.0
 """Seconds between two words about a progress of which nothing is known."""
 
 
-async def begin(work: Work, prompt: Prompt) -> AsyncGenerator[Event]:
+async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
     """Ask for a plan. Yields `Begun` and waiting; the plan is read from the conversation.
 
     Raises:
@@ -35,7 +35,7 @@ async def begin(work: Work, prompt: Prompt) -> AsyncGenerator[Event]:
             yield event if isinstance(event, Begun) else Waiting()
 
 
-async def watch(work: Work) -> AsyncGenerator[Event]:
+async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
     """Go on from where the work is: confirm the plan, wait for the report, yield it.
 
     Raises:
@@ -53,7 +53,7 @@ async def watch(work: Work) -> AsyncGenerator[Event]:
                 yield event
 
 
-async def _plan(work: Work) -> AsyncGenerator[Event]:
+async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
     """Wait for the plan, tell it, confirm it."""
     while True:
         turns = await work.look()
@@ -74,7 +74,7 @@ async def _plan(work: Work) -> AsyncGenerator[Event]:
     yield _moved(work, Phase.REPORT)
 
 
-async def _report(work: Work) -> AsyncGenerator[Event]:
+async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
     """Wait for the report, tell how it goes, yield it."""
     progress = _Progress(work.clock.monotonic())
     while True:
@@ -98,7 +98,7 @@ async def _report(work: Work) -> AsyncGenerator[Event]:
     yield work.finish(report.body)
 
 
-def _check(work: Work, turns: list[SavedTurn]) -> None:
+def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
     """See that the confirmation is in the conversation.
 
     Raises:
@@ -123,12 +123,12 @@ def _declined(candidate: Candidate) -> bool:
     return candidate.complete and candidate.document is None and candidate.plan is None and bool(candidate.text)
 
 
-def _moved(work: Work, phase: Phase) -> Begun:
+def _moved(work: LongRunningWork, phase: Phase) -> Begun:
     assert work.place is not None, "work moves on from where it is"  # noqa: S101
     return work.at(msgspec.structs.replace(work.place, phase=phase))
 
 
-def _told(plan: Plan) -> str:
+def _told(plan: ResearchPlan) -> str:
     """Return a plan in words."""
     steps = [f"{number}. {step.label or step.body}" for number, step in enumerate(plan.steps, 1)]
     bodies = [f"\n   {step.body}" if step.label and step.body else "" for step in plan.steps]

@@ -24,10 +24,10 @@ from protocol.model import (
     Turn,
     WebImage,
 )
-from transports.base import ConversationStore, Kept
 from transports.clock import Clock
+from transports.conversations import ConversationStore, Kept
 from transports.web.conversations import answered, key_of, split
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 from transports.web.session import Session
 from transports.web.turns import Chats
 
@@ -55,7 +55,7 @@ class Told(Protocol):
         ...
 
     @property
-    def conversation(self) -> Conversation | None:
+    def conversation(self) -> SiteConversation | None:
         """Where the site keeps the turn, as far as it has said."""
         ...
 
@@ -73,7 +73,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     """So often it could not be deleted."""
 
 
-_decode = msgspec.json.Decoder(Conversation).decode
+_decode = msgspec.json.Decoder(SiteConversation).decode
 _decode_over = msgspec.json.Decoder(Over).decode
 
 
@@ -81,7 +81,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """A request that goes on with a conversation."""
 
     key: bytes
-    conversation: Conversation
+    conversation: SiteConversation
     request: GenerationRequest
     """Only what is new."""
 
@@ -132,7 +132,7 @@ class Reuse:
         """Remember a conversation that was taken and is as it was: the site has said no to what is new."""
         await self._keep(resumed.key, Kept(account=account, conversation=_encode(resumed.conversation)), self.seconds)
 
-    def forget(self, account: str, conversation: Conversation) -> None:
+    def forget(self, account: str, conversation: SiteConversation) -> None:
         """Have the site forget a conversation, as soon as it is convenient."""
         session = self._sessions.get(account)
         if session is None:
@@ -154,7 +154,7 @@ class Reuse:
 
     async def watch(self, account: str, cid: str, seconds: float) -> None:
         """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
-        conversation = Conversation(cid=cid, rid="")
+        conversation = SiteConversation(cid=cid, rid="")
         await self._keep(_watched(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
 
     async def unwatch(self, account: str, cid: str) -> None:

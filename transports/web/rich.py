@@ -17,7 +17,7 @@ _PLAIN_BASE64 = str.maketrans("+ /", "--_")
 """Makes the URL form of base64 of the other one, also where a query's `+` was read as a space."""
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class SitePicture(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that the site drew; `url` gives a preview."""
 
     url: str
@@ -32,7 +32,7 @@ class WebPicture(msgspec.Struct, frozen=True, kw_only=True):
     alt: str = ""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class SourceLink(msgspec.Struct, frozen=True, kw_only=True):
     """A page that a text refers to."""
 
     url: str
@@ -43,7 +43,7 @@ class Cited(msgspec.Struct, frozen=True, kw_only=True):
     """A marker in a text, and what it stands for, in the marker's order."""
 
     marker: str
-    sources: tuple[Source, ...]
+    sources: tuple[SourceLink, ...]
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """As the site repeats it; empty where it does not."""
     ranges: tuple[tuple[int, int], ...]
     """Where it stands: start and end, offsets in the candidate's text that count UTF-16 code units."""
-    sources: tuple[Source, ...]
+    sources: tuple[SourceLink, ...]
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,18 +69,18 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[Cited, ...] = ()
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class ResearchStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a plan."""
 
     label: str
     body: str = ""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ResearchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a research is going to do, once it is confirmed."""
 
     title: str
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ResearchStep, ...] = ()
     estimate: str = ""
     confirm: str = ""
     """The sentence that confirms it."""
@@ -113,13 +113,13 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A video or music is being made, which comes after the end of the stream."""
     card: bool = False
     """The text stands where a card's does."""
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[SitePicture, ...] = ()
     web_pictures: tuple[WebPicture, ...] = ()
     citations: tuple[Cited, ...] = ()
     claims: tuple[Claim, ...] = ()
     document: Opened | None = None
     """Of several, the one with the longest body."""
-    plan: Plan | None = None
+    plan: ResearchPlan | None = None
     film: Film | None = None
     music: Music | None = None
     progress: tuple[str, ...] = ()
@@ -167,11 +167,11 @@ def _text(candidate: Any, known: str) -> tuple[str | None, bool]:
     return text, False
 
 
-def _pictures(rich: Any) -> Iterator[Picture]:
+def _pictures(rich: Any) -> Iterator[SitePicture]:
     for entry in jspb.array(rich, wire.RICH_PICTURES, 0):
         url = jspb.encodable(entry, *wire.PICTURE_URL)
         if url:
-            yield Picture(
+            yield SitePicture(
                 url=url,
                 id=jspb.identifier(entry, *wire.PICTURE_ID),
             )
@@ -193,11 +193,11 @@ def _citations(rich: Any) -> tuple[Cited, ...]:
     return tuple(group for group in groups if group.sources)
 
 
-def _sources(group: Any) -> Iterator[Source]:
+def _sources(group: Any) -> Iterator[SourceLink]:
     for entry in jspb.array(group, wire.CITED_SOURCES):
         url = jspb.encodable(entry, *wire.SOURCE, wire.SOURCE_URL)
         if url:
-            yield Source(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
+            yield SourceLink(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
 
 
 def _claims(candidate: Any) -> Iterator[Claim]:
@@ -209,12 +209,12 @@ def _claims(candidate: Any) -> Iterator[Claim]:
             yield Claim(text=jspb.text(group, *wire.CLAIM_TEXT) or "", ranges=places, sources=sources)
 
 
-def _claim_sources(group: Any) -> Iterator[Source]:
+def _claim_sources(group: Any) -> Iterator[SourceLink]:
     for entry in jspb.array(group, wire.CLAIM_SOURCES):
         url = jspb.encodable(entry, wire.CLAIM_URL)
         if url:
             title = jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or ""
-            yield Source(url=_page_of(url), title=title)
+            yield SourceLink(url=_page_of(url), title=title)
 
 
 def _page_of(url: str) -> str:
@@ -243,19 +243,19 @@ def _opened(entry: Any) -> Opened | None:
     )
 
 
-def _plan(rich: Any) -> Plan | None:
+def _plan(rich: Any) -> ResearchPlan | None:
     plan = next((found for place in wire.RICH_PLAN if (found := jspb.array(rich, place))), None)
     title = jspb.text(plan, wire.PLAN_TITLE)
     if title is None:
         return None
     steps = (
-        Step(
+        ResearchStep(
             label=jspb.text(step, wire.STEP_LABEL) or "",
             body=jspb.text(step, wire.STEP_BODY) or "",
         )
         for step in jspb.array(plan, wire.PLAN_STEPS)
     )
-    return Plan(
+    return ResearchPlan(
         title=title,
         steps=tuple(step for step in steps if step.label or step.body),
         estimate=jspb.text(plan, wire.PLAN_ESTIMATE) or "",

@@ -20,14 +20,14 @@ from transports.store.port import INTENTS, Record
 from transports.tasks import wait_for
 from transports.web import wire
 from transports.web.errors import signed_out
-from transports.web.intent import Intent, encode_intent, read_intent
-from transports.web.lease import CALL_SECONDS, LEASE_SECONDS, Lease
-from transports.web.outcome import Outcome, Teller, outcome_of, read_interval
-from transports.web.reasons import NEVER_ROTATED, Reason
+from transports.web.intent import RotationIntent, encode_intent, read_intent
+from transports.web.lease import CALL_SECONDS, LEASE_SECONDS, RotationLock
+from transports.web.outcome import Outcome, RotationReporter, outcome_of, read_interval
+from transports.web.reasons import NEVER_ROTATED, AttentionReason
 from transports.web.refusal import answer_error
-from transports.web.saved import Saved, fingerprint, same_signing
+from transports.web.saved import SessionRecord, fingerprint, same_signing
 from transports.web.session import Session
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 _JITTER = 0.1
 _SOON_SECONDS = 60.0
@@ -45,14 +45,14 @@ _LAST_SECONDS = 20.0
 _log = structlog.get_logger()
 
 
-class Rotation:
+class SessionRotation:
     """Keeps one session alive."""
 
-    def __init__(self, session: Session, vault: Vault, deps: Deps) -> None:
+    def __init__(self, session: Session, vault: SessionStore, deps: Deps) -> None:
         """Prepare; `run` does it."""
         self._session, self._vault, self._deps = session, vault, deps
         self._store, self._clock = deps.store, deps.clock
-        self._teller = Teller(deps, session.name)
+        self._teller = RotationReporter(deps, session.name)
         self._seconds = session.site.config.rotate_seconds
         self._soon = min(_SOON_SECONDS, self._seconds)
         self._barrier = Barrier(deps.store, deps.clock, LEASE_SECONDS)
@@ -60,7 +60,7 @@ class Rotation:
         """The store's clock less this process's monotonic one."""
         self._wait = 0.0
         """Not before so many seconds, as the last attempt has found."""
-        self._open: Intent | None = None
+        self._open: RotationIntent | None = None
         """A rotation of somebody else's that is under way, as far as is known."""
         self._news = anyio.Event()
         self._owner = ""
@@ -185,7 +185,7 @@ class Rotation:
         return now
 
     async def _attempt(self) -> Outcome:
-        lease = Lease(f"rotate/{self._session.name}", self._store, self._clock)
+        lease = RotationLock(f"rotate/{self._session.name}", self._store, self._clock)
         if not await lease.take(self._barrier):
             return "busy"
         self._owner = lease.owner
@@ -196,7 +196,7 @@ class Rotation:
             with anyio.CancelScope(shield=True):
                 await lease.leave()
 
-    async def _rotate(self, lease: Lease) -> Outcome:
+    async def _rotate(self, lease: RotationLock) -> Outcome:
         await self._reload()
         now = await self._tell_time()
         if self._vault.saved.never:
@@ -219,7 +219,7 @@ class Rotation:
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._interval
 
-    def _too_soon(self, before: Intent, now: float) -> bool:
+    def _too_soon(self, before: RotationIntent, now: float) -> bool:
         """Say whether the last call was so lately that the site would refuse the next, whatever came of it."""
         age = now - before.started
         self._wait = _SOON_SECONDS - age if 0 <= age < _SOON_SECONDS else 0.0
@@ -231,7 +231,7 @@ class Rotation:
             await self._session.forget()
         return changed
 
-    async def _renew(self, lease: Lease, version: int, *, unsure: bool = False, bare: bool = False) -> Outcome:
+    async def _renew(self, lease: RotationLock, version: int, *, unsure: bool = False, bare: bool = False) -> Outcome:
         """Note what is about to happen, do it, and note what came of it; `unsure` as before, if nothing did.
 
         `bare`: without the rolling cookies, after the site has refused the session with them.
@@ -239,7 +239,9 @@ class Rotation:
         if not await lease.confirm():
             return "busy"
         sent, started = self._vault.saved, await self._tell_time()
-        intent = Intent(fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies))
+        intent = RotationIntent(
+            fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies)
+        )
         noted = await self._store.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
         if noted is None:
             return "busy"
@@ -258,7 +260,7 @@ class Rotation:
             raise
         return await self._noted(outcome, intent, noted)
 
-    async def _call(self, sent: Saved, started: float, *, bare: bool) -> Outcome:
+    async def _call(self, sent: SessionRecord, started: float, *, bare: bool) -> Outcome:
         """Ask for a new value and keep it; nothing is awaited before the request is sent."""
         site = self._session.site
         answer = None
@@ -295,7 +297,7 @@ class Rotation:
         await self._session.forget()
         return "rotated" if new else "unchanged"
 
-    def _cookies(self, sent: Saved, *, bare: bool) -> list[str]:
+    def _cookies(self, sent: SessionRecord, *, bare: bool) -> list[str]:
         """Return the names of the cookies that go along. Source: "Session", step 2."""
         every = self._session.site.config.rotate_cookies == "all"
         names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
@@ -305,7 +307,7 @@ class Rotation:
         _log.warning("rotation_withheld", account=self._session.name)
         self._teller.changed("not_rotated", "never", NEVER_ROTATED)
 
-    async def _refused(self, error: SignedOut, sent: Saved, lease: Lease, *, bare: bool) -> Outcome:
+    async def _refused(self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool) -> Outcome:
         """Try once what another process has renewed, then once without the rolling cookies; else a person is needed."""
         await self._reload()
         if not self._tried_again and not same_signing(self._vault.cookies, sent.cookies):
@@ -319,14 +321,14 @@ class Rotation:
         if not bare and wire.PSIDTS in sent.cookies:
             return await self._renew(lease, await self._intent_version(), bare=True)
         if not sent.rotated_at and await self._session.signed_in():
-            raise signed_out(Reason.BOUND)
+            raise signed_out(AttentionReason.BOUND)
         raise error
 
     async def _intent_version(self) -> int:
         found = await self._store.get(INTENTS, self._session.name)
         return found.version if found is not None else 0
 
-    async def _noted(self, outcome: Outcome, intent: Intent, version: int) -> Outcome:
+    async def _noted(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
         """Note what came of it, if nobody has noted anything since."""
         with suppress(OSError):
             done = encode_intent(replace(intent, outcome=outcome))

@@ -10,7 +10,7 @@ from transports.web import wire
 _MOST_EARLIER = 32
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An account's session, as the store holds it."""
 
     seed: str
@@ -44,16 +44,16 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Saved).decode
+decode = msgspec.json.Decoder(SessionRecord).decode
 
 
-def seeded(cookies: dict[str, str]) -> Saved:
+def seeded(cookies: dict[str, str]) -> SessionRecord:
     """Return the session that an export begins."""
     digest = sha256(msgspec.json.encode(sorted(cookies.items()))).hexdigest()
-    return Saved(seed=digest, cookies=cookies, gen=0)
+    return SessionRecord(seed=digest, cookies=cookies, gen=0)
 
 
-def begun_anew(seed: Saved, there: Saved) -> Saved:
+def begun_anew(seed: SessionRecord, there: SessionRecord) -> SessionRecord:
     """Return the session of another export than the one that is there: it goes on from its numbers."""
     return msgspec.structs.replace(
         seed,
@@ -64,7 +64,7 @@ def begun_anew(seed: Saved, there: Saved) -> Saved:
     )
 
 
-def prevailing(mine: Saved, seed: Saved, stored: Saved) -> Saved | None:
+def prevailing(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> SessionRecord | None:
     """Return what is to be put in the place of what is stored; None: that holds. `seed` is what is mounted here."""
     if knows(stored, seed) or mine.gen > stored.gen:
         if mine.order <= stored.order or mine.gen == 0:
@@ -73,12 +73,12 @@ def prevailing(mine: Saved, seed: Saved, stored: Saved) -> Saved | None:
     return begun_anew(mine if mine.seed == seed.seed else seed, stored)
 
 
-def knows(saved: Saved, seed: Saved) -> bool:
+def knows(saved: SessionRecord, seed: SessionRecord) -> bool:
     """Say whether a session began with this export, or with one after it."""
     return seed.seed == saved.seed or seed.seed in saved.earlier
 
 
-def newer(one: Saved, other: Saved) -> Saved:
+def newer(one: SessionRecord, other: SessionRecord) -> SessionRecord:
     """Return the newer of two."""
     return one if one.order > other.order else other
 

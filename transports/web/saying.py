@@ -7,13 +7,13 @@ from contextlib import aclosing, asynccontextmanager, suppress
 import anyio
 
 from protocol.model import Event
-from transports.web.errands import Errands
+from transports.web.errands import BackgroundWork
 
 TURN_SECONDS = 120.0
 """A turn that nobody listens to any more has so long for its stream to end."""
 
 
-class Saying:
+class DetachedTurn:
     """A turn that is being said: the events of its stream, for as long as somebody listens."""
 
     def __init__(self, turn: AsyncGenerator[Event]) -> None:
@@ -28,7 +28,7 @@ class Saying:
         """Say it to its end though nobody should listen any more; without this, it is cut then."""
         self._kept = True
 
-    def __aiter__(self) -> "Saying":
+    def __aiter__(self) -> "DetachedTurn":
         """Listen."""
         return self
 
@@ -73,9 +73,9 @@ class Saying:
 
 
 @asynccontextmanager
-async def saying(errands: Errands, turn: AsyncGenerator[Event]) -> AsyncGenerator[Saying]:
+async def saying(errands: BackgroundWork, turn: AsyncGenerator[Event]) -> AsyncGenerator[DetachedTurn]:
     """Begin to say a turn, and listen to it; leaving listens no more."""
-    said = Saying(turn)
+    said = DetachedTurn(turn)
     errands.later(0.0, "say_turn", said.run)
     try:
         yield said

@@ -35,8 +35,8 @@ from transports.web.errors import (
     session_refused,
     signed_out,
 )
-from transports.web.page import Page, read_page, redirected
-from transports.web.reasons import Reason
+from transports.web.page import AppPage, read_page, redirected
+from transports.web.reasons import AttentionReason
 from transports.web.refusal import answer_error
 from transports.web.usage import decode_plan, decode_windows
 
@@ -55,7 +55,7 @@ _log = structlog.get_logger()
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A session that can ask: what the page and the status call said."""
 
-    page: Page
+    page: AppPage
     status: AccountStatus
     attempt: int = 0
     """Number of the fetch attempt that produced this session."""
@@ -70,7 +70,7 @@ def _unheard(_check: str, _error: SignedOut | None) -> None:
     """Ignore a report."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class SessionFailure(msgspec.Struct, frozen=True):
     """Fetch attempts in a row that found that the account needs attention."""
 
     count: int
@@ -99,7 +99,7 @@ class Session:
         """
         self.tell: Tell = _unheard
         """Takes what the session's checks find out, whether or not a request waits for it."""
-        self.refused: Refused | None = None
+        self.refused: SessionFailure | None = None
         """Set while a person is needed, as the last attempt found."""
         self.name = name
         self.site = site
@@ -287,7 +287,7 @@ class Session:
     def _refuse(self, error: SignedOut) -> None:
         """Note that a person is needed, and have `wanted` tell whatever looks after the session."""
         count = self.refused.count + 1 if self.refused is not None else 1
-        self.refused = Refused(count, self._clock.monotonic(), self.signing)
+        self.refused = SessionFailure(count, self._clock.monotonic(), self.signing)
         self.wanted.set()
         self._check(error)
 
@@ -344,7 +344,7 @@ class Session:
             field13=status.field13 if self._field13 is None else self._field13,
         )
 
-    async def page(self) -> Page:
+    async def page(self) -> AppPage:
         """Fetch the page, and use its access token from then on, if it has one.
 
         Raises:
@@ -376,7 +376,7 @@ class Session:
             url = target
         raise UpstreamFailed("The upstream's page redirects without end.", code="upstream_protocol_error")
 
-    async def status(self, page: Page) -> AccountStatus:
+    async def status(self, page: AppPage) -> AccountStatus:
         """Ask for the account's status; one that cannot serve is no error here.
 
         Raises:
@@ -386,7 +386,7 @@ class Session:
         """
         answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
         if answers.denied(wire.RPC_STATUS):
-            raise signed_out(Reason.SIGNED_OUT)
+            raise signed_out(AttentionReason.SIGNED_OUT)
         payload = answers.get(wire.RPC_STATUS)
         if payload is None:
             raise DriftDetected("The upstream does not tell the account's status.")
@@ -399,7 +399,7 @@ class Session:
             await self._take_cookies()
         return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)
 
-    async def ask_usage(self, page: Page) -> None:
+    async def ask_usage(self, page: AppPage) -> None:
         """Ask for the plan and for what is left in each window of time; no answer, or another one, changes nothing."""
         call = (wire.RPC_USAGE, wire.USAGE_PAYLOAD)
         answer: Any = None
@@ -421,7 +421,7 @@ class Session:
             problem = (await self.status(await self.page())).problem
         except GatewayError:
             return False
-        return not (isinstance(problem, SignedOut) and problem.reason == Reason.SIGNED_OUT)
+        return not (isinstance(problem, SignedOut) and problem.reason == AttentionReason.SIGNED_OUT)
 
     async def _take_cookies(self) -> None:
         """Keep the cookies that the page has set: it is the account's page, not a guest's."""

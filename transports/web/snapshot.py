@@ -60,7 +60,7 @@ def loads(text: bytes | str) -> Any:
         raise drift("it is not JSON") from None
 
 
-class Parts:
+class FrameParts:
     """The parts of one frame, and the beginning of the answer's text that they leave out."""
 
     __slots__ = ("json", "known", "parts", "shared")
@@ -109,7 +109,7 @@ class SnapshotReader:
             return False
         return after.startswith(before[: len(before) - len(tail)])
 
-    def read(self, frame: Frame, fresh: bytes | None) -> Parts:
+    def read(self, frame: Frame, fresh: bytes | None) -> FrameParts:
         """Decode a frame, of which `fresh` is what `behind` gives.
 
         Raises:
@@ -117,8 +117,8 @@ class SnapshotReader:
 
         """
         if fresh is None:
-            return Parts(frame.whole(), "", shared=False)
-        return Parts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
+            return FrameParts(frame.whole(), "", shared=False)
+        return FrameParts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
 
     def grown(self, fresh: bytes) -> str | None:
         """Return the whole text of a frame that differs from the last one in its text alone; None: decode it.
@@ -149,7 +149,7 @@ class SnapshotReader:
             self._known = known
         return text
 
-    def learn(self, read: Parts, rcid: str, text: str) -> bool:
+    def learn(self, read: FrameParts, rcid: str, text: str) -> bool:
         """Remember the frame that was read, whose candidate `rcid` says `text`.
 
         Return whether that could be done: then `grown` reads frames that go on from it.

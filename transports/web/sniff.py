@@ -39,14 +39,14 @@ def is_film(head: bytes, at: int) -> bool:
     return head[at + 4 : at + 8] == b"ftyp" and _BOX[0] <= int.from_bytes(head[at : at + 4]) <= _BOX[1]
 
 
-class Inside(msgspec.Struct, frozen=True):
+class EnvelopeContent(msgspec.Struct, frozen=True):
     """Where a film is inside its envelope."""
 
     start: int
     length: int
 
 
-def find_film(head: bytes, total: int | None) -> Inside | None:
+def find_film(head: bytes, total: int | None) -> EnvelopeContent | None:
     """Find a film inside a protobuf message that begins with `head` and has `total` bytes, where that is known.
 
     The message's structure is walked; a film is the content of a field that begins as one. None where `head` is no
@@ -55,11 +55,11 @@ def find_film(head: bytes, total: int | None) -> Inside | None:
     return _walk(head, 0, total if total is not None else 1 << 62, 0)
 
 
-def _walk(head: bytes, position: int, end: int, depth: int) -> Inside | None:
+def _walk(head: bytes, position: int, end: int, depth: int) -> EnvelopeContent | None:
     for _ in range(_MOST_FIELDS):
         start, position, nested = _field(head, position, end)
         if nested and is_film(head, start):
-            return Inside(start, position - start)
+            return EnvelopeContent(start, position - start)
         found = _walk(head, start, position, depth + 1) if nested and depth < _DEEPEST else None
         if found is not None or not 0 <= position < min(end, len(head)):
             return found

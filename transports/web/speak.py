@@ -27,10 +27,10 @@ from transports.clock import Clock
 from transports.web import encode, models
 from transports.web.codes import AttachmentRefused, TokenRefused, is_known
 from transports.web.config import Slots
-from transports.web.decode import AnswerReader, Conversation
+from transports.web.decode import AnswerReader, SiteConversation
 from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
 from transports.web.generate import Generation
-from transports.web.narrate import Teller
+from transports.web.narrate import MediaRefs
 from transports.web.quota import seconds_to_reset
 from transports.web.session import Ready, Session
 
@@ -41,7 +41,7 @@ _MENDABLE = (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, Sig
 _log = structlog.get_logger()
 
 
-class Words(msgspec.Struct, frozen=True, kw_only=True):
+class TurnContent(msgspec.Struct, frozen=True, kw_only=True):
     """What one turn says."""
 
     prompt: str
@@ -63,7 +63,7 @@ class Answer(Exchange):
         self._source, self._reader = events, reader
 
     @property
-    def conversation(self) -> Conversation | None:
+    def conversation(self) -> SiteConversation | None:
         """Where the site keeps the turn, as far as it has said."""
         return self._reader.conversation
 
@@ -94,12 +94,12 @@ class Answer(Exchange):
             raise ModelDowngraded(message, asked=asked, answered=answered)
 
 
-class Speaker:
+class TurnSender:
     """One account's turns for one request."""
 
-    def __init__(self, session: Session, selection: Selection, teller: Teller, clock: Clock) -> None:
+    def __init__(self, session: Session, selection: Selection, teller: MediaRefs, clock: Clock) -> None:
         """Begin without a conversation."""
-        self.conversation: Conversation | None = None
+        self.conversation: SiteConversation | None = None
         """The one that the next turn goes on with; None: a fresh one."""
         self.turn = ""
         """Id of the last turn, where the site has named one."""
@@ -109,7 +109,7 @@ class Speaker:
         refuses = session.site.config.model_mismatch == "refuse"
         self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
 
-    async def answer(self, stack: AsyncExitStack, words: Words) -> Answer:
+    async def answer(self, stack: AsyncExitStack, words: TurnContent) -> Answer:
         """Say a turn and wait for the first event of its answer, which is open for as long as `stack` is.
 
         Errors that one more try with the same account can mend are mended, each kind once. An attachment that is
@@ -174,7 +174,7 @@ class Speaker:
             case _:
                 return ready
 
-    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: Words, forms: Slots) -> Answer:
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: TurnContent, forms: Slots) -> Answer:
         session = self._session
         await session.ping(ready)
         model = self._model(ready)
@@ -212,7 +212,9 @@ class Speaker:
             family = self._selection.model.family
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
-    def _call(self, ready: Ready, model: encode.SiteModel | None, words: Words, forms: Slots) -> encode.GenerateCall:
+    def _call(
+        self, ready: Ready, model: encode.ModelHeader | None, words: TurnContent, forms: Slots
+    ) -> encode.GenerateCall:
         return encode.GenerateCall(
             prompt=words.prompt,
             language=ready.page.language,
@@ -237,7 +239,7 @@ class Speaker:
         ready = await self._session.ready()
         return self._asked(self._model(ready), ready)
 
-    def _asked(self, model: encode.SiteModel | None, ready: Ready) -> Served:
+    def _asked(self, model: encode.ModelHeader | None, ready: Ready) -> Served:
         described = models.asked(self._selection.model, model, ready.status)
         return Served(transport=self._teller.transport, account=self._session.name, asked=described)
 
@@ -248,7 +250,7 @@ class Speaker:
             self.answered = self._session.answered = found
         return found
 
-    def _model(self, ready: Ready) -> encode.SiteModel | None:
+    def _model(self, ready: Ready) -> encode.ModelHeader | None:
         session = self._session
         if session.site.vault is None:
             return None
@@ -268,7 +270,7 @@ class Speaker:
 
         """
         async with AsyncExitStack() as stack:
-            answer = await self.answer(stack, Words(prompt=text, files=files, slots=slots, temporary=False))
+            answer = await self.answer(stack, TurnContent(prompt=text, files=files, slots=slots, temporary=False))
             async for event in answer.events:
                 self.conversation = answer.conversation or self.conversation
                 yield event
@@ -277,7 +279,7 @@ class Speaker:
 class Answering:
     """Says who answers a turn, as far as the site has said; computed again only when it has said more."""
 
-    def __init__(self, speaker: Speaker, ready: Ready, reader: AnswerReader, asked: Served) -> None:
+    def __init__(self, speaker: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
         """Know who was `asked`."""
         self._speaker, self._ready, self._reader, self._served = speaker, ready, reader, asked
         self._said = ("", "")

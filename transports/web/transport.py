@@ -29,28 +29,28 @@ from protocol.model import (
 from transports.account import Account, Finding, failed
 from transports.clock import Clock
 from transports.web import models, quota, wire
-from transports.web.accounts import Accounts, Held
+from transports.web.accounts import ConnectedAccount, WebAccounts
 from transports.web.codes import ImageRefused
 from transports.web.config import Tools, WebConfig
 from transports.web.cookies import header
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 from transports.web.drawing import Drawing, in_words
 from transports.web.errors import RequestRejected
 from transports.web.examine import examine
 from transports.web.lasting import Prompt
 from transports.web.media import fetched_file, open_media
-from transports.web.narrate import Teller
+from transports.web.narrate import MediaRefs
 from transports.web.prompt import lay_out
 from transports.web.reuse import Resumed, Told
 from transports.web.session import Session
-from transports.web.speak import Answer, Speaker, Words
-from transports.web.underway import Desk, open_work
+from transports.web.speak import Answer, TurnContent, TurnSender
+from transports.web.underway import LongRunningDeps, open_work
 
 
 class WebTransport:
     """The website with the operator's accounts, and as a guest."""
 
-    def __init__(self, name: str, accounts: Accounts, clock: Clock, files: FileKeeper) -> None:
+    def __init__(self, name: str, accounts: WebAccounts, clock: Clock, files: FileKeeper) -> None:
         """Serve the accounts that are there."""
         self.name, self.site = name, accounts.site
         self._files = files
@@ -86,8 +86,8 @@ class WebTransport:
         """Send the request, going on with its conversation where there is one; as `transports.base.Transport.open`."""
         held, reuse = self._accounts.of(account.id), self._reuse
         session, capability = held.session, request.selection.capability
-        teller = Teller(transport=self.name, account=account.id, capability=capability)
-        speaker = Speaker(session, request.selection, teller, self._clock)
+        teller = MediaRefs(transport=self.name, account=account.id, capability=capability)
+        speaker = TurnSender(session, request.selection, teller, self._clock)
         held.use()
         stack.callback(self._leave, held)
         if capability.lasting:
@@ -110,7 +110,7 @@ class WebTransport:
         stack.callback(followed.close)
         return Exchange(lambda: told.served, followed.events())
 
-    def _leave(self, held: Held) -> None:
+    def _leave(self, held: ConnectedAccount) -> None:
         """Let go of an account; find out what is left of its limits, when nobody waits for it."""
         session = held.session
         if quota.due(session, self._clock):
@@ -120,9 +120,9 @@ class WebTransport:
     async def _resumed(
         self,
         stack: AsyncExitStack,
-        speaker: Speaker,
+        speaker: TurnSender,
         resumed: Resumed,
-        held: Held,
+        held: ConnectedAccount,
     ) -> Told | None:
         """Say what is new in its conversation; None: the site does not know that any more.
 
@@ -149,9 +149,9 @@ class WebTransport:
     async def _said(
         self,
         stack: AsyncExitStack,
-        speaker: Speaker,
+        speaker: TurnSender,
         request: GenerationRequest,
-        held: Held,
+        held: ConnectedAccount,
         *,
         temporary: bool,
     ) -> Told:
@@ -162,7 +162,7 @@ class WebTransport:
         before = speaker.conversation
         while True:
             prompt = await self._prompt(request, held)
-            words = Words(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
+            words = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             if image and not slots:
                 words = in_words(words)
             try:
@@ -179,7 +179,12 @@ class WebTransport:
                 return Drawing(answer, again) if plain and before is None else answer
 
     async def _without_tool(
-        self, stack: AsyncExitStack, speaker: Speaker, words: Words, held: Held, first: Conversation | None
+        self,
+        stack: AsyncExitStack,
+        speaker: TurnSender,
+        words: TurnContent,
+        held: ConnectedAccount,
+        first: SiteConversation | None,
     ) -> Answer:
         """Say a turn that asks for an image without the tool's number; the site forgets the `first` conversation."""
         speaker.conversation = None
@@ -188,14 +193,14 @@ class WebTransport:
             self._reuse.forget(held.account.id, first)
         return answer
 
-    async def _prompt(self, request: GenerationRequest, held: Held) -> Prompt:
+    async def _prompt(self, request: GenerationRequest, held: ConnectedAccount) -> Prompt:
         layout = lay_out(request, files=not held.account.guest)
         attached = layout.attached if request.handle is None else ()
         fetch = partial(self._fetch, request.caller.id)
         return Prompt(layout.prompt, await held.uploads.bring(attached, fetch) if attached else ())
 
-    def _desk(self, session: Session, speaker: Speaker) -> Desk:
-        return Desk(
+    def _desk(self, session: Session, speaker: TurnSender) -> LongRunningDeps:
+        return LongRunningDeps(
             session=session,
             speaker=speaker,
             errands=session.site.errands,

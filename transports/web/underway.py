@@ -22,29 +22,31 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web import research, video
-from transports.web.errands import Errands
-from transports.web.lasting import Place, Prompt, Settings, Work, place_of
+from transports.web.errands import BackgroundWork
+from transports.web.lasting import LongRunningWork, Prompt, WorkLocation, WorkSettings, place_of
 from transports.web.reuse import Reuse
 from transports.web.session import Session
-from transports.web.speak import Speaker
+from transports.web.speak import TurnSender
 from transports.web.turns import Chats
 
 OpenMedia = Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]]
 
 
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
+class LongRunningDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What work is done with."""
 
     session: Session
-    speaker: Speaker
-    errands: Errands
+    speaker: TurnSender
+    errands: BackgroundWork
     reuse: Reuse
     clock: Clock
     open_media: OpenMedia
     """Opens what was made, to see whether it is ready."""
 
 
-async def open_work(stack: AsyncExitStack, desk: Desk, request: GenerationRequest, prompt: Prompt) -> Exchange:
+async def open_work(
+    stack: AsyncExitStack, desk: LongRunningDeps, request: GenerationRequest, prompt: Prompt
+) -> Exchange:
     """Ask for what the request wants, or pick it up by its handle; the first event tells where it is.
 
     Raises:
@@ -67,10 +69,10 @@ async def open_work(stack: AsyncExitStack, desk: Desk, request: GenerationReques
     return Exchange(lambda: msgspec.structs.replace(asked, answered=desk.speaker.answered), events)
 
 
-async def _looked_after(desk: Desk, account: str, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+async def _looked_after(desk: LongRunningDeps, account: str, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
     """Yield events; a conversation whose work nobody sees to its end is deleted all the same, in time."""
     config = desk.session.site.config
-    place: Place | None = None
+    place: WorkLocation | None = None
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Begun) and config.temporary:
@@ -81,9 +83,9 @@ async def _looked_after(desk: Desk, account: str, events: AsyncGenerator[Event])
             yield event
 
 
-def _work(desk: Desk, served: Served) -> Work:
+def _work(desk: LongRunningDeps, served: Served) -> LongRunningWork:
     config = desk.session.site.config
-    settings = Settings(
+    settings = WorkSettings(
         transport=served.transport,
         account=served.account,
         poll_seconds=config.poll_seconds,
@@ -92,10 +94,12 @@ def _work(desk: Desk, served: Served) -> Work:
         tools=config.tools,
         retry_video=config.video_1053 == "look",
     )
-    return Work(desk.speaker, Chats(desk.session), desk.errands, desk.clock, settings)
+    return LongRunningWork(desk.speaker, Chats(desk.session), desk.errands, desk.clock, settings)
 
 
-async def _asked(desk: Desk, work: Work, request: GenerationRequest, prompt: Prompt) -> AsyncGenerator[Event]:
+async def _asked(
+    desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, prompt: Prompt
+) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
         begun = video.begin(work, prompt, request.aspect)
     else:
@@ -109,7 +113,9 @@ async def _asked(desk: Desk, work: Work, request: GenerationRequest, prompt: Pro
             yield event
 
 
-async def _picked_up(desk: Desk, work: Work, request: GenerationRequest, place: Place) -> AsyncGenerator[Event]:
+async def _picked_up(
+    desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, place: WorkLocation
+) -> AsyncGenerator[Event]:
     begun = work.at(place)
     await work.look()
     yield begun
@@ -119,7 +125,7 @@ async def _picked_up(desk: Desk, work: Work, request: GenerationRequest, place: 
             yield event
 
 
-def _watched(desk: Desk, work: Work, request: GenerationRequest) -> AsyncGenerator[Event]:
+def _watched(desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
         return video.watch(work, _plays(desk.open_media))
     return research.watch(work)

@@ -78,7 +78,7 @@ class _Sent(msgspec.Struct):
     """Its path was used again instead of a second upload."""
 
 
-class Uploads:
+class AccountUploads:
     """One account's files at the site."""
 
     def __init__(self, session: Session, clock: Clock, forms: UploadForms | None = None) -> None:

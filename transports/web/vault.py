@@ -19,7 +19,17 @@ from transports.clock import Clock
 from transports.store import Store
 from transports.store.port import SESSIONS, Record, StoreDown
 from transports.web.cookies import merge
-from transports.web.saved import Saved, begun_anew, decode, encode, knows, newer, prevailing, same_signing, seeded
+from transports.web.saved import (
+    SessionRecord,
+    begun_anew,
+    decode,
+    encode,
+    knows,
+    newer,
+    prevailing,
+    same_signing,
+    seeded,
+)
 
 _RETRY_SECONDS = 1.0
 _SAVE_SECONDS = 20.0
@@ -31,7 +41,7 @@ _TRIES = 16
 _log = structlog.get_logger()
 
 
-class Vault:
+class SessionStore:
     """One account's saved session; the only place that reads or writes it."""
 
     def __init__(
@@ -40,9 +50,9 @@ class Vault:
         """Begin with the export's cookies until `load`; `copy` is this machine's own, beside a store of several."""
         self._account, self._store, self._clock, self._copy = account, store, clock, copy
         self._seed = self.saved = seeded(seed)
-        self._unsaved: Saved | None = None
+        self._unsaved: SessionRecord | None = None
         """The newest value, if nobody knows that the store has it."""
-        self._copied: Saved | None = None
+        self._copied: SessionRecord | None = None
         self._recalled = copy is None
         self._heard: dict[str, str] | None = None
         """The cookies as ordinary answers have set them since they were last saved."""
@@ -154,7 +164,7 @@ class Vault:
             self._unsaved = None  # it has no weight
 
     async def renew(
-        self, sent: Saved, set_cookies: Iterable[str], *, at: float, by: str, interval: float | None = None
+        self, sent: SessionRecord, set_cookies: Iterable[str], *, at: float, by: str, interval: float | None = None
     ) -> bool:
         """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
 
@@ -174,7 +184,7 @@ class Vault:
         self._use(newer(fresh, self.saved))
         return False
 
-    async def give_up(self, sent: Saved) -> None:
+    async def give_up(self, sent: SessionRecord) -> None:
         """Note that the site never rotates the session of `sent`; where the store is down, this process knows it."""
         async with self._turn:
             if self.saved.gen != sent.gen or self._coming:
@@ -233,7 +243,7 @@ class Vault:
         with suppress(OSError):
             self.weak = not await self._store.settle()
 
-    def _for_store(self, stored: Saved | None, *, damaged: bool = False) -> Saved | None:
+    def _for_store(self, stored: SessionRecord | None, *, damaged: bool = False) -> SessionRecord | None:
         """Return what is to be put in the place of what is stored; None: that holds."""
         mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
         if stored is None:
@@ -264,7 +274,7 @@ class Vault:
         elif copied.order > self.saved.order:
             self._use(copied)
 
-    async def _keep_copy(self, saved: Saved) -> None:
+    async def _keep_copy(self, saved: SessionRecord) -> None:
         """Have this machine's own copy be no older than this; where it cannot be kept, the store has to do."""
         if self._copy is None or (self._copied is not None and self._copied.order >= saved.order):
             return
@@ -279,10 +289,10 @@ class Vault:
         except OSError:
             _log.error("session_not_copied", account=self._account)
 
-    def _next(self, cookies: dict[str, str]) -> Saved:
+    def _next(self, cookies: dict[str, str]) -> SessionRecord:
         return replace(self.saved, cookies=cookies, gen=max(1, self.saved.gen), ver=self.saved.ver + 1)
 
-    def _read(self, found: Record | None) -> Saved | None:
+    def _read(self, found: Record | None) -> SessionRecord | None:
         if found is None:
             return None
         try:
@@ -291,14 +301,14 @@ class Vault:
             _log.error("saved_session_unreadable", account=self._account)
             return None
 
-    def _use(self, saved: Saved) -> None:
+    def _use(self, saved: SessionRecord) -> None:
         if not same_signing(saved.cookies, self.cookies):
             self._renewals += 1
         if saved.turn != self.saved.turn or saved.gen != self.saved.gen:
             self._heard = None
         self.saved = saved
 
-    def _use_stored(self, saved: Saved) -> None:
+    def _use_stored(self, saved: SessionRecord) -> None:
         self._use(saved)
         if self._unsaved is not None and self._unsaved.order <= saved.order:
             self._unsaved = None

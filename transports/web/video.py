@@ -17,7 +17,7 @@ from protocol.model import (
 )
 from transports.web import wire
 from transports.web.config import Tools
-from transports.web.lasting import FRESH, Phase, Prompt, Slots, Work
+from transports.web.lasting import FRESH, LongRunningWork, Phase, Prompt, Slots
 from transports.web.markup import clean, has_placeholder
 from transports.web.rich import Candidate, read_candidate
 from transports.web.turns import SavedTurn
@@ -39,7 +39,7 @@ def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
     return slots | {wire.SLOT_ASPECT: wire.VIDEO_ASPECTS[(9, 16) if tall else (16, 9)]}
 
 
-async def begin(work: Work, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
+async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
     """Ask for a video. Yields `Begun` and waiting.
 
     Sources contradict one another on a refusal (1053) in a conversation's first turn: the site may make the video all
@@ -73,7 +73,7 @@ async def begin(work: Work, prompt: Prompt, aspect: tuple[int, int] | None) -> A
             raise
 
 
-async def _ask_or_find(work: Work, prompt: Prompt, slots: Slots, said_at: float) -> AsyncGenerator[Event]:
+async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, said_at: float) -> AsyncGenerator[Event]:
     """Ask for a video; where the site refuses it and makes it all the same, go on with that."""
     try:
         async with aclosing(_ask(work, prompt, slots)) as events:
@@ -86,14 +86,14 @@ async def _ask_or_find(work: Work, prompt: Prompt, slots: Slots, said_at: float)
         yield work.begun(taken, Phase.VIDEO, prompt)
 
 
-async def _ask(work: Work, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
+async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
     """Say the turn; what its stream answers is said better by the saved conversation."""
     async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
         async for event in events:
             yield event if isinstance(event, Begun | Thought) else Waiting()
 
 
-async def watch(work: Work, plays: Plays) -> AsyncGenerator[Event]:
+async def watch(work: LongRunningWork, plays: Plays) -> AsyncGenerator[Event]:
     """Read the conversation until the video, or the reason why there is none, is there; yield it.
 
     Raises:
@@ -121,7 +121,7 @@ async def watch(work: Work, plays: Plays) -> AsyncGenerator[Event]:
     yield work.finish(text)
 
 
-def _newest(work: Work, turns: list[SavedTurn]) -> Candidate | None:
+def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
     if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is not there
         work.missed()
         return None
@@ -131,7 +131,7 @@ def _newest(work: Work, turns: list[SavedTurn]) -> Candidate | None:
     return read_candidate(turns[0].candidates[0])
 
 
-async def _over(work: Work, candidate: Candidate, plays: Plays) -> bool:
+async def _over(work: LongRunningWork, candidate: Candidate, plays: Plays) -> bool:
     """Say whether the answer is there: a video that plays, or words instead of one."""
     if candidate.film is not None and candidate.film.url:
         try:

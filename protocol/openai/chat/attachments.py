@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from protocol.http.context import Context
+from protocol.http.context import RequestContext
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, MediaRef
 from protocol.openai import files
 from protocol.openai.chat import wire
@@ -96,7 +96,7 @@ def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, 
             return Attachment(at=at, param=f"{at}.file.file_data", source=source)
 
 
-async def take_all(found: Sequence[Attachment], context: Context) -> dict[str, Attached]:
+async def take_all(found: Sequence[Attachment], context: RequestContext) -> dict[str, Attached]:
     """Take all files side by side; return them by their paths.
 
     Raises:
@@ -111,7 +111,7 @@ async def take_all(found: Sequence[Attachment], context: Context) -> dict[str, A
     return {one.at: parts[one.source] for one in found}
 
 
-async def _take(one: Attachment, context: Context) -> Attached:
+async def _take(one: Attachment, context: RequestContext) -> Attached:
     source, param = one.source, one.param
     match source.form:
         case "image":
@@ -128,7 +128,7 @@ async def _take(one: Attachment, context: Context) -> Attached:
             return await files.from_base64(source.text, name=source.name, param=param, context=context)
 
 
-def shown(messages: Sequence[wire.Message], context: Context) -> dict[int, tuple[MediaPart, ...]]:
+def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int, tuple[MediaPart, ...]]:
     """Return what earlier answers showed by links of ours, by message: the newest, each once, where it came last."""
     seen: set[MediaRef] = set()
     by_message: dict[int, tuple[MediaPart, ...]] = {}
@@ -142,7 +142,7 @@ def shown(messages: Sequence[wire.Message], context: Context) -> dict[int, tuple
     return by_message
 
 
-def _refs(message: wire.AssistantMessage, context: Context) -> Iterator[MediaRef]:
+def _refs(message: wire.AssistantMessage, context: RequestContext) -> Iterator[MediaRef]:
     caller = context.caller
     for url in (*_links(message.content), *(image.image_url.url for image in message.images or ())):
         ref = context.links.open(url, caller) if caller is not None and not _is_data(url) else None

@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from starlette.requests import Request
 
 from protocol.http.body import read_json
-from protocol.http.context import Context, context_of
+from protocol.http.context import RequestContext, context_of
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
-from protocol.http.whole import Payload, Whole
+from protocol.http.whole import Payload, WholeResponse
 from protocol.model import Engine, Exchange, GenerationRequest, fold
 from protocol.openai.chat import read, wire, write
 from protocol.openai.chat.opening import opened, opened_and_kept
@@ -54,11 +54,11 @@ class Chat:
             context.record.note_usage(reply.usage)
             return Payload(write.completion(reply, head, rendering), [_JSON, *raw_headers])
 
-        return Whole(work, error_response)
+        return WholeResponse(work, error_response)
 
     def _exchange(
         self,
-        context: Context,
+        context: RequestContext,
         head: write.Head,
         asked: GenerationRequest,
         bounds: Bounds,
@@ -69,7 +69,7 @@ class Chat:
         return opened_and_kept(self._engine, context.jobs, job)
 
 
-def _note(context: Context, asked: GenerationRequest) -> None:
+def _note(context: RequestContext, asked: GenerationRequest) -> None:
     """Note what is asked for in the request's record."""
     context.record.model = asked.selection.id
     context.record.stream = asked.streamed

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.http.context import Context, caller_of
+from protocol.http.context import RequestContext, caller_of
 from protocol.model import (
     BadRequest,
     Capability,
@@ -31,7 +31,7 @@ _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
 async def read(
-    body: wire.ChatRequest, catalogue: Catalogue, context: Context, *, attempts_before: int = 0
+    body: wire.ChatRequest, catalogue: Catalogue, context: RequestContext, *, attempts_before: int = 0
 ) -> GenerationRequest:
     """Understand a request, which the client sent `attempts_before` times already, and take its files.
 

@@ -9,10 +9,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.context import Context, caller_of, context_of
+from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
-from protocol.http.faults import HttpFault
-from protocol.http.whole import Whole
+from protocol.http.faults import HttpError
+from protocol.http.whole import WholeResponse
 from protocol.model import Caller, Engine, Job, JobKind, Reply, UpstreamTimeout, fold
 from protocol.openai.chat import write
 from protocol.openai.chat.opening import opened_and_kept
@@ -54,9 +54,9 @@ class Completions:
                 return Response(whole, media_type="application/json")
             raise UpstreamTimeout("The completion is not whole yet: ask for it again later.")
 
-        return Whole(work, error_response)
+        return WholeResponse(work, error_response)
 
-    async def _reply(self, context: Context, caller: Caller, identity: str) -> Reply:
+    async def _reply(self, context: RequestContext, caller: Caller, identity: str) -> Reply:
         while True:
             async with context.jobs.hold(identity) as mine:
                 job = await _find(context, caller, identity)
@@ -67,7 +67,7 @@ class Completions:
                     return await self._go_on(context, job)
             await anyio.sleep(_LOOK_SECONDS)
 
-    async def _go_on(self, context: Context, job: Job) -> Reply:
+    async def _go_on(self, context: RequestContext, job: Job) -> Reply:
         request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
         job = msgspec.structs.replace(job, request=request)
         async with opened_and_kept(self._engine, context.jobs, job, held=True) as exchange:
@@ -77,8 +77,8 @@ class Completions:
                 context.record.note_served(exchange.served)
 
 
-async def _find(context: Context, caller: Caller, identity: str) -> Job:
+async def _find(context: RequestContext, caller: Caller, identity: str) -> Job:
     job = await context.jobs.find(caller.id, JobKind.CHAT, identity)
     if job is None:
-        raise HttpFault(404, "not_found", "There is no completion of this id that is kept.")
+        raise HttpError(404, "not_found", "There is no completion of this id that is kept.")
     return job

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.http.context import Record
+from protocol.http.context import RequestRecord
 from protocol.model import (
     Begun,
     Citation,
@@ -80,7 +80,7 @@ def usage_of(usage: Usage) -> answer.Usage:
 class ChunkWriter:
     """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
-    def __init__(self, head: Head, record: Record, rendering: Rendering, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, record: RequestRecord, rendering: Rendering, *, include_usage: bool) -> None:
         """Note what happens in `record`."""
         self._head, self._record, self._rendering = head, record, rendering
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.http.context import Context
+from protocol.http.context import RequestContext
 from protocol.model import Caller, Content, Engine, Usage, viewed
 from protocol.openai.files import picture_size
 from protocol.openai.images.draw import Drawn
@@ -30,7 +30,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
 class Delivery:
     """Brings pictures to one caller."""
 
-    def __init__(self, engine: Engine, context: Context, caller: Caller, wanted: Wanted) -> None:
+    def __init__(self, engine: Engine, context: RequestContext, caller: Caller, wanted: Wanted) -> None:
         """Bring them as `wanted` says."""
         self._engine, self._context, self._caller, self._wanted = engine, context, caller, wanted
 

@@ -6,11 +6,11 @@ from functools import partial
 
 from starlette.requests import Request
 
-from protocol.http.context import Context, caller_of, context_of
+from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.embed import PiecesResponse
 from protocol.http.endpoint import ASGIResponse
 from protocol.http.stream import EventStream
-from protocol.http.whole import Whole
+from protocol.http.whole import WholeResponse
 from protocol.model import Caller, Engine, GenerationRequest, Served
 from protocol.openai.client import Deprecations, attempts_before
 from protocol.openai.errors import error_response
@@ -76,7 +76,7 @@ class Images:
         asked = wanted.request(caller, context.id, attempts_before(request), inputs)
         return self._answer(context, wanted, asked, "image_edit.completed")
 
-    def _understand(self, body: wire.Ask, context: Context, caller: Caller) -> Wanted:
+    def _understand(self, body: wire.Ask, context: RequestContext, caller: Caller) -> Wanted:
         wanted = understand(body, self._engine.catalogue, caller)
         context.record.model = wanted.selection.id
         context.record.stream = wanted.stream
@@ -84,7 +84,9 @@ class Images:
             context.record.prompt = body.prompt
         return wanted
 
-    def _answer(self, context: Context, wanted: Wanted, asked: GenerationRequest, kind: write.Kind) -> ASGIResponse:
+    def _answer(
+        self, context: RequestContext, wanted: Wanted, asked: GenerationRequest, kind: write.Kind
+    ) -> ASGIResponse:
         pictures = self._pictures(context, wanted, asked)
         headers = self._deprecations.headers(wanted.selection)
         if wanted.stream:
@@ -101,12 +103,12 @@ class Images:
             data = write.images(delivered, wanted, context.created, context.record)
             return PiecesResponse(data, headers, "application/json")
 
-        return Whole(work, error_response)
+        return WholeResponse(work, error_response)
 
     @asynccontextmanager
     async def _pictures(
         self,
-        context: Context,
+        context: RequestContext,
         wanted: Wanted,
         asked: GenerationRequest,
     ) -> AsyncGenerator[_Pictures]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.http.context import Context
+from protocol.http.context import RequestContext
 from protocol.http.form import Upload
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.files import from_url, picture_size, require, take
@@ -31,7 +31,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to say of them."""
 
 
-async def take_inputs(body: wire.Edit, files: Files, context: Context) -> Inputs:
+async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) -> Inputs:
     """Take all pictures of an edit, and its mask.
 
     Raises:
@@ -63,7 +63,7 @@ def _pictures(body: wire.Edit, files: Files) -> Iterator[tuple[Given, str]]:
     yield from ((source, f"images[{index}]") for index, source in enumerate(body.images or ()))
 
 
-async def _take(given: Given, param: str, context: Context) -> Picture:
+async def _take(given: Given, param: str, context: RequestContext) -> Picture:
     part: Picture
     if isinstance(given, Upload):
         part = await take(given.data, name=given.name, param=param, declared=given.mime, context=context)
@@ -83,7 +83,7 @@ def _url(source: str | wire.Source, param: str) -> str:
     return source.image_url
 
 
-async def _masked(taken: tuple[Picture, ...], context: Context) -> Inputs:
+async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs:
     """Understand the last picture as a mask of the first."""
     first, mask = taken[0], taken[-1]
     size = _size(first) if isinstance(first, FilePart) else None

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from protocol.http.context import Record
+from protocol.http.context import RequestRecord
 from protocol.http.embed import Embedding, Pieces
 from protocol.model import GatewayError, Usage
 from protocol.openai.codec import encode
@@ -20,7 +20,7 @@ _AUTO = "auto"
 Kind = Literal["image_generation.completed", "image_edit.completed"]
 
 
-def images(delivered: list[Delivered], wanted: Wanted, created: float, record: Record) -> Pieces:
+def images(delivered: list[Delivered], wanted: Wanted, created: float, record: RequestRecord) -> Pieces:
     """Return a whole answer's body."""
     embedding = Embedding()
     usage = total(delivered)
@@ -69,7 +69,7 @@ def usage_of(usage: Usage) -> wire.Usage:
 class PictureWriter:
     """Writes a streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
-    def __init__(self, kind: Kind, wanted: Wanted, created: float, record: Record) -> None:
+    def __init__(self, kind: Kind, wanted: Wanted, created: float, record: RequestRecord) -> None:
         """Note what happens in `record`."""
         self._kind: Kind = kind
         self._wanted, self._created, self._record = wanted, int(created), record

@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.http.body import FREE_BYTES
-from protocol.http.context import Context, caller_of, context_of
+from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import ASGIResponse
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import (
     BadRequest,
     Engine,
@@ -100,22 +100,22 @@ class Videos:
             yield stream
 
 
-async def _job(request: Request, context: Context) -> Job:
+async def _job(request: Request, context: RequestContext) -> Job:
     job = await context.jobs.find(caller_of(context).id, JobKind.VIDEO, request.path_params["video"])
     if job is None:
         raise _unknown()
     return job
 
 
-def _unknown() -> HttpFault:
-    return HttpFault(404, "not_found", "There is no video of this id.")
+def _unknown() -> HttpError:
+    return HttpError(404, "not_found", "There is no video of this id.")
 
 
-def _not_there(job: Job, context: Context) -> HttpFault:
+def _not_there(job: Job, context: RequestContext) -> HttpError:
     error = write.video(job, context.created).error
     if error is not None:
-        return HttpFault(404, "not_found", f"There is no video: {error.message}")
-    return HttpFault(409, "video_not_ready", "The video is not ready yet: ask for its status until it is completed.")
+        return HttpError(404, "not_found", f"There is no video: {error.message}")
+    return HttpError(409, "video_not_ready", "The video is not ready yet: ask for its status until it is completed.")
 
 
 def _etag(job: Job) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.body import decode_body, read_json
-from protocol.http.context import Context, caller_of
+from protocol.http.context import RequestContext, caller_of
 from protocol.http.form import Upload, is_form, read_form
 from protocol.model import (
     BadRequest,
@@ -89,7 +89,7 @@ async def read(
     body: wire.VideoRequest,
     upload: Upload | None,
     selection: Selection,
-    context: Context,
+    context: RequestContext,
 ) -> Job:
     """Understand a request, as a job that is not begun.
 
@@ -121,7 +121,7 @@ async def read(
     )
 
 
-async def _reference(body: wire.VideoRequest, upload: Upload | None, context: Context) -> tuple[Part, ...]:
+async def _reference(body: wire.VideoRequest, upload: Upload | None, context: RequestContext) -> tuple[Part, ...]:
     given = body.input_reference
     if upload is not None:
         part = await take(upload.data, name=upload.name, param=_REFERENCE, declared=upload.mime, context=context)

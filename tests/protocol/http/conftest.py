@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from protocol.http.attend import CLIENT
-from protocol.http.closing import Closing
-from protocol.http.context import Context, Limits, Record, attach
+from protocol.http.closing import ShutdownEvent
+from protocol.http.context import Limits, RequestContext, RequestRecord, attach
 
 
 class Connection:
@@ -17,17 +17,17 @@ class Connection:
         self._messages = list(messages)
         self._gone = anyio.Event()
         self.sent = []
-        self.closing = closing or Closing()
+        self.closing = closing or ShutdownEvent()
         self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
         self.scope["extensions"] = {CLIENT: self}
         self._callback = None
-        self.context = Context(
+        self.context = RequestContext(
             id="req_1",
             started=0.0,
             created=0.0,
             now=time.monotonic,
             closing=self.closing,
-            record=Record(),
+            record=RequestRecord(),
             limits=limits or Limits(),
             links=None,
             fetch=None,

@@ -2,7 +2,7 @@ import threading
 
 import anyio
 
-from protocol.http.beside import beside
+from protocol.http.beside import run_in_worker
 
 
 async def test_no_more_than_two_pieces_of_work_are_done_at_once():
@@ -21,5 +21,5 @@ async def test_no_more_than_two_pieces_of_work_are_done_at_once():
 
     async with anyio.create_task_group() as tasks:
         for _ in range(6):
-            tasks.start_soon(beside, work)
+            tasks.start_soon(run_in_worker, work)
     assert most == 2

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from protocol.http.body import UNREAD, decode_body, read_body, read_json
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.context import Limits, context_of
-from protocol.http.faults import ClientGone, HttpFault
+from protocol.http.faults import ClientGone, HttpError
 from protocol.http.form import read_form
 from protocol.http.spool import Spool
 from protocol.model import BadRequest, Saturated
@@ -34,7 +34,7 @@ async def test_the_pieces_are_put_together(connect):
 
 async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect):
     connection = connect(part(b"x" * 10, more=False), headers=[(b"content-length", b"10")])
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read(connection, body_bytes=9)
     assert caught.value.status == 413
     assert connection.scope[UNREAD]
@@ -42,14 +42,14 @@ async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect)
 
 async def test_an_undeclared_length_is_refused_at_the_cap(connect):
     connection = connect(part(b"x" * 10), part(b"x" * 10, more=False))
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read(connection, body_bytes=9)
     assert caught.value.status == 413
     assert connection.scope[UNREAD]
 
 
 async def test_a_body_that_stops_coming_is_408(connect):
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read(connect(part(b"x")), body_seconds=0.01)
     assert caught.value.status == 408
 
@@ -77,7 +77,7 @@ async def test_a_client_that_leaves_is_gone(connect):
 
 async def test_a_compressed_body_is_415(connect):
     connection = connect(headers=[(b"content-encoding", b"GZIP")])
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read(connection)
     assert caught.value.status == 415
     assert connection.scope[UNREAD]
@@ -162,7 +162,7 @@ async def test_a_longer_body_holds_its_part_until_the_end_of_the_request(declare
 @pytest.mark.parametrize("headers", [True, False])
 async def test_a_body_that_there_is_no_memory_for_is_refused_unread(headers):
     memory = ByteBudget(MIB, wait_seconds=0.01)
-    other = Hold(memory)
+    other = Reservation(memory)
     await other.raise_to(MIB)
     request = request_of("", json_of("x" * 300_000), context=context_with(memory))
     if not headers:
@@ -172,7 +172,7 @@ async def test_a_body_that_there_is_no_memory_for_is_refused_unread(headers):
     assert request.scope[UNREAD]
     assert memory.used == MIB
     other.release()
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read_json(request_of("", json_of("x" * 3_000_000), context=context_with(memory)), decode_any)
     assert caught.value.status == 413
     assert memory.used == 0
@@ -250,7 +250,7 @@ async def test_a_client_that_stops_is_cut_off_when_others_wait(connect, monkeypa
     async def slow():
         try:
             await read_body(connection.scope, client.receive, connection.context)
-        except HttpFault as error:
+        except HttpError as error:
             errors.append((error.status, error.message))
 
     async with anyio.create_task_group() as tasks:
@@ -287,6 +287,6 @@ async def test_a_body_of_many_small_values_reserves_what_they_take_when_decoded(
     assert len(decoded) == 300_000
     assert taken <= memory.peak + 2 * len(body)
     assert memory.used >= taken - 3 * len(body)
-    with pytest.raises(HttpFault) as caught:
+    with pytest.raises(HttpError) as caught:
         await read_json(request_of("", body, context=context_with(ByteBudget(8 * MIB))), decode_any)
     assert caught.value.status == 413

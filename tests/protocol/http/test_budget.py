@@ -3,8 +3,8 @@ import anyio.lowlevel
 import pytest
 from anyio.lowlevel import checkpoint
 
-from protocol.http.budget import MIB, ByteBudget, Hold, Sender
-from protocol.http.faults import HttpFault
+from protocol.http.budget import MIB, ByteBudget, Reservation, Sender
+from protocol.http.faults import HttpError
 from protocol.model import Saturated
 
 
@@ -15,7 +15,7 @@ async def settle():
 
 async def test_what_fits_is_reserved_at_once_and_given_back():
     budget = ByteBudget(100)
-    one, other = Hold(budget), Hold(budget)
+    one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(60)
     await one.raise_to(50)
     await other.raise_to(40)
@@ -30,14 +30,14 @@ async def test_what_fits_is_reserved_at_once_and_given_back():
 
 
 async def test_what_can_never_fit_is_413():
-    with pytest.raises(HttpFault) as caught:
-        await Hold(ByteBudget(100)).raise_to(101)
+    with pytest.raises(HttpError) as caught:
+        await Reservation(ByteBudget(100)).raise_to(101)
     assert caught.value.status == 413
 
 
 async def test_what_does_not_fit_in_time_is_503_and_holds_nothing():
     budget = ByteBudget(10 * MIB, wait_seconds=0.01)
-    one, other = Hold(budget), Hold(budget)
+    one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(10 * MIB)
     with pytest.raises(Saturated) as caught:
         await other.raise_to(1)
@@ -48,24 +48,24 @@ async def test_what_does_not_fit_in_time_is_503_and_holds_nothing():
 
 async def test_too_many_that_wait_are_refused_at_once():
     budget = ByteBudget(4 * MIB, wait_seconds=60)
-    await Hold(budget).raise_to(4 * MIB)
+    await Reservation(budget).raise_to(4 * MIB)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Hold(budget).raise_to, 1)
-        tasks.start_soon(Hold(budget).raise_to, 1)
+        tasks.start_soon(Reservation(budget).raise_to, 1)
+        tasks.start_soon(Reservation(budget).raise_to, 1)
         await settle()
         with pytest.raises(Saturated):
-            await Hold(budget).raise_to(1)
+            await Reservation(budget).raise_to(1)
         tasks.cancel_scope.cancel()
     assert budget.waiting == 0
 
 
 async def test_licenses_are_served_in_turns():
     budget, served = ByteBudget(20 * MIB, wait_seconds=60), []
-    first = Hold(budget)
+    first = Reservation(budget)
     await first.raise_to(20 * MIB)
 
     async def ask(owner):
-        hold = Hold(budget, owner)
+        hold = Reservation(budget, owner)
         await hold.raise_to(20 * MIB)
         served.append(owner)
         hold.release()
@@ -80,11 +80,11 @@ async def test_licenses_are_served_in_turns():
 
 async def test_a_large_one_is_not_overtaken_by_those_that_came_later():
     budget, served = ByteBudget(10 * MIB, wait_seconds=60), []
-    first = Hold(budget)
+    first = Reservation(budget)
     await first.raise_to(4 * MIB)
 
     async def ask(size):
-        hold = Hold(budget, "a")
+        hold = Reservation(budget, "a")
         await hold.raise_to(size)
         served.append(size)
         hold.release()
@@ -101,7 +101,7 @@ async def test_a_large_one_is_not_overtaken_by_those_that_came_later():
 
 async def test_one_that_holds_bytes_and_needs_more_goes_first():
     budget, served = ByteBudget(10 * MIB, wait_seconds=60), []
-    growing, other = Hold(budget), Hold(budget)
+    growing, other = Reservation(budget), Reservation(budget)
     await growing.raise_to(4 * MIB)
     await other.raise_to(6 * MIB)
 
@@ -110,7 +110,7 @@ async def test_one_that_holds_bytes_and_needs_more_goes_first():
         served.append(size)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, Hold(budget, "a"), 1)
+        tasks.start_soon(ask, Reservation(budget, "a"), 1)
         await settle()
         tasks.start_soon(ask, growing, 6 * MIB)
         await settle()
@@ -123,7 +123,7 @@ async def test_one_that_holds_bytes_and_needs_more_goes_first():
 
 async def test_one_that_is_cancelled_while_it_waits_holds_nothing_and_lets_others_pass():
     budget = ByteBudget(10 * MIB, wait_seconds=60)
-    first, large, small = Hold(budget), Hold(budget, "a"), Hold(budget, "a")
+    first, large, small = Reservation(budget), Reservation(budget, "a"), Reservation(budget, "a")
     await first.raise_to(5 * MIB)
     scope = anyio.CancelScope()
 
@@ -144,7 +144,7 @@ async def test_one_that_is_cancelled_while_it_waits_holds_nothing_and_lets_other
 async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_sends_is_not(monkeypatch):
     monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
     budget, cut = ByteBudget(10 * MIB, wait_seconds=0.02), []
-    hold = Hold(budget)
+    hold = Reservation(budget)
     await hold.raise_to(10 * MIB)
     slow, slower, quick = (Sender(budget, lambda name=name: cut.append(name)) for name in ("slow", "slower", "quick"))
     slow.since -= 3
@@ -154,7 +154,7 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
     quick.came(40_000)
     assert cut == []
     with pytest.raises(Saturated):
-        await Hold(budget).raise_to(1)
+        await Reservation(budget).raise_to(1)
     assert cut == ["slower", "slow"]
     quick.close()
     assert not budget.senders
@@ -162,7 +162,7 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
 
 async def test_an_owner_over_its_share_comes_after_the_others_even_where_it_needs_more():
     budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
-    holds = [Hold(budget, "greedy") for _ in range(6)]
+    holds = [Reservation(budget, "greedy") for _ in range(6)]
     for hold in holds:
         await hold.raise_to(2 * MIB)
 
@@ -173,7 +173,7 @@ async def test_an_owner_over_its_share_comes_after_the_others_even_where_it_need
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, holds[0], 4 * MIB)
         await settle()
-        tasks.start_soon(ask, Hold(budget, "other"), 2 * MIB)
+        tasks.start_soon(ask, Reservation(budget, "other"), 2 * MIB)
         await settle()
         holds[2].release()
         await settle()
@@ -184,7 +184,7 @@ async def test_an_owner_over_its_share_comes_after_the_others_even_where_it_need
 
 async def test_the_one_request_of_an_owner_may_grow_beyond_its_share_first():
     budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
-    large, small, other = Hold(budget, "large"), Hold(budget, "small"), Hold(budget, "other")
+    large, small, other = Reservation(budget, "large"), Reservation(budget, "small"), Reservation(budget, "other")
     await large.raise_to(8 * MIB)
     await small.raise_to(4 * MIB)
 
@@ -213,7 +213,7 @@ async def test_where_all_that_hold_bytes_wait_for_more_the_last_of_them_is_refus
             outcomes.append(f"not {name}")
         hold.release()
 
-    first, last = Hold(budget, "a"), Hold(budget, "a")
+    first, last = Reservation(budget, "a"), Reservation(budget, "a")
     await first.raise_to(5 * MIB)
     await last.raise_to(5 * MIB)
     with anyio.fail_after(10):
@@ -227,11 +227,11 @@ async def test_where_all_that_hold_bytes_wait_for_more_the_last_of_them_is_refus
 
 async def test_an_owner_with_many_waiting_requests_takes_no_place_from_another():
     budget, outcomes = ByteBudget(4 * MIB, wait_seconds=60), []
-    first = Hold(budget, "many")
+    first = Reservation(budget, "many")
     await first.raise_to(4 * MIB)
 
     async def ask(name, owner):
-        hold = Hold(budget, owner)
+        hold = Reservation(budget, owner)
         try:
             await hold.raise_to(1)
             outcomes.append(name)
@@ -252,7 +252,7 @@ async def test_an_owner_over_its_share_loses_one_of_several_clients_to_another_t
     monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
     monkeypatch.setattr("protocol.http.budget._SLOW_SECONDS", 0.01)
     budget, cut = ByteBudget(10 * MIB, wait_seconds=0.5), []
-    hold, other = Hold(budget, "greedy"), Hold(budget, "other")
+    hold, other = Reservation(budget, "greedy"), Reservation(budget, "other")
     await hold.raise_to(10 * MIB)
     since = anyio.current_time() + 60  # they send quickly
     senders = [Sender(budget, hold.release, "greedy") for _ in range(clients)]

@@ -1,10 +1,10 @@
 import anyio
 
-from protocol.http.closing import Closing
+from protocol.http.closing import ShutdownEvent
 
 
 async def test_callbacks_are_called_once_until_they_are_forgotten():
-    closing, told = Closing(), []
+    closing, told = ShutdownEvent(), []
 
     def forgotten():
         told.append("forgotten")
@@ -18,7 +18,7 @@ async def test_callbacks_are_called_once_until_they_are_forgotten():
 
 
 async def test_a_callback_that_comes_late_is_called_at_once():
-    closing, told = Closing(), []
+    closing, told = ShutdownEvent(), []
     closing.set()
     closing.tell(lambda: told.append("late"))
     assert told == ["late"]

@@ -2,7 +2,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.http.budget import MIB, ByteBudget, Hold
+from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.collect import Files, collect
 from protocol.http.spool import Spool
 from protocol.model import Saturated, StoredFile, TooLong, UpstreamFailed, released
@@ -21,7 +21,7 @@ class World:
     def __init__(self, memory=64 * MIB, in_memory=False, **spool):
         self.memory, self.spool = ByteBudget(memory, wait_seconds=0.01), Spool(**spool)
         self.spool.in_memory = in_memory
-        self.hold = Hold(self.memory, "me")
+        self.hold = Reservation(self.memory, "me")
 
     async def collect(self, data, most=10 * MIB, **more):
         return await collect(pieces_of(data, **more), self.hold, self.spool, most)

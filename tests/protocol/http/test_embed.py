@@ -5,7 +5,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.http.closing import Closing
+from protocol.http.closing import ShutdownEvent
 from protocol.http.embed import Embedding, PiecesResponse
 from protocol.http.spool import Spool
 
@@ -59,7 +59,7 @@ async def test_an_answer_has_its_length(connect):
 
 @pytest.mark.parametrize("end", ["client", "process"])
 async def test_an_answer_stops_when_the_client_leaves_or_the_process_ends(connect, end):
-    closing = Closing()
+    closing = ShutdownEvent()
     connection = connect(closing=closing)
 
     async def send(message):

@@ -1,7 +1,7 @@
 import anyio
 from starlette.responses import Response
 
-from protocol.http.whole import Whole
+from protocol.http.whole import WholeResponse
 from protocol.model import UpstreamFailed
 
 
@@ -15,7 +15,7 @@ async def test_the_work_is_the_answer(connect):
     async def work():
         return Response("done")
 
-    await Whole(work, refuse)(connection.scope, connection.receive, connection.send)
+    await WholeResponse(work, refuse)(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.body) == (200, b"done")
 
 
@@ -25,7 +25,7 @@ async def test_an_error_is_refused_in_the_dialect(connect):
     async def work():
         raise UpstreamFailed("x", code="upstream_reset")
 
-    await Whole(work, refuse)(connection.scope, connection.receive, connection.send)
+    await WholeResponse(work, refuse)(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.body) == (418, b"upstream_reset")
 
 
@@ -41,7 +41,7 @@ async def test_the_work_ends_with_its_client(connect):
         finally:
             cancelled = True
 
-    await Whole(work, refuse)(connection.scope, connection.receive, connection.send)
+    await WholeResponse(work, refuse)(connection.scope, connection.receive, connection.send)
     assert cancelled
     assert connection.sent == []
     assert connection.context.record.error == "client_closed_request"
@@ -50,5 +50,5 @@ async def test_the_work_ends_with_its_client(connect):
 async def test_the_end_of_the_process_is_told(connect):
     connection = connect()
     connection.closing.set()
-    await Whole(anyio.sleep_forever, refuse)(connection.scope, connection.receive, connection.send)
+    await WholeResponse(anyio.sleep_forever, refuse)(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.body) == (418, b"shutting_down")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.model import (
     BadRequest,
     Blocked,
@@ -29,8 +29,8 @@ ROWS = [
     (Unauthorized("m"), 401, "invalid_request_error", "invalid_api_key", None, None),
     (Forbidden("m"), 403, "permission_error", "model_not_allowed", "false", None),
     (ModelUnknown("m"), 404, "invalid_request_error", "model_not_found", None, None),
-    (HttpFault(408, "request_timeout", "m"), 408, "invalid_request_error", "request_timeout", "false", None),
-    (HttpFault(413, "request_too_large", "m"), 413, "invalid_request_error", "request_too_large", "false", None),
+    (HttpError(408, "request_timeout", "m"), 408, "invalid_request_error", "request_timeout", "false", None),
+    (HttpError(413, "request_too_large", "m"), 413, "invalid_request_error", "request_too_large", "false", None),
     (RateLimited("m", retry_after=6.2), 429, "rate_limit_error", "upstream_quota_exhausted", None, "7"),
     (Throttled("m", retry_after=6.2), 429, "rate_limit_error", "rate_limit_exceeded", None, "7"),
     (RateLimited("m", retry_after=500), 429, "rate_limit_error", "upstream_quota_exhausted", "false", "500"),

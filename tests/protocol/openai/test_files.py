@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from protocol.http.context import Limits
-from protocol.http.faults import HttpFault
+from protocol.http.faults import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
 from protocol.model import BadRequest, Caller, FilePart, MediaKind, MediaPart, MediaRef
@@ -63,7 +63,7 @@ async def test_a_file_on_disk_is_taken_as_one_in_memory(context, form):
 
 async def test_a_file_on_disk_that_was_not_kept_whole_is_too_long():
     context = make_context(limits=Limits(file_bytes=50))
-    assert await refusal(take(on_disk(PNG + bytes(100), 50), context), HttpFault) == "request_too_large"
+    assert await refusal(take(on_disk(PNG + bytes(100), 50), context), HttpError) == "request_too_large"
 
 
 async def test_a_long_string_of_a_body_stands_for_its_file(context):
@@ -121,10 +121,10 @@ async def test_sizes_are_limited_by_header_and_length():
     assert await refusal(take(png(101, 1), context)) == "image_too_large"
     assert await refusal(take(b"", context)) == "invalid_image"
     assert await refusal(take(png(0, 9), context)) == "invalid_image"
-    assert await refusal(take(b"x" * 50_001, context), HttpFault) == "request_too_large"
+    assert await refusal(take(b"x" * 50_001, context), HttpError) == "request_too_large"
     long = base64.b64encode(b"x" * 90_000).decode()
     given = {"name": "", "param": AT, "context": context}
-    assert await refusal(files.from_base64(long, **given), HttpFault) == "request_too_large"
+    assert await refusal(files.from_base64(long, **given), HttpError) == "request_too_large"
 
 
 async def test_more_frames_than_anybody_looks_at_are_too_many(context, monkeypatch):

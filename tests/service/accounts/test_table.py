@@ -3,40 +3,40 @@ import io
 import pytest
 from rich.console import Console
 
-from service.accounts.rows import Rest, Row, State
+from service.accounts.rows import AccountStatus, AccountView, CooldownView
 from service.accounts.table import lines_of, notes_of, table_of
 from transports.account import Quota
-from transports.pool.standing import Reason
+from transports.pool.standing import CooldownReason
 
 NOW = 1_000_000.0
 ADVICE = "The site does not know this session any more: sign in at gemini.google.com and give the gateway a new export."
 ROWS = [
-    Row(
+    AccountView(
         id="resting.account@example",
         transport="web",
         kind="session",
         declared=False,
-        state=State.RESTING,
+        state=AccountStatus.RESTING,
         reason="quota",
         words="its allowance is used up",
-        rests=(Rest(scope="pro/*", reason=Reason.QUOTA, until=NOW + 3 * 3600),),
+        rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
         quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
     ),
-    Row(
+    AccountView(
         id="parked",
         transport="web",
         kind="session",
         declared=True,
-        state=State.PARKED,
+        state=AccountStatus.PARKED,
         reason="signed_out",
         words=ADVICE,
     ),
-    Row(
+    AccountView(
         id="paused",
         transport="web",
         kind="session",
         declared=False,
-        state=State.PAUSED,
+        state=AccountStatus.PAUSED,
         reason="paused",
         words="on [holiday]",
         by="cli:someone@machine",
@@ -63,12 +63,12 @@ def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(w
 
 
 def test_an_allowance_without_a_limit_is_called_unlimited():
-    row = Row(
+    row = AccountView(
         id="one",
         transport="web",
         kind="session",
         declared=True,
-        state=State.READY,
+        state=AccountStatus.READY,
         quotas=(Quota(name="flash", total=0, left=0, reset=NOW + 60), Quota(name="5h", total=2400, left=1992)),
     )
     out = io.StringIO()
@@ -79,6 +79,8 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
 
 def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
     words = "The site never renews this session."
-    row = Row(id="one", transport="web", kind="session", declared=True, state=State.READY, renewal=words)
+    row = AccountView(
+        id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, renewal=words
+    )
     assert notes_of([row]) == [f"[bold]one[/] {words}"]
     assert ("renewal", words) in lines_of(row, NOW)

@@ -6,17 +6,17 @@ import jsonschema
 import msgspec
 import pytest
 
-from service.accounts.rows import Rest, Row, State
+from service.accounts.rows import AccountStatus, AccountView, CooldownView
 from service.admin.app import routes
-from service.admin.desk import Desk, Ground
+from service.admin.desk import AdminDeps, AdminHandlers
 from service.admin.feed import Feed
 from service.admin.openapi import document, text
-from service.admin.wire import AccountList, Error, ErrorBody, Examined, Exported, NewAccount, Pausing, Status
-from service.drain import Drain
+from service.admin.wire import AccountList, AdminError, AdminErrorBody, Examined, Exported, NewAccount, Pausing, Status
+from service.drain import Shutdown
 from tests.conftest import ROOT
 from transports.account import Finding, Level, Quota
 from transports.observer import Change
-from transports.pool.standing import Reason
+from transports.pool.standing import CooldownReason
 
 DOCUMENT = document()
 
@@ -31,10 +31,10 @@ def test_the_kept_description_is_what_the_code_says():
 
 
 async def test_each_route_is_described_and_each_description_is_a_route():
-    ground = Ground(
-        office=None, store=None, watch=None, kind="", encrypted=True, feed=Feed(), drain=Drain(), description=b""
+    ground = AdminDeps(
+        office=None, store=None, watch=None, kind="", encrypted=True, feed=Feed(), drain=Shutdown(), description=b""
     )
-    routed = {(route.path, method) for route in routes(Desk(ground), ground.drain) for method in route.methods}
+    routed = {(route.path, method) for route in routes(AdminHandlers(ground), ground.drain) for method in route.methods}
     described = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
     assert routed == described
 
@@ -50,13 +50,13 @@ def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_o
         jsonschema.Draft202012Validator.check_schema(components[name])
 
 
-ROW = Row(
+ROW = AccountView(
     id="one",
     transport="web",
     kind="session",
     declared=False,
-    state=State.RESTING,
-    rests=(Rest(scope="pro/*", reason=Reason.QUOTA, until=1.0),),
+    state=AccountStatus.RESTING,
+    rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=1.0),),
     quotas=(Quota(name="pro", total=3, left=1),),
 )
 
@@ -70,7 +70,7 @@ ROW = Row(
         Exported(account="one", session="x"),
         NewAccount(id="one", session="x", options={"concurrency": 3}),
         Pausing(reason="why"),
-        ErrorBody(error=Error(code="not_found", message="No.")),
+        AdminErrorBody(error=AdminError(code="not_found", message="No.")),
         Change(at=1.0, account="one", transport="web", what="parked", seconds=3.0),
     ],
     ids=lambda value: type(value).__name__,

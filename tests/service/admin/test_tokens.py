@@ -1,6 +1,6 @@
 import pytest
 
-from service.admin.tokens import Who, tokens_of
+from service.admin.tokens import AdminIdentity, tokens_of
 from service.settings import Admin, AdminToken
 from service.source import Origin, SettingsError
 
@@ -37,7 +37,7 @@ def test_a_file_holds_a_token(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{GOOD}\n")
     found = tokens_of(Admin(tokens=(AdminToken(name="ops", token_file=file, read_only=True),)), ORIGIN)
-    assert found.whose(f"Bearer {GOOD}".encode()) == Who("ops", read_only=True)
+    assert found.whose(f"Bearer {GOOD}".encode()) == AdminIdentity("ops", read_only=True)
     for wrong in (
         AdminToken(name="a", token_file=tmp_path / "none"),
         AdminToken(name="a", token=GOOD, token_file=file),

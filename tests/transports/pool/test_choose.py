@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 from protocol.model import Capability, Family
 from transports.account import Account, AccountKind, Facts
 from transports.pool.choose import choose, next_free
-from transports.pool.standing import Parked, Reason
-from transports.pool.state import Rest, State, Want
-from transports.roster import Pause
+from transports.pool.standing import AttentionRecord, CooldownReason
+from transports.pool.state import AccountState, Cooldown, Requirement
+from transports.roster import PauseRecord
 
-CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
-FREE = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
-PARKED = Parked(reason="consent", words="", at=0.0)
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+PARKED = AttentionRecord(reason="consent", words="", at=0.0)
 
 
 def first():
@@ -20,7 +20,7 @@ def first():
 
 
 def states(*names, **fields):
-    return [State(Account(id=name, transport="t", **fields)) for name in names]
+    return [AccountState(Account(id=name, transport="t", **fields)) for name in names]
 
 
 def asked(among, want, now, tried=(), home=None, luck=first):
@@ -48,16 +48,16 @@ def test_luck_alone_says_which_two():
 
 def test_what_was_tried_rests_is_busy_or_paused_is_passed_over():
     tried, resting, busy, paused, fit = states("tried", "resting", "busy", "paused", "fit", concurrency=1)
-    resting.rest(99.0, CHAT.key, Reason.QUOTA, 0.0)
+    resting.cool_down(99.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     busy.begin(CHAT, 0.0)
-    paused.paused = Pause(by="me", at=0.0)
+    paused.paused = PauseRecord(by="me", at=0.0)
     assert asked([tried, resting, busy, paused, fit], CHAT, 1.0, {"tried"}) is fit
     assert asked([tried, resting, busy, paused], CHAT, 1.0, {"tried"}) is None
 
 
 def test_a_parked_account_comes_last():
     parked, fit = states("parked", "fit")
-    parked.park(PARKED, 0.0)
+    parked.mark_needs_attention(PARKED, 0.0)
     assert asked([parked, fit], CHAT, 100.0) is fit
     assert asked([parked], CHAT, 100.0) is parked
     assert asked([parked], CHAT, 10.0) is None
@@ -68,7 +68,7 @@ def test_a_parked_account_with_another_credential_is_like_any_other():
     credential = "1"
     (parked,) = states("parked", facts=lambda: Facts(credential=credential))
     (busier,) = states("busier")
-    parked.park(PARKED, 0.0)
+    parked.mark_needs_attention(PARKED, 0.0)
     busier.begin(CHAT, 0.0)
     credential = "2"
     assert asked([parked, busier], CHAT, 1.0) is parked
@@ -91,10 +91,10 @@ def test_a_guest_is_asked_first_where_it_will_do():
 
 def test_the_next_free_time_is_the_soonest_of_those_that_are_not_parked():
     a, b, parked = states("a", "b", "parked")
-    a.rest(50.0, CHAT.key, Reason.PACE, 0.0)
-    b.rest(30.0, CHAT.key, Reason.QUOTA, 0.0)
-    parked.park(PARKED, 0.0)
-    assert next_free([a, b, parked], CHAT, 10.0) == Rest(30.0, Reason.QUOTA)
+    a.cool_down(50.0, CHAT.key, CooldownReason.PACE, 0.0)
+    b.cool_down(30.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    parked.mark_needs_attention(PARKED, 0.0)
+    assert next_free([a, b, parked], CHAT, 10.0) == Cooldown(30.0, CooldownReason.QUOTA)
     assert next_free([parked], CHAT, 10.0) is None
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.conftest import ROOT
-from transports.base import Kept
 from transports.clock import SystemClock
+from transports.conversations import Kept
 from transports.pool import Conversations
 from transports.store import MemoryStore, SqliteStore, StoreDown
 from transports.store.port import CONVERSATIONS

@@ -13,13 +13,13 @@ from protocol.model import Capability, Family, GatewayError
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account
-from transports.pool import Accounts, Ask, Pool, Reason, Seats, Want
+from transports.pool import AccountStates, ConcurrencyLimits, CooldownReason, LeaseRequest, Pool, Requirement
 from transports.pool.choose import usable
 from transports.pool.queue import Queue
 from transports.pool.state import EVERYTHING
 from transports.store import MemoryStore, StoreDown
 
-CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
 ACCOUNTS = [Account(id=name, transport="t", concurrency=2) for name in "ab"]
 FEW = settings(
     max_examples=25,
@@ -73,7 +73,7 @@ class Request:
     async def run(self, pool):
         with anyio.CancelScope() as self.scope:
             try:
-                async with leasing(pool, Ask(want=CHAT, license=self.license)) as lease:
+                async with leasing(pool, LeaseRequest(want=CHAT, license=self.license)) as lease:
                     self.account = lease.account.id
                     await self.release.wait()
             except GatewayError:
@@ -207,12 +207,14 @@ class Machine(RuleBasedStateMachine):
             mine = [request for request in self.requests if request.process == number and request.account]
             for license_id in "xy":
                 held = sum(request.license == license_id for request in mine)
-                assert pool._queue._holds(Ask(want=CHAT, license=license_id)) == held
+                assert pool._queue._holds(LeaseRequest(want=CHAT, license=license_id)) == held
 
     @invariant()
     def nobody_rests_for_errors_as_the_last(self):
         for pool in self.pools:
-            ejected = [s for s in pool.states if (rest := s.rests.get(EVERYTHING)) and rest.reason is Reason.ERRORS]
+            ejected = [
+                s for s in pool.states if (rest := s.cooldowns.get(EVERYTHING)) and rest.reason is CooldownReason.ERRORS
+            ]
             assert len(ejected) < len(pool.states) or self.was_down or self.other_process_too
             assert all(usable(state, CHAT) for state in pool.states)
 
@@ -237,12 +239,12 @@ def test_the_pool_keeps_its_rules_whatever_comes():
 
 
 def forgetful(monkeypatch):
-    monkeypatch.setattr(Seats, "leave", lambda self, seat, then: self._give_back(seat, lambda: None))
+    monkeypatch.setattr(ConcurrencyLimits, "leave", lambda self, seat, then: self._give_back(seat, lambda: None))
 
 
 def each_for_itself(monkeypatch):
-    init = Seats.__init__
-    monkeypatch.setattr(Seats, "__init__", lambda self, *a, **k: init(self, *a, **{**k, "shared": None}))
+    init = ConcurrencyLimits.__init__
+    monkeypatch.setattr(ConcurrencyLimits, "__init__", lambda self, *a, **k: init(self, *a, **{**k, "shared": None}))
 
 
 def newcomers_first(monkeypatch):
@@ -262,7 +264,7 @@ def in_order_of_arrival(monkeypatch):
 
 
 def last_one_too(monkeypatch):
-    monkeypatch.setattr(Accounts, "_may_eject", lambda self, state: True)
+    monkeypatch.setattr(AccountStates, "_may_eject", lambda self, state: True)
 
 
 @pytest.mark.parametrize("wrong", [forgetful, each_for_itself, newcomers_first, in_order_of_arrival, last_one_too])

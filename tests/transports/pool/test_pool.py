@@ -8,12 +8,12 @@ from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, 
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account, AccountKind
-from transports.pool import Ask, Reason, Want
+from transports.pool import CooldownReason, LeaseRequest, Requirement
 from transports.pool.state import EVERYTHING
 
-CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
-IMAGE = Want(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
-FREE = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
 
 
 class Bed:
@@ -28,15 +28,15 @@ class Bed:
     def state(self, name):
         return self.pool.accounts.state_of(name)
 
-    def rest(self, name, seconds, reason=Reason.QUOTA, scope=CHAT.key):
-        self.pool.accounts.rest(self.state(name), scope, seconds, reason)
+    def cool_down(self, name, seconds, reason=CooldownReason.QUOTA, scope=CHAT.key):
+        self.pool.accounts.cool_down(self.state(name), scope, seconds, reason)
 
     async def once(self, want=CHAT, **ask):
-        async with leasing(self.pool, Ask(want=want, **ask)) as lease:
+        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
             return lease.account.id
 
     async def hold(self, held, release, want=CHAT, **ask):
-        async with leasing(self.pool, Ask(want=want, **ask)) as lease:
+        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
             held.append(lease.account.id)
             await release.wait()
 
@@ -55,12 +55,12 @@ async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before
     bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
 
     async def one(number):
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             order.append(number)
             await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             for number in range(5):
                 tasks.start_soon(one, number)
                 await anyio.wait_all_tasks_blocked()
@@ -94,7 +94,7 @@ async def test_many_waiters_all_get_their_turn():
     bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
 
     async def one():
-        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
             await anyio.lowlevel.checkpoint()
             served.append(lease.account.id)
 
@@ -108,7 +108,7 @@ async def test_many_waiters_all_get_their_turn():
 async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
     bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             async with anyio.create_task_group() as leaving:
                 leaving.start_soon(bed.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
@@ -127,8 +127,8 @@ async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
 
 async def test_no_wait_for_a_resting_account_the_time_is_told():
     bed = Bed("a", "b")
-    bed.rest("a", 100)
-    bed.rest("b", 40)
+    bed.cool_down("a", 100)
+    bed.cool_down("b", 40)
     with pytest.raises(RateLimited) as caught:
         await bed.once()
     assert caught.value.retry_after == 40
@@ -136,7 +136,7 @@ async def test_no_wait_for_a_resting_account_the_time_is_told():
 
 async def test_a_blocked_address_is_no_usage_limit():
     bed = Bed("a", "b")
-    bed.pool.accounts.block("", 600)
+    bed.pool.accounts.block_egress("", 600)
     bed.clock.advance(60)
     with pytest.raises(Blocked) as caught:
         await bed.once()
@@ -147,7 +147,7 @@ async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
     bed = Bed("a", "b")
     bed.accounts = [bed.accounts[0], msgspec.structs.replace(bed.accounts[1], egress="http://p:1")]
     bed.pool.accounts.sync()
-    bed.pool.accounts.block("", 600)
+    bed.pool.accounts.block_egress("", 600)
     assert await bed.once() == "b"
 
 
@@ -190,8 +190,8 @@ async def test_a_token_that_comes_soon_is_waited_for():
 
 async def test_what_ends_first_is_what_the_caller_is_told():
     bed = Bed("a", "b")
-    bed.rest("a", 3600)
-    bed.rest("b", 30, Reason.PACE)
+    bed.cool_down("a", 3600)
+    bed.cool_down("b", 30, CooldownReason.PACE)
     with pytest.raises(Throttled) as caught:
         await bed.once()
     assert caught.value.retry_after == 30
@@ -199,7 +199,7 @@ async def test_what_ends_first_is_what_the_caller_is_told():
 
 async def test_all_parked_is_for_an_operator():
     bed = Bed("a")
-    bed.pool.accounts.park(bed.state("a"), "consent")
+    bed.pool.accounts.mark_needs_attention(bed.state("a"), "consent")
     with pytest.raises(SignedOut):
         await bed.once()
 
@@ -212,7 +212,7 @@ async def test_none_that_suits_is_for_an_operator_too():
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
     for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
         bed = Bed("a", concurrency=1, terms=terms)
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(4):
                 await bed.once(**until)
         assert bed.heard.now_waiting == 0
@@ -228,7 +228,7 @@ async def test_the_queue_is_bounded():
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             for _ in range(5):
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
@@ -243,10 +243,10 @@ async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
             with pytest.raises(SignedOut), anyio.fail_after(5):
                 await bed.once()
 
-        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
-            bed.pool.accounts.park(lease.state, "consent")
+            bed.pool.accounts.mark_needs_attention(lease.state, "consent")
 
 
 async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
@@ -254,14 +254,14 @@ async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
     over.set()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.pool.run)
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             tasks.start_soon(bed.hold, held, over)
             await anyio.wait_all_tasks_blocked()
             bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
             bed.clock.advance(1)
             await anyio.wait_all_tasks_blocked()
             assert held == ["b"]
-            bed.rest("b", 10)
+            bed.cool_down("b", 10)
             tasks.start_soon(bed.hold, held, over)
             await anyio.wait_all_tasks_blocked()
             assert held == ["b"]
@@ -275,10 +275,10 @@ async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_d
     bed = Bed("bad", "good")
     asked = []
     for _ in range(40):
-        async with leasing(bed.pool, Ask(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
             asked.append(lease.account.id)
             if lease.account.id == "good":
-                bed.pool.accounts.works(lease.state, CHAT)
+                bed.pool.accounts.mark_working(lease.state, CHAT)
             else:
                 lease.state.throttle.fail(bed.clock.monotonic())
     assert asked.count("bad") == 6
@@ -300,15 +300,15 @@ async def test_the_last_account_that_takes_nothing_lets_a_request_through_now_an
 
 async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
     bed = Bed("a", "b")
-    bed.rest("a", 30, Reason.ERRORS, EVERYTHING)
+    bed.cool_down("a", 30, CooldownReason.ERRORS, EVERYTHING)
     assert await bed.once() == "b"
-    bed.rest("b", 30, Reason.ERRORS, EVERYTHING)
+    bed.cool_down("b", 30, CooldownReason.ERRORS, EVERYTHING)
     assert await bed.once() in {"a", "b"}
 
 
 async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
     bed = Bed("a", "b")
-    async with leasing(bed.pool, Ask(want=CHAT, only="a")) as lease:
+    async with leasing(bed.pool, LeaseRequest(want=CHAT, only="a")) as lease:
         bed.accounts = bed.accounts[1:]
         assert [await bed.once() for _ in range(2)] == ["b", "b"]
         assert (lease.state.retired, bed.pool.accounts.carried()["a"].in_flight) == (True, 1)
@@ -318,10 +318,10 @@ async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_o
 
 async def test_one_that_was_changed_keeps_what_is_known_of_it():
     bed = Bed("a", concurrency=1)
-    bed.rest("a", 100, scope=FREE.key)
-    async with leasing(bed.pool, Ask(want=CHAT)):
+    bed.cool_down("a", 100, scope=FREE.key)
+    async with leasing(bed.pool, LeaseRequest(want=CHAT)):
         bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
-        async with leasing(bed.pool, Ask(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
             assert bed.state("a").in_flight == 2
         with pytest.raises(RateLimited):
             await bed.once(FREE)
@@ -334,7 +334,7 @@ async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
         await bed.clock.until_asleep()
         bed.clock.advance(1)
         await bed.clock.until_asleep()
-        bed.rest("b", 10)
+        bed.cool_down("b", 10)
         bed.clock.advance(1)
         await bed.clock.until_asleep()
         tasks.cancel_scope.cancel()

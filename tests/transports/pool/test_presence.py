@@ -2,8 +2,8 @@ import anyio
 import pytest
 
 from tests.clock import ManualClock
-from transports.pool import Presence
-from transports.pool.standing import Carried, read_replicas
+from transports.pool import Heartbeat
+from transports.pool.standing import AccountLoad, read_replicas
 from transports.store import MemoryStore
 from transports.store.port import REPLICAS
 
@@ -19,13 +19,13 @@ def store(clock):
 
 
 async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, clock):
-    presence, carried = Presence(store, clock, "one"), {"a": Carried(in_flight=1)}
+    presence, carried = Heartbeat(store, clock, "one"), {"a": AccountLoad(in_flight=1)}
     presence.tell_of(lambda: carried)
     async with presence.open():
         await anyio.wait_all_tasks_blocked()
         (seen,) = await read_replicas(store)
-        assert (seen.id, seen.accounts) == ("one", {"a": Carried(in_flight=1)})
-        carried = {"a": Carried(in_flight=2)}
+        assert (seen.id, seen.accounts) == ("one", {"a": AccountLoad(in_flight=1)})
+        carried = {"a": AccountLoad(in_flight=2)}
         clock.advance(2)
         await anyio.wait_all_tasks_blocked()
         assert (await read_replicas(store))[0].accounts["a"].in_flight == 2
@@ -33,7 +33,7 @@ async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, c
 
 
 async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock):
-    presence = Presence(store, clock, "one")
+    presence = Heartbeat(store, clock, "one")
     async with presence.open():
         written = []
         for _ in range(6):
@@ -44,7 +44,7 @@ async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock)
 
 
 async def test_one_that_died_is_seen_no_more_and_the_others_are_counted(store, clock):
-    one, other = Presence(store, clock, "one", least=1), Presence(store, clock, "other", least=3)
+    one, other = Heartbeat(store, clock, "one", least=1), Heartbeat(store, clock, "other", least=3)
     await one.look()
     await other.look()
     await one.look()

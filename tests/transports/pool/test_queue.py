@@ -9,11 +9,11 @@ import pytest
 from protocol.model import Capability, Family, Saturated
 from tests.pools import leasing, pool_of
 from transports.account import Account, AccountKind
-from transports.pool import Ask, Want
+from transports.pool import LeaseRequest, Requirement
 
 pytestmark = pytest.mark.anyio
-PRO = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
-FLASH = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+PRO = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
 
 
 class Crowd:
@@ -25,7 +25,7 @@ class Crowd:
 
     async def come(self, license_id, count=1, want=PRO, **ask):
         for _ in range(count):
-            self._tasks.start_soon(self._one, Ask(want=want, license=license_id, **ask))
+            self._tasks.start_soon(self._one, LeaseRequest(want=want, license=license_id, **ask))
         await anyio.wait_all_tasks_blocked()
 
     async def release(self, count=1, license_id=None, name=None):
@@ -157,7 +157,7 @@ async def test_no_request_waits_where_none_may_but_for_a_slot_that_its_license_i
 
 async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
     chat_only = account("c", 5, capabilities=frozenset({Capability.CHAT}))
-    picture = Want(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+    picture = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
     async with crowd_at(account("a", 1), chat_only, account("guest", 5, kind=AccountKind.GUEST)) as crowd:
         await crowd.come("one", 5, want=picture)
         assert (crowd.held(picture)["one"], crowd.refused["one"]) == (1, 2)
@@ -165,7 +165,7 @@ async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
 
 async def test_an_account_that_rests_or_is_carried_slowly_makes_the_queue_no_longer():
     async with crowd_at(account("a", 1), account("b"), wait_seconds=5.0) as crowd:
-        crowd.pool.accounts.rest(crowd.pool.accounts.state_of("b"), PRO.key, 60.0, "quota")
+        crowd.pool.accounts.cool_down(crowd.pool.accounts.state_of("b"), PRO.key, 60.0, "quota")
         await crowd.come("one", 5)
         assert (crowd.held()["one"], crowd.refused["one"]) == (1, 2)
 
@@ -210,7 +210,7 @@ async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
         await crowd.come("slow", 2)
         with pytest.raises(Saturated), anyio.fail_after(5):
             more = {} if until is None else {"until": anyio.current_time() + until}
-            await crowd.pool.lease(Ask(want=PRO, license="other", **more))
+            await crowd.pool.lease(LeaseRequest(want=PRO, license="other", **more))
 
 
 async def test_a_license_that_has_its_share_waits_no_longer_than_others():
@@ -218,7 +218,7 @@ async def test_a_license_that_has_its_share_waits_no_longer_than_others():
         await crowd.come("slow", 1)
         await crowd.come("other", 1)
         with pytest.raises(Saturated), anyio.fail_after(5):
-            await crowd.pool.lease(Ask(want=PRO, license="other"))
+            await crowd.pool.lease(LeaseRequest(want=PRO, license="other"))
 
 
 async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_back():

@@ -4,12 +4,12 @@ from protocol.model import RateLimited, SignedOut
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account, Facts, Report
-from transports.pool import Ask, Reports, Want
+from transports.pool import LeaseRequest, Reports, Requirement
 from transports.store import MemoryStore
 
 from tests.transports.conftest import CATALOGUE  # isort: skip
 
-WANT = Want.of(CATALOGUE.resolve("gemini-3-pro"))
+WANT = Requirement.of(CATALOGUE.resolve("gemini-3-pro"))
 DEAD = SignedOut("It needs a person.", reason="signed_out", words="Export it again.")
 
 
@@ -34,7 +34,7 @@ def pool_with(replica=None, *, names=("one",), **terms):
 
 
 async def leased(pool):
-    async with leasing(pool, Ask(want=WANT, until=float("inf"))) as lease:
+    async with leasing(pool, LeaseRequest(want=WANT, until=float("inf"))) as lease:
         return lease.account.id
 
 
@@ -78,7 +78,7 @@ async def test_another_credential_is_asked_at_once_and_ends_what_was_found_befor
     assert await leased(pool) == "one"
     credential.word = "third"
     pool.accounts.learn(found(check="session"))
-    assert pool.accounts.state_of("one").parked is None
+    assert pool.accounts.state_of("one").attention is None
 
 
 async def test_another_credential_that_is_dead_too_is_tried_by_one_request_at_most():
@@ -95,12 +95,12 @@ async def test_what_a_request_has_found_is_ended_by_a_request_and_by_no_check():
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
-    accounts.park(accounts.state_of("one"), "challenge", "Answer the page.")
+    accounts.mark_needs_attention(accounts.state_of("one"), "challenge", "Answer the page.")
     accounts.learn(found())
     await refused(pool)
     replica.clock.advance(61)
     assert await leased(pool) == "one"
-    assert accounts.works(accounts.state_of("one"), WANT)
+    assert accounts.mark_working(accounts.state_of("one"), WANT)
     assert await leased(pool) == "one"
 
 
@@ -109,7 +109,7 @@ async def test_a_request_that_fails_too_does_not_have_a_dead_account_tried_by_ot
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.learn(found(error=DEAD))
-    assert not accounts.park(accounts.state_of("one"), "signed_out", "…")
+    assert not accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
     replica.clock.advance(61)
     await refused(pool)
 
@@ -118,7 +118,7 @@ async def test_a_check_takes_over_what_a_request_has_found():
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
-    accounts.park(accounts.state_of("one"), "signed_out", "…")
+    accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
     accounts.learn(found(error=DEAD))
     replica.clock.advance(61)
     await refused(pool)
@@ -129,7 +129,7 @@ async def test_other_accounts_serve_and_rest_as_before():
     pool.accounts.learn(found("one", DEAD))
     assert [await leased(pool) for _ in range(5)] == ["two"] * 5
     accounts = pool.accounts
-    accounts.rest(accounts.state_of("two"), WANT.key, 60.0, "quota")
+    accounts.cool_down(accounts.state_of("two"), WANT.key, 60.0, "quota")
     with pytest.raises(RateLimited):
         await leased(pool)
 
@@ -182,9 +182,9 @@ async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_l
 async def test_a_renewed_credential_alone_ends_nothing_that_a_request_has_found():
     pool, credential = pool_with()
     state = pool.accounts.state_of("one")
-    pool.accounts.park(state, "consent")
+    pool.accounts.mark_needs_attention(state, "consent")
     credential.word = "second"
     pool.accounts.learn(Report(account="one", check="rotation", served=False))
-    assert state.parked is not None
+    assert state.attention is not None
     pool.accounts.learn(found(check="session"))
-    assert state.parked is None
+    assert state.attention is None

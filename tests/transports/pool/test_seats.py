@@ -6,12 +6,12 @@ from protocol.model import Capability, Family
 from tests.clock import ManualClock
 from tests.pools import Replica
 from transports.account import Account
-from transports.pool import Want
+from transports.pool import Requirement
 from transports.pool.seats import buckets_of
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import FULL
 
-CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
 ACCOUNT = Account(id="a", transport="t", concurrency=6)
 
 

@@ -3,23 +3,23 @@ import pytest
 
 from protocol.model import Capability, Family
 from transports.account import Account, AccountKind, Facts
-from transports.pool.standing import Parked, Reason
-from transports.pool.state import EVERYTHING, Rest, State, Want
-from transports.roster import Pause
+from transports.pool.standing import AttentionRecord, CooldownReason
+from transports.pool.state import EVERYTHING, AccountState, Cooldown, Requirement
+from transports.roster import PauseRecord
 
-CHAT = Want(family=Family.PRO, capability=Capability.CHAT, guest=False)
-IMAGE = Want(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
-FLASH = Want(family=Family.FLASH, capability=Capability.CHAT, guest=True)
-PARKED = Parked(reason="signed_out", words="", at=0.0)
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+PARKED = AttentionRecord(reason="signed_out", words="", at=0.0)
 
 
 def state(**fields):
-    return State(Account(**{"id": "a", "transport": "t", **fields}))
+    return AccountState(Account(**{"id": "a", "transport": "t", **fields}))
 
 
 def test_an_account_rests_for_what_it_was_limited_in_alone():
     one = state()
-    assert one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
+    assert one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.free_at(CHAT, 10.0) == 50.0
     assert one.free_at(IMAGE, 10.0) == 10.0
     assert one.free_at(FLASH, 10.0) == 10.0
@@ -31,57 +31,57 @@ def test_an_account_rests_for_what_it_was_limited_in_alone():
 )
 def test_a_rest_may_be_from_more_than_one_thing(scope, rests):
     one = state()
-    one.rest(50.0, scope, Reason.QUOTA, 0.0)
+    one.cool_down(50.0, scope, CooldownReason.QUOTA, 0.0)
     assert [want for want in (CHAT, IMAGE, FLASH) if one.free_at(want, 10.0) == 50.0] == rests
 
 
 def test_it_rests_for_everything_when_the_address_is_blocked():
     one = state()
-    assert one.block(50.0, 0.0)
-    assert not one.block(60.0, 0.0)
+    assert one.block_egress(50.0, 0.0)
+    assert not one.block_egress(60.0, 0.0)
     assert one.free_at(FLASH, 10.0) == 60.0
-    assert one.failures(FLASH.key, Reason.QUOTA, 10.0) == 0
+    assert one.failures(FLASH.key, CooldownReason.QUOTA, 10.0) == 0
 
 
 def test_a_longer_rest_is_not_cut_short_by_a_shorter():
     one = state()
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
-    assert not one.rest(20.0, CHAT.key, Reason.QUOTA, 0.0)
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    assert not one.cool_down(20.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.free_at(CHAT, 0.0) == 50.0
 
 
 def test_refusals_that_come_during_a_rest_make_no_later_one_longer():
     one = state()
     for _ in range(5):
-        assert one.failures(CHAT.key, Reason.QUOTA, 0.0) == 0
-        one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
-    assert one.failures(CHAT.key, Reason.QUOTA, 50.0) == 1
-    one.rest(150.0, CHAT.key, Reason.QUOTA, 50.0)
-    assert one.failures(CHAT.key, Reason.QUOTA, 150.0) == 2
+        assert one.failures(CHAT.key, CooldownReason.QUOTA, 0.0) == 0
+        one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    assert one.failures(CHAT.key, CooldownReason.QUOTA, 50.0) == 1
+    one.cool_down(150.0, CHAT.key, CooldownReason.QUOTA, 50.0)
+    assert one.failures(CHAT.key, CooldownReason.QUOTA, 150.0) == 2
 
 
 def test_one_family_does_not_pay_for_another_nor_a_limit_for_the_pace():
     one = state()
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
-    assert one.failures(FLASH.key, Reason.QUOTA, 60.0) == 0
-    assert one.failures(CHAT.key, Reason.PACE, 60.0) == 0
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    assert one.failures(FLASH.key, CooldownReason.QUOTA, 60.0) == 0
+    assert one.failures(CHAT.key, CooldownReason.PACE, 60.0) == 0
     one.succeed(FLASH, 60.0)
-    assert one.failures(CHAT.key, Reason.QUOTA, 60.0) == 1
+    assert one.failures(CHAT.key, CooldownReason.QUOTA, 60.0) == 1
     one.succeed(CHAT, 60.0)
-    assert one.failures(CHAT.key, Reason.QUOTA, 60.0) == 0
+    assert one.failures(CHAT.key, CooldownReason.QUOTA, 60.0) == 0
 
 
 def test_an_answer_that_began_before_the_rest_does_not_make_light_of_it():
     one = state(concurrency=4)
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     one.succeed(CHAT, 10.0)
-    assert one.failures(CHAT.key, Reason.QUOTA, 60.0) == 1
+    assert one.failures(CHAT.key, CooldownReason.QUOTA, 60.0) == 1
     assert one.allowed(CHAT) == 1
 
 
 def test_after_a_rest_it_carries_one_then_twice_as_many_with_each_answer():
     one = state(concurrency=5)
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert (one.allowed(CHAT), one.allowed(FLASH)) == (1, 5)
     one.begin(CHAT, 50.0)
     assert one.busy(CHAT)
@@ -97,9 +97,9 @@ def test_after_a_rest_it_carries_one_then_twice_as_many_with_each_answer():
 def test_what_it_carries_of_other_things_is_no_part_of_the_slow_start():
     one = state(concurrency=5)
     one.begin(FLASH, 0.0)
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.ready(CHAT, 50.0)
-    one.block(60.0, 50.0)
+    one.block_egress(60.0, 50.0)
     assert not one.ready(CHAT, 60.0)
     one.end(FLASH)
     assert one.ready(CHAT, 60.0)
@@ -107,30 +107,30 @@ def test_what_it_carries_of_other_things_is_no_part_of_the_slow_start():
 
 def test_a_rest_that_is_over_is_told_once():
     one = state()
-    one.rest(50.0, CHAT.key, Reason.QUOTA, 0.0)
-    one.block(60.0, 0.0)
+    one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    one.block_egress(60.0, 0.0)
     assert one.sweep(49.0) == []
-    assert one.sweep(50.0) == [(CHAT.key, Rest(50.0, Reason.QUOTA))]
-    assert one.sweep(60.0) == [(EVERYTHING, Rest(60.0, Reason.ADDRESS))]
+    assert one.sweep(50.0) == [(CHAT.key, Cooldown(50.0, CooldownReason.QUOTA))]
+    assert one.sweep(60.0) == [(EVERYTHING, Cooldown(60.0, CooldownReason.ADDRESS))]
     assert one.sweep(70.0) == []
 
 
 def test_a_parked_account_is_tried_again_now_and_then():
     one = state()
-    assert one.park(PARKED, 0.0)
-    assert not one.park(PARKED, 0.0)
+    assert one.mark_needs_attention(PARKED, 0.0)
+    assert not one.mark_needs_attention(PARKED, 0.0)
     assert one.free_at(CHAT, 0.0) == 60.0
     one.begin(CHAT, 60.0)
     assert one.free_at(CHAT, 60.0) == 120.0
-    assert one.unpark()
-    assert not one.unpark()
+    assert one.clear_attention()
+    assert not one.clear_attention()
     assert one.free_at(CHAT, 61.0) == 61.0
 
 
 def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed():
     credential = "1"
     one = state(facts=lambda: Facts(credential=credential))
-    one.park(msgspec.structs.replace(PARKED, credential="1"), 0.0)
+    one.mark_needs_attention(msgspec.structs.replace(PARKED, credential="1"), 0.0)
     assert one.free_at(CHAT, 1.0) == 60.0
     credential = "2"
     assert one.free_at(CHAT, 1.0) == 1.0
@@ -140,8 +140,8 @@ def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed()
 
 def test_a_parked_account_of_a_blocked_address_is_not_tried():
     one = state()
-    one.park(PARKED, 0.0)
-    one.block(600.0, 0.0)
+    one.mark_needs_attention(PARKED, 0.0)
+    one.block_egress(600.0, 0.0)
     assert one.free_at(CHAT, 100.0) == 600.0
 
 
@@ -160,7 +160,7 @@ def test_an_account_is_asked_only_for_what_it_is_there_for():
 
 def test_one_that_is_paused_full_or_gone_is_not_asked():
     paused, full, gone = state(), state(), state()
-    paused.paused = Pause(by="me", at=0.0)
+    paused.paused = PauseRecord(by="me", at=0.0)
     full.full_until = 10.0
     gone.retired = True
     assert [one.ready(CHAT, 5.0) for one in (paused, full, gone)] == [False, False, False]
@@ -169,10 +169,10 @@ def test_one_that_is_paused_full_or_gone_is_not_asked():
 
 def test_the_desperate_ask_one_that_rests_for_its_errors_alone():
     one = state()
-    one.rest(50.0, EVERYTHING, Reason.ERRORS, 0.0)
+    one.cool_down(50.0, EVERYTHING, CooldownReason.ERRORS, 0.0)
     assert not one.ready(CHAT, 1.0)
     assert one.ready(CHAT, 1.0, desperate=True)
-    one.rest(40.0, CHAT.key, Reason.QUOTA, 0.0)
+    one.cool_down(40.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert not one.ready(CHAT, 1.0, desperate=True)
 
 
@@ -192,7 +192,7 @@ def test_failures_are_forgotten_with_an_answer_that_came_to_its_end():
 
 def test_a_park_is_of_the_credential_that_it_was_told_of_until_another_is_tried():
     one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(PARKED, credential="6")
-    one.park(told, 0.0)
-    assert (one.parked, one.free_at(CHAT, 1.0)) == (told, 1.0)
+    one.mark_needs_attention(told, 0.0)
+    assert (one.attention, one.free_at(CHAT, 1.0)) == (told, 1.0)
     one.begin(CHAT, 1.0)
-    assert (one.parked.credential, one.free_at(CHAT, 1.0)) == ("7", 61.0)
+    assert (one.attention.credential, one.free_at(CHAT, 1.0)) == ("7", 61.0)

@@ -14,7 +14,7 @@ from transports.web.frames import FrameParser
 from transports.web.page import read_page
 
 UUID = "0F8FAD5B-D9CB-469F-A165-70867728950E"
-MODEL = encode.SiteModel(id=wire.MODEL_IDS["pro"]["advanced"], number=3, capacity=2)
+MODEL = encode.ModelHeader(id=wire.MODEL_IDS["pro"]["advanced"], number=3, capacity=2)
 CALL = encode.GenerateCall(
     prompt="<echo>ok</echo>",
     language="en",

@@ -1,12 +1,12 @@
 from tests.clock import ManualClock
-from transports.simulator.accounts import Accounts
+from transports.simulator.accounts import SimulatedAccounts
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 
 ACCOUNT = SimulatedAccount(psid="p", psidts="t")
 
 
 def accounts_of(account, clock, **settings):
-    return Accounts(SimulatorConfig(accounts=(account,), **settings), clock)
+    return SimulatedAccounts(SimulatorConfig(accounts=(account,), **settings), clock)
 
 
 def cookies(psidts="t", psid="p"):

@@ -2,12 +2,12 @@ import re
 
 from tests.clock import ManualClock
 from tests.conftest import ROOT
-from transports.simulator.script import OWN, Script
+from transports.simulator.script import OWN, PromptScript
 
 
 def test_the_page_lists_every_attribute_and_no_other():
     rows = re.findall(r"(?m)^\| `([a-z-]+)` \|", (ROOT / "docs" / "simulator.md").read_text())
-    names = [name.replace("_", "-") for name in Script.__struct_fields__ if name not in OWN]
+    names = [name.replace("_", "-") for name in PromptScript.__struct_fields__ if name not in OWN]
     assert sorted(rows) == sorted([*names, "length"])
 
 
@@ -31,11 +31,11 @@ def test_its_settings_are_the_simulators():
 
 
 def test_its_judgement_is_told_whole():
-    from transports.simulator.accounts import Accounts
+    from transports.simulator.accounts import SimulatedAccounts
     from transports.simulator.config import SimulatedAccount, SimulatorConfig
 
     text = (ROOT / "docs" / "simulator.md").read_text().partition("Under `accounts`")[2]
     told = [name for names in re.findall(r"(?m)^- (`.*?): ", text) for name in re.findall(r"`(\w+)`", names)]
     config = SimulatorConfig(accounts=(SimulatedAccount(psid="p"),))
-    (judged,) = Accounts(config, ManualClock()).shown()
+    (judged,) = SimulatedAccounts(config, ManualClock()).shown()
     assert told == list(judged)

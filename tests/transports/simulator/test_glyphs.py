@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from transports.simulator.glyphs import Typesetter, bitmap
-from transports.simulator.images import Picture, draw
+from transports.simulator.images import DrawnPicture, draw
 
 REPLACEMENT = "\ufffd"
 
@@ -48,5 +48,5 @@ def test_wide_characters_are_as_wide_as_the_text_is_high():
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_any_text_is_drawn(text):
-    content = draw(Picture(prompt=text), 64, png=True, mark=True)
+    content = draw(DrawnPicture(prompt=text), 64, png=True, mark=True)
     assert content.startswith(b"\x89PNG")

@@ -1,8 +1,8 @@
-from transports.simulator.quota import Quota
+from transports.simulator.quota import SimulatedQuota
 
 
 def test_what_has_no_limit_is_never_told_to_be_used_up():
-    quota = Quota(0, 3600.0)
+    quota = SimulatedQuota(0, 3600.0)
     for _ in range(2000):
         assert not quota.exhausted("pro", 100.0)
         quota.spend("pro", 100.0)
@@ -10,7 +10,7 @@ def test_what_has_no_limit_is_never_told_to_be_used_up():
 
 
 def test_a_limit_is_used_up_answer_by_answer_until_its_reset():
-    quota = Quota(2, 3600.0)
+    quota = SimulatedQuota(2, 3600.0)
     left = []
     for _ in range(2):
         left.append(quota.standing("pro", 100.0).remaining)

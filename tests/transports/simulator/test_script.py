@@ -1,6 +1,6 @@
 import pytest
 
-from transports.simulator.script import Script, parse
+from transports.simulator.script import PromptScript, parse
 
 
 def test_the_last_echo_is_the_answer_verbatim():
@@ -15,7 +15,7 @@ def test_what_is_echoed_is_not_obeyed():
 
 def test_attributes_of_several_tags_add_up():
     script = parse('<sim error="1037" after="3"/> words <sim delay="1.5"/><sim drop-after="2"/><echo>x</echo>')
-    assert script == Script(text="x", asked="words", error=1037, after=3, delay=1.5, drop_after=2)
+    assert script == PromptScript(text="x", asked="words", error=1037, after=3, delay=1.5, drop_after=2)
 
 
 def test_an_answer_says_that_it_is_simulated():

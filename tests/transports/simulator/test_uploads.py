@@ -8,7 +8,7 @@ from tests.clock import ManualClock
 from tests.transports.simulator.conftest import visit
 from transports.simulator.config import SimulatorConfig
 from transports.simulator.resumable import Resumable
-from transports.simulator.uploads import Uploads, mime_of, only_file
+from transports.simulator.uploads import UploadHost, mime_of, only_file
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 
@@ -111,7 +111,7 @@ async def test_a_guest_has_no_files(site, browser):
 
 def test_a_file_is_kept_for_its_time_and_within_the_bound():
     clock = ManualClock()
-    uploads = Uploads(clock, seconds=60, most_bytes=10)
+    uploads = UploadHost(clock, seconds=60, most_bytes=10)
     one, two = uploads.keep(b"12345"), uploads.keep(b"12345")
     assert uploads.find(one).content.whole() == b"12345"
     three = uploads.keep(b"1")
@@ -167,7 +167,7 @@ def test_files_of_a_crowd_are_kept_until_their_turns_name_them():
 
 
 def test_kept_files_take_no_memory():
-    uploads = Uploads(ManualClock(), seconds=60, most_bytes=500_000_000)
+    uploads = UploadHost(ManualClock(), seconds=60, most_bytes=500_000_000)
     before = resident()
     paths = [uploads.keep(bytes(2_000_000)) for _ in range(20)]
     assert resident() - before < 10_000_000

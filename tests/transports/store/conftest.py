@@ -12,9 +12,9 @@ import pytest
 from tests.clock import ManualClock
 from tests.servers import RedisServer, StoreEar, programs
 from transports.clock import SystemClock
-from transports.store import MemoryStore, SealedStore, Sealer, SqliteStore
+from transports.store import Cipher, EncryptedStore, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
-from transports.store.server import Address, Server
+from transports.store.server import RedisAddress, RedisConnections
 
 
 class Stores:
@@ -63,7 +63,7 @@ async def sealed(request):
     async with memory(request) as below:
 
         async def view():
-            return SealedStore(await below(), Sealer(b"a secret of at least 32 bytes ...", [b"an earlier one"]))
+            return EncryptedStore(await below(), Cipher(b"a secret of at least 32 bytes ...", [b"an earlier one"]))
 
         yield Stores(view, below.elapse)
 
@@ -73,10 +73,10 @@ def on_server(name):
 
     @asynccontextmanager
     async def kind(request):
-        address, prefix, opened = Address.of(request.getfixturevalue("servers")[name].url), uuid.uuid4().hex, []
+        address, prefix, opened = RedisAddress.of(request.getfixturevalue("servers")[name].url), uuid.uuid4().hex, []
 
         async def view():
-            opened.append(Server(address, SystemClock(), StoreEar(), seconds=10.0))
+            opened.append(RedisConnections(address, SystemClock(), StoreEar(), seconds=10.0))
             return RedisStore(opened[-1], prefix)
 
         async def elapse(seconds):

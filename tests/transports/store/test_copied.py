@@ -4,8 +4,8 @@ import pytest
 
 from tests.clock import ManualClock
 from transports.clock import SystemClock
-from transports.roster import Entry, Roster
-from transports.store import CopiedStore, MemoryStore, StoreDown, Watch
+from transports.roster import AccountRecord, AccountRegistry
+from transports.store import ChangeFeed, MemoryStore, ReplicatedStore, StoreDown
 from transports.store.copied import COPIED
 from transports.store.port import ACCOUNTS, KEYS, LICENSES, MARKS, PAUSES, SESSIONS
 from transports.store.sqlite import SqliteStore
@@ -46,8 +46,8 @@ class Machine:
 
     def start(self):
         """Begin anew, with the copy that is there."""
-        self.store = CopiedStore(self._shared, self.copy, self._clock)
-        self.roster, self.watch = Roster(self.store, self._clock), Watch(self.store, self._clock)
+        self.store = ReplicatedStore(self._shared, self.copy, self._clock)
+        self.roster, self.watch = AccountRegistry(self.store, self._clock), ChangeFeed(self.store, self._clock)
         self.heard = []
         self.watch.on(ACCOUNTS, self._heed)
 
@@ -59,7 +59,7 @@ class Machine:
 
 
 def entry(name, secret="s"):
-    return Entry(id=name, transport="web", secret=secret, created=1.0, by="me")
+    return AccountRecord(id=name, transport="web", secret=secret, created=1.0, by="me")
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_a_removal_is_no_loss_and_the_copy_forgets_what_was_removed(machin
     await one.copy.put(SESSIONS, "a", b"secret-session")
     await one.watch.look()
     assert b"secret-of-a" in (await one.copy.get(ACCOUNTS, "a")).value
-    await Roster(shared, one._clock).remove("a")
+    await AccountRegistry(shared, one._clock).remove("a")
     await one.watch.look()
     assert b"secret-of-a" not in (await one.copy.get(ACCOUNTS, "a")).value
     assert await one.copy.get(SESSIONS, "a") is None
@@ -231,7 +231,7 @@ async def test_what_was_added_to_the_empty_store_holds_over_the_copies(machine, 
     await one.roster.add(entry("a"))
     await one.watch.look()
     shared.empty()
-    await Roster(shared, one._clock).add(entry("a", "new"))
+    await AccountRegistry(shared, one._clock).add(entry("a", "new"))
     await one.watch.look()
     assert [found.secret for found in await one.roster.entries()] == ["new"]
 
@@ -366,7 +366,7 @@ async def test_a_garbled_copy_is_passed_over(machine, shared):
 async def test_processes_of_one_machine_share_its_copy(tmp_path, shared):
     clock = SystemClock()
     copies = [SqliteStore(tmp_path / "copy.sqlite3", clock) for _ in range(2)]
-    one, two = [CopiedStore(shared, copy, clock) for copy in copies]
+    one, two = [ReplicatedStore(shared, copy, clock) for copy in copies]
     await one.put(LICENSES, "a", b"license")
     for _ in range(2):
         await one.revisions()

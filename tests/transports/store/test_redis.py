@@ -11,7 +11,7 @@ from tests.clock import ManualClock
 from tests.proxy import cut_at, late, proxy_to, swallowed, twice
 from tests.servers import StoreEar, free_port, programs, servers_of
 from transports.store import Bucket, Change, StoreDown
-from transports.store.port import CONVERSATIONS, RESTS, SESSIONS
+from transports.store.port import CONVERSATIONS, COOLDOWNS, SESSIONS
 from transports.store.redis import RedisOptions, open_redis
 
 LONG = 3600.0
@@ -236,19 +236,19 @@ async def many(tasks, call):
 async def test_a_full_server_refuses_writes_wholly_and_answers_reads(start):
     server = start("--maxmemory-policy", "noeviction")
     async with opened(server.url) as seen:
-        version = await seen.store.put(RESTS, "a", b"1", seconds=LONG)
+        version = await seen.store.put(COOLDOWNS, "a", b"1", seconds=LONG)
         server.ask("CONFIG", "SET", "maxmemory", "1")
         bucket = Bucket(name="b", most=1.0, per_second=1e-6)
         for call in (
-            seen.store.put(RESTS, "b", b"1", seconds=LONG),
+            seen.store.put(COOLDOWNS, "b", b"1", seconds=LONG),
             seen.store.acquire("lease", "me", LONG),
             seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]),
         ):
             assert await seen.fails(call) == "OOM"
-        assert (await seen.store.get(RESTS, "a")).version == version
+        assert (await seen.store.get(COOLDOWNS, "a")).version == version
         assert await seen.store.seated("room") == 0
         server.ask("CONFIG", "SET", "maxmemory", "0")
-        assert await seen.store.keys(RESTS) == ["a"]
+        assert await seen.store.keys(COOLDOWNS) == ["a"]
         assert await seen.store.acquire("lease", "another", LONG)
         assert await seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]) == 0.0
 

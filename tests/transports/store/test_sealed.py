@@ -5,8 +5,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
-from transports.store import MemoryStore, Place, SealedStore, Sealer, StoreDown, Unreadable
-from transports.store.port import ACCOUNTS, PLACES, RESTS, SESSIONS
+from transports.store import Cipher, Collection, EncryptedStore, MemoryStore, StoreDown, Unreadable
+from transports.store.port import ACCOUNTS, COOLDOWNS, PLACES, SESSIONS
 
 SECRET, EARLIER, OTHER = b"a" * 32, b"b" * 32, b"c" * 32
 VALUE = b'{"cookies": "g.a000-secret-cookie"}'
@@ -19,7 +19,7 @@ def below():
 
 @pytest.fixture
 def store(below):
-    return SealedStore(below, Sealer(SECRET, [EARLIER]))
+    return EncryptedStore(below, Cipher(SECRET, [EARLIER]))
 
 
 async def kept(below, key="a", place=SESSIONS):
@@ -84,29 +84,29 @@ async def test_another_accounts_value_is_refused_and_so_is_one_of_another_place(
 
 
 @pytest.mark.parametrize(
-    "sealer", [Sealer(OTHER), Sealer(OTHER, [EARLIER]), Sealer(None)], ids=["other", "two", "none"]
+    "sealer", [Cipher(OTHER), Cipher(OTHER, [EARLIER]), Cipher(None)], ids=["other", "two", "none"]
 )
 async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store, sealer):
     await store.put(SESSIONS, "a", VALUE)
     before = await kept(below)
     with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: it is sealed with a key that is not given"):
-        await SealedStore(below, sealer).get(SESSIONS, "a")
+        await EncryptedStore(below, sealer).get(SESSIONS, "a")
     assert await kept(below) == before
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
 async def test_an_earlier_key_still_opens_and_the_next_write_is_sealed_with_the_new_one(below, store):
-    await SealedStore(below, Sealer(EARLIER)).put(SESSIONS, "a", VALUE)
+    await EncryptedStore(below, Cipher(EARLIER)).put(SESSIONS, "a", VALUE)
     record = await store.get(SESSIONS, "a")
     assert record.value == VALUE
     await store.put(SESSIONS, "a", VALUE, expected=record.version)
-    assert (await SealedStore(below, Sealer(SECRET)).get(SESSIONS, "a")).value == VALUE
+    assert (await EncryptedStore(below, Cipher(SECRET)).get(SESSIONS, "a")).value == VALUE
 
 
 @pytest.mark.parametrize("value", [VALUE, b"\x8e" * 32, b"[]", b"g"])
 async def test_what_was_written_without_a_key_is_read_told_once_and_sealed_by_the_next_write(below, store, value):
     for key in "ab":
-        await SealedStore(below, Sealer(None)).put(SESSIONS, key, value)
+        await EncryptedStore(below, Cipher(None)).put(SESSIONS, key, value)
     assert await kept(below) == value
     with capture_logs() as logs:
         records = [*await store.scan(SESSIONS), await store.get(SESSIONS, "a")]
@@ -117,7 +117,7 @@ async def test_what_was_written_without_a_key_is_read_told_once_and_sealed_by_th
 
 
 async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
-    store = SealedStore(below, Sealer(None))
+    store = EncryptedStore(below, Cipher(None))
     for value in (b"", VALUE):
         await store.put(SESSIONS, "a", value)
         with capture_logs() as logs:
@@ -126,7 +126,7 @@ async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
 
 
 async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_value(below, store):
-    await SealedStore(below, Sealer(OTHER)).put(SESSIONS, "a", VALUE)
+    await EncryptedStore(below, Cipher(OTHER)).put(SESSIONS, "a", VALUE)
     with capture_logs() as logs:
         for _ in range(3):
             await refuses(store)
@@ -155,6 +155,6 @@ async def test_the_version_and_the_time_are_the_stores_own(below, store):
 
 
 async def test_a_place_that_is_not_secret_is_read_whatever_it_holds(below, store):
-    await store.put(RESTS, "a", b"\x8fgemini-gateway\x01")
-    assert (await store.get(RESTS, "a")).value == b"\x8fgemini-gateway\x01"
-    assert not Place("any").sealed
+    await store.put(COOLDOWNS, "a", b"\x8fgemini-gateway\x01")
+    assert (await store.get(COOLDOWNS, "a")).value == b"\x8fgemini-gateway\x01"
+    assert not Collection("any").sealed

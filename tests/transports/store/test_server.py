@@ -6,7 +6,7 @@ from tests.servers import RedisServer, StoreEar, programs
 from transports.clock import SystemClock
 from transports.store.port import SESSIONS
 from transports.store.redis import RedisOptions, open_redis
-from transports.store.server import Address
+from transports.store.server import RedisAddress
 
 SECRET = "pa55"
 
@@ -20,7 +20,7 @@ SECRET = "pa55"
     ],
 )
 def test_a_url_says_where_the_server_is(url, where, tls):
-    address = Address.of(url)
+    address = RedisAddress.of(url)
     assert (address.where, address.tls) == (where, tls)
     assert SECRET not in repr(address)
 
@@ -38,7 +38,7 @@ def test_a_url_says_where_the_server_is(url, where, tls):
 )
 def test_a_url_that_is_wrong_is_refused_without_showing_it(url):
     with pytest.raises(ValueError, match="is not of the form redis://") as caught:
-        Address.of(url)
+        RedisAddress.of(url)
     assert SECRET not in f"{caught.value!r} {caught.value.__cause__}"
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 

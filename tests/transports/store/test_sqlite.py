@@ -13,7 +13,7 @@ from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.clock import SystemClock
 from transports.store import FULL, SqliteStore, StoreDown
-from transports.store.port import RESTS, SESSIONS
+from transports.store.port import COOLDOWNS, SESSIONS
 
 HOUR = 3600.0
 HOLDS = """
@@ -107,7 +107,7 @@ async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
     (store, process), done = contended, []
 
     async def write():
-        done.append(await store.put(RESTS, "a", b"1"))
+        done.append(await store.put(COOLDOWNS, "a", b"1"))
         done.append(await store.put(SESSIONS, "a", b"1"))
 
     async with anyio.create_task_group() as group:
@@ -118,7 +118,7 @@ async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
     assert done == [1, 1]
 
 
-@pytest.mark.parametrize("place", [SESSIONS, RESTS], ids=lambda place: place.name)
+@pytest.mark.parametrize("place", [SESSIONS, COOLDOWNS], ids=lambda place: place.name)
 async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, place):
     monkeypatch.setattr("transports.store.sqlite._BUSY_SECONDS", 0.01)
     with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: database is locked"):
@@ -126,7 +126,7 @@ async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch
     assert await contended[0].keys(place) == []
 
 
-@pytest.mark.parametrize("place", [SESSIONS, RESTS], ids=lambda place: place.name)
+@pytest.mark.parametrize("place", [SESSIONS, COOLDOWNS], ids=lambda place: place.name)
 async def test_a_full_disk_is_told_and_what_was_there_stays(opened, place):
     store, (soft, hard) = opened(), resource.getrlimit(resource.RLIMIT_FSIZE)
     await store.put(place, "a", b"1")
@@ -144,8 +144,8 @@ async def test_a_file_that_may_only_be_read_is_told(opened):
     store = opened()
     store._quick.execute("PRAGMA query_only=1")
     with pytest.raises(StoreDown, match="readonly database"):
-        await store.put(RESTS, "a", b"1")
-    assert await store.get(RESTS, "a") is None
+        await store.put(COOLDOWNS, "a", b"1")
+    assert await store.get(COOLDOWNS, "a") is None
 
 
 async def test_a_file_that_was_cut_off_anywhere_is_refused(path, opened):
@@ -195,7 +195,7 @@ async def test_a_clock_that_is_set_back_holds_nothing_for_longer(opened):
     await store.enter("room", "one", seats=1, seconds=60.0)
     await store.put(SESSIONS, "a", b"1", seconds=30.0)
     clock.set_by -= HOUR
-    await store.put(RESTS, "any", b"")
+    await store.put(COOLDOWNS, "any", b"")
     assert (await store.get(SESSIONS, "a")).seconds == pytest.approx(30.0)
     assert await store.acquire("lease", "two", 45.0) is None
     assert await store.enter("room", "two", seats=1, seconds=60.0) == FULL
@@ -256,14 +256,14 @@ async def test_leases_that_are_over_leave_nothing_in_the_file(opened):
 
 async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lease(path, opened):
     store = opened()
-    for place in (SESSIONS, RESTS):
+    for place in (SESSIONS, COOLDOWNS):
         await store.put(place, "count", b"0")
     processes = [
         subprocess.Popen([sys.executable, "-c", COUNTS, str(path), name], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for name in ("one", "two", "three")
     ]
     told = [process.communicate(timeout=60)[0].split() for process in processes]
-    assert [(await store.get(place, "count")).value for place in (SESSIONS, RESTS)] == [b"75", b"75"]
+    assert [(await store.get(place, "count")).value for place in (SESSIONS, COOLDOWNS)] == [b"75", b"75"]
     assert sum(int(seats) for seats, _ in told) == await store.seated("room") == 7
     assert sorted(held for _, held in told) == ["False", "False", "True"]
 
@@ -271,6 +271,6 @@ async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lea
 async def test_the_journal_is_brought_to_the_file_by_a_thread_and_stays_small(tmp_path):
     with closing(SqliteStore(tmp_path / "state.db", ManualClock())) as store:
         for number in range(2000):
-            await store.put(RESTS, f"{number}", b"x" * 3000)
+            await store.put(COOLDOWNS, f"{number}", b"x" * 3000)
         assert (tmp_path / "state.db-wal").stat().st_size < 3 * 1000 * 4096
         assert store._quick.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)

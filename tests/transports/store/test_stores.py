@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from transports.store import FULL, PLACES, Bucket, Change
-from transports.store.port import ACCOUNTS, PARKS, RESTS, SESSIONS
+from transports.store.port import ACCOUNTS, ATTENTION, COOLDOWNS, SESSIONS
 
 MANY = 12
 
@@ -222,7 +222,7 @@ async def test_records_come_in_the_order_of_their_keys(store):
 )
 async def test_some_of_the_records_are_found(store, asked, found):
     await filled(store, "b", "a/3", "a/1", "a0", "a/2")
-    await filled(store, "a/4", place=PARKS)
+    await filled(store, "a/4", place=ATTENTION)
     assert await store.keys(SESSIONS, **asked) == found
     assert [record.key for record in await store.scan(SESSIONS, **asked)] == found
 
@@ -238,20 +238,20 @@ async def test_a_page_holds_as_many_as_are_wanted_though_others_ran_out(open_sto
 
 async def test_all_of_many_records_are_found_page_by_page(store):
     for number in range(250):
-        await store.put(RESTS, f"{number:03}", b"")
-    found, page = [], await store.keys(RESTS, most=99)
+        await store.put(COOLDOWNS, f"{number:03}", b"")
+    found, page = [], await store.keys(COOLDOWNS, most=99)
     while page:
         found += page
-        page = await store.keys(RESTS, after=page[-1], most=99)
+        page = await store.keys(COOLDOWNS, after=page[-1], most=99)
     assert found == [f"{number:03}" for number in range(250)]
-    assert len(await store.scan(RESTS)) == 250
+    assert len(await store.scan(COOLDOWNS)) == 250
 
 
 async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(store):
     async def revision(place):
         return (await store.revisions()).get(place.name, 0)
 
-    untouched, seen = await revision(PARKS), [await revision(SESSIONS)]
+    untouched, seen = await revision(ATTENTION), [await revision(SESSIONS)]
     version = await store.put(SESSIONS, "a", b"1")
     seen.append(await revision(SESSIONS))
     await store.put(SESSIONS, "a", b"1", expected=version)
@@ -265,7 +265,7 @@ async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(sto
     await store.remove(SESSIONS, "a")
     await store.acquire("lease", "me", 1.0)
     assert await revision(SESSIONS) == seen[-1]
-    assert await revision(PARKS) == untouched
+    assert await revision(ATTENTION) == untouched
     assert set(await store.revisions()) <= {place.name for place in PLACES}
 
 

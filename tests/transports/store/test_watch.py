@@ -1,21 +1,21 @@
 from tests.clock import ManualClock
-from transports.store import MemoryStore, Watch
-from transports.store.port import PAUSES, RESTS
+from transports.store import ChangeFeed, MemoryStore
+from transports.store.port import COOLDOWNS, PAUSES
 
 
 async def test_who_is_called_may_ask_to_be_told_of_another_place():
     clock = ManualClock()
     store = MemoryStore(clock)
-    watch, told = Watch(store, clock), []
+    watch, told = ChangeFeed(store, clock), []
 
-    async def heed_rests():
+    async def cooldowns_changed():
         told.append("rests")
 
-    async def heed_pauses():
+    async def pauses_changed():
         told.append("pauses")
-        watch.on(RESTS, heed_rests)
+        watch.on(COOLDOWNS, cooldowns_changed)
 
-    watch.on(PAUSES, heed_pauses)
+    watch.on(PAUSES, pauses_changed)
     await watch.look()
     await watch.look()
     assert told == ["pauses", "rests"]
@@ -24,7 +24,7 @@ async def test_who_is_called_may_ask_to_be_told_of_another_place():
 async def test_a_change_is_told_once_whoever_made_it():
     clock = ManualClock()
     store = MemoryStore(clock)
-    watch, told = Watch(store, clock), []
+    watch, told = ChangeFeed(store, clock), []
 
     async def heed():
         told.append((await store.get(PAUSES, "one")) is not None)

@@ -6,12 +6,12 @@ from multidict import CIMultiDict
 from tests.observer import NullObserver
 from tests.transports.conftest import asking, deps_for, request_for
 from transports.web import wire
-from transports.web.rotate import Rotation
+from transports.web.rotate import SessionRotation
 
 
 def rotation_of(transport, store, clock):
     session = transport._accounts.sessions["one"]
-    return Rotation(session, session.site.vault, deps_for(clock, store))
+    return SessionRotation(session, session.site.vault, deps_for(clock, store))
 
 
 async def ask(transport):
@@ -34,7 +34,7 @@ class Ear(NullObserver):
 
 def heard_rotation_of(transport, store, clock, ear):
     session = transport._accounts.sessions["one"]
-    return Rotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
+    return SessionRotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
 
 
 class Heard:

@@ -12,7 +12,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
-from transports.roster import Entry
+from transports.roster import AccountRecord
 from transports.store import MemoryStore, StoreDown
 
 SECOND = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
@@ -21,7 +21,7 @@ THIRD = simulator.SimulatedAccount(psid="psid-3", psidts="psidts-3")
 
 def entry(account="two", of=SECOND, created=1.0, **options):
     secret = of if isinstance(of, str) else simulator.export_of(of)
-    return Entry(id=account, transport="web", secret=secret, options=options, created=created, by="me")
+    return AccountRecord(id=account, transport="web", secret=secret, options=options, created=created, by="me")
 
 
 @asynccontextmanager

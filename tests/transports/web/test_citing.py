@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from protocol.model import Citation, Text
 from transports.web.citing import Prose, link_to
-from transports.web.rich import Cited, Source
+from transports.web.rich import Cited, SourceLink
 
-ONE = Source(url="https://a.example/1", title="One")
-TWO = Source(url="https://b.example/2?q=(x)", title="Two")
+ONE = SourceLink(url="https://a.example/1", title="One")
+TWO = SourceLink(url="https://b.example/2?q=(x)", title="Two")
 GROUPS = (
     Cited(marker=" [cite: 1]", sources=(ONE,)),
     Cited(marker=" [cite: 1, 2]", sources=(ONE, TWO)),
@@ -96,7 +96,7 @@ def test_verbatim_text_is_said_as_it_is_behind_what_waited():
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "/path", ""])
 def test_only_addresses_of_the_web_become_links(url):
     prose = Prose()
-    prose.learn([Cited(marker="[cite: 1]", sources=(Source(url=url),))])
+    prose.learn([Cited(marker="[cite: 1]", sources=(SourceLink(url=url),))])
     events = prose.say("x [cite: 1] y")
     assert events == [Text(text="x "), Text(text="[1]"), Text(text=" y")]
 

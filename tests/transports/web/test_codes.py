@@ -23,7 +23,7 @@ from protocol.openai.errors import error_body, status_of
 from tests.pools import Replica
 from tests.transports.conftest import asking, going, request_for
 from transports import simulator, web
-from transports.rotation import Policy, Rotation
+from transports.rotation import Failover, FailoverPolicy
 from transports.web.codes import CODES, Action, AttachmentRefused, ContinuationRefused, ImageRefused, TokenRefused
 from transports.web.codes import error_for_code as error_of
 from transports.web.errors import ModelMismatch, Temporary
@@ -121,7 +121,7 @@ async def two(open_site):
     """Yield a site, a transport with two accounts, and the failover over them."""
     async with open_site(FIRST, SECOND) as site, site.connect(*ACCOUNTS, reuse_seconds=600) as transport:
         pool = Replica().pool(lambda: list(transport.accounts)[:2], transport="web", wait_seconds=0.01)
-        yield site, transport, Rotation(transport, pool, Policy())
+        yield site, transport, Failover(transport, pool, FailoverPolicy())
 
 
 async def ask(failover, request):
@@ -137,7 +137,7 @@ async def test_a_code_that_stays_ends_as_the_table_says(two, number, action):
     blocked = action is Action.COOL_DOWN_ADDRESS  # both accounts share the address
     accounts = 2 if action in ANOTHER and not blocked else 1
     assert await site.seen("generate") == accounts * (2 if action in ONE_MORE else 1)
-    parked = [state.parked is not None for state in failover.pool.states]
+    parked = [state.attention is not None for state in failover.pool.states]
     assert parked == [action is Action.NEEDS_ATTENTION] * 2
     if action is not Action.NEEDS_ATTENTION:
         assert isinstance(caught.value, type(error_of(number)))

@@ -21,7 +21,7 @@ from protocol.model import (
 from transports.simulator import emit
 from transports.web.decode import AnswerReader, decode_batch, decode_status
 from transports.web.errors import RequestRejected, SessionRefused, StaleBuild, StaleToken
-from transports.web.narrate import Teller
+from transports.web.narrate import MediaRefs
 
 ANY_TEXT = st.text(st.characters(), max_size=80) | st.text(st.sampled_from("a`\\*\n\"'<>é😀\ud83d\ude00 "), max_size=80)
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
@@ -230,7 +230,7 @@ def test_work_that_is_pending_does_not_break_an_answer_off(field, ending):
 
 @pytest.mark.parametrize("capability", [Capability.VIDEO, Capability.DEEPSEARCH])
 def test_a_turn_whose_work_is_polled_may_close_while_it_is_running(capability):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=Teller(capability=capability))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=MediaRefs(capability=capability))
     events = [*reader.feed(emit.PREFIX + HALF + emit.end(1)), *reader.end()]
     assert isinstance(events[-1], Finish)
 

@@ -5,7 +5,7 @@ import pytest
 
 from transports.web import encode
 from transports.web.config import Slots
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 
 CALL = encode.GenerateCall(prompt="", language="en", request_uuid="U", client_uuid="C", model=None)
 
@@ -83,7 +83,7 @@ def test_what_sources_write_differently_is_a_setting():
 def test_the_index_of_a_turn_is_counted_or_always_0(counted, index):
     forms = Slots(turn_index=counted)
     assert slots_of(forms=forms)[17] == [[0]]
-    conversation = Conversation(cid="c_1", rid="r_1", rcid="rc_1", turn=4)
+    conversation = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", turn=4)
     assert slots_of(conversation=conversation, forms=forms)[17] == [[index]]
 
 

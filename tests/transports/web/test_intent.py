@@ -10,13 +10,13 @@ from transports import simulator
 from transports.store import MemoryStore
 from transports.store.port import INTENTS
 from transports.web import wire
-from transports.web.intent import Intent, encode_intent, read_intent
+from transports.web.intent import RotationIntent, encode_intent, read_intent
 from transports.web.saved import fingerprint
 
 
 @pytest.mark.parametrize(("outcome", "is_open"), [("", True), ("unknown", True), ("rotated", False), ("busy", False)])
 def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
-    intent = Intent(fence=1, owner="one", started=0.0, old_hash="x", outcome=outcome)
+    intent = RotationIntent(fence=1, owner="one", started=0.0, old_hash="x", outcome=outcome)
     assert read_intent(encode_intent(intent)) == intent
     assert intent.open == is_open
 
@@ -24,7 +24,7 @@ def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
 async def begin_and_vanish(site, transport, store):
     """Rotate as a process that is killed before it has the answer."""
     cookies = transport._accounts.sessions["one"].site.vault.cookies
-    intent = Intent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
+    intent = RotationIntent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
     await store.put(INTENTS, "one", encode_intent(intent))
     headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": simulator.export_of(ACCOUNT)}
     async with aiohttp.ClientSession() as http:

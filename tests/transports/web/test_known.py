@@ -5,7 +5,7 @@ import pytest
 
 from protocol.model import Capability
 from transports import web
-from transports.roster import Entry
+from transports.roster import AccountRecord
 from transports.web.known import declared, expiry, facts, redeclared
 from transports.web.saved import encode, seeded
 
@@ -23,7 +23,7 @@ JSON = json.dumps(
 
 
 def entry(secret=EXPORT, account="added", **options):
-    return Entry(id=account, transport="web", secret=secret, options=options, created=1.0, by="me")
+    return AccountRecord(id=account, transport="web", secret=secret, options=options, created=1.0, by="me")
 
 
 def admit(one, config=None):
@@ -56,7 +56,7 @@ def test_options_are_those_of_an_account_of_the_settings():
     }
     kept, account = admit(entry(**options))
     assert kept.options["concurrency"] == 2
-    assert msgspec.json.decode(msgspec.json.encode(kept), type=Entry) == kept
+    assert msgspec.json.decode(msgspec.json.encode(kept), type=AccountRecord) == kept
     assert account.per_day == {Capability.VIDEO: 3}
     assert account.capabilities == {Capability.CHAT, Capability.VIDEO}
     assert (account.weight, account.per_minute, account.egress) == (3.0, 7, "socks5h://proxy.example:1080")

@@ -12,12 +12,12 @@ from protocol.model import (
 )
 from tests.clock import ManualClock
 from transports.web.config import Tools
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 from transports.web.errands import open_errands
-from transports.web.lasting import Phase, Place, Prompt, Settings, Work, place_of
+from transports.web.lasting import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, place_of
 from transports.web.turns import SavedChat, SavedTurn
 
-HERE = Conversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
+HERE = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
 RESET = UpstreamFailed("reset")
 
 
@@ -35,7 +35,7 @@ class Talk:
         for step in self.steps:
             if isinstance(step, Exception):
                 raise step
-            if isinstance(step, Conversation):
+            if isinstance(step, SiteConversation):
                 self.conversation = step
             else:
                 yield step
@@ -69,11 +69,11 @@ class Patient(ManualClock):
 
 @pytest.fixture
 async def work_with():
-    settings = Settings(
+    settings = WorkSettings(
         transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
     )
     async with open_errands(Patient()) as errands:
-        yield lambda talk, chats: Work(talk, chats, errands, Patient(), settings)
+        yield lambda talk, chats: LongRunningWork(talk, chats, errands, Patient(), settings)
 
 
 async def begun(work, text="a cat"):
@@ -137,7 +137,7 @@ async def test_what_the_site_refused_is_raised_as_it_is(work_with):
 async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
     chats = Chats(c_1=(0, ["a cat"]))
     work = work_with(Talk(), chats)
-    work.at(Place(cid="c_1", phase=Phase.VIDEO))
+    work.at(WorkLocation(cid="c_1", phase=Phase.VIDEO))
     chats.failures = [RESET] * 29
     for _ in range(29):
         assert await work.look() == []
@@ -152,7 +152,7 @@ async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
 
 async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with):
     work = work_with(Talk(), Chats())
-    work.at(Place(cid="c_gone", phase=Phase.VIDEO))
+    work.at(WorkLocation(cid="c_gone", phase=Phase.VIDEO))
     for _ in range(29):
         assert await work.look() == []
     with pytest.raises(UpstreamFailed) as caught:

@@ -14,15 +14,15 @@ from protocol.model import (
     Thought,
     WebImage,
 )
-from transports.web.narrate import Narrator, Teller
-from transports.web.rich import Candidate, Cited, Film, Music, Opened, Picture, Source, WebPicture
+from transports.web.narrate import EventBuilder, MediaRefs
+from transports.web.rich import Candidate, Cited, Film, Music, Opened, SitePicture, SourceLink, WebPicture
 
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "\\*"])
 PAGE = "https://page/1"
 
 
 def narrator(capability=Capability.CHAT):
-    return Narrator(Teller(transport="web", account="one", capability=capability))
+    return EventBuilder(MediaRefs(transport="web", account="one", capability=capability))
 
 
 def now(text="", **fields):
@@ -34,7 +34,7 @@ def paper(body, **fields):
 
 
 def picture(number):
-    return Picture(url=f"https://lh3.googleusercontent.com/{number}", id=f"id{number}")
+    return SitePicture(url=f"https://lh3.googleusercontent.com/{number}", id=f"id{number}")
 
 
 def said(events, kind=Text):
@@ -234,7 +234,7 @@ def test_a_book_that_is_refused_ends_with_words_and_what_was_drawn():
 
 def test_citations_index_all_text_so_far():
     one = narrator()
-    cited = (Cited(marker=" [cite: 1]", sources=(Source(url=PAGE, title="One"),)),)
+    cited = (Cited(marker=" [cite: 1]", sources=(SourceLink(url=PAGE, title="One"),)),)
     text = "A fact [cite: 1]. Another [cite: 1]."
     events = []
     for end in range(0, len(text), 5):
@@ -248,7 +248,7 @@ def test_citations_index_all_text_so_far():
 
 def test_code_in_a_canvas_keeps_what_looks_like_a_marker():
     one = narrator(Capability.CANVAS)
-    cited = (Cited(marker="[cite: 1]", sources=(Source(url=PAGE),)),)
+    cited = (Cited(marker="[cite: 1]", sources=(SourceLink(url=PAGE),)),)
     body = "```js\nx = y[cite: 1]\n```"
     assert said(one.tell(now("T [cite: 1]", citations=cited, document=paper(body), complete=True))).endswith(body)
 

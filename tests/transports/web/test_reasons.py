@@ -1,10 +1,10 @@
 import pytest
 
 from transports.web.errors import error_for_http, signed_out
-from transports.web.reasons import WORDS, Reason
+from transports.web.reasons import WORDS, AttentionReason
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", AttentionReason)
 def test_each_reason_is_told_to_a_person_in_a_sentence(reason):
     assert WORDS[reason].endswith(".")
     assert signed_out(reason).words == WORDS[reason]

@@ -27,11 +27,11 @@ from protocol.model import (
 from tests.clock import ManualClock
 from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator, web
-from transports.base import Kept
+from transports.conversations import Kept
 from transports.pool import Conversations
 from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
-from transports.web.decode import Conversation
+from transports.web.decode import SiteConversation
 from transports.web.turns import Chats
 
 
@@ -223,7 +223,7 @@ async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, stream
 
     class Answer:
         served = Served(transport="web", account="one")
-        conversation = Conversation(cid="c_1", rid="r_1", context="ctx")
+        conversation = SiteConversation(cid="c_1", rid="r_1", context="ctx")
 
         @property
         async def events(self):

@@ -12,7 +12,7 @@ from transports.simulator import emit
 from transports.web.codes import ImageRefused, TokenRefused
 from transports.web.decode import AnswerReader
 from transports.web.markup import clean
-from transports.web.narrate import Teller
+from transports.web.narrate import MediaRefs
 
 CANBERRA = (
     "The capital of Australia is Canberra, in the Australian Capital Territory,"
@@ -22,7 +22,7 @@ PENDING = "正在生成视频，这可能需要几分钟时间，请稍后回来
 
 
 def captured(name, **teller):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=Teller(**teller))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=MediaRefs(**teller))
     body = (CAPTURES / f"{name}.txt").read_bytes()
     for position in range(0, len(body), 7):
         yield from reader.feed(body[position : position + 7])

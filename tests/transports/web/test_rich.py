@@ -3,11 +3,22 @@ from base64 import b64encode, urlsafe_b64encode
 import pytest
 
 from transports.simulator.emit import layout
-from transports.web.rich import Cited, Film, Music, Opened, Picture, Plan, Source, Step, WebPicture, read_candidate
+from transports.web.rich import (
+    Cited,
+    Film,
+    Music,
+    Opened,
+    ResearchPlan,
+    ResearchStep,
+    SitePicture,
+    SourceLink,
+    WebPicture,
+    read_candidate,
+)
 
 SOURCE = [None, None, None, [["https://icon", "https://page/1", "One"]]]
 GROUP = [[" [cite: 1]"], [SOURCE]]
-CITED = Cited(marker=" [cite: 1]", sources=(Source(url="https://page/1", title="One"),))
+CITED = Cited(marker=" [cite: 1]", sources=(SourceLink(url="https://page/1", title="One"),))
 
 
 def candidate(rich=None, *, sparse=False, text="said", documents=None, state=1):
@@ -40,11 +51,11 @@ def test_every_rich_field_is_found_in_both_forms(sparse):
     read = read_candidate(candidate(rich, sparse=sparse, state=2))
     assert (read.rcid, read.text, read.thoughts, read.complete) == ("rc_1", "said", "thought", True)
     assert read.web_pictures == (WebPicture(url="https://found/1", alt="a cat"),)
-    assert read.pictures == tuple(Picture(url=f"https://pics/{n}", id=f"id-{n}") for n in (1, 2))
+    assert read.pictures == tuple(SitePicture(url=f"https://pics/{n}", id=f"id-{n}") for n in (1, 2))
     assert read.citations == (CITED,)
-    assert read.plan == Plan(
+    assert read.plan == ResearchPlan(
         title="The plan",
-        steps=(Step(label="Step", body="body"),),
+        steps=(ResearchStep(label="Step", body="body"),),
         estimate="ten minutes",
         confirm="Start research",
     )

@@ -23,9 +23,9 @@ from transports import simulator, web
 from transports.store import MemoryStore
 from transports.store.port import INTENTS, SESSIONS
 from transports.web import wire
-from transports.web.intent import Intent, encode_intent
+from transports.web.intent import RotationIntent, encode_intent
 from transports.web.saved import decode, fingerprint
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 
 async def order(site, **fault):
@@ -221,7 +221,7 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
         clock.advance(70)  # the writer's lease is renewed, as time goes by
         await store.acquire("rotate/one", "another process", 45)
         await anyio.wait_all_tasks_blocked()
-        theirs = Vault("one", vault.saved.cookies, store, clock)
+        theirs = SessionStore("one", vault.saved.cookies, store, clock)
         await theirs.renew(theirs.saved, ["__Secure-1PSIDTS=theirs"], at=clock.wall(), by="another")
         await store.release("rotate/one", "another process")
         clock.advance(5)
@@ -310,7 +310,9 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         session = one._accounts.sessions["one"]
         await store.acquire("rotate/one", "dead", 45)
         started = await store.now()
-        intent = Intent(fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.vault.cookies))
+        intent = RotationIntent(
+            fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.vault.cookies)
+        )
         await store.put(INTENTS, "one", encode_intent(intent))
         await session.site.call(  # and the answer came to nobody
             "POST",

@@ -19,10 +19,10 @@ from transports.http import Timeouts
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
 from transports.web.cookies import merge
-from transports.web.lease import Lease
-from transports.web.rotate import Rotation
+from transports.web.lease import RotationLock
+from transports.web.rotate import SessionRotation
 from transports.web.saved import decode
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 CALL = 14.0
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-0"}
@@ -166,7 +166,7 @@ class Process:
 class Protocol(RuleBasedStateMachine):
     """Three processes, one account."""
 
-    vault_type, rotation_type, cas, grace = Vault, Rotation, True, 120.0
+    vault_type, rotation_type, cas, grace = SessionStore, SessionRotation, True, 120.0
 
     def __init__(self):
         super().__init__()
@@ -363,7 +363,7 @@ async def at_once(self, barrier):
     return bool(self.fence)
 
 
-class UsedBeforeSaved(Vault):
+class UsedBeforeSaved(SessionStore):
     """Uses a value, and saves it a second later."""
 
     async def renew(self, sent, set_cookies, *, at, by, interval=None):
@@ -374,7 +374,7 @@ class UsedBeforeSaved(Vault):
         return await super().renew(sent, set_cookies, at=at, by=by, interval=interval)
 
 
-class SeedFirst(Vault):
+class SeedFirst(SessionStore):
     """Takes what it began with for the newest."""
 
     def _for_store(self, stored, *, damaged=False):
@@ -383,7 +383,7 @@ class SeedFirst(Vault):
 
 @pytest.mark.parametrize("take", [nobodys, at_once])
 def test_without_the_lease_or_its_barrier_two_rotate_at_once(monkeypatch, take):
-    monkeypatch.setattr(Lease, "take", take)
+    monkeypatch.setattr(RotationLock, "take", take)
     with pytest.raises(AssertionError, match="two rotations at once"):
         run(Protocol, 400)
 
@@ -404,7 +404,7 @@ def test_a_seed_that_overwrites_what_is_stored_is_an_older_value_in_the_place_of
         run(Wrong, 400)
 
 
-class StoreFirst(Vault):
+class StoreFirst(SessionStore):
     """Takes what the store says for the newest, whatever it has forgotten."""
 
     def _for_store(self, stored, *, damaged=False):

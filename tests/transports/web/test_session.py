@@ -12,12 +12,12 @@ from tests.pools import pool_of
 from tests.transports.conftest import asking, deps_for, going, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
-from transports.rotation import Policy
-from transports.rotation import Rotation as AccountRotation
+from transports.rotation import Failover as AccountRotation
+from transports.rotation import FailoverPolicy
 from transports.simulator import emit
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import SESSIONS
-from transports.web.rotate import Rotation
+from transports.web.rotate import SessionRotation
 
 EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)
 
@@ -28,7 +28,7 @@ def session_of(transport):
 
 def rotation_of(transport, store, clock):
     session = session_of(transport)
-    return Rotation(session, session.site.vault, deps_for(clock, store))
+    return SessionRotation(session, session.site.vault, deps_for(clock, store))
 
 
 async def ask(transport, text="<echo>ok</echo>"):
@@ -234,7 +234,7 @@ async def test_where_a_session_cannot_be_fetched_another_account_makes_the_pictu
     known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
     clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
     async with open_site(*accounts) as site, site.connect(*known) as transport:
-        rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), Policy())
+        rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), FailoverPolicy())
         await order(site, where="app", status=500)
         async with going(rotation, request, 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
@@ -315,7 +315,7 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
 async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
         pool = pool_of(two.accounts, clock, wait_seconds=1.0)
-        rotation = AccountRotation(two, pool, Policy())
+        rotation = AccountRotation(two, pool, FailoverPolicy())
 
         async def ask_pool():
             async with going(rotation, request_for("<echo>ok</echo>"), 30) as exchange:
@@ -323,7 +323,7 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
 
         # the rotation is done, and lost on its way to the other worker
         theirs = MemoryStore(clock)
-        await Rotation(session_of(one), session_of(one).site.vault, deps_for(clock, theirs)).once()
+        await SessionRotation(session_of(one), session_of(one).site.vault, deps_for(clock, theirs)).once()
         found = await store.get(SESSIONS, "one")
         await store.remove(SESSIONS, "one")
         clock.advance(600)

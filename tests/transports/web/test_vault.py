@@ -8,16 +8,16 @@ from structlog.testing import capture_logs
 from tests.clock import ManualClock
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
-from transports.tasks import beside
+from transports.tasks import background_tasks
 from transports.web.offer import offer
-from transports.web.vault import Vault
+from transports.web.vault import SessionStore
 
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
 
 
 def vaults(number=2, store=None):
     store = store or MemoryStore(ManualClock())
-    return [Vault("one", SEED, store, store._clock) for _ in range(number)]
+    return [SessionStore("one", SEED, store, store._clock) for _ in range(number)]
 
 
 def psidts(vault):
@@ -104,13 +104,13 @@ async def test_what_is_unreadable_is_left_alone():
 async def test_another_export_wins_and_an_old_one_that_is_still_mounted_somewhere_does_not_flap(seed):
     clock = ManualClock()
     store = MemoryStore(clock)
-    old = Vault("one", SEED, store, clock)
+    old = SessionStore("one", SEED, store, clock)
     await renew(old, "ts-2")
-    new = Vault("one", seed, store, clock)
+    new = SessionStore("one", seed, store, clock)
     await new.load()
     assert (new.cookies, new.saved.gen) == (seed, 2)
     for _ in range(3):
-        again = Vault("one", SEED, store, clock)
+        again = SessionStore("one", SEED, store, clock)
         for vault in (again, old, new):
             await vault.load()
             assert (vault.cookies, vault.saved.gen) == (seed, 2)
@@ -174,7 +174,7 @@ async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_l
     store.before = False
     assert not await vault.load()
     assert not vault.unsaved
-    other = Vault("one", SEED, store, clock)
+    other = SessionStore("one", SEED, store, clock)
     assert await other.load()
     assert psidts(other) == psidts(vault) == "ts-2"
 
@@ -228,17 +228,17 @@ async def test_a_store_that_forgot_its_last_writes_is_told_again_and_an_older_va
 async def test_a_store_that_is_empty_gets_the_newest_copy_back():
     clock = ManualClock()
     shared, copies = MemoryStore(clock), [MemoryStore(clock), MemoryStore(clock)]
-    older, newer = (Vault("one", SEED, shared, clock, copy) for copy in copies)
+    older, newer = (SessionStore("one", SEED, shared, clock, copy) for copy in copies)
     await renew(older, "ts-2")
     await newer.load()
     await renew(newer, "ts-3", at=9.0)
     empty = MemoryStore(clock)
-    first = Vault("one", SEED, empty, clock, copies[0])
+    first = SessionStore("one", SEED, empty, clock, copies[0])
     assert await first.load()
     assert psidts(first) == "ts-2"
-    second = Vault("one", SEED, empty, clock, copies[1])
+    second = SessionStore("one", SEED, empty, clock, copies[1])
     await second.load()
-    third = Vault("one", SEED, empty, clock, copies[0])
+    third = SessionStore("one", SEED, empty, clock, copies[0])
     await third.load()
     assert psidts(second) == psidts(third) == "ts-3"
 
@@ -253,8 +253,11 @@ class Down(MemoryStore):
 async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_else_from_the_export():
     clock = ManualClock()
     copy = MemoryStore(clock)
-    await renew(Vault("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
-    for vault, value in ((Vault("one", SEED, Down(clock), clock, copy), "ts-2"), (*vaults(1, Down(clock)), "ts-1")):
+    await renew(SessionStore("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
+    for vault, value in (
+        (SessionStore("one", SEED, Down(clock), clock, copy), "ts-2"),
+        (*vaults(1, Down(clock)), "ts-1"),
+    ):
         with pytest.raises(OSError, match="down"):
             await vault.load()
         assert psidts(vault) == value
@@ -263,8 +266,8 @@ async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_
 async def test_a_changed_export_wins_over_the_copy():
     clock = ManualClock()
     store, copy = MemoryStore(clock), MemoryStore(clock)
-    await renew(Vault("one", SEED, store, clock, copy), "ts-2")
-    vault = Vault("one", {**SEED, "NID": "1"}, MemoryStore(clock), clock, copy)
+    await renew(SessionStore("one", SEED, store, clock, copy), "ts-2")
+    vault = SessionStore("one", {**SEED, "NID": "1"}, MemoryStore(clock), clock, copy)
     await vault.load()
     assert (vault.cookies, vault.saved.gen) == ({**SEED, "NID": "1"}, 2)
 
@@ -273,7 +276,7 @@ async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
     clock = ManualClock()
     store, copy = MemoryStore(clock), Sick(clock)
     copy.before = True
-    vault = Vault("one", SEED, store, clock, copy)
+    vault = SessionStore("one", SEED, store, clock, copy)
     with capture_logs() as logs:
         assert await renew(vault, "ts-2")
     assert {entry["event"] for entry in logs} == {"session_not_copied"}
@@ -329,7 +332,7 @@ async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is(
     clock = ManualClock()
     store = Sick(clock)
     (vault,) = vaults(1, store)
-    async with beside() as tasks:
+    async with background_tasks() as tasks:
         tasks.start_soon(offer, vault, clock)
         store.before = True
         await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)

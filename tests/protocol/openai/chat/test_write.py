@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.http.context import Record
+from protocol.http.context import RequestRecord
 from protocol.model import (
     Begun,
     Caller,
@@ -73,7 +73,7 @@ def bounds(stops=(), tokens=None):
 
 async def streamed(events, ends=NEVER, *, usage=False):
     """Return the chunks of a streamed answer."""
-    writer = ChunkWriter(HEAD, Record(), rendering(), include_usage=usage)
+    writer = ChunkWriter(HEAD, RequestRecord(), rendering(), include_usage=usage)
     data = writer.opened()
     async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1):
         data += writer.event(event)
