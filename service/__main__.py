@@ -2,14 +2,14 @@
 
 import sys
 
-from service.probe import is_probe, probe
+from service.cli.probe import is_probe, probe
 
 
 def main() -> None:
     """Run the command."""
     if is_probe(sys.argv[1:]):
         sys.exit(probe(sys.argv[2]))
-    from service import cli
+    from service.cli import main as cli
 
     cli.main()
 

@@ -18,45 +18,45 @@ from starlette.routing import Route
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.collect import Files
 from protocol.http.context import Fetch, Limits, context_of
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
-from service.address import PublicAddress
 from service.admin.feed import Feed
-from service.admission import ConcurrencyLimit, Guarded, RequestSlots
-from service.book import LicenseStore
-from service.budgets import BudgetMetrics
-from service.drain import Shutdown
-from service.fetch import fetching
-from service.guard import HttpValidation
-from service.jobs import open_jobs
-from service.keys import open_seal
-from service.ledger import JobStore
-from service.licenses import Licensed, Licenses, fixed_licenses
-from service.links import MediaUrls, UrlSigner
-from service.listeners import ADMIN, API, OPERATIONS
-from service.media import MediaRoutes
-from service.memory import Memory, Trimmer
-from service.metrics import Metrics
-from service.observe import RequestContextMiddleware, RequestDeps
-from service.operations import Operations
-from service.overload import LoadShedding
-from service.paths import FixedPaths
-from service.pressure import LoadMonitor
-from service.reload import Reload
-from service.settings import LimitSettings, Origin, Settings, SettingsError
-from service.settings import Media as MediaSettings
-from service.shelf import MediaCache
-from service.stores import location_of, naming, open_stores
-from service.survey import StartupSummary, startup_summary
-from service.tracing import Traces, open_tracing
+from service.cli.startup_summary import StartupSummary, startup_summary
+from service.config.schema import LimitSettings, Origin, Settings, SettingsError
+from service.config.schema import Media as MediaSettings
+from service.jobs.runner import open_jobs
+from service.jobs.store import JobStore
+from service.licenses.auth import Licensed, Licenses, fixed_licenses
+from service.licenses.store import LicenseStore
+from service.media.cache import MediaCache
+from service.media.fetch import fetching
+from service.media.routes import MediaRoutes
+from service.media.signed_urls import MediaUrls, UrlSigner
+from service.middleware.concurrency import ConcurrencyLimit, Guarded, RequestSlots
+from service.middleware.forwarded import PublicAddress
+from service.middleware.http_validation import HttpValidation
+from service.middleware.load_monitor import LoadMonitor
+from service.middleware.load_shedding import LoadShedding
+from service.middleware.request_context import RequestContextMiddleware, RequestDeps
+from service.server.fixed_paths import FixedPaths
+from service.server.health import Operations
+from service.server.listeners import ADMIN, API, OPERATIONS
+from service.server.memory import Memory, Trimmer
+from service.server.reload import Reload
+from service.server.shutdown import Shutdown
+from service.storage.factory import location_of, naming, open_stores
+from service.storage.keys import open_seal
+from service.telemetry.budgets import BudgetMetrics
+from service.telemetry.metrics import Metrics
+from service.telemetry.tracing import Traces, open_tracing
+from transports.accounts import Conversations
 from transports.clock import Clock, SystemClock
-from transports.dispatch import Router
 from transports.metrics import PrometheusObserver
 from transports.observer import Fanout
-from transports.pool import Conversations
+from transports.router import Router
 from transports.store import ChangeFeed, Store
 from transports.store.metrics import PrometheusStoreObserver
 
@@ -80,7 +80,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """The apps of an engine that is open."""
 
     apps: Mapping[str, Any]
-    """ASGI, by the names of `service.listeners`."""
+    """ASGI, by the names of `service.server.listeners`."""
     drain: Shutdown
     reload: Reload
     survey: Callable[[], Awaitable[StartupSummary]]
@@ -209,7 +209,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     api = RequestContextMiddleware(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
-        from service.admin.inside import RunningGateway, administration
+        from service.admin.setup import RunningGateway, administration
 
         inside = RunningGateway(
             engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload

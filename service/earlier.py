@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from protocol.model import Job, Saturated
-from service.ledger import JobStore
+from service.jobs.store import JobStore
 from transports.clock import Clock
 from transports.store import Store, StoreDown
 from transports.store.port import JOBS, KEYS, LICENSES, SESSIONS

@@ -11,14 +11,9 @@ import msgspec
 
 from protocol import openai
 from protocol.model import Capability, Catalogue, FileKeeper
-from service.settings import Deadlines, Origin, Settings, SettingsError, convert
+from service.config.schema import Deadlines, Origin, Settings, SettingsError, convert
 from transports import simulator, web
-from transports.base import Deps, Kind, Serve, Transport
-from transports.clock import Clock
-from transports.conversations import ConversationStore
-from transports.dispatch import Router
-from transports.observer import Observer
-from transports.pool import (
+from transports.accounts import (
     AccountStates,
     ConcurrencyLimits,
     Heartbeat,
@@ -28,8 +23,13 @@ from transports.pool import (
     Reports,
     SharedState,
 )
-from transports.roster import AccountRegistry
-from transports.rotation import Failover, FailoverPolicy
+from transports.accounts.registry import AccountRegistry
+from transports.base import Deps, Kind, Serve, Transport
+from transports.clock import Clock
+from transports.conversations import ConversationStore
+from transports.failover import Failover, FailoverPolicy
+from transports.observer import Observer
+from transports.router import Router
 from transports.store import ChangeFeed, Store
 from transports.tasks import background_tasks
 from transports.tracing import TracedPool, TracedTransport, Tracer

@@ -4,8 +4,8 @@ import time
 
 from starlette.requests import Request
 
-from protocol.http.closing import ShutdownEvent
 from protocol.http.context import Limits, RequestContext, RequestRecord, attach
+from protocol.http.shutdown import ShutdownEvent
 
 
 def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()):

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 from tests.clock import ManualClock
 from tests.observer import NullObserver
-from transports.pool import AccountStates, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
+from transports.accounts import AccountStates, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
 from transports.store import ChangeFeed, MemoryStore
 
 

@@ -18,10 +18,10 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Account, Facts, Finding, Report
+from transports.accounts.registry import AccountRecord, AccountRegistry
 from transports.clock import Clock
 from transports.conversations import ConversationStore
 from transports.observer import Observer
-from transports.roster import AccountRecord, AccountRegistry
 from transports.store import ChangeFeed, Store
 
 ConfigT = TypeVar("ConfigT")

@@ -47,7 +47,7 @@ class _StoredPayload(aiohttp.Payload):
     """Sends a file of a request from disk; where it is not in the page cache, in threads. It may be sent again.
 
     `_value` and `_autoclose` are what subclasses of `aiohttp.Payload` define (aiohttp/payload.py, `BytesPayload`): the
-    content, and that nothing has to be closed. `tests/transports/web/test_upload.py` sends files through it.
+    content, and that nothing has to be closed. `tests/transports/web/media/test_upload.py` sends files through it.
     """
 
     _value: StoredFile

@@ -26,8 +26,8 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Account, Finding
+from transports.accounts import AccountStates, ConcurrencyLimits, Lease, LeaseRequest, Pool, PoolConfig
 from transports.base import Transport
-from transports.pool import AccountStates, ConcurrencyLimits, Lease, LeaseRequest, Pool, PoolConfig
 
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 

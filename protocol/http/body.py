@@ -18,12 +18,12 @@ import msgspec
 from anyio.lowlevel import RunVar
 from starlette.requests import Request
 
-from protocol.http.beside import in_thread
 from protocol.http.budget import Sender
 from protocol.http.context import Limits, RequestContext, context_of
-from protocol.http.faults import ClientGone, HttpError
+from protocol.http.errors import ClientGone, HttpError
 from protocol.http.long_strings import LongStrings
-from protocol.http.whole import shutting_down
+from protocol.http.response import shutting_down
+from protocol.http.worker import in_thread
 from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import anyio
 
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import Saturated
 
 MIB = 1024 * 1024

@@ -7,9 +7,9 @@ from functools import partial
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 
-from protocol.http.beside import in_thread
 from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.spool import Spool, Spooled
+from protocol.http.worker import in_thread
 from protocol.model import Content, TooLong
 
 _IN_MEMORY = 256 * 1024

@@ -6,9 +6,9 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from protocol.http.budget import ByteBudget, Reservation
-from protocol.http.closing import ShutdownEvent
 from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
+from protocol.http.shutdown import ShutdownEvent
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
 from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, Served, Usage

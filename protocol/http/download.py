@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.attend import Disconnect
 from protocol.http.context import context_of
+from protocol.http.disconnect import Disconnect
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.ranges import Span, Unsatisfiable, span_of
-from protocol.http.whole import shutting_down
+from protocol.http.response import shutting_down
 from protocol.model import GatewayError, MediaStream, released
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import anyio.to_thread
 
-from protocol.http.attend import Disconnect
 from protocol.http.context import context_of
+from protocol.http.disconnect import Disconnect
 from protocol.http.endpoint import CLIENT_GONE
-from protocol.http.whole import shutting_down
+from protocol.http.response import shutting_down
 from protocol.model import Content
 
 _SLICE = 3 * 64 * 1024

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 
 from protocol.http.context import context_of
-from protocol.http.faults import ClientGone
+from protocol.http.errors import ClientGone
 from protocol.model import GatewayError, released
 
 ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.requests import Request
 
-from protocol.http.beside import in_thread
 from protocol.http.body import receive_body, settle
 from protocol.http.context import context_of
 from protocol.http.spool import Spool, Spooled
+from protocol.http.worker import in_thread
 from protocol.model import BadRequest, Content
 
 if TYPE_CHECKING:  # imported with the first form

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter
 
-from protocol.http.beside import in_thread
 from protocol.http.budget import MIB, ByteBudget, Reservation
+from protocol.http.worker import in_thread
 
 ValueT = TypeVar("ValueT")
 

@@ -12,11 +12,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
-from protocol.http.attend import Disconnect
 from protocol.http.context import RequestContext, context_of
+from protocol.http.disconnect import Disconnect
 from protocol.http.embed import Pieces
 from protocol.http.endpoint import CLIENT_GONE, Refuse
-from protocol.http.whole import shutting_down
+from protocol.http.response import shutting_down
 from protocol.model import GatewayError, Served, released
 
 HEADERS = (

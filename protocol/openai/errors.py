@@ -5,7 +5,7 @@ import math
 import msgspec
 from starlette.responses import Response
 
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import (
     BadRequest,
     Blocked,

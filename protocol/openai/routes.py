@@ -8,7 +8,7 @@ from protocol.openai.chat.endpoint import Chat
 from protocol.openai.chat.retrieve import Completions
 from protocol.openai.errors import error_response
 from protocol.openai.images.endpoint import Images
-from protocol.openai.listing import Models
+from protocol.openai.models import Models
 from protocol.openai.videos.endpoint import Videos
 
 

@@ -12,15 +12,15 @@ from starlette.routing import Route
 from protocol.http.body import decode_body, discard_body, read_body
 from protocol.http.context import context_of
 from protocol.http.endpoint import ASGIResponse, Endpoint
-from protocol.http.faults import HttpError
-from protocol.http.whole import WholeResponse
+from protocol.http.errors import HttpError
+from protocol.http.response import WholeResponse
 from protocol.model import GatewayError, Unauthorized
-from service.admin.desk import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.errors import refusal
+from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.operations import OPERATIONS, STREAM, Operation
 from service.admin.tokens import AdminIdentity, AdminTokens
-from service.drain import Shutdown
-from service.guard import HttpValidation
+from service.middleware.http_validation import HttpValidation
+from service.server.shutdown import Shutdown
 
 BODY_BYTES = 1024 * 1024
 _WHO = "gemini_gateway.who"
@@ -125,7 +125,7 @@ class _Answering:
 
 
 async def _failed(request: Request, _: Exception) -> ASGIResponse:
-    """Tell of a bug; `service.observe`, which Starlette raises it to, logs it."""
+    """Tell of a bug; `service.middleware.request_context`, which Starlette raises it to, logs it."""
     error = GatewayError("The gateway failed.")
     context_of(request.scope).record.error = error.code
     return refusal(error)

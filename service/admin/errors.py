@@ -8,9 +8,9 @@ import msgspec
 import structlog
 from starlette.responses import Response
 
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import BadRequest, GatewayError, Saturated, Unauthorized
-from service.accounts.operations import AccountError
+from service.accounts.service import AccountError
 from service.admin.wire import AdminError, AdminErrorBody
 
 _MALFORMED = {"invalid_json", "invalid_utf8"}

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from protocol.http.endpoint import ASGIResponse
-from service.accounts.rows import AccountView
-from service.admin.desk import AdminHandlers, AdminRequest
+from service.accounts.views import AccountView
+from service.admin.handlers import AdminHandlers, AdminRequest
 from service.admin.wire import AccountList, Examined, Exported, NewAccount, Pausing, Status
 
 Handle = Callable[[AdminHandlers, AdminRequest], Awaitable[ASGIResponse]]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from service.settings import Admin, AdminToken
-from service.source import Origin, SettingsError
+from service.config.loader import Origin, SettingsError
+from service.config.schema import Admin, AdminToken
 
 _LEAST = 16
 _TOKEN = re.compile(rf"[\x21-\x7e]{{{_LEAST},256}}")

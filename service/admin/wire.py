@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from service.accounts.rows import AccountStatus, AccountView
+from service.accounts.views import AccountStatus, AccountView
 from transports.account import Finding
 
 Reason = Annotated[str, Meta(max_length=500)]

@@ -107,4 +107,4 @@ def test_only_two_modules_know_the_server():
         for name in knowing
         if any("hypercorn" in line and "import" in line for line in (ROOT / name).read_text().splitlines())
     ]
-    assert imports == ["service/connection.py", "service/server.py"]
+    assert imports == ["service/server/connection.py", "service/server/hypercorn.py"]

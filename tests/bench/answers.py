@@ -1,6 +1,6 @@
 """The fake upstream's answers as ready HTTP bytes, and the words by which they are asked for and found again."""
 
-from transports.simulator import batch, check, emit
+from transports.simulator import batch, check, encode
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.config import SimulatedAccount
 from transports.web import wire
@@ -91,7 +91,9 @@ def calls() -> bytes:
 def _frame(text: str, *, complete: bool, rich: dict | None = None) -> bytes:
     """Return a frame of an answer that the site keeps: it tells so at the end."""
     kept = {"complete": True, "context": "bench"} if complete else {}
-    return emit.answer(emit.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=text, rich=rich or {}, **kept))
+    return encode.answer(
+        encode.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=text, rich=rich or {}, **kept)
+    )
 
 
 def text_of(frames: int) -> str:
@@ -105,29 +107,29 @@ SHORT_TEXT = text_of(4)
 def short() -> bytes:
     """Return a small answer, whole."""
     text = SHORT_TEXT
-    body = emit.PREFIX + emit.bookkeeping(37) + _frame(text, complete=True) + emit.end(len(text))
+    body = encode.PREFIX + encode.bookkeeping(37) + _frame(text, complete=True) + encode.end(len(text))
     return _OK + _STREAM_HEAD + _chunk(body) + LAST_CHUNK
 
 
 def long() -> list[bytes]:
     """Return an answer of many cumulative frames, each an HTTP chunk of its own."""
     frames = [_frame(text_of(number), complete=number == FRAMES) for number in range(1, FRAMES + 1)]
-    frames[0] = emit.PREFIX + frames[0]
-    frames[-1] += emit.end(FRAMES)
+    frames[0] = encode.PREFIX + frames[0]
+    frames[-1] += encode.end(FRAMES)
     chunks = [_chunk(frame) for frame in frames]
     return [_OK + _STREAM_HEAD + chunks[0], *chunks[1:-1], chunks[-1] + LAST_CHUNK]
 
 
 def hold() -> bytes:
     """Return the beginning of an answer."""
-    return _OK + _STREAM_HEAD + _chunk(emit.PREFIX + _frame(text_of(1), complete=False))
+    return _OK + _STREAM_HEAD + _chunk(encode.PREFIX + _frame(text_of(1), complete=False))
 
 
 def picture(origin: str) -> bytes:
     """Return an answer with a picture that is at `PICTURE_PATH` of `origin`."""
     shown = [[None, None, None, [None, None, "bench", origin + PICTURE_PATH.decode()]], ["bench"]]
     frame = _frame(SHORT_TEXT, complete=True, rich={7: [[shown]]})
-    return _OK + _STREAM_HEAD + _chunk(emit.PREFIX + frame + emit.end(1)) + LAST_CHUNK
+    return _OK + _STREAM_HEAD + _chunk(encode.PREFIX + frame + encode.end(1)) + LAST_CHUNK
 
 
 def large() -> bytes:
@@ -144,7 +146,7 @@ class Megabyte:
 
     def __init__(self, kind: str) -> None:
         piece = _PIECES[kind]
-        frame = emit.answer(emit.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=self._MARK))
+        frame = encode.answer(encode.Snapshot(cid="c_bench", rid="r_bench", rcid="rc_bench", text=self._MARK))
         length, _, body = frame.partition(b"\n")
         self._before, self._after = (b"\n" + body).split(self._MARK.encode())
         self._units = int(length) - len(self._MARK)
@@ -155,7 +157,9 @@ class Megabyte:
     def frame(self, number: int) -> list[bytes | memoryview]:
         """Return the parts of the frame that ends with piece `number`, from 1, as one HTTP chunk."""
         text = self._text[: number * self._piece_bytes]
-        head = (emit.PREFIX if number == 1 else b"") + b"%d" % (self._units + number * self._piece_units) + self._before
+        head = (
+            (encode.PREFIX if number == 1 else b"") + b"%d" % (self._units + number * self._piece_units) + self._before
+        )
         size = len(head) + len(text) + len(self._after)
         begin = (_OK + _STREAM_HEAD if number == 1 else b"") + b"%x\r\n" % size
         return [begin + head, text, self._after + b"\r\n"]
@@ -163,4 +167,4 @@ class Megabyte:
     def end(self, number: int) -> bytes:
         """Return what comes behind the last frame: the answer once more, complete."""
         text = self._text[: number * self._piece_bytes].tobytes().decode()
-        return _chunk(_frame(text, complete=True) + emit.end(number)) + LAST_CHUNK
+        return _chunk(_frame(text, complete=True) + encode.end(number)) + LAST_CHUNK

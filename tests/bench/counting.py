@@ -19,10 +19,10 @@ import anyio
 import anyio.to_thread
 
 from service.app import open_app
-from service.listeners import API
-from service.server import listen, serve_loopback, serving, url_of
-from service.settings import Server, load
-from service.source import origin_of
+from service.config.loader import origin_of
+from service.config.schema import Server, load
+from service.server.hypercorn import listen, serve_loopback, serving, url_of
+from service.server.listeners import API
 from tests.bench import processes
 from tests.bench.processes import KEY, ROOT
 from transports.store.metrics import PrometheusStoreObserver

@@ -57,7 +57,7 @@ class Pass:
 
 
 def _config(listening):
-    """Return the same settings as `service.server`'s, which is not imported: its memory would count."""
+    """Return the same settings as `service.server.hypercorn`'s, which is not imported: its memory would count."""
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.backlog = _BACKLOG

@@ -91,7 +91,7 @@ def read(path, seconds):
 
 
 if __name__ == "__main__":
-    from service.cli import main
+    from service.cli.main import main
 
     target = Path(sys.argv.pop(1))
     sampler = Sampler()

@@ -16,7 +16,7 @@ def test_the_openai_upstream_says_the_same_text_in_as_many_events():
 
 
 def test_a_sample_belongs_to_the_part_of_its_innermost_frame_that_has_one():
-    server = "run (/x/service/server.py);serve (/x/site-packages/hypercorn/run.py)"
+    server = "run (/x/service/server/hypercorn.py);serve (/x/site-packages/hypercorn/run.py)"
     assert part_of(server).startswith("HTTP server")
     assert (
         part_of(f"{server};read (/x/transports/store/sqlite.py);fail_after (/x/site-packages/anyio/tasks.py)")
@@ -26,7 +26,7 @@ def test_a_sample_belongs_to_the_part_of_its_innermost_frame_that_has_one():
 
 
 def test_samples_become_a_table_of_microseconds():
-    found = sorted_samples("a (/x/transports/store/rows.py) 3\nb (/x/site-packages/h11/_events.py) 1\n")
+    found = sorted_samples("a (/x/transports/store/sqlite_queries.py) 3\nb (/x/site-packages/h11/_events.py) 1\n")
     rows = table("One chat", found, 1000.0).splitlines()
     assert rows[0].startswith("| One chat: 1,000 µs, 4 samples |")
     assert rows[2:] == ["| store | 750 | 75% |", "| HTTP server: hypercorn, h11 | 250 | 25% |"]

@@ -7,9 +7,9 @@ writes how many tasks the event loop has.
 import asyncio
 import sys
 
-from service import cli
-from service.collector import Collector
-from transports.web import lease, rotate
+from service.cli import main as cli
+from service.server.garbage_collection import Collector
+from transports.web.session import rotation, rotation_lock
 
 TIMES = (
     "LEASE_SECONDS", "MARGIN_SECONDS", "CALL_SECONDS", "GAP_SECONDS",
@@ -19,7 +19,7 @@ TIMES = (
 
 def main():
     divisor, shortened = float(sys.argv.pop(1)), set()
-    for module in (lease, rotate):
+    for module in (rotation_lock, rotation):
         for name in TIMES:
             value = getattr(module, name, None)
             if value is not None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from service import logs
-from service.server import listen, run_app
-from service.settings import Log
+from service.config.schema import Log
+from service.server.hypercorn import listen, run_app
+from service.telemetry import logs
 from transports import simulator
 from transports.clock import SystemClock
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from service.settings import load
+from service.config.schema import load
 from tests.conftest import ROOT
 
 K8S = ROOT / "k8s"

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import yaml
 
-from service.settings import load
-from service.source import ENVIRONMENT_PREFIX
+from service.config.loader import ENVIRONMENT_PREFIX
+from service.config.schema import load
 from tests.conftest import ROOT
 from tests.deploy import dockerfile
 from tests.deploy.test_image import PROJECT

@@ -5,9 +5,9 @@ import subprocess
 import tomllib
 from urllib.parse import urlsplit
 
-from service.cli import cli
-from service.probe import is_probe
-from service.settings import load
+from service.cli.main import cli
+from service.cli.probe import is_probe
+from service.config.schema import load
 from tests.conftest import ROOT
 from tests.deploy import dockerfile
 

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.cli import cli
+from service.cli.main import cli
 from tests.conftest import ROOT
 from tests.deploy import dockerfile, manifests
 from tests.deploy.manifests import K8S, OVERLAYS

@@ -12,7 +12,7 @@ import click
 import httpx2 as httpx
 import pytest
 
-from service.cli import cli
+from service.cli.main import cli
 from tests.conftest import KEY, ROOT, SETTINGS
 from tests.deploy import dockerfile, manifests
 from tests.deploy.watching import RULES, families

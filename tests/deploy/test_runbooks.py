@@ -2,7 +2,7 @@
 
 import re
 
-from service.cli import cli
+from service.cli.main import cli
 from tests.conftest import ROOT
 from tests.deploy.watching import RUNBOOKS, rules
 

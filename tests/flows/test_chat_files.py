@@ -9,7 +9,7 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from tests.protocol.openai.test_sniff import picture
+from tests.protocol.http.test_media_types import picture
 
 IMAGE_LINK = re.compile(r"!\[[^\]]*\]\((http[^)]+)\)")
 

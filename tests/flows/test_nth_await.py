@@ -16,15 +16,16 @@ from protocol.http.budget import ByteBudget
 from protocol.http.collect import Files
 from protocol.http.spool import Spool
 from protocol.model import Caller, Catalogue, Finish, GatewayError, GenerationRequest, Role, TextPart, Turn
-from service import logs, wiring
-from service.server import serve_loopback
-from service.settings import Log, Settings, Store
-from service.source import origin_of
+from service import wiring
+from service.config.loader import origin_of
+from service.config.schema import Log, Settings, Store
+from service.server.hypercorn import serve_loopback
+from service.telemetry import logs
 from tests.nth import WAYS, CountedStore, Plan, counted_client, spellings, told
 from tests.observer import NullObserver
 from transports import simulator
+from transports.accounts import Conversations, Pool
 from transports.clock import SystemClock
-from transports.pool import Conversations, Pool
 from transports.store import MemoryStore
 from transports.store.port import PLACES
 

@@ -48,9 +48,9 @@ def test_what_a_wheel_lacks_or_tells_is_found(built, tree, tmp_path):
     with zipfile.ZipFile(built[0]) as given, zipfile.ZipFile(tmp_path / built[0].name, "w") as made:
         for one in given.namelist():
             if one != "service/py.typed":
-                made.writestr(one, f"# {tree}" if one == "service/place.py" else given.read(one))
+                made.writestr(one, f"# {tree}" if one == "service/cli/options.py" else given.read(one))
     wrong = wrong_with_wheel(tmp_path / built[0].name, tree)
-    assert wrong == ["lacks service/py.typed", f"service/place.py tells of {tree}"]
+    assert wrong == ["lacks service/py.typed", f"service/cli/options.py tells of {tree}"]
 
 
 def test_a_file_of_the_machine_is_found_in_a_source_archive(built, tree, tmp_path):

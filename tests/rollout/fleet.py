@@ -8,9 +8,9 @@ import anyio
 import msgspec
 
 from protocol.model import JobKind
-from service.ledger import JobStore
-from service.settings import Store as StoreSettings
-from service.stores import StoreLocation, open_plain
+from service.config.schema import Store as StoreSettings
+from service.jobs.store import JobStore
+from service.storage.factory import StoreLocation, open_plain
 from tests.chaos.processes import Process
 from tests.rollout.balancer import Balancer
 from tests.servers import RedisServer, free_port, programs

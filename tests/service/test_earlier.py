@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from protocol.model import Caller, Catalogue, Feature, GenerationRequest, Job, JobKind, Role, TextPart, Turn
-from service.book import LicenseStore, digest_of
 from service.earlier import bring_over
-from service.keys import stored_key
-from service.ledger import JobStore
+from service.jobs.store import JobStore
+from service.licenses.store import LicenseStore, digest_of
+from service.storage.keys import stored_key
 from tests.clock import ManualClock
 from transports.store import SqliteStore
 from transports.store.port import JOBS, KEYS, LICENSES, SESSIONS

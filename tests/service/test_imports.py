@@ -9,7 +9,7 @@ import click
 import httpx2 as httpx
 import pytest
 
-from service.cli import cli
+from service.cli.main import cli
 from service.imports import defer, hidden
 from tests.conftest import KEY, ROOT, Site
 
@@ -29,14 +29,14 @@ NOT_AT_START = [
     "frozenlist._frozenlist",
     "protocol.http.picture",
     "protocol.openai.images.mask",
-    "service.accounts.command",
+    "service.cli.accounts",
     "service.admin.app",
-    "service.begin",
-    "service.demo",
-    "service.doctor",
-    "service.otel",
-    "service.storing",
-    "service.workers",
+    "service.cli.init",
+    "service.cli.demo",
+    "service.cli.doctor",
+    "service.telemetry.otel",
+    "service.cli.store",
+    "service.server.workers",
     "transports.simulator.site",
     "transports.socks",
     "aiohttp_socks",
@@ -103,7 +103,7 @@ def test_a_gateway_that_chats_loads_no_more_than_that_takes(program, tmp_path, s
 def test_what_only_says_something_loads_no_command(program, tmp_path, option):
     subprocess.run(program(option), cwd=ROOT, check=True, capture_output=True, timeout=60)
     ours = {name for name in loaded(tmp_path) if name.split(".")[0] in {"service", "protocol", "transports"}}
-    assert ours == {"service", "service.__main__", "service.cli", "service.imports", "service.probe"}
+    assert ours == {"service", "service.__main__", "service.cli.main", "service.imports", "service.cli.probe"}
     assert loaded(tmp_path).isdisjoint({"aiohttp", "anyio", "msgspec", "structlog"})
 
 

@@ -9,14 +9,14 @@ from protocol.http.budget import ByteBudget
 from protocol.http.collect import Files
 from protocol.http.spool import Spool
 from protocol.model import Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
-from service.server import serve_loopback
+from service.server.hypercorn import serve_loopback
 from tests.observer import NullObserver
 from transports import simulator, web
+from transports.accounts import Conversations
+from transports.accounts.registry import AccountRegistry
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.dispatch import Router
-from transports.pool import Conversations
-from transports.roster import AccountRegistry
+from transports.router import Router
 from transports.store import ChangeFeed, MemoryStore
 
 CATALOGUE = Catalogue.build()

@@ -3,7 +3,7 @@ import anyio
 import pytest
 
 from protocol.model import Certainty
-from service.certificate import write_certificate
+from service.server.certificate import write_certificate
 from tests import proxies
 from transports import web
 from transports.clock import SystemClock

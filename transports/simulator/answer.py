@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from transports.simulator import emit
+from transports.simulator import encode
 
 
 class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What runs meanwhile."""
     tool_words: str = ""
     """What a tool that runs before the answer says to people."""
-    document: emit.SiteDocument | None = None
+    document: encode.SiteDocument | None = None
     card: bool = False
     others: tuple[str, ...] = ()
     sources: list[Any] = []

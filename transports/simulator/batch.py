@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from transports.simulator import emit, models
+from transports.simulator import encode, models
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.check import BatchCall, UnfitPayload, at, is_number
@@ -46,7 +46,7 @@ class BatchContext(msgspec.Struct, frozen=True, kw_only=True):
 def answer(calls: list[BatchCall], context: BatchContext) -> bytes:
     """Answer a batch; a call that is not allowed, or does not fit, is rejected in its place."""
     parts = [_part(call, context) for call in calls]
-    return emit.batch(parts, apart=context.exact)
+    return encode.batch(parts, apart=context.exact)
 
 
 def _part(call: BatchCall, context: BatchContext) -> list[Any]:
@@ -65,7 +65,7 @@ def _part(call: BatchCall, context: BatchContext) -> list[Any]:
             status = _UNFIT
     else:
         payload = []
-    return emit.batch_part(call.rpc, payload, status, call.name)
+    return encode.batch_part(call.rpc, payload, status, call.name)
 
 
 def _fit(condition: object) -> None:
@@ -86,7 +86,7 @@ def _status(context: BatchContext, payload: Any) -> list[Any]:
     entries = models.entries(session.plan) if context.exact else models.mixed_entries(session.plan)
     fields: dict[int, Any] = {15: entries, 16: tiers, 17: capabilities}
     status = session.account.status if session.account else wire.STATUS_SIGNED_OUT
-    return emit.layout(fields | ({14: status} if status else {}), sparse=False)
+    return encode.layout(fields | ({14: status} if status else {}), sparse=False)
 
 
 def _usage(context: BatchContext, payload: Any) -> list[Any]:
@@ -178,7 +178,7 @@ def _turns(context: BatchContext, payload: Any) -> list[Any]:
 def _turn(
     cid: str, turn: SavedHistoryTurn, answered: SimulatedAnswer, context: BatchContext, *, sparse: bool
 ) -> list[Any]:
-    snapshot = emit.Snapshot(
+    snapshot = encode.Snapshot(
         cid=cid,
         rid=turn.rid,
         rcid=turn.rcid,
@@ -194,7 +194,7 @@ def _turn(
         exact=context.exact,
     )
     prompt = [[turn.prompt], None, None, None, turn.model_id]
-    return [[cid, turn.rid], None, prompt, [emit.candidates(snapshot)], _time(turn.seconds)]
+    return [[cid, turn.rid], None, prompt, [encode.candidates(snapshot)], _time(turn.seconds)]
 
 
 def _delete(context: BatchContext, payload: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from transports.simulator import emit
+from transports.simulator import encode
 
 _FLICKERS = ("", "\n```", "", "\\")
 _MARK = re.compile(r"[*_`#\[\]~>]")
@@ -47,7 +47,7 @@ class FrameForm:
 
     def opening(self) -> Iterator[bytes]:
         """Yield what comes before the first snapshot."""
-        yield emit.bookkeeping(37)
+        yield encode.bookkeeping(37)
 
     def tool(self, words: str) -> Iterator[bytes]:
         """Yield the progress of a tool that runs before the answer."""
@@ -59,11 +59,11 @@ class FrameForm:
         _ = text, following
         return _FLICKERS[number % len(_FLICKERS)]
 
-    def snapshot(self, snapshot: emit.Snapshot, number: int) -> bytes:
+    def snapshot(self, snapshot: encode.Snapshot, number: int) -> bytes:
         """Return a snapshot's frame; bookkeeping stands in it now and then, in front or behind."""
         if number % 7 == 6:
-            return emit.answer(snapshot, ["di", number], first=number % 2 == 0)
-        return emit.answer(snapshot)
+            return encode.answer(snapshot, ["di", number], first=number % 2 == 0)
+        return encode.answer(snapshot)
 
     def behind(self) -> Iterator[bytes]:
         """Yield what comes behind the whole answer."""
@@ -71,13 +71,13 @@ class FrameForm:
 
     def closing(self, length: int) -> Iterator[bytes]:
         """Yield the last frames."""
-        yield emit.bookkeeping(41)
-        yield emit.end(length)
+        yield encode.bookkeeping(41)
+        yield encode.end(length)
 
     def error(self, code: int, *, alone: bool) -> Iterator[bytes]:
         """Yield a code's frame; `alone`: no content came before it."""
         _ = alone
-        yield emit.error(code)
+        yield encode.error(code)
 
 
 class ExactForm(FrameForm):
@@ -99,7 +99,7 @@ class ExactForm(FrameForm):
         """Yield a tool's progress at both places where the site shows it."""
         running = ["data_analysis_tool", [None, None, words, ""], 1, [None, [*[None] * 7, [20]], False]]
         yield self._state(None, {"7": [None, running]})
-        yield emit.inner([None, [self.ids.cid, self.ids.rid], None, None, None, None, [None, running]])
+        yield encode.inner([None, [self.ids.cid, self.ids.rid], None, None, None, None, [None, running]])
 
     def flicker(self, number: int, text: str, following: str) -> str:
         """Show a backslash only before a Markdown mark, a closing fence only inside an open one."""
@@ -108,10 +108,10 @@ class ExactForm(FrameForm):
         fences = len(_OPEN_FENCE.findall(text))
         return "\n```" if fences % 2 and text[-1:] != "`" and number % 2 else ""
 
-    def snapshot(self, snapshot: emit.Snapshot, number: int) -> bytes:
+    def snapshot(self, snapshot: encode.Snapshot, number: int) -> bytes:
         """Return a snapshot's frame."""
         _ = number
-        return emit.answer(snapshot)
+        return encode.answer(snapshot)
 
     def behind(self) -> Iterator[bytes]:
         """Yield the title of a conversation that begins."""
@@ -121,7 +121,7 @@ class ExactForm(FrameForm):
     def closing(self, length: int) -> Iterator[bytes]:
         """Yield bookkeeping and the end, or a frame of state in place of both."""
         if self.ids.number % _WITHOUT_END_EVERY == _WITHOUT_END_EVERY - 1:
-            yield emit.inner([{"37": [0]}])
+            yield encode.inner([{"37": [0]}])
             return
         yield from super().closing(length)
 
@@ -130,10 +130,10 @@ class ExactForm(FrameForm):
         if alone and code == 1053:
             ids = self.ids
             yield self._state([None, ids.rid], {"18": ids.rid, "21": [self._token()], "44": True})
-        yield emit.error(code)
+        yield encode.error(code)
 
     def _token(self) -> str:
         return f"AUEngZ-{self.ids.rid[2:]}"
 
     def _state(self, conversation: list[Any] | None, state: dict[str, Any]) -> bytes:
-        return emit.inner([None, conversation, state])
+        return encode.inner([None, conversation, state])

@@ -12,16 +12,16 @@ from transports.simulator.accounts import SimulatedSession
 from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.check import require
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.course import ResponseScript
 from transports.simulator.faults import SIGN_IN, SiteFault, answer_of
 from transports.simulator.forms import ExactForm, FrameForm, Ids
 from transports.simulator.history import SavedHistoryTurn
 from transports.simulator.media import SimulatedMedia
+from transports.simulator.request_checks import TurnRequest
+from transports.simulator.response_script import ResponseScript
 from transports.simulator.rules import Rules
-from transports.simulator.scene import TurnContext
 from transports.simulator.script import PromptScript, parse
-from transports.simulator.slots import TurnRequest
 from transports.simulator.stream import BreakableStream
+from transports.simulator.turn_context import TurnContext
 from transports.simulator.uploads import StoredUpload, UploadHost
 from transports.web import wire
 

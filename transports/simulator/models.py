@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from transports.simulator import emit
+from transports.simulator import encode
 from transports.web import wire
 
 DEFAULT = "flash"
@@ -98,4 +98,4 @@ def _mixed(number: int, identifier: str, family: str) -> list[Any]:
         fields: dict[int, Any] = {0: identifier, 1: family, 11: name, 12: "simulated", 17: model_number}
     else:
         fields = {0: identifier, 2: "simulated", 9: model_number, 10: family, 19: name}
-    return emit.layout(fields, sparse=number % 2 == 1, dense_until=9)
+    return encode.layout(fields, sparse=number % 2 == 1, dense_until=9)

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from transports.simulator import emit, rich
+from transports.simulator import encode, rich
 from transports.simulator.answer import SimulatedAnswer
-from transports.simulator.scene import TurnContext
+from transports.simulator.turn_context import TurnContext
 
 CONFIRM = "Start research"
 _PLACEHOLDER_TASK = "agency-placeholder-task-id"
@@ -24,7 +24,7 @@ _REFUSAL = "I couldn't complete that (simulated) research."
 class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
     """A research in the making."""
 
-    report: emit.SiteDocument
+    report: encode.SiteDocument
     started: float
     seconds: float
     refused: bool
@@ -39,7 +39,7 @@ class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
         phases: list[str] = [*_PHASES[:reached]]
         if done:
             return SimulatedAnswer(text=_FINISHED, thoughts="\n".join(phases), document=self.report)
-        empty = emit.SiteDocument(id=self.report.id, title=self.report.title, task=_PLACEHOLDER_TASK)
+        empty = encode.SiteDocument(id=self.report.id, title=self.report.title, task=_PLACEHOLDER_TASK)
         return SimulatedAnswer(
             text=_STARTED,
             thoughts="\n".join(phases),
@@ -53,7 +53,7 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
     """A plan: what its research will report. Nothing goes on until it is confirmed."""
 
     plan: SimulatedAnswer
-    report: emit.SiteDocument
+    report: encode.SiteDocument
     seconds: float
     refused: bool
 
@@ -85,7 +85,7 @@ def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, Plann
     sources = script.citations or (0 if script.given else _SOURCES)
     text = script.text if script.given else _report(subject)
     body = rich.marked(text, sources)
-    report = emit.SiteDocument(
+    report = encode.SiteDocument(
         id=f"doc_{identity}",
         title=title,
         body=body,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.check import BatchCall, PageRequest
 from transports.simulator.models import serving
-from transports.simulator.slots import TurnRequest
+from transports.simulator.request_checks import TurnRequest
 from transports.web import wire
 
 Pairs = list[tuple[str, str]]

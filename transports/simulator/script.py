@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from transports.simulator.tags import PromptDocument, take_apart
+from transports.simulator.prompt_directives import PromptDocument, take_apart
 
 _QUOTED = 200
 _LONGEST = 8_000_000

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from transports.clock import Clock
-from transports.simulator import batch, check, emit, slots, uploads
+from transports.simulator import batch, check, encode, request_checks, uploads
 from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
@@ -180,9 +180,9 @@ class Site:
         session = self._session(request)
         try:
             form = await self._checked(request, session, batch=False)
-            sent = slots.slots_of(form)
+            sent = request_checks.slots_of(form)
             self.rules.generate(form, sent, request.headers, _LANGUAGE)
-            ask = slots.read(sent, request.headers)
+            ask = request_checks.read(sent, request.headers)
             fault = self.faults.take("generate")
             if fault is not None:
                 return fault
@@ -324,14 +324,14 @@ class Site:
         match refusal:
             case check.AccessTokenMissing():
                 self.seen["token_refused"] += 1
-                body = emit.refused(session.access_token or "", session.number)
+                body = encode.refused(session.access_token or "", session.number)
                 return Response(body, 400, media_type=_JSON)
             case check.BuildOutdated():
                 self.seen["build_refused"] += 1
                 return PlainTextResponse("", 405)
             case _:
                 self._departed(str(refusal))
-                return Response(emit.refused(), 400, media_type=_JSON)
+                return Response(encode.refused(), 400, media_type=_JSON)
 
     def _departed(self, reason: str, status: int = 400) -> Response:
         self.seen["departures"] += 1

@@ -23,8 +23,8 @@ from transports.simulator.check import (
 )
 from transports.simulator.media import spellings_of
 from transports.simulator.models import DEFAULT, of_plan
+from transports.simulator.request_checks import TurnRequest
 from transports.simulator.rules import Pairs, Rules, UploadStep
-from transports.simulator.slots import TurnRequest
 from transports.web import wire
 
 _QUERY = frozenset({"bl", "f.sid", "hl", "_reqid", "rt"})

@@ -8,8 +8,8 @@ import msgspec
 import structlog
 
 from transports import web
+from transports.accounts import Conversations
 from transports.base import Deps, Kind, Transport
-from transports.pool import Conversations
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.store import MemoryStore
 

@@ -3,11 +3,11 @@
 import secrets
 from typing import Any
 
-from transports.simulator import emit, research, rich
+from transports.simulator import encode, research, rich
 from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.images import aspect_in, size_of
 from transports.simulator.media import picture_url
-from transports.simulator.scene import TurnContext
+from transports.simulator.turn_context import TurnContext
 from transports.simulator.video import REFUSAL, make_music, make_video
 
 RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = 1, 2, 11, 14, 20, 21
@@ -136,7 +136,7 @@ def _canvas(scene: TurnContext) -> SimulatedAnswer:
     while fence in body:
         fence += "`"
     newline = "" if body.endswith("\n") else "\n"
-    document = emit.SiteDocument(
+    document = encode.SiteDocument(
         id=f"c_doc_{secrets.token_hex(8)}",
         title=title,
         body=f"{fence}{lang}\n{body}{newline}{fence}",
@@ -156,7 +156,7 @@ def _storybook(scene: TurnContext) -> SimulatedAnswer:
         ]
     tokens = tuple(scene.draw(number, page) for number, page in enumerate(pages, 1))
     body = _PAGE.join(f"{_PICTURE_LINK.format(number)}\n\n{page}" for number, page in enumerate(pages))
-    document = emit.SiteDocument(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
+    document = encode.SiteDocument(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
     return SimulatedAnswer(
         text="Here is your (simulated) storybook.",
         thoughts=script.thoughts,

@@ -4,10 +4,10 @@ import uuid
 
 import msgspec
 
-from transports.simulator import clips, rich
+from transports.simulator import rich, sample_media
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.media import Clip, clip_url, picture_url
-from transports.simulator.scene import TurnContext
+from transports.simulator.turn_context import TurnContext
 
 PENDING = "I'm making your (simulated) video. This could take a few minutes, so check back later.\n\n{link}"
 DONE = "Your (simulated) video is ready!\n\n{link}"
@@ -48,7 +48,7 @@ def make_video(scene: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
     """Begin a video."""
     script, now = scene.script, scene.now
     seconds = scene.config.video_seconds if script.ready is None else script.ready
-    content = clips.TALL_VIDEO if scene.ask.aspect == 17 else clips.WIDE_VIDEO
+    content = sample_media.TALL_VIDEO if scene.ask.aspect == 17 else sample_media.WIDE_VIDEO
     clip = Clip(content=content, mime="video/mp4", ready=now + seconds, envelope=script.envelope)
     work = VideoWork(
         thumbnail=picture_url(scene.origin, scene.draw(1)),
@@ -67,8 +67,8 @@ def make_music(scene: TurnContext) -> SimulatedAnswer:
     songs = [
         clip_url(scene.origin, scene.media.add(scene.owner, Clip(content=content, mime=mime)), name)
         for content, mime, name in (
-            (clips.SONG, "audio/mpeg", "music.mp3"),
-            (clips.SONG_VIDEO, "video/mp4", "music.mp4"),
+            (sample_media.SONG, "audio/mpeg", "music.mp3"),
+            (sample_media.SONG_VIDEO, "video/mp4", "music.mp4"),
         )
     ]
     text = scene.script.text if scene.script.given else "Here is your (simulated) song."

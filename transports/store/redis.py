@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from transports.clock import Clock
-from transports.store import scripts
-from transports.store.line import Line
-from transports.store.observed import StoreObserver
+from transports.store import lua
+from transports.store.instrumented import StoreObserver
 from transports.store.port import Bucket, Change, Collection, Record
-from transports.store.server import Call, RedisAddress, RedisConnections, evaluate
+from transports.store.redis_connection import Line
+from transports.store.redis_server import Call, RedisAddress, RedisConnections, evaluate
 from transports.tasks import background_tasks
 
 _BEHIND = "\x7f"
@@ -76,7 +76,7 @@ class RedisStore:
         """Return what is kept, None where nothing is."""
         record, most = self._key("record", place.name, key), _SHORT
         while True:
-            found = await self._server.run(scripts.GET, [record], most, length=most)
+            found = await self._server.run(lua.GET, [record], most, length=most)
             if found is None:
                 return None
             version, left, length, value = found
@@ -153,22 +153,22 @@ class RedisStore:
 
     async def revisions(self) -> dict[str, int]:
         """Return a number by place that changes with what is in it."""
-        found = await self._server.run(scripts.REVISIONS, [self._key("revision")])
+        found = await self._server.run(lua.REVISIONS, [self._key("revision")])
         return {name.decode(): int(version) for name, version in zip(found[::2], found[1::2], strict=True)}
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
         keys = [self._key("lease", name), self._key("fence")]
-        fence = await self._server.run(scripts.ACQUIRE, keys, owner, _ms(seconds), epoch or "")
+        fence = await self._server.run(lua.ACQUIRE, keys, owner, _ms(seconds), epoch or "")
         return None if fence is None else int(fence)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
         """Hold the lease for so long from now; False: it is not the owner's any more."""
-        return bool(await self._server.run(scripts.RENEW, [self._key("lease", name)], owner, _ms(seconds)))
+        return bool(await self._server.run(lua.RENEW, [self._key("lease", name)], owner, _ms(seconds)))
 
     async def release(self, name: str, owner: str) -> None:
         """Let go of a lease, if it is the owner's."""
-        await self._server.run(scripts.RELEASE, [self._key("lease", name)], owner)
+        await self._server.run(lua.RELEASE, [self._key("lease", name)], owner)
 
     async def enter(
         self,
@@ -182,35 +182,35 @@ class RedisStore:
         """Take a seat and a token from each bucket, or nothing."""
         keys = [self._key("seats", name), *(self._key("bucket", bucket.name) for bucket in buckets)]
         sizes = [size for bucket in buckets for size in (bucket.most, bucket.per_second)]
-        return float(await self._server.run(scripts.ENTER, keys, holder, seats, _ms(seconds), *sizes))
+        return float(await self._server.run(lua.ENTER, keys, holder, seats, _ms(seconds), *sizes))
 
     async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
         """Keep seats for so long from now."""
         rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
-        await self._server.run(scripts.STAY, rooms, _ms(seconds), *holders)
+        await self._server.run(lua.STAY, rooms, _ms(seconds), *holders)
 
     async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
         """Give seats back."""
         rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
-        await self._server.run(scripts.LEAVE, rooms, *holders)
+        await self._server.run(lua.LEAVE, rooms, *holders)
 
     async def seated(self, name: str) -> int:
         """Return how many seats of this name are taken."""
-        return await self._server.run(scripts.SEATED, [self._key("seats", name)])
+        return await self._server.run(lua.SEATED, [self._key("seats", name)])
 
     async def now(self) -> float:
         """Return the server's time, in epoch seconds."""
-        return int(await self._server.run(scripts.NOW, [])) / _MICROSECONDS
+        return int(await self._server.run(lua.NOW, [])) / _MICROSECONDS
 
     async def epoch(self) -> str:
         """Return who the server is, and whose data it has."""
-        return (await self._server.run(scripts.EPOCH, [])).decode()
+        return (await self._server.run(lua.EPOCH, [])).decode()
 
     async def settle(self) -> bool:
         """Wait until a replica has what was written; False: none says so, though there is one, or was a while ago."""
 
         async def ask(line: Line) -> bool:
-            replicas = int(await evaluate(line, scripts.SETTLE, [self._key("settle")]))
+            replicas = int(await evaluate(line, lua.SETTLE, [self._key("settle")]))
             self._replicated |= replicas > 0
             if not replicas:
                 return not self._replicated
@@ -223,9 +223,9 @@ class RedisStore:
         place, key = change.place.name, change.key
         wanted = "" if change.expected is None else change.expected
         if change.value is None:
-            return Call(scripts.REMOVE, self._keys_of(change.place, key), (place, key, wanted))
+            return Call(lua.REMOVE, self._keys_of(change.place, key), (place, key, wanted))
         lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
-        return Call(scripts.PUT, self._keys_of(change.place, key), (place, key, change.value, wanted, lifetime))
+        return Call(lua.PUT, self._keys_of(change.place, key), (place, key, change.value, wanted, lifetime))
 
     async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
         """Yield what PAGE finds, page after page."""
@@ -233,7 +233,7 @@ class RedisStore:
         prefix = self._key("record", span.place.name, "")
         while True:
             given = (prefix, *span.ends(), "1" if span.reverse else "", names, length)
-            last, found = await self._server.run(scripts.PAGE, keys, *given, length=max(0, length))
+            last, found = await self._server.run(lua.PAGE, keys, *given, length=max(0, length))
             for one in found:
                 yield one
             if last is None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import anyio.to_thread
 
 from transports.clock import Clock
-from transports.store import rows
+from transports.store import sqlite_queries
 from transports.store.port import FULL, Bucket, Change, Collection, Record, StoreDown
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
@@ -82,7 +82,7 @@ class SqliteStore:
 
     async def get(self, place: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
-        return await self._read(lambda database: rows.get(database, place.name, key, self._clock.wall()))
+        return await self._read(lambda database: sqlite_queries.get(database, place.name, key, self._clock.wall()))
 
     async def put(
         self,
@@ -99,7 +99,7 @@ class SqliteStore:
             now = self._clock.wall()
             until = None if seconds is None else now + seconds
             self._prune(database, now)
-            return rows.put(database, (place.name, key, value, until), expected, now)
+            return sqlite_queries.put(database, (place.name, key, value, until), expected, now)
 
         return await self._write(query, durable=place.durable)
 
@@ -107,7 +107,7 @@ class SqliteStore:
         """Forget a record; say whether it was there."""
 
         def query(database: Database) -> bool:
-            return rows.remove(database, place.name, key, expected, self._clock.wall())
+            return sqlite_queries.remove(database, place.name, key, expected, self._clock.wall())
 
         return await self._write(query, durable=place.durable)
 
@@ -117,7 +117,7 @@ class SqliteStore:
         def query(database: Database) -> list[int | None]:
             now = self._clock.wall()
             self._prune(database, now)
-            return [rows.change(database, change, now) for change in changes]
+            return [sqlite_queries.change(database, change, now) for change in changes]
 
         return await self._write(query, durable=any(change.place.durable for change in changes))
 
@@ -131,8 +131,8 @@ class SqliteStore:
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, in their order."""
-        span = rows.Span(place.name, prefix, after, most, reverse)
-        return await self._read(lambda database: rows.scan(database, span, self._clock.wall()))
+        span = sqlite_queries.Span(place.name, prefix, after, most, reverse)
+        return await self._read(lambda database: sqlite_queries.scan(database, span, self._clock.wall()))
 
     async def keys(
         self,
@@ -144,12 +144,12 @@ class SqliteStore:
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys that begin with `prefix`, in their order."""
-        span = rows.Span(place.name, prefix, after, most, reverse)
-        return await self._read(lambda database: rows.keys(database, span, self._clock.wall()))
+        span = sqlite_queries.Span(place.name, prefix, after, most, reverse)
+        return await self._read(lambda database: sqlite_queries.keys(database, span, self._clock.wall()))
 
     async def revisions(self) -> dict[str, int]:
         """Return a number by place that changes with what is in it."""
-        return await self._read(rows.revisions)
+        return await self._read(sqlite_queries.revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Hold the lease of this name, unless another owner does; return its fence."""
@@ -157,7 +157,7 @@ class SqliteStore:
             return None
 
         def query(database: Database) -> int | None:
-            return rows.acquire(database, name, owner, seconds, self._clock.wall())
+            return sqlite_queries.acquire(database, name, owner, seconds, self._clock.wall())
 
         return await self._write(query, durable=True)
 
@@ -189,9 +189,9 @@ class SqliteStore:
 
         def query(database: Database) -> float:
             now = self._clock.wall()
-            if not rows.free(database, name, holder, seats, now):
+            if not sqlite_queries.free(database, name, holder, seats, now):
                 return FULL
-            wait = rows.draw(database, buckets, now)
+            wait = sqlite_queries.draw(database, buckets, now)
             if not wait:
                 database.execute("REPLACE INTO seat VALUES (?, ?, ?)", (name, holder, now + seconds))
             return wait
@@ -279,13 +279,13 @@ class SqliteStore:
         wall, now = self._clock.wall(), self._clock.monotonic()
         if now - self._followed < _SELDOM_SECONDS and abs(wall - now - self._offset) < _ALIKE_SECONDS:
             return
-        rows.follow(database, rows.Moment(wall, now, self._boot))
+        sqlite_queries.follow(database, sqlite_queries.Moment(wall, now, self._boot))
         self._followed, self._offset = now, wall - now
 
     def _prune(self, database: Database, now: float) -> None:
         """Let go of what is over, once a second, too."""
         if abs(now - self._pruned) >= _SELDOM_SECONDS:
-            rows.prune(database, now)
+            sqlite_queries.prune(database, now)
             self._pruned = now
 
     def _down(self, error: sqlite3.Error) -> StoreDown:

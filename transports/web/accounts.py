@@ -16,23 +16,32 @@ import structlog
 
 from protocol.model import Certainty, SignedOut, UpstreamFailed
 from transports.account import Account, Facts, Report
+from transports.accounts.registry import AccountRecord
 from transports.base import Deps
 from transports.http import client
-from transports.roster import AccountRecord
 from transports.store.port import ACCOUNTS
 from transports.tasks import background_tasks, wait_for
-from transports.web.client import SiteClient
+from transports.web.account_config import (
+    ConfiguredAccount,
+    account_of,
+    claim,
+    declared,
+    facts_of,
+    guest_of,
+    kept,
+    redeclared,
+)
 from transports.web.config import WebConfig
-from transports.web.errands import open_errands
-from transports.web.fresh import TokenRefresh
-from transports.web.known import ConfiguredAccount, account_of, claim, declared, facts_of, guest_of, kept, redeclared
-from transports.web.news import SessionSync
-from transports.web.offer import offer
-from transports.web.reuse import Reuse
-from transports.web.rotate import SessionRotation
-from transports.web.session import CHECK_SESSION, Session
-from transports.web.upload import AccountUploads, UploadForms
-from transports.web.vault import SessionStore
+from transports.web.media.upload import AccountUploads, UploadForms
+from transports.web.session.background import open_errands
+from transports.web.session.client import SiteClient
+from transports.web.session.flush import offer
+from transports.web.session.rotation import SessionRotation
+from transports.web.session.session import CHECK_SESSION, Session
+from transports.web.session.store import SessionStore
+from transports.web.session.sync import SessionSync
+from transports.web.session.token_refresh import TokenRefresh
+from transports.web.turns.continuation import Reuse
 
 _LINGER_SECONDS = 1800.0
 """What is under way with an account that is removed may go on for so long."""

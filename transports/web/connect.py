@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from transports.base import Deps, Kind
+from transports.web.account_config import accounts_of, admit, check, facts, files_of, identity
 from transports.web.accounts import open_accounts
 from transports.web.config import WebConfig
-from transports.web.known import accounts_of, admit, check, facts, files_of, identity
 from transports.web.transport import WebTransport
 
 

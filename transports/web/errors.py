@@ -10,7 +10,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from transports.web import wire
-from transports.web.reasons import WORDS, AttentionReason
+from transports.web.attention_reasons import WORDS, AttentionReason
 
 _NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
 

@@ -28,23 +28,25 @@ from protocol.model import (
 )
 from transports.account import Account, Finding, failed
 from transports.clock import Clock
-from transports.web import models, quota, wire
+from transports.web import wire
 from transports.web.accounts import ConnectedAccount, WebAccounts
-from transports.web.codes import ImageRefused
+from transports.web.codec import models
+from transports.web.codec.codes import ImageRefused
+from transports.web.codec.decode import SiteConversation
+from transports.web.codec.events import MediaRefs
 from transports.web.config import Tools, WebConfig
-from transports.web.cookies import header
-from transports.web.decode import SiteConversation
-from transports.web.drawing import Drawing, in_words
+from transports.web.diagnostics import examine
 from transports.web.errors import RequestRejected
-from transports.web.examine import examine
-from transports.web.lasting import Prompt
-from transports.web.media import fetched_file, open_media
-from transports.web.narrate import MediaRefs
-from transports.web.prompt import lay_out
-from transports.web.reuse import Resumed, Told
-from transports.web.session import Session
-from transports.web.speak import Answer, TurnContent, TurnSender
-from transports.web.underway import LongRunningDeps, open_work
+from transports.web.long_running.open import LongRunningDeps, open_work
+from transports.web.long_running.work import Prompt
+from transports.web.media.download import fetched_file, open_media
+from transports.web.session import quota
+from transports.web.session.cookies import header
+from transports.web.session.session import Session
+from transports.web.turns.continuation import Resumed, Told
+from transports.web.turns.image_retry import Drawing, in_words
+from transports.web.turns.prompt import lay_out
+from transports.web.turns.turn import Answer, TurnContent, TurnSender
 
 
 class WebTransport:

@@ -11,11 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from protocol.http.concurrency import values
 from protocol.http.context import RequestContext
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, MediaRef
 from protocol.openai import files
 from protocol.openai.chat import wire
-from protocol.openai.together import values
 
 Attached = FilePart | MediaPart
 

@@ -7,12 +7,12 @@ from starlette.requests import Request
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, context_of
 from protocol.http.endpoint import ASGIResponse
+from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import EventStream
-from protocol.http.whole import Payload, WholeResponse
 from protocol.model import Engine, Exchange, GenerationRequest, fold
 from protocol.openai.chat import read, wire, write
+from protocol.openai.chat.background import job_of, lasts
 from protocol.openai.chat.opening import opened, opened_and_kept
-from protocol.openai.chat.pickup import job_of, lasts
 from protocol.openai.chat.rendering import Rendering
 from protocol.openai.chat.stop import Bounds
 from protocol.openai.client import Deprecations, attempts_before

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from protocol.model import Engine, Exchange, GenerationRequest, Job, Jobs, estimate_tokens
-from protocol.openai.chat.pickup import bounds_of, keeping
+from protocol.openai.chat.background import bounds_of, keeping
 from protocol.openai.chat.stop import Bounds, cut
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from protocol.http.context import Links
 from protocol.model import Caller, Citation, Document, Media, MediaKind, Piece, Text, WebImage
-from protocol.openai.chat import answer
+from protocol.openai.chat import response_wire
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>])")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
@@ -37,23 +37,27 @@ class Rendering:
         self._cited: list[Citation] = []
         """What was cited and not told yet: its text may still be held back."""
 
-    def render(self, piece: Piece) -> list[answer.Delta]:
+    def render(self, piece: Piece) -> list[response_wire.Delta]:
         """Return what a piece adds to the answer, in order."""
         match piece:
             case Text():
                 text, more = self.say(piece.text)
-                return [answer.Delta(content=text), *more] if text else more
+                return [response_wire.Delta(content=text), *more] if text else more
             case Media():
                 return [self._media(piece)]
             case WebImage():
-                return [answer.Delta(content=self._show(_image(piece.alt, piece.url)))] if _is_web(piece.url) else []
+                return (
+                    [response_wire.Delta(content=self._show(_image(piece.alt, piece.url)))]
+                    if _is_web(piece.url)
+                    else []
+                )
             case Citation():
                 self._cited.append(piece)
                 return self._cite()
             case Document():
-                return [answer.Delta(document=answer.DocumentEntry(title=piece.title, kind=piece.kind))]
+                return [response_wire.Delta(document=response_wire.DocumentEntry(title=piece.title, kind=piece.kind))]
 
-    def say(self, text: str) -> tuple[str, list[answer.Delta]]:
+    def say(self, text: str) -> tuple[str, list[response_wire.Delta]]:
         """Return what a text adds to the content, and what goes after it."""
         if not text:
             return "", []
@@ -68,27 +72,27 @@ class Rendering:
         self._said += len(text)
         return shown, self._cite() if self._cited else []
 
-    def finish(self) -> list[answer.Delta]:
+    def finish(self) -> list[response_wire.Delta]:
         """Return what is left to add when no more comes; what cites text that was cut off is left out."""
         rest = [citation for citation in self._cited if citation.end <= self._said]
         self._cited.clear()
         return self._annotations(rest)
 
-    def _media(self, media: Media) -> answer.Delta:
+    def _media(self, media: Media) -> response_wire.Delta:
         kind = media.ref.kind
         url = self._links.seal(media.ref, self._caller)
         index, self._counts[kind] = self._counts[kind], self._counts[kind] + 1
         alt = media.alt or kind.value
         match kind:
             case MediaKind.IMAGE:
-                entry = answer.ImageEntry(image_url=answer.Link(url), index=index)
-                return answer.Delta(content=self._show(_image(alt, url)), images=[entry])
+                entry = response_wire.ImageEntry(image_url=response_wire.Link(url), index=index)
+                return response_wire.Delta(content=self._show(_image(alt, url)), images=[entry])
             case MediaKind.VIDEO:
-                video = answer.VideoEntry(video_url=answer.Link(url), index=index)
-                return answer.Delta(content=self._show(_link(alt, url)), videos=[video])
+                video = response_wire.VideoEntry(video_url=response_wire.Link(url), index=index)
+                return response_wire.Delta(content=self._show(_link(alt, url)), videos=[video])
             case MediaKind.AUDIO:
-                audio = answer.AudioEntry(audio_url=answer.Link(url), index=index)
-                return answer.Delta(content=self._show(_link(alt, url)), audios=[audio])
+                audio = response_wire.AudioEntry(audio_url=response_wire.Link(url), index=index)
+                return response_wire.Delta(content=self._show(_link(alt, url)), audios=[audio])
 
     def _show(self, markdown: str) -> str:
         """Return Markdown that stands in a paragraph of its own."""
@@ -109,22 +113,22 @@ class Rendering:
         self._length += len(text)
         self._tail = (self._tail + text[-2:])[-2:]
 
-    def _cite(self) -> list[answer.Delta]:
+    def _cite(self) -> list[response_wire.Delta]:
         """Return the next citations whose text has all been said."""
         due: list[Citation] = []
         while self._cited and self._cited[0].end <= self._said:
             due.append(self._cited.pop(0))
         return self._annotations(due)
 
-    def _annotations(self, due: Iterable[Citation]) -> list[answer.Delta]:
+    def _annotations(self, due: Iterable[Citation]) -> list[response_wire.Delta]:
         found = [self._annotation(citation) for citation in due if _is_web(citation.url)]
-        return [answer.Delta(annotations=found)] if found else []
+        return [response_wire.Delta(annotations=found)] if found else []
 
-    def _annotation(self, citation: Citation) -> answer.Annotation:
+    def _annotation(self, citation: Citation) -> response_wire.Annotation:
         start = citation.start + self._shift(bisect_right(self._places, citation.start))
         end = citation.end + self._shift(bisect_left(self._places, citation.end))
-        return answer.Annotation(
-            url_citation=answer.UrlCitation(
+        return response_wire.Annotation(
+            url_citation=response_wire.UrlCitation(
                 start_index=min(start, end),
                 end_index=end,
                 url=citation.url,

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.endpoint import ASGIResponse
-from protocol.http.faults import HttpError
-from protocol.http.whole import WholeResponse
+from protocol.http.errors import HttpError
+from protocol.http.response import WholeResponse
 from protocol.model import Caller, Engine, Job, JobKind, Reply, UpstreamTimeout, fold
 from protocol.openai.chat import write
 from protocol.openai.chat.opening import opened_and_kept

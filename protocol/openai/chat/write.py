@@ -21,7 +21,7 @@ from protocol.model import (
     Waiting,
     WebImage,
 )
-from protocol.openai.chat import answer
+from protocol.openai.chat import response_wire
 from protocol.openai.chat.rendering import Rendering
 from protocol.openai.codec import encode
 from protocol.openai.errors import in_stream
@@ -46,7 +46,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
     """Return a whole answer's body."""
     deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
-    message = answer.AnswerMessage(
+    message = response_wire.AnswerMessage(
         content="".join(delta.content or "" for delta in deltas),
         reasoning_content=reply.thoughts or msgspec.UNSET,
         annotations=[entry for delta in deltas for entry in delta.annotations or ()],
@@ -56,24 +56,24 @@ def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
         document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
     )
     return encode(
-        answer.Completion(
+        response_wire.Completion(
             id=head.id,
             created=head.created,
             model=head.model,
-            choices=[answer.Choice(message=message, finish_reason=reply.finish)],
+            choices=[response_wire.Choice(message=message, finish_reason=reply.finish)],
             usage=usage_of(reply.usage),
         ),
     )
 
 
-def usage_of(usage: Usage) -> answer.Usage:
+def usage_of(usage: Usage) -> response_wire.Usage:
     """Return tokens in OpenAI's form."""
-    return answer.Usage(
+    return response_wire.Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        prompt_tokens_details=answer.PromptDetails(),
-        completion_tokens_details=answer.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
+        prompt_tokens_details=response_wire.PromptDetails(),
+        completion_tokens_details=response_wire.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
     )
 
 
@@ -90,7 +90,7 @@ class ChunkWriter:
 
     def opened(self) -> bytes:
         """Return the chunk with the role."""
-        return self._chunk(answer.Delta(role="assistant", content=""))
+        return self._chunk(response_wire.Delta(role="assistant", content=""))
 
     def event(self, event: Event) -> bytes:
         """Return an event's chunk."""
@@ -101,7 +101,7 @@ class ChunkWriter:
             case Media() | WebImage() | Citation() | Document():
                 return self._chunks(self._rendering.render(event))
             case Thought():
-                return self._chunk(answer.Delta(reasoning_content=event.text))
+                return self._chunk(response_wire.Delta(reasoning_content=event.text))
             case Finish():
                 return self._chunks(self._rendering.finish()) + self._finish(event)
             case Waiting() | Begun():
@@ -116,31 +116,33 @@ class ChunkWriter:
     def _finish(self, event: Finish) -> bytes:
         self.finished = True
         self._record.note_usage(event.usage)
-        data = self._chunk(answer.Delta(), event.reason)
+        data = self._chunk(response_wire.Delta(), event.reason)
         if self._usage is None:
             data += self._event(self._object([], usage_of(event.usage)))
         return data + _DONE
 
-    def _chunks(self, deltas: list[answer.Delta]) -> bytes:
+    def _chunks(self, deltas: list[response_wire.Delta]) -> bytes:
         return b"".join(map(self._chunk, deltas))
 
-    def _chunk(self, delta: answer.Delta, finish_reason: str | None = None) -> bytes:
-        return self._event(self._object([answer.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage))
+    def _chunk(self, delta: response_wire.Delta, finish_reason: str | None = None) -> bytes:
+        return self._event(
+            self._object([response_wire.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage)
+        )
 
     def _object(
-        self, choices: list[answer.ChunkChoice], usage: answer.Usage | msgspec.UnsetType | None
-    ) -> answer.Chunk:
+        self, choices: list[response_wire.ChunkChoice], usage: response_wire.Usage | msgspec.UnsetType | None
+    ) -> response_wire.Chunk:
         head = self._head
-        return answer.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
+        return response_wire.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
 
     def _text(self, text: str) -> bytes:
         """Return the chunk of a text alone: only the text is encoded, since such chunks are most of a stream."""
         if self._around is None:
-            before, _, after = self._chunk(answer.Delta(content=_PLACE)).partition(encode(_PLACE))
+            before, _, after = self._chunk(response_wire.Delta(content=_PLACE)).partition(encode(_PLACE))
             self._around = before, after
         before, after = self._around
         return before + encode(text) + after
 
     @staticmethod
-    def _event(chunk: answer.Chunk) -> bytes:
+    def _event(chunk: response_wire.Chunk) -> bytes:
         return b"data: " + encode(chunk) + b"\n\n"

@@ -6,11 +6,12 @@ from functools import partial
 
 from starlette.requests import Request
 
+from protocol.http.concurrency import values
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.embed import PiecesResponse
 from protocol.http.endpoint import ASGIResponse
+from protocol.http.response import WholeResponse
 from protocol.http.stream import EventStream
-from protocol.http.whole import WholeResponse
 from protocol.model import Caller, Engine, GenerationRequest, Served
 from protocol.openai.client import Deprecations, attempts_before
 from protocol.openai.errors import error_response
@@ -20,7 +21,6 @@ from protocol.openai.images.deliver import Delivered, Delivery
 from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import Inputs, take_inputs
 from protocol.openai.images.read import Wanted, admit_pictures, understand
-from protocol.openai.together import values
 
 _NOTHING = Inputs(pictures=())
 

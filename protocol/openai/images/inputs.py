@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from protocol.http.concurrency import values
 from protocol.http.context import RequestContext
 from protocol.http.form import Upload
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
 from protocol.openai.images.body import Files
-from protocol.openai.together import values
 
 if TYPE_CHECKING:  # imported with the first mask
     from protocol.openai.images.mask import Meaning

@@ -11,7 +11,7 @@ from protocol.http.body import FREE_BYTES
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.endpoint import ASGIResponse
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import (
     BadRequest,
     Engine,

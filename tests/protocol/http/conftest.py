@@ -5,9 +5,9 @@ import time
 import anyio
 import pytest
 
-from protocol.http.attend import CLIENT
-from protocol.http.closing import ShutdownEvent
 from protocol.http.context import Limits, RequestContext, RequestRecord, attach
+from protocol.http.disconnect import CLIENT
+from protocol.http.shutdown import ShutdownEvent
 
 
 class Connection:

@@ -10,7 +10,7 @@ import pytest
 from protocol.http.body import UNREAD, decode_body, read_body, read_json
 from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.context import Limits, context_of
-from protocol.http.faults import ClientGone, HttpError
+from protocol.http.errors import ClientGone, HttpError
 from protocol.http.form import read_form
 from protocol.http.spool import Spool
 from protocol.model import BadRequest, Saturated

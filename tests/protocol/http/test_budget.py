@@ -4,7 +4,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from protocol.http.budget import MIB, ByteBudget, Reservation, Sender
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import Saturated
 
 

@@ -5,8 +5,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.http.closing import ShutdownEvent
 from protocol.http.embed import Embedding, PiecesResponse
+from protocol.http.shutdown import ShutdownEvent
 from protocol.http.spool import Spool
 
 DATA = bytes(range(256)) * 4_000

@@ -1,6 +1,6 @@
 import json
 
-from protocol.openai.chat.answer import Delta
+from protocol.openai.chat.response_wire import Delta
 from protocol.openai.codec import encode
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.model import (
     BadRequest,
     Blocked,

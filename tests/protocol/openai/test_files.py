@@ -4,13 +4,13 @@ import threading
 import pytest
 
 from protocol.http.context import Limits
-from protocol.http.faults import HttpError
+from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
 from protocol.model import BadRequest, Caller, FilePart, MediaKind, MediaPart, MediaRef
 from protocol.openai import files
+from tests.protocol.http.test_media_types import film, picture, png
 from tests.protocol.openai.conftest import make_context
-from tests.protocol.openai.test_sniff import film, picture, png
 
 PNG = picture("PNG")
 AT = "messages[0].content[0].image_url.url"

@@ -78,7 +78,7 @@ def session_of(name):
 SITE = """
 import sys
 import msgspec
-from service.server import listen, run_app, url_of
+from service.server.hypercorn import listen, run_app, url_of
 from transports import simulator
 from transports.clock import SystemClock
 

@@ -6,17 +6,17 @@ import jsonschema
 import msgspec
 import pytest
 
-from service.accounts.rows import AccountStatus, AccountView, CooldownView
+from service.accounts.views import AccountStatus, AccountView, CooldownView
 from service.admin.app import routes
-from service.admin.desk import AdminDeps, AdminHandlers
 from service.admin.feed import Feed
+from service.admin.handlers import AdminDeps, AdminHandlers
 from service.admin.openapi import document, text
 from service.admin.wire import AccountList, AdminError, AdminErrorBody, Examined, Exported, NewAccount, Pausing, Status
-from service.drain import Shutdown
+from service.server.shutdown import Shutdown
 from tests.conftest import ROOT
 from transports.account import Finding, Level, Quota
+from transports.accounts.records import CooldownReason
 from transports.observer import Change
-from transports.pool.standing import CooldownReason
 
 DOCUMENT = document()
 

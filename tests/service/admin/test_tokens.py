@@ -1,8 +1,8 @@
 import pytest
 
 from service.admin.tokens import AdminIdentity, tokens_of
-from service.settings import Admin, AdminToken
-from service.source import Origin, SettingsError
+from service.config.loader import Origin, SettingsError
+from service.config.schema import Admin, AdminToken
 
 ORIGIN = Origin(name="gateway.toml")
 GOOD = "Zk3v8Q-b7NcT1yWm"

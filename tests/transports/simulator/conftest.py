@@ -9,9 +9,10 @@ import pytest
 
 from tests.transports.conftest import ACCOUNT
 from transports.simulator import export_of
-from transports.web import encode, jspb, wire
-from transports.web.frames import FrameParser
-from transports.web.page import read_page
+from transports.web import wire
+from transports.web.codec import encode, jspb
+from transports.web.codec.frames import FrameParser
+from transports.web.session.page import read_page
 
 UUID = "0F8FAD5B-D9CB-469F-A165-70867728950E"
 MODEL = encode.ModelHeader(id=wire.MODEL_IDS["pro"]["advanced"], number=3, capacity=2)

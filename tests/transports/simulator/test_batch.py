@@ -4,7 +4,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT
 from tests.transports.simulator.conftest import visit
 from transports.simulator import SimulatedAccount
-from transports.web import jspb
+from transports.web.codec import jspb
 
 
 async def test_chats_are_in_the_order_of_their_last_turns_and_tell_its_time(open_site):

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from tests.transports.conftest import ACCOUNT
 from tests.transports.simulator.conftest import VIDEO, visit
 from transports.simulator import SimulatedAccount
-from transports.web import jspb
+from transports.web.codec import jspb
 
 CAPTURES = ROOT / "tests" / "captures"
 CODE = "type.googleapis.com/assistant.boq.bard.application.BardErrorInfo"

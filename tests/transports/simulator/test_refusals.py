@@ -12,7 +12,7 @@ from tests.transports.conftest import ACCOUNT
 from tests.transports.simulator.conftest import visit
 from transports.simulator import PROFILES, SimulatedAccount, export_of
 from transports.web import wire
-from transports.web.frames import FrameParser
+from transports.web.codec.frames import FrameParser
 
 CAPTURES = ROOT / "tests" / "captures"
 

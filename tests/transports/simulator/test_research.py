@@ -2,7 +2,7 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.transports.simulator.conftest import RESEARCH, visit
-from transports.web import jspb
+from transports.web.codec import jspb
 
 
 @pytest.fixture

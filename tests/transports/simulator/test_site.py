@@ -9,8 +9,9 @@ import pytest
 from tests.transports.conftest import ACCOUNT
 from tests.transports.simulator.conftest import CALL, MODEL
 from transports.simulator import export_of
-from transports.web import encode, wire
-from transports.web.frames import FrameParser
+from transports.web import wire
+from transports.web.codec import encode
+from transports.web.codec.frames import FrameParser
 
 
 async def test_what_the_web_transport_sends_is_taken(browser):

@@ -1,6 +1,6 @@
 import re
 
-from transports.web import jspb
+from transports.web.codec import jspb
 
 FENCE = "```"
 

@@ -4,7 +4,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT
 from tests.transports.simulator.conftest import VIDEO, visit
 from transports.simulator import SimulatedAccount
-from transports.web import jspb
+from transports.web.codec import jspb
 
 FREE = SimulatedAccount(psid="f", psidts="t", plan="free")
 

@@ -14,7 +14,7 @@ from tests.servers import RedisServer, StoreEar, programs
 from transports.clock import SystemClock
 from transports.store import Cipher, EncryptedStore, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
-from transports.store.server import RedisAddress, RedisConnections
+from transports.store.redis_server import RedisAddress, RedisConnections
 
 
 class Stores:

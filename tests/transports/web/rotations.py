@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 from tests.observer import NullObserver
 from tests.transports.conftest import asking, deps_for, request_for
 from transports.web import wire
-from transports.web.rotate import SessionRotation
+from transports.web.session.rotation import SessionRotation
 
 
 def rotation_of(transport, store, clock):

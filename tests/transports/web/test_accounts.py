@@ -11,8 +11,8 @@ from protocol.model import Certainty, Media, Rendition, SignedOut, Text, Upstrea
 from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
 from transports import simulator, web
+from transports.accounts.registry import AccountRecord
 from transports.clock import SystemClock
-from transports.roster import AccountRecord
 from transports.store import MemoryStore, StoreDown
 
 SECOND = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")

@@ -1,10 +1,10 @@
 import pytest
 
-from service.certificate import write_certificate
+from service.server.certificate import write_certificate
 from tests.transports.conftest import deps_for
 from transports import web
 from transports.clock import SystemClock
-from transports.web.known import egress_of
+from transports.web.account_config import egress_of
 
 EXPORT = "__Secure-1PSID={}; __Secure-1PSIDTS=t"
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.model import Citation, Finish, Media, Thought, Unsupported
-from tests.transports.web.test_decode import CAPTURES, FLICKERS, MAX_FRAME, read, said, snapshot
-from transports.simulator import emit
-from transports.web.codes import ImageRefused, TokenRefused
-from transports.web.decode import AnswerReader
-from transports.web.markup import clean
-from transports.web.narrate import MediaRefs
+from tests.transports.web.codec.test_decode import CAPTURES, FLICKERS, MAX_FRAME, read, said, snapshot
+from transports.simulator import encode
+from transports.web.codec.codes import ImageRefused, TokenRefused
+from transports.web.codec.decode import AnswerReader
+from transports.web.codec.events import MediaRefs
+from transports.web.codec.markup import clean
 
 CANBERRA = (
     "The capital of Australia is Canberra, in the Australian Capital Territory,"
@@ -78,13 +78,13 @@ WORDS = st.lists(st.sampled_from(["one ", "two ", "`x` ", "\\* ", "😀 ", "你�
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(WORDS, st.booleans(), FLICKERS), min_size=1, max_size=6), WORDS, st.data())
 def test_a_rewritten_answer_streams_what_agreed_and_is_the_last_snapshot_as_a_whole(versions, last, data):
-    body, text = emit.PREFIX, ""
+    body, text = encode.PREFIX, ""
     for words, goes_on, flicker in versions:
         text = text + words if goes_on else words
-        body += emit.answer(snapshot(text + flicker, thoughts=words))
+        body += encode.answer(snapshot(text + flicker, thoughts=words))
     if data.draw(st.booleans()):
         last = text[: data.draw(st.integers(0, len(text)))] + last
-    body += emit.answer(snapshot(last, thoughts="last", complete=True)) + emit.end(1)
+    body += encode.answer(snapshot(last, thoughts="last", complete=True)) + encode.end(1)
     events, _ = read(body, data.draw(st.lists(st.integers(0, len(body)), max_size=8)))
     finish = events[-1]
     assert (type(finish), finish.reason) == (Finish, "stop")
@@ -97,7 +97,7 @@ def test_a_rewritten_answer_streams_what_agreed_and_is_the_last_snapshot_as_a_wh
 
 
 def test_a_rewrite_of_text_that_was_held_back_is_no_rewrite():
-    body = emit.PREFIX + emit.answer(snapshot("`" * 40)) + emit.answer(snapshot("Words.", complete=True))
+    body = encode.PREFIX + encode.answer(snapshot("`" * 40)) + encode.answer(snapshot("Words.", complete=True))
     events, _ = read(body)
     assert said(events) == "Words."
     assert events[-1].rewritten is None
@@ -106,8 +106,8 @@ def test_a_rewrite_of_text_that_was_held_back_is_no_rewrite():
 @settings(max_examples=100, deadline=None)
 @given(WORDS, WORDS, WORDS)
 def test_a_stream_stops_where_the_rewritten_text_departs(common, first, second):
-    body = emit.PREFIX + emit.answer(snapshot(common + "!" * 40 + "x" + first)) * 2
-    body += emit.answer(snapshot(common + "!" * 40 + "y" + second, complete=True))
+    body = encode.PREFIX + encode.answer(snapshot(common + "!" * 40 + "x" + first)) * 2
+    body += encode.answer(snapshot(common + "!" * 40 + "y" + second, complete=True))
     events, _ = read(body)
     assert said(events).startswith(common + "!" * 40)
     assert (common + "!" * 40 + "x" + first).startswith(said(events))
@@ -115,7 +115,7 @@ def test_a_stream_stops_where_the_rewritten_text_departs(common, first, second):
 
 
 def test_usage_counts_what_was_delivered():
-    body = emit.PREFIX + emit.answer(snapshot("x" * 40)) + emit.answer(snapshot("y" * 80, complete=True))
+    body = encode.PREFIX + encode.answer(snapshot("x" * 40)) + encode.answer(snapshot("y" * 80, complete=True))
     finish = read(body)[0][-1]
     assert finish.usage.output_tokens == 10
     assert finish.rewritten.usage.output_tokens == 20
@@ -134,10 +134,10 @@ MARKED = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(MARKED, st.data())
 def test_a_stream_whose_frames_cut_markup_anywhere_is_the_whole_text_without_it(text, data):
-    body = emit.PREFIX
+    body = encode.PREFIX
     for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10))):
-        body += emit.answer(snapshot(text[:end] + data.draw(FLICKERS)))
-    body += emit.answer(snapshot(text, complete=True)) + emit.end(1)
+        body += encode.answer(snapshot(text[:end] + data.draw(FLICKERS)))
+    body += encode.answer(snapshot(text, complete=True)) + encode.end(1)
     events, _ = read(body)
     assert events[-1].rewritten is None
     assert said(events) == clean(text)
@@ -155,7 +155,7 @@ def cited(text, *claims, places=lambda text, index: len(text[:index].encode("utf
         ends = [places(text, start), places(text, start + len(words))]
         groups.append([[words, None, None, [ends]], None, [SOURCE], "id"])
     candidate = ["rc_1", [text], [None, groups], *[None] * 5, [2]]
-    return emit.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, [candidate]])])
+    return encode.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, [candidate]])])
 
 
 def annotated(events):
@@ -171,7 +171,9 @@ def test_a_claim_is_annotated_where_it_stands_in_the_text_that_was_delivered(bef
     claims = ("The **sky** is 😀 blue.", "Grass is green.")
     countings = {"characters": lambda _, index: index, "bytes": lambda text, index: len(text[:index].encode())}
     places = {"places": countings[counting]} if counting in countings else {}
-    body = emit.PREFIX + emit.answer(snapshot(text[: len(text) // 2])) + cited(text, *claims, **places) + emit.end(1)
+    body = (
+        encode.PREFIX + encode.answer(snapshot(text[: len(text) // 2])) + cited(text, *claims, **places) + encode.end(1)
+    )
     events, _ = read(body)
     assert annotated(events) == [(claim, "https://page.example/1", "One") for claim in claims]
     assert said(events) == clean(text)
@@ -181,13 +183,13 @@ def test_a_claim_that_does_not_fit_the_text_is_left_out():
     wrong = cited("The sky is blue.", "sky", places=lambda _, index: index + 1)
     beyond = cited("The sky is blue.", "blue.", places=lambda _, index: index + 9)
     for body in (wrong, beyond):
-        assert annotated(read(emit.PREFIX + body)[0]) == []
+        assert annotated(read(encode.PREFIX + body)[0]) == []
 
 
 def test_of_a_rewritten_text_only_claims_in_what_was_streamed_are_annotated_and_all_in_the_whole():
     first = "The sky is blue, and so is the sea as far as anyone can tell."
     last = "The sky is blue, and grass is green."
-    events, _ = read(emit.PREFIX + emit.answer(snapshot(first)) + cited(last, "The sky is blue", "grass is green"))
+    events, _ = read(encode.PREFIX + encode.answer(snapshot(first)) + cited(last, "The sky is blue", "grass is green"))
     assert annotated(events) == [("The sky is blue", "https://page.example/1", "One")]
     found = annotated(events[-1].rewritten.pieces)
     assert [words for words, *_ in found] == ["The sky is blue", "grass is green"]
@@ -199,8 +201,8 @@ def test_claims_and_markers_stand_side_by_side():
     group = [["Known [cite: 1] and claimed", None, None, [[0, 27]]], None, [SOURCE], "id"]
     rich = [None] * 43 + [[marker]]
     candidate = ["rc_1", [text], [None, [group]], *[None] * 5, [2], "en", None, None, rich]
-    body = emit.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, [candidate]])])
-    events, _ = read(emit.PREFIX + body + emit.end(1))
+    body = encode.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, [candidate]])])
+    events, _ = read(encode.PREFIX + body + encode.end(1))
     link = "[[1]](https://page.example/2)"
     assert said(events) == f"Known {link} and claimed."
     assert annotated(events) == [
@@ -218,6 +220,6 @@ def test_whatever_an_annotation_covers_is_its_claim_without_markup(parts, data):
     text = "".join(f"{claim}\n\n{marked}\n\n" for claim, marked in parts)
     claims = {claim for claim, _ in parts}
     cut = data.draw(st.integers(0, len(text)))
-    events, _ = read(emit.PREFIX + emit.answer(snapshot(text[:cut])) + cited(text, *claims) + emit.end(1))
+    events, _ = read(encode.PREFIX + encode.answer(snapshot(text[:cut])) + cited(text, *claims) + encode.end(1))
     assert {words for words, *_ in annotated(events)} <= claims
     assert said(events) == clean(text)

@@ -18,11 +18,11 @@ from tests.transports.conftest import deps_for
 from transports.http import Timeouts
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
-from transports.web.cookies import merge
-from transports.web.lease import RotationLock
-from transports.web.rotate import SessionRotation
-from transports.web.saved import decode
-from transports.web.vault import SessionStore
+from transports.web.session.cookies import merge
+from transports.web.session.record import decode
+from transports.web.session.rotation import SessionRotation
+from transports.web.session.rotation_lock import RotationLock
+from transports.web.session.store import SessionStore
 
 CALL = 14.0
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-0"}

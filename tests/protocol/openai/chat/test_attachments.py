@@ -9,8 +9,8 @@ from protocol.http.context import Limits
 from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, TextPart, Unsupported
 from protocol.openai.chat import wire
 from protocol.openai.chat.read import read
+from tests.protocol.http.test_media_types import picture
 from tests.protocol.openai.conftest import make_context
-from tests.protocol.openai.test_sniff import picture
 
 PNG, GIF, WAV = picture("PNG"), picture("GIF"), b"RIFF\x24\x00\x00\x00WAVEfmt "
 CATALOGUE = Catalogue.build()

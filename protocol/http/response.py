@@ -1,0 +1,55 @@
+"""A response that is worked out while somebody waits for it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from protocol.http.context import context_of
+from protocol.http.disconnect import Disconnect
+from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
+from protocol.model import GatewayError, Saturated, released
+
+
+def shutting_down() -> Saturated:
+    """Return the error of requests that the process's end cuts short."""
+    return Saturated("The gateway is shutting down.", code="shutting_down")
+
+
+class Payload:
+    """A response whose body is there: starlette's costs as much as the body's JSON does."""
+
+    def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer with 200, these headers, and the body's length."""
+        self._body, self._headers = body, headers
+
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+        """Answer."""
+        headers = [*self._headers, (b"content-length", b"%d" % len(self._body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self._body})
+
+
+class WholeResponse:
+    """Does the work and sends its response; the work is cancelled at once when the client leaves."""
+
+    def __init__(self, work: Callable[[], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
+        """Take the work; `refuse` writes an error in the dialect's form."""
+        self._work, self._refuse = work, refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        context = context_of(scope)
+        attended = Disconnect(scope)
+        response: ASGIResponse | None
+        try:
+            response = await attended.run(self._work)
+        except GatewayError as error:
+            context.record.error = error.code
+            response = self._refuse(released(error))
+        if response is None and attended.gone:
+            context.record.error = CLIENT_GONE
+            return
+        if response is None:
+            error = shutting_down()
+            context.record.error = error.code
+            response = self._refuse(error)
+        await response(scope, receive, send)

@@ -1,0 +1,91 @@
+"""The feed as server-sent events, for as long as its client reads and the process is not about to end."""
+
+from typing import Any
+
+import anyio
+import msgspec
+
+from protocol.http.context import context_of
+from protocol.http.endpoint import CLIENT_GONE
+from protocol.http.shutdown import ShutdownEvent
+from protocol.http.stream import HEADERS
+from protocol.model import Saturated
+from service.admin.errors import refusal
+from service.admin.feed import Feed, FeedEvent, Follower
+from service.admin.wire import Lost
+
+BEAT_SECONDS = 10.0
+LOST = Lost(words="What came after the last event that you have seen is not kept here: read the accounts anew.")
+_LOST = "lost"
+_RETRY = b"retry: 3000\n"
+_BEAT = b": keep-alive\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class FeedStream:
+    """Streams a feed to one client."""
+
+    def __init__(self, feed: Feed, last: str | None, ending: ShutdownEvent, beat_seconds: float = BEAT_SECONDS) -> None:
+        """Begin behind the event `last`, or now; end when `ending` comes."""
+        self._feed, self._last, self._ending, self._beat = feed, last, ending, beat_seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer."""
+        record = context_of(scope).record
+        try:
+            with self._feed.follow(self._last) as follower:
+                record.stream = True
+                if await self._run(follower, receive, send):
+                    record.error = CLIENT_GONE
+        except Saturated as error:
+            record.error = error.code
+            await refusal(error)(scope, receive, send)
+
+    async def _run(self, follower: Follower, receive: Any, send: Any) -> bool:
+        """Tell of changes; say whether the client has left."""
+        gone = False
+        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        async with anyio.create_task_group() as tasks:
+
+            async def listen() -> None:
+                nonlocal gone
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                gone = True
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(listen)
+            with anyio.CancelScope() as scope:
+                self._ending.tell(scope.cancel)
+                try:
+                    await self._tell(follower, send)
+                finally:
+                    self._ending.forget(scope.cancel)
+            tasks.cancel_scope.cancel()
+        if not gone:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return gone
+
+    async def _tell(self, follower: Follower, send: Any) -> None:
+        """Send what comes, and something where nothing does; return where the client has read too slowly."""
+        first = _event(follower.at, _LOST, LOST) if follower.lost else _event(follower.at)
+        await send(_piece(_RETRY + first))
+        while (heard := await follower.next(self._beat)) is not None:
+            await send(_piece(b"".join(map(_change, heard)) or _BEAT))
+
+
+def _change(heard: FeedEvent) -> bytes:
+    return _event(heard.id, heard.change.what, heard.change)
+
+
+def _event(identity: str, name: str = "", data: msgspec.Struct | None = None) -> bytes:
+    """Return an event; without data only its id is noted by who reads it."""
+    lines = f"id: {identity}\n".encode()
+    if data is not None:
+        lines += f"event: {name}\n".encode() + b"data: " + _encode(data) + b"\n"
+    return lines + b"\n"
+
+
+def _piece(data: bytes) -> Any:
+    return {"type": "http.response.body", "body": data, "more_body": True}

@@ -1,0 +1,182 @@
+"""What the admin API's operations do: what is asked in, a response out."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from protocol.http.endpoint import ASGIResponse
+from protocol.http.response import shutting_down
+from service import VERSION
+from service.accounts.service import AccountService, NewAccountRequest
+from service.accounts.views import AccountView
+from service.admin.errors import telling
+from service.admin.feed import Feed
+from service.admin.feed_stream import FeedStream
+from service.admin.tokens import AdminIdentity
+from service.admin.wire import (
+    AccountList,
+    Examined,
+    Exported,
+    NewAccount,
+    Pausing,
+    Process,
+    Status,
+    StoreStatus,
+)
+from service.server.shutdown import Shutdown
+from transports.account import Level
+from transports.accounts.records import read_replicas
+from transports.accounts.registry import AddResult
+from transports.store import ChangeFeed, Store, StoreDown
+
+_OPEN = "open"
+"""The reason of a store that is not asked."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, by whom."""
+
+    who: AdminIdentity
+    account: str = ""
+    """The one that the path names."""
+    body: Any = None
+    """As the operation takes it."""
+    last: str | None = None
+    """The last event that the client has seen."""
+
+
+class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operations stand on."""
+
+    office: AccountService
+    store: Store
+    watch: ChangeFeed
+    """Looked at after each change: this process heeds it at once, the others soon."""
+    kind: str
+    """Of the store."""
+    encrypted: bool
+    feed: Feed
+    drain: Shutdown
+    description: bytes
+    """Of the operations: OpenAPI."""
+
+
+class AdminHandlers:
+    """Does what is asked."""
+
+    def __init__(self, ground: AdminDeps) -> None:
+        """Stand on these."""
+        self._ground, self._office = ground, ground.office
+
+    async def accounts(self, _: AdminRequest) -> ASGIResponse:
+        """Return all accounts."""
+        with telling():
+            return _json(AccountList(accounts=tuple(await self._office.rows())))
+
+    async def account(self, asked: AdminRequest) -> ASGIResponse:
+        """Return one account."""
+        with telling():
+            return _json(await self._office.row(asked.account))
+
+    async def add(self, asked: AdminRequest) -> ASGIResponse:
+        """Add an account, or change one."""
+        new: NewAccount = asked.body
+        adding = NewAccountRequest(
+            id=new.id,
+            secret=new.session,
+            transport=new.transport,
+            options=new.options,
+            replace=new.replace,
+        )
+        with telling():
+            added = await self._office.add(adding, by=asked.who.by)
+            row = await self._heeded(new.id)
+        return _json(row, 200 if added is AddResult.CHANGED else 201)
+
+    async def remove(self, asked: AdminRequest) -> ASGIResponse:
+        """Forget an account."""
+        with telling():
+            await self._office.remove(asked.account, by=asked.who.by)
+            await self._ground.watch.look()
+        return Response(status_code=204)
+
+    async def pause(self, asked: AdminRequest) -> ASGIResponse:
+        """Pause an account."""
+        pausing: Pausing = asked.body or Pausing()
+        with telling():
+            await self._office.pause(asked.account, by=asked.who.by, reason=pausing.reason)
+            return _json(await self._heeded(asked.account))
+
+    async def resume(self, asked: AdminRequest) -> ASGIResponse:
+        """End an account's pause, park and rests."""
+        with telling():
+            await self._office.resume(asked.account, by=asked.who.by)
+            return _json(await self._heeded(asked.account))
+
+    async def check(self, asked: AdminRequest) -> ASGIResponse:
+        """Examine an account."""
+        with telling():
+            findings = tuple([finding async for finding in self._office.check(asked.account)])
+        well = not any(finding.level is Level.FAILED for finding in findings)
+        return _json(Examined(account=asked.account, well=well, findings=findings))
+
+    async def export(self, asked: AdminRequest) -> ASGIResponse:
+        """Return an account's session."""
+        with telling():
+            session = await self._office.export(asked.account, by=asked.who.by)
+        return _json(Exported(account=asked.account, session=session))
+
+    async def status(self, _: AdminRequest) -> ASGIResponse:
+        """Return how the gateway is, whether the store answers or not."""
+        reason, processes, accounts = "", None, None
+        try:
+            processes = await _processes(self._ground.store)
+            accounts = dict(Counter(row.state for row in await self._office.rows()))
+        except OSError as error:
+            reason = error.reason if isinstance(error, StoreDown) else "broken"
+        store = StoreStatus(
+            kind=self._ground.kind,
+            encrypted=self._ground.encrypted,
+            answers=not reason,
+            breaker_open=reason == _OPEN,
+            reason=reason,
+        )
+        status = Status(
+            version=VERSION,
+            draining=self._ground.drain.draining,
+            store=store,
+            processes=processes,
+            accounts=accounts,
+        )
+        return _json(status)
+
+    async def events(self, asked: AdminRequest) -> ASGIResponse:
+        """Stream the feed."""
+        if self._ground.drain.draining:
+            raise shutting_down()
+        return FeedStream(self._ground.feed, asked.last, self._ground.drain.ending)
+
+    async def description(self, _: AdminRequest) -> ASGIResponse:
+        """Return what describes all this."""
+        return Response(self._ground.description, media_type="application/json")
+
+    async def _heeded(self, account: str) -> AccountView:
+        """Have this process heed what was changed; return the account."""
+        await self._ground.watch.look()
+        return await self._office.row(account)
+
+
+async def _processes(store: Store) -> tuple[Process, ...]:
+    found = await read_replicas(store)
+    return tuple(
+        Process(id=one.id, started=one.started, in_flight=sum(carried.in_flight for carried in one.accounts.values()))
+        for one in sorted(found, key=lambda one: one.started)
+    )
+
+
+def _json(value: msgspec.Struct, status: int = 200) -> Response:
+    return Response(_encode(value), status, {"Cache-Control": "no-store"}, media_type="application/json")

@@ -1,0 +1,97 @@
+"""The admin API of a gateway that runs: over its own transports and store, and what its accounts tell."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocol.http.context import Limits
+from service import wiring
+from service.accounts.service import AccountError, AccountService, Reach
+from service.admin.app import BODY_BYTES, admin_app
+from service.admin.errors import refusal
+from service.admin.feed import Feed
+from service.admin.handlers import AdminDeps
+from service.admin.openapi import text
+from service.admin.tokens import AdminTokens, tokens_of
+from service.config.loader import Origin, SettingsError
+from service.config.schema import Settings
+from service.middleware.request_context import RequestContextMiddleware, RequestDeps
+from service.server.reload import Part, Reload
+from service.storage.factory import location_of, sealer_of
+from service.telemetry.metrics import Metrics
+from transports.base import Transport
+from transports.router import Router
+from transports.store import ChangeFeed, Store
+
+
+class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is of a gateway that runs."""
+
+    engine: Router
+    watch: ChangeFeed
+    feed: Feed
+    metrics: Metrics
+    means: RequestDeps
+    reload: Reload
+
+
+def administration(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
+    """Return the app; it answers to the tokens of the settings.
+
+    Raises:
+        SettingsError: they cannot be used.
+
+    """
+    configs, means = wiring.transport_settings(settings, origin), inside.means
+    ground = AdminDeps(
+        office=AccountService(configs, store, means.clock, within(inside.engine, inside.watch)),
+        store=store,
+        watch=inside.watch,
+        kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
+        encrypted=sealer_of(settings.store, origin).seals,
+        feed=inside.feed,
+        drain=means.drain,
+        description=text().encode(),
+    )
+    tokens = tokens_of(settings.admin, origin)
+    inside.reload.add(_renewing(tokens, settings, origin))
+    app = admin_app(ground, tokens, settings.limits.header_bytes)
+    return RequestContextMiddleware(
+        app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal
+    )
+
+
+def _renewing(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
+    """Return what has the tokens be those that their files hold."""
+    files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
+
+    def take_over() -> list[str]:
+        try:
+            tokens.known = tokens_of(settings.admin, origin).known
+        except SettingsError:
+            return [str(file) for file in files]
+        return []
+
+    return Part(files, take_over)
+
+
+def within(engine: Router, watch: ChangeFeed) -> Reach:
+    """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
+
+    @asynccontextmanager
+    async def reach(name: str, _account: str) -> AsyncGenerator[Transport]:
+        await watch.look()  # what was just added is to be found
+        for rotation in engine.failovers:
+            if rotation.transport.name == name:
+                yield rotation.transport
+                return
+        raise AccountError("unusable", f"the transport {name[:64]!r} is not open here")
+
+    return reach
+
+
+def _limits(limits: Limits) -> Limits:
+    return msgspec.structs.replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES))

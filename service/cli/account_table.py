@@ -1,0 +1,165 @@
+"""Accounts as a person reads them: a table that fits the terminal, and one account in lines."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.accounts.views import AccountStatus, AccountView
+from transports.account import Finding, Level, Quota
+
+_WIDE = 120
+_COLORS = {
+    AccountStatus.READY: "green",
+    AccountStatus.RESTING: "yellow",
+    AccountStatus.PARKED: "red",
+    AccountStatus.PAUSED: "cyan",
+    AccountStatus.UNUSABLE: "red",
+}
+_MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.FAILED: ("✗", "red")}
+
+
+def console() -> Console:
+    """Return what prints to standard output: in colors on a terminal only."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def table_of(rows: Sequence[AccountView], now: float, width: int) -> Table:
+    """Return the accounts as a table for a terminal so wide."""
+    return _wide(rows, now) if width >= _WIDE else _narrow(rows, now)
+
+
+def _wide(rows: Sequence[AccountView], now: float) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "LEFT", "ROTATED", "EXPIRES"):
+        table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
+    for row in rows:
+        table.add_row(
+            escape(row.id) + ("" if not row.declared else " [dim](settings)[/]"),
+            row.transport,
+            row.kind,
+            escape(row.plan or "-"),
+            _state(row, now),
+            _load(row),
+            _quotas(row.quotas, now, "\n"),
+            ago(row.rotated_at, now),
+            soon(row.expires_at, now),
+        )
+    return table
+
+
+def _narrow(rows: Sequence[AccountView], now: float) -> Table:
+    """Return what matters most in few columns; `show` tells the rest."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("ACCOUNT", "STATE", "LOAD", "LEFT"):
+        table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
+    for row in rows:
+        about = " ".join(word for word in (row.transport, row.kind, row.plan) if word)
+        account = f"{escape(row.id)}\n[dim]{escape(about)}[/]"
+        table.add_row(account, _state(row, now), _load(row), _quotas(row.quotas, now, "\n"))
+    return table
+
+
+def notes_of(rows: Sequence[AccountView]) -> list[str]:
+    """Return what a table has no room for, marked up: what is wrong with accounts and what to do, each in a line."""
+    notes: list[str] = []
+    for row in rows:
+        said = "" if row.state is AccountStatus.RESTING else row.words  # a rest says enough, and ends by itself
+        by = f"paused by {row.by}" if row.by else ""
+        if said or by:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
+        if row.renewal:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(row.renewal)}")
+    return notes
+
+
+def lines_of(row: AccountView, now: float) -> list[tuple[str, str]]:
+    """Return everything that is known of an account, as names and values."""
+    until = [f"{rest.scope}: {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
+    return [
+        ("account", row.id),
+        ("from", "the settings" if row.declared else f"added {ago(row.added_at, now)} by {row.added_by}"),
+        ("transport", row.transport),
+        ("kind", row.kind or "-"),
+        ("plan", row.plan or "not known yet"),
+        ("state", row.state.value),
+        ("reason", " - ".join(part for part in (row.reason, row.words) if part) or "-"),
+        *([("paused by", row.by)] if row.by else []),
+        *([("rests from", "; ".join(until))] if until else []),
+        ("load", _load(row)),
+        ("weight", f"{row.weight:g}"),
+        ("per minute", str(row.per_minute or "no limit")),
+        ("per day", ", ".join(f"{name} {most}" for name, most in row.per_day.items()) or "no limit"),
+        ("capabilities", ", ".join(row.capabilities) or "-"),
+        ("way out", row.egress or "direct"),
+        ("left", _quotas(row.quotas, now, "; ")),
+        ("last rotation", ago(row.rotated_at, now)),
+        ("expires", ahead(row.expires_at, now)),
+        *([("renewal", row.renewal)] if row.renewal else []),
+    ]
+
+
+def finding_line(finding: Finding) -> str:
+    """Return a step of an examination, marked up."""
+    mark, color = _MARKS[finding.level]
+    advice = f"\n  [bold]{escape(finding.advice)}[/]" if finding.advice else ""
+    return f"[{color}]{mark}[/] {escape(finding.step)}: {escape(finding.words)}{advice}"
+
+
+def ago(at: float | None, now: float) -> str:
+    """Say how long something is past."""
+    return "-" if at is None else f"{_span(max(0.0, now - at))} ago"
+
+
+def ahead(at: float | None, now: float) -> str:
+    """Say when something will be."""
+    if at is None:
+        return "-"
+    if at <= now:
+        return f"{_span(now - at)} ago"
+    return f"in {_span(at - now)} ({datetime.fromtimestamp(at, UTC):%H:%M} UTC)"
+
+
+def soon(at: float | None, now: float) -> str:
+    """Say when something will be, in few words."""
+    if at is None or at <= now:
+        return ago(at, now)
+    return f"in {_span(at - now)}"
+
+
+def _state(row: AccountView, now: float) -> str:
+    """Return an account's state in short; `notes_of` tells the rest."""
+    color = _COLORS[row.state]
+    said = [f"[{color}]{row.state.value}[/]"]
+    if row.state is AccountStatus.PARKED:
+        said[0] += f": {escape(row.reason)}"
+    if row.state is AccountStatus.RESTING:
+        said += [f"{rest.scope} {rest.reason.value}, {soon(rest.until, now)}" for rest in row.rests]
+    return "\n".join(said)
+
+
+def _load(row: AccountView) -> str:
+    return f"{row.in_flight}/{row.concurrency}" if row.kind else "-"
+
+
+def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
+    if not quotas:
+        return "-"
+    return between.join(escape(_quota(quota, now)) for quota in quotas)
+
+
+def _quota(quota: Quota, now: float) -> str:
+    if quota.unlimited:
+        return f"{quota.name} unlimited"
+    spent = f", anew {soon(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
+    return f"{quota.name} {quota.left}/{quota.total}{spent}"
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size * 2:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"

@@ -1,0 +1,228 @@
+"""`gemini-gateway accounts`: what people do with accounts, while gateways run and while none does."""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from protocol.model import Capability
+from service import wiring
+from service.accounts.offline import reaching
+from service.accounts.service import AccountError, AccountService, NewAccountRequest
+from service.cli.account_table import console, finding_line, lines_of, notes_of, table_of
+from service.cli.credentials import VARIABLES, session_of
+from service.cli.options import config_option, settings_at, store_path_of
+from service.server.hypercorn import run_loop
+from service.storage.factory import location_of, open_copy, open_store
+from service.telemetry import logs
+from transports.account import Level
+from transports.accounts.registry import AddResult
+from transports.clock import SystemClock
+from transports.store import StoreDown
+
+ResultT = TypeVar("ResultT")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_account = click.argument("account", metavar="ID")
+
+
+@click.group("accounts")
+def accounts() -> None:
+    """Add, show, check, pause and remove accounts; running gateways heed it at once."""
+
+
+@accounts.command("add")
+@click.argument("account", metavar="ID")
+@click.option("--transport", default="web", show_default=True, help="What the account is for, as the settings name it.")
+@click.option(
+    "--file", type=click.Path(path_type=Path), help="A Cookie header, or a browser's JSON or Netscape export."
+)
+@click.option("--cookies-stdin", is_flag=True, help="Read the same from standard input.")
+@click.option("--psid", envvar=VARIABLES[0], show_envvar=True, help="The value of __Secure-1PSID.")
+@click.option("--psidts", envvar=VARIABLES[1], show_envvar=True, help="The value of __Secure-1PSIDTS.")
+@click.option("--concurrency", type=click.IntRange(1), help="Requests at once, over all processes.")
+@click.option("--weight", type=click.FloatRange(0, min_open=True), help="Its part of the load, beside others.")
+@click.option("--proxy", help="A proxy for this account alone.")
+@click.option("--per-minute", type=click.IntRange(0), help="Requests a minute, over all processes; 0: no limit.")
+@click.option("--authuser", type=click.IntRange(0, 99), help="N of gemini.google.com/u/N/app.")
+@click.option("--user-agent", help="Of the browser that the session is from.")
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    type=click.Choice([capability.value for capability in Capability]),
+    help="What it is asked for; repeatable; by default everything.",
+)
+@click.option("--replace", is_flag=True, help="Change the account of this id if there is one.")
+@config_option
+def add_account(account: str, transport: str, config_path: Path | None, *, replace: bool, **given: Any) -> None:
+    """Add an account; without --file, --cookies-stdin or --psid its session is asked for."""
+    secret = session_of(given.pop("file"), given.pop("cookies_stdin"), given.pop("psid"), given.pop("psidts"))
+    capabilities = given.pop("capabilities")
+    options = {name: value for name, value in given.items() if value is not None}
+    if capabilities:
+        options["capabilities"] = list(capabilities)
+    adding = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
+    added = _with_accounts(config_path, lambda office: office.add(adding, by=who()), writes=True)
+    click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways take it up now.")
+    click.echo(f"Next: gemini-gateway accounts check {account}")
+
+
+@accounts.command("list")
+@_json_option
+@config_option
+def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
+    """List all accounts: how each stands, what it carries, and what is left of its limits."""
+    rows = _with_accounts(config_path, lambda office: office.rows())
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+        return
+    out = console()
+    if not rows:
+        out.print("There are no accounts. Add one: gemini-gateway accounts add ID")
+        return
+    out.print(table_of(rows, SystemClock().wall(), out.width))
+    for note in notes_of(rows):
+        out.print(f"\n{note}")
+
+
+@accounts.command("show")
+@_account
+@_json_option
+@config_option
+def show_account(account: str, config_path: Path | None, *, as_json: bool) -> None:
+    """Show all that is known of an account, but for its secrets."""
+    row = _with_accounts(config_path, lambda office: office.row(account))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(row)))
+        return
+    for name, value in lines_of(row, SystemClock().wall()):
+        click.echo(f"{name + ':':<15}{value}")
+
+
+@accounts.command("check")
+@click.argument("account", metavar="ID", required=False)
+@click.option("--all", "every", is_flag=True, help="Check all accounts.")
+@config_option
+def check_account(account: str | None, config_path: Path | None, *, every: bool) -> None:
+    """Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent."""
+    if (account is None) is not every:
+        raise click.UsageError("name an account, or say --all")
+
+    async def work(office: AccountService) -> bool:
+        names = [account] if account is not None else [row.id for row in await office.rows()]
+        return all([await _checked(office, name) for name in names])
+
+    sys.exit(0 if _with_accounts(config_path, work) else 1)
+
+
+async def _checked(office: AccountService, account: str) -> bool:
+    """Print what an examination finds as it does; say whether nothing failed."""
+    out, well = console(), True
+    out.print(f"[bold]{account}[/]")
+    async for finding in office.check(account):
+        out.print(finding_line(finding))
+        well = well and finding.level is not Level.FAILED
+    return well
+
+
+@accounts.command("pause")
+@_account
+@click.option("--reason", default="", help="Why; the list shows it.")
+@config_option
+def pause_account(account: str, reason: str, config_path: Path | None) -> None:
+    """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
+    _with_accounts(config_path, lambda office: office.pause(account, by=who(), reason=reason), writes=True)
+    click.echo(f"Paused {account}.")
+
+
+@accounts.command("resume")
+@_account
+@config_option
+def resume_account(account: str, config_path: Path | None) -> None:
+    """End an account's pause, its park and its rests."""
+    resumed = _with_accounts(config_path, lambda office: office.resume(account, by=who()), writes=True)
+    click.echo(f"Resumed {account}." if resumed else f"{account} was neither paused, parked nor resting.")
+
+
+@accounts.command("remove")
+@_account
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def remove_account(account: str, config_path: Path | None, *, yes: bool) -> None:
+    """Forget an account that was added, and its session."""
+    if not yes:
+        click.confirm(f"Forget {account} and its session?", abort=True, err=True)
+    _with_accounts(config_path, lambda office: office.remove(account, by=who()), writes=True)
+    click.echo(f"Removed {account}.")
+
+
+@accounts.command("export")
+@_account
+@click.option("--output", type=click.Path(path_type=Path), help="Write it to this file, which only you can read.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def export_account(account: str, output: Path | None, config_path: Path | None, *, yes: bool) -> None:
+    """Print an account's session as it is now. Whoever has it is signed in as the account."""
+    click.echo("warning: this is secret: whoever has it is signed in as the account", err=True)
+    if output is None and not yes and sys.stdout.isatty():
+        click.confirm("Print it here?", abort=True, err=True)
+    secret = _with_accounts(config_path, lambda office: office.export(account, by=who()), writes=True)
+    if output is None:
+        click.echo(secret)
+        return
+    _write(output, secret)
+    click.echo(f"Wrote {output}.", err=True)
+
+
+def _write(path: Path, secret: str) -> None:
+    """Write a file that only its owner can read, whatever was there before."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(secret + "\n")
+
+
+def who() -> str:
+    """Return who runs the command."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"cli:{user}@{socket.gethostname()}"
+
+
+def _with_accounts(
+    config_path: Path | None,
+    work: Callable[[AccountService], Awaitable[ResultT]],
+    *,
+    writes: bool = False,
+) -> ResultT:
+    """Open the accounts and do something with them; what goes wrong is told in one line."""
+    path, settings, origin = settings_at(config_path)
+    log = settings.log if writes else msgspec.structs.replace(settings.log, level="error")
+    logs.configure(log)
+    configs, clock, done = wiring.transport_settings(settings, origin), SystemClock(), list[ResultT]()
+    store_path = store_path_of(settings, path)
+
+    async def main() -> None:
+        async with (
+            open_store(settings.store, origin, store_path, clock) as store,
+            open_copy(settings.store, origin, store_path, clock) as copy,
+        ):
+            done.append(await work(AccountService(configs, store, clock, reaching(configs, store, clock, copy))))
+
+    try:
+        run_loop(main, "asyncio")
+    except AccountError as error:
+        raise click.ClickException(str(error)) from None
+    except StoreDown as error:
+        raise click.ClickException(f"{error}; see whether it runs") from None
+    except OSError as error:
+        where = location_of(settings.store, origin, store_path)
+        raise click.ClickException(f"{where} is out of order: {error.strerror or error}") from None
+    return done[0]

@@ -1,0 +1,62 @@
+"""What `serve` would refuse, found before anything is opened, and without asking any site."""
+
+import os
+from pathlib import Path
+
+from service import wiring
+from service.admin.tokens import tokens_of
+from service.config.schema import Origin, Settings, SettingsError
+from service.licenses.auth import fixed_licenses
+from service.media.fetch import reach_of
+from service.middleware.forwarded import PublicAddress
+from service.storage.factory import location_of, sealer_of
+from service.storage.keys import file_key
+from service.telemetry.tracing import check_tracing
+
+_SQLITE = b"SQLite format 3\0"
+
+
+def check(settings: Settings, origin: Origin, store_path: Path) -> None:
+    """Check the settings against one another and against the files that they name.
+
+    Raises:
+        SettingsError: `serve` would not start with them.
+
+    """
+    wiring.check_transports(settings, origin)
+    wiring.build_catalogue(settings, origin)
+    fixed_licenses(settings.licenses, origin)
+    tokens_of(settings.admin, origin)
+    PublicAddress.of(settings.server, origin)
+    reach_of(settings.fetch, settings.server.public_url, origin)
+    if settings.media.key_file is not None:
+        file_key(settings.media.key_file, f"{origin.name}: media.key_file")
+    if settings.media.keep_dir is not None:
+        _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
+    sealer_of(settings.store, origin)
+    check_tracing(settings.tracing, origin)
+    if location_of(settings.store, origin, store_path).path is not None:
+        _check_store(store_path, f"{origin.name}: store.path")
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    """Raise SettingsError unless the folder is there, or can be made, for us to write to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SettingsError(f"{where}: {folder}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsError(f"{where}: {folder}: may not write to {there}")
+
+
+def _check_store(path: Path, where: str) -> None:
+    """Raise SettingsError unless the store is there and a database, or can be made."""
+    _check_folder(path.parent, where)
+    if not path.exists():
+        return
+    try:
+        with path.open("r+b") as file:
+            begin = file.read(len(_SQLITE))
+    except OSError as error:
+        raise SettingsError(f"{where}: {path}: {error.strerror}") from None
+    if begin and begin != _SQLITE:
+        raise SettingsError(f"{where}: {path}: is not a database of this gateway")

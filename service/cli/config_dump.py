@@ -1,0 +1,63 @@
+"""The command `gemini-gateway config`: prints the settings as TOML, without secrets, and checks them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import msgspec
+import tomli_w
+
+from service.cli.check import check
+from service.cli.options import config_option, settings_at, store_path_of
+from service.config.schema import Settings
+from service.storage.factory import shown_url
+from service.wiring import TRANSPORTS, transport_settings
+
+_SECRETS = frozenset({"key", "token"})
+
+
+@click.group("config")
+def config() -> None:
+    """Show and check the settings."""
+
+
+@config.command("show")
+@config_option
+def show_config(config_path: Path | None) -> None:
+    """Print the settings that hold, secrets as ***."""
+    _, settings, origin = settings_at(config_path)
+    click.echo(shown(settings, transport_settings(settings, origin)), nl=False)
+
+
+@config.command("check")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Say whether `serve` would start with the settings; nothing is asked of any site."""
+    path, settings, origin = settings_at(config_path)
+    check(settings, origin, store_path_of(settings, path))
+    click.echo(f"{origin.name}: ok")
+
+
+def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
+    """Return the settings, defaults included, as TOML; secrets are `***`."""
+    tree = _masked(msgspec.to_builtins(msgspec.structs.replace(settings, transports={}), enc_hook=str), _SECRETS)
+    tree["store"]["url"] = shown_url(settings.store.url)
+    tree["transports"] = {
+        name: _masked(msgspec.to_builtins(config, enc_hook=str), TRANSPORTS[name].secrets)
+        for name, config in transports.items()
+    }
+    return tomli_w.dumps(tree)
+
+
+def _masked(value: Any, secrets: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        table = cast("dict[str, Any]", value)
+        return {
+            key: "***" if key in secrets and below else _masked(below, secrets)
+            for key, below in table.items()
+            if below is not None
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(below, secrets) for below in cast("list[Any]", value)]
+    return value

@@ -1,0 +1,147 @@
+"""The commands that run the simulated site: behind the gateway (`demo`), or alone (`simulate`)."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from service.cli.init.next_steps import curl_line
+from service.cli.serve import open_listener
+from service.config.loader import origin_of
+from service.config.schema import Drain, Fetch, LicenseSetting, Log, Server, Settings
+from service.licenses.auth import new_key
+from service.licenses.store import LicenseError
+from service.licenses.store import check as check_license
+from service.server.hypercorn import Overseer, Tls, run, run_app, url_of
+from service.server.listeners import API
+from service.telemetry import logs
+from transports import simulator
+from transports.clock import SystemClock
+
+_DEMO_LICENSE = "demo"
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--license-key", help="The license key to accept; by default a new one.")
+@click.option("--simulator-port", type=click.IntRange(1, 65535), help="Loopback port of the simulated site.")
+def demo(host: str, port: int, license_key: str | None, simulator_port: int | None) -> None:
+    """Run the gateway with the embedded simulator as its upstream: nothing to set up, nothing is kept."""
+    key = license_key or new_key()
+    try:
+        check_license(_DEMO_LICENSE, key)
+    except LicenseError as error:
+        raise click.BadParameter(str(error), param_hint="--license-key") from None
+    site_port = simulator_port or _free_port()
+    settings = Settings(
+        server=Server(host=host, port=port),
+        fetch=Fetch(enabled=True),
+        drain=Drain(grace_seconds=5.0),
+        log=Log(),
+        licenses=(LicenseSetting(id=_DEMO_LICENSE, key=key),),
+        transports={"simulator": {"port": site_port}},
+    )
+    logs.configure(settings.log)
+    listening = open_listener(host, port, settings.server.backlog)
+    base = f"{url_of(listening)}{settings.server.prefix}/v1"
+
+    def started() -> None:
+        click.echo(f"Base URL:    {base}")
+        click.echo(f"License key: {key}")
+        click.echo(f"Simulator:   http://127.0.0.1:{site_port}/simulator/state")
+        click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
+        click.echo(f"{curl_line(base, key)}\n")
+
+    with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
+        store_path = Path(folder) / "gateway.sqlite3"
+        overseer = Overseer(started)
+        run(settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, overseer=overseer)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--tls", is_flag=True, help="Speak TLS, with a self-signed certificate.")
+@click.option("--tls-name", "tls_names", multiple=True, help="A host name in the certificate. Repeatable.")
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]",
+    help=f"An account of the site; plans are {', '.join(simulator.PLANS)}, the quota is in answers. Repeatable.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(simulator.PROFILES),
+    default="site",
+    show_default=True,
+    help="strict: refuse what this gateway's own client should not send.",
+)
+@click.option(
+    "--page-token",
+    type=click.Choice(simulator.PAGE_TOKENS),
+    default="SNlM0e",
+    show_default=True,
+    help="The key of the access token in /app.",
+)
+@click.option("--first-token-seconds", default=0.2, show_default=True, help="The wait before an answer.")
+@click.option("--tokens-per-second", default=60.0, show_default=True, help="How fast answers come; 0: at once.")
+@click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
+@click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
+@click.option("--rotation-gap-seconds", default=60.0, show_default=True, help="Nearer rotations are answered 429.")
+def simulate(
+    host: str,
+    port: int,
+    *,
+    tls: bool,
+    tls_names: tuple[str, ...],
+    accounts: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
+    if not tls and tls_names:
+        raise click.UsageError("--tls-name needs --tls.")
+    logs.configure(Log())
+    known = tuple(_account(text) for text in accounts)
+    pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
+    config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
+    config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
+    listening = open_listener(host, port, 2048)
+    url = url_of(listening, "https" if tls else "http")
+    with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
+        clock = SystemClock()
+        files = _certificate(Path(folder), clock.wall(), tls_names) if tls else None
+
+        def started() -> None:
+            click.echo(f"Base URL: {url}")
+            if files is not None:
+                click.echo(f"Certificate: {files.certificate}")
+            for account in config.accounts:
+                click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
+
+        run_app(simulator.create_site(config, clock), listening, tls=files, started=started)
+
+
+def _certificate(folder: Path, now: float, names: tuple[str, ...]) -> Tls:
+    from service.server.certificate import write_certificate
+
+    try:
+        return Tls(*write_certificate(folder, now, names))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--tls-name") from None
+
+
+def _account(text: str) -> simulator.SimulatedAccount:
+    try:
+        return simulator.read_account(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--account") from None
+
+
+def _free_port() -> int:
+    """Return a loopback port that is free just now."""
+    with open_listener("127.0.0.1", 0, 1) as listening:
+        return int(listening.getsockname()[1])

@@ -1,0 +1,191 @@
+"""Sets up what was planned: all of it, or nothing."""
+
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from service import wiring
+from service.accounts.offline import reaching
+from service.accounts.service import AccountService, NewAccountRequest
+from service.cli.check import check
+from service.cli.init.plan import KEY_FILE, SetupPlan, store_of, text_of
+from service.cli.options import settings_at, store_path_of
+from service.config.loader import Origin
+from service.config.schema import Settings
+from service.licenses.auth import new_key
+from service.licenses.store import License, LicenseStore
+from service.server.hypercorn import run_loop
+from service.storage.factory import KEY_BYTES, location_of, naming, open_store
+from transports.account import Finding, Level
+from transports.clock import SystemClock
+from transports.store import Store
+
+ResultT = TypeVar("ResultT")
+Confirm = Callable[[str], bool]
+"""Asks the operator."""
+
+
+class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings that hold, and the store that they lead to."""
+
+    path: Path
+    settings: Settings
+    origin: Origin
+
+    @property
+    def store_path(self) -> Path:
+        """Return where the store is, if it is a file."""
+        return store_path_of(self.settings, self.path)
+
+
+class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was set up."""
+
+    place: SetupTarget
+    license: str
+    key: str
+    kept: Path | None
+    """Where the settings of before are."""
+
+    def __repr__(self) -> str:
+        """Show no key."""
+        return f"Made(path={str(self.place.path)!r}, license={self.license!r})"
+
+
+def make(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
+    """Write the settings, check them, and put the account and a first license into the store.
+
+    What goes wrong on the way, or is interrupted, leaves all files as they were. `may_change` is asked of an account
+    that is there already.
+
+    Raises:
+        SettingsError: the settings, with what the environment lays over them, would not start a gateway.
+        AccountError: the account cannot be had.
+        OSError: a file cannot be written.
+
+    """
+    with ExitStack() as undo:
+        folder = plan.path.absolute().parent
+        _make_folder(folder, undo)
+        store = store_of(plan.path)
+        if store.get("key_file") == KEY_FILE and not (folder / KEY_FILE).exists():
+            _write(folder / KEY_FILE, secrets.token_urlsafe(KEY_BYTES) + "\n", undo)
+        kept = _keep(plan.path, undo)
+        _write(plan.path, text_of(plan, store), undo)
+        _, settings, origin = settings_at(plan.path)
+        place = SetupTarget(path=plan.path, settings=settings, origin=origin)
+        check(settings, origin, place.store_path)
+        if not place.store_path.exists():
+            undo.callback(_forget_store, place.store_path)
+        if plan.session is not None:
+            _add_account(place, plan, by, may_change)
+        license_id, key = _add_license(place, plan.license)
+        undo.pop_all()
+    return SetupResult(place=place, license=license_id, key=key, kept=kept)
+
+
+def examine(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
+    """Walk the whole path with an account, telling of each step; say whether nothing failed.
+
+    Raises:
+        AccountError: its transport cannot be opened.
+
+    """
+
+    async def work(store: Store) -> bool:
+        well = True
+        async for finding in _accounts(place, store).check(account):
+            tell(finding)
+            well = well and finding.level is not Level.FAILED
+        return well
+
+    return _with_store(place, work)
+
+
+def _add_account(place: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
+    async def is_there(store: Store) -> bool:
+        return any(row.id == plan.account for row in await _accounts(place, store).rows())
+
+    replace = _with_store(place, is_there) and may_change(plan.account)
+    adding = NewAccountRequest(id=plan.account, secret=plan.session or "", replace=replace)
+
+    async def add(store: Store) -> None:
+        await _accounts(place, store).add(adding, by=by)
+
+    _with_store(place, add)
+
+
+def _add_license(place: SetupTarget, name: str) -> tuple[str, str]:
+    """Add a license of this name, or of one like it where it is taken; return its name and its key."""
+    key = new_key()
+
+    async def work(store: Store) -> str:
+        book = LicenseStore(store, SystemClock())
+        taken = {one.id for one in await book.all() if one.revoked is None}
+        taken |= {one.id for one in place.settings.licenses}
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name}-{number}", number + 1
+        await book.add(License(id=free, created=SystemClock().wall()), key)
+        return free
+
+    return _with_store(place, work), key
+
+
+def _accounts(place: SetupTarget, store: Store) -> AccountService:
+    configs, clock = wiring.transport_settings(place.settings, place.origin), SystemClock()
+    return AccountService(configs, store, clock, reaching(configs, store, clock))
+
+
+def _with_store(place: SetupTarget, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
+    done = list[ResultT]()
+    store_settings, origin, path = place.settings.store, place.origin, place.store_path
+
+    async def main() -> None:
+        async with open_store(store_settings, origin, path, SystemClock()) as store:
+            with naming(location_of(store_settings, origin, path), origin):
+                done.append(await work(store))
+
+    run_loop(main, "asyncio")
+    return done[0]
+
+
+def _make_folder(folder: Path, undo: ExitStack) -> None:
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(0o700)
+        undo.callback(missing.rmdir)
+
+
+def _write(path: Path, text: str, undo: ExitStack) -> None:
+    """Write a new file that its owner alone can read."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    undo.callback(path.unlink, missing_ok=True)
+    with os.fdopen(file, "w", encoding="utf-8") as out:
+        out.write(text)
+
+
+def _keep(path: Path, undo: ExitStack) -> Path | None:
+    """Put the file that is there, if there is one, out of the way; return where it is then."""
+    if not path.exists():
+        return None
+    number = 1
+    while (kept := path.with_name(f"{path.name}.old{number if number > 1 else ''}")).exists():
+        number += 1
+    undo.callback(_give_back, kept, path)
+    path.rename(kept)
+    return kept
+
+
+def _give_back(kept: Path, path: Path) -> None:
+    if kept.exists():
+        kept.replace(path)
+
+
+def _forget_store(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)

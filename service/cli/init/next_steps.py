@@ -1,0 +1,29 @@
+"""What can be pasted into a shell next."""
+
+import os
+import shlex
+from pathlib import Path
+
+from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
+from service.config.schema import Server
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
+_BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
+
+
+def command_line(path: Path, *words: str) -> str:
+    """Return a command of ours that uses the settings at `path`."""
+    found = path.absolute() == DEFAULT_CONFIG.absolute() and not os.environ.get(CONFIG_VARIABLE)
+    return shlex.join(["gemini-gateway", *words, *([] if found else ["--config", str(path)])])
+
+
+def base_url(server: Server) -> str:
+    """Return what a client on this machine is given as the base URL."""
+    host = _EVERYWHERE.get(server.host, server.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{server.prefix}/v1"
+
+
+def curl_line(base: str, key: str) -> str:
+    """Return a first request."""
+    headers = f"-H {shlex.quote(f'Authorization: Bearer {key}')} -H 'Content-Type: application/json'"
+    return f"curl {shlex.quote(f'{base}/chat/completions')} {headers} -d {shlex.quote(_BODY)}"

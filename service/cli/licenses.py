@@ -1,0 +1,88 @@
+"""`gemini-gateway licenses`: add, list and revoke."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+from protocol.model import Feature
+from service.cli.options import config_option, settings_at, store_path_of
+from service.licenses.auth import new_key
+from service.licenses.store import License, LicenseError, LicenseStore
+from service.server.hypercorn import run_loop
+from service.storage.factory import location_of, naming, open_store
+from service.telemetry import logs
+from transports.clock import SystemClock
+
+ResultT = TypeVar("ResultT")
+
+
+@click.group()
+def licenses() -> None:
+    """Add, list and revoke licenses."""
+
+
+@licenses.command("add")
+@click.argument("identity", metavar="ID")
+@click.option(
+    "--model", "models", multiple=True, metavar="PATTERN", help="A model it may use, as gemini-3-*; repeatable."
+)
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    type=click.Choice([feature.value for feature in Feature]),
+    help="What it is for; repeatable; by default everything.",
+)
+@config_option
+def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...], config_path: Path | None) -> None:
+    """Add a license; its key is printed once and stored as a digest only."""
+    key = new_key()
+    granted = License(
+        id=identity,
+        models=models or ("*",),
+        features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
+        created=SystemClock().wall(),
+    )
+    _with_book(config_path, lambda book: book.add(granted, key))
+    click.echo(key)
+
+
+@licenses.command("list")
+@config_option
+def list_licenses(config_path: Path | None) -> None:
+    """List licenses, without their keys, which nobody knows."""
+    for found in _with_book(config_path, lambda book: book.all()):
+        since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
+        status = "active" if found.revoked is None else "revoked"
+        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
+
+
+@licenses.command("revoke")
+@click.argument("identity", metavar="ID")
+@config_option
+def revoke_license(identity: str, config_path: Path | None) -> None:
+    """Revoke a license: running gateways refuse it from now on."""
+    _with_book(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
+    click.echo(f"revoked {identity}")
+
+
+def _with_book(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
+    """Open the book of licenses and do something with it; what goes wrong is told in one line."""
+    path, settings, origin = settings_at(config_path)
+    logs.configure(msgspec.structs.replace(settings.log, level="error"))
+    store_path, done = store_path_of(settings, path), list[ResultT]()
+
+    async def main() -> None:
+        async with open_store(settings.store, origin, store_path, SystemClock()) as store:
+            with naming(location_of(settings.store, origin, store_path), origin):
+                done.append(await work(LicenseStore(store, SystemClock())))
+
+    try:
+        run_loop(main, "asyncio")
+    except LicenseError as error:
+        raise click.ClickException(str(error)) from None
+    return done[0]

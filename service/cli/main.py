@@ -1,0 +1,97 @@
+"""The command `gemini-gateway`. A subcommand is imported when it runs: `--help` and `--version` import none."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple, cast
+
+import click
+
+from service.cli.probe import probe
+from service.imports import spare
+
+
+class _Place(NamedTuple):
+    """Where a subcommand is."""
+
+    module: str
+    name: str
+    summary: str
+    """For the group's help: at most 45 characters."""
+
+
+_PLACES = {
+    "accounts": _Place("service.cli.accounts", "accounts", "Add, list, check, pause and remove accounts."),
+    "completion": _Place("service.cli.completion", "completion", "Print the shell completion script."),
+    "config": _Place("service.cli.config_dump", "config", "Show and check the settings."),
+    "demo": _Place("service.cli.demo", "demo", "Run with simulated answers, without setup."),
+    "doctor": _Place("service.cli.doctor", "doctor", "Diagnose settings, store and accounts."),
+    "init": _Place("service.cli.init.command", "init", "Set up a gateway step by step."),
+    "licenses": _Place("service.cli.licenses", "licenses", "Add, list and revoke licenses."),
+    "probe": _Place("service.cli.main", "probe_url", "Ask a health check's URL."),
+    "serve": _Place("service.cli.serve", "serve", "Run the gateway."),
+    "simulate": _Place("service.cli.demo", "simulate", "Run the simulated Gemini site alone."),
+    "store": _Place("service.cli.store", "store", "Inspect and migrate the store."),
+}
+
+
+class _Commands(Mapping[str, click.Command]):
+    """The subcommands by name; looking one up imports it."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        place = _PLACES[name]
+        spare()
+        return getattr(import_module(place.module), place.name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+class _Group(click.Group):
+    """Shows the summaries of subcommands without importing them."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _PLACES[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_Group, commands=cast("Any", _Commands()), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gemini-gateway")
+def cli() -> None:
+    """An OpenAI-compatible gateway to Google Gemini."""
+
+
+@click.command("probe")
+@click.argument("url")
+def probe_url(url: str) -> None:
+    """Ask a probe's URL, as http://127.0.0.1:9090/livez; exit with 0 if it answers 200 within two seconds."""
+    sys.exit(probe(url))
+
+
+def main() -> None:
+    """Run the command. Wrong settings end it with status 78 and one line, an unavailable store with 1."""
+    try:
+        cli()
+    except Exception as error:
+        message, status = _explained(error)
+        if status is None:
+            raise
+        click.echo(f"gemini-gateway: {message}", err=True)
+        sys.exit(status)
+
+
+def _explained(error: Exception) -> tuple[str, int | None]:
+    """Return an error's line and exit status; no status for a bug."""
+    from service.config.loader import SettingsError
+    from service.server.workers import BAD_SETTINGS
+    from service.storage.factory import StoreAway
+
+    if isinstance(error, SettingsError):
+        return str(error), 1 if isinstance(error, StoreAway) else BAD_SETTINGS
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", 1
+    return "", None

@@ -1,0 +1,84 @@
+"""The command `gemini-gateway serve`."""
+
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.cli.check import check
+from service.cli.options import config_option, settings_at, store_path_of
+from service.cli.startup_summary import StartupSummary, say, startup_summary
+from service.config.loader import Origin
+from service.config.schema import Settings
+from service.server.hypercorn import Overseer, listen, run, run_loop, url_of
+from service.server.listeners import addresses, announcement, inherited
+from service.storage.factory import location_of, open_store
+from service.telemetry import logs
+from transports.clock import SystemClock
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Listen here instead of where the settings say.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the settings'.")
+@click.option("--fd", "fds", multiple=True, hidden=True)
+@click.option("--parent", type=int, hidden=True)
+def serve(config_path: Path | None, host: str | None, port: int | None, **handed: Any) -> None:
+    """Run the gateway."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before all is open has nothing to take over
+    path, settings, origin = settings_at(config_path)
+    logs.configure(settings.log)
+    store_path = store_path_of(settings, path)
+    check(settings, origin, store_path)
+    server = settings.server
+    if handed["fds"] and handed["parent"] is not None:
+        listening, parent = inherited(handed["fds"]), socket.socket(fileno=handed["parent"])
+        overseer = Overseer(lambda: None, parent)
+        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
+        return
+    wanted = addresses(settings, host, port)
+    listening = {name: open_listener(*address, server.backlog) for name, address in wanted.items()}
+    started = _announcing({name: url_of(one) for name, one in listening.items()})
+    greet = partial(say, log=settings.log)
+    if server.workers == 1:
+        overseer = Overseer(started, greet=greet)
+        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
+        return
+    from service.server.workers import Workers
+
+    run_loop(lambda: _make_store(settings, origin, store_path, greet), "asyncio")
+    command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]
+    sys.exit(Workers(command, listening, server.workers, started).run())
+
+
+async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[StartupSummary], None]) -> None:
+    """Have the store made, or found broken, before the workers want it, and tell what there is."""
+    clock = SystemClock()
+    async with open_store(settings.store, origin, path, clock) as opened:
+        greet(await startup_summary(settings, origin, location_of(settings.store, origin, path), opened, clock))
+
+
+def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:
+    def started() -> None:
+        for name, url in urls.items():
+            click.echo(announcement(name, url), err=True)
+
+    return started
+
+
+def open_listener(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        click.ClickException: the address cannot be listened on.
+
+    """
+    try:
+        return listen(host, port, backlog)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -1,0 +1,176 @@
+"""`gemini-gateway store`: say what the store is and holds, and move it."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import click
+import msgspec
+
+from service.cli.options import config_option, settings_at, store_path_of
+from service.config.loader import SettingsError
+from service.config.schema import Store as StoreSettings
+from service.earlier import bring_over
+from service.storage.factory import StoreLocation, location_at, location_of, naming, open_plain, sealer_of, secret_in
+from service.storage.migrate import MigrateError, Side, migrate, records
+from service.telemetry import logs
+from transports.clock import SystemClock
+from transports.store import PLACES, Cipher, Collection, EncryptedStore, Store, Unreadable
+from transports.store.encrypted import is_sealed
+
+_CALL_SECONDS = 10.0
+"""Nobody waits for an answer meanwhile."""
+_LEASE, _OWNER = "store-check", "store-check"
+
+
+class StoreContents(msgspec.Struct, kw_only=True):
+    """What a place holds."""
+
+    records: int = 0
+    plain: int = 0
+    """Secret values that are not encrypted."""
+    unreadable: int = 0
+
+    def words(self, place: Collection) -> str:
+        """Say it."""
+        more: list[str] = []
+        if place.sealed and self.plain:
+            more.append(f"{self.plain} not encrypted")
+        if self.unreadable:
+            more.append(f"{self.unreadable} unreadable with the keys that are given")
+        return f"{place.name}\t{self.records}" + (f" ({', '.join(more)})" if more else "")
+
+
+@click.group()
+def store() -> None:
+    """Show what the store is and holds, and move it."""
+
+
+@store.command("check")
+@config_option
+def check_store(config_path: Path | None) -> None:
+    """Say what the store is, whether it can be written, whether it is encrypted, and what it holds."""
+    path, settings, origin = settings_at(config_path)
+    location = location_of(settings.store, origin, store_path_of(settings, path))
+    sealer = sealer_of(settings.store, origin)
+    if location.path is not None and not location.path.exists():
+        click.echo(f"Store: {location}, which `serve` will make: there is no such file yet")
+        click.echo(_encryption(sealer))
+        return
+    logs.configure(settings.log)
+    with naming(location, origin):
+        healthy = anyio.run(_check, location, settings.store, sealer)
+    sys.exit(0 if healthy else 1)
+
+
+@store.command("migrate")
+@click.option("--from", "source", required=True, metavar="URL", help="sqlite:PATH, redis://… or rediss://…")
+@click.option("--to", "target", required=True, metavar="URL", help="The same.")
+@click.option(
+    "--from-key-file",
+    type=click.Path(path_type=Path),
+    help="The secret that the source is encrypted with; by default the settings'.",
+)
+@click.option(
+    "--to-key-file",
+    type=click.Path(path_type=Path),
+    help="The secret to encrypt the target with; by default the settings'.",
+)
+@click.option("--force", is_flag=True, help="Move though gateways run, or the target is not empty.")
+@config_option
+def migrate_store(config_path: Path | None, source: str, target: str, *, force: bool, **keys: Path | None) -> None:
+    """Move everything from one store to another; the first stays as it is."""
+    _, settings, origin = settings_at(config_path)
+    logs.configure(settings.log)
+    ends = _location(source, "--from"), _location(target, "--to")
+    if ends[0] == ends[1]:
+        raise click.BadParameter("is where everything is already", param_hint="--to")
+    if ends[0].path is not None and not ends[0].path.exists():
+        raise SettingsError(f"--from: {ends[0].path}: there is no such file")
+    plain = sealer_of(settings.store, origin)
+    sealers = [
+        plain if path is None else Cipher(secret_in(path, f"--{name.replace('_', '-')}"), ())
+        for name, path in keys.items()
+    ]
+    calm = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
+    try:
+        anyio.run(_migrate, ends, sealers, calm, force)
+    except MigrateError as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"{error}; {ends[0]} is as it was: do it again when this is mended") from None
+
+
+def _location(text: str, option: str) -> StoreLocation:
+    try:
+        return location_at(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def _encryption(sealer: Cipher) -> str:
+    if sealer.seals:
+        return "Encryption: with the key of store.key_file"
+    return "Encryption: none; set store.key_file to encrypt what is secret"
+
+
+async def _check(location: StoreLocation, settings: StoreSettings, sealer: Cipher) -> bool:
+    """Print what a store is and holds; say whether all is well."""
+    async with open_plain(location, settings, SystemClock()) as plain:
+        click.echo(f"Store: {location}")
+        writable = await _is_writable(plain)
+        click.echo(_encryption(sealer))
+        held = {place: await _held(plain, sealer, place) for place in PLACES}
+    click.echo("Records:")
+    for place, found in held.items():
+        click.echo(f"  {found.words(place)}")
+    return writable and not any(found.unreadable for found in held.values())
+
+
+async def _is_writable(plain: Store) -> bool:
+    try:
+        await plain.acquire(_LEASE, _OWNER, 1.0)
+        await plain.release(_LEASE, _OWNER)
+    except OSError as error:
+        click.echo(f"Writable: no: {error}")
+        return False
+    click.echo("Writable: yes")
+    return True
+
+
+async def _held(plain: Store, sealer: Cipher, place: Collection) -> StoreContents:
+    held = StoreContents()
+    async for record in records(plain, place):
+        held.records += 1
+        held.plain += not is_sealed(record.value)
+        try:
+            sealer.open(place, record.key, record.value)
+        except Unreadable:
+            held.unreadable += 1
+    return held
+
+
+async def _migrate(
+    ends: tuple[StoreLocation, StoreLocation],
+    sealers: list[Cipher],
+    settings: StoreSettings,
+    force: bool,
+) -> None:
+    async with _side(ends[0], sealers[0], settings) as source, _side(ends[1], sealers[1], settings) as target:
+        total = 0
+        async for moved in migrate(source, target, force=force):
+            total += moved.records
+            unreadable = f" ({len(moved.unreadable)} unreadable, moved as they are)" if moved.unreadable else ""
+            click.echo(f"{moved.place.name}\t{moved.records}{unreadable}")
+        click.echo(f"Moved {total} records from {source.name} to {target.name}; all are there.")
+
+
+@asynccontextmanager
+async def _side(location: StoreLocation, sealer: Cipher, settings: StoreSettings) -> AsyncGenerator[Side]:
+    clock = SystemClock()
+    async with open_plain(location, settings, clock) as plain:
+        if location.path is not None:
+            await bring_over(location.path, EncryptedStore(plain, sealer), clock)
+        yield Side(plain, sealer, str(location))

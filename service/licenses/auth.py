@@ -1,0 +1,153 @@
+"""Who is calling, and what they may use: checked on every matched route."""
+
+import secrets
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from protocol.http.body import discard_body
+from protocol.http.context import RequestContext, context_of
+from protocol.model import Caller, GatewayError, Saturated, Unauthorized
+from service.config.schema import LicenseSetting, Origin, SettingsError
+from service.licenses.store import KEY, License, LicenseError, LicenseStore, check, digest_of
+from service.middleware.concurrency import Guarded
+
+KEY_PREFIX = "sk-gg-"
+_RETRY_SECONDS = 5.0
+
+_log = structlog.get_logger()
+
+
+def new_key() -> str:
+    """Return a fresh key."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[tuple[str, License]]:
+    """Return the settings' licenses, each with its key.
+
+    Raises:
+        SettingsError: a key cannot be read or is none, or an id or a key occurs twice.
+
+    """
+    found: dict[str, License] = {}
+    ids: set[str] = set()
+    for number, setting in enumerate(settings):
+        where = f"{origin.name}: licenses[{number}]"
+        key = setting.key if setting.key_file is None else _read_key(setting.key_file, where)
+        try:
+            check(setting.id, key)
+        except LicenseError as error:
+            raise SettingsError(f"{where}: {error}") from None
+        if setting.id in ids:
+            raise SettingsError(f"{where}.id: {setting.id!r} occurs twice")
+        ids.add(setting.id)
+        if key in found:
+            raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
+        found[key] = License(id=setting.id, models=setting.models, features=setting.features)
+    return list(found.items())
+
+
+def _read_key(path: Path, where: str) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{where}.key_file: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{where}.key_file: {path} is not UTF-8") from None
+
+
+class Licenses:
+    """All licenses: the settings', and the book's."""
+
+    def __init__(self, fixed: Iterable[tuple[str, License]], book: LicenseStore) -> None:
+        """Take the settings' `(key, license)`, checked."""
+        self._book = book
+        self.fixed = list(fixed)
+
+    @property
+    def fixed(self) -> Sequence[tuple[str, License]]:
+        """The settings', each with its key; those that are set are in force at once."""
+        return self._fixed
+
+    @fixed.setter
+    def fixed(self, fixed: Sequence[tuple[str, License]]) -> None:
+        self._fixed = fixed
+        self._by_digest = {digest_of(key.encode()): granted for key, granted in fixed}
+        self._fixed_ids = {granted.id for _, granted in fixed}
+
+    async def caller(self, authorization: bytes) -> Caller | None:
+        """Return who an `Authorization` header's license belongs to.
+
+        Raises:
+            Saturated: the book is out of order.
+
+        """
+        scheme, _, key = authorization.strip().partition(b" ")
+        key = key.strip()
+        if scheme.lower() != b"bearer" or not KEY.fullmatch(key):
+            return None
+        digest = digest_of(key)  # a look-up by digest leaks no part of a key through its timing
+        found = self._by_digest.get(digest)
+        if found is None:
+            with _readable():
+                found = await self._book.find(digest)
+        return Caller(id=found.id, models=found.models, features=found.features) if found else None
+
+    async def valid(self, identity: str) -> bool:
+        """Say whether there is a license of this id that was not revoked.
+
+        Raises:
+            Saturated: the book is out of order.
+
+        """
+        if identity in self._fixed_ids:
+            return True
+        with _readable():
+            return await self._book.valid(identity)
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """Tell a request that the book cannot be read now."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("licenses_unavailable", reason=error.strerror or str(error))
+        message = "The gateway cannot look licenses up now."
+        raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
+
+
+class Licensed:
+    """Lets a matched route's request through if it carries a license; refuses it in the route's dialect if not."""
+
+    def __init__(self, endpoint: Guarded, licenses: Licenses) -> None:
+        """Guard `endpoint`."""
+        self._endpoint, self._licenses = endpoint, licenses
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        context = context_of(scope)
+        refusal = await self._identify(scope, context)
+        if refusal is None:
+            await self._endpoint(scope, receive, send)
+            return
+        context.record.error = refusal.code
+        await discard_body(scope, receive)
+        await self._endpoint.refuse(refusal)(scope, receive, send)
+
+    async def _identify(self, scope: Any, context: RequestContext) -> GatewayError | None:
+        """Note who calls; return why the request goes no further, or None."""
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        try:
+            context.caller = await self._licenses.caller(sent[0]) if len(sent) == 1 else None
+        except Saturated as error:
+            return error
+        if context.caller is not None:
+            return None
+        return Unauthorized(
+            "Incorrect API key provided. Send a license key of this gateway as 'Authorization: Bearer <license key>'.",
+        )

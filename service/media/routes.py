@@ -1,0 +1,91 @@
+"""`GET {prefix}/media/{token}`: what a sealed link stands for, for browsers that carry neither key nor cookie.
+
+The link itself is the permission: see `service.media.signed_urls`. It says whose license it was made for, and ends with it.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import Route
+
+from protocol.http.context import Look, RequestContext, context_of
+from protocol.http.download import Content, Download
+from protocol.http.embed import slices
+from protocol.http.endpoint import Endpoint, Refuse
+from protocol.http.errors import HttpError
+from protocol.model import Content as FileContent
+from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
+from service.media.cache import MediaCache
+from service.media.signed_urls import PATH, UrlSigner
+
+_POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox allow-same-origin"
+"""Nothing runs. The page that a browser makes around a film keeps its origin: without one, Chromium plays none."""
+_HEADERS = {
+    "cache-control": "private, max-age=3600",
+    "content-security-policy": _POLICY,
+    "content-disposition": "inline",
+    "cross-origin-resource-policy": "cross-origin",
+    "x-content-type-options": "nosniff",
+}
+_SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
+"""What a browser shows and does not run."""
+
+Valid = Callable[[str], Awaitable[bool]]
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class MediaRoutes:
+    """Answers the route."""
+
+    def __init__(self, engine: Engine, seal: UrlSigner, valid: Valid, shelf: MediaCache | None) -> None:
+        """Serve links of licenses whose id is `valid`; keep what was opened on `shelf`, where there is one."""
+        self._engine, self._seal, self._valid, self._shelf = engine, seal, valid, shelf
+
+    def route(self, refuse: Refuse) -> Route:
+        """Return the route; `refuse` writes errors."""
+
+        async def answer(request: Request) -> Download:
+            return await self._download(request, refuse)
+
+        return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
+
+    async def _download(self, request: Request, refuse: Refuse) -> Download:
+        held = self._seal.open(request.path_params["token"])
+        if held is None or not await self._valid(held.license):
+            raise HttpError(404, "not_found", "There is nothing behind this link, or not any more.")
+        name = sha256(_encode((held.ref, held.look))).hexdigest()
+        media = self._media(held.ref, held.look, context_of(request.scope))
+        if self._shelf is not None:
+            media = self._shelf.open(name, media)
+        return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
+
+    @asynccontextmanager
+    async def _media(self, ref: MediaRef, look: Look, context: RequestContext) -> AsyncGenerator[MediaStream]:
+        async with self._engine.media(ref, look.rendition) as stream:
+            if not stream.mime.startswith(_SHOWN):
+                raise UpstreamFailed("The upstream sent something else than media.")
+            if look.size is None and look.format is None:
+                yield stream
+                return
+            from protocol.http.picture import fitted, whole_picture
+
+            data = await whole_picture(stream, context)
+        made, mime = await fitted(data, look, context)
+        yield OpenedMedia(made, mime)
+
+
+class OpenedMedia:
+    """Media that this process holds, in memory or on disk."""
+
+    def __init__(self, data: FileContent, mime: str) -> None:
+        """Hold it."""
+        self._data, self.mime, self.length = data, mime, len(data)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield it."""
+        async for piece in slices(self._data):
+            yield piece

@@ -1,0 +1,72 @@
+"""The address a request came to, as its client wrote it: what links in answers begin with."""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from service.config.schema import Origin, Server, SettingsError
+
+
+class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Works out where a request came to."""
+
+    public_url: str
+    """Goes before all else; empty: ask the request."""
+    prefix: str
+    trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    """The proxies whose word on scheme and host is taken."""
+
+    @classmethod
+    def of(cls, server: Server, origin: Origin) -> "PublicAddress":
+        """Return the settings' address.
+
+        Raises:
+            SettingsError: a trusted proxy is neither an address nor a network.
+
+        """
+        networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        for number, text in enumerate(server.trusted_proxies):
+            try:
+                networks.append(ipaddress.ip_network(text))
+            except ValueError:
+                where = f"server.trusted_proxies[{number}]"
+                raise SettingsError(f"{origin.name}: {where}: expected an address or a network as 10.0.0.0/8") from None
+        return cls(public_url=server.public_url, prefix=server.prefix, trusted=tuple(networks))
+
+    def base(self, scope: Any) -> str:
+        """Return the URL that the API's paths stand below, as `https://host/prefix`."""
+        if self.public_url:
+            return self.public_url.rstrip("/") + self.prefix
+        headers = dict(scope["headers"])
+        scheme, host = scope.get("scheme", "http"), headers.get(b"host", b"").decode("latin-1")
+        if self.trusted and self._trusts(scope.get("client")):
+            scheme, host = _forwarded(headers, scheme, host)
+        return f"{scheme}://{host}{self.prefix}"
+
+    def _trusts(self, client: Any) -> bool:
+        try:
+            peer = ipaddress.ip_address(client[0])
+        except (TypeError, IndexError, ValueError):
+            return False
+        return any(peer in network for network in self.trusted)
+
+
+def _forwarded(headers: dict[bytes, bytes], scheme: str, host: str) -> tuple[str, str]:
+    """Return scheme and host as the proxy nearest to the client says, by `Forwarded` or `X-Forwarded-*`."""
+    first = headers.get(b"forwarded", b"").decode("latin-1").partition(",")[0]
+    said = {name.strip().lower(): value.strip().strip('"') for name, value in _pairs(first.split(";"))}
+    for key, header in (("proto", b"x-forwarded-proto"), ("host", b"x-forwarded-host")):
+        value = headers.get(header, b"").decode("latin-1").partition(",")[0].strip()
+        if value and b"forwarded" not in headers:
+            said[key] = value
+    proto = said.get("proto", scheme)
+    return (proto if proto in {"http", "https"} else scheme), said.get("host") or host
+
+
+def _pairs(pieces: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for piece in pieces:
+        name, equals, value = piece.partition("=")
+        if equals:
+            yield name, value

@@ -1,0 +1,209 @@
+"""What is seen of every request: its id, one access line; and the last word on unexpected errors."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import structlog
+
+from protocol.http.body import UNREAD
+from protocol.http.budget import ByteBudget
+from protocol.http.context import Fetch, Limits, Links, RequestContext, RequestRecord, attach, detach
+from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.pixels import PixelPool
+from protocol.http.spool import Spool
+from protocol.http.timers import Timers
+from protocol.model import GatewayError, Jobs
+from service.middleware.unread_body import Incoming
+from service.server.shutdown import Shutdown
+from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
+from service.telemetry.tracing import RequestSpan, Traces
+from transports.clock import Clock
+
+UPSTREAM_MODEL = b"x-gateway-upstream-model"
+"""The answer's header that says which model the upstream says has answered; it is left out while that is not known."""
+
+_QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
+
+_log = structlog.get_logger()
+
+
+class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """What every request is given."""
+
+    clock: Clock
+    drain: Shutdown
+    limits: Limits
+    links: Callable[[Any], Links]
+    """Links below the address that a scope's request came to."""
+    fetch: Fetch
+    jobs: Jobs
+    memory: ByteBudget
+    spool: Spool
+    pixels: PixelPool
+    log_prompts: bool
+    traces: Traces | None = None
+    """Told of each request, where the operator traces."""
+
+
+class RequestContextMiddleware:
+    """Wraps the whole app."""
+
+    def __init__(self, app: Any, metrics: Metrics, means: RequestDeps, refuse: Refuse) -> None:
+        """Give every request a context with these means; `refuse` tells of a bug."""
+        self._app, self._metrics, self._means, self._refuse = app, metrics, means, refuse
+        self._timers = Timers()
+        self._stalls = self._timers.of(means.limits.write_stall_seconds)
+        self._log = _log.bind()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._observe(scope, receive, send)
+        except Exception:
+            _log.exception("request_failed", path=scope["path"])  # the server's own log is off
+            raise
+
+    async def _observe(self, scope: Any, receive: Any, send: Any) -> None:
+        context = self._context(scope)
+        attach(scope, context)
+        span = self._begin(scope, context)
+        incoming = Incoming(scope, receive)
+        answer = _Answer(scope, context, incoming, send, self._means.drain)
+        self._stalls.add(answer)
+        self._metrics.in_flight.inc()
+        try:
+            with answer.patience:
+                await self._app(scope, incoming.receive, answer.send)
+            if answer.patience.cancelled_caught:
+                context.record.error = CLIENT_GONE
+        except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
+            context.record.error = "internal_error"
+            _log.exception("request_failed", request=context.id)
+            if answer.status is None:
+                await self._refuse(GatewayError("The gateway failed."))(scope, incoming.receive, answer.send)
+        finally:
+            self._stalls.discard(answer)
+            self._metrics.in_flight.dec()
+            self._finish(scope, context, answer.status, span)
+            detach(scope)
+
+    def _context(self, scope: Any) -> RequestContext:
+        means = self._means
+        now = means.clock.monotonic
+        return RequestContext(
+            id=f"req_{secrets.token_hex(12)}",
+            started=now(),
+            created=means.clock.wall(),
+            now=now,
+            closing=means.drain.closing,
+            record=RequestRecord(),
+            limits=means.limits,
+            links=means.links(scope),
+            fetch=means.fetch,
+            jobs=means.jobs,
+            memory=means.memory,
+            spool=means.spool,
+            timers=self._timers,
+            pixels=means.pixels,
+            keep_prompt=means.log_prompts,
+        )
+
+    def _begin(self, scope: Any, context: RequestContext) -> RequestSpan | None:
+        traces = self._means.traces
+        return traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
+
+    def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:
+        record = context.record
+        matched = scope.get("route")
+        route = getattr(matched, "name", None) or "none"
+        if record.error == CLIENT_GONE or status is None:
+            status = CLIENT_GONE_STATUS if record.error != "internal_error" else 500
+        seconds = context.now() - context.started
+        self._metrics.observe(route, status, context, seconds)
+        if span is not None:
+            span.end(route if matched is not None else None, status, context)
+        log = self._log.debug if route in _QUIET else self._log.info
+        log(
+            "request",
+            request=context.id,
+            method=scope["method"],
+            route=route,
+            status=status,
+            license=context.caller.id if context.caller else None,
+            model=record.model,
+            stream=record.stream,
+            transport=record.transport,
+            account=record.account,
+            upstream_model=record.upstream_model,
+            upstream_model_id=record.upstream_model_id,
+            upstream_model_asked=record.upstream_model_asked,
+            first_token=_milliseconds(record.first_token),
+            duration=_milliseconds(seconds),
+            input_tokens=record.input_tokens,
+            output_tokens=record.output_tokens,
+            error=record.error,
+            **({"prompt": record.prompt} if record.prompt is not None else {}),
+            **({"trace": record.trace} if record.trace is not None else {}),
+        )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """Return seconds, rounded to the millisecond."""
+    return None if seconds is None else round(seconds, 3)
+
+
+class _Answer:
+    """Notes the status, adds what every answer carries, and is cancelled when its client takes nothing for too long."""
+
+    def __init__(self, scope: Any, context: RequestContext, incoming: Incoming, send: Any, drain: Shutdown) -> None:
+        self._scope, self._context, self._incoming, self._send, self._drain = scope, context, incoming, send, drain
+        self._time = asyncio.get_running_loop().time
+        self._stall = context.limits.write_stall_seconds
+        self._since: float | None = None
+        """When the message that is being sent was begun, by the event loop's clock; None: none is being sent."""
+        self.status: int | None = None
+        self.patience = anyio.CancelScope()
+        """The work on the answer happens within it; it is cancelled when the client takes nothing any more."""
+
+    @property
+    def due(self) -> float | None:
+        """When the client is given up (`protocol.http.timers.Timeout`)."""
+        return None if self._since is None else self._since + self._stall
+
+    def expire(self) -> None:
+        """Give the client up."""
+        self.patience.cancel()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._complete(message)
+        self._since = self._time()
+        try:
+            if self._incoming.ended or message["type"] != "http.response.body" or message.get("more_body", False):
+                await self._send(message)
+            else:
+                await self._incoming.end(self._send, message)
+        except OSError:  # the connection is gone
+            self.patience.cancel()
+            await anyio.lowlevel.checkpoint()
+        self._since = None
+
+    def _complete(self, message: Any) -> None:
+        """Add the headers that every answer carries."""
+        self.status = status = message["status"]
+        headers = [*message["headers"], (b"x-request-id", self._context.id.encode())]
+        model = self._context.record.upstream_model
+        if model and status < 400:
+            headers.append((UPSTREAM_MODEL, model.encode()))
+        last = self._drain.leaving or self._scope.get(UNREAD)
+        if last and b"connection" not in {name for name, _ in headers}:
+            headers.append((b"connection", b"close"))
+        message["headers"] = headers

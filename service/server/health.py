@@ -1,0 +1,66 @@
+"""The operator's routes: `/livez`, `/readyz`, `/metrics`, and `/healthz`, which is the first one's older name."""
+
+import os
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.middleware.load_monitor import LoadMonitor
+from service.server.shutdown import Shutdown
+
+MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the workers of one gateway put their metrics together; prometheus_client reads it at import."""
+
+PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
+
+
+class Operations:
+    """Answers the operator's probes and Prometheus: of this process alone, never of upstreams or the store."""
+
+    def __init__(self, registry: CollectorRegistry, drain: Shutdown, pressure: LoadMonitor) -> None:
+        """Show `registry`, or what all workers have put together."""
+        self._registry, self._drain, self._pressure = registry, drain, pressure
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/livez", self.livez, name="/livez"),
+            Route("/healthz", self.livez, name="/healthz"),
+            Route("/readyz", self.readyz, name="/readyz"),
+            Route("/metrics", self.metrics, name="/metrics"),
+        ]
+
+    def app(self) -> Any:
+        """Return an app that answers these routes and nothing else."""
+        app = Starlette(routes=self.routes())
+        app.router.redirect_slashes = False
+        return app
+
+    async def livez(self, _: Request) -> Response:
+        """Say whether the process answers; who asks again and again is to start it anew where it does not."""
+        if not self._pressure.alive:
+            return JSONResponse({"status": "stuck"}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        """Say whether new requests are taken; upstreams' health is no part of it, each request tells."""
+        if self._drain.leaving:
+            return JSONResponse({"status": "draining"}, 503)
+        if self._pressure.strained:
+            return JSONResponse({"status": "overloaded"}, 503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(self, request: Request) -> Response:
+        """Show the metrics of this process, or of all workers: as OpenMetrics, with traces, for who asks for it."""
+        registry = self._registry
+        if MULTIPROCESS_DIRECTORY in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        written, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(written(registry), media_type=None, headers={"content-type": kind})

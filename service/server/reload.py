@@ -1,0 +1,194 @@
+"""Takes over what has changed in files of keys and cookies, and at SIGHUP in the settings, while requests are answered.
+
+A file is looked at through the links that lead to it: Kubernetes swaps the folder behind them. It is taken over when it
+has stood still for a moment and all of it can be used; where it is half written, empty or gone, what it held before
+holds.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from service import wiring
+from service.config.schema import LicenseSetting, Origin, Settings, SettingsError, load
+from service.licenses.auth import Licenses, fixed_licenses
+from service.licenses.store import License
+from transports.base import Transport
+from transports.clock import Clock
+from transports.tasks import background_tasks
+
+_SETTLE_SECONDS = 1.0
+"""A file that was changed within so long may be half written."""
+_LIVE = frozenset({"licenses", "transports"})
+"""The sections that are taken over."""
+
+_log = structlog.get_logger()
+
+Mark = tuple[int, int, int, int]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Something else that can change."""
+
+    files: Sequence[Path]
+    take_over: Callable[[], Sequence[str]]
+    """Takes over what the files hold now; returns those of no use: there, what was before holds."""
+
+
+class Reload:
+    """What can change while the process runs."""
+
+    def __init__(self, settings: Settings, origin: Origin, licenses: Licenses, registry: CollectorRegistry) -> None:
+        """Begin with what has just been read."""
+        self._settings, self._origin, self._licenses = settings, origin, licenses
+        self._configs = wiring.transport_settings(settings, origin)
+        self._transports: dict[str, Transport] = {}
+        self._parts: list[Part] = []
+        self._marks = self._look()
+        self._turn = anyio.Lock()
+        self._done = Counter("gateway_config_reloads", "Times that changed files were taken over.", registry=registry)
+        self._failed = Counter(
+            "gateway_config_reload_failed",
+            "Changed files that could not be used: what they held before holds.",
+            registry=registry,
+        )
+
+    def follow(self, transport: Transport) -> None:
+        """Have a transport take over its part."""
+        self._transports[transport.name] = transport
+
+    def add(self, part: Part) -> None:
+        """Have another part look after itself."""
+        self._parts.append(part)
+        self._marks |= {path: _mark(path) for path in part.files}
+
+    @asynccontextmanager
+    async def open(self, clock: Clock) -> AsyncGenerator[None]:
+        """Look at the files for as long as the context lasts."""
+        async with background_tasks() as tasks:
+            tasks.start_soon(self._watch, clock)
+            yield
+
+    async def now(self) -> None:
+        """Take over all there is, and what the settings say of it."""
+        async with self._turn:
+            settings = self._read()
+            if settings is not None:
+                self._settings = settings
+            self._marks = self._look()
+            await self._take_over()
+
+    async def look(self, clock: Clock) -> None:
+        """Take over files that have changed and stand still; what is no use is said once."""
+        async with self._turn:
+            seen = self._look()
+            if seen == self._marks:
+                return
+            await clock.sleep(_SETTLE_SECONDS)
+            if self._look() == seen:
+                self._marks = seen
+                await self._take_over()
+
+    async def _watch(self, clock: Clock) -> None:
+        while True:
+            await clock.sleep(self._settings.reload.look_seconds)
+            await self.look(clock)
+
+    def _look(self) -> dict[Path, Mark | None]:
+        """Return what tells whether the files' content is another one."""
+        return {path: _mark(path) for path in self._paths()}
+
+    def _paths(self) -> Iterable[Path]:
+        for setting in self._settings.licenses:
+            if setting.key_file is not None:
+                yield setting.key_file
+        for name, config in self._configs.items():
+            yield from wiring.TRANSPORTS[name].files(config)
+        for part in self._parts:
+            yield from part.files
+
+    async def _take_over(self) -> None:
+        fixed, useless = renewed(self._settings.licenses, self._origin, self._licenses.fixed)
+        self._licenses.fixed = fixed
+        for name, transport in self._transports.items():
+            useless += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
+        for part in self._parts:
+            useless += part.take_over()
+        for place in useless:
+            self._failed.inc()
+            _log.error("not_reloaded", path=place)
+        if not useless:
+            self._done.inc()
+            _log.info("reloaded")
+
+    def _read(self) -> Settings | None:
+        """Return the settings as their file is now; None: it is as it was, as far as it matters, or no use."""
+        if self._origin.path is None:
+            return None
+        try:
+            settings = load(self._origin.path, os.environ)
+            configs = wiring.transport_settings(settings, self._origin)
+        except SettingsError:
+            self._failed.inc()
+            _log.error("not_reloaded", path=str(self._origin.path), hint="gemini-gateway config check")
+            return None
+        at_start = _at_start(self._settings, settings, self._configs, configs)
+        if at_start:
+            _log.warning("takes_a_restart", settings=at_start)
+        self._configs = {name: configs.get(name, config) for name, config in self._configs.items()}
+        return msgspec.structs.replace(self._settings, licenses=settings.licenses)
+
+
+def _mark(path: Path) -> Mark | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _at_start(
+    before: Settings, after: Settings, configs: dict[str, msgspec.Struct], now: dict[str, msgspec.Struct]
+) -> list[str]:
+    """Return what has changed and is read at the start alone."""
+    names = [name for name in before.__struct_fields__ if name not in _LIVE]
+    changed = [name for name in names if getattr(before, name) != getattr(after, name)]
+    others = [name for name in sorted({*configs, *now}) if _rest(configs.get(name)) != _rest(now.get(name))]
+    return changed + [f"transports.{name}" for name in others]
+
+
+def _rest(config: Any) -> msgspec.Struct | None:
+    """Return a transport's settings without its accounts."""
+    return msgspec.structs.replace(config, accounts=()) if hasattr(config, "accounts") else config
+
+
+def renewed(
+    settings: Sequence[LicenseSetting], origin: Origin, before: Sequence[tuple[str, License]]
+) -> tuple[list[tuple[str, License]], list[str]]:
+    """Return the settings' licenses with the keys that their files hold now, and the files, or licenses, of no use.
+
+    Where one is no use, what was there before holds.
+    """
+    there = {granted.id: (key, granted) for key, granted in before}
+    found: dict[str, tuple[str, License]] = {}
+    useless: list[str] = []
+    for setting in settings:
+        try:
+            [fresh] = fixed_licenses([setting], origin)
+            keys = {key for name, (key, _) in {**there, **found}.items() if name != setting.id}
+            if fresh[0] in keys or setting.id in found:
+                raise SettingsError("is another license's")  # noqa: TRY301 -- as any other that is no use
+        except SettingsError:
+            useless.append(str(setting.key_file or setting.id))
+            if setting.id not in there:
+                continue
+            fresh = there[setting.id]
+        found.setdefault(setting.id, fresh)
+    return list(found.values()), useless

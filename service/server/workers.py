@@ -1,0 +1,161 @@
+"""Several workers on the same sockets: started, restarted when one dies, drained together."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterable, Callable, Sequence
+
+import anyio
+import anyio.abc
+import structlog
+from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
+
+from service.server.health import MULTIPROCESS_DIRECTORY
+from service.server.hypercorn import run_loop
+from service.server.listeners import Sockets, handed_on
+
+BAD_SETTINGS = 78
+"""The exit status of a process whose settings are wrong (EX_CONFIG)."""
+
+_TRIES = 3
+"""A worker that dies so often before any has answered will not answer."""
+
+_log = structlog.get_logger()
+
+
+class Patience:
+    """How long to wait before a worker is started again; longer each time that it dies without having answered."""
+
+    def __init__(self, first: float = 1.0, most: float = 30.0) -> None:
+        """Wait `first` seconds, then twice as long each time, up to `most`."""
+        self._first, self._most = first, most
+
+    def seconds(self, failures: int) -> float:
+        """Return the seconds to wait after so many failures in a row."""
+        return min(self._first * 2 ** min(failures, 16), self._most)
+
+
+class Workers:
+    """The processes that share the sockets."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        listening: Sockets,
+        count: int,
+        started: Callable[[], None],
+        patience: Patience | None = None,
+    ) -> None:
+        """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first of them answers."""
+        self._command, self._listening, self._count = command, listening, count
+        self._started = started
+        self._patience = patience or Patience()
+        self._processes: set[anyio.abc.Process] = set()
+        self._heard: set[anyio.abc.Process] = set()
+        """Those that answer."""
+        self._hangups = 0
+        self._answered = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Run them until a signal; return the exit status."""
+        with tempfile.TemporaryDirectory(prefix="gemini-gateway-metrics-") as directory:
+            os.environ[MULTIPROCESS_DIRECTORY] = directory
+            run_loop(self._main, "asyncio")
+        return self._status
+
+    async def _main(self) -> None:
+        self._stopping = anyio.Event()
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async with anyio.create_task_group() as everything:
+                everything.start_soon(self._forward, signals)
+                async with anyio.create_task_group() as workers:
+                    for _ in range(self._count):
+                        workers.start_soon(self._keep)
+                everything.cancel_scope.cancel()
+
+    async def _forward(self, signals: AsyncIterable[signal.Signals]) -> None:
+        async for number in signals:
+            if number is not signal.SIGHUP:
+                self._stop()
+                continue
+            self._hangups += 1
+            for process in self._heard:  # the others could not bear it yet: they get it once they answer
+                process.send_signal(signal.SIGHUP)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for process in self._processes:
+            process.terminate()
+
+    async def _keep(self) -> None:
+        """Keep one worker running."""
+        failures = 0
+        while not self._stopping.is_set():
+            status, answered = await self._run_one()
+            failures = 0 if answered else failures + 1
+            if self._stopping.is_set():
+                self._status = self._status or _exit_status(status)
+            elif not self._answered and (status == BAD_SETTINGS or failures >= _TRIES):
+                self._status = _exit_status(status) or 1
+                self._stop()
+            else:
+                _log.error("worker_died", status=status)
+                with anyio.move_on_after(self._patience.seconds(failures)):
+                    await self._stopping.wait()
+
+    async def _run_one(self) -> tuple[int, bool]:
+        """Run a worker to its end; return its status, and whether it ever answered.
+
+        It is told of our end by the socket that we hold the other end of.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                process = await self._open(theirs)
+            self._processes.add(process)
+            if self._stopping.is_set():
+                process.terminate()
+            status = 0
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._hear, ours, process)
+                status = await process.wait()
+                tasks.cancel_scope.cancel()
+        answered = process in self._heard
+        self._processes.discard(process)
+        self._heard.discard(process)
+        mark_process_dead(process.pid)
+        return status, answered
+
+    async def _open(self, parent: socket.socket) -> anyio.abc.Process:
+        fds = [*(one.fileno() for one in self._listening.values()), parent.fileno()]
+        return await anyio.open_process(
+            [*self._command, *handed_on(self._listening), "--parent", str(parent.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=None,
+            stderr=None,
+            pass_fds=fds,
+            start_new_session=True,
+        )
+
+    async def _hear(self, worker: socket.socket, process: anyio.abc.Process) -> None:
+        """Note that a worker answers, and have it take over what has changed since it began."""
+        before = self._hangups
+        await anyio.wait_readable(worker)
+        if not worker.recv(1):
+            return
+        self._heard.add(process)
+        if self._hangups != before:
+            process.send_signal(signal.SIGHUP)
+        if not self._answered:
+            self._answered = True
+            self._started()
+
+
+def _exit_status(status: int) -> int:
+    """Return what a shell would; a worker that a stop's SIGTERM met before it could listen has ended well."""
+    if status == -signal.SIGTERM:
+        return 0
+    return status if status >= 0 else 128 - status

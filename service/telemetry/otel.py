@@ -1,0 +1,209 @@
+"""Tells a collector of spans, by OpenTelemetry's own means. Imported where tracing is on, and nowhere else."""
+
+import logging
+import threading
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar, Token
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import structlog
+from opentelemetry.context import Context as Parent
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from protocol.http.context import RequestContext
+from protocol.model import GatewayError
+from service.telemetry.tracing import Tracing
+from transports.tracing import Attributes, Sort
+
+_FLUSH_SECONDS = 3.0
+"""What is left to be told may take so long at the end; then it is lost."""
+_EXPORT_SECONDS = 10.0
+"""For one batch to be taken, beside all else."""
+_KINDS = {Sort.INTERNAL: SpanKind.INTERNAL, Sort.CLIENT: SpanKind.CLIENT}
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
+
+_log = structlog.get_logger()
+_parent: ContextVar[Parent | None] = ContextVar("gemini_gateway_trace", default=None)
+"""The request that this task, and those that it starts, answer."""
+
+
+class _Told:
+    """A span, as `transports.tracing.Span`, and the context of what it is of."""
+
+    def __init__(self, span: Span) -> None:
+        self._span, self._over = span, False
+
+    def set(self, attributes: Attributes) -> None:
+        self._span.set_attributes(attributes)
+
+    def event(self, name: str) -> None:
+        self._span.add_event(name)
+
+    def failed(self, code: str) -> None:
+        if not self._over:
+            self._over = True
+            self._span.set_attribute("error.type", code)
+            self._span.set_status(StatusCode.ERROR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, GatewayError):
+            self.failed(error.code)
+        elif isinstance(error, Exception):
+            self.failed("internal_error")
+        elif kind is not None and not self._over:
+            self.event("cancelled")  # nobody wants it any more: the request's own span says why
+        self._span.end()
+
+
+class _Request:
+    """The span of a request, as `service.telemetry.tracing.RequestSpan`."""
+
+    def __init__(self, span: Span, method: str, token: Token[Parent | None]) -> None:
+        self._span, self._method, self._token = span, method, token
+
+    def end(self, route: str | None, status: int, context: RequestContext) -> None:
+        _parent.reset(self._token)
+        span, record = self._span, context.record
+        known = {
+            "http.route": route,
+            "http.response.status_code": status,
+            "gateway.license": context.caller.id if context.caller else None,
+            "gateway.model": record.model,
+            "gateway.transport": record.transport,
+            "gateway.account": record.account,
+            "error.type": record.error or (str(status) if status >= 500 else None),
+        }
+        span.set_attributes({name: value for name, value in known.items() if value is not None})
+        if route is not None:
+            span.update_name(f"{self._method} {route}")
+        if status >= 500 or (record.error and status < 400):  # below, it is the caller's own doing
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+
+class OtelTraces:
+    """Implements `service.telemetry.tracing.Traces`."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        """Tell `tracer`."""
+        self._tracer, self._callers = tracer, TraceContextTextMapPropagator()
+
+    def begin(self, scope: Any, context: RequestContext) -> _Request:
+        """Begin a request, as a part of what its caller is tracing."""
+        method = scope["method"] if scope["method"] in _METHODS else None
+        span = self._tracer.start_span(
+            method or "HTTP",
+            self._callers.extract(_traceparent(scope["headers"]), Parent()),
+            SpanKind.SERVER,
+            {
+                "http.request.method": method or "_OTHER",
+                "url.scheme": scope["scheme"],
+                "network.protocol.version": scope["http_version"],
+                "gateway.request": context.id,
+            },
+        )
+        told = span.get_span_context()
+        context.record.trace = format_trace_id(told.trace_id)
+        context.record.sampled = told.trace_flags.sampled
+        return _Request(span, method or "HTTP", _parent.set(set_span_in_context(span, Parent())))
+
+    def span(self, name: str, sort: Sort, attributes: Attributes) -> _Told:
+        """Begin a span; as `transports.tracing.Tracer`."""
+        return _Told(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[sort], attributes))
+
+
+def _traceparent(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return what a caller says of its trace; `tracestate` goes no further, as it would tell others' words."""
+    said = next((value for name, value in headers if name == b"traceparent"), b"")
+    return {"traceparent": said.decode("latin-1")}
+
+
+class _Telling(SpanExporter):
+    """Tells once where the collector is out of reach, and once where it is back; works in a thread of its own."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self._failing = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        try:
+            result = self._exporter.export(spans)
+        except Exception:  # noqa: BLE001 -- spans are not worth more than themselves
+            result = SpanExportResult.FAILURE
+        if result is not SpanExportResult.SUCCESS:
+            self.fails()
+        elif self._failing:
+            self._failing = False
+            _log.info("traces_taken_again")
+        return result
+
+    def fails(self) -> None:
+        """Tell that spans are lost, unless that is known."""
+        if not self._failing:
+            self._failing = True
+            _log.warning("traces_not_taken", advice="Is tracing.endpoint the collector's? Spans are lost until it is.")
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._exporter.force_flush(timeout_millis)
+
+
+@asynccontextmanager
+async def open_traces(tracing: Tracing, headers: Mapping[str, str]) -> AsyncGenerator[OtelTraces]:
+    """Tell the collector from now on; leaving tells it the rest, or gives up."""
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # `_Telling` says once what it would say each time
+    telling = _Telling(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(tracing.sample_ratio)),
+        resource=_resource(tracing),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(telling))
+    try:
+        yield OtelTraces(provider.get_tracer("gemini-gateway", version("gemini-gateway")))
+    finally:
+        await _end(provider, telling)
+
+
+def _resource(tracing: Tracing) -> Resource:
+    return Resource.create(
+        {
+            "service.name": tracing.service_name,
+            "service.version": version("gemini-gateway"),
+            "service.instance.id": uuid.uuid4().hex,
+        },
+    )
+
+
+async def _end(provider: TracerProvider, telling: _Telling) -> None:
+    """Have the rest told by a thread that the process does not wait for."""
+    done, loop = anyio.Event(), anyio.lowlevel.current_token()
+
+    def end() -> None:
+        provider.shutdown()
+        with suppress(RuntimeError):  # nobody waits any more
+            anyio.from_thread.run_sync(done.set, token=loop)
+
+    threading.Thread(target=end, name="last-spans", daemon=True).start()
+    with anyio.move_on_after(_FLUSH_SECONDS, shield=True) as patience:
+        await done.wait()
+    if patience.cancelled_caught:
+        telling.fails()

@@ -1,0 +1,49 @@
+import anyio
+import pytest
+
+from protocol.http.concurrency import outcomes, values
+from protocol.model import BadRequest, Refused
+
+
+async def test_all_are_under_way_at_once_and_come_in_order():
+    begun = []
+    both = anyio.Event()
+
+    def work(name):
+        async def do():
+            begun.append(name)
+            if len(begun) == 2:
+                both.set()
+            await both.wait()
+            return name
+
+        return do
+
+    with anyio.fail_after(5):
+        assert await outcomes([work("a"), work("b")]) == ["a", "b"]
+
+
+async def test_an_error_is_an_outcome_and_the_first_is_raised():
+    async def give():
+        return 1
+
+    async def refuse():
+        raise Refused("no")
+
+    async def blame():
+        raise BadRequest("wrong")
+
+    came = await outcomes([give, refuse, blame])
+    assert [type(one) for one in came] == [int, Refused, BadRequest]
+    with pytest.raises(Refused):
+        await values([give, refuse, blame])
+    assert await values([give, give]) == [1, 1]
+    assert await values([]) == []
+
+
+async def test_a_bug_is_not_hidden():
+    async def broken():
+        raise KeyError("x")
+
+    with pytest.raises(ExceptionGroup):
+        await outcomes([broken])

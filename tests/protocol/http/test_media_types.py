@@ -1,0 +1,149 @@
+import io
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from protocol.http.media_types import has_frames, picture_size, sniff
+
+FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+
+
+def picture(form, size=(123, 45), mode="RGB", **options):
+    out = io.BytesIO()
+    Image.new(mode, size, 1 if mode == "P" else None).save(out, form, **options)
+    return out.getvalue()
+
+
+def film(form, frames):
+    pictures = [Image.new("RGB", (16, 16), (200 * (n % 2), 9 * n, 50)) for n in range(frames)]
+    out = io.BytesIO()
+    pictures[0].save(out, form, save_all=True, append_images=pictures[1:])
+    return out.getvalue()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, *chunks):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_picture_is_known_with_its_size(form):
+    data = picture(form)
+    assert sniff(data) == FORMATS[form]
+    assert picture_size(data) == (123, 45)
+    assert not has_frames(data, 1)
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"mode": "RGBA"}, {"mode": "RGBA", "lossless": True}])
+def test_every_form_of_webp_has_its_size(options):
+    assert picture_size(picture("WEBP", **options)) == (123, 45)
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"exif": b"Exif\0\0" + b"x" * 5000}, {"mode": "L"}])
+def test_every_form_of_jpeg_has_its_size(options):
+    assert picture_size(picture("JPEG", **options)) == (123, 45)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+def test_frames_are_counted_without_decoding(form):
+    data = film(form, 5)
+    assert has_frames(data, 4)
+    assert not has_frames(data, 5)
+
+
+OTHERS = {
+    b"%PDF-1.7\n": "application/pdf",
+    b"\x00\x00\x00\x18ftypisom": "video/mp4",
+    b"\x00\x00\x00\x14ftypqt  ": "video/quicktime",
+    b"\x00\x00\x00\x20ftypM4A ": "audio/mp4",
+    b"\x00\x00\x00\x08wide\x00": "video/quicktime",
+    b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\x82\x84webm": "video/webm",
+    b"ID3\x04\x00": "audio/mpeg",
+    b"\xff\xfb\x90\x64": "audio/mpeg",
+    b"RIFF\x24\x00\x00\x00WAVEfmt ": "audio/wav",
+    b"OggS\x00": "audio/ogg",
+    b"fLaC\x00": "audio/flac",
+    "Grüße, 世界\n\t\r\n".encode(): "text/plain",
+    b"\xef\xbb\xbf{}": "text/plain",
+    b"a < b and <tag>": "text/plain",
+}
+REFUSED = {
+    "empty": b"",
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'>",
+    "svg after much": b'\xef\xbb\xbf <?xml version="1.0"?>\n<!-- a --> <!-- b --><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc">]>',
+    "html": b"\n<!doctype HTML><p>",
+    "script": b"<script>alert(1)</script>",
+    "tiff": b"II*\x00\x08",
+    "ico": b"\x00\x00\x01\x00\x01",
+    "bmp": b"BM\x36\x00\x00\x00",
+    "heic": b"\x00\x00\x00\x18ftypheic",
+    "avif": b"\x00\x00\x00\x18ftypavif",
+    "matroska": b"\x1a\x45\xdf\xa3\x9fB\x82\x88matroska",
+    "aac": b"\xff\xf1\x50\x80",
+    "zip": b"PK\x03\x04\x14\x00",
+    "elf": b"\x7fELF\x02",
+    "latin-1": "Grüße".encode("latin-1"),
+    "escape": b"a\x1b[31m",
+    "nul": b"a\x00b",
+    "gif and jar": picture("GIF") + b"PK\x05\x06" + b"\x00" * 18,
+    "jpeg and pdf": b"\xff\xd8\xff\xfe\x00\x20%PDF-1.4\n" + picture("JPEG"),
+}
+
+
+@pytest.mark.parametrize("data", OTHERS, ids=lambda data: OTHERS[data])
+def test_what_the_site_takes_is_known_by_its_first_bytes(data):
+    assert sniff(data) == OTHERS[data]
+    assert picture_size(data) is None
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_all_else_is_nothing(name):
+    assert sniff(REFUSED[name]) is None
+
+
+def test_a_bomb_is_measured_by_its_header():
+    bomb = png(30_000, 30_000, chunk(b"iCCP", b"x\0\0" + zlib.compress(b"\0" * 1_000_000)))
+    assert picture_size(bomb) == (30_000, 30_000)
+    assert has_frames(png(1, 1, chunk(b"acTL", struct.pack(">II", 100_000, 0))), 1000)
+    assert picture_size(b"GIF89a" + struct.pack("<HH", 65_000, 65_000)) == (65_000, 65_000)
+    canvas = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + (16383).to_bytes(3, "little") * 2
+    assert picture_size(canvas) == (16384, 16384)
+
+
+@pytest.mark.parametrize(
+    "data", [png(0, 5), b"GIF89a\0\0\0\0", b"\xff\xd8\xff" + b"\xff" * 100_000, b"\x89PNG\r\n\x1a\n"]
+)
+def test_a_header_without_a_size_has_none(data):
+    assert picture_size(data) is None
+
+
+STARTS = st.sampled_from([picture(form)[:40] for form in FORMATS] + [film("GIF", 3)[:40], film("WEBP", 3)[:60]])
+
+
+@given(STARTS, st.integers(0, 60), st.binary(max_size=200))
+def test_no_bytes_break_the_reading_of_headers(start, cut, rest):
+    data = start[:cut] + rest
+    sniff(data)
+    size = picture_size(data)
+    assert size is None or min(size) > 0
+    has_frames(data, 3)
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="<"), min_size=1))
+def test_text_is_text_in_any_language(text):
+    assert sniff(f"\t{text}\r\n".encode()) == "text/plain"
+    assert sniff(f"\t{text}\b".encode()) is None
+
+
+def test_text_is_cut_into_slices_between_its_characters():
+    text = ("x" * (1024 * 1024 - 1) + "é") * 2
+    assert sniff(text.encode()) == "text/plain"
+    assert sniff(text.encode()[:-1]) is None

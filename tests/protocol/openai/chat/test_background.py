@@ -1,0 +1,156 @@
+from contextlib import asynccontextmanager
+
+import pytest
+
+from protocol.model import (
+    Begun,
+    Caller,
+    Catalogue,
+    Exchange,
+    Finish,
+    GenerationRequest,
+    Handle,
+    JobState,
+    Role,
+    Saturated,
+    Served,
+    Text,
+    TextPart,
+    Thought,
+    Turn,
+    Usage,
+    Waiting,
+)
+from protocol.openai.chat.background import bounds_of, job_of, keeping, lasts
+from protocol.openai.chat.stop import Bounds
+
+FIRST = Handle(transport="web", account="one", token="1")
+SECOND = Handle(transport="web", account="one", token="2")
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=2))
+
+
+async def stream(events):
+    for event in events:
+        yield event
+
+
+def exchange_of(*events):
+    return Exchange(lambda: Served(transport="web", account="one"), stream(events))
+
+
+class Jobs:
+    """Notes what is kept and held, in order."""
+
+    def __init__(self, error=None):
+        self.kept, self.held, self.error = [], [], error
+
+    async def keep(self, job):
+        if self.error is not None:
+            raise self.error
+        self.kept.append(job)
+
+    @asynccontextmanager
+    async def hold(self, job_id):
+        self.held.append(job_id)
+        yield True
+        self.held.remove(job_id)
+
+
+def request_for(model):
+    return GenerationRequest(
+        id="req",
+        caller=Caller(id="me"),
+        selection=Catalogue.build().resolve(model),
+        turns=(Turn(role=Role.USER, parts=(TextPart(text="tea"),)),),
+    )
+
+
+@pytest.fixture
+def job():
+    return job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(stops=("x",), tokens=7))
+
+
+def test_what_takes_minutes_lasts_and_nothing_else():
+    lasting = [one.id for one in Catalogue.build().selections() if lasts(request_for(one.id))]
+    assert lasting
+    assert all(name.endswith(("-video", "-deepsearch")) for name in lasting)
+
+
+def test_where_the_caller_wanted_it_to_end_is_kept(job):
+    assert bounds_of(job) == Bounds(stops=("x",), tokens=7)
+
+
+async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(job):
+    events = [Begun(handle=FIRST), Waiting(), Thought(text="hm"), Begun(handle=SECOND), Text(text="report"), FINISH]
+    jobs, seen = Jobs(), []
+    async with keeping(exchange_of(*events), jobs, job) as kept:
+        async for event in kept:
+            seen.append((event, len(jobs.kept), list(jobs.held)))
+    assert [event for event, _, _ in seen] == events
+    assert [(count, held) for event, count, held in seen if isinstance(event, Begun)] == [
+        (1, ["chatcmpl-1"]),
+        (2, ["chatcmpl-1"]),
+    ]
+    assert jobs.held == []
+    assert [found.handle for found in jobs.kept] == [FIRST, SECOND, SECOND]
+    assert jobs.kept[-1].state is JobState.COMPLETED
+    assert (jobs.kept[-1].reply.text, jobs.kept[-1].reply.thoughts) == ("report", "hm")
+
+
+async def test_where_the_work_is_is_kept_before_anybody_is_told_its_id(job):
+    jobs = Jobs()
+    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job):
+        assert [found.handle for found in jobs.kept] == [FIRST]
+
+
+async def test_what_is_held_already_is_not_held_again(job):
+    jobs = Jobs()
+    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
+        async for _ in kept:
+            assert jobs.held == []
+    assert len(jobs.kept) == 2
+
+
+async def test_an_answer_that_never_had_a_place_is_not_kept(job):
+    jobs = Jobs()
+    async with keeping(exchange_of(Text(text="no"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept]
+    assert jobs.kept == []
+
+
+async def test_a_store_that_is_out_of_order_does_not_end_the_answer(job):
+    jobs = Jobs(Saturated("broken", code="state_unavailable"))
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept][-1] == FINISH
+
+
+class Taken(Jobs):
+    """Keeps jobs, and cannot hold them."""
+
+    @asynccontextmanager
+    async def hold(self, job_id):
+        raise Saturated("broken", code="state_unavailable")
+        yield
+
+
+async def test_a_job_that_cannot_be_held_does_not_end_the_answer(job):
+    jobs = Taken()
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept][-1] == FINISH
+    assert jobs.kept[-1].state is JobState.COMPLETED
+
+
+class Unheld(Jobs):
+    """Keeps, and cannot be held."""
+
+    @asynccontextmanager
+    async def hold(self, job_id):
+        raise Saturated("broken", code="state_unavailable")
+        yield
+
+
+async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_end_the_answer(job):
+    jobs = Unheld()
+    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+        assert [event async for event in kept][-1] == FINISH
+    assert jobs.kept[-1].state is JobState.COMPLETED

@@ -1,0 +1,30 @@
+from service.admin.setup import _renewing
+from service.admin.tokens import tokens_of
+from service.config.loader import origin_of
+from service.config.schema import load
+
+FIRST, SECOND = "Zk3vQ9xT7mLp2RwYb8Nd", "Hs5jC1uEw6KqXf4Vg0Ta"
+
+
+def test_tokens_are_those_that_their_files_hold_and_a_file_of_no_use_changes_nothing(tmp_path):
+    token, path = tmp_path / "token", tmp_path / "gateway.toml"
+    token.write_text(FIRST)
+    path.write_text('[[admin.tokens]]\nname = "ops"\ntoken_file = "token"\n')
+    settings, origin = load(path, {}), origin_of(path, {})
+    tokens = tokens_of(settings.admin, origin)
+    part = _renewing(tokens, settings, origin)
+
+    def known():
+        return [tokens.whose(f"Bearer {text}".encode()) is not None for text in (FIRST, SECOND)]
+
+    assert list(part.files) == [token]
+    token.write_text(SECOND)
+    assert part.take_over() == []
+    assert known() == [False, True]
+    for content in ("", "short"):
+        token.write_text(content)
+        assert part.take_over() == [str(token)]
+        assert known() == [False, True]
+    token.unlink()
+    assert part.take_over() == [str(token)]
+    assert known() == [False, True]

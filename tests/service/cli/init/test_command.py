@@ -1,0 +1,310 @@
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+import tomllib
+
+import httpx2 as httpx
+import pytest
+from click.testing import CliRunner
+
+from service.cli.init import apply, prompts
+from service.cli.init.command import init
+from tests.conftest import ROOT, Process
+
+PSID, PSIDTS = "canary-psid-alive", "canary-psidts-alive"
+HEADER = f"Cookie: __Secure-1PSID={PSID}; __Secure-1PSIDTS={PSIDTS}"
+ASKED = ("Where shall the settings be?", "You have", "The account's name", "A file with the cookies", "not shown")
+"""The questions, in their order, up to the session."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The simulated site with an account; returns what points the gateway at it."""
+    pace = ("--first-token-seconds", "0", "--tokens-per-second", "0")
+    account = ("--account", f"{PSID}:{PSIDTS}:advanced")
+    process = Process("simulate", "--port", "0", *pace, *account, cwd=tmp_path_factory.mktemp("site"))
+    url = process.wait_for("Base URL").rpartition(" ")[2].strip()
+    yield {"GEMINI_GATEWAY__TRANSPORTS__WEB__HOSTS": json.dumps({"site": url, "accounts": url, "upload": url})}
+    process.stop()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs `gemini-gateway init` in an empty folder; no output may show a session."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, given="", env=None):
+        done = CliRunner().invoke(init, arguments, input=given, env=env)
+        assert "canary" not in done.output
+        return done
+
+    return run
+
+
+def files(folder):
+    return {path.name for path in folder.rglob("*")}
+
+
+def test_with_nothing_yet_the_simulator_is_set_up_and_the_printed_lines_work(run, tmp_path, start_command):
+    done = run(given="\nnothing\n\n")
+    assert done.exit_code == 0
+    settings = tomllib.loads((tmp_path / "gateway.toml").read_text())
+    assert list(settings["transports"]) == ["simulator"]
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in files(tmp_path)} == {0o600}
+    assert "A simulator makes the answers up" in done.output
+    assert "\n  gemini-gateway serve\n" in done.output
+    gateway = start_command("serve", "--port", "0")
+    origin = gateway.wait_for("Listening on").rpartition(" ")[2]
+    line = re.search(r"(?m)^  (curl .*)$", done.output)[1].replace("http://127.0.0.1:8000", origin)
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
+    assert "simulated" in answer.stdout
+
+
+def test_an_account_is_taken_from_a_file_examined_and_answers(run, tmp_path, site, start_command):
+    (tmp_path / "cookies").write_text(HEADER)
+    done = run("--yes", "--cookies-file", "cookies", "--account", "mine", "--license", "team", env=site)
+    assert done.exit_code == 0, done.output
+    assert "✗" not in done.output
+    assert "✓" in done.output
+    assert PSID.encode() not in b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.name != "cookies")
+    gateway = start_command("serve", "--port", "0", env={**os.environ, **site})
+    origin = gateway.wait_for("Listening on").rpartition(" ")[2]
+    key = re.search(r"License team: (\S+)", done.output)[1]
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    assert httpx.post(f"{origin}/v1/chat/completions", json=body, headers=headers, timeout=30).status_code == 200
+    gateway.wait_for('"account": "mine"')
+
+
+@pytest.mark.parametrize(
+    ("given", "env"),
+    [
+        (f"\naccount\n\n\n{PSID}\n{PSIDTS}\n\n\n", {}),
+        ("\n\n\n", dict(zip(prompts.VARIABLES, (PSID, PSIDTS), strict=True))),
+    ],
+    ids=["pasted", "environment"],
+)
+def test_a_session_is_pasted_or_in_the_environment(run, site, given, env):
+    done = run(given=given, env={**site, **env})
+    assert (done.exit_code, "✗" in done.output) == (0, False)
+
+
+def test_what_is_no_session_is_asked_for_again(run, site):
+    done = run(given=f"\naccount\n\nnowhere\n\nNID=1\n\n\n{HEADER}\n\n\n", env=site)
+    assert done.exit_code == 0
+    assert "nowhere: No such file or directory. Once more:" in done.output
+    assert re.search("first.*__Secure-1PSID.*Once more:", done.output)
+
+
+def test_a_name_that_is_none_is_asked_for_again(run, tmp_path, site):
+    done = run(given=f"\naccount\na b\n\n\n{HEADER}\n\nc d\nteam\n", env=site)
+    assert done.exit_code == 0, done.output
+    assert "'a b' is no name for an account" in done.output
+    assert "a license's id is" in done.output
+    assert "License team:" in done.output
+
+
+def test_a_session_that_does_not_sign_in_is_set_up_and_says_what_to_do(run, tmp_path, site):
+    (tmp_path / "cookies").write_text("nobodys\nnobodys")
+    done = run("--yes", "--cookies-file", "cookies", env=site)
+    assert (done.exit_code, "✗" in done.output) == (1, True)
+    assert "gemini-gateway accounts add first --replace" in done.output
+    (tmp_path / "cookies").write_text(HEADER)
+    again = run("--cookies-file", "cookies", given="\ny\n\n\ny\n", env=site)
+    assert again.exit_code == 0, again.output
+    assert "There is an account first already" in again.output
+    assert "License me-2:" in again.output
+    assert "What was there before is in gateway.toml.old." in again.output
+
+
+def test_what_is_there_is_written_over_only_when_that_is_said(run, tmp_path):
+    path = tmp_path / "gateway.toml"
+    path.write_text("mine")
+    assert run("--yes", "--simulator").exit_code == 1
+    assert run("--simulator", given="\nn\n").exit_code == 1
+    assert (files(tmp_path), path.read_text()) == ({"gateway.toml"}, "mine")
+    assert run("--yes", "--simulator", "--replace").exit_code == 0
+    assert run("--yes", "--simulator", "--replace").exit_code == 0
+    assert (tmp_path / "gateway.toml.old").read_text() == "mine"
+    assert "simulator" in (tmp_path / "gateway.toml.old2").read_text()
+
+
+def test_the_store_of_before_is_kept_with_its_accounts_and_licenses(run, tmp_path):
+    secret = "a secret of thirty-two bytes or more"
+    (tmp_path / "elsewhere").write_text(secret)
+    path = tmp_path / "gateway.toml"
+    path.write_text('[store]\npath = "own.sqlite3"\nkey_file = "elsewhere"\n')
+    assert run("--yes", "--simulator", "--replace").exit_code == 0
+    assert tomllib.loads(path.read_text())["store"] == {"path": "own.sqlite3", "key_file": "elsewhere"}
+    assert files(tmp_path) == {"gateway.toml", "gateway.toml.old", "own.sqlite3", "elsewhere"}
+    path.write_text('[store]\nurl = "redis://127.0.0.1:9/0"\n')
+    assert "store.url" in str(run("--yes", "--simulator", "--replace").exception)
+    assert path.read_text() == '[store]\nurl = "redis://127.0.0.1:9/0"\n'
+    assert "gateway.key" not in files(tmp_path)
+
+
+def test_other_places_are_named_in_what_comes_next(run, tmp_path):
+    done = run("--yes", "--simulator", "--config", "new/its folder/gateway.toml")
+    assert done.exit_code == 0
+    assert "  gemini-gateway serve --config 'new/its folder/gateway.toml'\n" in done.output
+    assert {"gateway.toml", "gateway.key", "gateway.sqlite3"} <= files(tmp_path / "new" / "its folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--yes"], "--simulator or --cookies-file"),
+        (["--yes", "--simulator", "--cookies-file", "x"], "give one of"),
+        (["--yes", "--cookies-file", "nowhere"], "nowhere: No such file"),
+        (["--yes", "--cookies-file", "cookies", "--account", "a b"], "no name for an account"),
+        (["--yes", "--cookies-file", "cookies", "--license", "a b"], "a license's id is"),
+    ],
+)
+def test_what_cannot_be_set_up_is_told_and_nothing_is_left(run, tmp_path, arguments, words):
+    (tmp_path / "cookies").write_text(HEADER)
+    done = run(*arguments)
+    assert done.exit_code in {1, 2}
+    assert words in done.output
+    assert files(tmp_path) == {"cookies"}
+
+
+def test_settings_that_the_environment_spoils_are_not_left(run, tmp_path):
+    done = run("--yes", "--simulator", env={"GEMINI_GATEWAY__SERVER__PORT": "x"})
+    assert "server.port" in str(done.exception)
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("step", ["check", "_add_account", "_add_license"])
+def test_an_interrupt_between_any_two_steps_leaves_everything_as_it_was(run, tmp_path, monkeypatch, step):
+    real = getattr(apply, step)
+
+    def interrupted(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    (tmp_path / "cookies").write_text(HEADER)
+    (tmp_path / "gateway.toml").write_text("mine")
+    monkeypatch.setattr(apply, step, interrupted)
+    assert run("--yes", "--replace", "--cookies-file", "cookies").exit_code == 1
+    assert files(tmp_path) == {"cookies", "gateway.toml"}
+    assert (tmp_path / "gateway.toml").read_text() == "mine"
+
+
+OWNING = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "service", "init"])
+"""
+"""Becomes the command once the terminal is its own, so that Ctrl-C reaches it."""
+
+
+class Terminal:
+    """`gemini-gateway init` in a terminal of its own."""
+
+    def __init__(self, folder, env):
+        self.text, self._seen = "", 0
+        self._terminal, theirs = pty.openpty()
+        with os.fdopen(theirs, "r+b", buffering=0) as end:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", OWNING],
+                cwd=folder,
+                env={**os.environ, **env, "TERM": "dumb", "PYTHONPATH": str(ROOT)},
+                stdin=end,
+                stdout=end,
+                stderr=end,
+                start_new_session=True,
+            )
+
+    def wait_for(self, words):
+        until = time.monotonic() + 30
+        while words not in self.text[self._seen :]:
+            assert time.monotonic() < until, self.text
+            if select.select([self._terminal], [], [], 0.1)[0]:
+                assert self._read(), self.text
+        self._seen = self.text.index(words, self._seen) + len(words)
+
+    def _read(self):
+        """Read what there is; say whether more can come."""
+        try:
+            self.text += os.read(self._terminal, 65536).decode("utf-8", "replace")
+        except OSError:  # Linux' way to say that the other side is closed
+            return False
+        return True
+
+    def type(self, text):
+        os.write(self._terminal, text.encode())
+
+    def interrupt(self):
+        """Press Ctrl-C until it is heard; return the exit status.
+
+        Python's `input` misses one that comes just before it begins to wait.
+        """
+        closed = False
+        while not closed:
+            self.type("\x03")
+            while not closed and select.select([self._terminal], [], [], 3)[0]:
+                closed = not self._read()
+        return self.status()
+
+    def status(self):
+        """Read to the end; return the exit status."""
+        while self._read():
+            pass
+        os.close(self._terminal)
+        return self._popen.wait(30)
+
+    def stop(self):
+        if self._popen.poll() is None:
+            self._popen.kill()
+            self.status()
+
+
+@pytest.fixture
+def open_terminal(tmp_path):
+    """Opens terminals in an empty folder; what runs in them is ended."""
+    opened = []
+
+    def open_terminal(env):
+        opened.append(Terminal(tmp_path, env))
+        return opened[-1]
+
+    yield open_terminal
+    for terminal in opened:
+        terminal.stop()
+
+
+def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_on(open_terminal, site):
+    cookies = {"__Secure-1PSID": PSID, "__Secure-1PSIDTS": PSIDTS, "NID": "canary" * 2000}
+    export = json.dumps([{"name": name, "value": value, "domain": ".google.com"} for name, value in cookies.items()])
+    terminal = open_terminal(site)
+    for question in ASKED[:-1]:
+        terminal.wait_for(question)
+        terminal.type("\n")
+    terminal.wait_for(ASKED[-1])
+    terminal.type(f"{export}\n\ncanary\n")
+    terminal.wait_for("Whom is the first license for?")
+    terminal.type("\n")
+    terminal.wait_for("curl")
+    assert terminal.status() == 0
+    assert "canary" not in terminal.text
+    assert "License me: sk-gg-" in terminal.text
+    assert "✗" not in terminal.text
+
+
+@pytest.mark.parametrize("questions", [1, len(ASKED)], ids=["at the first question", "while a session is pasted"])
+def test_ctrl_c_in_a_terminal_leaves_nothing(open_terminal, tmp_path, questions):
+    terminal = open_terminal({})
+    for question in ASKED[: questions - 1]:
+        terminal.wait_for(question)
+        terminal.type("\n")
+    terminal.wait_for(ASKED[questions - 1])
+    terminal.type("canary" if questions > 1 else "")
+    assert terminal.interrupt() == 1
+    assert terminal.text.strip().endswith("Aborted!")
+    assert "canary" not in terminal.text
+    assert files(tmp_path) == set()

@@ -1,0 +1,86 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from service.accounts.views import AccountStatus, AccountView, CooldownView
+from service.cli.account_table import lines_of, notes_of, table_of
+from transports.account import Quota
+from transports.accounts.records import CooldownReason
+
+NOW = 1_000_000.0
+ADVICE = "The site does not know this session any more: sign in at gemini.google.com and give the gateway a new export."
+ROWS = [
+    AccountView(
+        id="resting.account@example",
+        transport="web",
+        kind="session",
+        declared=False,
+        state=AccountStatus.RESTING,
+        reason="quota",
+        words="its allowance is used up",
+        rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
+        quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
+    ),
+    AccountView(
+        id="parked",
+        transport="web",
+        kind="session",
+        declared=True,
+        state=AccountStatus.PARKED,
+        reason="signed_out",
+        words=ADVICE,
+    ),
+    AccountView(
+        id="paused",
+        transport="web",
+        kind="session",
+        declared=False,
+        state=AccountStatus.PAUSED,
+        reason="paused",
+        words="on [holiday]",
+        by="cli:someone@machine",
+    ),
+]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(width):
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False)
+    console.print(table_of(ROWS, NOW, width))
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 1 + 2 * len(ROWS)
+    assert all(len(line) <= width for line in lines)
+    for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, anew in 3h"):
+        assert words in out.getvalue()
+    for note in notes_of(ROWS):
+        console.print(note)
+    told = " ".join(out.getvalue().split())
+    assert ADVICE in told
+    assert "paused by cli:someone@machine: on [holiday]" in told
+    assert "allowance" not in told
+
+
+def test_an_allowance_without_a_limit_is_called_unlimited():
+    row = AccountView(
+        id="one",
+        transport="web",
+        kind="session",
+        declared=True,
+        state=AccountStatus.READY,
+        quotas=(Quota(name="flash", total=0, left=0, reset=NOW + 60), Quota(name="5h", total=2400, left=1992)),
+    )
+    out = io.StringIO()
+    Console(file=out, width=160, highlight=False).print(table_of([row], NOW, 160))
+    assert "flash unlimited" in out.getvalue()
+    assert "5h 1992/2400" in out.getvalue()
+
+
+def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
+    words = "The site never renews this session."
+    row = AccountView(
+        id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, renewal=words
+    )
+    assert notes_of([row]) == [f"[bold]one[/] {words}"]
+    assert ("renewal", words) in lines_of(row, NOW)

@@ -1,0 +1,88 @@
+import json
+
+from service.cli.startup_summary import lines, say, startup_summary
+from service.config.loader import origin_of
+from service.config.schema import Log, load
+from service.storage.factory import location_of
+from tests.clock import ManualClock
+from transports.accounts.records import AttentionRecord
+from transports.accounts.registry import AccountRecord, AccountRegistry
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import ATTENTION
+
+COOKIES = "__Secure-1PSID=canary-{name}; __Secure-1PSIDTS=canary-ts"
+
+
+async def surveyed(tmp_path, text, store):
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    settings, origin = load(path, {}), origin_of(path, {})
+    location = location_of(settings.store, origin, tmp_path / "gateway.sqlite3")
+    return await startup_summary(settings, origin, location, store, ManualClock())
+
+
+async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
+    found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
+    told = "\n".join(lines(found))
+    for words in ("accounts add NAME", "licenses add NAME", "store.key_file", "not encrypted", "gateway.sqlite3"):
+        assert words in told
+
+
+async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
+    store = MemoryStore(ManualClock())
+    roster = AccountRegistry(store, ManualClock())
+    for name in ("dead", "paused", "well"):
+        secret = COOKIES.format(name=name)
+        await roster.add(AccountRecord(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
+    await roster.pause("paused", by="me")
+    parked = AttentionRecord(reason="signed_out", words="Export it anew.", at=1.0)
+    await store.put(ATTENTION, "dead", json.dumps({"reason": parked.reason, "words": parked.words, "at": 1.0}).encode())
+    (tmp_path / "key").write_text("k" * 32)
+    text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
+    found = await surveyed(tmp_path, text, store)
+    told = "\n".join(lines(found))
+    assert "1 ready (well); 1 waiting for a person (dead); 1 paused (paused)" in told
+    assert "a working session of dead: gemini-gateway accounts show dead" in told
+    assert "what is secret is encrypted" in told
+    assert "canary" not in told
+    assert "licenses  1" in told
+
+
+async def test_many_accounts_are_not_all_named(tmp_path):
+    store = MemoryStore(ManualClock())
+    for number in range(20):
+        secret = COOKIES.format(name=number)
+        entry = AccountRecord(id=f"a{number:02}", transport="web", secret=secret, options={}, created=1.0, by="me")
+        await AccountRegistry(store, ManualClock()).add(entry)
+    told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in told
+
+
+async def test_a_store_that_is_away_is_a_finding(tmp_path):
+    class Away(MemoryStore):
+        async def scan(self, *_, **__):
+            raise StoreDown("away")
+
+    found = await surveyed(tmp_path, "[transports.web]\n", Away(ManualClock()))
+    assert found.licenses is None
+    assert "the store is away" in "\n".join(lines(found))
+
+
+async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
+    from structlog.testing import capture_logs
+
+    found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
+    with capture_logs() as logs:
+        say(found, Log(format="json"))
+    assert [(line["event"], line["transports"]) for line in logs] == [("serving", ("web",))]
+    assert capfd.readouterr().err == ""
+    say(found, Log(format="console"))
+    assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")
+
+
+async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
+    store = MemoryStore(ManualClock())
+    await store.put(ATTENTION, "one", b'{"reason": 7, "words": "canary"}')
+    told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    assert "the record 'one' of 'park' cannot be read" in told
+    assert "canary" not in told

@@ -1,0 +1,207 @@
+"""The commands `store check` and `store migrate`, over real files."""
+
+import logging
+
+import anyio
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from service.cli.main import cli
+from service.config.loader import SettingsError, origin_of
+from service.config.schema import Store
+from service.storage.factory import open_store
+from tests.servers import RedisServer, programs
+from transports.clock import SystemClock
+from transports.store.port import ACCOUNTS, COOLDOWNS, SESSIONS
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gateway.toml").write_text('[store]\nkey_file = "store.key"\n')
+    (tmp_path / "store.key").write_text(SECRET)
+    (tmp_path / "other.key").write_text(SECRET[::-1])
+    handlers = logging.root.handlers[:]
+    yield tmp_path
+    structlog.reset_defaults()  # the commands' logs go to where their output went
+    logging.root.handlers[:] = handlers
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def server(request):
+    started = RedisServer(programs()[request.param]).start()
+    yield started
+    started.stop()
+
+
+def run(*arguments):
+    done = CliRunner().invoke(cli, ["store", *arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def fill(path, key_file=None):
+    async def write():
+        async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
+            await store.put(SESSIONS, "first", b"secret-cookie")
+            await store.put(ACCOUNTS, "first", b"{}")
+            await store.put(COOLDOWNS, "first/*/*", b"{}", seconds=600.0)
+
+    anyio.run(write)
+
+
+def read(path, key_file):
+    async def scan():
+        async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
+            return [record for place in (SESSIONS, ACCOUNTS, COOLDOWNS) for record in await store.scan(place)]
+
+    return anyio.run(scan)
+
+
+def test_check_says_what_the_store_is_and_holds(folder):
+    fill(folder / "gateway.sqlite3", folder / "store.key")
+    done = run("check")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert lines[:3] == [
+        f"Store: SQLite at {folder / 'gateway.sqlite3'}",
+        "Writable: yes",
+        "Encryption: with the key of store.key_file",
+    ]
+    assert {"  session\t1", "  account\t1", "  rest\t1", "  park\t0"} <= set(lines)
+
+
+def test_check_finds_what_is_not_encrypted_and_what_cannot_be_read(folder):
+    fill(folder / "gateway.sqlite3")
+    assert "  session\t1 (1 not encrypted)" in run("check").output.splitlines()
+    (folder / "gateway.sqlite3").unlink()
+    fill(folder / "gateway.sqlite3", folder / "other.key")
+    done = run("check")
+    assert "  session\t1 (1 unreadable with the keys that are given)" in done.output.splitlines()
+    assert done.exit_code == 1
+
+
+def test_check_makes_no_file(folder):
+    done = run("check")
+    assert done.exit_code == 0
+    assert "there is no such file yet" in done.output
+    assert not (folder / "gateway.sqlite3").exists()
+
+
+def test_check_tells_of_a_store_that_is_none(folder):
+    (folder / "gateway.sqlite3").write_bytes(b"not a database, whatever it is")
+    with pytest.raises(SettingsError, match=r"store\.path: .*not a database"):
+        run("check")
+
+
+def test_migrate_moves_a_plain_file_into_an_encrypted_one_and_says_what_it_moved(folder):
+    fill(folder / "old.sqlite3")
+    done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert {"session\t1", "account\t1", "rest\t1", "park\t0"} <= set(lines)
+    assert lines[-1] == "Moved 3 records from SQLite at old.sqlite3 to SQLite at new.sqlite3; all are there."
+    assert b"secret-cookie" not in (folder / "new.sqlite3").read_bytes()
+    records = read(folder / "new.sqlite3", folder / "store.key")
+    assert [record.value for record in records] == [b"secret-cookie", b"{}", b"{}"]
+    assert 500.0 < records[-1].seconds <= 600.0
+    assert run("migrate", "--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3").exit_code == 0
+
+
+def test_migrate_takes_a_key_for_each_side(folder):
+    fill(folder / "old.sqlite3", folder / "store.key")
+    ends = ("--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")
+    done = run("migrate", *ends, "--from-key-file", "other.key", "--to-key-file", "other.key")
+    assert done.exit_code == 1
+    assert "sealed with a key that is not given" in done.output
+    done = run("migrate", *ends, "--from-key-file", "store.key", "--to-key-file", "other.key")
+    assert done.exit_code == 0, done.output
+    assert read(folder / "new.sqlite3", folder / "other.key")[0].value == b"secret-cookie"
+
+
+def test_migrate_leaves_a_target_with_other_records_alone(folder):
+    fill(folder / "old.sqlite3")
+    fill(folder / "new.sqlite3", folder / "store.key")
+
+    async def change():
+        settings = Store(key_file=folder / "store.key")
+        async with open_store(settings, origin_of(None), folder / "new.sqlite3", SystemClock()) as store:
+            await store.put(SESSIONS, "first", b"rotated")
+
+    anyio.run(change)
+    ends = ("--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")
+    done = run("migrate", *ends)
+    assert done.exit_code == 1
+    assert "holds records already" in done.output
+    assert read(folder / "new.sqlite3", folder / "store.key")[0].value == b"rotated"
+    assert run("migrate", *ends, "--force").exit_code == 0
+    assert read(folder / "new.sqlite3", folder / "store.key")[0].value == b"secret-cookie"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "words"),
+    [
+        ("old.sqlite3", "sqlite:new.sqlite3", "--from"),
+        ("sqlite:old.sqlite3", "redis://:hidden@host:x/0", "--to"),
+        ("sqlite:old.sqlite3", "sqlite:old.sqlite3", "is where everything is already"),
+    ],
+)
+def test_migrate_tells_of_what_is_no_store(folder, source, target, words):
+    fill(folder / "old.sqlite3")
+    done = run("migrate", "--from", source, "--to", target)
+    assert done.exit_code == 2
+    assert words in done.output
+    assert "hidden" not in done.output
+
+
+def test_migrate_makes_no_source(folder):
+    with pytest.raises(SettingsError, match="there is no such file"):
+        run("migrate", "--from", "sqlite:nowhere.sqlite3", "--to", "sqlite:new.sqlite3")
+    assert not (folder / "nowhere.sqlite3").exists()
+
+
+def test_all_goes_to_a_server_and_back(folder, server):
+    fill(folder / "old.sqlite3")
+    there = ("--from", "sqlite:old.sqlite3", "--to", server.url)
+    for _ in range(2):
+        done = run("migrate", *there)
+        assert done.exit_code == 0, done.output
+    done = run("migrate", "--from", server.url, "--to", "sqlite:new.sqlite3")
+    assert done.exit_code == 0, done.output
+    records = read(folder / "new.sqlite3", folder / "store.key")
+    assert [record.value for record in records] == [b"secret-cookie", b"{}", b"{}"]
+    assert 500.0 < records[-1].seconds <= 600.0
+
+
+def test_check_says_what_a_server_holds_and_that_it_is_gone(folder, server):
+    (folder / "gateway.toml").write_text(f'[store]\nkey_file = "store.key"\nurl = "{server.url}"\n')
+    fill(folder / "old.sqlite3")
+    run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)
+    done = run("check")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert f"Store: the server at {server.url}" in lines
+    assert {"Writable: yes", "  session\t1", "  park\t0"} <= set(lines)
+    server.kill()
+    with pytest.raises(SettingsError, match=r"store\.url: the store at 127\.0\.0\.1:\d+ is out of reach"):
+        run("check")
+
+
+def test_a_server_that_is_gone_leaves_the_source_as_it_was(folder, server):
+    fill(folder / "old.sqlite3")
+    server.kill()
+    done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)
+    assert done.exit_code == 1
+    assert "SQLite at old.sqlite3 is as it was: do it again" in done.output
+    assert len(read(folder / "old.sqlite3", None)) == 3
+
+
+def test_a_password_is_not_printed(folder, server):
+    fill(folder / "old.sqlite3")
+    url = server.url.replace("redis://", "redis://:hidden-word@")
+    done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", url)
+    assert "hidden-word" not in done.output

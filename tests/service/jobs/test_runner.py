@@ -1,0 +1,329 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from protocol.model import (
+    Begun,
+    FilePart,
+    Finish,
+    Handle,
+    Job,
+    JobKind,
+    JobState,
+    RateLimited,
+    Saturated,
+    Served,
+    Text,
+    UpstreamFailed,
+    Usage,
+)
+from service.config.schema import Jobs
+from service.jobs.runner import open_jobs
+from service.jobs.store import JobStore
+from tests.clock import ManualClock
+from tests.transports.conftest import request_for
+from transports.clock import SystemClock
+from transports.store import MemoryStore
+
+HANDLE = Handle(transport="web", account="one", token="{}")
+LATER = Handle(transport="web", account="one", token='{"later": 1}')
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+ANSWER = [Begun(handle=HANDLE), Text(text="done"), FINISH]
+
+
+class Engine:
+    """Answers each request with the next script: events, errors to raise, events of anyio to wait for."""
+
+    def __init__(self, *scripts):
+        self.scripts = list(scripts)
+        self.asked = []
+        self.open_now = 0
+        self.closed = anyio.Event()
+
+    @asynccontextmanager
+    async def open(self, request):
+        self.asked.append(request)
+        script = self.scripts.pop(0)
+        if script and isinstance(script[0], Exception):
+            raise script[0]
+        self.open_now += 1
+        try:
+            yield Exchange(script)
+        finally:
+            self.open_now -= 1
+            self.closed.set()
+
+
+class Exchange:
+    served = Served(transport="web", account="one")
+
+    def __init__(self, script):
+        self._script = script
+
+    async def __aiter__(self):
+        for step in self._script:
+            if isinstance(step, anyio.Event):
+                await step.wait()
+            elif isinstance(step, Exception):
+                raise step
+            else:
+                yield step
+
+
+def job(identity="video_1", clock=None):
+    request = request_for("a cat", "gemini-3-pro-video")
+    created = (clock or SystemClock()).wall()
+    return Job(id=identity, kind=JobKind.VIDEO, request=request, model="m", created=created)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore(SystemClock())
+
+
+@pytest.fixture
+def ledger(store):
+    return JobStore(store, SystemClock())
+
+
+async def until(jobs, test, identity="video_1"):
+    with anyio.fail_after(10):
+        while True:
+            found = await jobs.find("me", JobKind.VIDEO, identity)
+            if found is not None and test(found):
+                return found
+            await anyio.sleep(0.01)
+
+
+async def over(jobs, identity="video_1"):
+    return await until(jobs, lambda found: found.over, identity)
+
+
+async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
+    engine = Engine(ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        done = await over(jobs)
+    assert (done.state, done.reply.text, done.handle) == (JobState.COMPLETED, "done", HANDLE)
+    assert done.completed is not None
+    assert done.expires == pytest.approx(done.completed + Jobs().keep_seconds)
+
+
+async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
+    async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        done = await over(jobs)
+    assert (done.state, done.error.code, done.error.message) == (
+        JobState.FAILED,
+        "upstream_quota_exhausted",
+        "used up",
+    )
+
+
+async def test_a_job_waits_for_a_busy_account():
+    clock = ManualClock()
+    engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
+    async with open_jobs(JobStore(MemoryStore(clock), clock), engine, clock, Jobs()) as jobs:
+        await clock.until_asleep(1)
+        await jobs.submit(job(clock=clock))
+        await clock.until_asleep(2)
+        assert (await jobs.find("me", JobKind.VIDEO, "video_1")).state is JobState.QUEUED
+        clock.advance(7)
+        assert (await over(jobs)).reply.text == "done"
+
+
+async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
+    engine = Engine([Begun(handle=HANDLE), Begun(handle=LATER), anyio.Event()], ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle == LATER)
+    assert engine.open_now == 0
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        done = await over(jobs)
+    assert done.reply.text == "done"
+    assert [request.handle for request in engine.asked] == [None, LATER]
+
+
+async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_asked(ledger):
+    go = anyio.Event()
+    engine = Engine([go, Begun(handle=HANDLE), anyio.Event()], ANSWER)
+    async with anyio.create_task_group() as tasks:
+        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
+
+            async def soon():
+                await anyio.lowlevel.checkpoint()
+                go.set()
+
+            tasks.start_soon(soon)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.COMPLETED
+    assert [request.handle for request in engine.asked] == [None, HANDLE]
+
+
+async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_it_has_begun(ledger):
+    go = anyio.Event()
+    engine = Engine([Begun(handle=HANDLE, settled=False), go, Begun(handle=LATER), anyio.Event()], ANSWER)
+    async with anyio.create_task_group() as tasks:
+        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            await until(jobs, lambda found: found.handle == HANDLE)
+
+            async def soon():
+                await anyio.lowlevel.checkpoint()
+                go.set()
+
+            tasks.start_soon(soon)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.COMPLETED
+    assert [request.handle for request in engine.asked] == [None, LATER]
+
+
+async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, monkeypatch):
+    monkeypatch.setattr("service.jobs.runner._CLOSE_SECONDS", 0.01)
+    engine = Engine([anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        done = await over(jobs)
+    assert (done.state, done.error.code) == (JobState.FAILED, "upstream_outcome_unknown")
+    assert len(engine.asked) == 1
+
+
+async def test_a_job_that_was_never_sent_is_done_by_the_next_process(ledger):
+    await ledger.put(job(), 9e9)
+    async with open_jobs(ledger, Engine(ANSWER), SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).reply.text == "done"
+
+
+async def test_two_processes_do_not_do_a_job_twice(ledger):
+    go = anyio.Event()
+    first, second = Engine([Begun(handle=HANDLE), go, FINISH]), Engine()
+    async with open_jobs(ledger, first, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        async with open_jobs(ledger, second, SystemClock(), Jobs()) as others:
+            await others.adopt()
+            go.set()
+            assert (await over(others)).state is JobState.COMPLETED
+    assert second.asked == []
+
+
+async def test_a_job_that_is_removed_stops(ledger):
+    engine = Engine([Begun(handle=HANDLE), anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        assert not await jobs.remove("you", JobKind.VIDEO, "video_1")
+        assert await jobs.remove("me", JobKind.VIDEO, "video_1")
+        with anyio.fail_after(10):
+            await engine.closed.wait()
+        assert await jobs.find("me", JobKind.VIDEO, "video_1") is None
+
+
+async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
+    engine = Engine([anyio.Event()])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs(unfinished=1)) as jobs:
+        await jobs.submit(job())
+        with pytest.raises(RateLimited) as caught:
+            await jobs.submit(job("video_2"))
+        assert caught.value.code == "rate_limit_exceeded"
+
+
+async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
+    go = anyio.Event()
+    engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs(at_once=1)) as jobs:
+        await jobs.submit(job())
+        await until(jobs, lambda found: found.handle is not None)
+        await jobs.submit(job("video_2"))
+        assert (await jobs.find("me", JobKind.VIDEO, "video_2")).state is JobState.QUEUED
+        go.set()
+        await over(jobs, "video_2")
+
+
+async def test_an_error_in_the_middle_is_the_jobs_and_a_bug_of_ours_too(ledger):
+    engine = Engine([Begun(handle=HANDLE), UpstreamFailed("broke")], [Begun(handle=HANDLE), KeyError("bug")])
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(job())
+        assert (await over(jobs)).error.code == "upstream_protocol_error"
+        await jobs.submit(job("video_2"))
+        assert (await over(jobs, "video_2")).error.code == "internal_error"
+
+
+async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
+    with_file = job()
+    turn = with_file.request.turns[0]
+    parts = (FilePart(data=b"x" * 100, mime="image/png", name="x.png"), *turn.parts)
+    turns = (msgspec.structs.replace(turn, parts=parts),)
+    with_file = msgspec.structs.replace(with_file, request=msgspec.structs.replace(with_file.request, turns=turns))
+    engine = Engine(ANSWER)
+    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        await jobs.submit(with_file)
+        done = await over(jobs)
+    assert engine.asked[0].turns == turns
+    assert done.request.turns == (turn,)
+
+
+async def test_whoever_holds_a_job_is_alone_with_it(ledger):
+    async with open_jobs(ledger, Engine(), SystemClock(), Jobs()) as jobs:
+        await jobs.keep(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
+        async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
+            assert (mine, not_mine) == (True, False)
+        async with jobs.hold("c") as mine:
+            assert mine
+        async with jobs.hold("unknown") as nobodys:
+            assert not nobodys
+
+
+class Locked(JobStore):
+    """Cannot be written to when a job is over."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.tried = anyio.Event()
+
+    async def change(self, job, expires, holder):
+        if job.over:
+            self.tried.set()
+            raise Saturated("locked", code="state_unavailable")
+        return await super().change(job, expires, holder)
+
+
+@pytest.mark.parametrize("error", [RateLimited("used up"), KeyError("bug")])
+async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, error):
+    locked = Locked(store, SystemClock())
+    engine = Engine([error])
+    with capture_logs() as logs:
+        async with open_jobs(locked, engine, SystemClock(), Jobs()) as jobs:
+            await jobs.submit(job())
+            with anyio.fail_after(10):
+                await locked.tried.wait()
+                while jobs._held:
+                    await anyio.lowlevel.checkpoint()
+    assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
+    async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
+        assert (await over(jobs)).state is JobState.FAILED
+
+
+async def test_a_process_that_is_about_to_end_adopts_nothing(ledger):
+    await ledger.put(job(), 9e9)
+    clock, engine = ManualClock(), Engine(ANSWER)
+    async with open_jobs(ledger, engine, clock, Jobs()) as jobs:
+        jobs.leaving = lambda: True
+        for _ in range(3):
+            await clock.until_asleep()
+            clock.advance(60)
+        assert engine.asked == []
+        jobs.leaving = lambda: False
+        await clock.until_asleep()
+        clock.advance(60)
+        with anyio.fail_after(10):
+            await engine.closed.wait()
+    assert len(engine.asked) == 1

@@ -1,0 +1,158 @@
+import sys
+from base64 import b64encode
+
+import pytest
+
+from protocol.model import Feature, Saturated
+from service.config.schema import LicenseSetting, Origin, SettingsError
+from service.licenses.auth import Licenses, fixed_licenses, new_key
+from service.licenses.store import License, LicenseStore, digest_of
+from tests.clock import ManualClock
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import LICENSES
+
+
+class Store(MemoryStore):
+    """Is down when a test says so."""
+
+    down = False
+
+    async def revisions(self):
+        if self.down:
+            raise StoreDown("out of order")
+        return await super().revisions()
+
+
+@pytest.fixture
+def store():
+    return Store(ManualClock())
+
+
+@pytest.fixture
+def book(store):
+    return LicenseStore(store, ManualClock())
+
+
+async def caller(licenses, key):
+    return await licenses.caller(b"Bearer " + key.encode())
+
+
+async def test_a_license_is_found_by_its_key_until_it_is_revoked(book, store):
+    key = new_key()
+    await book.add(License(id="team", models=("gemini-3-*",), created=1.0), key)
+    licenses = Licenses([], book)
+    found = await caller(licenses, key)
+    assert (found.id, found.models) == ("team", ("gemini-3-*",))
+    await LicenseStore(store, ManualClock()).revoke("team", 2.0)
+    assert await caller(licenses, key) is None
+    assert await book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
+
+
+async def test_the_settings_licenses_hold_beside_the_books(book):
+    licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
+    assert (await caller(licenses, "fixed-key-1")).id == "fixed"
+    assert await caller(licenses, "fixed-key-2") is None
+
+
+async def calls_of(work):
+    """Return how many functions, built-in ones included, a piece of work calls."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        await work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def test_one_license_and_thousands_cost_the_same():
+    async def cost(number):
+        store = MemoryStore(ManualClock())
+        licenses = Licenses(
+            [(f"fixed-key-{n}", License(id=f"fixed-{n}")) for n in range(number)],
+            LicenseStore(store, ManualClock(), fresh_seconds=60.0),
+        )
+        for n in range(number):
+            entry = b'{"digest":"%s","models":["*"],"created":1.0}' % b64encode(digest_of(b"stored-key-%d" % n))
+            await store.put(LICENSES, f"stored-{n}", entry)
+        found = []
+
+        async def ask():
+            found.extend([await caller(licenses, key) for key in ("fixed-key-0", "stored-key-0")])
+
+        await ask()
+        return await calls_of(ask), [one.id for one in found]
+
+    few = await cost(1)
+    assert few[1] == ["fixed-0", "stored-0"] * 2
+    assert await cost(2000) == few
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer short",
+        b"Basic fixed-key-1",
+        b"fixed-key-1",
+        b"Bearer \xff\xfe\xfd\xfc" * 3,
+        b"Bearer " + b"x" * 10_000,
+        b"Bearer fixed key 1",
+        b"Bearer fixed-key-1\x00",
+    ],
+)
+async def test_what_is_no_key_is_nobody(book, header):
+    assert await Licenses([("fixed-key-1", License(id="fixed"))], book).caller(header) is None
+
+
+async def test_the_caller_has_the_licenses_features(book):
+    key = new_key()
+    await book.add(License(id="team", features=(Feature.CHAT,)), key)
+    licenses = Licenses([("fixed-key-1", License(id="fixed", features=(Feature.IMAGES,)))], book)
+    assert (await caller(licenses, key)).features == (Feature.CHAT,)
+    assert (await caller(licenses, "fixed-key-1")).features == (Feature.IMAGES,)
+
+
+async def test_a_store_that_is_down_is_told_to_whom_it_does_not_know_and_the_others_go_on(book, store):
+    known, unknown = new_key(), new_key()
+    await book.add(License(id="team"), known)
+    licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
+    assert (await caller(licenses, known)).id == "team"
+    store.down = True
+    assert (await caller(licenses, "fixed-key-1")).id == "fixed"
+    assert await licenses.valid("fixed")
+    assert (await caller(licenses, known)).id == "team"
+    assert await licenses.valid("team")
+    for ask in (lambda: caller(licenses, unknown), lambda: licenses.valid("other")):
+        with pytest.raises(Saturated) as caught:
+            await ask()
+        assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
+    store.down = False
+    assert await caller(licenses, unknown) is None
+
+
+def settings_of(*licenses):
+    return tuple(LicenseSetting(**fields) for fields in licenses)
+
+
+def test_a_key_may_be_in_a_file(tmp_path):
+    (tmp_path / "key").write_text("key-in-a-file\n")
+    found = fixed_licenses(settings_of({"id": "a", "key_file": tmp_path / "key"}), Origin(name="x"))
+    assert found == [("key-in-a-file", License(id="a"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot be read: No such file"), (b"\xff\xfe" * 9, "not UTF-8"), (b"", "8 to 256")]
+)
+def test_a_file_that_holds_no_key_is_named(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "key").write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"x: licenses\[0\].*{words}"):
+        fixed_licenses(settings_of({"id": "a", "key_file": tmp_path / "key"}), Origin(name="x"))

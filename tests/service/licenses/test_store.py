@@ -1,0 +1,247 @@
+"""One contract for the book of licenses in every kind of store."""
+
+import subprocess
+import sys
+
+import anyio
+import pytest
+
+from protocol.model import Feature
+from service.licenses.auth import new_key
+from service.licenses.store import License, LicenseError, LicenseStore, digest_of
+from tests.clock import ManualClock
+from tests.conftest import ROOT
+from transports.clock import SystemClock
+from transports.store import MemoryStore, SqliteStore, StoreDown
+from transports.store.port import LICENSES
+
+DAY = 86400.0
+
+ADDER = """
+import sys, anyio
+from pathlib import Path
+from service.licenses.store import License, LicenseBook
+from transports.clock import SystemClock
+from transports.store import SqliteStore
+
+async def main():
+    book = LicenseBook(SqliteStore(Path(sys.argv[1]), SystemClock()), SystemClock())
+    await (book.add(License(id="team"), sys.argv[2]) if sys.argv[2] else book.revoke("team", 2.0))
+
+anyio.run(main)
+"""
+
+
+@pytest.fixture
+async def books(open_store):
+    """The books of two processes."""
+    return [LicenseStore(await open_store(), SystemClock()) for _ in range(2)]
+
+
+@pytest.fixture
+def book(books):
+    return books[0]
+
+
+async def find(book, key):
+    return await book.find(digest_of(key.encode()))
+
+
+async def test_only_a_digest_is_stored(book, open_store):
+    key = new_key()
+    await book.add(License(id="team"), key)
+    (record,) = await (await open_store()).scan(LICENSES)
+    assert record.key == "team"
+    assert key.encode() not in record.value
+
+
+@pytest.mark.parametrize(
+    ("identity", "key"), [("", "long-enough"), ("a b", "long-enough"), ("a", "short"), ("a", "ключ-ключ-ключ")]
+)
+async def test_ids_and_keys_are_fit_for_logs_and_headers(identity, key):
+    with pytest.raises(LicenseError):
+        await LicenseStore(MemoryStore(ManualClock()), ManualClock()).add(License(id=identity), key)
+
+
+async def test_an_id_and_a_key_are_used_once_and_only_what_exists_is_revoked(books):
+    book, other = books
+    key = new_key()
+    await book.add(License(id="team"), key)
+    for again in (("team", new_key()), ("other", key), ("team", key)):
+        with pytest.raises(LicenseError, match="exists already"):
+            await other.add(License(id=again[0]), again[1])
+    for nobody in ("nobody", "no body", ""):
+        with pytest.raises(LicenseError, match="no license"):
+            await book.revoke(nobody, 1.0)
+    assert (await find(book, key)).id == "team"
+
+
+async def test_of_all_who_add_an_id_at_once_one_does(open_store):
+    keys, added = [new_key() for _ in range(5)], []
+
+    async def add(key):
+        try:
+            await LicenseStore(await open_store(), ManualClock()).add(License(id="team"), key)
+        except LicenseError:
+            return
+        added.append(key)
+
+    async with anyio.create_task_group() as tasks:
+        for key in keys:
+            tasks.start_soon(add, key)
+    assert len(added) == 1
+    book = LicenseStore(await open_store(), ManualClock())
+    assert [key for key in keys if await find(book, key)] == added
+
+
+async def test_a_revoked_id_may_be_added_anew_and_its_old_key_stays_worthless(books):
+    book, other = books
+    old, new = new_key(), new_key()
+    await book.add(License(id="bob", created=1.0), old)
+    assert (await find(other, old)).id == "bob"
+    await book.revoke("bob", 2.0)
+    with pytest.raises(LicenseError, match="revoked already"):
+        await book.revoke("bob", 2.5)
+    assert await find(other, old) is None
+    assert not await other.valid("bob")
+    again = License(id="bob", models=("gemini-3-*",), features=(Feature.CHAT,), created=3.0)
+    await book.add(again, new)
+    assert await find(other, old) is None
+    assert await find(other, new) == again
+    assert await other.valid("bob")
+    assert await other.all() == [again]
+    with pytest.raises(LicenseError, match="exists already"):
+        await book.add(License(id="bob"), new_key())
+
+
+async def test_features_are_kept(book):
+    key, every = new_key(), new_key()
+    await book.add(License(id="team", features=(Feature.CHAT, Feature.IMAGES)), key)
+    assert (await find(book, key)).features == (Feature.CHAT, Feature.IMAGES)
+    await book.add(License(id="all"), every)
+    assert (await find(book, every)).features == tuple(Feature)
+
+
+async def test_a_license_that_cannot_be_read_is_in_nobodys_way(book, open_store):
+    key = new_key()
+    await book.add(License(id="team"), key)
+    await (await open_store()).put(LICENSES, "odd", b"nonsense")
+    assert (await find(book, key)).id == "team"
+    assert [found.id for found in await book.all()] == ["team"]
+    with pytest.raises(LicenseError):
+        await book.revoke("odd", 1.0)
+    with pytest.raises(LicenseError, match="exists already"):
+        await book.add(License(id="odd"), new_key())
+
+
+async def test_another_process_adds_and_revokes_and_it_holds_at_once(tmp_path):
+    path, key = tmp_path / "gateway.sqlite3", new_key()
+    store = SqliteStore(path, SystemClock())
+    try:
+        book = LicenseStore(store, SystemClock())
+        assert await find(book, key) is None
+        for argument, expected in ((key, "team"), ("", None)):
+            await anyio.run_process(
+                [sys.executable, "-c", ADDER, str(path), argument], cwd=ROOT, stderr=subprocess.PIPE
+            )
+            found = await find(book, key)
+            assert (found.id if found else None) == expected
+    finally:
+        store.close()
+
+
+class Far(MemoryStore):
+    """A store that others change, that counts looks, and is down or slow when a test says so."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.looks, self.down, self.gate = 0, False, None
+
+    async def revisions(self):
+        self.looks += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.down:
+            raise StoreDown("out of order")
+        return await super().revisions()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def far(clock):
+    return Far(clock)
+
+
+@pytest.fixture
+def distant(far, clock):
+    """A book that looks each second."""
+    return LicenseStore(far, clock, fresh_seconds=1.0)
+
+
+async def test_far_away_a_new_key_holds_at_once_and_a_revoked_one_for_a_second_more(distant, far, clock):
+    key, here = new_key(), LicenseStore(far, clock)
+    assert await find(distant, key) is None
+    await here.add(License(id="team"), key)
+    assert (await find(distant, key)).id == "team"
+    looks = far.looks
+    await here.revoke("team", 1.0)
+    assert (await find(distant, key)).id == "team"
+    assert far.looks == looks
+    clock.advance(1.0)
+    assert await find(distant, key) is None
+
+
+async def test_far_away_all_who_come_with_unknown_keys_at_once_look_twice_at_most(distant, far):
+    await find(distant, new_key())
+    looks, far.gate, found = far.looks, anyio.Event(), []
+
+    async def ask():
+        found.append(await find(distant, new_key()))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(50):
+            tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        far.gate.set()
+    assert found == [None] * 50
+    assert far.looks - looks <= 2
+
+
+async def test_a_known_key_does_not_wait_for_somebody_elses_look(distant, far, clock):
+    key = new_key()
+    await distant.add(License(id="team"), key)
+    await find(distant, key)
+    clock.advance(5.0)
+    far.gate = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(find, distant, new_key())
+        await anyio.wait_all_tasks_blocked()
+        assert (await find(distant, key)).id == "team"
+        far.gate.set()
+
+
+async def test_what_is_known_goes_on_for_a_day_without_the_store_and_no_longer(distant, far, clock):
+    key = new_key()
+    await distant.add(License(id="team"), key)
+    assert (await find(distant, key)).id == "team"
+    far.down = True
+    clock.advance(DAY - 1.0)
+    assert (await find(distant, key)).id == "team"
+    with pytest.raises(OSError, match="cannot be looked up"):
+        await find(distant, new_key())
+    clock.advance(2.0)
+    with pytest.raises(OSError, match="cannot be looked up"):
+        await find(distant, key)
+    far.down = False
+    assert (await find(distant, key)).id == "team"
+
+
+async def test_a_book_that_was_never_read_knows_nobody(distant, far):
+    far.down = True
+    for _ in range(2):
+        with pytest.raises(OSError, match="cannot be looked up"):
+            await find(distant, new_key())

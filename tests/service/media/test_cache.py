@@ -1,0 +1,210 @@
+import errno
+import os
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from protocol.model import Saturated, UpstreamFailed
+from service.media.cache import MediaCache
+from service.media.routes import OpenedMedia
+
+
+class Source:
+    """Counts how often it is opened."""
+
+    def __init__(self, data=b"data", mime="image/png", error=None):
+        self.data, self.mime, self.error, self.opened = data, mime, error, 0
+
+    @asynccontextmanager
+    async def __call__(self):
+        self.opened += 1
+        held = OpenedMedia(self.data, self.mime)
+        yield _Broken(held, self.error) if self.error else held
+
+
+class _Broken:
+    def __init__(self, held, error):
+        self.mime, self.length, self._held, self._error = held.mime, held.length, held, error
+
+    async def __aiter__(self):
+        async for piece in self._held:
+            yield piece[:2]
+        raise self._error
+
+
+async def take(shelf, name, source):
+    async with shelf.open(name, source()) as stream:
+        return stream.mime, stream.length, b"".join([piece async for piece in stream])
+
+
+async def test_what_was_opened_once_is_not_asked_for_again(tmp_path):
+    shelf, source = MediaCache(tmp_path / "kept", 1000), Source(b"picture", "image/jpeg")
+    for _ in range(3):
+        assert await take(shelf, "one", source) == ("image/jpeg", 7, b"picture")
+    assert source.opened == 1
+    assert await take(MediaCache(tmp_path / "kept", 1000), "one", source) == ("image/jpeg", 7, b"picture")
+    assert source.opened == 1
+
+
+async def test_the_longest_unused_makes_room(tmp_path):
+    shelf, sources = MediaCache(tmp_path, 10), {name: Source(b"1234") for name in "abc"}
+    for age, name in enumerate("ab"):
+        await take(shelf, name, sources[name])
+        (path,) = tmp_path.glob(f"{name}.*")
+        os.utime(path, (1000 + age, 1000 + age))
+    await take(shelf, "a", sources["a"])  # used again: now b is the longest unused
+    await take(shelf, "c", sources["c"])
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "c"]
+
+
+async def test_what_is_larger_than_the_room_is_still_answered(tmp_path):
+    shelf, source = MediaCache(tmp_path, 3), Source(b"1234")
+    assert (await take(shelf, "a", source))[2] == b"1234"
+
+
+async def test_what_breaks_off_is_not_kept(tmp_path):
+    with pytest.raises(UpstreamFailed):
+        await take(MediaCache(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["utime", "open"])
+async def test_what_another_process_makes_room_of_just_then_is_asked_for_again(tmp_path, monkeypatch, step):
+    shelf, source = MediaCache(tmp_path, 1000), Source(b"picture")
+    await take(shelf, "one", source)
+    utime, opened = os.utime, Path.open
+
+    def evicted(path):
+        monkeypatch.undo()
+        path.unlink()
+
+    def utime_too_late(path):
+        evicted(path)
+        utime(path)
+
+    def open_too_late(path, mode):
+        evicted(path)
+        return opened(path, mode)
+
+    if step == "utime":
+        monkeypatch.setattr("service.media.cache.os.utime", utime_too_late)
+    else:
+        monkeypatch.setattr(Path, "open", open_too_late)
+    assert (await take(shelf, "one", source))[2] == b"picture"
+    assert source.opened == 2
+
+
+async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(self, partial, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MediaCache, "_place", full)
+    with pytest.raises(Saturated) as caught:
+        await take(MediaCache(tmp_path, 1000), "one", Source(b"picture"))
+    assert caught.value.code == "state_unavailable"
+    assert list(tmp_path.iterdir()) == []
+
+
+KEEPING = """
+import sys
+from pathlib import Path
+import anyio
+from service.media.cache import Shelf
+from contextlib import asynccontextmanager
+
+class Endless:
+    mime, length = "image/png", None
+    async def __aiter__(self):
+        yield b"x" * 100
+        print("begun", flush=True)
+        await anyio.sleep_forever()
+
+@asynccontextmanager
+async def source():
+    yield Endless()
+
+async def main():
+    async with Shelf(Path(sys.argv[1]), 1000).open("one", source()):
+        pass
+
+anyio.run(main)
+"""
+
+
+def test_what_a_process_began_is_removed_when_it_was_killed_and_not_before(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", KEEPING, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"begun\n"
+        MediaCache(tmp_path, 1000)
+        assert len(list(tmp_path.glob("*.partial"))) == 1
+    finally:
+        process.kill()
+        process.communicate()
+    MediaCache(tmp_path, 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_where_files_cannot_be_locked_only_old_ones_are_removed(tmp_path, monkeypatch):
+    def unsupported(descriptor, operation):
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    monkeypatch.setattr("service.media.cache.fcntl.flock", unsupported)
+    old, new = tmp_path / "old.partial", tmp_path / "new.partial"
+    old.touch()
+    new.touch()
+    os.utime(old, (1000, 1000))
+    MediaCache(tmp_path, 1000)
+    assert list(tmp_path.iterdir()) == [new]
+
+
+async def test_what_there_is_no_room_for_while_others_arrive_is_passed_on(tmp_path):
+    shelf, stuck, go_on = MediaCache(tmp_path, 10), anyio.Event(), anyio.Event()
+
+    class Slow:
+        mime, length = "image/png", 8
+
+        async def __aiter__(self):
+            yield b"1234"
+            stuck.set()
+            await go_on.wait()
+            yield b"5678"
+
+    @asynccontextmanager
+    async def slow():
+        yield Slow()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, shelf, "one", slow)
+        await stuck.wait()
+        assert (await take(shelf, "two", Source(b"1234")))[2] == b"1234"
+        assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+        go_on.set()
+    assert [path.name.partition(".")[0] for path in tmp_path.iterdir()] == ["one"]
+    await take(shelf, "three", Source(b"12"))
+    assert sorted(path.name.partition(".")[0] for path in tmp_path.iterdir()) == ["one", "three"]
+
+
+async def test_who_leaves_before_all_is_there_leaves_nothing_open(tmp_path):
+    begun = anyio.Event()
+
+    class Endless:
+        mime, length = "image/png", None
+
+        async def __aiter__(self):
+            yield b"x"
+            begun.set()
+            await anyio.sleep_forever()
+
+    @asynccontextmanager
+    async def source():
+        yield Endless()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take, MediaCache(tmp_path, 1000), "one", source)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+    assert list(tmp_path.iterdir()) == []

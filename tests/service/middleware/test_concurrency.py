@@ -1,0 +1,58 @@
+import pytest
+
+from protocol.model import Caller, RateLimited, Saturated
+from service.middleware.concurrency import RequestSlots
+from service.server.shutdown import Shutdown
+
+ONE, OTHER = Caller(id="one"), Caller(id="other")
+
+
+def test_one_license_leaves_room_for_others():
+    room = RequestSlots(Shutdown(), 3, 2)
+    for _ in range(2):
+        assert room.refusal(ONE) is None
+        room.begin(ONE)
+    refused = room.refusal(ONE)
+    assert isinstance(refused, RateLimited)
+    assert (refused.code, refused.retry_after) == ("rate_limit_exceeded", 1.0)
+    assert room.refusal(OTHER) is None
+    room.begin(OTHER)
+    assert isinstance(room.refusal(OTHER), Saturated)
+    room.end(OTHER)
+    room.end(ONE)
+    assert room.refusal(ONE) is None
+
+
+def test_what_has_no_license_counts_among_all():
+    room = RequestSlots(Shutdown(), 1, 1)
+    room.begin(None)
+    assert isinstance(room.refusal(ONE), Saturated)
+    room.end(None)
+    assert room.refusal(ONE) is None
+
+
+def fill(room, caller):
+    """Let in what a license sends until it is refused; return how many were let in, and the refusal."""
+    count = 0
+    while (refused := room.refusal(caller)) is None:
+        room.begin(caller)
+        count += 1
+    return count, refused
+
+
+def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
+    room = RequestSlots(Shutdown(), 2000, None)
+    for number, most in enumerate([1500, 375, 94, 24, 6]):
+        count, refused = fill(room, Caller(id=str(number)))
+        assert (count, type(refused)) == (most, RateLimited)
+    count, refused = fill(room, Caller(id="last"))
+    assert (count, type(refused)) == (1, Saturated)
+
+
+def test_a_license_may_have_all_where_the_settings_say_so():
+    assert fill(RequestSlots(Shutdown(), 8, 8), ONE)[0] == 8
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_license_may_have_one_request_where_few_are_taken(most):
+    assert fill(RequestSlots(Shutdown(), most, None), ONE)[0] >= 1

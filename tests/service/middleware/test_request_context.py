@@ -1,0 +1,168 @@
+"""What becomes of bugs, over a real socket."""
+
+import json
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx2 as httpx
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from protocol.http.budget import ByteBudget
+from protocol.http.context import Limits, context_of
+from protocol.http.download import Content, Download
+from protocol.http.pixels import PixelPool
+from protocol.http.response import WholeResponse
+from protocol.http.spool import Spool
+from protocol.http.stream import EventStream
+from protocol.model import Served, UpstreamModel
+from service import wiring
+from service.app import _cors, _starlette
+from service.middleware.request_context import RequestContextMiddleware, RequestDeps
+from service.server.hypercorn import serve_loopback
+from service.server.shutdown import Shutdown
+from service.telemetry.metrics import Metrics
+from tests.clock import ManualClock
+
+
+async def boom(request):
+    raise LookupError("an error's own words, with a secret perhaps")
+
+
+async def fine(request):
+    return PlainTextResponse("fine")
+
+
+async def answered(request):
+    model = UpstreamModel(id="f1", name="3.7 Flash")
+    context_of(request.scope).record.note_served(Served(transport="t", account="a", answered=model))
+    return PlainTextResponse("fine", 200 if request.url.path == "/answered" else 502)
+
+
+def links(scope):
+    if scope["path"] == "/no-links":
+        raise LookupError("before there is a context")
+
+
+def observing(app, limits=None):
+    means = RequestDeps(
+        clock=ManualClock(),
+        drain=Shutdown(),
+        limits=limits or Limits(),
+        links=links,
+        fetch=None,
+        jobs=None,
+        memory=ByteBudget(),
+        spool=Spool(),
+        pixels=PixelPool(),
+        log_prompts=False,
+    )
+    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
+
+
+PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
+
+
+@pytest.fixture
+async def client():
+    routes = [Route(path, endpoint) for path, endpoint in PLACES.items()]
+    observed = observing(_cors(_starlette(routes), ("https://chat.example",)))
+    async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as opened:
+        yield opened
+
+
+async def test_a_bug_is_a_500_in_the_houses_form_with_an_id(client):
+    with structlog.testing.capture_logs() as logged:
+        response = await client.get("/boom", headers={"Origin": "https://chat.example"})
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"].startswith("req_")
+    assert response.headers["access-control-allow-origin"] == "https://chat.example"
+    error = response.json()["error"]
+    assert (error["type"], error["code"], error["param"]) == ("server_error", "internal_error", None)
+    assert "own words" not in json.dumps(error)
+    failed, access = logged
+    assert (failed["event"], failed["exc_info"]) == ("request_failed", True)
+    assert (access["status"], access["error"]) == (500, "internal_error")
+    assert failed["request"] == access["request"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(("path", "told"), [("/answered", "3.7 Flash"), ("/refused", None), ("/fine", None)])
+async def test_the_model_that_answered_is_told_beside_answers_alone(client, path, told):
+    response = await client.get(path, headers={"Origin": "https://chat.example"})
+    assert response.headers.get("x-gateway-upstream-model") == told
+    assert "x-gateway-upstream-model" in response.headers["access-control-expose-headers"]
+
+
+async def test_a_bug_before_there_is_a_context_is_logged_too(client):
+    with structlog.testing.capture_logs() as logged:
+        response = await client.get("/no-links")
+    assert response.status_code == 500
+    assert [(line["event"], line["path"]) for line in logged] == [("request_failed", "/no-links")]
+    assert (await client.get("/fine")).text == "fine"
+
+
+LONG = b"x" * 64_000_000
+
+
+class Answering:
+    """An exchange, its writer, and a piece of media: one long piece, and then nothing more for hours."""
+
+    served, mime, length, finished = Served(transport="t", account="a"), "video/mp4", None, False
+
+    @asynccontextmanager
+    async def open(self):
+        yield self
+
+    async def __aiter__(self):
+        yield LONG
+        await anyio.sleep_forever()
+
+    def opened(self):
+        return b""
+
+    def event(self, event):
+        return event
+
+
+async def whole():
+    return Response(LONG)
+
+
+ANSWERS = {
+    "plain": lambda: Response(LONG),
+    "whole": lambda: WholeResponse(whole, wiring.house_refusal),
+    "stream": lambda: EventStream(Answering().open(), Answering(), wiring.house_refusal, []),
+    "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.house_refusal),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(kind):
+    ended, limits = anyio.Event(), Limits(write_stall_seconds=0.05, heartbeat_seconds=0.01)
+    observed = observing(ANSWERS[kind](), limits)
+
+    async def app(scope, receive, send):
+        await observed(scope, receive, send)
+        ended.set()
+
+    with structlog.testing.capture_logs() as logged, anyio.fail_after(20):
+        async with serve_loopback(app) as url:
+            async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as client:
+                await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                await ended.wait()
+    [line] = [line for line in logged if line["event"] == "request"]
+    assert (line["status"], line["error"]) == (499, "client_closed_request")
+
+
+async def test_an_answer_may_take_long_while_nothing_is_sent():
+    async def slow():
+        await anyio.sleep(0.2)
+        return PlainTextResponse("done")
+
+    observed = observing(WholeResponse(slow, wiring.house_refusal), Limits(write_stall_seconds=0.05))
+    async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
+        assert (await client.get("/")).text == "done"

@@ -1,0 +1,98 @@
+"""Cycles of objects are looked for while no request is open, and after ten minutes in any case."""
+
+import gc
+import weakref
+
+import pytest
+
+from service.server.garbage_collection import Collector
+from tests.clock import ManualClock
+
+
+class Node:
+    """An object that may refer to itself."""
+
+
+class Requests:
+    """A number of open requests."""
+
+    def __init__(self):
+        self.open = 0
+
+    def __call__(self):
+        return self.open
+
+
+@pytest.fixture
+def requests():
+    return Requests()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def collector(requests, clock):
+    """Yield a collector that has begun; the process's own settings are put back afterwards."""
+    before = gc.get_threshold()
+    one = Collector(requests, clock)
+    one.begin()
+    try:
+        yield one
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def aged_cycle():
+    """Return a reference to an object of a cycle that has become unreachable after it had grown old."""
+    node = Node()
+    node.itself = node
+    gc.collect(0)
+    return weakref.ref(node)
+
+
+def test_a_cycle_that_grew_old_stays_while_requests_are_open(collector, requests):
+    requests.open = 1
+    cycle = aged_cycle()
+    collector.look()
+    assert cycle() is not None
+    requests.open = 0
+    collector.look()
+    assert cycle() is None
+
+
+def test_requests_that_never_end_delay_it_by_ten_minutes(collector, requests, clock):
+    requests.open = 1
+    cycle = aged_cycle()
+    clock.advance(599)
+    collector.look()
+    assert cycle() is not None
+    clock.advance(1)
+    collector.look()
+    assert cycle() is None
+
+
+def test_nothing_is_looked_through_while_nothing_has_grown_old(collector):
+    looks = []
+    gc.disable()
+    gc.callbacks.append(lambda phase, info: looks.append((phase, info["generation"])))
+    try:
+        collector.look()
+    finally:
+        gc.callbacks.pop()
+        gc.enable()
+    assert not looks
+
+
+def test_new_objects_never_make_the_old_ones_be_looked_through(collector):
+    looked = set()
+    gc.callbacks.append(lambda _, info: looked.add(info["generation"]))
+    try:
+        kept = [[] for _ in range(200_000)]
+    finally:
+        gc.callbacks.pop()
+    assert looked == {0}
+    assert len(kept) == 200_000

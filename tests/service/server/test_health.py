@@ -1,0 +1,44 @@
+from types import SimpleNamespace
+
+import httpx2 as httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.server.health import PATHS, Operations
+
+
+@pytest.fixture
+def parts():
+    return SimpleNamespace(draining=False, leaving=False), SimpleNamespace(alive=True, strained=False)
+
+
+@pytest.fixture
+async def client(parts):
+    app = Operations(CollectorRegistry(), *parts).app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        yield client
+
+
+async def statuses(client):
+    return {path: (await client.get(path)).status_code for path in sorted(PATHS)}
+
+
+async def test_a_process_that_is_well_answers_every_probe(client):
+    assert await statuses(client) == {"/healthz": 200, "/livez": 200, "/metrics": 200, "/readyz": 200}
+    assert (await client.get("/v1/models")).status_code == 404
+
+
+async def test_one_that_ends_or_is_hard_pressed_is_alive_and_not_ready(client, parts):
+    drain, pressure = parts
+    for what in (drain, pressure):
+        name = "leaving" if what is drain else "strained"
+        setattr(what, name, True)
+        assert await statuses(client) == {"/healthz": 200, "/livez": 200, "/metrics": 200, "/readyz": 503}
+        setattr(what, name, False)
+    assert (await client.get("/readyz")).json() == {"status": "ready"}
+
+
+async def test_one_that_is_stuck_is_not_alive(client, parts):
+    parts[1].alive = False
+    assert (await client.get("/livez")).status_code == 503
+    assert (await client.get("/healthz")).json() == {"status": "stuck"}

@@ -1,0 +1,190 @@
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from service import wiring
+from service.config.loader import origin_of
+from service.config.schema import load
+from service.licenses.auth import Licenses, fixed_licenses
+from service.licenses.store import LicenseStore
+from service.server.reload import Part, Reload
+from tests.clock import ManualClock
+from transports import web
+from transports.store import MemoryStore
+
+ONE, TWO, THREE = "sk-one-0123456789", "sk-two-0123456789", "sk-three-0123456789"
+
+
+class Gateway:
+    """What reloads, over real files."""
+
+    def __init__(self, folder, settings):
+        self.folder, self.path = folder, folder / "gateway.toml"
+        self.path.write_text(settings)
+        self.settings, self.origin = load(self.path, {}), origin_of(self.path, {})
+        self.clock, self.registry = ManualClock(), CollectorRegistry()
+        book = LicenseStore(MemoryStore(self.clock), self.clock)
+        self.licenses = Licenses(fixed_licenses(self.settings.licenses, self.origin), book)
+        self.reload = Reload(self.settings, self.origin, self.licenses, self.registry)
+
+    async def look(self):
+        """Look, and let what has changed stand still."""
+        with capture_logs() as logs:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.reload.look, self.clock)
+                await anyio.wait_all_tasks_blocked()
+                self.clock.advance(1.0)
+        return logs
+
+    async def knows(self, *keys):
+        return [await self.licenses.caller(b"Bearer " + key.encode()) is not None for key in keys]
+
+    def count(self, name):
+        return self.registry.get_sample_value(f"gateway_config_{name}_total")
+
+
+LICENSES = """
+[[licenses]]
+id = "one"
+key_file = "one"
+[[licenses]]
+id = "two"
+key_file = "two"
+"""
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    (tmp_path / "one").write_text(ONE)
+    (tmp_path / "two").write_text(TWO)
+    return Gateway(tmp_path, LICENSES)
+
+
+async def test_a_key_that_has_changed_is_taken_over_and_the_old_one_is_refused(gateway):
+    assert await gateway.look() == []
+    (gateway.folder / "one").write_text(THREE)
+    logs = await gateway.look()
+    assert await gateway.knows(ONE, TWO, THREE) == [False, True, True]
+    assert [line["event"] for line in logs] == ["reloaded"]
+    assert (gateway.count("reloads"), gateway.count("reload_failed")) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"   \n", b"short", b"\xff\xfe", b"a key\nof two lines", TWO.encode()])
+async def test_a_key_of_no_use_leaves_the_old_one_in_force_and_is_told_once_by_its_path(gateway, content):
+    path = gateway.folder / "one"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    logs = await gateway.look()
+    assert await gateway.knows(ONE, TWO) == [True, True]
+    assert [(line["event"], line["path"]) for line in logs] == [("not_reloaded", str(path))]
+    assert content is None or len(content.strip()) < 4 or content.decode("latin-1") not in str(logs)
+    assert gateway.count("reload_failed") == 1.0
+    assert await gateway.look() == []
+    path.write_text(THREE)
+    await gateway.look()
+    assert await gateway.knows(ONE, THREE) == [False, True]
+
+
+async def test_what_is_of_no_use_does_not_keep_others_from_being_taken_over(gateway):
+    (gateway.folder / "one").write_text("")
+    (gateway.folder / "two").write_text(THREE)
+    await gateway.look()
+    assert await gateway.knows(ONE, TWO, THREE) == [True, False, True]
+
+
+async def test_a_file_that_is_still_being_written_is_left_alone(gateway):
+    path = gateway.folder / "one"
+    path.write_text(THREE[:-2])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(gateway.reload.look, gateway.clock)
+        await anyio.wait_all_tasks_blocked()
+        path.write_text(THREE)
+        gateway.clock.advance(1.0)
+    assert await gateway.knows(ONE, THREE[:-2], THREE) == [True, False, False]
+    await gateway.look()
+    assert await gateway.knows(ONE, THREE) == [False, True]
+
+
+async def test_a_folder_that_is_swapped_behind_links_is_noticed(tmp_path):
+    for name, key in (("..1", ONE), ("..2", TWO)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "key").write_text(key)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "key").symlink_to(Path("..data") / "key")
+    gateway = Gateway(tmp_path, '[[licenses]]\nid = "one"\nkey_file = "key"\n')
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    await gateway.look()
+    assert await gateway.knows(ONE, TWO) == [False, True]
+
+
+async def test_being_told_takes_over_the_settings_own_licenses_and_names_what_takes_a_restart(gateway):
+    gateway.path.write_text(
+        '[server]\nport = 9\n[[licenses]]\nid = "one"\nkey_file = "one"\n'
+        f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[transports.web]\n'
+    )
+    with capture_logs() as logs:
+        await gateway.reload.now()
+    assert await gateway.knows(ONE, TWO, THREE) == [True, False, True]
+    assert [(line["event"], line.get("settings")) for line in logs] == [
+        ("takes_a_restart", ["server", "transports.web"]),
+        ("reloaded", None),
+    ]
+
+
+@pytest.mark.parametrize("text", ["[server\n", "[server]\nprot = 1\n", "[transports.nowhere]\n"])
+async def test_settings_of_no_use_leave_all_as_it_is(gateway, text):
+    gateway.path.write_text(text)
+    (gateway.folder / "one").write_text(THREE)
+    with capture_logs() as logs:
+        await gateway.reload.now()
+    assert await gateway.knows(TWO, THREE) == [True, True]
+    assert [line.get("path") for line in logs] == [str(gateway.path), None]
+    assert gateway.count("reload_failed") == 1.0
+
+
+async def test_a_transport_and_other_parts_take_over_what_is_theirs(tmp_path, monkeypatch):
+    cookies, token = tmp_path / "cookies", tmp_path / "token"
+    cookies.write_text("__Secure-1PSID=a")
+    token.write_text("a")
+    gateway = Gateway(
+        tmp_path, '[transports.web]\n[[transports.web.accounts]]\nid = "first"\ncookies_file = "cookies"\n'
+    )
+    told = []
+
+    class Transport:
+        name = "web"
+
+        async def reload(self, config):
+            told.append(config.accounts[0].cookies_file.read_text())
+            return [str(cookies)]
+
+    def take_token():
+        told.append(token.read_text())
+        return []
+
+    gateway.reload.follow(Transport())
+    gateway.reload.add(Part([token], take_token))
+    kind = msgspec.structs.replace(web.KIND, reload=Transport.reload)
+    monkeypatch.setitem(wiring.TRANSPORTS, "web", kind)
+    assert await gateway.look() == []
+    cookies.write_text("__Secure-1PSID=b")
+    assert [line["path"] for line in await gateway.look()] == [str(cookies)]
+    token.write_text("bc")
+    await gateway.look()
+    assert told == ["__Secure-1PSID=b", "a", "__Secure-1PSID=b", "bc"]
+
+
+async def test_it_looks_for_as_long_as_it_is_open(gateway):
+    async with gateway.reload.open(gateway.clock):
+        await gateway.clock.until_asleep()
+        (gateway.folder / "one").write_text(THREE)
+        for seconds in (10.0, 1.0):
+            gateway.clock.advance(seconds)
+            await anyio.wait_all_tasks_blocked()
+        assert await gateway.knows(ONE, THREE) == [False, True]

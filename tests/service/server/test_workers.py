@@ -1,0 +1,66 @@
+"""The supervisor, over workers that are a few lines of Python."""
+
+import sys
+
+import pytest
+
+from service.server.hypercorn import listen
+from service.server.workers import Patience, Workers
+
+PRELUDE = """
+import os, signal, socket, sys, time
+parent = socket.socket(fileno=int(sys.argv[sys.argv.index("--parent") + 1]))
+mark = lambda: open("lives", "a").write("x")
+"""
+
+
+@pytest.fixture
+def supervise(tmp_path, monkeypatch):
+    """Run workers of the given code; return exit status, how many lives they had, how often one answered first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    listening = listen("127.0.0.1", 0, 16)
+
+    def run(code, count=1):
+        told = []
+        command = [sys.executable, "-c", PRELUDE + code]
+        status = Workers(
+            command, {"api": listening}, count, lambda: told.append(1), Patience(first=0.01, most=0.05)
+        ).run()
+        lives = tmp_path / "lives"
+        return status, len(lives.read_text()) if lives.exists() else 0, len(told)
+
+    yield run
+    listening.close()
+
+
+STOP = "os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n"
+
+
+def test_a_worker_that_the_signal_meets_before_it_can_listen_has_ended_well(supervise):
+    assert supervise(STOP) == (0, 0, 0)
+
+
+def test_workers_that_never_answer_are_given_up(supervise):
+    assert supervise("mark()\nsys.exit(3)\n") == (3, 3, 0)
+    assert supervise("os.kill(os.getpid(), signal.SIGKILL)\n")[0] == 137
+
+
+def test_wrong_settings_end_it_at_once(supervise):
+    assert supervise("mark()\nsys.exit(78)\n") == (78, 1, 0)
+
+
+def test_a_worker_that_dies_after_one_has_answered_is_started_again(supervise):
+    code = f"""
+mark()
+parent.send(b"1")
+if os.path.getsize("lives") < 5:
+    sys.exit(78)
+{STOP}
+"""
+    assert supervise(code) == (0, 5, 1)
+
+
+def test_the_wait_grows_and_has_an_end():
+    patience = Patience(1.0, 30.0)
+    assert [patience.seconds(failures) for failures in (0, 1, 2, 3, 10, 1000)] == [1, 2, 4, 8, 30, 30]

@@ -1,0 +1,150 @@
+"""What moves from one store to another is all of it, in time, and nothing is lost on the way."""
+
+import msgspec
+import pytest
+
+from service.storage.migrate import MOVED, MigrateError, Side, migrate
+from tests.clock import ManualClock
+from transports.store import PLACES, Cipher, EncryptedStore, MemoryStore, StoreDown
+from transports.store.port import COOLDOWNS, MARKS, REPLICAS, SESSIONS
+
+OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def source(clock):
+    return Side(MemoryStore(clock), OLD, "the old one")
+
+
+@pytest.fixture
+def target(clock):
+    return Side(MemoryStore(clock), NEW, "the new one")
+
+
+def opened(side):
+    return EncryptedStore(side.store, side.sealer)
+
+
+async def fill(side):
+    store = opened(side)
+    for place in MOVED:
+        await store.put(place, "a", place.name.encode())
+        await store.put(place, "b/c", b"\0" * 1000, seconds=60.0)
+
+
+async def moved(source, target, **options):
+    return [done async for done in migrate(source, target, **options)]
+
+
+async def contents(side):
+    scanned = {place.name: await opened(side).scan(place) for place in PLACES}
+    return {name: [(record.key, record.value, record.seconds) for record in found] for name, found in scanned.items()}
+
+
+async def test_all_of_every_place_is_moved_with_the_time_that_it_has_left(clock, source, target):
+    await fill(source)
+    clock.advance(20.0)
+    before = await contents(source)
+    done = await moved(source, target)
+    assert [(one.place, one.records, one.unreadable) for one in done] == [(place, 2, ()) for place in MOVED]
+    assert await contents(target) == before == await contents(source)
+    assert before["session"] == [("a", b"session", None), ("b/c", b"\0" * 1000, 40.0)]
+    assert set(MOVED) | {REPLICAS} == set(PLACES)
+
+
+async def test_more_records_than_a_page_holds_are_moved(source, target):
+    for number in range(1201):
+        await source.store.put(COOLDOWNS, f"{number:04}", b"")
+    done = {one.place: one.records for one in await moved(source, target)}
+    assert done[COOLDOWNS] == 1201
+    assert len(await target.store.keys(COOLDOWNS)) == 1201
+
+
+async def test_it_can_be_done_twice(source, target):
+    await fill(source)
+    await moved(source, target)
+    await moved(source, target)
+    assert await contents(target) == await contents(source)
+
+
+async def test_what_a_store_is_recognised_by_moves_too_and_that_of_the_target_is_in_nobodys_way(source, target):
+    await source.store.put(MARKS, "mark", b"mine")
+    await target.store.put(MARKS, "mark", b"another")
+    await moved(source, target)
+    assert (await target.store.get(MARKS, "mark")).value == b"mine"
+
+
+async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, source, target):
+    await fill(source)
+    before = await contents(source)
+
+    class Failing(MemoryStore):
+        left = 0
+
+        async def put(self, *arguments, **options):
+            self.left -= 1
+            if self.left < 0:
+                raise StoreDown("gone")
+            return await super().put(*arguments, **options)
+
+    for writes in range(2 * len(MOVED)):
+        broken = Side(Failing(clock), NEW, "the new one")
+        broken.store.left = writes
+        with pytest.raises(StoreDown):
+            await moved(source, broken)
+        assert await contents(source) == before
+        broken.store.left = 1000
+        await moved(source, broken)
+        assert await contents(broken) == before
+
+
+@pytest.mark.parametrize("key", ["a", "other"])
+async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forced(source, target, key):
+    await fill(source)
+    await opened(target).put(SESSIONS, key, b"another")
+    with pytest.raises(MigrateError, match=f"the new one holds records already, as '{key}' of 'session'"):
+        await moved(source, target)
+    assert await target.store.keys(SESSIONS) == [key]
+    await moved(source, target, force=True)
+    assert (await opened(target).get(SESSIONS, "a")).value == b"session"
+    assert set(await target.store.keys(SESSIONS)) == {"a", "b/c", key}
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_nothing_is_moved_while_gateways_run(source, target, side):
+    await fill(source)
+    running = {"source": source, "target": target}[side]
+    await running.store.put(REPLICAS, "replica", b"{}", seconds=60.0)
+    with pytest.raises(MigrateError, match=f"1 of a gateway's processes run on {running.name}; stop them"):
+        await moved(source, target)
+    assert await target.store.keys(SESSIONS) == []
+    await moved(source, target, force=True)
+    assert len(await target.store.keys(SESSIONS)) == 2
+
+
+async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forced(source, target):
+    await fill(source)
+    wrong = msgspec.structs.replace(source, sealer=Cipher(b"c" * 32))
+    with pytest.raises(MigrateError, match="is sealed with a key that is not given"):
+        await moved(wrong, target)
+    assert await target.store.keys(SESSIONS) == []
+    done = {one.place: one.unreadable for one in await moved(wrong, target, force=True)}
+    assert done[SESSIONS] == ("a", "b/c")
+    assert done[COOLDOWNS] == ()
+    found = await EncryptedStore(target.store, OLD).get(SESSIONS, "a")
+    assert found.value == b"session"
+
+
+async def test_a_target_that_does_not_keep_what_it_was_given_is_told(clock, source):
+    class Forgetful(MemoryStore):
+        async def get(self, place, key):
+            return None
+
+    await fill(source)
+    with pytest.raises(MigrateError, match="'a' of 'account' was written and is not there as it was"):
+        await moved(source, Side(Forgetful(clock), NEW, "the new one"))

@@ -1,0 +1,91 @@
+"""How it is told that spans are lost, and how spans end."""
+
+import anyio
+import pytest
+import structlog
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from protocol.model import RateLimited, UpstreamFailed
+from service.telemetry.otel import OtelTraces, _Telling
+from transports.tracing import Sort
+
+
+class Exporter:
+    def __init__(self, *outcomes):
+        self._outcomes = iter(outcomes)
+
+    def export(self, spans):
+        outcome = next(self._outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_a_collector_that_fails_and_comes_back_is_told_of_once_each():
+    good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
+    telling = _Telling(Exporter(good, bad, OSError("a secret in it"), bad, good, good, bad))
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(7):
+            telling.export(())
+    assert [line["event"] for line in logged] == ["traces_not_taken", "traces_taken_again", "traces_not_taken"]
+    assert "secret" not in str(logged)
+
+
+@pytest.fixture
+def traces():
+    """Yield what tells of spans, and what was told."""
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    yield OtelTraces(provider.get_tracer("test")), kept
+    provider.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(RateLimited("canary"), "upstream_quota_exhausted"), (LookupError("canary"), "internal_error")],
+)
+def test_an_error_ends_a_span_by_its_code_and_none_of_its_words(traces, error, kind):
+    tracer, kept = traces
+    with pytest.raises(type(error)):
+        with tracer.span("a", Sort.CLIENT, {}):
+            raise error
+    (span,) = kept.get_finished_spans()
+    assert (span.attributes["error.type"], span.status.is_ok) == (kind, False)
+    assert "canary" not in span.to_json()
+    assert span.events == ()
+
+
+def test_the_first_failure_stands(traces):
+    tracer, kept = traces
+    with pytest.raises(LookupError), tracer.span("a", Sort.CLIENT, {}) as span:
+        span.failed("upstream_truncated")
+        raise LookupError
+    assert kept.get_finished_spans()[0].attributes["error.type"] == "upstream_truncated"
+
+
+async def test_a_span_that_is_left_in_another_task_ends(traces):
+    tracer, kept = traces
+    entered = tracer.span("a", Sort.CLIENT, {})
+
+    async def enter():
+        entered.__enter__()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter)
+    with pytest.raises(UpstreamFailed):
+        with entered:
+            raise UpstreamFailed("canary")
+    assert kept.get_finished_spans()[0].attributes["error.type"] == UpstreamFailed.code
+
+
+async def test_a_span_that_is_cancelled_is_no_failure(traces):
+    tracer, kept = traces
+    with anyio.CancelScope() as scope:
+        with tracer.span("a", Sort.CLIENT, {}):
+            scope.cancel()
+            await anyio.sleep_forever()
+    (span,) = kept.get_finished_spans()
+    assert ([event.name for event in span.events], span.status.is_unset) == (["cancelled"], True)

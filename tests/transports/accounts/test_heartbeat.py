@@ -1,0 +1,58 @@
+import anyio
+import pytest
+
+from tests.clock import ManualClock
+from transports.accounts import Heartbeat
+from transports.accounts.records import AccountLoad, read_replicas
+from transports.store import MemoryStore
+from transports.store.port import REPLICAS
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryStore(clock)
+
+
+async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, clock):
+    presence, carried = Heartbeat(store, clock, "one"), {"a": AccountLoad(in_flight=1)}
+    presence.tell_of(lambda: carried)
+    async with presence.open():
+        await anyio.wait_all_tasks_blocked()
+        (seen,) = await read_replicas(store)
+        assert (seen.id, seen.accounts) == ("one", {"a": AccountLoad(in_flight=1)})
+        carried = {"a": AccountLoad(in_flight=2)}
+        clock.advance(2)
+        await anyio.wait_all_tasks_blocked()
+        assert (await read_replicas(store))[0].accounts["a"].in_flight == 2
+    assert await read_replicas(store) == []
+
+
+async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock):
+    presence = Heartbeat(store, clock, "one")
+    async with presence.open():
+        written = []
+        for _ in range(6):
+            await anyio.wait_all_tasks_blocked()
+            written.append((await store.revisions())["replica"])
+            clock.advance(2)
+    assert written == [1, 1, 2, 2, 3, 3]
+
+
+async def test_one_that_died_is_seen_no_more_and_the_others_are_counted(store, clock):
+    one, other = Heartbeat(store, clock, "one", least=1), Heartbeat(store, clock, "other", least=3)
+    await one.look()
+    await other.look()
+    await one.look()
+    assert (one.replicas(), other.replicas()) == (1, 3)
+    clock.advance(5)
+    await one.look()
+    assert one.replicas() == 2
+    clock.advance(11)
+    await one.look()
+    assert one.replicas() == 1
+    assert await store.keys(REPLICAS) == ["one"]

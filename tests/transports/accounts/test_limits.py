@@ -1,0 +1,315 @@
+import anyio
+import anyio.lowlevel
+import pytest
+
+from protocol.model import Capability, Family
+from tests.clock import ManualClock
+from tests.pools import Replica
+from transports.account import Account
+from transports.accounts import Requirement
+from transports.accounts.limits import buckets_of
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import FULL
+
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+ACCOUNT = Account(id="a", transport="t", concurrency=6)
+
+
+class Shaky(MemoryStore):
+    """A store that can be out of order, and whose answers can be held back."""
+
+    down = False
+    gate = None
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.calls = []
+
+    async def enter(self, *args, **kwargs):
+        if self.gate is not None:
+            done = await super().enter(*args, **kwargs)
+            await self.gate.wait()
+            return done
+        self._fail()
+        self.calls.append("enter")
+        return await super().enter(*args, **kwargs)
+
+    async def leave(self, *args):
+        self._fail()
+        self.calls.append("leave")
+        await super().leave(*args)
+
+    async def stay(self, *args):
+        self._fail()
+        await super().stay(*args)
+
+    def _fail(self):
+        if self.down:
+            raise StoreDown("down")
+
+
+@pytest.fixture
+async def bed():
+    clock = ManualClock()
+    store = Shaky(clock)
+    replica = Replica(clock, store, shared=True, replicas=3)
+    async with replica.seats.open():
+        yield clock, store, replica.seats
+
+
+async def enter(seats, account=ACCOUNT):
+    return await seats.enter(account, CHAT)
+
+
+def lose_seats(store):
+    """Do to a store what a restart without a file does."""
+    store._seats.clear()
+
+
+def nothing():
+    pass
+
+
+async def settle(clock, seconds):
+    """Let time pass in small steps, and what waits for it run."""
+    for _ in range(round(seconds / 0.05)):
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(0.05)
+    await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
+    clock, store, seats = bed
+    seat, wait = await enter(seats)
+    assert (wait, await store.seated("a")) == (0.0, 1)
+    free = []
+    seats.leave(seat, lambda: free.append(1))
+    await settle(clock, 0.1)
+    assert (free, await store.seated("a")) == ([1], 1)
+    await settle(clock, 0.4)
+    assert await store.seated("a") == 0
+
+
+async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
+    clock, store, seats = bed
+    for _ in range(100):
+        held = [await enter(seats) for _ in range(2)]
+        assert [wait for _, wait in held] == [0.0, 0.0]
+        for seat, _ in held:
+            seats.leave(seat, nothing)
+        await settle(clock, 0.05)
+    assert store.calls == ["enter"] * 2
+    await settle(clock, 0.5)
+    assert store.calls == ["enter"] * 2 + ["leave"]
+    assert await store.seated("a") == 0
+
+
+async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
+    clock, _, seats = bed
+    account = Account(id="b", transport="t", concurrency=6, per_minute=3)
+    waits = []
+    for _ in range(4):
+        seat, wait = await enter(seats, account)
+        waits.append(wait)
+        if not wait:
+            seats.leave(seat, nothing)
+        await settle(clock, 0.05)
+    assert waits[:3] == [0.0] * 3
+    assert 19 < waits[3] <= 20
+
+
+async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed):
+    clock, store, seats = bed
+    held, _ = await enter(seats)
+    left, _ = await enter(seats)
+    for _ in range(10):
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(20)
+    await anyio.wait_all_tasks_blocked()
+    assert await store.seated("a") == 2
+    seats.leave(left, nothing)
+    await settle(clock, 0.5)
+    assert await store.seated("a") == 1
+    seats.leave(held, nothing)
+
+
+class Worker:
+    """A process that always has as many requests as it gets slots for."""
+
+    def __init__(self, clock, store, name, limit=ACCOUNT.concurrency):
+        self.account = Account(id="a", transport="t", concurrency=limit)
+        self.seats = Replica(clock, store, name=name, shared=True, replicas=2).seats
+        self.held = []
+
+    async def step(self, *, wanted):
+        """End all requests, and begin as many as are wanted and as it gets slots for."""
+        left = [anyio.Event() for _ in self.held]
+        for seat, event in zip(self.held, left, strict=True):
+            self.seats.leave(seat, event.set)
+        self.held = []
+        for event in left:
+            await event.wait()
+        while len(self.held) < wanted:
+            seat, wait = await enter(self.seats, self.account)
+            if wait:
+                break
+            self.held.append(seat)
+
+
+@pytest.fixture
+async def workers(open_store):
+    clock = ManualClock()
+    pair = [Worker(clock, await open_store(), name) for name in ("one", "two")]
+    async with pair[0].seats.open(), pair[1].seats.open():
+        yield clock, await open_store(), *pair
+
+
+async def test_processes_never_have_more_slots_than_there_are_and_share_them(workers):
+    clock, store, one, two = workers
+    for turn in range(80):
+        await one.step(wanted=6)
+        if turn % 5 == 0:  # as its pool looks every quarter of a second
+            await two.step(wanted=6)
+        assert len(one.held) + len(two.held) <= ACCOUNT.concurrency
+        assert await store.seated("a") <= ACCOUNT.concurrency
+        clock.advance(0.05)
+    assert (len(one.held), len(two.held)) == (3, 3)
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back(limit):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    one, two = (Worker(clock, store, name, limit) for name in ("one", "two"))
+    async with one.seats.open(), two.seats.open():
+        for _ in range(20):
+            await one.step(wanted=limit)
+            await two.step(wanted=limit)
+            clock.advance(0.05)
+        lose_seats(store)
+        await two.step(wanted=limit)
+        assert len(one.held) + len(two.held) > limit
+        for _ in range(160):
+            await one.step(wanted=limit)
+            await two.step(wanted=limit)
+            clock.advance(0.05)
+        assert limit - 1 <= len(one.held) + len(two.held) <= limit
+        assert await store.seated("a") <= limit
+
+
+async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed):
+    clock, store, seats = bed
+    kept = [await enter(seats) for _ in range(2)]
+    store.down = True
+    other, _ = await enter(seats, Account(id="b", transport="t", concurrency=3))
+    await settle(clock, 0.1)
+    lose_seats(store)
+    store.down = False
+    await settle(clock, 1.1)
+    assert await store.seated("a") == len(kept)
+    seats.leave(other, nothing)
+
+
+async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
+    clock, _, one, _ = workers
+    for _ in range(80):
+        await one.step(wanted=6)
+        assert len(one.held) == 6
+        clock.advance(0.05)
+
+
+async def test_what_one_process_has_left_another_takes_soon(workers):
+    clock, store, one, two = workers
+    await one.step(wanted=6)
+    await two.step(wanted=1)
+    assert not two.held
+    await one.step(wanted=0)
+    while await store.seated("a"):
+        clock.advance(0.05)
+        await anyio.lowlevel.checkpoint()
+    await two.step(wanted=6)
+    assert len(two.held) == 6
+
+
+async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
+    clock, store, seats = bed
+    store.down = True
+    seat, wait = await enter(seats)
+    assert wait == 0.0
+    store.down = False
+    seats.leave(seat, nothing)
+    await settle(clock, 0.05)
+    assert await enter(seats) is not None
+    assert store.calls[-1] == "enter"
+    assert await store.seated("a") == 1
+
+
+async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
+    clock, store, seats = bed
+    store.down = True
+    taken = [(await enter(seats)) for _ in range(3)]
+    assert [wait for _, wait in taken] == [0.0, 0.0, FULL]
+    free = []
+    seats.leave(taken[0][0], lambda: free.append(1))
+    await anyio.wait_all_tasks_blocked()
+    assert free == [1]
+    assert (await enter(seats))[1] == 0.0
+    assert (await enter(seats, Account(id="b", transport="t", concurrency=1)))[1] == 0.0
+    store.down = False
+    clock.advance(60)
+    await anyio.wait_all_tasks_blocked()
+    assert (await store.seated("a"), await store.seated("b")) == (2, 1)
+
+
+async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
+    clock, store, seats = bed
+    seat, _ = await enter(seats)
+    store.down = True
+    seats.leave(seat, nothing)
+    await anyio.wait_all_tasks_blocked()
+    assert await store.seated("a") == 1
+    store.down = False
+    clock.advance(1)
+    await anyio.wait_all_tasks_blocked()
+    assert await store.seated("a") == 0
+
+
+async def test_who_is_cancelled_while_the_store_answers_holds_no_seat(bed):
+    _, store, seats = bed
+    store.gate = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(enter, seats)
+        await anyio.wait_all_tasks_blocked()
+        assert await store.seated("a") == 1
+        tasks.cancel_scope.cancel()
+        store.gate.set()
+    await anyio.wait_all_tasks_blocked()
+    assert await store.seated("a") == 0
+
+
+async def test_a_process_that_ends_gives_back_what_it_left():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    replica = Replica(clock, store, shared=True)
+    async with replica.seats.open():
+        seat, _ = await enter(replica.seats)
+        replica.seats.leave(seat, nothing)
+    assert await store.seated("a") == 0
+
+
+async def test_one_process_alone_asks_no_store():
+    replica = Replica()
+    async with replica.seats.open():
+        seat, wait = await enter(replica.seats)
+        assert (wait, await replica.store.seated("a")) == (0.0, 0)
+        free = []
+        replica.seats.leave(seat, lambda: free.append(1))
+        assert free == [1]
+
+
+def test_an_accounts_tokens_are_shared_out_where_nobody_can_share_them():
+    account = Account(id="a", transport="t", per_minute=30, per_day={Capability.CHAT: 2})
+    whole, third = buckets_of(account, CHAT, 1), buckets_of(account, CHAT, 3)
+    assert [(bucket.name, bucket.most) for bucket in whole] == [("a/minute", 30), ("a/day/chat", 2)]
+    assert [bucket.most for bucket in third] == [10, 1]
+    assert third[0].per_second == pytest.approx(1 / 6)

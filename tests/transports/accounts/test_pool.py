@@ -1,0 +1,350 @@
+from functools import partial
+
+import anyio
+import msgspec
+import pytest
+
+from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
+from tests.clock import ManualClock
+from tests.pools import Replica, leasing
+from transports.account import Account, AccountKind
+from transports.accounts import CooldownReason, LeaseRequest, Requirement
+from transports.accounts.state import EVERYTHING
+
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+
+
+class Bed:
+    """A pool of one process alone, and what it is made of."""
+
+    def __init__(self, *names, clock=None, terms=None, **fields):
+        self.accounts = [Account(id=name, transport="t", **fields) for name in names]
+        self.replica = Replica(clock)
+        self.clock, self.heard = self.replica.clock, self.replica.heard
+        self.pool = self.replica.pool(lambda: self.accounts, **(terms or {}))
+
+    def state(self, name):
+        return self.pool.accounts.state_of(name)
+
+    def cool_down(self, name, seconds, reason=CooldownReason.QUOTA, scope=CHAT.key):
+        self.pool.accounts.cool_down(self.state(name), scope, seconds, reason)
+
+    async def once(self, want=CHAT, **ask):
+        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
+            return lease.account.id
+
+    async def hold(self, held, release, want=CHAT, **ask):
+        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
+            held.append(lease.account.id)
+            await release.wait()
+
+
+async def test_a_lease_is_given_back_when_its_holder_is_cancelled():
+    bed, held = Bed("a", concurrency=1), []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.hold, held, anyio.Event())
+        await anyio.wait_all_tasks_blocked()
+        assert (held, bed.state("a").in_flight) == (["a"], 1)
+        tasks.cancel_scope.cancel()
+    assert bed.state("a").in_flight == 0
+
+
+async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before():
+    bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
+
+    async def one(number):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            order.append(number)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            for number in range(5):
+                tasks.start_soon(one, number)
+                await anyio.wait_all_tasks_blocked()
+        assert bed.state("a").in_flight == 1  # it is the first waiter's already
+        await one("newcomer")
+    assert order == [0, 1, 2, 3, 4, "newcomer"]
+    assert (bed.heard.now_waiting, len(bed.heard.waits)) == (0, 6)
+
+
+async def test_one_who_cannot_use_the_freed_account_lets_others_pass():
+    bed, order = Bed("a", "b", concurrency=1), []
+    releases = {name: anyio.Event() for name in ("a", "b")}
+    async with anyio.create_task_group() as tasks:
+        for name, release in releases.items():
+            tasks.start_soon(partial(bed.hold, order, release, only=name))
+        await anyio.wait_all_tasks_blocked()
+        over = anyio.Event()
+        over.set()
+        tasks.start_soon(partial(bed.hold, order, over, only="b"))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(bed.hold, order, over)
+        await anyio.wait_all_tasks_blocked()
+        releases["a"].set()
+        await anyio.wait_all_tasks_blocked()
+        assert order == ["a", "b", "a"]
+        releases["b"].set()
+    assert order == ["a", "b", "a", "b"]
+
+
+async def test_many_waiters_all_get_their_turn():
+    bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
+
+    async def one():
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+            await anyio.lowlevel.checkpoint()
+            served.append(lease.account.id)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(11):
+            tasks.start_soon(one)
+    assert len(served) == 11
+    assert [state.in_flight for state in bed.pool.states] == [0, 0]
+
+
+async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
+    bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            async with anyio.create_task_group() as leaving:
+                leaving.start_soon(bed.hold, held, release)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(bed.hold, held, release)
+                await anyio.wait_all_tasks_blocked()
+                first = next(iter(bed.pool._queue))
+                bed.pool._begin(bed.state("a"), first.ask, 0.0)
+                leaving.cancel_scope.cancel()
+                bed.pool._queue.give(first, bed.state("a"))
+            assert (held, len(bed.pool._queue)) == ([], 1)
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+    assert held == ["a"]
+    assert bed.state("a").in_flight == 0
+
+
+async def test_no_wait_for_a_resting_account_the_time_is_told():
+    bed = Bed("a", "b")
+    bed.cool_down("a", 100)
+    bed.cool_down("b", 40)
+    with pytest.raises(RateLimited) as caught:
+        await bed.once()
+    assert caught.value.retry_after == 40
+
+
+async def test_a_blocked_address_is_no_usage_limit():
+    bed = Bed("a", "b")
+    bed.pool.accounts.block_egress("", 600)
+    bed.clock.advance(60)
+    with pytest.raises(Blocked) as caught:
+        await bed.once()
+    assert caught.value.retry_after == 540
+
+
+async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
+    bed = Bed("a", "b")
+    bed.accounts = [bed.accounts[0], msgspec.structs.replace(bed.accounts[1], egress="http://p:1")]
+    bed.pool.accounts.sync()
+    bed.pool.accounts.block_egress("", 600)
+    assert await bed.once() == "b"
+
+
+async def test_so_many_a_minute_is_no_usage_limit():
+    bed = Bed("a", per_minute=1)
+    await bed.once()
+    bed.clock.advance(20)
+    with pytest.raises(Throttled) as caught:
+        await bed.once()
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 40)
+    bed.clock.advance(40)
+    assert await bed.once() == "a"
+
+
+async def test_so_many_of_a_thing_a_day_is_one_and_leaves_other_things():
+    bed = Bed("a", per_day={Capability.IMAGEN: 2})
+    assert [await bed.once(IMAGE) for _ in range(2)] == ["a", "a"]
+    with pytest.raises(RateLimited) as caught:
+        await bed.once(IMAGE)
+    assert (caught.value.code, caught.value.retry_after) == ("upstream_quota_exhausted", 43200)
+    assert await bed.once() == "a"
+
+
+async def test_a_token_that_comes_soon_is_waited_for():
+    bed, held = Bed("a", per_minute=30, concurrency=40), []
+    over = anyio.Event()
+    over.set()
+    for _ in range(30):
+        await bed.once()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        tasks.start_soon(bed.hold, held, over)
+        await anyio.wait_all_tasks_blocked()
+        assert held == []
+        bed.clock.advance(2.0)
+        await anyio.wait_all_tasks_blocked()
+        assert held == ["a"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_ends_first_is_what_the_caller_is_told():
+    bed = Bed("a", "b")
+    bed.cool_down("a", 3600)
+    bed.cool_down("b", 30, CooldownReason.PACE)
+    with pytest.raises(Throttled) as caught:
+        await bed.once()
+    assert caught.value.retry_after == 30
+
+
+async def test_all_parked_is_for_an_operator():
+    bed = Bed("a")
+    bed.pool.accounts.mark_needs_attention(bed.state("a"), "consent")
+    with pytest.raises(SignedOut):
+        await bed.once()
+
+
+async def test_none_that_suits_is_for_an_operator_too():
+    with pytest.raises(SignedOut):
+        await Bed("guest", kind=AccountKind.GUEST).once()
+
+
+async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
+    for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
+        bed = Bed("a", concurrency=1, terms=terms)
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            with pytest.raises(Saturated), anyio.fail_after(4):
+                await bed.once(**until)
+        assert bed.heard.now_waiting == 0
+
+
+async def test_the_queue_is_bounded():
+    bed, refused = Bed("a", concurrency=1, terms={"wait_seconds": 30.0}), []
+
+    async def one():
+        try:
+            await bed.once()
+        except Saturated as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            for _ in range(5):
+                tasks.start_soon(one)
+            await anyio.wait_all_tasks_blocked()
+            assert len(refused) == 3
+
+
+async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
+    bed = Bed("a", concurrency=1, terms={"wait_seconds": 30.0})
+    async with anyio.create_task_group() as tasks:
+
+        async def wait():
+            with pytest.raises(SignedOut), anyio.fail_after(5):
+                await bed.once()
+
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            bed.pool.accounts.mark_needs_attention(lease.state, "consent")
+
+
+async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
+    bed, held, over = Bed("a", concurrency=1, terms={"wait_seconds": 30.0, "waiting_per_seat": 9}), [], anyio.Event()
+    over.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            tasks.start_soon(bed.hold, held, over)
+            await anyio.wait_all_tasks_blocked()
+            bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
+            bed.clock.advance(1)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b"]
+            bed.cool_down("b", 10)
+            tasks.start_soon(bed.hold, held, over)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b"]
+            bed.clock.advance(10)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b", "b"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_does():
+    bed = Bed("bad", "good")
+    asked = []
+    for _ in range(40):
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+            asked.append(lease.account.id)
+            if lease.account.id == "good":
+                bed.pool.accounts.mark_working(lease.state, CHAT)
+            else:
+                lease.state.throttle.fail(bed.clock.monotonic())
+    assert asked.count("bad") == 6
+    assert asked[-20:] == ["good"] * 20
+
+
+async def test_the_last_account_that_takes_nothing_lets_a_request_through_now_and_then():
+    bed = Bed("a")
+    for _ in range(6):
+        await bed.once()
+        bed.state("a").throttle.fail(bed.clock.monotonic())
+    with pytest.raises(Saturated) as caught:
+        await bed.once()
+    assert 1.0 <= caught.value.retry_after <= 5.0
+    assert bed.heard.held_back == 1
+    bed.clock.advance(6)
+    assert await bed.once() == "a"
+
+
+async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
+    bed = Bed("a", "b")
+    bed.cool_down("a", 30, CooldownReason.ERRORS, EVERYTHING)
+    assert await bed.once() == "b"
+    bed.cool_down("b", 30, CooldownReason.ERRORS, EVERYTHING)
+    assert await bed.once() in {"a", "b"}
+
+
+async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
+    bed = Bed("a", "b")
+    async with leasing(bed.pool, LeaseRequest(want=CHAT, only="a")) as lease:
+        bed.accounts = bed.accounts[1:]
+        assert [await bed.once() for _ in range(2)] == ["b", "b"]
+        assert (lease.state.retired, bed.pool.accounts.carried()["a"].in_flight) == (True, 1)
+    bed.pool.accounts.tick()
+    assert list(bed.pool.accounts.carried()) == ["b"]
+
+
+async def test_one_that_was_changed_keeps_what_is_known_of_it():
+    bed = Bed("a", concurrency=1)
+    bed.cool_down("a", 100, scope=FREE.key)
+    async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
+        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+            assert bed.state("a").in_flight == 2
+        with pytest.raises(RateLimited):
+            await bed.once(FREE)
+
+
+async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
+    bed = Bed("a", "b", capabilities=frozenset({Capability.CHAT}))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bed.pool.run)
+        await bed.clock.until_asleep()
+        bed.clock.advance(1)
+        await bed.clock.until_asleep()
+        bed.cool_down("b", 10)
+        bed.clock.advance(1)
+        await bed.clock.until_asleep()
+        tasks.cancel_scope.cancel()
+    assert [dict(census.standing) for census in bed.heard.seen] == [
+        {("session", "chat", "ready"): 2},
+        {("session", "chat", "ready"): 1, ("session", "chat", "resting"): 1},
+    ]
+
+
+async def test_a_clock_that_stands_still_makes_no_request_wait():
+    bed = Bed("a", clock=ManualClock())
+    with anyio.fail_after(5):
+        assert await bed.once() == "a"

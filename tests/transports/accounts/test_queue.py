@@ -1,0 +1,243 @@
+"""Which license waits how long, with how many requests, and for which accounts."""
+
+from collections import Counter
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from protocol.model import Capability, Family, Saturated
+from tests.pools import leasing, pool_of
+from transports.account import Account, AccountKind
+from transports.accounts import LeaseRequest, Requirement
+
+pytestmark = pytest.mark.anyio
+PRO = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+
+
+class Crowd:
+    """Requests of several licenses that hold an account until they are told to release it."""
+
+    def __init__(self, pool, tasks):
+        self.pool, self._tasks = pool, tasks
+        self.holding, self.refused, self.scopes = [], Counter(), []
+
+    async def come(self, license_id, count=1, want=PRO, **ask):
+        for _ in range(count):
+            self._tasks.start_soon(self._one, LeaseRequest(want=want, license=license_id, **ask))
+        await anyio.wait_all_tasks_blocked()
+
+    async def release(self, count=1, license_id=None, name=None):
+        """End the oldest requests that hold an account, of all licenses and accounts or of one."""
+        for _ in range(count):
+            one = next(one for one in self.holding if license_id in {None, one[0].license} and name in {None, one[2]})
+            self.holding.remove(one)
+            one[1].set()
+            await anyio.wait_all_tasks_blocked()
+
+    async def leave(self, license_id):
+        """Let the clients of a license go, whether they wait or not."""
+        for ask, scope in self.scopes:
+            if ask.license == license_id:
+                scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+
+    def held(self, want=PRO):
+        return Counter(ask.license for ask, *_ in self.holding if ask.want == want)
+
+    async def _one(self, ask):
+        release = anyio.Event()
+        with anyio.CancelScope() as scope:
+            self.scopes.append((ask, scope))
+            try:
+                async with leasing(self.pool, ask) as lease:
+                    self.holding.append((ask, release, lease.account.id))
+                    await release.wait()
+            except Saturated:
+                self.refused[ask.license] += 1
+
+
+def account(name, slots=5, **more):
+    return Account(id=name, transport="t", concurrency=slots, **more)
+
+
+@asynccontextmanager
+async def crowd_at(*accounts, **terms):
+    pool = pool_of(list(accounts), **{"wait_seconds": 30.0, **terms})
+    async with anyio.create_task_group() as tasks:
+        yield Crowd(pool, tasks)
+        tasks.cancel_scope.cancel()
+
+
+async def test_one_license_uses_all_slots_while_no_other_wants_them():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("slow", 10)
+        assert crowd.held() == {"slow": 10}
+        assert not crowd.refused
+
+
+async def test_a_second_license_has_the_next_free_slot_however_many_requests_of_the_first_wait():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("slow", 40)
+        assert crowd.refused == {"slow": 10}  # ten hold a slot, twenty wait
+        for _ in range(20):
+            await crowd.come("other")
+            await crowd.release()
+            assert crowd.held()["other"] == 1
+            await crowd.release(1, "other")
+            await crowd.come("slow", 2)
+        assert crowd.refused["other"] == 0
+
+
+async def test_licenses_that_all_wait_end_up_with_equal_shares():
+    async with crowd_at(account("a", 6), account("b", 6)) as crowd:
+        await crowd.come("one", 36)
+        await crowd.come("two", 36)
+        await crowd.come("three", 36)
+        await crowd.release(12)
+        assert crowd.held() == {"one": 4, "two": 4, "three": 4}
+
+
+async def test_licenses_of_different_appetites_get_what_they_want_up_to_equal_parts():
+    async with crowd_at(account("a", 5), account("b", 5)) as crowd:
+        await crowd.come("greedy", 30)
+        await crowd.come("middle", 6)
+        await crowd.come("small", 1)
+        await crowd.release(10)
+        held = crowd.held()
+        assert held["small"] == 1
+        assert sorted((held["greedy"], held["middle"])) == [4, 5]
+        assert not crowd.refused["middle"] + crowd.refused["small"]
+
+
+async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_license():
+    async with crowd_at(account("a", 4)) as crowd:
+        await crowd.come("one", 8)
+        async with anyio.create_task_group() as clients:
+            leaving = Crowd(crowd.pool, clients)
+            await leaving.come("gone", 4)
+            clients.cancel_scope.cancel()
+        await crowd.release(4)
+        assert crowd.held() == {"one": 4}
+
+
+async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
+    async with crowd_at(account("a", 4)) as crowd:
+        await crowd.come("one", 4 + 8)
+        await crowd.come("two", 7)  # half of the queue is four; it lacks two slots of its share
+        await crowd.come("three", 5)  # a third of the queue is three, rounded up; it lacks one slot and a third
+        assert crowd.refused == {"two": 1, "three": 1}
+        await crowd.come("one", 1)
+        assert crowd.refused["one"] == 1
+
+
+async def test_a_license_may_have_its_share_of_slots_and_queue_while_another_holds_and_fills_all():
+    async with crowd_at(account("a"), account("b")) as crowd:
+        await crowd.come("slow", 40)
+        await crowd.come("other", 15)
+        assert crowd.refused == {"slow": 10}
+        await crowd.come("other")
+        assert crowd.refused["other"] == 1
+
+
+async def test_each_of_many_licenses_may_wait_with_one_request_however_small_its_share_is():
+    async with crowd_at(account("a", 1)) as crowd:
+        for number in range(30):
+            await crowd.come(str(number), 1)
+        assert not crowd.refused
+
+
+async def test_no_request_waits_where_none_may_but_for_a_slot_that_its_license_is_owed():
+    async with crowd_at(account("a", 4), waiting_per_seat=0.0) as crowd:
+        await crowd.come("slow", 5)
+        await crowd.come("other", 3)
+        assert crowd.refused == {"slow": 1, "other": 1}
+
+
+async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
+    chat_only = account("c", 5, capabilities=frozenset({Capability.CHAT}))
+    picture = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+    async with crowd_at(account("a", 1), chat_only, account("guest", 5, kind=AccountKind.GUEST)) as crowd:
+        await crowd.come("one", 5, want=picture)
+        assert (crowd.held(picture)["one"], crowd.refused["one"]) == (1, 2)
+
+
+async def test_an_account_that_rests_or_is_carried_slowly_makes_the_queue_no_longer():
+    async with crowd_at(account("a", 1), account("b"), wait_seconds=5.0) as crowd:
+        crowd.pool.accounts.cool_down(crowd.pool.accounts.state_of("b"), PRO.key, 60.0, "quota")
+        await crowd.come("one", 5)
+        assert (crowd.held()["one"], crowd.refused["one"]) == (1, 2)
+
+
+async def test_slots_of_guest_accounts_do_not_delay_a_request_that_no_guest_can_serve():
+    async with crowd_at(account("a", 2), account("guest", 6, kind=AccountKind.GUEST)) as crowd:
+        await crowd.come("both", 6, want=FLASH)
+        await crowd.come("pro", 2)
+        await crowd.come("pro", 2)
+        await crowd.come("both", 2)
+        await crowd.release(1, "pro")
+        assert crowd.held() == {"pro": 1, "both": 1}
+
+
+async def test_a_request_that_a_guest_may_serve_does_not_delay_another_of_its_license_that_none_can():
+    async with crowd_at(account("a", 2), account("guest", 6, kind=AccountKind.GUEST)) as crowd:
+        await crowd.come("both", 6, want=FLASH)
+        await crowd.come("pro", 2)
+        await crowd.come("both", 3, want=FLASH)
+        await crowd.come("both", 1)
+        await crowd.come("pro", 1)
+        await crowd.release(1, "pro")
+        assert crowd.held() == {"pro": 1, "both": 1}
+
+
+async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too_many_does_not():
+    async with crowd_at(account("a", 2), wait_seconds=0.01, owed_wait_seconds=30.0) as crowd:
+        await crowd.come("slow", 2)
+        await crowd.come("other")
+        while crowd.refused["slow"] < 3:
+            await crowd.come("slow")
+            await anyio.sleep(0.001)
+        assert not crowd.refused["other"]
+        await crowd.release(1, "slow")
+        assert crowd.held() == {"slow": 1, "other": 1}
+
+
+@pytest.mark.parametrize("bound", [{"owed_wait_seconds": 0.02}, {"until": 0.02}])
+async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
+    until = bound.pop("until", None)
+    async with crowd_at(account("a", 2), **{"wait_seconds": 0.01, **bound}) as crowd:
+        await crowd.come("slow", 2)
+        with pytest.raises(Saturated), anyio.fail_after(5):
+            more = {} if until is None else {"until": anyio.current_time() + until}
+            await crowd.pool.lease(LeaseRequest(want=PRO, license="other", **more))
+
+
+async def test_a_license_that_has_its_share_waits_no_longer_than_others():
+    async with crowd_at(account("a", 2), wait_seconds=0.01, owed_wait_seconds=30.0) as crowd:
+        await crowd.come("slow", 1)
+        await crowd.come("other", 1)
+        with pytest.raises(Saturated), anyio.fail_after(5):
+            await crowd.pool.lease(LeaseRequest(want=PRO, license="other"))
+
+
+async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_back():
+    async with crowd_at(account("a", 4)) as crowd:
+        await crowd.come("slow", 4)
+        await crowd.come("gone", 6)
+        await crowd.leave("gone")
+        await crowd.come("slow", 8)
+        assert not crowd.refused
+        await crowd.release(4, "slow")
+        assert crowd.held() == {"slow": 4}
+
+
+async def test_a_request_that_fails_over_waits_in_its_turn_for_an_account_that_is_left():
+    async with crowd_at(account("a", 2), account("b", 2)) as crowd:
+        await crowd.come("slow", 4)
+        await crowd.come("slow", 1)
+        await crowd.come("other", 1, tried=frozenset({"a"}))
+        await crowd.release(name="a")
+        assert crowd.held() == {"slow": 4}  # the one that waited has the account that the other has tried
+        await crowd.release(name="b")
+        assert crowd.held() == {"slow": 3, "other": 1}

@@ -1,0 +1,87 @@
+"""Several processes and one account: never more than it may carry. Source: reliability 8.2, S16 and S17."""
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from protocol.model import Capability, Family
+from tests.clock import ManualClock
+from tests.pools import Replica, leasing
+from tests.transports.store.conftest import open_store, servers  # noqa: F401 -- fixtures
+from transports.account import Account
+from transports.accounts import LeaseRequest, Requirement
+from transports.clock import SystemClock
+from transports.store import MemoryStore
+
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+ACCOUNTS = [Account(id="a", transport="t", concurrency=3), Account(id="b", transport="t", concurrency=2)]
+EACH = 334
+
+
+class Judge:
+    """Counts who carries what, over all processes."""
+
+    def __init__(self):
+        self.now, self.most, self.done = {"a": 0, "b": 0}, {"a": 0, "b": 0}, 0
+
+    async def one(self, pool):
+        async with leasing(pool, LeaseRequest(want=CHAT)) as lease:
+            name = lease.account.id
+            self.now[name] += 1
+            self.most[name] = max(self.most[name], self.now[name])
+            await anyio.lowlevel.checkpoint()
+            self.now[name] -= 1
+            self.done += 1
+
+
+async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_than_accounts_carry(
+    open_store,  # noqa: F811
+):
+    judge = Judge()
+    async with anyio.create_task_group() as running:
+        async with AsyncExitStack() as stack:
+            pools = []
+            for name in ("one", "two", "three"):
+                replica = Replica(SystemClock(), await open_store(), name=name, shared=True, replicas=3)
+                await stack.enter_async_context(replica.seats.open())
+                pools.append(replica.pool(lambda: ACCOUNTS, wait_seconds=60.0, waiting_per_seat=EACH))
+                running.start_soon(pools[-1].run)
+            async with anyio.create_task_group() as asking:
+                for _ in range(EACH):
+                    for pool in pools:
+                        asking.start_soon(judge.one, pool)
+        running.cancel_scope.cancel()
+    assert judge.done == 3 * EACH
+    assert judge.most["a"] <= 3
+    assert judge.most["b"] <= 2
+    assert sum(judge.most.values()) > 2  # they met
+    store = await open_store()
+    assert [await store.seated(name) for name in ("a", "b")] == [0, 0]
+
+
+@pytest.mark.parametrize("seconds", [60.0])
+async def test_the_seats_of_a_process_that_died_are_free_when_their_time_is_over(seconds):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    dead = Replica(clock, store, name="dead", shared=True).pool(lambda: ACCOUNTS[:1])
+    for _ in range(3):
+        await dead.lease(LeaseRequest(want=CHAT))
+    replica = Replica(clock, store, name="alive", shared=True)
+    pool, held = replica.pool(lambda: ACCOUNTS[:1], wait_seconds=30.0), []
+
+    async def wait():
+        async with leasing(pool, LeaseRequest(want=CHAT)) as lease:
+            held.append(lease.account.id)
+
+    async with replica.seats.open(), anyio.create_task_group() as tasks:
+        tasks.start_soon(pool.run)
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(seconds - 1)
+        await anyio.wait_all_tasks_blocked()
+        assert held == []
+        clock.advance(1)
+        await anyio.wait_all_tasks_blocked()
+        assert held == ["a"]
+        tasks.cancel_scope.cancel()

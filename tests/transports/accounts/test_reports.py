@@ -1,0 +1,190 @@
+import pytest
+
+from protocol.model import RateLimited, SignedOut
+from tests.clock import ManualClock
+from tests.pools import Replica, leasing
+from transports.account import Account, Facts, Report
+from transports.accounts import LeaseRequest, Reports, Requirement
+from transports.store import MemoryStore
+
+from tests.transports.conftest import CATALOGUE  # isort: skip
+
+WANT = Requirement.of(CATALOGUE.resolve("gemini-3-pro"))
+DEAD = SignedOut("It needs a person.", reason="signed_out", words="Export it again.")
+
+
+class Credential:
+    """What signs an account's requests, as the transport tells it."""
+
+    def __init__(self, word="first"):
+        self.word = word
+
+    def __call__(self):
+        return Facts(credential=self.word)
+
+
+def found(account="one", error=None, check="session"):
+    return Report(account=account, check=check, error=error)
+
+
+def pool_with(replica=None, *, names=("one",), **terms):
+    credential = Credential()
+    accounts = [Account(id=name, transport="t", facts=credential) for name in names]
+    return (replica or Replica()).pool(lambda: accounts, **terms), credential
+
+
+async def leased(pool):
+    async with leasing(pool, LeaseRequest(want=WANT, until=float("inf"))) as lease:
+        return lease.account.id
+
+
+async def refused(pool):
+    with pytest.raises(SignedOut):
+        await leased(pool)
+
+
+async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_long_it_takes():
+    replica = Replica()
+    pool, _ = pool_with(replica)
+    pool.accounts.learn(found(error=DEAD))
+    for _ in range(5):
+        await refused(pool)
+        replica.clock.advance(3600)
+    assert replica.heard.said() == [("parked", "one")]
+
+
+async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_has_to():
+    replica = Replica()
+    pool, _ = pool_with(replica)
+    pool.accounts.learn(found(error=DEAD))
+    pool.accounts.learn(found())
+    assert await leased(pool) == "one"
+    assert replica.heard.said() == [("parked", "one"), ("works", "one")]
+
+
+async def test_a_check_does_not_end_what_another_one_has_found():
+    pool, _ = pool_with()
+    pool.accounts.learn(found(error=DEAD, check="rotation"))
+    pool.accounts.learn(found(check="session"))
+    await refused(pool)
+    pool.accounts.learn(found(check="rotation"))
+    assert await leased(pool) == "one"
+
+
+async def test_another_credential_is_asked_at_once_and_ends_what_was_found_before_it():
+    pool, credential = pool_with()
+    pool.accounts.learn(found(error=DEAD, check="rotation"))
+    credential.word = "second"
+    assert await leased(pool) == "one"
+    credential.word = "third"
+    pool.accounts.learn(found(check="session"))
+    assert pool.accounts.state_of("one").attention is None
+
+
+async def test_another_credential_that_is_dead_too_is_tried_by_one_request_at_most():
+    pool, credential = pool_with()
+    pool.accounts.learn(found(error=DEAD))
+    credential.word = "second"
+    assert await leased(pool) == "one"
+    await refused(pool)
+    pool.accounts.learn(found(error=DEAD))
+    await refused(pool)
+
+
+async def test_what_a_request_has_found_is_ended_by_a_request_and_by_no_check():
+    replica = Replica()
+    pool, _ = pool_with(replica, probe_seconds=60.0)
+    accounts = pool.accounts
+    accounts.mark_needs_attention(accounts.state_of("one"), "challenge", "Answer the page.")
+    accounts.learn(found())
+    await refused(pool)
+    replica.clock.advance(61)
+    assert await leased(pool) == "one"
+    assert accounts.mark_working(accounts.state_of("one"), WANT)
+    assert await leased(pool) == "one"
+
+
+async def test_a_request_that_fails_too_does_not_have_a_dead_account_tried_by_others():
+    replica = Replica()
+    pool, _ = pool_with(replica, probe_seconds=60.0)
+    accounts = pool.accounts
+    accounts.learn(found(error=DEAD))
+    assert not accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
+    replica.clock.advance(61)
+    await refused(pool)
+
+
+async def test_a_check_takes_over_what_a_request_has_found():
+    replica = Replica()
+    pool, _ = pool_with(replica, probe_seconds=60.0)
+    accounts = pool.accounts
+    accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
+    accounts.learn(found(error=DEAD))
+    replica.clock.advance(61)
+    await refused(pool)
+
+
+async def test_other_accounts_serve_and_rest_as_before():
+    pool, _ = pool_with(names=("one", "two"))
+    pool.accounts.learn(found("one", DEAD))
+    assert [await leased(pool) for _ in range(5)] == ["two"] * 5
+    accounts = pool.accounts
+    accounts.cool_down(accounts.state_of("two"), WANT.key, 60.0, "quota")
+    with pytest.raises(RateLimited):
+        await leased(pool)
+
+
+async def test_all_processes_follow_a_check_of_one_and_none_tries_the_account():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    one, two = Replica(clock, store, name="one"), Replica(clock, store, name="two")
+    first, _ = pool_with(one, probe_seconds=60.0)
+    second, _ = pool_with(two, probe_seconds=60.0)
+    async with one.board.open(), two.board.open():
+        await two.watch.look()
+        first.accounts.learn(found(error=DEAD))
+        await told(one, two)
+        clock.advance(3600)
+        await refused(second)
+        first.accounts.learn(found())
+        await told(one, two)
+        assert await leased(second) == "one"
+
+
+async def told(one, two):
+    await one.board._push()
+    await two.watch.look()
+
+
+async def test_a_person_who_resumes_a_dead_account_has_it_asked():
+    clock = ManualClock()
+    replica = Replica(clock)
+    pool, _ = pool_with(replica)
+    await replica.watch.look()
+    pool.accounts.learn(found(error=DEAD))
+    await replica.board._push()
+    await replica.board._roster.resume("one", by="me")
+    await replica.watch.look()
+    assert await leased(pool) == "one"
+
+
+async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_lost():
+    reports, accounts = Reports(), []
+    reports(found("late", DEAD))
+    pool = Replica().pool(lambda: list(accounts) if accounts else accounts)
+    reports.connect(pool.accounts.learn)
+    accounts.append(Account(id="late", transport="t", facts=Credential()))
+    await refused(pool)
+    reports(found("late"))
+    assert await leased(pool) == "late"
+
+
+async def test_a_renewed_credential_alone_ends_nothing_that_a_request_has_found():
+    pool, credential = pool_with()
+    state = pool.accounts.state_of("one")
+    pool.accounts.mark_needs_attention(state, "consent")
+    credential.word = "second"
+    pool.accounts.learn(Report(account="one", check="rotation", served=False))
+    assert state.attention is not None
+    pool.accounts.learn(found(check="session"))
+    assert state.attention is None

@@ -1,0 +1,363 @@
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from protocol.model import Capability, Family
+from tests.clock import ManualClock
+from tests.pools import Replica
+from transports.account import Account, Facts, Quota
+from transports.accounts import CooldownReason, Requirement
+from transports.accounts.registry import AccountRegistry
+from transports.accounts.state import EVERYTHING
+from transports.observer import ELSEWHERE
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES
+
+CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+SCOPE = CHAT.key
+
+
+class Shaky(MemoryStore):
+    """A store that can be out of order, or come back as another that knows nothing."""
+
+    down, server = False, "1"
+
+    async def put(self, *args, **kwargs):
+        self._fail()
+        return await super().put(*args, **kwargs)
+
+    async def get(self, *args, **kwargs):
+        self._fail()
+        return await super().get(*args, **kwargs)
+
+    async def remove(self, *args, **kwargs):
+        self._fail()
+        return await super().remove(*args, **kwargs)
+
+    async def revisions(self):
+        self._fail()
+        return await super().revisions()
+
+    async def epoch(self):
+        return self.server
+
+    def _fail(self):
+        if self.down:
+            raise StoreDown("down")
+
+    async def forget_all(self):
+        for place in (ATTENTION, PAUSES, COOLDOWNS):
+            for key in await self.keys(place):
+                await self.remove(place, key)
+        self.server = "2"
+
+
+class Process:
+    """A replica that runs, with one pool of the accounts a and b."""
+
+    def __init__(self, store, clock, name, facts=Facts):
+        self.replica = Replica(clock, store, name=name)
+        self.accounts = [Account(id=account, transport="t", concurrency=4, facts=facts) for account in "ab"]
+        self.pool = self.replica.pool(lambda: self.accounts)
+        self.known = self.pool.accounts
+        self.heard = self.replica.heard
+
+    def state(self, name="a"):
+        return self.known.state_of(name)
+
+    async def look(self):
+        await self.replica.watch.look()
+
+
+class Bed:
+    def __init__(self):
+        self.clock = ManualClock()
+        self.store = Shaky(self.clock)
+        self.roster = AccountRegistry(self.store, self.clock)
+        self.one, self.other = (Process(self.store, self.clock, name) for name in ("one", "other"))
+
+    async def settle(self):
+        """Let everything be told and heard."""
+        for _ in range(2):
+            await anyio.wait_all_tasks_blocked()
+            await self.one.look()
+            await self.other.look()
+        await anyio.wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def opened():
+    bed = Bed()
+    async with bed.one.replica.board.open(), bed.other.replica.board.open():
+        await bed.settle()
+        yield bed
+
+
+@pytest.fixture
+async def bed():
+    async with opened() as one:
+        yield one
+
+
+async def test_what_one_process_says_of_an_account_all_know(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent", "Sign in again.")
+    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await bed.settle()
+    parked = bed.other.state().attention
+    assert (parked.reason, parked.words) == ("consent", "Sign in again.")
+    assert bed.other.state("b").free_at(CHAT, bed.clock.monotonic()) == bed.clock.monotonic() + 100
+    assert bed.other.state("b").failures(SCOPE, CooldownReason.QUOTA, bed.clock.monotonic() + 101) == 1
+
+
+async def test_a_change_is_told_once_in_each_process_and_says_where_it_was_made(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 90.0, CooldownReason.QUOTA)
+    await bed.settle()
+    await bed.settle()
+    changes = [(change.what, change.account, change.capability, change.by) for change in bed.one.heard.changes]
+    assert changes == [("parked", "a", "", ""), ("rests", "b", "pro/chat", "")]
+    changes = [(change.what, change.account, change.capability, change.by) for change in bed.other.heard.changes]
+    assert changes == [("parked", "a", "", ELSEWHERE), ("rests", "b", "pro/chat", ELSEWHERE)]
+
+
+async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
+    await bed.roster.pause("a", by="ops", reason="holiday")
+    await bed.settle()
+    for process in (bed.one, bed.other):
+        assert process.state().paused.by == "ops"
+        assert not process.state().ready(CHAT, bed.clock.monotonic())
+        assert ("paused", "a") in process.heard.said()
+    await bed.roster.resume("a", by="boss")
+    await bed.settle()
+    for process in (bed.one, bed.other):
+        state = process.state()
+        assert (state.paused, state.attention, state.cooldowns) == (None, None, {})
+        ended = [change for change in process.heard.changes if change.what in {"resumed", "rested"}]
+        assert [change.by for change in ended] == ["boss"] * 3
+        assert state.ready(CHAT, bed.clock.monotonic())
+        assert sorted(process.heard.said()) == [("rested", "a"), ("resumed", "a"), ("resumed", "a")]
+
+
+async def test_an_account_that_works_again_here_does_so_everywhere(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    await bed.settle()
+    assert bed.other.known.mark_working(bed.other.state(), CHAT)
+    await bed.settle()
+    assert bed.one.state().attention is None
+    assert await bed.store.keys(ATTENTION) == []
+
+
+async def test_while_the_store_is_down_it_is_known_here_and_told_after(bed):
+    bed.store.down = True
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await bed.settle()
+    assert bed.one.state().attention is not None
+    assert bed.other.state().attention is None
+    bed.store.down = False
+    bed.clock.advance(1)
+    await bed.settle()
+    assert bed.other.state().attention is not None
+    assert bed.other.state("b").free_at(CHAT, 0.0) == bed.clock.monotonic() + 99
+
+
+async def test_of_two_rests_the_longer_stays_whoever_tells_last(bed):
+    bed.store.down = True
+    bed.one.known.cool_down(bed.one.state(), SCOPE, 50.0, CooldownReason.QUOTA)
+    bed.other.known.cool_down(bed.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
+    bed.store.down = False
+    await anyio.wait_all_tasks_blocked()
+    bed.clock.advance(1)
+    await bed.settle()
+    assert [process.state().cooldowns[SCOPE].until for process in (bed.one, bed.other)] == [
+        bed.clock.monotonic() + 499
+    ] * 2
+
+
+async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_process(bed):
+    bed.store.down = True
+    bed.one.known.cool_down(bed.one.state(), SCOPE, 5.0, CooldownReason.QUOTA)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = False
+    bed.other.known.cool_down(bed.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = True
+    bed.clock.advance(6)
+    bed.one.replica.board.tell(bed.one.known)
+    await anyio.wait_all_tasks_blocked()
+    bed.store.down = False
+    bed.clock.advance(1)
+    await bed.settle()
+    assert [process.state().cooldowns[SCOPE].until for process in (bed.one, bed.other)] == [
+        bed.clock.monotonic() + 493
+    ] * 2
+
+
+async def test_a_server_that_has_forgotten_everything_is_told_again(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await bed.roster.pause("b", by="ops")
+    await bed.settle()
+    await bed.store.forget_all()
+    await bed.settle()
+    assert await bed.store.keys(ATTENTION) == ["a"]
+    assert await bed.store.keys(PAUSES) == ["b"]
+    assert await bed.store.keys(COOLDOWNS) == ["b/pro/chat"]
+    assert bed.one.state().attention is not None
+
+
+async def test_a_rest_that_is_over_is_over_and_told_once(bed):
+    bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
+    await bed.settle()
+    bed.clock.advance(100)
+    for process in (bed.one, bed.other):
+        process.known.tick()
+        process.known.tick()
+    await bed.settle()
+    assert bed.one.heard.said() == [("rests", "a"), ("rested", "a")]
+    assert bed.other.heard.said() == [("rests", "a"), ("rested", "a")]
+    assert bed.other.state().allowed(CHAT) == 1
+
+
+async def test_a_blocked_address_is_blocked_for_all_and_for_accounts_that_come_later(bed):
+    bed.one.known.block_egress("", 600.0)
+    await bed.settle()
+    now = bed.clock.monotonic()
+    assert [state.free_at(CHAT, now) for state in bed.other.pool.states] == [now + 600] * 2
+    bed.other.accounts = [*bed.other.accounts, Account(id="c", transport="t")]
+    bed.other.known.sync()
+    assert bed.other.state("c").free_at(CHAT, now) == now + 600
+    assert [change.by for change in bed.one.heard.changes] == ["", ""]
+    assert bed.one.heard.said() == [("rests", "a"), ("rests", "b")]
+
+
+async def test_a_record_that_nobody_can_read_changes_nothing(bed):
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    await bed.settle()
+    await bed.store.put(ATTENTION, "b", b"not json")
+    await bed.settle()
+    assert bed.other.state().attention is not None
+
+
+async def test_a_deed_that_nobody_can_read_keeps_nothing_else_from_being_heard(bed):
+    await bed.store.put(ACTIONS, "a/removed", b"not json")
+    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    await bed.settle()
+    assert bed.other.state().attention is not None
+
+
+async def test_a_park_says_nothing_of_another_credential_than_it_was_told_of():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    old, new, same = (
+        Process(store, clock, name, lambda credential=credential: Facts(credential=credential))
+        for name, credential in (("old", "a"), ("new", "b"), ("same", "a"))
+    )
+    async with old.replica.board.open():
+        old.known.mark_needs_attention(old.state(), "consent")
+    for process in (new, same):
+        await process.look()
+        assert process.state().attention is not None
+    assert new.state().ready(CHAT, clock.monotonic())
+    assert not same.state().ready(CHAT, clock.monotonic())
+
+
+async def test_what_was_not_told_at_the_end_is_told_then():
+    async with opened() as bed:
+        bed.one.known.mark_needs_attention(bed.one.state(), "consent")
+    assert await bed.store.keys(ATTENTION) == ["a"]
+
+
+async def test_five_failures_in_a_row_rest_an_account_longer_each_time_but_never_the_last(bed):
+    known, state = bed.one.known, bed.one.state()
+    waits = []
+    for _ in range(3):
+        assert [known.count_failure(state) for _ in range(5)] == [False] * 4 + [True]
+        waits.append(state.cooldowns[EVERYTHING].until - bed.clock.monotonic())
+        assert not any(known.count_failure(bed.one.state("b")) for _ in range(20))
+        bed.clock.advance(waits[-1])
+        known.tick()
+    assert waits == [30.0, 60.0, 90.0]
+    state.finish(bed.clock.monotonic())
+    for _ in range(5):
+        known.count_failure(state)
+    assert state.cooldowns[EVERYTHING].until == bed.clock.monotonic() + 30
+
+
+async def test_one_account_alone_never_rests_for_its_failures():
+    replica = Replica()
+    known = replica.pool(lambda: alone).accounts
+    assert not any(known.count_failure(known.states[0]) for _ in range(50))
+
+
+alone = [Account(id="a", transport="t")]
+
+
+async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until_it_is_there_again():
+    clock = ManualClock()
+    quotas = (Quota(name="pro", total=10, left=0, reset=clock.wall() + 500), Quota(name="other", total=1, left=0))
+    process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
+    process.known.tick()
+    process.known.tick()
+    state, flash = process.state(), Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=False)
+    assert state.free_at(CHAT, clock.monotonic()) == clock.monotonic() + 500
+    assert state.free_at(flash, clock.monotonic()) == clock.monotonic()
+    quotas = (Quota(name="pro", total=10, left=7, reset=clock.wall() + 500),)
+    process.known.tick()
+    assert state.free_at(CHAT, clock.monotonic()) == clock.monotonic()
+    assert process.heard.said() == [("rests", "a"), ("rests", "b"), ("rested", "a"), ("rested", "b")]
+
+
+async def test_an_allowance_without_a_limit_is_not_used_up():
+    clock = ManualClock()
+    unlimited = Quota(name="pro", total=0, left=0, reset=clock.wall() + 500)
+    quotas = (unlimited, Quota(name="5h", total=10, left=0, reset=clock.wall() + 500))
+    process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
+    process.known.tick()
+    assert process.state().cooldowns == {}
+    quotas = (Quota(name="pro", total=10, left=0, reset=clock.wall() + 500),)
+    process.known.tick()
+    assert process.state().cooldowns
+    quotas = (unlimited,)
+    process.known.tick()
+    assert process.state().cooldowns == {}
+
+
+async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_another_nor_a_person(bed):
+    wall = bed.clock.wall()
+    left = dict.fromkeys(["one", "other"], 5)
+    for name, process in (("one", bed.one), ("other", bed.other)):
+
+        def facts(name=name):
+            return Facts(quotas=(Quota(name="pro", total=10, left=left[name], reset=wall + 500),))
+
+        process.accounts = [replace(account, facts=facts) for account in process.accounts]
+        process.known.tick()
+    left["one"] = 0
+    for _ in range(3):
+        bed.one.known.tick()
+        bed.other.known.tick()
+        await bed.settle()
+    scope = (Family.PRO, None)
+    assert [process.state().cooldowns[scope].until for process in (bed.one, bed.other)] == [
+        bed.clock.monotonic() + 500
+    ] * 2
+    assert [what for what, _ in bed.one.heard.said() if what in {"rests", "rested"}] == ["rests", "rests"]
+    await bed.roster.resume("a", by="boss")
+    await bed.settle()
+    bed.one.known.tick()
+    assert [process.state().cooldowns for process in (bed.one, bed.other)] == [{}, {}]
+
+
+async def test_a_reset_is_believed_for_a_day_at_most():
+    clock = ManualClock()
+    facts = Facts(quotas=(Quota(name="pro", total=10, left=0, reset=clock.wall() + 1e9),))
+    process = Process(MemoryStore(clock), clock, "one", lambda: facts)
+    process.known.tick()
+    assert process.state().free_at(CHAT, clock.monotonic()) == clock.monotonic() + 86400

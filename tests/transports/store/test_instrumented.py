@@ -1,0 +1,40 @@
+import anyio
+import pytest
+
+from tests.clock import ManualClock
+from tests.servers import StoreEar
+from transports.store import MemoryStore, StoreDown
+from transports.store.instrumented import observed
+from transports.store.port import SESSIONS
+
+
+class Troubled(MemoryStore):
+    async def settle(self):
+        raise StoreDown("down")
+
+    async def now(self):
+        await anyio.sleep_forever()
+
+    async def epoch(self):
+        raise OSError("what the store does not expect")
+
+
+async def test_every_call_is_heard_of_with_what_came_of_it():
+    ear, clock = StoreEar(), ManualClock()
+    store = observed(Troubled(clock), clock, ear)
+    version = await store.put(SESSIONS, "a", b"1", expected=0)
+    assert (await store.get(SESSIONS, "a")).version == version
+    with pytest.raises(StoreDown):
+        await store.settle()
+    with pytest.raises(OSError, match="expect"):
+        await store.epoch()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.now()
+    assert ear.calls == [
+        ("put", "ok"),
+        ("get", "ok"),
+        ("settle", "broken"),
+        ("epoch", "error"),
+        ("now", "cancelled"),
+    ]

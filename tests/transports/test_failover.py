@@ -1,0 +1,434 @@
+import anyio
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from protocol.model import (
+    Blocked,
+    Certainty,
+    Exchange,
+    Family,
+    Finish,
+    ModelDowngraded,
+    RateLimited,
+    Refused,
+    Saturated,
+    Served,
+    SignedOut,
+    Text,
+    Throttled,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamModel,
+    UpstreamTimeout,
+    Usage,
+)
+from tests.clock import ManualClock
+from tests.pools import Replica, leasing
+from tests.transports.conftest import CATALOGUE, going, request_for
+from transports.account import Account, Facts, Quota
+from transports.accounts import LeaseRequest, Requirement
+from transports.failover import Failover, FailoverPolicy
+from transports.router import Router
+
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
+MAYBE = UpstreamFailed("x", code="upstream_reset")
+PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
+
+
+class Scripted:
+    """A transport whose accounts do what the test says: raise an error, or yield events and errors."""
+
+    def __init__(self, name="t", capabilities=True, egress=(), **scripts):
+        self.name = name
+        ways = dict(egress)
+        self.accounts = [Account(id=account, transport=name, egress=ways.get(account, "")) for account in scripts]
+        self.scripts = {account: list(script) for account, script in scripts.items()}
+        self.asked = []
+        self.closed = []
+        self.capabilities = capabilities
+        self.at_home = None
+        self.answering = None
+        self.gate = anyio.Event()
+        self.release = AssertionError
+
+    def offers(self, selection):
+        return self.capabilities
+
+    async def home(self, request):
+        return self.at_home
+
+    def served_by(self, selection, account):
+        return PRO if account.id != "unknown" else None
+
+    def served(self, account):
+        return Served(transport=self.name, account=account.id, asked=PRO, answered=self.answering)
+
+    async def open(self, stack, request, account):
+        self.asked.append(account.id)
+        script = self.scripts[account.id].pop(0)
+        if isinstance(script, Exception):
+            raise script
+        if script == "hang":
+            await self.gate.wait()
+            raise self.release
+        stack.callback(self.closed.append, account.id)
+        return Exchange(lambda: self.served(account), played(script))
+
+
+async def played(script):
+    for event in script:
+        if isinstance(event, Exception):
+            raise event
+        if event == "hang":
+            await anyio.sleep_forever()
+        yield event
+
+
+def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
+    replica = replica or Replica(clock)
+    pool = replica.pool(lambda: transport.accounts, transport=transport.name, wait_seconds=0.01)
+    return Failover(transport, pool, FailoverPolicy(**policy), draining)
+
+
+async def ask(rotation, request=None, seconds=30.0):
+    events = []
+    async with going(rotation, request or request_for("x"), seconds) as exchange:
+        events += [event async for event in exchange]
+    return events, exchange.served
+
+
+WHOLE = [Text(text="hi"), FINISH]
+
+
+async def test_a_refusal_moves_on_to_the_next_account():
+    transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
+    rotation = rotation_of(transport)
+    events, served = await ask(rotation)
+    assert events == WHOLE
+    assert served.account == "c"
+    assert transport.asked == ["a", "b", "c"]
+    assert [state.attention and state.attention.reason for state in rotation.pool.states] == [None, "signed_out", None]
+    assert all(state.in_flight == 0 for state in rotation.pool.states)
+
+
+async def test_no_more_accounts_are_asked_than_the_policy_allows():
+    transport = Scripted(**{name: [RateLimited("x")] for name in "abcde"})
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport))
+    assert len(transport.asked) == 3
+
+
+async def test_what_may_have_been_accepted_is_sent_once_more_and_no_more():
+    transport = Scripted(**{name: [MAYBE] for name in "abc"})
+    with pytest.raises(UpstreamFailed):
+        await ask(rotation_of(transport))
+    assert len(transport.asked) == 2
+
+
+async def test_after_the_first_event_nothing_is_sent_again():
+    transport = Scripted(a=[[Text(text="begun"), MAYBE]], b=[WHOLE])
+    seen = []
+    with pytest.raises(UpstreamFailed):
+        async with going(rotation_of(transport), request_for("x"), 30) as exchange:
+            async for event in exchange:
+                seen.append(event)
+    assert seen == [Text(text="begun")]
+    assert transport.asked == ["a"]
+    assert transport.closed == ["a"]
+
+
+async def test_a_limit_in_mid_stream_rests_the_account():
+    clock = ManualClock()
+    transport = Scripted(a=[[Text(text="begun"), RateLimited("x", retry_after=60)], WHOLE])
+    rotation = rotation_of(transport, clock)
+    with pytest.raises(RateLimited):
+        await ask(rotation)
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 60
+    assert transport.asked == ["a"]
+    clock.advance(60)
+    assert (await ask(rotation))[0] == WHOLE
+
+
+async def test_all_resting_tells_the_soonest_time():
+    transport = Scripted(a=[RateLimited("x", retry_after=90)], b=[RateLimited("x", retry_after=30)])
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation_of(transport))
+    assert caught.value.retry_after == 30
+
+
+async def test_the_last_failure_is_told_when_nobody_is_left():
+    transport = Scripted(a=[NOT_SENT])
+    with pytest.raises(UpstreamFailed) as caught:
+        await ask(rotation_of(transport))
+    assert caught.value is NOT_SENT
+
+
+async def test_limits_at_once_rest_an_account_as_long_as_one_and_no_other_family():
+    clock = ManualClock()
+    transport = Scripted(a=[*["hang"] * 5, [Text(text="flash"), FINISH]])
+    transport.release = RateLimited("x")
+    rotation = rotation_of(transport, clock)
+    async with anyio.create_task_group() as tasks:
+
+        async def one():
+            with pytest.raises(RateLimited):
+                await ask(rotation)
+
+        for _ in range(5):
+            tasks.start_soon(one)
+        await anyio.wait_all_tasks_blocked()
+        transport.gate.set()
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 3600
+    assert (await ask(rotation, request_for("x", "gemini-2.5-flash")))[1].account == "a"
+
+
+async def test_a_blocked_address_rests_all_that_share_it_and_another_way_out_is_tried():
+    clock = ManualClock()
+    transport = Scripted(egress={"c": "http://p:1"}, a=[Blocked("x"), WHOLE], b=[WHOLE], c=[WHOLE])
+    rotation = rotation_of(transport, clock)
+    _, served = await ask(rotation)
+    assert served.account == "c"
+    assert transport.asked == ["a", "c"]
+    clock.advance(600)
+    assert (await ask(rotation))[1].account == "b"
+
+
+async def test_a_blocked_address_says_until_when():
+    clock = ManualClock()
+    rotation = rotation_of(Scripted(a=[Blocked("x")], b=[]), clock)
+    with pytest.raises(Blocked) as caught:
+        await ask(rotation, request_for("x", attempts_before=2))
+    assert caught.value.retry_after == 600
+    clock.advance(200)
+    with pytest.raises(Blocked) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after == 400
+
+
+async def test_asked_too_often_is_no_usage_limit():
+    transport = Scripted(a=[Throttled("x", retry_after=30)])
+    with pytest.raises(Throttled) as caught:
+        await ask(rotation_of(transport))
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 30)
+
+
+async def test_an_operator_is_told_once_that_an_account_needs_a_person_and_that_it_works_again():
+    clock = ManualClock()
+    signed_out = SignedOut("x", reason="consent")
+    rotation = rotation_of(Scripted(a=[signed_out, signed_out, WHOLE, WHOLE]), clock)
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(SignedOut):
+                await ask(rotation)
+            clock.advance(60)
+        await ask(rotation)
+        await ask(rotation)
+    told = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert told == [
+        {"event": "account_needs_a_person", "log_level": "error", "account": "a", "reason": "consent"},
+        {"event": "account_works_again", "log_level": "info", "account": "a"},
+    ]
+
+
+@pytest.mark.parametrize("model", ["gemini-3-pro-video", "gemini-3-pro-imagen", "gemini-3-pro-deepsearch"])
+async def test_what_would_cost_twice_is_never_sent_twice(model):
+    transport = Scripted(a=[MAYBE], b=[WHOLE])
+    with pytest.raises(UpstreamFailed) as caught:
+        await ask(rotation_of(transport), request_for("x", model))
+    assert caught.value.code == "upstream_outcome_unknown"
+    assert transport.asked == ["a"]
+
+
+async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and_the_rest_of_it_is_busy():
+    first = Scripted("first", a=[MAYBE], b=["hang"])
+    first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
+    second = Scripted("second", b=[WHOLE])
+    rotation = rotation_of(first)
+    dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
+    async with leasing(
+        rotation.pool, LeaseRequest(want=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
+    ):
+        with pytest.raises(UpstreamFailed):
+            async with dispatch.open(request_for("x")):
+                pass
+    assert second.asked == []
+
+
+async def test_a_client_that_has_tried_twice_gets_no_retry_of_ours():
+    transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport), request_for("x", attempts_before=2))
+    assert transport.asked == ["a"]
+
+
+async def test_the_retry_budget_bounds_retries_under_way():
+    transport = Scripted(a=[NOT_SENT], b=[WHOLE])
+    with pytest.raises(UpstreamFailed):
+        await ask(rotation_of(transport, retry_floor=0, retry_share=0.0))
+    assert transport.asked == ["a"]
+
+
+async def test_the_deadline_ends_the_wait_for_the_first_event():
+    transport = Scripted(a=["hang"])
+    with pytest.raises(UpstreamTimeout):
+        await ask(rotation_of(transport), seconds=0.01)
+
+
+async def test_the_deadline_ends_an_answer_under_way():
+    transport = Scripted(a=[[Text(text="begun"), "hang"]])
+    with pytest.raises(UpstreamTimeout):
+        await ask(rotation_of(transport), seconds=0.05)
+    assert transport.closed == ["a"]
+
+
+async def test_another_transport_is_asked_when_the_first_cannot():
+    first = Scripted("first", a=[Unsupported("x")])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    async with dispatch.open(request_for("x")) as exchange:
+        assert exchange.served.transport == "second"
+
+
+async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
+    first = Scripted("first", a=[MAYBE])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    with pytest.raises(UpstreamFailed):
+        async with dispatch.open(request_for("x")):
+            pass
+    assert second.asked == []
+
+
+async def test_what_the_model_declines_no_other_transport_is_asked_for():
+    first = Scripted("first", a=[Refused("x")])
+    second = Scripted("second", b=[WHOLE])
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    with pytest.raises(Refused):
+        async with dispatch.open(request_for("x")):
+            pass
+    assert second.asked == []
+
+
+async def test_no_transport_with_the_capability_is_unsupported():
+    dispatch = Router(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], chat_seconds=30)
+    assert not dispatch.offers(CATALOGUE.resolve("gemini-3-pro"))
+    with pytest.raises(Unsupported):
+        async with dispatch.open(request_for("x")):
+            pass
+
+
+async def test_the_account_that_has_the_conversation_is_asked_before_others_if_it_can():
+    transport = Scripted(a=[WHOLE], b=[WHOLE, RateLimited("x")])
+    transport.at_home = "b"
+    rotation = rotation_of(transport)
+    assert (await ask(rotation))[1].account == "b"
+    assert (await ask(rotation))[1].account == "a"
+    assert transport.asked == ["b", "b", "a"]
+
+
+async def test_while_the_gateway_drains_nothing_is_tried_again():
+    transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
+    with pytest.raises(RateLimited):
+        await ask(rotation_of(transport, draining=lambda: True))
+    assert transport.asked == ["a"]
+
+
+async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again():
+    clock = ManualClock()
+    replica = Replica(clock)
+    transport = Scripted(a=[*[NOT_SENT] * 6, *[WHOLE] * 9])
+    rotation = rotation_of(transport, replica=replica)
+    for _ in range(6):
+        with pytest.raises(UpstreamFailed):
+            await ask(rotation)
+    with pytest.raises(Saturated) as caught:
+        await ask(rotation)
+    assert caught.value.retry_after >= 1
+    assert (len(transport.asked), replica.heard.held_back) == (6, 2)  # a retry of the sixth, and the seventh
+    clock.advance(6)
+    assert (await ask(rotation))[0] == WHOLE
+
+
+async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_has_told():
+    clock = ManualClock()
+    transport = Scripted(a=[RateLimited("x")])
+    quotas = (Quota(name="pro", total=9, left=1, reset=clock.wall() + 777),)
+    transport.accounts = [msgspec.structs.replace(transport.accounts[0], facts=lambda: Facts(quotas=quotas))]
+    with pytest.raises(RateLimited) as caught:
+        await ask(rotation_of(transport, clock))
+    assert caught.value.retry_after == pytest.approx(777)
+
+
+async def test_what_is_made_of_errors_and_tried_again_is_told():
+    replica = Replica()
+    transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
+    await ask(rotation_of(transport, replica=replica))
+    assert (replica.heard.verdicts, replica.heard.retries) == (["rest", "park"], 2)
+
+
+def downgraded():
+    return ModelDowngraded("x", asked="pro", answered="flash-lite")
+
+
+async def test_an_answer_by_another_family_is_counted_once_it_is_over_however_it_ends():
+    replica, transport = Replica(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
+    transport.answering = LITE
+    rotation = rotation_of(transport, replica=replica)
+    with capture_logs() as logged:
+        await ask(rotation)
+        with pytest.raises(UpstreamFailed):
+            await ask(rotation)
+        async with going(rotation, request_for("x"), 30.0):
+            pass  # the client has left
+    assert replica.heard.mismatches == [("t", "pro", "flash-lite")] * 3
+    assert replica.heard.models == ["3.5 Flash-Lite"] * 3
+    assert [(line["asked"], line["answered"]) for line in logged if line["event"] == "model_downgraded"] == [
+        ("pro", "flash-lite")
+    ] * 3
+
+
+@pytest.mark.parametrize("answering", [None, PRO, UpstreamModel(id="n", name="Nano Banana 2")])
+async def test_an_answer_by_the_same_family_or_one_that_is_not_known_is_no_mismatch(answering):
+    replica, transport = Replica(), Scripted(a=[WHOLE])
+    transport.answering = answering
+    await ask(rotation_of(transport, replica=replica))
+    assert replica.heard.mismatches == []
+    assert replica.heard.models == [answering.label if answering else ""]
+
+
+async def test_a_refused_downgrade_is_counted_and_asked_of_another_account():
+    replica, transport = Replica(), Scripted(a=[downgraded()], b=[WHOLE])
+    events, served = await ask(rotation_of(transport, replica=replica))
+    assert (events, served.account) == (WHOLE, "b")
+    assert replica.heard.mismatches == [("t", "pro", "flash-lite")]
+
+
+async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fails_for_it():
+    transport = Scripted(a=[downgraded() for _ in range(9)], b=[downgraded() for _ in range(9)])
+    rotation = rotation_of(transport)
+    for _ in range(9):
+        with pytest.raises(ModelDowngraded) as caught:
+            await ask(rotation)
+    assert (caught.value.code, caught.value.certainty) == ("upstream_model_mismatch", Certainty.REFUSED)
+    assert all(not state.cooldowns and not state.errors for state in rotation.pool.states)
+
+
+async def test_what_serves_a_selection_is_told_of_accounts_that_can_serve_and_each_model_once():
+    transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
+    dispatch = Router(CATALOGUE, [rotation_of(transport)], chat_seconds=1.0)
+    selection = CATALOGUE.resolve("gemini-3-pro")
+    assert dispatch.served_by(selection) == (PRO,)
+    only = Scripted(unknown=[])
+    assert Router(CATALOGUE, [rotation_of(only)], chat_seconds=1.0).served_by(selection) == ()
+    alone = Scripted(a=[SignedOut("x")])
+    rotation = rotation_of(alone)
+    with pytest.raises(SignedOut):
+        await ask(rotation)
+    assert Router(CATALOGUE, [rotation], chat_seconds=1.0).served_by(selection) == ()

@@ -1,0 +1,62 @@
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Certainty,
+    DriftDetected,
+    ModelUnknown,
+    RateLimited,
+    Refused,
+    Saturated,
+    SignedOut,
+    Throttled,
+    Unsupported,
+    UpstreamFailed,
+)
+from transports.retry_policy import NextStep, decide
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (BadRequest("x"), NextStep.GIVE_UP),
+        (ModelUnknown("x"), NextStep.GIVE_UP),
+        (Refused("x"), NextStep.GIVE_UP),
+        (Saturated("x"), NextStep.GIVE_UP),
+        (Blocked("x"), NextStep.ANOTHER),
+        (Unsupported("x"), NextStep.ANOTHER_TRANSPORT),
+        (RateLimited("x"), NextStep.ANOTHER),
+        (SignedOut("x"), NextStep.ANOTHER),
+        (UpstreamFailed("x", certainty=Certainty.NOT_SENT), NextStep.ANOTHER),
+        (UpstreamFailed("x", certainty=Certainty.REFUSED), NextStep.ANOTHER),
+        (UpstreamFailed("x"), NextStep.ONCE),
+        (DriftDetected("x"), NextStep.ONCE),
+    ],
+)
+def test_whom_an_error_lets_be_asked(error, expected):
+    assert decide(error, 0).next is expected
+
+
+def test_a_limit_rests_as_long_as_told_and_longer_each_time_where_not_told():
+    assert decide(RateLimited("x", retry_after=7), 3).cooldown == 7
+    assert decide(RateLimited("x", retry_after=1e9), 0).cooldown == 24 * 3600
+    rests = [decide(RateLimited("x"), failures).cooldown for failures in range(5)]
+    assert rests == [3600, 7200, 14400, 21600, 21600]
+
+
+def test_a_signed_out_account_is_parked_with_its_reason():
+    verdict = decide(SignedOut("x", reason="consent", words="Accept the terms."), 0)
+    assert (verdict.attention, verdict.message) == ("consent", "Accept the terms.")
+    assert decide(SignedOut("It needs a person."), 0).message == "It needs a person."
+
+
+def test_a_blocked_address_rests_for_a_while():
+    assert decide(Blocked("x"), 0).cooldown == 600
+
+
+def test_an_account_that_is_asked_too_often_rests_a_while_and_no_hour():
+    assert decide(Throttled("x", retry_after=7), 3).cooldown == 7
+    assert [decide(Throttled("x"), failures).cooldown for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
+    assert decide(Throttled("x"), 1, luck=0.5).cooldown == 60
+    assert decide(Throttled("x"), 0, luck=0.0).cooldown == 1

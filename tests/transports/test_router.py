@@ -1,0 +1,123 @@
+import anyio
+import msgspec
+import pytest
+
+from protocol.model import (
+    Capability,
+    Exchange,
+    Finish,
+    Handle,
+    RateLimited,
+    Served,
+    SignedOut,
+    Text,
+    UpstreamFailed,
+    UpstreamTimeout,
+    Usage,
+)
+from tests.pools import pool_of
+from tests.transports.conftest import CATALOGUE, request_for
+from transports.account import Account
+from transports.failover import Failover, FailoverPolicy
+from transports.router import Router
+
+WHOLE = [Text(text="hi"), Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))]
+
+
+class Upstream:
+    """A transport that answers, refuses or hangs, and notes who was asked."""
+
+    def __init__(self, name, *accounts, step=None):
+        self.name, self.step = name, step
+        self.accounts = [Account(id=account, transport=name) for account in accounts]
+        self.asked = []
+
+    def offers(self, selection):
+        return True
+
+    async def home(self, request):
+        return None
+
+    async def open(self, stack, request, account):
+        self.asked.append(account.id)
+        if isinstance(self.step, Exception):
+            raise self.step
+        if self.step == "hang":
+            await anyio.sleep_forever()
+        return Exchange(lambda: Served(transport=self.name, account=account.id), whole())
+
+
+async def whole():
+    for event in WHOLE:
+        yield event
+
+
+def dispatch_of(*upstreams, **deadlines):
+    rotations = [
+        Failover(upstream, pool_of(upstream.accounts, wait_seconds=0.01), FailoverPolicy(attempts=5))
+        for upstream in upstreams
+    ]
+    return Router(CATALOGUE, rotations, **{"chat_seconds": 30.0, **deadlines})
+
+
+async def ask(dispatch, model="gemini-3-pro-video", **more):
+    async with dispatch.open(request_for("x", model, **more)) as exchange:
+        return [event async for event in exchange], exchange.served
+
+
+def handle(transport, account):
+    return Handle(transport=transport, account=account, token="{}")
+
+
+@pytest.mark.parametrize("account", ["a", "b", "c"])
+async def test_work_under_way_is_picked_up_from_the_account_that_is_at_it(account):
+    first, second = Upstream("first", "x", "y"), Upstream("second", "a", "b", "c")
+    events, served = await ask(dispatch_of(first, second), handle=handle("second", account))
+    assert (events, served.transport, served.account) == (WHOLE, "second", account)
+    assert (first.asked, second.asked) == ([], [account])
+
+
+@pytest.mark.parametrize("error", [RateLimited("x"), SignedOut("x"), UpstreamFailed("x")])
+async def test_no_other_account_is_asked_for_it_whatever_this_one_says(error):
+    upstream = Upstream("t", "a", "b", step=error)
+    with pytest.raises(type(error)):
+        await ask(dispatch_of(upstream), handle=handle("t", "b"))
+    assert upstream.asked == ["b"]
+
+
+@pytest.mark.parametrize("error", [SignedOut("x"), RateLimited("x", retry_after=7)])
+async def test_what_is_told_is_told_of_the_account_that_is_at_it_and_of_no_other(error):
+    upstream = Upstream("t", "a", "b", step=error)
+    dispatch = dispatch_of(upstream)
+    for account in ("b", "b", "a"):
+        with pytest.raises(type(error)):
+            await ask(dispatch, handle=handle("t", account))
+    assert upstream.asked == ["b", "a"]
+
+
+@pytest.mark.parametrize("gone", [handle("t", "z"), handle("other", "a")])
+async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(gone):
+    upstream = Upstream("t", "a")
+    with pytest.raises(UpstreamFailed) as caught:
+        await ask(dispatch_of(upstream), handle=gone)
+    assert caught.value.code == "account_gone"
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize(
+    ("model", "late"),
+    [("gemini-3-pro-video", False), ("gemini-3-pro", True), ("gemini-3-pro-canvas", True)],
+)
+async def test_each_capability_has_its_own_time(model, late):
+    dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, seconds={Capability.VIDEO: 3600.0})
+    with anyio.move_on_after(0.5) as patience:
+        try:
+            await ask(dispatch, model)
+        except UpstreamTimeout:
+            assert late
+    assert patience.cancelled_caught is not late
+
+
+async def test_a_handle_in_a_request_survives_the_store():
+    request = request_for("x", handle=handle("t", "a"))
+    assert msgspec.json.decode(msgspec.json.encode(request), type=type(request)) == request

@@ -1,0 +1,113 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.model import Citation, Text
+from transports.web.codec.candidate import Cited, SourceLink
+from transports.web.codec.citations import Prose, link_to
+
+ONE = SourceLink(url="https://a.example/1", title="One")
+TWO = SourceLink(url="https://b.example/2?q=(x)", title="Two")
+GROUPS = (
+    Cited(marker=" [cite: 1]", sources=(ONE,)),
+    Cited(marker=" [cite: 1, 2]", sources=(ONE, TWO)),
+    Cited(marker="[7]", sources=(TWO,)),
+)
+LINKS = {
+    "[cite: 1]": "[[1]](https://a.example/1)",
+    "[cite: 1, 2]": "[[1]](https://a.example/1) [[2]](https://b.example/2?q=%28x%29)",
+    "[7]": "[[7]](https://b.example/2?q=%28x%29)",
+}
+PIECES = st.sampled_from(
+    [*LINKS, "[cite: 9]", "[cite", "[cite:", "[", "]", "a", " ", "\n", "😀", "[x]", "[cite: " + "1" * 300]
+)
+
+
+def replaced(text):
+    return re.sub("|".join(map(re.escape, LINKS)), lambda found: LINKS[found.group()], text)
+
+
+def said(events):
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def check_citations(events):
+    text = said(events)
+    for event in events:
+        if isinstance(event, Citation):
+            assert text[event.start : event.end].endswith(f"]({link_to(event.url)})")
+            assert text[event.start] == "["
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(PIECES).map("".join), st.data())
+def test_any_text_with_markers_cut_anywhere_comes_out_with_its_links(text, data):
+    known_at = data.draw(st.integers(0, 8))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    prose = Prose()
+    prose.learn(GROUPS[2:])
+    events = []
+    for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(text)], strict=True)):
+        if number == known_at:
+            prose.learn(GROUPS)
+        events += prose.say(text[start:end])
+        assert replaced(text).startswith(said(events)) or known_at > number
+    prose.learn(GROUPS)
+    events += [*prose.say(""), *prose.settle()]
+    assert said(events) == replaced(text)
+    assert len([event for event in events if isinstance(event, Citation)]) == replaced(text).count("](")
+    check_citations(events)
+
+
+def test_a_marker_waits_until_its_group_is_known_and_nothing_before_it_does():
+    prose = Prose()
+    assert said(prose.say("A fact [cite: 1, 2] and")) == "A fact "
+    assert prose.say(" more") == []
+    assert prose.holding
+    prose.learn(GROUPS)
+    assert said(prose.say("")) == LINKS["[cite: 1, 2]"] + " and more"
+    assert not prose.holding
+
+
+def test_a_marker_that_stays_unknown_stays_as_it_is():
+    prose = Prose()
+    text = "A fact [cite: 5] and [cite: 6"
+    assert said([*prose.say(text), *prose.settle()]) == text
+
+
+def test_what_is_no_marker_is_not_held_back():
+    prose = Prose()
+    for text in ("a [link](https://x) ", "[", "x]", " [ ] [cite 1] "):
+        events = prose.say(text)
+    assert said(events).endswith("[cite 1] ")
+    assert not prose.holding
+
+
+def test_verbatim_text_is_said_as_it_is_behind_what_waited():
+    prose = Prose()
+    prose.learn(GROUPS)
+    events = [*prose.say("see [cite"), *prose.verbatim("[cite: 1]"), *prose.say("[cite: 1]")]
+    assert said(events) == "see [cite[cite: 1]" + LINKS["[cite: 1]"]
+    check_citations(events)
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "/path", ""])
+def test_only_addresses_of_the_web_become_links(url):
+    prose = Prose()
+    prose.learn([Cited(marker="[cite: 1]", sources=(SourceLink(url=url),))])
+    events = prose.say("x [cite: 1] y")
+    assert events == [Text(text="x "), Text(text="[1]"), Text(text=" y")]
+
+
+def test_an_address_cannot_break_out_of_its_link():
+    assert link_to('https://x/a b)(c<d>\\\n"e') == "https://x/a%20b%29%28c%3Cd%3E%5C%22e"
+
+
+def test_waiting_costs_nothing_again():
+    prose = Prose()
+    prose.say("[cite: 9]")
+    pieces = ["word " * 10] * 2000
+    assert not any(map(prose.say, pieces))
+    assert said(prose.settle()) == "[cite: 9]" + "".join(pieces)

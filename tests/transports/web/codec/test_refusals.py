@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.simulator import encode
+from transports.web.codec.refusals import LONGEST_REFUSAL, answer_error, token_in, token_of
+from transports.web.errors import RequestRejected, StaleToken
+
+CAPTURES = Path(__file__).parents[3] / "captures"
+TOKEN = "AIQ-XXXXXXXXXXXXXXXXXXXXXXXX:1789723276401"
+
+
+def test_a_recorded_refusal_of_a_token_carries_another_one():
+    error = answer_error(400, {}, (CAPTURES / "http400-xsrf.txt").read_bytes())
+    assert type(error) is StaleToken
+    assert error.token == TOKEN
+
+
+def test_a_recorded_refusal_of_a_request_carries_none():
+    assert type(answer_error(400, {}, (CAPTURES / "http400-plain.txt").read_bytes())) is RequestRejected
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_only_a_400_tells_of_a_token(status):
+    assert getattr(answer_error(status, {}, encode.refused("AK:1", "1")), "token", None) is None
+
+
+@given(st.integers(0, 10**9), st.lists(st.text(), max_size=3), st.integers(0, 3))
+def test_the_token_is_found_by_its_mark_whatever_stands_around_it(number, more, nulls):
+    part = ["er", *[None] * 4, 400, *[None] * 3, 3, [*[None] * nulls, {"1": 2, str(number): ["xsrf", TOKEN, more]}]]
+    assert token_in(encode.PREFIX + encode.frame(["di", 1], part) + encode.frame(["e", 4])) == TOKEN
+
+
+@pytest.mark.parametrize("more", [5, {"48448350": ["xsrf", TOKEN]}, [{"48448350": ["xsrf", TOKEN]}]])
+@pytest.mark.parametrize(
+    "frame", [encode.frame, lambda part: b"\n" + json.dumps([part]).encode()], ids=["frame", "line"]
+)
+def test_the_body_may_end_without_its_last_newline(frame, more):
+    body = (encode.PREFIX + frame(["er", *[None] * 4, 400, *[None] * 3, 3, more])).rstrip(b"\n")
+    assert token_in(body) == (None if more == 5 else TOKEN)
+
+
+@given(st.binary(max_size=300))
+def test_a_body_that_says_nothing_we_know_carries_no_token(body):
+    assert token_in(body) is None
+
+
+@given(st.integers(0, 300))
+def test_a_body_that_breaks_off_carries_a_whole_token_or_none(length):
+    assert token_in(encode.refused(TOKEN, "1")[:length]) in {None, TOKEN}
+
+
+@pytest.mark.parametrize("token", ["", "line\nbreak", "\u00e9", 5, None, ["x"]])
+def test_what_cannot_be_sent_is_no_token(token):
+    assert token_of(["er", *[None] * 4, 400, *[None] * 3, 3, [{"48448350": ["xsrf", token]}]]) is None
+
+
+def test_a_body_is_read_within_bounds():
+    assert token_in(encode.PREFIX + encode.frame(["x" * LONGEST_REFUSAL]) + encode.refused(TOKEN)) is None

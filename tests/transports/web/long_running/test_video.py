@@ -1,0 +1,254 @@
+import re
+
+import aiohttp
+import anyio
+import pytest
+
+from protocol.model import (
+    Begun,
+    Finish,
+    Media,
+    MediaKind,
+    RateLimited,
+    Rendition,
+    Text,
+    Thought,
+    Unsupported,
+    UpstreamFailed,
+)
+from tests.clock import ManualClock
+from tests.transports.conftest import asking, deps_for, request_for
+from transports import simulator
+from transports.simulator import sample_media
+from transports.web.long_running.work import Phase, place_of
+
+MODEL = "gemini-3-pro-video"
+FAST = {"poll_seconds": 0.05, "delete_seconds": 0.0}
+
+
+def account_of(transport):
+    return next(account for account in transport.accounts if not account.guest)
+
+
+async def film(transport, text, **more):
+    async with asking(transport, request_for(text, MODEL, **more), account_of(transport)) as answer:
+        return [event async for event in answer]
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+async def content(transport, ref):
+    async with transport.media(ref, Rendition.USUAL) as stream:
+        return stream.mime, b"".join([piece async for piece in stream])
+
+
+@pytest.mark.parametrize("refused", [True, False])
+@pytest.mark.parametrize(("aspect", "wide"), [((16, 9), True), ((9, 16), False), (None, True)])
+async def test_a_video_is_asked_for_waited_for_and_plays(open_site, refused, aspect, wide):
+    async with open_site(video_first_turn_refused=refused, video_seconds=0.3) as site:
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, "a cat on a boat", aspect=aspect)
+            (media,) = of(Media, events)
+            mime, data = await content(transport, media.ref)
+            assert (media.ref.kind, mime, data[4:8]) == (MediaKind.VIDEO, "video/mp4", b"ftyp")
+            assert isinstance(events[0], Begun)
+            assert isinstance(events[-1], Finish)
+            assert "googleusercontent" not in "".join(event.text for event in of(Text, events))
+        state = await site.state()
+    assert state["departures"] == []
+    assert state["seen"]["generate"] == (3 if refused else 1)
+    assert (data == sample_media.WIDE_VIDEO) is wide
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_that_is_refused_and_made_all_the_same_is_not_asked_for_again(open_site, profile):
+    options = {"profile": profile, "video_refused_is_made": True, "video_seconds": 0.3}
+    async with open_site(**options) as site, site.connect(**FAST) as transport:
+        events = await film(transport, "a cat on a boat")
+        assert isinstance(events[0], Begun)
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_that_is_refused_and_not_made_is_asked_for_behind_a_short_turn(open_site, profile):
+    async with open_site(profile=profile, video_seconds=0.3) as site, site.connect(**FAST) as transport:
+        assert of(Media, await film(transport, "a cat on a boat"))
+        assert await site.seen("generate") == 3
+
+
+async def test_a_refused_video_is_not_asked_for_again_where_the_settings_say_so(site):
+    async with site.connect(video_1053="refuse", **FAST) as transport:
+        with pytest.raises(Unsupported):
+            await film(transport, "a cat")
+    assert (await site.seen("generate"), await site.seen("rpc_MaZiqc")) == (1, 0)
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_refused_video_is_not_asked_for_again_while_it_cannot_be_looked_for(open_site, profile):
+    async with open_site(profile=profile) as site, site.connect(**FAST) as transport:
+        await order(site, where="MaZiqc", status=503, times=10)
+        with pytest.raises(UpstreamFailed) as caught:
+            await film(transport, "a cat")
+        assert caught.value.code == "upstream_outcome_unknown"
+        assert await site.seen("generate") == 1
+
+
+async def test_a_video_that_is_refused_twice_leaves_no_conversation_behind(open_site):
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", plan="free")
+    async with open_site(account) as site:
+        async with site.connect(**FAST) as transport:
+            with pytest.raises(Unsupported):
+                await film(transport, '<sim error="1053"/> a cat')
+        assert await site.seen("generate") == 3
+        assert await site.seen("rpc_GzXR5e") == 1
+
+
+async def test_the_conversation_is_deleted_once_it_was_read_and_not_before(open_site):
+    async with open_site(video_seconds=0.2) as site:
+        async with site.connect(**{**FAST, "delete_seconds": 3600.0}) as transport:
+            await film(transport, "a cat")
+            assert await site.seen("rpc_GzXR5e") == 0
+        assert await site.seen("rpc_GzXR5e") == 1
+
+
+async def test_the_conversation_is_kept_where_the_settings_want_no_temporary_chats(open_site):
+    async with open_site(video_seconds=0.2) as site:
+        async with site.connect(temporary=False, **FAST) as transport:
+            await film(transport, "a cat")
+        assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_a_video_that_nobody_came_back_for_is_deleted_in_time(open_site):
+    clock = ManualClock()
+    async with open_site(video_seconds=3600.0) as site:
+        options = {**FAST, "abandoned_seconds": 1000.0, "rotate_seconds": 0}
+        async with site.connect(deps=deps_for(clock), **options) as transport:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
+                async for event in answer:
+                    assert isinstance(event, Begun)
+                    break
+            while not await site.seen("rpc_GzXR5e"):
+                await clock.until_asleep()
+                assert clock.now < 3000.0
+                clock.advance(61)
+            assert clock.now >= 2000.0
+
+
+async def test_a_refusal_in_words_is_the_answer(open_site):
+    async with open_site(video_seconds=0.2) as site, site.connect(**FAST) as transport:
+        events = await film(transport, '<sim refuse="video"/> a cat')
+        assert of(Media, events) == []
+        assert "can't make" in of(Text, events)[0].text
+        assert isinstance(events[-1], Finish)
+        events = await film(transport, '<sim refuse="safety"/> a cat')
+        assert "can't help" in of(Text, events)[0].text
+
+
+async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_site):
+    async with open_site(video_seconds=0.5) as site:
+        async with site.connect(**FAST) as transport:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
+                begun = await anext(aiter(answer))
+        assert place_of(begun.handle).phase is Phase.VIDEO
+        asked = await site.seen("generate")
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, "a cat", handle=begun.handle)
+        assert of(Media, events)
+        assert await site.seen("generate") == asked
+
+
+async def test_a_turn_that_asks_is_said_to_its_end_though_whoever_asked_leaves(open_site):
+    slow = '<sim tokens-per-second="20" frames="4"/> a cat'
+    async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as transport:
+            async with asking(transport, request_for(slow, MODEL), account_of(transport)) as answer:
+                begun = await anext(aiter(answer))
+            assert not begun.settled
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, slow, handle=begun.handle)
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+
+
+async def test_nothing_polls_once_the_client_has_left(open_site):
+    clock = ManualClock()
+    async with open_site(video_seconds=3600) as site:
+        async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
+                async with anyio.create_task_group() as tasks:
+
+                    async def listen():
+                        async for _ in answer:
+                            pass
+
+                    tasks.start_soon(listen)
+                    await clock.until_asleep(2)
+                    clock.advance(10)
+                    await clock.until_asleep(2)
+                    tasks.cancel_scope.cancel()
+            read = await site.seen("rpc_hNvQHb")
+            assert read == 2
+            for _ in range(3):
+                assert clock.sleepers == 1, "only the conversations' time is watched"
+                clock.advance(10)
+                await clock.until_asleep()
+            assert await site.seen("rpc_hNvQHb") == read
+            assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_what_may_have_begun_and_is_not_found_is_said_to_be_unknown_and_not_asked_again(open_site):
+    async with open_site(video_first_turn_refused=False) as site, site.connect(**FAST) as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await film(transport, '<sim drop-after="1"/> a cat')
+        assert caught.value.code == "upstream_outcome_unknown"
+        assert await site.seen("generate") == 1
+
+
+async def test_an_answer_that_was_lost_is_found_by_reading_and_not_asked_for_again(open_site):
+    async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as transport:
+            events = await film(transport, '<sim eof-after="0"/> a cat')
+        assert of(Media, events)
+        assert await site.seen("generate") == 1
+        assert await site.seen("rpc_MaZiqc") == 1
+
+
+async def test_a_used_up_limit_is_said_before_anything_has_begun(site):
+    async with site.connect(**FAST) as transport:
+        with pytest.raises(RateLimited):
+            await film(transport, '<sim error="1037"/> a cat')
+
+
+async def test_progress_is_told_now_and_then(open_site):
+    clock = ManualClock()
+    async with open_site(video_seconds=3600) as site:
+        async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
+            async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
+                thoughts = []
+                async with anyio.create_task_group() as tasks:
+
+                    async def listen():
+                        async for event in answer:
+                            if isinstance(event, Thought):
+                                thoughts.append(event.text)
+                            if len(thoughts) == 2:
+                                tasks.cancel_scope.cancel()
+
+                    async def pass_time():
+                        while True:
+                            await clock.until_asleep(2)
+                            clock.advance(10)
+
+                    tasks.start_soon(listen)
+                    tasks.start_soon(pass_time)
+    told = [int(re.fullmatch(r"The video is being made… (\d+) s\n", thought)[1]) for thought in thoughts]
+    assert told[0] == 0
+    assert told[1] >= 20

@@ -1,0 +1,251 @@
+import msgspec
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    Begun,
+    Certainty,
+    Handle,
+    RateLimited,
+    Text,
+    UpstreamFailed,
+)
+from tests.clock import ManualClock
+from transports.web.codec.decode import SiteConversation
+from transports.web.config import Tools
+from transports.web.long_running.work import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, place_of
+from transports.web.session.background import open_errands
+from transports.web.turns.saved import SavedChat, SavedTurn
+
+HERE = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
+RESET = UpstreamFailed("reset")
+
+
+class Talk:
+    """Says nothing; answers with steps: a conversation to be in, an event, an error."""
+
+    def __init__(self, *steps):
+        self.conversation = None
+        self.turn = ""
+        self.steps = steps
+        self.said = []
+
+    async def say(self, text, slots, files=()):
+        self.said.append(text)
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, SiteConversation):
+                self.conversation = step
+            else:
+                yield step
+
+
+class Chats:
+    """An account's conversations: cid to (seconds, prompts)."""
+
+    def __init__(self, **chats):
+        self.chats = chats
+        self.failures = []
+
+    async def latest(self):
+        if self.failures:
+            raise self.failures.pop()
+        return [SavedChat(cid=cid, seconds=seconds) for cid, (seconds, _) in self.chats.items()]
+
+    async def turns(self, cid):
+        if self.failures:
+            raise self.failures.pop()
+        _, prompts = self.chats.get(cid, (0, []))
+        return [SavedTurn(rid="r", prompt=prompt, candidates=()) for prompt in prompts]
+
+
+class Patient(ManualClock):
+    """Time passes by itself."""
+
+    async def sleep(self, seconds):
+        self.advance(seconds)
+
+
+@pytest.fixture
+async def work_with():
+    settings = WorkSettings(
+        transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
+    )
+    async with open_errands(Patient()) as errands:
+        yield lambda talk, chats: LongRunningWork(talk, chats, errands, Patient(), settings)
+
+
+async def begun(work, text="a cat"):
+    events = [event async for event in work.begin(Prompt(text), {}, Phase.VIDEO)]
+    return [place_of(event.handle).cid for event in events if isinstance(event, Begun)]
+
+
+async def test_where_the_work_is_is_told_as_soon_as_it_is_known(work_with):
+    work = work_with(Talk(HERE, Text(text="soon"), Text(text="…")), Chats())
+    events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
+    assert [type(event) for event in events] == [Begun, Text, Text, Begun]
+    assert (events[0].settled, events[-1].settled) == (False, True)
+    assert events[0].handle == events[-1].handle
+    place = place_of(events[0].handle)
+    assert (place.cid, place.phase, place.context) == ("c_1", Phase.VIDEO, "ctx")
+    assert (events[0].handle.transport, events[0].handle.account) == ("web", "one")
+
+
+async def test_an_answer_that_breaks_off_is_looked_for_where_it_was(work_with):
+    talk = Talk(HERE, Text(text="soon"), RESET)
+    assert await begun(work_with(talk, Chats())) == ["c_1", "c_1"]
+    assert talk.said == ["a cat"]
+
+
+async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(work_with):
+    now = int(Patient().wall())
+    chats = Chats(
+        c_old=(now - 1000, ["a cat"]),
+        c_other=(now, ["a dog"]),
+        c_longer=(now, ["a cat", "hello"]),
+        c_ours=(now, ["a  cat"]),
+    )
+    talk = Talk(RESET)
+    assert await begun(work_with(talk, chats)) == ["c_ours"]
+    assert talk.said == ["a cat"]
+
+
+async def test_it_is_looked_for_again_where_reading_fails_for_once(work_with):
+    chats = Chats(c_ours=(int(Patient().wall()), ["a cat"]))
+    chats.failures = [RESET, RateLimited("slow")]
+    assert await begun(work_with(Talk(RESET), chats)) == ["c_ours"]
+
+
+@pytest.mark.parametrize("alike", [0, 2])
+async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(work_with, alike):
+    now = int(Patient().wall())
+    talk = Talk(RESET)
+    with pytest.raises(UpstreamFailed) as caught:
+        await begun(work_with(talk, Chats(**{f"c_{number}": (now, ["a cat"]) for number in range(alike)})))
+    assert caught.value.code == "upstream_outcome_unknown"
+    assert talk.said == ["a cat"]
+
+
+async def test_what_the_site_refused_is_raised_as_it_is(work_with):
+    refused = UpstreamFailed("no", certainty=Certainty.REFUSED)
+    with pytest.raises(UpstreamFailed) as caught:
+        await begun(work_with(Talk(refused), Chats()))
+    assert caught.value is refused
+
+
+async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
+    chats = Chats(c_1=(0, ["a cat"]))
+    work = work_with(Talk(), chats)
+    work.at(WorkLocation(cid="c_1", phase=Phase.VIDEO))
+    chats.failures = [RESET] * 29
+    for _ in range(29):
+        assert await work.look() == []
+    assert len(await work.look()) == 1
+    work.found()
+    chats.failures = [RateLimited("slow")] * 30
+    for _ in range(29):
+        assert await work.look() == []
+    with pytest.raises(RateLimited):
+        await work.look()
+
+
+async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with):
+    work = work_with(Talk(), Chats())
+    work.at(WorkLocation(cid="c_gone", phase=Phase.VIDEO))
+    for _ in range(29):
+        assert await work.look() == []
+    with pytest.raises(UpstreamFailed) as caught:
+        await work.look()
+    assert caught.value.code == "upstream_outcome_unknown"
+
+
+@pytest.mark.parametrize("token", ["", "{}", '{"cid": 1}', msgspec.json.encode({"cid": "c", "phase": "x"}).decode()])
+def test_a_handle_that_is_none_of_ours_is_the_callers_fault(token):
+    with pytest.raises(BadRequest):
+        place_of(Handle(transport="web", account="one", token=token))
+
+
+class Listed(Chats):
+    """An account's conversations: cid to (seconds, turns); each of a turn's rid and prompt, the newest first."""
+
+    def __init__(self, chats, *, named=False, from_look=1):
+        super().__init__(**chats)
+        self.named, self.from_look, self.looks, self.read = named, from_look, 0, []
+
+    async def latest(self):
+        found = await super().latest()
+        self.looks += 1
+        newest = {cid: turns[0][0] for cid, (_, turns) in self.chats.items()}
+        found = [msgspec.structs.replace(chat, rid=newest[chat.cid] if self.named else "") for chat in found]
+        return found if self.looks >= self.from_look else []
+
+    async def turns(self, cid):
+        self.read.append(cid)
+        return [SavedTurn(rid=rid, prompt=prompt, candidates=()) for rid, prompt in self.chats[cid][1]]
+
+
+NOW = int(Patient().wall())
+OURS = (NOW, [("r_ours", "another text")])
+
+
+async def taken(work_with, chats, turn="r_ours"):
+    talk = Talk()
+    talk.turn = turn
+    return await work_with(talk, chats).accepted("a cat", NOW)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("seconds", [NOW, NOW - 5000])
+async def test_a_refused_turn_that_was_taken_is_found_by_its_id(work_with, named, seconds):
+    other = (NOW + 1, [("r_other", "a cat")])
+    chats = Listed({"c_other": other, "c_ours": (seconds, OURS[1])}, named=named)
+    assert await taken(work_with, chats) == "c_ours"
+    assert chats.read == ([] if named else ["c_other", "c_ours"])
+
+
+@pytest.mark.parametrize(("from_look", "found"), [(1, "c_ours"), (3, "c_ours"), (4, None)])
+async def test_a_conversation_that_is_listed_late_is_waited_for_but_not_for_long(work_with, from_look, found):
+    chats = Listed({"c_ours": OURS}, from_look=from_look)
+    assert await taken(work_with, chats) == found
+    assert chats.looks == min(from_look, 3)
+
+
+@pytest.mark.parametrize("turn", ["", "r_ours"])
+async def test_without_its_id_the_words_of_a_refused_turn_decide(work_with, turn):
+    chats = {
+        "c_old": (NOW - 5000, [("r_1", "a cat")]),
+        "c_new": (NOW, [("r_2", "a  cat")]),
+        "c_dog": (NOW, [("r_3", "a dog")]),
+    }
+    assert await taken(work_with, Listed(chats), turn) == "c_new"
+    assert await taken(work_with, Listed({"c_dog": chats["c_dog"]}), turn) is None
+
+
+@pytest.mark.parametrize("turn", ["", "r_ours"])
+async def test_of_two_that_fit_nobody_can_tell(work_with, turn):
+    chats = {f"c_{number}": (NOW, [(f"r_{number}", "a cat")]) for number in range(2)}
+    with pytest.raises(UpstreamFailed) as caught:
+        await taken(work_with, Listed(chats), turn)
+    assert caught.value.code == "upstream_outcome_unknown"
+
+
+@pytest.mark.parametrize(("turn", "failures", "found"), [("", 1, None), ("r_ours", 2, "c_ours"), ("r_ours", 3, None)])
+async def test_a_look_that_fails_last_leaves_the_outcome_unknown(work_with, turn, failures, found):
+    chats = Listed({"c_ours": OURS})
+    chats.failures = [RESET] * failures
+    if found is not None:
+        assert await taken(work_with, chats, turn) == found
+        return
+    with pytest.raises(UpstreamFailed) as caught:
+        await taken(work_with, chats, turn)
+    assert caught.value.code == "upstream_outcome_unknown"
+
+
+async def test_a_turn_that_was_refused_in_a_known_conversation_is_looked_for_there(work_with):
+    talk = Talk()
+    talk.conversation = HERE
+    chats = Listed({"c_1": (0, [("r_9", "a cat"), ("r_1", "hello")])})
+    assert await work_with(talk, chats).accepted("a cat", NOW) == "c_1"
+    chats = Listed({"c_1": (0, [("r_1", "hello")])})
+    assert await work_with(talk, chats).accepted("a cat", NOW) is None

@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transports.simulator.media import enveloped
+from transports.web.media.sniff import find_film, is_film, mime_of
+
+FILM = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 100
+
+
+@pytest.mark.parametrize(
+    ("head", "mime"),
+    [
+        (b"\x89PNG\r\n\x1a\n....", "image/png"),
+        (b"\xff\xd8\xff\xe0....", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", "audio/wav"),
+        (FILM, "video/mp4"),
+        (b"\x00\x00\x00\x18ftypM4A ", "audio/mp4"),
+        (b"\x00\x00\x00\x18ftypavif", "image/avif"),
+        (b"ID3\x04", "audio/mpeg"),
+        (b"\xff\xfb\x90\x00", "audio/mpeg"),
+        (b"OggS", "audio/ogg"),
+        (b"<!doctype html>", None),
+        (b"<svg xmlns=", None),
+        (b"", None),
+        (b"\xff", None),
+        (b"\x00\x00\x00\x02ftypisom", None),
+    ],
+)
+def test_media_is_what_its_bytes_say(head, mime):
+    assert mime_of(head) == mime
+
+
+@given(st.binary(max_size=400))
+def test_a_film_is_found_in_its_envelope_with_its_length(more):
+    film = FILM + more
+    envelope = enveloped(film)
+    for head in (envelope, envelope[: len(envelope) - len(more) - 50]):
+        found = find_film(head, len(envelope))
+        assert envelope[found.start : found.start + found.length] == film
+
+
+@given(st.binary(max_size=300), st.none() | st.integers(0, 400))
+def test_no_bytes_lead_out_of_bounds(data, total):
+    found = find_film(data, total)
+    if found is not None:
+        assert is_film(data, found.start)
+        assert total is None or found.start + found.length <= total
+
+
+@pytest.mark.parametrize("claimed", [1 << 20, (1 << 63) - 1])
+def test_a_field_that_is_longer_than_its_message_holds_nothing(claimed):
+    length = b""
+    while claimed > 0x7F:
+        length += bytes([claimed & 0x7F | 0x80])
+        claimed >>= 7
+    envelope = b"\x0a" + length + bytes([claimed]) + FILM
+    assert find_film(envelope, len(envelope)) is None
+    assert find_film(b"\x0a\xff" * 40, 80) is None

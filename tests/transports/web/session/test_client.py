@@ -1,0 +1,83 @@
+from urllib.parse import parse_qs
+
+import aiohttp
+import msgspec
+import pytest
+
+from protocol.model import Text
+from service.server.hypercorn import serve_loopback
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
+from transports import simulator, web
+from transports.clock import SystemClock
+from transports.web import wire
+
+
+async def ask(transport):
+    async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+def of_profile(number, **options):
+    """Return an account of a browser profile in which several are signed in."""
+    return web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT), per_minute=0, authuser=number, **options)
+
+
+@pytest.mark.parametrize(("number", "plan"), [(None, "free"), (0, "free"), (1, "pro")])
+async def test_an_account_can_be_one_of_several_in_its_browser_profile(open_site, number, plan):
+    first = msgspec.structs.replace(ACCOUNT, plan="free")
+    second = msgspec.structs.replace(ACCOUNT, plan="pro", user=1)
+    async with open_site(first, second) as site, site.connect(of_profile(number)) as transport:
+        await ask(transport)
+        assert transport.accounts[0].facts().plan == plan
+        state = await site.state()
+    assert state["departures"] == []
+    assert [bool(account["signed_in"]) for account in state["accounts"]] == ([False, True] if number else [True, False])
+
+
+@pytest.mark.parametrize("number", [None, 0, 7])
+async def test_every_call_of_such_an_account_says_which_it_is(number):
+    calls = []
+
+    async def seen(scope, receive, send):
+        if scope["type"] == "http":
+            headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+            query = parse_qs(scope["query_string"].decode())
+            calls.append((scope["path"], headers.get("x-goog-authuser"), query.get("source-path", [""])[0]))
+        await inner(scope, receive, send)
+
+    account = ACCOUNT if number is None else msgspec.structs.replace(ACCOUNT, user=number)
+    config = simulator.SimulatorConfig(accounts=(account,), pace=FAST, profile="site")
+    inner = simulator.create_site(config, SystemClock())
+    async with serve_loopback(seen) as base, Site(base).connect(of_profile(number), rotate_seconds=0) as transport:
+        await ask(transport)
+    prefix = "" if number is None else f"/u/{number}"
+    told = None if number is None else str(number)
+    paths = {path for path, _, _ in calls}
+    assert paths == {prefix + path for path in (wire.APP_PATH, wire.BATCH_PATH, wire.GENERATE_PATH)}
+    assert {user for path, user, _ in calls if not path.endswith(wire.APP_PATH)} == {told}
+    sources = {source for path, _, source in calls if path.endswith(wire.BATCH_PATH)}
+    assert sources == {prefix + wire.APP_PATH, prefix + wire.USAGE_PATH}
+
+
+@pytest.mark.parametrize(
+    ("options", "capacity", "field13"),
+    [({}, 2, False), ({"capacity": 3}, 3, False), ({"capacity": 1, "field13": True}, 1, True)],
+)
+async def test_settings_go_before_what_the_site_tells_of_the_model_header(site, options, capacity, field13):
+    async with site.connect(of_profile(None, **options)) as transport:
+        status = (await transport._accounts.of("one").session.ready()).status
+    assert (status.capacity, status.field13) == (capacity, field13)
+
+
+@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 403}, {"status": 429}, {"status": 503}, {"html": True}])
+async def test_a_usage_call_that_fails_changes_nothing(site, fault):
+    await order(site, where="jSf9Qc", times=10, **fault)
+    async with site.connect() as transport:
+        await ask(transport)
+        assert transport.accounts[0].facts().plan == "advanced"
+        assert await site.seen("generate") == 1

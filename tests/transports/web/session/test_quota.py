@@ -1,0 +1,81 @@
+import pytest
+
+from protocol.model import Family, RateLimited
+from tests.clock import ManualClock
+from tests.transports.conftest import asking, deps_for, request_for
+from transports import simulator
+from transports.web.session.quota import decode_quotas, decode_reset
+
+
+def limit(remaining, reset):
+    return [[1, 4], None, 100 if not remaining else 5, [reset], 10, remaining]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reset"),
+    [
+        ([limit(0, 500)], 500),
+        ([limit(3, 900), limit(0, 500), limit(0, 700)], 700),
+        ([limit(3, 900)], None),
+        ([[[1, 4], None, 100, None, 10, 0]], None),
+        ([[[1, 4], None, 0, [600], 0, 0]], None),
+        ([[[1, 4], None, 0, [600], 0, 0], limit(0, 500)], 500),
+        ([[["1", "4"], None, "100", ["500"], "10", "0"]], 500),
+        ([], None),
+    ],
+)
+def test_the_reset_is_that_of_the_limits_that_are_used_up(limits, reset):
+    assert decode_reset([limits]) == reset
+
+
+@pytest.mark.parametrize("payload", [None, [], {}, [5], [[5, "x", None]]])
+def test_an_answer_of_another_form_tells_nothing(payload):
+    assert decode_reset(payload) is None
+
+
+async def say(transport, model, text="<echo>x</echo>"):
+    async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
+        assert [event async for event in answer]
+
+
+async def test_a_used_up_limit_says_when_it_is_reset(open_site):
+    clock = ManualClock()
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
+    async with open_site(account, clock=clock) as site, site.connect(deps=deps_for(clock)) as transport:
+        await say(transport, "gemini-3-pro")
+        clock.advance(100)
+        with pytest.raises(RateLimited) as caught:
+            await say(transport, "gemini-3-pro")
+        assert caught.value.retry_after == pytest.approx(3600 - 100, abs=2)
+        await say(transport, "gemini-2.5-flash")
+        assert await site.seen("rpc_qpEbW") == 1
+
+
+def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_may_not_be():
+    flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
+    told = {quota.name: (quota.left, quota.reset) for quota in decode_quotas([flash], Family.FLASH)}
+    assert told == {"flash": (10, None), "flash-thinking": (0, 700)}
+    pro = decode_quotas([[limit(0, 500), limit(3, 900)]], Family.PRO)
+    assert [(quota.name, quota.left, quota.reset) for quota in pro] == [("pro", 3, 900)]
+    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], Family.PRO)[0].left == 0
+
+
+def test_a_limit_of_0_with_nothing_used_is_no_limit():
+    (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], Family.PRO)
+    assert (quota.total, quota.left, quota.unlimited, quota.used_up) == (0, 0, True, False)
+    flash = [[["1", "11"], None, 0, None, 0, 0], [["2", "11"], None, 100, ["700"], "10", "0"]]
+    unlimited, used_up = decode_quotas([flash], Family.FLASH)
+    assert (unlimited.name, unlimited.unlimited) == ("flash", True)
+    assert (used_up.name, used_up.used_up, used_up.reset) == ("flash-thinking", True, 700)
+
+
+async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(open_site):
+    clock = ManualClock()
+    account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
+    async with open_site(account, clock=clock) as site, site.connect(deps=deps_for(clock)) as transport:
+        await say(transport, "gemini-3-pro")
+        with pytest.raises(RateLimited):
+            await say(transport, "gemini-3-pro")
+        told = {quota.name: quota for quota in transport.accounts[0].facts().quotas}["pro"]
+        assert (told.left, told.total) == (0, 1)
+        assert told.reset == pytest.approx(clock.wall() + 3600, abs=2)

@@ -1,0 +1,420 @@
+import aiohttp
+import anyio
+import anyio.lowlevel
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from protocol.model import SignedOut
+from tests.clock import ManualClock
+from tests.transports.conftest import ACCOUNT, deps_for
+from tests.transports.web.rotations import (
+    BARE,
+    PAIR,
+    REFUSED,
+    Ear,
+    Heard,
+    ask,
+    heard_rotation_of,
+    interval,
+    rotation_of,
+)
+from transports import simulator, web
+from transports.store import MemoryStore
+from transports.store.port import INTENTS, SESSIONS
+from transports.web import wire
+from transports.web.session.record import decode, fingerprint
+from transports.web.session.rotation_intent import RotationIntent, encode_intent
+from transports.web.session.store import SessionStore
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock, grace_seconds=60) as site:
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            await ask(transport)
+            await rotation_of(transport, store, clock).once()
+            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
+            await ask(transport)
+        clock.advance(600)  # the first value has expired by now
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            await ask(transport)
+        async with site.connect(deps=deps_for(clock, MemoryStore(clock))) as transport:
+            with pytest.raises(SignedOut):
+                await ask(transport)
+
+
+async def test_it_is_due_every_so_often(open_site):
+    clock = ManualClock()
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=540) as transport:
+        await clock.until_asleep(2)
+        assert await site.seen("rotate") == 0
+        clock.advance(540 * 1.1)
+        with anyio.fail_after(10):
+            while await site.seen("rotate") == 0:
+                await anyio.lowlevel.checkpoint()
+        await ask(transport)
+
+
+async def test_two_at_once_rotate_once(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=deps_for(clock, store)) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rotation_of(one, store, clock).once)
+            tasks.start_soon(rotation_of(two, store, clock).once)
+        await rotation_of(two, store, clock).once()
+        assert await site.seen("rotate") == 1
+        await ask(one)
+        await ask(two)
+
+
+async def test_a_dead_session_says_that_a_person_is_needed(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    dead = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; __Secure-1PSIDTS=dead")
+    async with open_site(clock=clock) as site, site.connect(dead, deps=deps_for(clock, store)) as transport:
+        with pytest.raises(SignedOut):
+            await rotation_of(transport, store, clock).once()
+        assert await site.seen("rotate") == 2
+
+
+async def test_a_rotation_sends_the_page_s_headers_and_body_and_the_pair_of_cookies_alone(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    account = web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT) + "; NID=1; SAPISID=2")
+    async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
+        heard = Heard(transport)
+        await rotation_of(transport, store, clock).once()
+        headers, cookies, body = heard.calls[0]
+        assert headers == {"Content-Type": "application/json", "Origin": site.base}
+        assert (cookies, body) == (PAIR, b'[000,"-0000000000000000000"]')
+
+
+async def test_all_cookies_go_along_where_the_setting_says_so(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    cookies = f"{simulator.export_of(ACCOUNT)}; NID=1; __Secure-3PSIDTS=3"
+    account = web.WebAccount(id="one", cookies=cookies)
+    settings = {"rotate_cookies": "all", "rotate_seconds": 0, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock) as site, site.connect(account, **settings) as transport:
+        heard = Heard(transport)
+        heard.answers = [REFUSED, (200, [], b"")]
+        await rotation_of(transport, store, clock).once()
+        assert [cookies for _, cookies, _ in heard.calls] == [
+            ["NID", "__Secure-1PSID", "__Secure-1PSIDTS", "__Secure-3PSIDTS"],
+            ["NID", "__Secure-1PSID"],
+        ]
+
+
+@pytest.mark.parametrize("status", [401, 403, 302])
+async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_cookie(open_site, status):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        heard = Heard(transport)
+        heard.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
+        rotation = heard_rotation_of(transport, store, clock, ear)
+        await rotation._turn()
+        assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
+        assert ear.outcomes == ["rotated"]
+        assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "fresh"
+
+
+async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    account = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; NID=1")
+    async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
+        with pytest.raises(SignedOut):
+            await rotation_of(transport, store, clock).once()
+        assert await site.seen("rotate") == 1
+
+
+async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        heard = Heard(transport)
+        heard.answers = [REFUSED, (429, [], b"")]
+        rotation = heard_rotation_of(transport, store, clock, ear)
+        assert await rotation._turn() >= 0
+        assert ear.outcomes == ["throttled"]
+        assert ear.changes == []
+
+
+async def test_a_changed_export_wins_over_what_is_stored(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site:
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            await rotation_of(transport, store, clock).once()
+        fresh = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=newer; NID=1")
+        async with site.connect(fresh, deps=deps_for(clock, store)) as transport:
+            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "newer"
+
+
+class FailingStore(MemoryStore):
+    """Fails to save, a few times; what it says failed was done all the same, the second time."""
+
+    failures = 2
+
+    async def put(self, place, key, value, **options):
+        if place is SESSIONS and self.failures == 2:
+            self.failures -= 1
+            raise OSError("out of order")
+        saved = await super().put(place, key, value, **options)
+        if place is SESSIONS and self.failures:
+            self.failures -= 1
+            raise OSError("the answer was lost")
+        return saved
+
+
+async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_given_up(open_site):
+    clock = ManualClock()
+    store = FailingStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        vault = transport._accounts.sessions["one"].site.vault
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rotation_of(transport, store, clock).once)
+            for _ in range(2):
+                await clock.until_asleep(2)  # the sweeper and this
+                assert vault.cookies["__Secure-1PSIDTS"] == ACCOUNT.psidts
+                clock.advance(1)
+                await anyio.lowlevel.checkpoint()
+        assert vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
+        assert await site.seen("rotate") == 1
+
+
+async def test_a_rotation_without_a_new_value_is_a_rotation_for_all(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    known = simulator.SimulatedAccount(psid="p")
+    account = web.WebAccount(id="one", cookies=simulator.export_of(known))
+    async with (
+        open_site(known, clock=clock) as site,
+        site.connect(account, deps=deps_for(clock, store)) as one,
+        site.connect(account, deps=deps_for(clock, store)) as two,
+    ):
+        assert await rotation_of(one, store, clock).once()
+        assert await rotation_of(two, store, clock).once()
+        assert await site.seen("rotate") == 1
+
+
+async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one_stored(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
+        vault = transport._accounts.sessions["one"].site.vault
+        await store.acquire("rotate/one", "another process", 45)
+        await clock.until_asleep(2)
+        clock.advance(70)  # the writer's lease is renewed, as time goes by
+        await store.acquire("rotate/one", "another process", 45)
+        await anyio.wait_all_tasks_blocked()
+        theirs = SessionStore("one", vault.saved.cookies, store, clock)
+        await theirs.renew(theirs.saved, ["__Secure-1PSIDTS=theirs"], at=clock.wall(), by="another")
+        await store.release("rotate/one", "another process")
+        clock.advance(5)
+        await anyio.wait_all_tasks_blocked()
+        assert vault.cookies["__Secure-1PSIDTS"] == "theirs"
+        assert await site.seen("rotate") == 0
+
+
+async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock, session_seconds=0) as site, site.connect(**settings) as transport:
+        rotation = rotation_of(transport, store, clock)
+        Heard(transport).answers = [REFUSED] * 4
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert await rotation._turn() >= 60
+                clock.advance(600)
+            assert await rotation._turn() > 60
+    told = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert told == [
+        {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "bound"},
+        {"event": "account_works_again", "log_level": "info", "account": "one"},
+    ]
+
+
+async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_least(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock, rotation_gap_seconds=600) as site,
+        site.connect(deps=deps_for(clock, MemoryStore(clock)), rotate_seconds=0) as other,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport,
+    ):
+        await rotation_of(other, MemoryStore(clock), clock).once()
+        with capture_logs() as logs:
+            assert await rotation_of(transport, store, clock)._turn() >= 60
+        assert logs[-1]["error"] == "Throttled"
+
+
+async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site:
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            session = transport._accounts.sessions["one"]
+            call, answered, stopping = session.site.call, anyio.Event(), anyio.Event()
+
+            async def slow(*arguments, **options):
+                answer = await call(*arguments, **options)
+                answered.set()
+                await stopping.wait()
+                return answer
+
+            session.site.call = slow
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(rotation_of(transport, store, clock).once)
+                await answered.wait()
+                tasks.cancel_scope.cancel()
+                stopping.set()
+        clock.advance(600)  # the first value has expired by now
+        async with site.connect(deps=deps_for(clock, store)) as transport:
+            await ask(transport)
+
+
+async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_browser(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
+    async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
+        await heard_rotation_of(transport, store, clock, ear)._turn()
+        assert ear.outcomes == ["bound"]
+        assert ear.changes == [("not_rotated", "bound")]
+        assert await site.seen("rotate") == 2
+
+
+async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_value_still_works(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock, grace_seconds=120) as site,
+        site.connect(deps=deps_for(clock, store)) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        session = one._accounts.sessions["one"]
+        await store.acquire("rotate/one", "dead", 45)
+        started = await store.now()
+        intent = RotationIntent(
+            fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.vault.cookies)
+        )
+        await store.put(INTENTS, "one", encode_intent(intent))
+        await session.site.call(  # and the answer came to nobody
+            "POST",
+            site.base + wire.ROTATE_PATH,
+            {"Content-Type": wire.ROTATE_CONTENT_TYPE},
+            data=wire.ROTATE_BODY,
+            only=(wire.PSID, wire.PSIDTS),
+        )
+        rotation = heard_rotation_of(two, store, clock, ear)
+        while "rotated" not in ear.outcomes:
+            assert clock.now < 1120
+            clock.advance(await rotation._turn() if clock.now < 1120 else 0)
+        clock.advance(300)
+        await ask(two)
+
+
+async def test_two_calls_are_a_minute_apart_whoever_makes_them(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=deps_for(clock, store)) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        await order(site, where="rotate", status=429)
+        assert await heard_rotation_of(one, store, clock, ear)._turn() >= 60
+        clock.advance(30)
+        assert await heard_rotation_of(two, store, clock, ear)._turn() >= 30
+        assert await site.seen("rotate") == 1
+        clock.advance(31)
+        await heard_rotation_of(two, store, clock, ear)._turn()
+        assert ear.outcomes == ["throttled", "busy", "rotated"]
+
+
+async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tells(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    ours = deps_for(clock, store)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=ours) as one,
+        site.connect(deps=deps_for(clock, store)) as two,
+    ):
+        await rotation_of(two, store, clock).once()
+        await ours.watch.look()
+        vaults = [transport._accounts.sessions["one"].site.vault for transport in (one, two)]
+        assert vaults[0].cookies == vaults[1].cookies
+        assert vaults[0].version == 1
+
+
+async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock, cookie_every=1) as site:
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+            await ask(transport)
+            before = dict(transport._accounts.sessions["one"].site.vault.cookies)
+            clock.advance(60)
+            await ask(transport)
+        kept = decode((await store.get(SESSIONS, "one")).value).cookies
+        assert {name for name in kept if kept[name] != before.get(name)} == {"__Secure-1PSIDCC"}
+
+
+async def test_a_process_that_is_about_to_end_begins_no_rotation(open_site):
+    clock, leaving = ManualClock(), [True]
+    deps = replace(deps_for(clock), leaving=lambda: leaving[0])
+    async with open_site(clock=clock) as site, site.connect(deps=deps, rotate_seconds=540) as transport:
+        await clock.until_asleep(2)
+        clock.advance(540 * 1.1)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        await ask(transport)
+        assert await site.seen("rotate") == 0
+        leaving[0] = False
+        with anyio.fail_after(10):
+            while await site.seen("rotate") == 0:
+                clock.advance(5.0)
+                await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("age", "by", "least", "most"),
+    [
+        (1200, "one that is gone", 0, 6),
+        (200, "replica-1", 232, 328),
+        (200, "another", 262, 388),
+        (-3600, "replica-1", 432, 528),
+    ],
+    ids=["overdue", "own", "another's", "of a clock that was set"],
+)
+async def test_who_begins_rotates_at_once_what_is_overdue_and_leaves_to_others_what_is_theirs(
+    open_site, age, by, least, most
+):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with (
+        open_site(clock=clock) as site,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=480) as transport,
+    ):
+        vault = transport._accounts.sessions["one"].site.vault
+        await vault.renew(vault.saved, [], at=await store.now() - age, by=by)
+        rotation = rotation_of(transport, store, clock)
+        await rotation._begin()
+        for _ in range(50):
+            assert least <= rotation._due() <= most

@@ -1,0 +1,67 @@
+"""A rotation that somebody began, and whose end nobody knows, is taken over in time, and open until it is done."""
+
+import aiohttp
+import pytest
+
+from tests.clock import ManualClock
+from tests.transports.conftest import ACCOUNT, deps_for
+from tests.transports.web.session.test_rotation import rotation_of
+from transports import simulator
+from transports.store import MemoryStore
+from transports.store.port import INTENTS
+from transports.web import wire
+from transports.web.session.record import fingerprint
+from transports.web.session.rotation_intent import RotationIntent, encode_intent, read_intent
+
+
+@pytest.mark.parametrize(("outcome", "is_open"), [("", True), ("unknown", True), ("rotated", False), ("busy", False)])
+def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
+    intent = RotationIntent(fence=1, owner="one", started=0.0, old_hash="x", outcome=outcome)
+    assert read_intent(encode_intent(intent)) == intent
+    assert intent.open == is_open
+
+
+async def begin_and_vanish(site, transport, store):
+    """Rotate as a process that is killed before it has the answer."""
+    cookies = transport._accounts.sessions["one"].site.vault.cookies
+    intent = RotationIntent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
+    await store.put(INTENTS, "one", encode_intent(intent))
+    headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": simulator.export_of(ACCOUNT)}
+    async with aiohttp.ClientSession() as http:
+        async with http.post(f"{site.base}/RotateCookies", data=wire.ROTATE_BODY, headers=headers) as response:
+            assert response.status == 200
+
+
+async def test_it_is_taken_over_as_soon_as_the_site_takes_another_and_no_sooner(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock, grace_seconds=120) as site:
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+            await begin_and_vanish(site, transport, store)
+            clock.advance(50)
+            assert not await rotation_of(transport, store, clock).once()
+            clock.advance(11)
+            assert await rotation_of(transport, store, clock).once()
+        (judged,) = (await site.state())["accounts"]
+    assert (judged["rotations"], judged["forks"], judged["hasty"]) == (2, 1, 0)
+
+
+async def test_a_call_that_changes_nothing_leaves_it_open_to_all(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock, grace_seconds=300) as site:
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+            await begin_and_vanish(site, transport, store)
+            clock.advance(61)
+            await order(site, {"where": "rotate", "status": 503})
+            with pytest.raises(Exception, match="upstream"):
+                await rotation_of(transport, store, clock).once()
+            assert read_intent((await store.get(INTENTS, "one")).value).open
+            clock.advance(61)
+            assert await rotation_of(transport, store, clock).once()
+            assert not read_intent((await store.get(INTENTS, "one")).value).open
+
+
+async def order(site, fault):
+    async with aiohttp.ClientSession() as http, http.post(f"{site.base}/simulator/faults", json=fault) as response:
+        assert response.status == 200

@@ -1,0 +1,115 @@
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from tests.clock import ManualClock
+from tests.transports.conftest import deps_for
+from tests.transports.web.rotations import Ear, Heard, ask, heard_rotation_of, interval, rotation_of
+from transports import simulator, web
+from transports.store import MemoryStore
+from transports.store.port import SESSIONS
+from transports.web.session.record import decode
+from transports.web.session.rotation_outcome import read_interval
+
+CAPTURES = Path(__file__).parents[3] / "captures"
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("rotate-200-body.txt", 600.0), ("rotate-403-body.txt", math.inf)])
+def test_recorded_answers_name_the_next_rotation(name, seconds):
+    assert read_interval((CAPTURES / name).read_bytes()) == seconds
+
+
+@given(st.integers(0, 2147483646))
+def test_an_interval_is_obeyed_within_bounds(seconds):
+    assert read_interval(interval(seconds)) == min(3600, max(60, seconds))
+
+
+@given(st.binary(max_size=200))
+def test_a_body_that_says_nothing_we_know_names_no_interval(body):
+    assert read_interval(body) is None
+
+
+@pytest.mark.parametrize(("told", "least"), [(60, 60), (300, 300), (1, 60), (3600, 3600), (90_000, 3600), (0, 60)])
+async def test_the_sites_own_interval_goes_before_the_setting(open_site, told, least):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock) as site, site.connect(**settings) as transport:
+        heard = Heard(transport)
+        heard.answers = [(200, [], interval(told))]
+        rotation = heard_rotation_of(transport, store, clock, ear)
+        assert least <= await rotation._turn() <= least * 1.1
+        kept = decode((await store.get(SESSIONS, "one")).value)
+        assert kept.interval == least
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b")]}'\n\n", b"nonsense", b'[["identity.hfcr"]]', b'[["identity.hfcr",-1]]']
+)
+async def test_without_an_interval_in_the_answer_the_setting_holds(open_site, body):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock) as site, site.connect(**settings) as transport:
+        Heard(transport).answers = [(200, [], body)]
+        assert 540 * 0.9 <= await heard_rotation_of(transport, store, clock, ear)._turn() <= 540 * 1.1
+
+
+@pytest.mark.parametrize("status", [200, 403])
+async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(open_site, status):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
+    async with open_site(clock=clock, session_seconds=0) as site:
+        async with site.connect(**settings) as transport:
+            heard = Heard(transport)
+            heard.answers = [(status, [], interval(2147483647))]
+            rotation = heard_rotation_of(transport, store, clock, ear)
+            with capture_logs() as logs:
+                for _ in range(4):
+                    clock.advance(await rotation._turn())
+            assert len(heard.calls) == 1
+            assert [entry["event"] for entry in logs].count("rotation_withheld") == 1
+            assert ("not_rotated", "never") in ear.changes
+            assert "never renews" in transport.accounts[0].facts().renewal
+            await ask(transport)
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as another:
+            heard = Heard(another)
+            for _ in range(3):
+                clock.advance(await rotation_of(another, store, clock)._turn())
+            assert heard.calls == []
+            await ask(another)
+
+
+async def test_another_export_is_rotated_again_where_the_one_before_never_was(open_site):
+    clock, ear = ManualClock(), Ear()
+    store = MemoryStore(clock)
+    known = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", never_rotated=True)
+    fresh = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
+    async with open_site(known, fresh, clock=clock) as site:
+        async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport:
+            await heard_rotation_of(transport, store, clock, ear)._turn()
+        account = web.WebAccount(id="one", cookies=simulator.export_of(fresh))
+        async with site.connect(account, deps=deps_for(clock, store), rotate_seconds=540) as transport:
+            clock.advance(60)
+            await heard_rotation_of(transport, store, clock, ear)._turn()
+        assert ear.outcomes == ["never", "rotated"]
+
+
+async def test_a_store_that_is_down_keeps_no_process_from_knowing_that_a_session_is_never_rotated(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        vault = transport._accounts.sessions["one"].site.vault
+
+        async def down(*_, **__):
+            raise OSError("out of order")
+
+        put, store.put = store.put, down
+        await vault.give_up(vault.saved)
+        assert vault.saved.never
+        store.put = put  # else the end waits for it

@@ -1,0 +1,381 @@
+from contextlib import asynccontextmanager
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import pytest
+from structlog.testing import capture_logs
+
+from protocol.model import Media, SignedOut, Text, Throttled
+from tests.clock import ManualClock
+from tests.pools import pool_of
+from tests.transports.conftest import asking, deps_for, going, request_for
+from transports import simulator, web
+from transports.clock import SystemClock
+from transports.failover import Failover as AccountRotation
+from transports.failover import FailoverPolicy
+from transports.simulator import encode
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import SESSIONS
+from transports.web.session.rotation import SessionRotation
+
+EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)
+
+
+def session_of(transport):
+    return transport._accounts.sessions["one"]
+
+
+def rotation_of(transport, store, clock):
+    session = session_of(transport)
+    return SessionRotation(session, session.site.vault, deps_for(clock, store))
+
+
+async def ask(transport, text="<echo>ok</echo>"):
+    async with asking(transport, request_for(text), transport.accounts[0]) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+async def ask_at_once(transport, number, text="<echo>ok</echo>"):
+    """Ask so often at once; return the answers and the errors' classes."""
+    results = []
+
+    async def one():
+        try:
+            results.append(await ask(transport, text))
+        except SignedOut as error:
+            results.append(error.reason)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(number):
+            tasks.start_soon(one)
+    return results
+
+
+@asynccontextmanager
+async def two_workers(open_site, store_type=MemoryStore):
+    """Connect two processes' worth of transports to one site and one store."""
+    clock = ManualClock()
+    store = store_type(clock)
+    async with (
+        open_site(clock=clock, grace_seconds=60) as site,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=0) as one,
+        site.connect(deps=deps_for(clock, store), rotate_seconds=0) as two,
+    ):
+        yield clock, store, site, one, two
+
+
+async def test_a_worker_learns_of_anothers_rotation_when_its_own_session_has_become_stale(open_site):
+    async with two_workers(open_site) as (clock, store, _, one, two):
+        await ask(two)
+        await rotation_of(one, store, clock).once()
+        clock.advance(600)  # the old value has expired by now
+        assert await ask(two) == "ok"
+        assert session_of(two).site.vault.cookies == session_of(one).site.vault.cookies
+
+
+class LateStore(MemoryStore):
+    """Runs `after`, once, when a value has been read: what was read is old then."""
+
+    after = None
+
+    async def get(self, place, key):
+        found = await super().get(place, key)
+        if self.after is not None:
+            after, self.after = self.after, None
+            await after()
+        return found
+
+
+async def test_a_worker_whose_page_is_a_guests_looks_once_more_whether_another_has_rotated(open_site):
+    async with two_workers(open_site, LateStore) as (clock, store, site, one, two):
+
+        async def rotate():
+            await rotation_of(one, store, clock).once()
+            clock.advance(600)
+
+        store.after = rotate
+        assert await ask(two) == "ok"
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_nobody_has_renewed_is_tried_once(site):
+    async with site.connect(EXPIRED) as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert await site.seen("bootstrap") == 1
+
+
+class BrokenStore(MemoryStore):
+    """Is out of order when it is told so."""
+
+    broken = False
+
+    async def get(self, place, key):
+        if self.broken:
+            raise StoreDown("out of order")
+        return await super().get(place, key)
+
+
+async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(site):
+    store = BrokenStore(ManualClock())
+    async with site.connect(deps=deps_for(store=store), refresh_seconds=0) as transport:
+        store.broken = True
+        with capture_logs() as logs:
+            assert await ask(transport) == "ok"
+        assert {"event": "session_not_loaded", "log_level": "warning", "account": "one"} in logs
+
+
+async def test_a_failure_is_shared_by_all_who_waited_for_it_and_by_nobody_else(site):
+    async with site.connect(EXPIRED) as transport:
+        assert await ask_at_once(transport, 20) == ["signed_out"] * 20
+        assert await site.seen("bootstrap") == 1
+        assert await ask_at_once(transport, 1) == ["signed_out"]
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends(site):
+    async with site.connect(rotate_seconds=0) as transport:
+        await ask(transport)
+        for where in ("generate", "app"):
+            await order(site, where=where, status=302, times=1000)
+        assert await ask_at_once(transport, 20) == ["signed_out"] * 20
+        assert await site.seen("bootstrap") == 2
+
+
+def answering(session, rpc, change):
+    """Have `change` make the answer to an RPC from what the site answers."""
+    call = session.site.call
+
+    async def changed(method, url, headers, **options):
+        answer = await call(method, url, headers, **options)
+        return change(*answer) if options.get("params", {}).get("rpcids") == rpc else answer
+
+    session.site.call = changed
+
+
+def rejected(rpc, reason):
+    part = ["wrb.fr", rpc, None, None, None, [reason], "generic"]
+    return lambda status, headers, _: (status, headers, encode.PREFIX + encode.frame(part) + encode.end(1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rejected("otAQ7b", 3),
+        rejected("otAQ7b", 5),
+        rejected("otAQ7b", 13),
+        lambda status, headers, _: (status, headers, encode.PREFIX + encode.end(1)),
+        lambda status, headers, _: (status, headers, b"not frames"),
+        lambda _, headers, body: (500, headers, body),
+        lambda _, headers, body: (503, headers, body),
+        lambda _, headers, body: (404, headers, body),
+        lambda _, headers, body: (405, headers, body),
+    ],
+    ids=["3", "5", "13", "missing", "unknown form", "500", "503", "404", "405"],
+)
+async def test_an_account_whose_status_is_not_told_is_served_all_the_same(site, change):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", change)
+        ready = await session_of(transport).ready()
+        assert (ready.status.known, ready.status.problem) == (False, None)
+        assert session_of(transport).plan == ""
+
+
+async def test_a_status_that_is_not_told_once_is_what_it_was(site):
+    async with site.connect() as transport:
+        session = session_of(transport)
+        before = (await session.ready()).status
+        answering(session, "otAQ7b", rejected("otAQ7b", 13))
+        await session.forget()
+        assert (await session.ready()).status == before
+        assert await ask(transport) == "ok"
+
+
+async def test_an_account_that_is_denied_its_status_is_signed_out(site):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", rejected("otAQ7b", 7))
+        with pytest.raises(SignedOut) as caught:
+            await ask(transport)
+        assert caught.value.reason == "signed_out"
+
+
+async def test_a_site_that_limits_the_status_call_limits_the_account(site):
+    async with site.connect() as transport:
+        answering(session_of(transport), "otAQ7b", lambda _, headers, body: (429, headers, body))
+        with pytest.raises(Throttled):
+            await ask(transport)
+
+
+async def test_a_session_that_the_site_takes_for_a_guests_is_found_out_before_a_turn(open_site):
+    clock = ManualClock()
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=0) as transport:
+        await ask(transport)
+        clock.advance(2000)  # it is not renewed in time; our token and page are still here
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert await site.seen("generate") == 1
+
+
+async def test_an_account_that_may_not_ping_is_looked_at_once_and_then_served(site):
+    async with site.connect(activity_seconds=0.0001) as transport:
+        answering(session_of(transport), "ESY5D", rejected("ESY5D", 7))
+        assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_where_a_session_cannot_be_fetched_another_account_makes_the_picture(open_site):
+    accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
+    known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
+    clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
+    async with open_site(*accounts) as site, site.connect(*known) as transport:
+        rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), FailoverPolicy())
+        await order(site, where="app", status=500)
+        async with going(rotation, request, 30) as exchange:
+            assert [event async for event in exchange if isinstance(event, Media)]
+        assert await site.seen("bootstrap") == 2
+        assert await site.seen("generate") == 1
+
+
+@pytest.mark.parametrize("tag", ['http="401"', 'http="403"', 'http="302"'])
+async def test_a_session_that_is_refused_is_fetched_anew_and_the_request_sent_again(site, tag):
+    async with site.connect() as transport:
+        await ask(transport)
+        assert await ask(transport, f'<sim {tag} once="a"/><echo>mended</echo>') == "mended"
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_session_that_is_refused_again_is_forgotten_and_waits_for_a_person(site):
+    async with site.connect() as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport, '<sim http="401"/>')
+        assert await site.seen("generate") == 2
+        assert session_of(transport)._ready is None
+
+
+@pytest.mark.parametrize(
+    "tag", ['http="302" location="https://consent.google.com/m"', 'html="true"'], ids=["consent", "page"]
+)
+async def test_a_page_instead_of_an_answer_is_asked_for_once_and_its_session_forgotten(site, tag):
+    async with site.connect() as transport:
+        with pytest.raises(SignedOut):
+            await ask(transport, f"<sim {tag}/>")
+        assert await site.seen("generate") == 1
+        assert session_of(transport)._ready is None
+
+
+async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_it_came(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def slow(method, url, headers, **options):
+            status, answered, body = await call(method, url, headers, **options)
+            if url.endswith("/app"):
+                session.site.call = call
+                tasks.start_soon(rotation_of(transport, store, clock).once)
+                while not session.site.vault.renewals:
+                    await anyio.lowlevel.checkpoint()
+                answered = answered.copy()
+                answered.add("Set-Cookie", "__Secure-1PSIDTS=late; Domain=.google.com")
+                answered.add("Set-Cookie", "SIDCC=late; Domain=.google.com")
+            return status, answered, body
+
+        session.site.call = slow
+        async with anyio.create_task_group() as tasks:
+            await ask(transport)
+        assert "late" not in session.site.vault.cookies.values()
+        assert await ask(transport) == "ok"
+
+
+async def test_a_guests_page_sets_no_cookie_of_the_account(site):
+    async with site.connect(EXPIRED) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def guests(method, url, headers, **options):
+            status, answered, body = await call(method, url, headers, **options)
+            answered = answered.copy()
+            answered.add("Set-Cookie", "NID=guests; Domain=.google.com")
+            return status, answered, body
+
+        session.site.call = guests
+        with pytest.raises(SignedOut):
+            await ask(transport)
+        assert "NID" not in session.site.vault.cookies
+
+
+async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
+    async with two_workers(open_site) as (clock, store, site, one, two):
+        pool = pool_of(two.accounts, clock, wait_seconds=1.0)
+        rotation = AccountRotation(two, pool, FailoverPolicy())
+
+        async def ask_pool():
+            async with going(rotation, request_for("<echo>ok</echo>"), 30) as exchange:
+                return "".join([event.text async for event in exchange if isinstance(event, Text)])
+
+        # the rotation is done, and lost on its way to the other worker
+        theirs = MemoryStore(clock)
+        await SessionRotation(session_of(one), session_of(one).site.vault, deps_for(clock, theirs)).once()
+        found = await store.get(SESSIONS, "one")
+        await store.remove(SESSIONS, "one")
+        clock.advance(600)
+        with pytest.raises(SignedOut):
+            await ask_pool()
+        with pytest.raises(SignedOut):
+            await ask_pool()
+        assert await site.seen("bootstrap") == 1
+        await store.put(SESSIONS, "one", found.value)
+        await rotation_of(two, store, clock).once()  # its own turn finds what was stored
+        assert await ask_pool() == "ok"
+
+
+async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_once_more(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
+        session = session_of(transport)
+        call = session.site.call
+
+        async def refused(method, url, headers, **options):
+            session.site.call = call
+            tasks.start_soon(rotation_of(transport, store, clock).once)
+            while not session.site.vault.renewals:
+                await anyio.lowlevel.checkpoint()
+            return 200, {}, b"<html>Sign in</html>"
+
+        session.site.call = refused
+        async with anyio.create_task_group() as tasks:
+            assert await ask(transport) == "ok"
+
+
+async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_that_came_since(open_site):
+    async with two_workers(open_site) as (clock, store, _, one, two):
+        await ask(two)
+        await session_of(two).condemn(SignedOut("gone", reason="signed_out"))
+        await rotation_of(one, store, clock).once()
+        clock.advance(60)
+        assert await ask(two) == "ok"
+
+
+async def test_a_page_instead_of_an_answer_is_asked_again_where_another_worker_has_renewed_the_session(open_site):
+    async with two_workers(open_site) as (clock, store, site, one, two):
+        await ask(two)
+        session = session_of(two)
+        ping = session.ping
+
+        async def refused(ready):
+            session.ping = ping
+            await rotation_of(one, store, clock).once()
+            raise SignedOut("a page instead of an answer", reason="signed_out")
+
+        session.ping = refused
+        assert await ask(two) == "ok"
+        assert await site.seen("bootstrap") == 2

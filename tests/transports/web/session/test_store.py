@@ -1,0 +1,365 @@
+from functools import partial
+
+import anyio
+import anyio.lowlevel
+import pytest
+from structlog.testing import capture_logs
+
+from tests.clock import ManualClock
+from transports.store import MemoryStore
+from transports.store.port import SESSIONS, StoreDown
+from transports.tasks import background_tasks
+from transports.web.session.flush import offer
+from transports.web.session.store import SessionStore
+
+SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
+
+
+def vaults(number=2, store=None):
+    store = store or MemoryStore(ManualClock())
+    return [SessionStore("one", SEED, store, store._clock) for _ in range(number)]
+
+
+def psidts(vault):
+    return vault.cookies["__Secure-1PSIDTS"]
+
+
+async def renew(vault, value, *, at=1.0, sent=None):
+    return await vault.renew(sent or vault.saved, [f"__Secure-1PSIDTS={value}"], at=at, by="me")
+
+
+async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
+    (vault,) = vaults(1)
+    await vault.take(["SIDCC=a; Domain=.google.com"], since=vault.version)
+    assert vault.cookies == {**SEED, "SIDCC": "a"}
+    assert (vault.saved.gen, vault.saved.ver, vault.version, vault.renewals) == (1, 1, 0, 0)
+
+
+async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_since():
+    (vault,) = vaults(1)
+    sent = vault.version
+    await renew(vault, "ts-2")
+    await vault.take(["__Secure-1PSIDTS=ts-1b; Domain=.google.com", "SIDCC=a; Domain=.google.com"], since=sent)
+    assert vault.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
+
+
+async def test_what_an_answer_sets_is_dropped_when_another_process_has_renewed_the_session():
+    ours, theirs = vaults()
+    await renew(theirs, "ts-2")
+    await ours.take(["SIDCC=a; Domain=.google.com"], since=ours.version)
+    assert ours.cookies == theirs.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
+
+
+async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_and_is_another_turn():
+    ours, theirs = vaults()
+    assert ours.hear(["__Secure-1PSIDTS=ts-2"], since=ours.version) == 0.0
+    assert psidts(ours) == "ts-1"
+    await ours.save_heard()
+    assert (psidts(ours), ours.version, ours.renewals) == ("ts-2", 1, 1)
+    await theirs.load()
+    assert theirs.cookies == ours.cookies
+
+
+async def test_cookies_of_no_weight_are_saved_once_a_minute():
+    (vault,) = vaults(1)
+    assert vault.hear(["SIDCC=a"], since=0) == 0.0
+    await vault.save_heard()
+    assert vault.hear(["SIDCC=b"], since=0) == 60.0
+    assert vault.hear(["SIDCC=c"], since=0) is None
+    vault._clock.advance(60)
+    await vault.save_heard()
+    assert (vault.cookies["SIDCC"], vault.saved.ver) == ("c", 2)
+
+
+async def test_an_answer_never_changes_whose_session_it_is():
+    (vault,) = vaults(1)
+    assert vault.hear(["__Secure-1PSID=another"], since=0) is None
+
+
+async def test_a_renewal_is_counted_by_who_did_it_and_by_who_hears_of_it():
+    ours, theirs = vaults()
+    await renew(ours, "ts-2")
+    assert (ours.renewals, theirs.renewals) == (1, 0)
+    assert await theirs.load()
+    assert not await theirs.load()
+    assert (ours.renewals, theirs.renewals) == (1, 1)
+
+
+async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
+    ours, theirs = vaults()
+    await ours.renew(ours.saved, [], at=5.0, by="me")
+    assert not await theirs.load()
+    assert (theirs.saved.rotated_at, theirs.saved.by) == (5.0, "me")
+
+
+async def test_what_is_unreadable_is_left_alone():
+    store = MemoryStore(ManualClock())
+    await store.put(SESSIONS, "one", b"nonsense")
+    (vault,) = vaults(1, store)
+    assert not await vault.load()
+    assert vault.cookies == SEED
+
+
+@pytest.mark.parametrize("seed", [{"__Secure-1PSID": "other"}, {**SEED, "NID": "1"}])
+async def test_another_export_wins_and_an_old_one_that_is_still_mounted_somewhere_does_not_flap(seed):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    old = SessionStore("one", SEED, store, clock)
+    await renew(old, "ts-2")
+    new = SessionStore("one", seed, store, clock)
+    await new.load()
+    assert (new.cookies, new.saved.gen) == (seed, 2)
+    for _ in range(3):
+        again = SessionStore("one", SEED, store, clock)
+        for vault in (again, old, new):
+            await vault.load()
+            assert (vault.cookies, vault.saved.gen) == (seed, 2)
+    version = (await store.get(SESSIONS, "one")).version
+    assert new.record == version
+
+
+class Sick(MemoryStore):
+    """Fails as it is told to: before a write to the sessions is done, or after."""
+
+    before = after = False
+
+    async def put(self, place, key, value, **options):
+        if self.before and place is SESSIONS:  # nothing was done
+            raise StoreDown("before")
+        version = await super().put(place, key, value, **options)
+        if self.after and place is SESSIONS:
+            self.after = False
+            raise StoreDown("after")
+        return version
+
+
+async def passing(clock, seconds, done):
+    """Let time pass while somebody sleeps, a second at a time."""
+    for _ in range(seconds):
+        if done.is_set():
+            return
+        await clock.until_asleep()
+        clock.advance(1)
+        await anyio.wait_all_tasks_blocked()
+
+
+async def renew_in_vain(vault, clock, value, **options):
+    """Renew while the store is out of order; pass the time."""
+    done, results = anyio.Event(), []
+
+    async def act():
+        results.append(await renew(vault, value, **options))
+        done.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(act)
+        await passing(clock, 60, done)
+        assert done.is_set()
+    return results[0]
+
+
+async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_long_as_the_process_lives():
+    clock = ManualClock()
+    store = Sick(clock)
+    store.before = True
+    (vault,) = vaults(1, store)
+    with capture_logs() as logs:
+        assert not await renew_in_vain(vault, clock, "ts-2")
+    assert [entry for entry in logs if entry["log_level"] == "error"] == [
+        {"event": "rotated_session_not_saved", "log_level": "error", "account": "one"}
+    ]
+    assert (psidts(vault), vault.unsaved) == ("ts-2", True)
+    with pytest.raises(OSError, match="before"):
+        await vault.load()
+    store.before = False
+    assert not await vault.load()
+    assert not vault.unsaved
+    other = SessionStore("one", SEED, store, clock)
+    assert await other.load()
+    assert psidts(other) == psidts(vault) == "ts-2"
+
+
+async def test_a_write_whose_answer_was_lost_is_recognised():
+    clock = ManualClock()
+    store = Sick(clock)
+    store.after = True
+    (vault,) = vaults(1, store)
+    assert await renew_in_vain(vault, clock, "ts-2")
+    assert (psidts(vault), vault.saved.ver, vault.unsaved) == ("ts-2", 1, False)
+    assert vault.record == (await store.get(SESSIONS, "one")).version == 1
+
+
+async def test_a_rotated_value_holds_against_what_another_process_only_added_to():
+    ours, theirs = vaults()
+    sent = ours.saved
+    await theirs.take(["SIDCC=a"], since=0)
+    theirs._clock.advance(60)
+    await theirs.take(["SIDCC=b"], since=0)
+    assert await renew(ours, "ts-2", sent=sent)
+    assert (psidts(ours), ours.saved.ver) == ("ts-2", 3)
+    await theirs.load()
+    assert psidts(theirs) == "ts-2"
+
+
+async def test_of_two_rotations_the_one_that_was_sent_later_holds():
+    ours, theirs = vaults()
+    sent = ours.saved
+    await renew(theirs, "later", at=50.0)
+    await renew(ours, "earlier", at=1.0, sent=sent)
+    assert psidts(ours) == psidts(theirs) == "later"
+    assert (await ours._store.get(SESSIONS, "one")).version == 1
+
+
+async def test_a_store_that_forgot_its_last_writes_is_told_again_and_an_older_value_never_holds():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    ours, theirs = vaults(2, store)
+    await renew(ours, "ts-2")
+    forgotten = await store.get(SESSIONS, "one")
+    await renew(ours, "ts-3", at=9.0)
+    await store.put(SESSIONS, "one", forgotten.value)  # a failover
+    await theirs.load()
+    assert psidts(theirs) == "ts-2"
+    assert not await ours.load()
+    await theirs.load()
+    assert psidts(theirs) == psidts(ours) == "ts-3"
+
+
+async def test_a_store_that_is_empty_gets_the_newest_copy_back():
+    clock = ManualClock()
+    shared, copies = MemoryStore(clock), [MemoryStore(clock), MemoryStore(clock)]
+    older, newer = (SessionStore("one", SEED, shared, clock, copy) for copy in copies)
+    await renew(older, "ts-2")
+    await newer.load()
+    await renew(newer, "ts-3", at=9.0)
+    empty = MemoryStore(clock)
+    first = SessionStore("one", SEED, empty, clock, copies[0])
+    assert await first.load()
+    assert psidts(first) == "ts-2"
+    second = SessionStore("one", SEED, empty, clock, copies[1])
+    await second.load()
+    third = SessionStore("one", SEED, empty, clock, copies[0])
+    await third.load()
+    assert psidts(second) == psidts(third) == "ts-3"
+
+
+class Down(MemoryStore):
+    """Cannot be reached."""
+
+    async def get(self, place, key):
+        raise StoreDown("down")
+
+
+async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_else_from_the_export():
+    clock = ManualClock()
+    copy = MemoryStore(clock)
+    await renew(SessionStore("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
+    for vault, value in (
+        (SessionStore("one", SEED, Down(clock), clock, copy), "ts-2"),
+        (*vaults(1, Down(clock)), "ts-1"),
+    ):
+        with pytest.raises(OSError, match="down"):
+            await vault.load()
+        assert psidts(vault) == value
+
+
+async def test_a_changed_export_wins_over_the_copy():
+    clock = ManualClock()
+    store, copy = MemoryStore(clock), MemoryStore(clock)
+    await renew(SessionStore("one", SEED, store, clock, copy), "ts-2")
+    vault = SessionStore("one", {**SEED, "NID": "1"}, MemoryStore(clock), clock, copy)
+    await vault.load()
+    assert (vault.cookies, vault.saved.gen) == ({**SEED, "NID": "1"}, 2)
+
+
+async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
+    clock = ManualClock()
+    store, copy = MemoryStore(clock), Sick(clock)
+    copy.before = True
+    vault = SessionStore("one", SEED, store, clock, copy)
+    with capture_logs() as logs:
+        assert await renew(vault, "ts-2")
+    assert {entry["event"] for entry in logs} == {"session_not_copied"}
+    assert psidts(vault) == "ts-2"
+    copy.before = False
+    await vault.load()
+    assert (await copy.get(SESSIONS, "one")) is not None
+
+
+async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old():
+    ours, theirs = vaults()
+    await ours.load()
+    await renew(theirs, "ts-2")
+    assert not await ours.look()
+    ours._clock.advance(60)
+    assert await ours.look()
+
+
+async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
+    class Slow(MemoryStore):
+        async def get(self, place, key):
+            await anyio.lowlevel.checkpoint()
+            return await super().get(place, key)
+
+    (vault,) = vaults(1, Slow(ManualClock()))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(vault.take, ["__Secure-1PSIDTS=ts-2"], since=0))
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert psidts(vault) == "ts-2"
+    (other,) = vaults(1, vault._store)
+    await other.load()
+    assert psidts(other) == "ts-2"
+
+
+async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is_kept():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    store.before = True
+    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+    await vault.take(["SIDCC=a"], since=vault.version)
+    await vault.take(["__Secure-1PSIDTS=ts-3"], since=vault.version)
+    assert (psidts(vault), vault.unsaved) == ("ts-3", True)
+    store.before = False
+    assert await vault.save(1.0)
+    (other,) = vaults(1, store)
+    await other.load()
+    assert psidts(other) == "ts-3"
+
+
+async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    async with background_tasks() as tasks:
+        tasks.start_soon(offer, vault, clock)
+        store.before = True
+        await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+        for _ in range(90):
+            await clock.until_asleep()
+            clock.advance(1)
+            await anyio.wait_all_tasks_blocked()
+        assert vault.unsaved
+        store.before = False
+        clock.advance(1)
+        await anyio.wait_all_tasks_blocked()
+        assert not vault.unsaved
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_end_waits_for_a_value_that_is_not_saved():
+    clock = ManualClock()
+    store = Sick(clock)
+    (vault,) = vaults(1, store)
+    store.before = True
+    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(offer, vault, clock)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await clock.until_asleep(1)
+            store.before = False
+            clock.advance(1)
+    assert not vault.unsaved

@@ -1,0 +1,143 @@
+import json
+
+import msgspec
+import pytest
+
+from protocol.model import Capability
+from transports import web
+from transports.accounts.registry import AccountRecord
+from transports.web.account_config import declared, expiry, facts, redeclared
+from transports.web.session.record import encode, seeded
+
+EXPORT = "__Secure-1PSID=psid-secret; __Secure-1PSIDTS=ts-secret"
+NETSCAPE = "\n".join(
+    f".google.com\tTRUE\t/\tTRUE\t1893456000\t{name}\t{value}"
+    for name, value in (("__Secure-1PSID", "psid-secret"), ("__Secure-1PSIDTS", "ts-secret"))
+)
+JSON = json.dumps(
+    [
+        {"name": "__Secure-1PSID", "value": "psid-secret", "domain": ".google.com"},
+        {"name": "__Secure-1PSIDTS", "value": "ts-secret", "domain": ".google.com"},
+    ]
+)
+
+
+def entry(secret=EXPORT, account="added", **options):
+    return AccountRecord(id=account, transport="web", secret=secret, options=options, created=1.0, by="me")
+
+
+def admit(one, config=None):
+    return web.KIND.admit(config or web.WebConfig(), one)
+
+
+@pytest.mark.parametrize("secret", [EXPORT, "Cookie: " + EXPORT, NETSCAPE, JSON, "psid-secret\nts-secret"])
+def test_an_export_in_any_form_is_kept_as_one_header(secret):
+    kept, account = admit(entry(secret))
+    assert kept.secret == EXPORT
+    assert (account.id, account.transport, account.concurrency) == ("added", "web", 5)
+    assert admit(kept)[0] == kept
+
+
+def test_two_exports_of_one_session_have_one_identity():
+    one, two = admit(entry())[0], admit(entry("psid-secret\nother", account="again"))[0]
+    assert web.KIND.identity(one) == web.KIND.identity(two) == "psid-secret"
+
+
+def test_options_are_those_of_an_account_of_the_settings():
+    options = {
+        "concurrency": "2",
+        "weight": 3,
+        "per_minute": 7,
+        "per_day": {"video": 3},
+        "capabilities": ["chat", "video"],
+        "proxy": "socks5h://u:secret@proxy.example:1080",
+        "user_agent": "Mozilla/5.0",
+        "field13": True,
+    }
+    kept, account = admit(entry(**options))
+    assert kept.options["concurrency"] == 2
+    assert msgspec.json.decode(msgspec.json.encode(kept), type=AccountRecord) == kept
+    assert account.per_day == {Capability.VIDEO: 3}
+    assert account.capabilities == {Capability.CHAT, Capability.VIDEO}
+    assert (account.weight, account.per_minute, account.egress) == (3.0, 7, "socks5h://proxy.example:1080")
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (entry("NID=secret"), "__Secure-1PSID"),
+        (entry(""), "__Secure-1PSID"),
+        (entry('[{"name": "secret"'), "JSON"),
+        (entry(proxy="ftp://u:secret@h"), "proxy"),
+        (entry(proxy="http://u:secret@h:99999"), "proxy"),
+        (entry(capabilities=["secret"]), "capabilities"),
+        (entry(weight="secret"), "weight"),
+        (entry(per_day={"secret": 1}), "per_day"),
+        (entry(cookies_file="/etc/passwd"), "cookies_file"),
+        (entry(secrets_of="x"), "secrets_of"),
+        (entry(account="mine-guest"), "-guest"),
+        (entry(account="one"), "settings"),
+        (entry(EXPORT.replace("psid-secret", "psid-one")), "'one'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_words_without_its_value(one, told):
+    config = web.WebConfig(accounts=(web.WebAccount(id="one", cookies="__Secure-1PSID=psid-one"),))
+    with pytest.raises(ValueError, match=told) as caught:
+        admit(one, config)
+    assert "secret" not in str(caught.value).replace("secrets_of", "")
+    assert repr(one.id) in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_the_settings_accounts_are_told_with_their_limits():
+    account = web.WebAccount(id="one", cookies=EXPORT, weight=2, per_day={Capability.VIDEO: 1})
+    (known,) = web.KIND.accounts(web.WebConfig(accounts=(account,)))
+    assert (known.id, known.weight, known.per_day) == ("one", 2, {Capability.VIDEO: 1})
+    assert "secret" not in repr(declared(web.WebConfig(accounts=(account,))))
+
+
+def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
+    saved = msgspec.structs.replace(seeded({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
+    told = facts(encode(saved))
+    assert (told.rotated_at, told.expires_at) == (1000.0, 2200.0)
+    renewed = facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"__Secure-1PSIDTS": "t2"})))
+    assert renewed.credential != told.credential
+    other = facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"NID": "1"})))
+    assert other.credential == told.credential
+    assert facts(b"odd") == facts(b"{}")
+
+
+def test_a_session_without_a_rolling_cookie_has_no_end_that_is_known():
+    assert expiry({"__Secure-1PSID": "p"}, 1000.0) is None
+    assert expiry({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}, 0.0) is None
+
+
+OTHER = "__Secure-1PSID=psid-other; __Secure-1PSIDTS=ts-other"
+THIRD = "__Secure-1PSID=psid-third; __Secure-1PSIDTS=ts-third"
+
+
+def config(**accounts):
+    return web.WebConfig(accounts=tuple(web.WebAccount(id=name, cookies=text) for name, text in accounts.items()))
+
+
+def psids(found):
+    return {name: known.cookies["__Secure-1PSID"] for name, known in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("after", "found", "useless"),
+    [
+        ({"a": THIRD, "b": OTHER}, {"a": "psid-third", "b": "psid-other"}, []),
+        ({"a": OTHER, "b": EXPORT}, {"a": "psid-other", "b": "psid-secret"}, []),
+        ({"b": OTHER, "c": THIRD}, {"b": "psid-other", "c": "psid-third"}, []),
+        ({"a": "[", "b": OTHER, "c": "["}, {"a": "psid-secret", "b": "psid-other"}, ["a", "c"]),
+        ({"a": OTHER, "b": OTHER}, {"a": "psid-secret", "b": "psid-other"}, ["a"]),
+        ({"a": "[", "b": EXPORT}, {"a": "psid-secret", "b": "psid-other"}, ["a", "b"]),
+        ({"a": EXPORT, "b": OTHER, "c": EXPORT}, {"a": "psid-secret", "b": "psid-other"}, ["c"]),
+    ],
+)
+def test_accounts_declared_anew_hold_where_they_can_be_used_and_the_earlier_ones_elsewhere(after, found, useless):
+    known, places = redeclared(config(**after), declared(config(a=EXPORT, b=OTHER)))
+    assert psids(known) == found
+    assert list(known) == [name for name in after if name in found]
+    assert places == useless

@@ -1,0 +1,310 @@
+"""Conversations gone on with, against the simulated site, which refuses a place that it does not know."""
+
+import aiohttp
+import anyio
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from protocol.model import (
+    Blocked,
+    Caller,
+    Finish,
+    ModelDowngraded,
+    RateLimited,
+    Rewritten,
+    Role,
+    Served,
+    SignedOut,
+    Text,
+    TextPart,
+    Turn,
+    Unsupported,
+    UpstreamFailed,
+    Usage,
+)
+from tests.clock import ManualClock
+from tests.transports.conftest import asking, deps_for, request_for
+from transports import simulator, web
+from transports.accounts import Conversations
+from transports.conversations import Kept
+from transports.store import MemoryStore
+from transports.store.port import CONVERSATIONS
+from transports.web.codec.decode import SiteConversation
+from transports.web.turns.saved import Chats
+
+
+def turn(role, text):
+    return Turn(role=Role(role), parts=(TextPart(text=text),))
+
+
+def asked(*texts, **more):
+    """Return a request whose turns are the user's and the assistant's, by turns."""
+    turns = tuple(turn("user" if number % 2 == 0 else "assistant", text) for number, text in enumerate(texts))
+    return msgspec.structs.replace(request_for("x"), turns=turns, **more)
+
+
+async def say(transport, request, account=0):
+    async with asking(transport, request, transport.accounts[account]) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+def chats_of(transport, account="one"):
+    return Chats(transport._accounts.sessions[account])
+
+
+async def saved(transport):
+    """Return the prompts of each conversation that the site keeps, oldest first."""
+    chats = chats_of(transport)
+    found = [await chats.turns(chat.cid) for chat in await chats.latest()]
+    return [[said.prompt for said in reversed(turns)] for turns in found]
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+async def until(site, what, count):
+    with anyio.fail_after(10):
+        while await site.seen(what) < count:
+            pass
+
+
+@pytest.fixture
+async def opened(site):
+    async with site.connect(reuse_seconds=600) as transport:
+        yield site, transport
+
+
+async def test_a_history_that_is_a_known_conversation_sends_only_what_is_new(opened):
+    _, transport = opened
+    assert await say(transport, asked("<echo>one</echo>")) == "one"
+    assert await transport.home(asked("<echo>one</echo>", "one", "x")) == "one"
+    assert await say(transport, asked("<echo>one</echo>", "one", "<echo>two</echo>")) == "two"
+    third = asked("<echo>one</echo>", "one", "<echo>two</echo>", "two", "<echo>three</echo>")
+    assert await say(transport, third) == "three"
+    assert await saved(transport) == [["<echo>one</echo>", "<echo>two</echo>", "<echo>three</echo>"]]
+
+
+async def test_any_other_history_is_sent_whole(opened):
+    _, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    others = [
+        asked("<echo>one</echo>", "edited", "<echo>two</echo>"),
+        asked("<echo>other</echo>", "one", "<echo>two</echo>"),
+        asked("<echo>one</echo>", "one", "<echo>two</echo>", caller=Caller(id="somebody else")),
+    ]
+    for request in others:
+        assert await transport.home(request) is None
+        assert await say(transport, request) == "two"
+    assert all(len(chat) == 1 for chat in await saved(transport))
+
+
+async def test_two_requests_never_go_on_from_the_same_place(opened):
+    _, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    again = asked("<echo>one</echo>", "one", "<echo>two</echo>")
+    assert await say(transport, again) == "two"
+    assert await say(transport, again) == "two"
+    assert sorted(map(len, await saved(transport))) == [1, 2]
+
+
+async def test_a_conversation_whose_next_turn_was_answered_by_another_model_is_not_gone_on_with(site):
+    async with site.connect(reuse_seconds=600, model_mismatch="refuse") as transport:
+        await say(transport, asked("<echo>one</echo>"))
+        sent = await site.seen("generate")
+        with pytest.raises(ModelDowngraded):
+            await say(transport, asked("<echo>one</echo>", "one", '<sim answered-by="flash"/><echo>two</echo>'))
+        assert await site.seen("generate") == sent + 1  # not as a fresh conversation with the same account
+        assert await transport.home(asked("<echo>one</echo>", "one", "x")) is None
+
+
+async def test_another_account_gets_the_whole_history(open_site):
+    first, second = (simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2))
+    accounts = tuple(
+        web.WebAccount(id=name, cookies=simulator.export_of(account), per_minute=0)
+        for name, account in (("one", first), ("two", second))
+    )
+    async with open_site(first, second) as site, site.connect(*accounts, reuse_seconds=600) as transport:
+        await say(transport, asked("<echo>one</echo>"))
+        request = asked("<echo>one</echo>", "one", "<echo>two</echo>")
+        assert await transport.home(request) == "one"
+        assert await say(transport, request, account=1) == "two"
+
+
+async def test_a_conversation_that_the_site_forgot_is_begun_anew(opened):
+    _, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    chats = chats_of(transport)
+    await chats.delete(*(chat.cid for chat in await chats.latest()))
+    assert await say(transport, asked("<echo>one</echo>", "one", "<echo>two</echo>")) == "two"
+
+
+async def test_an_answer_that_was_not_read_to_its_end_is_deleted_and_not_gone_on_with(opened):
+    site, transport = opened
+    request = asked("<echo>one</echo>")
+    async with asking(transport, request, transport.accounts[0]) as answer:
+        async for event in answer:
+            assert not isinstance(event, Finish)
+            break
+    await until(site, "rpc_GzXR5e", 1)
+    assert await transport.home(asked("<echo>one</echo>", "one", "x")) is None
+
+
+LATER = ("<echo>one</echo>", "one")
+
+
+@pytest.mark.parametrize("tag", ['error="1037"', 'error="1060"', 'error="1053"', 'html="true"', 'http="429"'])
+async def test_a_conversation_is_as_it_was_when_the_site_says_no_to_what_is_new(opened, tag):
+    site, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    with pytest.raises((RateLimited, Blocked, Unsupported, SignedOut)):
+        await say(transport, asked(*LATER, f"<sim {tag}/>"))
+    assert await transport.home(asked(*LATER, "x")) == "one"
+    assert await say(transport, asked(*LATER, "<echo>two</echo>")) == "two"
+    assert await saved(transport) == [["<echo>one</echo>", "<echo>two</echo>"]]
+    assert await site.seen("rpc_GzXR5e") == 0
+
+
+async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened):
+    _, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    await chats_of(transport)._session.forget()
+    transport._accounts.sessions["one"].site.config = msgspec.structs.replace(
+        transport._accounts.sessions["one"].site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
+    )
+    with pytest.raises(UpstreamFailed):
+        await say(transport, asked(*LATER, "x"))
+    assert await transport.home(asked(*LATER, "x")) == "one"
+
+
+async def leave(transport, request, site):
+    """Leave while nothing has been answered yet."""
+    asked_before = await site.seen("generate")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(say, transport, request)
+        await until(site, "generate", asked_before + 1)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_conversation_is_deleted_when_its_next_turn_is_left_before_its_answer(opened):
+    site, transport = opened
+    await say(transport, asked("<echo>one</echo>"))
+    await leave(transport, asked(*LATER, '<sim delay="3000"/>'), site)
+    await until(site, "rpc_GzXR5e", 1)
+    assert await transport.home(asked(*LATER, "x")) is None
+
+
+@pytest.mark.parametrize("what", ['drop-after="1"', 'eof-after="1"', 'garbage-after="1"'])
+async def test_a_new_conversation_whose_answer_ends_before_it_begins_is_deleted(opened, what):
+    site, transport = opened
+    with pytest.raises(UpstreamFailed):
+        await say(transport, asked(f'<sim frames="60" {what}/><echo>`word`</echo>'))
+    await until(site, "rpc_GzXR5e", 1)
+    assert await saved(transport) == []
+
+
+async def test_a_picture_from_the_web_does_not_keep_a_conversation_from_being_gone_on_with(opened):
+    _, transport = opened
+    prompt = '<sim web-images="1"/><echo>one</echo>'
+    got = await say(transport, asked(prompt)) + "\n\n![a cat](https://example.com/cat.png)"
+    assert await say(transport, asked(prompt, got, "<echo>two</echo>")) == "two"
+    assert await saved(transport) == [[prompt, "<echo>two</echo>"]]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, streamed):
+    _, transport = opened
+    request = asked("x", streamed=streamed)
+    usage = Usage(input_tokens=1, output_tokens=1)
+    rewritten = Rewritten(pieces=(Text(text="the last"),), thoughts="", usage=usage)
+
+    class Answer:
+        served = Served(transport="web", account="one")
+        conversation = SiteConversation(cid="c_1", rid="r_1", context="ctx")
+
+        @property
+        async def events(self):
+            yield Text(text="the first")
+            yield Finish(reason="stop", usage=usage, rewritten=rewritten)
+
+    assert [event async for event in transport._reuse.follow(request, Answer()).events()]
+    got, other = ("the first", "the last") if streamed else ("the last", "the first")
+    assert await transport.home(asked("x", got, "y")) == "one"
+    assert await transport.home(asked("x", other, "y")) is None
+
+
+async def sweep(clock, site, count):
+    """Let a minute pass in which so many deletions are tried."""
+    before = await site.seen("rpc_GzXR5e")
+    await clock.until_asleep()
+    clock.advance(601)
+    await until(site, "rpc_GzXR5e", before + count)
+
+
+async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    kept = Conversations(store, clock)
+    await kept.keep(b"odd", Kept(account="one", conversation=b"no conversation"), seconds=0)
+    async with open_site() as site:
+        deps = deps_for(clock, store)
+        async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
+            await say(transport, asked("<echo>one</echo>"))
+            await order(site, where="GzXR5e", status=404, times=100)
+            for _ in range(5):
+                await sweep(clock, site, 1)
+            await clock.until_asleep()
+            assert await store.keys(CONVERSATIONS) == []
+
+
+async def test_conversations_are_deleted_when_their_time_is_over(open_site):
+    clock = ManualClock()
+    async with open_site(clock=clock) as site:
+        deps = deps_for(clock)
+        async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
+            for text in ("one", "two"):
+                await say(transport, asked(f"<echo>{text}</echo>"))
+            assert len(await saved(transport)) == 2
+            await clock.until_asleep()
+            clock.advance(61)
+            await until(site, "rpc_GzXR5e", 2)
+            assert await saved(transport) == []
+
+
+async def test_however_many_are_overdue_a_minute_is_enough(open_site):
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    kept = Conversations(store, clock)
+    for number in range(120):
+        place = b'{"cid":"c_%d","rid":"r"}' % number
+        await kept.keep(b"%d" % number, Kept(account="one", conversation=place), seconds=0)
+    async with open_site() as site:
+        deps = deps_for(clock, store)
+        async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0):
+            await sweep(clock, site, 120)
+    assert await store.keys(CONVERSATIONS) == []
+
+
+async def test_without_reuse_chats_are_temporary(site):
+    async with site.connect(reuse_seconds=0) as transport:
+        await say(transport, asked("<echo>one</echo>"))
+        assert await saved(transport) == []
+
+
+TURNS = st.lists(st.text(st.characters(exclude_characters="<>", exclude_categories=["Cs"]), max_size=30), max_size=3)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TURNS, st.booleans())
+async def test_the_answer_is_the_same_whether_a_conversation_goes_on_or_not(opened, words, keep):
+    """Talk in turns; with `keep` the client sends back what it got, without it something else that looks alike."""
+    _, transport = opened
+    said = []
+    for number, word in enumerate(words):
+        said.append(f"{number}<echo>{word}.</echo>")
+        answer = await say(transport, asked(*said))
+        assert answer == f"{word}."
+        said.append(answer if keep else f"{answer} edited")

@@ -1,0 +1,104 @@
+import anyio
+import pytest
+
+from protocol.model import Text, UpstreamFailed
+from tests.clock import ManualClock
+from transports.web.session.background import open_errands
+from transports.web.turns.detached import saying
+
+FIRST, SECOND = Text(text="first"), Text(text="second")
+
+
+class Turn:
+    """A turn: events, errors, events of anyio to wait for; notes how it ended."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+        self.ended, self.cut = anyio.Event(), False
+
+    async def say(self):
+        try:
+            for step in self.steps:
+                if isinstance(step, anyio.Event):
+                    await step.wait()
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    yield step
+        except anyio.get_cancelled_exc_class():
+            self.cut = True
+            raise
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+async def errands():
+    async with open_errands(ManualClock()) as opened:
+        yield opened
+
+
+async def test_whoever_stays_hears_all_of_it(errands):
+    async with saying(errands, Turn(FIRST, SECOND).say()) as said:
+        assert [event async for event in said] == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("error", [UpstreamFailed("broke"), KeyError("a bug of ours")])
+async def test_whoever_stays_is_told_what_went_wrong(errands, error):
+    heard = []
+    with pytest.raises(type(error)) as caught:
+        async with saying(errands, Turn(FIRST, error).say()) as said:
+            async for event in said:
+                heard.append(event)
+    assert caught.value is error
+    assert heard == [FIRST]
+
+
+async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listens(errands):
+    go = anyio.Event()
+    turn = Turn(FIRST, go, SECOND, UpstreamFailed("broke"))
+    async with saying(errands, turn.say()) as said:
+        assert await anext(said) == FIRST
+        said.keep()
+    assert not turn.ended.is_set()
+    go.set()
+    with anyio.fail_after(5):
+        await turn.ended.wait()
+    assert not turn.cut
+
+
+async def test_a_turn_that_nobody_could_find_again_is_cut(errands):
+    turn = Turn(FIRST, anyio.Event())
+    async with saying(errands, turn.say()) as said:
+        assert await anext(said) == FIRST
+    with anyio.fail_after(5):
+        await turn.ended.wait()
+    assert turn.cut
+
+
+async def test_a_kept_turn_that_never_ends_is_cut_in_time(errands, monkeypatch):
+    monkeypatch.setattr("transports.web.turns.detached.TURN_SECONDS", 0.01)
+    turn = Turn(FIRST, anyio.Event())
+    async with saying(errands, turn.say()) as said:
+        said.keep()
+    with anyio.fail_after(5):
+        await turn.ended.wait()
+    assert turn.cut
+
+
+async def test_the_end_of_the_transport_waits_for_a_turn_that_is_being_said():
+    go = anyio.Event()
+    turn = Turn(FIRST, go, SECOND)
+    async with anyio.create_task_group() as tasks:
+        async with open_errands(ManualClock()) as errands:
+            async with saying(errands, turn.say()) as said:
+                await anext(said)
+                said.keep()
+
+            async def soon():
+                await anyio.lowlevel.checkpoint()
+                go.set()
+
+            tasks.start_soon(soon)
+    assert turn.ended.is_set()
+    assert not turn.cut

@@ -1,0 +1,231 @@
+import aiohttp
+import anyio
+import pytest
+
+from protocol.model import (
+    Family,
+    Finish,
+    ModelDowngraded,
+    PutBack,
+    Served,
+    Text,
+    Thought,
+    UpstreamFailed,
+    UpstreamModel,
+    Usage,
+    Waiting,
+)
+from tests.transports.conftest import asking, request_for
+from transports.simulator import encode
+from transports.web.errors import StaleToken
+from transports.web.turns.turn import Answer
+
+PAGES = ["SNlM0e", "thykhd", "absent", "cycle"]
+
+
+async def ask(transport, text="<echo>ok</echo>", model="gemini-3-pro"):
+    async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
+        return "".join([event.text async for event in answer if isinstance(event, Text)])
+
+
+async def order(site, **fault):
+    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_an_account_answers_whatever_way_its_page_carries_the_token(open_site, page):
+    async with open_site(page_token=page) as site, site.connect() as transport:
+        assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
+        session = transport._accounts.sessions["one"]
+        await session.forget()
+        assert await ask(transport) == "ok"
+        assert (await site.state())["departures"] == []
+
+
+async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
+    async with open_site(page_token="absent") as site, site.connect(activity_seconds=0) as transport:
+        session = transport._accounts.sessions["one"]
+        refusals = []
+        keep = session.site.keep
+        session.site.keep = lambda error: (refusals.append(error), keep(error))
+        for _ in range(3):
+            assert await ask(transport) == "ok"
+        await session.forget()  # the next page has no token either
+        assert await ask(transport) == "ok"
+        assert len(refusals) == 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
+    async with open_site(page_token=page) as site, site.connect(activity_seconds=0) as transport:
+        await ask(transport)
+        await order(site, where="token")
+        before = await site.state()
+        results = []
+
+        async def one():
+            results.append(await ask(transport))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(one)
+        assert results == ["ok"] * 5
+        after = await site.state()
+        assert after["seen"]["bootstrap"] == before["seen"]["bootstrap"]
+        assert after["departures"] == []
+
+
+async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_account(site):
+    async with site.connect(activity_seconds=0) as transport:
+        await ask(transport)
+        session = transport._accounts.sessions["one"]
+        sent = await site.seen("generate")
+        session.site.keep = lambda error: order_again(error, session)
+
+        def order_again(error, session):
+            session.site.access_token = "not this one either"
+
+        session.site.access_token = "old"
+        with pytest.raises(StaleToken) as caught:
+            await ask(transport)
+        assert caught.value.code == "upstream_rejected"
+        assert await site.seen("generate") == sent + 2
+
+
+async def test_a_build_that_the_site_has_left_is_read_from_the_page_once_for_all_who_need_it(site):
+    async with site.connect(activity_seconds=0) as transport:
+        await ask(transport)
+        await order(site, where="build")
+        before = await site.seen("bootstrap")
+        results = []
+
+        async def one():
+            results.append(await ask(transport))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(one)
+        assert results == ["ok"] * 5
+        assert await site.seen("bootstrap") == before + 1
+
+
+async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(site):
+    async with site.connect() as transport:
+        with pytest.raises(UpstreamFailed) as caught:
+            await ask(transport, '<sim http="405"/>')
+        assert caught.value.code == "upstream_rejected"
+        assert await site.seen("generate") == 2
+        assert await site.seen("bootstrap") == 2
+
+
+async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_stale(open_site):
+    async with open_site(page_token="absent") as site, site.connect() as transport:
+        await ask(transport)
+        session = transport._accounts.sessions["one"]
+        assert session.site.access_token
+        await session.forget_token(session.current)
+        assert session.site.access_token is None
+        assert session.current is None
+        assert await ask(transport) == "ok"
+
+
+async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, monkeypatch):
+    body = encode.refused("AK:good", "1")
+    monkeypatch.setattr("transports.web.turns.generate.LONGEST_REFUSAL", len(body))
+    async with site.connect(activity_seconds=0) as transport:
+        session = transport._accounts.sessions["one"]
+        await ask(transport)
+        session.site.access_token = "old"
+        assert await ask(transport) == "ok"
+
+
+PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
+FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+
+
+class Told:
+    """An answer's events; from the event `known` on, the site has said that `model` answers.
+
+    Those before the event `begun` are about what the site is doing.
+    """
+
+    def __init__(self, *events, known=0, model=LITE, begun=0):
+        self.events, self.known, self.model, self.read, self._begun = events, known, model, 0, begun
+
+    @property
+    def begun(self):
+        return self.read > self._begun
+
+    async def __aiter__(self):
+        for event in self.events:
+            self.read += 1
+            yield event
+
+    def answer(self):
+        return Answer(self.served, PutBack(aiter(self)), self)
+
+    def served(self):
+        answered = self.model if self.read > self.known else None
+        return Served(transport="web", account="one", asked=PRO, answered=answered)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2, 3])
+async def test_a_refused_downgrade_is_found_before_any_text_is_given_out(known):
+    told = Told(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
+    with pytest.raises(ModelDowngraded) as caught:
+        await told.answer().first(refuse_mismatch=True)
+    assert (caught.value.asked, caught.value.answered) == ("pro", "flash-lite")
+
+
+@pytest.mark.parametrize("known", [4, 9])
+async def test_a_model_that_is_known_behind_the_first_text_only_refuses_nothing(known):
+    events = [Thought(text="a"), Text(text="b"), Text(text="c"), Text(text="d"), FINISH]
+    told = Told(Waiting(), *events, known=known)
+    answer = told.answer()
+    await answer.first(refuse_mismatch=True)
+    assert [event async for event in answer] == events
+    assert answer.served.mismatch == (("pro", "flash-lite") if known == 4 else None)
+
+
+async def test_where_nothing_is_refused_the_first_event_is_not_held_back_for_the_model():
+    told = Told(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
+    await told.answer().first()
+    assert told.read == 2
+
+
+async def test_the_answer_is_waited_for_past_lines_about_what_the_site_is_doing():
+    told = Told(Waiting(), Thought(text="line"), Waiting(), Thought(text="a"), Text(text="b"), FINISH, begun=3)
+    answer = told.answer()
+    await answer.first(past_progress=True)
+    assert told.read == 4
+    assert [event async for event in answer] == [Thought(text="line"), *told.events[3:]]
+
+
+async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(site):
+    async with site.connect(model_mismatch="refuse") as transport:
+        with pytest.raises(ModelDowngraded):
+            await ask(transport, '<sim answered-by="flash"/><echo>less</echo>')
+        assert await ask(transport, '<sim answered-by="unknown"/><echo>ok</echo>') == "ok"
+        assert await site.seen("generate") == 2  # the same account is not asked again
+
+
+async def test_work_that_takes_minutes_is_counted_and_not_refused(site):
+    async with site.connect(model_mismatch="refuse", poll_seconds=0.1) as transport:
+        request = request_for('<sim answered-by="flash" ready="0"/> a cat', "gemini-3-pro-video")
+        async with asking(transport, request, transport.accounts[0]) as answer:
+            events = [event async for event in answer]
+        assert isinstance(events[-1], Finish)
+        assert answer.served.mismatch == ("pro", "flash")
+
+
+async def test_a_guest_is_told_of_as_served_by_what_it_got_last(site):
+    request = request_for("<echo>hi</echo>", "gemini-2.5-flash-free")
+    async with site.connect() as transport:
+        guest = next(account for account in transport.accounts if account.guest)
+        assert transport.served_by(request.selection, guest) is None
+        async with asking(transport, request, guest) as answer:
+            assert isinstance([event async for event in answer][-1], Finish)
+        told = transport.served_by(request.selection, guest)
+    assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", Family.FLASH)

@@ -1,0 +1,75 @@
+"""That this process is there, and what it carries: so that the others, and people, know."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+
+from transports.accounts.records import AccountLoad, ReplicaRecord
+from transports.clock import Clock
+from transports.store import Store
+from transports.store.port import REPLICAS
+from transports.tasks import background_tasks_with_final
+
+_LOOK_SECONDS = 2.0
+_LONGEST_SILENCE = 4.0
+"""Told after so long at the latest: with the next look that is within five seconds."""
+_LIVES_SECONDS = 15.0
+_LAST_SECONDS = 1.0
+
+_log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Tells of this process, and counts the others."""
+
+    def __init__(self, store: Store, clock: Clock, replica: str, *, least: int = 1) -> None:
+        """Be `replica`; there are `least` processes, even while nobody can be seen."""
+        self._store, self._clock, self._least = store, clock, least
+        self._replica = replica
+        self._started = clock.wall()
+        self._accounts: list[Callable[[], Mapping[str, AccountLoad]]] = []
+        self._seen = 1
+        self._told: tuple[float, ReplicaRecord] | None = None
+
+    def replicas(self) -> int:
+        """Return how many processes there are, as was last seen."""
+        return max(self._least, self._seen)
+
+    def tell_of(self, accounts: Callable[[], Mapping[str, AccountLoad]]) -> None:
+        """Tell of these accounts too."""
+        self._accounts.append(accounts)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Be seen for as long as the context lasts."""
+        async with background_tasks_with_final((self._run,), self._vanish, _LAST_SECONDS):
+            yield
+
+    async def look(self) -> None:
+        """Tell of this process where there is something new or it is time to, and count who is there."""
+        now, what = self._clock.monotonic(), self._what()
+        if self._told is not None and self._told[1] == what and now - self._told[0] < _LONGEST_SILENCE:
+            return
+        await self._store.put(REPLICAS, self._replica, msgspec.json.encode(what), seconds=_LIVES_SECONDS)
+        self._told = (now, what)
+        self._seen = max(1, len(await self._store.keys(REPLICAS)))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except OSError:
+                _log.debug("presence_not_told")
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    async def _vanish(self) -> None:
+        try:
+            await self._store.remove(REPLICAS, self._replica)
+        except OSError:
+            _log.debug("presence_not_ended")
+
+    def _what(self) -> ReplicaRecord:
+        accounts = {name: carried for told in self._accounts for name, carried in told().items()}
+        return ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)

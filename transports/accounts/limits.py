@@ -1,0 +1,401 @@
+"""Limits of concurrent requests and request rates per account, over all processes.
+
+A process without others counts in its own memory. Otherwise each request needs a slot (here: a seat) in the store.
+While the store is down, each process uses its part of every limit.
+
+A call of the store for each request, and another when it ends, would be dear. So a process keeps a slot whose request
+has ended for up to `_IDLE_SECONDS`, and the account's next request takes it from memory. The store counts the slot as
+taken all the while, so all processes together never have more than the account's limit. Other processes get theirs:
+
+- A process that finds all slots of an account taken leaves a mark for `_MARK_SECONDS`: an entry in the list
+  `ACCOUNT/wait`. It tries again when the pool looks again.
+- A slot is used for `_TURN_SECONDS` in a row. After that a process that has more than its share of the account looks
+  for marks. If there is one of another process, it gives the slot back, and takes none of this account from the store
+  for `_YIELD_SECONDS`, so that the other process finds it. A share is the account's limit divided by the processes.
+- A store that has lost its data gives the same slots out twice, until those in use are renewed. So that look also
+  compares the slots in the store with the limit: where there are too many, a process gives back all that go beyond its
+  share, rounded down.
+
+Request rates are counted in the store for each request of an account that has such a limit.
+
+Source: reliability 6.3.
+"""
+
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import structlog
+
+from transports.account import Account
+from transports.accounts.state import Requirement
+from transports.clock import Clock
+from transports.store import MemoryStore, Store
+from transports.store.port import FULL, Bucket
+from transports.tasks import background_tasks_with_final
+
+_AGAIN_SECONDS = 1.0
+_ENTER_SECONDS = 1.0
+"""A client that leaves meanwhile waits so long for the store at most; its own deadline is shorter."""
+_LAST_SECONDS = 3.0
+_IDLE_SECONDS = 0.2
+"""An unused slot is given back after this time, and at most as much again."""
+_TURN_SECONDS = 1.0
+_YIELD_SECONDS = 0.5
+"""Longer than the pool of another process waits between two attempts."""
+_MARK_SECONDS = 0.75
+_RENEWALS = 12
+"""A slot is renewed so often in the time that the store has it for. It may have lost it: see above."""
+_UNLIMITED = 1_000_000
+_DAY = 86400.0
+
+_log = structlog.get_logger()
+
+
+class Slot(msgspec.Struct):
+    """A slot of an account that this process has taken; times are of the monotonic clock."""
+
+    account: str
+    holder: str
+    limit: int
+    """The account's concurrent requests, over all processes."""
+    since: float
+    """When its turn began."""
+    idle_since: float = 0.0
+    in_store: bool = True
+    """False: it was taken while the store was down."""
+
+
+class _Left(msgspec.Struct, frozen=True):
+    """A slot that is given back in the background."""
+
+    seat: Slot
+    then: Callable[[], None]
+    at: float
+    may_stay: bool = False
+    """Keep it unless another process waits for one."""
+
+
+class ConcurrencyLimits:
+    """The slots that this process has taken."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        replica: str,
+        *,
+        shared: Store | None = None,
+        replicas: Callable[[], int] = lambda: 1,
+        seconds: float = 60.0,
+    ) -> None:
+        """Take them in `shared`, as one of so many `replicas`; None: this process is the only one.
+
+        A slot that is not renewed any more is free after `seconds`.
+        """
+        self._clock, self._replica, self._shared, self._replicas = clock, replica, shared, replicas
+        self._seconds = seconds
+        self._own = MemoryStore(clock)
+        self._held: dict[str, str] = {}
+        """Accounts by holder, of the slots in use and of the idle ones."""
+        self._of: dict[str, int] = {}
+        """How many of `_held` each account has."""
+        self._idle: dict[str, list[Slot]] = {}
+        self._any_idle = anyio.Event()
+        self._yields: dict[str, float] = {}
+        """Until when no slot of an account is taken from the store."""
+        self._marked: dict[str, float] = {}
+        """Until when this process's mark lasts, by account."""
+        self._left: deque[_Left] = deque()
+        self._news = anyio.Event()
+        self._kept_at = clock.monotonic()
+        self._count = 0
+        self._down = False
+
+    async def enter(self, account: Account, want: Requirement) -> tuple[Slot, float]:
+        """Take a slot of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.
+
+        A process that is alone has no use for slots: it knows its own requests.
+        """
+        now = self._clock.monotonic()
+        if self._shared is None:
+            seat = self._seat(account, now)
+            return seat, await self._enter_alone(account, want, seat, 1)
+        idle = self._take_idle(account.id)
+        if idle is not None and not _paced(account, want):
+            return idle, 0.0
+        if idle is None and now < self._yields.get(account.id, now):
+            return self._seat(account, now), FULL
+        seat = idle if idle is not None else self._seat(account, now)
+        return seat, await self._enter(self._shared, account, want, seat)
+
+    def leave(self, seat: Slot, then: Callable[[], None]) -> None:
+        """Let others have a slot, and call `then` once they can; it may be called at once."""
+        if self._shared is None:
+            then()
+            return
+        now = self._clock.monotonic()
+        if self._down:
+            self._give_back(seat, _nothing)
+            then()
+        elif not seat.in_store:
+            self._give_back(seat, then)
+        elif now - seat.since < _TURN_SECONDS:
+            self._rest(seat, now)
+            then()
+        elif self._of[seat.account] <= seat.limit // max(1, self._replicas()):
+            seat.since = now
+            self._rest(seat, now)
+            then()
+        else:
+            self._give_back(seat, then, may_stay=True)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Renew slots and give them back for as long as the context lasts, and after it what is left to give back."""
+        if self._shared is None:
+            yield
+            return
+        runs = (partial(self._run, self._shared), self._remind, self._sweep)
+        async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
+            yield
+
+    async def _enter(self, store: Store, account: Account, want: Requirement, seat: Slot) -> float:
+        wait = FULL
+        try:
+            with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
+                wait = await store.enter(
+                    seat.account,
+                    seat.holder,
+                    seats=account.concurrency,
+                    seconds=self._seconds,
+                    buckets=buckets_of(account, want, 1) if _paced(account, want) else (),
+                )
+                if wait == FULL:
+                    await self._mark(store, account.id)
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        except OSError:
+            self._kept_at = -math.inf
+            self._news.set()
+            if seat.holder in self._held:
+                self._count_out(seat)
+            seat.in_store = False
+            wait = await self._enter_alone(account, want, seat, max(1, self._replicas()))
+            if wait:
+                self._give_back(seat, _nothing)
+        except BaseException:
+            self._give_back(seat, _nothing)
+            raise
+        if not wait:
+            self._hold(seat)
+        elif seat.holder in self._held:
+            self._rest(seat, self._clock.monotonic())
+        return wait
+
+    async def _mark(self, store: Store, account: str) -> None:
+        """Show other processes that this one waits for a slot of an account."""
+        now = self._clock.monotonic()
+        if now < self._marked.get(account, now) - _MARK_SECONDS / 2:
+            return
+        await store.enter(_waiting(account), self._replica, seats=_UNLIMITED, seconds=_MARK_SECONDS)
+        self._marked[account] = now + _MARK_SECONDS
+
+    async def _most_kept(self, store: Store, account: str, limit: int) -> int:
+        """Return how many slots of an account this process may keep whose turn is over."""
+        taken = await store.seated(account)
+        if taken > limit:
+            return limit // max(1, self._replicas())
+        if taken < self._of.get(account, 0):  # the store has lost some
+            self._kept_at = -math.inf
+        now = self._clock.monotonic()
+        own = now < self._marked.get(account, now)
+        return self._share(limit) if await store.seated(_waiting(account)) > own else limit
+
+    async def _enter_alone(self, account: Account, want: Requirement, seat: Slot, parts: int) -> float:
+        """Take a slot without asking the others: one of this process's part of them."""
+        if self._shared is not None and self._of.get(account.id, 0) >= max(1, account.concurrency // parts):
+            return FULL
+        if not _paced(account, want):
+            return 0.0
+        buckets = buckets_of(account, want, parts)
+        return await self._own.enter(seat.account, seat.holder, seats=_UNLIMITED, seconds=0.0, buckets=buckets)
+
+    def _seat(self, account: Account, now: float) -> Slot:
+        self._count += 1
+        return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
+
+    def _share(self, limit: int) -> int:
+        """Return how many slots of an account this process may keep while others wait; 0: fewer than processes."""
+        replicas = max(1, self._replicas())
+        return -(-limit // replicas) if limit >= replicas else 0
+
+    def _hold(self, seat: Slot) -> None:
+        if seat.holder not in self._held:
+            self._held[seat.holder] = seat.account
+            self._of[seat.account] = self._of.get(seat.account, 0) + 1
+
+    def _count_out(self, seat: Slot) -> None:
+        if self._held.pop(seat.holder, None) is None:
+            return
+        self._of[seat.account] -= 1
+        if not self._of[seat.account]:
+            del self._of[seat.account]
+
+    def _rest(self, seat: Slot, now: float) -> None:
+        """Keep a slot for the account's next request."""
+        seat.idle_since = now
+        self._idle.setdefault(seat.account, []).append(seat)
+        self._any_idle.set()
+
+    def _take_idle(self, account: str) -> Slot | None:
+        seats = self._idle.get(account)
+        if seats is None:
+            return None
+        seat = seats.pop()
+        if not seats:
+            del self._idle[account]
+        return seat
+
+    def _give_back(self, seat: Slot, then: Callable[[], None], *, may_stay: bool = False) -> None:
+        if not may_stay:
+            self._count_out(seat)
+        self._left.append(_Left(seat, then, self._clock.monotonic(), may_stay))
+        self._news.set()
+
+    def _give_back_idle(self, before: float) -> None:
+        """Give back the slots that have been idle since `before`, or longer."""
+        for account, seats in list(self._idle.items()):
+            kept = [seat for seat in seats if seat.idle_since > before]
+            for seat in seats:
+                if seat.idle_since <= before:
+                    self._give_back(seat, _nothing)
+            if kept:
+                self._idle[account] = kept
+            else:
+                del self._idle[account]
+
+    async def _run(self, store: Store) -> None:
+        """Give back and renew, one after the other: a slot that was given back is never renewed."""
+        while True:
+            await self._news.wait()
+            self._news = anyio.Event()
+            try:
+                await self._leave_all(store)
+                await self._keep(store)
+                self._down = False
+            except OSError:
+                self._down = True
+                self._kept_at = -math.inf  # a store that comes back may have lost what it had
+                _log.debug("seats_not_kept")
+                self._give_back_idle(self._clock.monotonic())
+                self._let_go()
+                self._news.set()
+                await self._clock.sleep(_AGAIN_SECONDS)
+
+    async def _remind(self) -> None:
+        while True:
+            await self._clock.sleep(self._seconds / _RENEWALS)
+            self._news.set()
+
+    async def _sweep(self) -> None:
+        """Give back what was not used again, in one call, and forget marks that are over."""
+        while True:
+            if not self._idle:
+                self._any_idle = anyio.Event()
+                await self._any_idle.wait()
+            await self._clock.sleep(_IDLE_SECONDS)
+            now = self._clock.monotonic()
+            self._give_back_idle(now - _IDLE_SECONDS)
+            for times in (self._yields, self._marked):
+                for account in [account for account, until in times.items() if until <= now]:
+                    del times[account]
+
+    async def _end(self, store: Store) -> None:
+        """Give everything back."""
+        self._give_back_idle(self._clock.monotonic())
+        await self._leave_all(store)
+
+    async def _leave_all(self, store: Store) -> None:
+        """Give back what was left; slots may stay whose turn is over."""
+        while self._left:
+            batch = list(self._left)
+            turns_over = {left.seat.account: left.seat.limit for left in batch if left.may_stay}
+            most = {account: await self._most_kept(store, account, limit) for account, limit in turns_over.items()}
+            kept = self._kept(batch, most)
+            gone = [left.seat for left in batch if left.seat.holder not in kept]
+            if gone:
+                await store.leave([(seat.account, seat.holder) for seat in gone])
+            now = self._clock.monotonic()
+            for left in batch:
+                self._left.popleft()
+                if left.seat.holder in kept:
+                    left.seat.since = now
+                    self._rest(left.seat, now)
+                elif left.may_stay:
+                    self._count_out(left.seat)
+                    self._yields[left.seat.account] = now + _YIELD_SECONDS
+                left.then()
+
+    def _kept(self, batch: list[_Left], most: dict[str, int]) -> set[str]:
+        """Return the holders of the slots that may stay, as many of each account as this process may keep."""
+        kept, count = set[str](), dict(self._of)
+        for left in batch:
+            seat = left.seat
+            if left.may_stay and count[seat.account] <= most[seat.account]:
+                kept.add(seat.holder)
+            elif left.may_stay:
+                count[seat.account] -= 1
+        return kept
+
+    async def _keep(self, store: Store) -> None:
+        """Renew all slots now and then: the store has them for a time only."""
+        if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
+            await store.stay([(account, holder) for holder, account in self._held.items()], self._seconds)
+            self._kept_at = self._clock.monotonic()
+        elif not self._held:
+            self._kept_at = self._clock.monotonic()
+
+    def _let_go(self) -> None:
+        """Let this process have what it left: the store is down, and will hear of it, unless it forgets by itself.
+
+        No slot outlives its time there.
+        """
+        now = self._clock.monotonic()
+        left = list(self._left)
+        self._left.clear()
+        for one in left:
+            self._count_out(one.seat)
+            if now - one.at < self._seconds:
+                self._left.append(_Left(one.seat, _nothing, one.at))
+        for one in left:
+            one.then()
+
+
+def _waiting(account: str) -> str:
+    """Return the name under which processes mark that they wait for a slot of an account."""
+    return f"{account}/wait"
+
+
+def _paced(account: Account, want: Requirement) -> bool:
+    return bool(account.per_minute) or want.capability in account.per_day
+
+
+def buckets_of(account: Account, want: Requirement, parts: int) -> list[Bucket]:
+    """Return the tokens that a request takes; with `parts`, of which this process has one of so many."""
+    found: list[Bucket] = []
+    if account.per_minute:
+        most = max(1.0, account.per_minute / parts)
+        found.append(Bucket(name=f"{account.id}/minute", most=most, per_second=account.per_minute / parts / 60.0))
+    if want.capability in account.per_day:
+        each = account.per_day[want.capability] / parts
+        name = f"{account.id}/day/{want.capability}"
+        found.append(Bucket(name=name, most=max(1.0, each), per_second=each / _DAY))
+    return found
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,172 @@
+"""Requests that wait for an account, in an order that is fair between licenses.
+
+A free slot goes to the license that holds the fewest slots, and within a license to the request that came first. Only
+the slots for which licenses compete are compared: guest accounts do not count for a request that no guest can serve.
+"""
+
+import math
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator
+from itertools import count
+
+import anyio
+import msgspec
+
+from transports.accounts.state import AccountState, Requirement
+
+_Line = tuple[str, bool]
+"""A license, and whether a guest account is concerned: one that serves, or one that could serve a waiting request."""
+
+
+class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asks the pool for."""
+
+    want: Requirement
+    license: str = ""
+    """The caller's."""
+    tried: frozenset[str] = frozenset()
+    """Not these any more."""
+    home: str | None = None
+    """This one before others."""
+    only: str | None = None
+    """This one or none."""
+    until: float = math.inf
+    """Not after that, by the event loop's clock."""
+
+    def takes(self, state: AccountState) -> bool:
+        """Say whether this account will do, once it is free."""
+        name = state.account.id
+        return name not in self.tried and self.only in {None, name} and state.suits(self.want)
+
+
+class Waiter:
+    """One who waits; the place in the queue is kept until an account was had."""
+
+    def __init__(self, ask: LeaseRequest, ticket: int, until: float, last: float) -> None:
+        """Wait until `until`, or until `last` while the license is owed a slot; times are of the event loop's clock."""
+        self.ask, self.ticket, self.until, self.last = ask, ticket, until, last
+        self.woken = anyio.Event()
+        self.given: AccountState | None = None
+
+    def give(self, state: AccountState | None) -> None:
+        """End the wait, with an account or to look again."""
+        self.given = state
+        self.woken.set()
+
+
+class Queue:
+    """All requests that wait."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lines: dict[_Line, list[Waiter]] = {}
+        """The requests that wait, by license and whether a guest account would do; the earliest first."""
+        self._tickets = count()
+        self._held: Counter[_Line] = Counter()
+        """Slots that each license holds, of signed-in accounts and of guests."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """Yield the waiters in their fair order; one that gets an account puts its license behind the others."""
+        lines = {key: deque(line) for key, line in self._lines.items()}
+        while lines:
+            first = min((line[0] for line in lines.values()), key=self._turn)
+            line = lines[_line(first)]
+            line.popleft()
+            if not line:
+                del lines[_line(first)]
+            yield first
+
+    def begin(self, ask: LeaseRequest, state: AccountState) -> None:
+        """Count a slot that a license has got."""
+        self._held[ask.license, state.account.guest] += 1
+
+    def end(self, ask: LeaseRequest, state: AccountState) -> None:
+        """Count a slot that a license has given back."""
+        key = (ask.license, state.account.guest)
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+
+    def precedes(self, waiter: Waiter, ask: LeaseRequest, before: Waiter | None) -> bool:
+        """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
+        ticket = before.ticket if before is not None else math.inf
+        return self._turn(waiter) < (self._holds(ask), ticket)
+
+    def is_full(self, ask: LeaseRequest, slots: int, most: float) -> bool:
+        """Return whether as many requests of a license wait as may.
+
+        That is its share of the `most` requests that may wait, and one for each slot that it lacks of its share of the
+        `slots`. Both follow from the number of licenses, not from how many requests these have.
+        """
+        waiting = self._licenses(self._lines, ask)
+        own = sum(len(self._lines.get(key, ())) for key in _lines(ask))
+        return own >= most / len(waiting) + max(0.0, self._share(ask, slots) - self._holds(ask))
+
+    def owes(self, ask: LeaseRequest, slots: int) -> bool:
+        """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
+        share = self._share(ask, slots)
+        if self._holds(ask) >= share:
+            return False
+        others = self._licenses(self._held, ask) - {ask.license}
+        return any(self._holds(msgspec.structs.replace(ask, license=other)) > share for other in others)
+
+    def ticket(self, ask: LeaseRequest, until: float, last: float) -> Waiter:
+        """Return one who comes now."""
+        return Waiter(ask, next(self._tickets), until, last)
+
+    async def wait(self, waiter: Waiter, refuse: Callable[[AccountState], None]) -> AccountState | None:
+        """Wait for an account; None: look again, or the time is over.
+
+        One that is given to a client that has left meanwhile goes to `refuse`.
+        """
+        waiter.woken, waiter.given = anyio.Event(), None
+        insort(self._lines.setdefault(_line(waiter), []), waiter, key=lambda other: other.ticket)
+        try:
+            with anyio.move_on_at(waiter.until):
+                await waiter.woken.wait()
+        except BaseException:
+            if waiter.given is not None:
+                refuse(waiter.given)
+            raise
+        finally:
+            if not waiter.woken.is_set():
+                self._remove(waiter)
+        return waiter.given
+
+    def give(self, waiter: Waiter, state: AccountState | None) -> None:
+        """Let one go, with an account or to look again."""
+        self._remove(waiter)
+        waiter.give(state)
+
+    def _remove(self, waiter: Waiter) -> None:
+        key = _line(waiter)
+        self._lines[key].remove(waiter)
+        if not self._lines[key]:
+            del self._lines[key]
+
+    def _turn(self, waiter: Waiter) -> tuple[int, int]:
+        return (self._holds(waiter.ask), waiter.ticket)
+
+    def _holds(self, ask: LeaseRequest) -> int:
+        """Return how many slots the license holds of accounts that could serve the request."""
+        return sum(self._held[key] for key in _lines(ask))
+
+    def _share(self, ask: LeaseRequest, slots: int) -> float:
+        return slots / len(self._licenses(self._lines, ask) | self._licenses(self._held, ask))
+
+    def _licenses(self, table: Collection[_Line], ask: LeaseRequest) -> set[str]:
+        """Return the licenses in `table` that compete with the request, and its own."""
+        return {ask.license} | {owner for owner, guest in table if ask.want.guest or not guest}
+
+
+def _line(waiter: Waiter) -> _Line:
+    return (waiter.ask.license, waiter.ask.want.guest)
+
+
+def _lines(ask: LeaseRequest) -> tuple[_Line, ...]:
+    """Return the lines in which a license competes for the accounts that could serve its request."""
+    return ((ask.license, False), (ask.license, True)) if ask.want.guest else ((ask.license, False),)

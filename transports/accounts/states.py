@@ -1,0 +1,356 @@
+"""The accounts of one transport, and what becomes of them: told to all processes, and to whoever observes."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+
+from protocol.model import Family
+from transports.account import Account, Facts, Quota, Report
+from transports.accounts.config import PoolConfig
+from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord
+from transports.accounts.registry import PauseRecord
+from transports.accounts.selection import Luck
+from transports.accounts.shared_state import ActiveCooldown, SharedState
+from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
+from transports.clock import Clock
+from transports.observer import ELSEWHERE, Change, Observer
+
+_log = structlog.get_logger()
+
+_LONGEST_RESET = 86400.0
+_SAME_SECONDS = 2.0
+"""Two processes' words on when a rest ends are no more apart than this."""
+
+
+class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """What all pools of a process stand on."""
+
+    clock: Clock
+    board: SharedState
+    observer: Observer
+    luck: Luck
+
+
+class AccountStates:
+    """What is known of each of them."""
+
+    def __init__(
+        self, transport: str, source: Callable[[], Sequence[Account]], ground: PoolDeps, terms: PoolConfig
+    ) -> None:
+        """Know those that `source` returns: another sequence whenever they are others."""
+        self.transport, self.ground, self._terms = transport, ground, terms
+        self._source, self._seen = source, source()
+        self.states = [self._state(account) for account in self._seen]
+        self._by_id = {state.account.id: state for state in self.states}
+        self.guests = _guests(self.states)
+        self._leaving: list[AccountState] = []
+        self._early: dict[tuple[str, str], Report] = {}
+        """Reports on accounts that are not among the states yet."""
+        ground.board.join(self)
+
+    def state_of(self, account: str) -> AccountState | None:
+        """Return what is known of an account."""
+        return self._by_id.get(account)
+
+    def sync(self) -> bool:
+        """Look whether the transport has other accounts now; say so. What is known of those that stay is kept."""
+        now = self._source()
+        if now is self._seen:
+            return False
+        self._seen = now
+        known = {state.account.id: state for state in self.states}
+        self.states = [self._take(known.pop(account.id, None), account) for account in now]
+        self._by_id = {state.account.id: state for state in self.states}
+        self.guests = _guests(self.states)
+        for gone in known.values():
+            gone.retired = True
+            self._tell(gone, "removed", by=self.ground.board.who(gone.account.id, "removed"))
+        self._leaving = [state for state in [*self._leaving, *known.values()] if state.in_flight]
+        self.ground.board.tell(self)
+        for report in [report for report in self._early.values() if self.state_of(report.account) is not None]:
+            del self._early[report.account, report.check]
+            self.learn(report)
+        return True
+
+    def learn(self, report: Report) -> None:
+        """Set an account's state by what its transport has found out by itself.
+
+        A check ends what it has found itself. One that was served with another credential also ends what was found
+        before. What a request has found with this credential is ended by a request, or by a person.
+        """
+        self.sync()
+        state = self.state_of(report.account)
+        if state is None:
+            self._early[report.account, report.check] = report
+        elif report.error is not None:
+            words = report.error.words or report.error.message
+            if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
+                _log.error("account_parked", account=report.account, reason=report.error.reason, check=report.check)
+        elif state.attention is not None and (
+            state.attention.check == report.check or (state.renewed and report.served)
+        ):
+            self._unpark(state)
+            _log.info("account_unparked", account=report.account, check=report.check)
+
+    def tick(self) -> bool:
+        """Do what time brings; say whether an account may be free that was not."""
+        now = self.ground.clock.monotonic()
+        changed = self.sync()
+        for state in self.states:
+            for scope, rest in state.sweep(now):
+                self._tell(state, "rested", scope=scope, reason=rest.reason)
+                changed = True
+            self._heed_quotas(state, now)
+        self._leaving = [state for state in self._leaving if state.in_flight]
+        return changed
+
+    def carried(self) -> dict[str, AccountLoad]:
+        """Return what each account carries here, and what is known of it."""
+        found: dict[str, AccountLoad] = {}
+        for state in [*self.states, *self._leaving]:
+            facts = state.account.facts()
+            found[state.account.id] = AccountLoad(
+                in_flight=state.in_flight,
+                plan=facts.plan,
+                rotated_at=facts.rotated_at,
+                expires_at=facts.expires_at,
+                quotas=facts.quotas,
+            )
+        return found
+
+    def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
+        """Let an account rest from something; say whether that is news."""
+        now = self.ground.clock.monotonic()
+        news = state.cool_down(now + seconds, scope, reason, now)
+        rest = state.cooldowns.get(scope)
+        if rest is not None and rest.until == now + seconds and not state.retired:
+            self.ground.board.set_cooldown(self._resting(state, scope, reason, now), seconds)
+        if news:
+            self._tell(state, "rests", scope=scope, reason=reason, seconds=seconds)
+        return news
+
+    def block_egress(self, egress: str, seconds: float) -> None:
+        """Let every account on this way out rest from everything: its address is not welcome."""
+        self._block(egress, self.ground.clock.monotonic() + seconds, by="")
+        self.ground.board.set_cooldown(
+            CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
+        )
+        self.ground.board.tell_others(self)
+
+    def mark_needs_attention(self, state: AccountState, reason: str, words: str = "", *, check: str = "") -> bool:
+        """Let an account wait for a person; say whether that is news.
+
+        `check` names the transport's own check that found it: what that has found, a request does not change.
+        """
+        now = self.ground.clock
+        credential = state.account.facts().credential
+        held = state.attention.check if state.attention is not None and state.attention.credential == credential else ""
+        if held and held != check:
+            return False
+        parked = AttentionRecord(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
+        if not state.mark_needs_attention(parked, now.monotonic()):
+            return False
+        if not state.retired:
+            self.ground.board.set_attention(state.account.id, parked)
+        self._tell(state, "parked", reason=reason, words=words)
+        return True
+
+    def mark_working(self, state: AccountState, want: Requirement) -> bool:
+        """Note that an account answered; say whether it waited for a person until now."""
+        now = self.ground.clock.monotonic()
+        state.throttle.accept(now)
+        state.succeed(want, now)
+        if state.attention is None:
+            return False
+        self._unpark(state)
+        return True
+
+    def _unpark(self, state: AccountState) -> None:
+        state.clear_attention()
+        self.ground.board.clear_attention(state.account.id)
+        self._tell(state, "works")
+
+    def count_failure(self, state: AccountState) -> bool:
+        """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
+
+        Source: reliability 6.6.
+        """
+        state.errors += 1
+        if state.errors < self._terms.failures or not self._may_eject(state):
+            return False
+        state.errors = 0
+        state.ejections += 1
+        seconds = min(self._terms.eject_longest_seconds, self._terms.eject_seconds * state.ejections)
+        return self.cool_down(state, EVERYTHING, seconds, CooldownReason.ERRORS)
+
+    def _may_eject(self, state: AccountState) -> bool:
+        now = self.ground.clock.monotonic()
+        ejected = [other for other in self.states if _ejected(other, now)]
+        left = [other for other in self.states if other is not state and _of_use(other, now)]
+        return bool(left) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
+
+    def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
+        """Take these accounts, and no others, as paused."""
+        for state in self.states:
+            before, state.paused = state.paused, pauses.get(state.account.id)
+            if before is None and state.paused is not None:
+                self._tell(state, "paused", reason=state.paused.reason, by=state.paused.by)
+            elif before is not None and state.paused is None:
+                self._tell(state, "resumed", by=self._resumer(state))
+
+    def attention_changed(self, parks: Mapping[str, AttentionRecord]) -> None:
+        """Take these accounts, and no others, as parked."""
+        now = self.ground.clock.monotonic()
+        for state in self.states:
+            parked = parks.get(state.account.id)
+            if parked is None:
+                if state.clear_attention():
+                    self._tell(state, "resumed", by=self._resumer(state))
+            elif _differs(state.attention, parked) and state.mark_needs_attention(parked, now):
+                self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
+
+    def cooldowns_changed(self, rests: Mapping[str, ActiveCooldown]) -> None:
+        """Take these rests, and no others."""
+        now = self.ground.clock.monotonic()
+        of: dict[str, dict[Scope, ActiveCooldown]] = {}
+        addresses: dict[str, float] = {}
+        for rested in rests.values():
+            resting = rested.resting
+            if not resting.account:
+                addresses[resting.egress] = rested.until
+            else:
+                of.setdefault(resting.account, {})[resting.family, resting.capability] = rested
+        for state in self.states:
+            self._heed_rests_of(state, of.get(state.account.id, {}), now)
+            if state.blocked is not None and state.account.egress not in addresses:
+                state.blocked = None
+                self._tell(state, "rested", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
+        for egress, until in addresses.items():
+            self._block(egress, until, by=ELSEWHERE)
+
+    def _heed_rests_of(self, state: AccountState, rests: Mapping[Scope, ActiveCooldown], now: float) -> None:
+        for scope in [scope for scope in state.cooldowns if scope not in rests]:
+            over = state.wake(scope)
+            if over is not None:
+                self._tell(state, "rested", scope=scope, reason=over.reason, by=self._resumer(state))
+        for scope, rested in rests.items():
+            there = state.cooldowns.get(scope)
+            if there is not None and rested.until - there.until < _SAME_SECONDS:
+                continue
+            if state.cool_down(rested.until, scope, rested.resting.reason, now):
+                seconds = rested.until - now
+                self._tell(state, "rests", scope=scope, reason=rested.resting.reason, seconds=seconds, by=ELSEWHERE)
+
+    def _heed_quotas(self, state: AccountState, now: float) -> None:
+        """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
+
+        Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
+        """
+        quotas = state.account.facts().quotas
+        if quotas == state.quotas:
+            return
+        before, state.quotas = {quota.name: quota for quota in state.quotas}, quotas
+        for quota in state.quotas:
+            known = before.get(quota.name)
+            if known == quota or quota.name not in set(Family):
+                continue
+            scope = (Family(quota.name), None)
+            rest = state.cooldowns.get(scope)
+            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if quota.used_up else None
+            if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
+                self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
+            elif known and _more_left(quota, known) and rest is not None and rest.reason is CooldownReason.QUOTA:
+                state.wake(scope)
+                self.ground.board.clear_cooldown(self._resting(state, scope, rest.reason, now))
+                self._tell(state, "rested", scope=scope, reason=rest.reason)
+
+    def _resumer(self, state: AccountState) -> str:
+        """Return who has ended what an account waited for."""
+        return self.ground.board.who(state.account.id, "resumed", ELSEWHERE)
+
+    def _block(self, egress: str, until: float, *, by: str) -> None:
+        now = self.ground.clock.monotonic()
+        for state in self.states:
+            if state.account.egress == egress and state.block_egress(until, now):
+                self._tell(state, "rests", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
+
+    def _take(self, state: AccountState | None, account: Account) -> AccountState:
+        if state is None:
+            state = self._state(account)
+            self._tell(state, "added", by=self.ground.board.who(account.id, "added"))
+        else:
+            changed = _settings(state.account) != _settings(account)
+            state.account = account
+            if changed:
+                self._tell(state, "changed", by=self.ground.board.who(account.id, "added"))
+        return state
+
+    def _state(self, account: Account) -> AccountState:
+        terms = self._terms
+        return AccountState(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
+
+    @staticmethod
+    def _resting(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
+        failures = state.failures(scope, reason, now) + 1
+        return CooldownRecord(
+            account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures
+        )
+
+    def _tell(  # noqa: PLR0913 -- what a Change says
+        self,
+        state: AccountState,
+        what: str,
+        *,
+        scope: Scope = EVERYTHING,
+        reason: str = "",
+        words: str = "",
+        seconds: float | None = None,
+        by: str = "",
+    ) -> None:
+        change = Change(
+            at=self.ground.clock.wall(),
+            account=state.account.id,
+            transport=self.transport,
+            what=what,
+            capability="" if scope == EVERYTHING else f"{scope[0] or '*'}/{scope[1] or '*'}",
+            reason=str(reason),
+            words=words,
+            seconds=seconds,
+            by=by,
+        )
+        self.ground.observer.changed(change)
+
+
+def _guests(states: Sequence[AccountState]) -> list[AccountState]:
+    return [state for state in states if state.account.guest]
+
+
+def _more_left(now: Quota, before: Quota) -> bool:
+    return now.left > before.left or (now.unlimited and not before.unlimited)
+
+
+def reset_seconds(reset: float | None, wall: float) -> float | None:
+    """Return the seconds to a reset that an upstream tells, as far as it can be believed. Source: reliability 6.5."""
+    return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
+
+
+def _differs(known: AttentionRecord | None, told: AttentionRecord) -> bool:
+    return known is None or (known.reason, known.check) != (told.reason, told.check)
+
+
+def _settings(account: Account) -> Account:
+    """Return an account but for what changes with time."""
+    return msgspec.structs.replace(account, facts=Facts)
+
+
+def _ejected(state: AccountState, now: float) -> bool:
+    rest = state.cooldowns.get(EVERYTHING)
+    return rest is not None and rest.until > now and rest.reason is CooldownReason.ERRORS
+
+
+def _of_use(state: AccountState, now: float) -> bool:
+    """Say whether an account is asked for something now."""
+    everything = state.cooldowns.get(EVERYTHING)
+    rests = [rest for rest in (everything, state.blocked) if rest is not None and rest.until > now]
+    return state.paused is None and state.attention is None and not rests and not state.account.guest

@@ -1,0 +1,40 @@
+"""How many accounts stand how; a pure function of their states."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from protocol.model import Capability
+from transports.accounts.state import AccountState
+from transports.observer import AccountStats
+
+
+def account_stats(transport: str, states: Iterable[AccountState], now: float) -> AccountStats:
+    """Count accounts by kind, capability and standing; one that rests from some models rests."""
+    standing: Counter[tuple[str, str, str]] = Counter()
+    ready: Counter[tuple[str, frozenset[Capability]]] = Counter()
+    rotated: dict[str, float] = {}
+    for state in states:
+        account = state.account
+        if state.paused is None and state.attention is None and not state.limited:
+            ready[account.kind.value, account.capabilities] += 1
+        else:
+            for capability in account.capabilities:
+                standing[account.kind.value, capability.value, status_of(state, capability, now)] += 1
+        at = account.facts().rotated_at
+        if at is not None and state.attention is None:
+            rotated[account.id] = at
+    for (kind, capabilities), count in ready.items():
+        for capability in capabilities:
+            standing[kind, capability.value, "ready"] += count
+    return AccountStats(transport=transport, standing=dict(standing), rotated=rotated)
+
+
+def status_of(state: AccountState, capability: Capability, now: float) -> str:
+    """Return how an account stands for a capability, in one word."""
+    if state.paused is not None:
+        return "paused"
+    if state.attention is not None:
+        return "parked"
+    rests = [rest for scope, rest in state.cooldowns.items() if scope[1] in {None, capability}]
+    rests += [rest for rest in (state.blocked, state.pace.get(capability)) if rest is not None]
+    return "resting" if any(rest.until > now for rest in rests) else "ready"

@@ -1,0 +1,326 @@
+"""One request over as many accounts as it takes, until the first event; after it there is no way back."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.model import (
+    Blocked,
+    Capability,
+    DriftDetected,
+    Event,
+    Exchange,
+    GatewayError,
+    GenerationRequest,
+    ModelDowngraded,
+    RateLimited,
+    Saturated,
+    Selection,
+    Served,
+    SignedOut,
+    Throttled,
+    UpstreamFailed,
+    UpstreamModel,
+    UpstreamTimeout,
+    released,
+)
+from transports.accounts import (
+    CooldownReason,
+    Lease,
+    LeaseRequest,
+    Pool,
+    Requirement,
+    Throttle,
+    held_back,
+    reset_seconds,
+)
+from transports.base import Transport
+from transports.retry_policy import NextStep, RetryDecision, decide
+
+_SDK_GAVE_UP = 2
+"""A client that has tried so often gets no retries of ours on top."""
+
+_LEAST_LEFT = 0.3
+"""No retry when less than this part of the time is left."""
+
+_log = structlog.get_logger()
+
+
+class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long and how often one request is tried."""
+
+    attempts: int = 3
+    """Accounts asked for one request, at most."""
+    retry_share: float = 0.2
+    """Retries under way, as a part of the requests in flight."""
+    retry_floor: int = 3
+    """Retries always allowed at once."""
+    throttle_ratio: float = 2.0
+    """Requests sent to the upstream for each that it takes, while it takes less than all; 0: as many as come."""
+
+
+def _never() -> bool:
+    return False
+
+
+class Call:
+    """One request to the upstream: what it holds, how long it may take, and how far it is."""
+
+    __slots__ = ("begun", "deadline", "failure", "lease", "patience", "request", "stack", "want")
+
+    def __init__(self, request: GenerationRequest, deadline: float) -> None:
+        """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
+        self.request, self.deadline = request, deadline
+        self.want = Requirement.of(request.selection)
+        self.stack = AsyncExitStack()
+        """Holds the account and the upstream's response."""
+        self.patience = anyio.CancelScope(deadline=deadline)
+        self.lease: Lease | None = None
+        """The account that is asked."""
+        self.begun = False
+        """Its first event has come."""
+        self.failure: GatewayError | None = None
+        """The error of the account that was asked before."""
+
+
+class Failover:
+    """One transport and its pool."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        pool: Pool,
+        policy: FailoverPolicy,
+        draining: Callable[[], bool] = _never,
+    ) -> None:
+        """Ask `transport` with the accounts of `pool`; while it is `draining`, nothing is tried again."""
+        self.transport, self.pool = transport, pool
+        self._policy, self._draining = policy, draining
+        ground = pool.accounts.ground
+        self._clock, self._observer, self._luck = ground.clock, ground.observer, ground.luck
+        self._throttle = Throttle(policy.throttle_ratio)
+        self._in_flight = self._retrying = 0
+
+    async def open(self, call: Call) -> Exchange:
+        """Open the request with the first account that takes it, within `call.patience`.
+
+        Raises:
+            GatewayError: no account took it; the last refusal, or the pool's.
+
+        """
+        request, transport = call.request, self.transport
+        time = asyncio.get_running_loop().time
+        least = call.deadline - _LEAST_LEFT * (call.deadline - time())
+        only = request.handle.account if request.handle is not None else None
+        call.failure, retrying = None, 0
+        self._in_flight += 1
+        try:
+            home = await transport.home(request)
+            ask = LeaseRequest(want=call.want, license=request.caller.id, home=home, only=only, until=call.deadline)
+            while True:
+                lease = await self._lease(call, ask)
+                try:
+                    return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
+                except asyncio.CancelledError:
+                    if not call.patience.cancel_called:
+                        self._withdraw(lease)
+                    raise
+                except GatewayError as error:
+                    verdict = self._failed(error, call, lease)
+                    await call.stack.aclose()
+                    ask = msgspec.structs.replace(ask, tried=ask.tried | {lease.account.id})
+                    if verdict.next is NextStep.ONCE and not _harmless_twice(request):
+                        raise _unknown(error) from None
+                    if time() > least or not self._may_retry(verdict, request, len(ask.tried)):
+                        raise
+                    call.failure = released(error)
+                self._observer.retried(transport.name)
+                self._retrying += not retrying
+                retrying = 1
+        finally:
+            self._in_flight -= 1
+            self._retrying -= retrying
+
+    async def _lease(self, call: Call, ask: LeaseRequest) -> Lease:
+        """Lease an account, unless the upstream as a whole takes too little of what it is sent.
+
+        Raises:
+            GatewayError: there is none; or the error of the account that was asked before, where that says more.
+
+        """
+        now, name, observer = self._clock.monotonic(), self.transport.name, self._observer
+        try:
+            if not self._throttle.admit(now, self._luck()):
+                observer.throttled(name)
+                raise held_back(self._luck())
+            try:
+                lease = await self.pool.lease(ask)
+            except BaseException:
+                self._throttle.withdraw(now)
+                raise
+        except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
+            raise _sum_up(call.failure, nobody) from None
+        call.lease = lease
+        call.stack.callback(self._release, lease)
+        observer.upstream_request(name)
+        observer.leased(name, 1)
+        return lease
+
+    def _release(self, lease: Lease) -> None:
+        self._observer.leased(self.transport.name, -1)
+        lease.release()
+
+    def late(self, call: Call) -> GatewayError:
+        """Note that the deadline of a request has passed; return the error to raise."""
+        lease = call.lease
+        if lease is None:
+            return _sum_up(call.failure, Saturated("All of the gateway's accounts are busy.", retry_after=2.0))
+        if call.begun:
+            error = UpstreamTimeout("The answer took longer than this gateway allows.")
+            self._judge(error, call, lease)
+            return error
+        error = UpstreamTimeout("The upstream did not answer in time.")
+        self._failed(error, call, lease)
+        return error if _harmless_twice(call.request) else _unknown(error)
+
+    def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
+        """Yield the upstream model that each account that can serve a selection would be asked for."""
+        for account in self.pool.usable(Requirement.of(selection)):
+            found = self.transport.served_by(selection, account)
+            if found is not None:
+                yield found
+
+    def has(self, account: str) -> bool:
+        """Say whether an account of this id is among the pool's."""
+        self.pool.accounts.sync()
+        return self.pool.accounts.state_of(account) is not None
+
+    def _opened(self, call: Call, lease: Lease, exchange: Exchange) -> Exchange:
+        """Note that the upstream answers; return its answer, whose end is noted too."""
+        call.begun = True
+        call.stack.callback(self._left, exchange, call.request)
+        self._in_flight += 1
+        self._throttle.accept(self._clock.monotonic())
+        if self.pool.accounts.mark_working(lease.state, call.want):
+            _log.info("account_works_again", account=lease.account.id)
+        return exchange.over(self._noted(exchange, call, lease))
+
+    def _left(self, exchange: Exchange, request: GenerationRequest) -> None:
+        """Note that an answer is over, however it ended."""
+        self._in_flight -= 1
+        self._note_model(exchange.served, request)
+
+    async def _noted(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
+        """Yield the events, and note how the answer ends."""
+        try:
+            async for event in exchange.events:
+                yield event
+        except GatewayError as error:
+            self._judge(error, call, lease)
+            raise
+        lease.state.finish(self._clock.monotonic())
+
+    def _failed(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
+        """Note an error that came before the first event."""
+        verdict = self._judge(error, call, lease)
+        call.lease = None
+        if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
+            self._withdraw(lease)  # neither the account's health nor the upstream's is at fault
+            return verdict
+        now = self._clock.monotonic()
+        self._throttle.fail(now)
+        lease.state.throttle.fail(now)
+        return verdict
+
+    def _note_model(self, served: Served, request: GenerationRequest) -> None:
+        """Count which model has answered."""
+        self._observer.answered(served)
+        if served.mismatch is not None:
+            asked, answered = served.mismatch
+            self._observer.model_mismatched(served.transport, asked, answered)
+            _log.warning(
+                "model_downgraded",
+                request=request.id,
+                transport=served.transport,
+                account=served.account,
+                asked=asked,
+                answered=answered,
+            )
+
+    def _withdraw(self, lease: Lease) -> None:
+        now = self._clock.monotonic()
+        self._throttle.withdraw(now)
+        lease.state.throttle.withdraw(now)
+
+    def _judge(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
+        """Let the accounts bear what an error means for them; say what it means for the request."""
+        want, now = call.want, self._clock.monotonic()
+        accounts, state = self.pool.accounts, lease.state
+        reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
+        if isinstance(error, RateLimited) and reason is CooldownReason.QUOTA and error.retry_after is None:
+            error.retry_after = self._reset(lease, want)
+        verdict = decide(error, state.failures(want.key, reason, now), luck=self._luck())
+        if verdict.attention and accounts.mark_needs_attention(state, verdict.attention, verdict.message):
+            _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.attention)
+        if isinstance(error, Blocked):
+            error.retry_after = verdict.cooldown
+            accounts.block_egress(lease.account.egress, verdict.cooldown)
+        elif verdict.cooldown:
+            accounts.cool_down(state, want.key, verdict.cooldown, reason)
+        elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
+            self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
+        elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
+            _log.warning("account_fails", account=lease.account.id)
+        name, kind = self.transport.name, type(error).__name__
+        self._observer.upstream_error(name, kind)
+        self._observer.judged(name, verdict.label)
+        _log.warning(
+            "upstream_refused",
+            request=call.request.id,
+            transport=name,
+            account=lease.account.id,
+            kind=kind,
+            code=error.code,
+            parked=verdict.attention or None,
+        )
+        return verdict
+
+    def _reset(self, lease: Lease, want: Requirement) -> float | None:
+        """Return the seconds until the allowance starts anew, where the upstream has told of it."""
+        quotas = lease.account.facts().quotas
+        reset = next((quota.reset for quota in quotas if quota.name == want.family and not quota.unlimited), None)
+        return reset_seconds(reset, self._clock.wall())
+
+    def _may_retry(self, verdict: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
+        policy = self._policy
+        if verdict.next in {NextStep.GIVE_UP, NextStep.ANOTHER_TRANSPORT} or self._draining():
+            return False
+        if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
+            return False
+        most = min(policy.attempts, 2) if verdict.next is NextStep.ONCE else policy.attempts
+        budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
+        return attempts < most and (attempts > 1 or self._retrying < budget)
+
+
+def _harmless_twice(request: GenerationRequest) -> bool:
+    """Say whether nothing is lost when two accounts do it: text comes twice, a picture or a video costs twice."""
+    return request.handle is not None or request.selection.capability in {Capability.CHAT, Capability.CANVAS}
+
+
+def _unknown(error: GatewayError) -> GatewayError:
+    """Return the error of work that may be under way, and is not asked for again."""
+    if isinstance(error, DriftDetected):
+        return error
+    message = "The connection to the upstream was lost while it may have been at work; nothing was sent again."
+    return UpstreamFailed(message, code="upstream_outcome_unknown")
+
+
+def _sum_up(failure: GatewayError | None, nobody: GatewayError) -> GatewayError:
+    """Return what the caller should know: the pool's word on quota, else what the last account said."""
+    if failure is None or isinstance(failure, RateLimited | SignedOut):
+        return nobody
+    return failure if isinstance(failure, UpstreamFailed) else nobody

@@ -1,0 +1,113 @@
+"""The engine: from a request's model and capability to the transports that have it, in the settings' order."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from protocol.model import (
+    BadRequest,
+    Capability,
+    Catalogue,
+    Certainty,
+    Exchange,
+    GatewayError,
+    GenerationRequest,
+    MediaRef,
+    MediaStream,
+    RateLimited,
+    Refused,
+    Rendition,
+    Selection,
+    SignedOut,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamModel,
+)
+from transports.failover import Call, Failover
+
+
+class Router:
+    """Implements `protocol.model.Engine` over the transports of the settings."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        rotations: Sequence[Failover],
+        *,
+        chat_seconds: float,
+        seconds: Mapping[Capability, float] | None = None,
+    ) -> None:
+        """Ask `rotations` in their order; an answer may take `seconds` by its capability, else `chat_seconds`."""
+        self.catalogue = catalogue
+        self._rotations = rotations
+        self._chat_seconds, self._seconds = chat_seconds, seconds or {}
+
+    @property
+    def failovers(self) -> Sequence[Failover]:
+        """The transports with their pools, in the order in which they are asked."""
+        return self._rotations
+
+    def offers(self, selection: Selection) -> bool:
+        """Say whether some transport has this model and capability now."""
+        return any(rotation.transport.offers(selection) for rotation in self._rotations)
+
+    def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
+        """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
+        offering = (rotation for rotation in self._rotations if rotation.transport.offers(selection))
+        return tuple(dict.fromkeys(model for rotation in offering for model in rotation.served_by(selection)))
+
+    @asynccontextmanager
+    async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:
+        """Open the request with the first transport that has it and takes it.
+
+        Raises:
+            Unsupported: no transport has this model and capability.
+            GatewayError: as `Engine.open`.
+
+        """
+        seconds = self._seconds.get(request.selection.capability, self._chat_seconds)
+        call = Call(request, asyncio.get_running_loop().time() + seconds)
+        rotation, *others = self._offering(request)
+        async with call.stack:
+            with call.patience:
+                while True:
+                    try:
+                        exchange = await rotation.open(call)
+                        break
+                    except GatewayError as error:
+                        if not others or not _elsewhere(error):
+                            raise
+                        rotation = others.pop(0)
+                yield exchange
+            if call.patience.cancelled_caught:
+                raise rotation.late(call)
+
+    def _offering(self, request: GenerationRequest) -> list[Failover]:
+        """Return the transports that can be asked for this, at least one."""
+        offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
+        if request.handle is not None:
+            offering = [rotation for rotation in offering if rotation.transport.name == request.handle.transport]
+            if not any(rotation.has(request.handle.account) for rotation in offering):
+                raise UpstreamFailed("The account that is at work on this is not here any more.", code="account_gone")
+        if not offering:
+            raise Unsupported(
+                f"The model '{request.selection.id}' is not available here: no upstream of this gateway offers it.",
+                param="model",
+            )
+        return offering
+
+    @asynccontextmanager
+    async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
+        """Open a piece of media with the account whose it is; as `Engine.media`."""
+        owner = next((r.transport for r in self._rotations if r.transport.name == ref.transport), None)
+        if owner is None or ref.account not in {account.id for account in owner.accounts}:
+            raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
+        async with owner.media(ref, rendition) as stream:
+            yield stream
+
+
+def _elsewhere(error: GatewayError) -> bool:
+    """Say whether another transport may be asked: it may help, and nobody is at work already."""
+    if isinstance(error, BadRequest | Refused):
+        return isinstance(error, Unsupported)
+    return isinstance(error, RateLimited | SignedOut) or error.certainty is not Certainty.MAYBE_ACCEPTED

@@ -1,0 +1,139 @@
+"""Documents beside an answer, as text of it: a canvas in its fence, a book's pages with their pictures; no I/O.
+
+A document's body is cumulative as everything of the site is, and is said append-only.
+"""
+
+import re
+
+from protocol.model import Document, Event, Media, Text
+from transports.web import wire
+from transports.web.codec.candidate import Opened
+from transports.web.codec.delta import TextDelta
+from transports.web.codec.markup import Cleaner
+
+_FENCE = re.compile(r"(?P<fence>`{3,})(?P<language>[^`\n]*)\n")
+_FENCE_BEGUN = re.compile(r"`{0,2}\Z|`{3,}[^`\n]*\Z")
+_MARKDOWN = "markdown"
+_PAGE_BREAK = re.compile(wire.PAGE_BREAK)
+_LONGEST_BREAK = 64
+
+
+def fenced(body: str) -> bool:
+    """Say whether a body is a file inside a fence."""
+    return _FENCE.match(body) is not None
+
+
+class Canvas:
+    """One document: what it is called, then its body as it grows."""
+
+    def __init__(self, identifier: str) -> None:
+        """Begin the document of this id."""
+        self.id = identifier
+        self.latest: Opened | None = None
+        """As it was when it was last told."""
+        self._delta, self._cleaner = TextDelta(), Cleaner(markup=False)
+        self._fence = ""
+        self._held = ""
+        """The beginning, while it is not known what it is the beginning of."""
+
+    def ready(self, document: Opened, *, last: bool) -> bool:
+        """Say whether enough of the body has settled to tell what it is."""
+        if self.agrees(document):
+            self._held += self._fresh(document.body, last=last)
+        return last or (bool(self._held) and _FENCE_BEGUN.match(self._held) is None)
+
+    def grow(self, document: Opened, *, last: bool) -> list[Event]:
+        """Take the document as it is now; return what is new of it.
+
+        `last` says that it is whole: then all is said, and its fence is closed.
+        """
+        text = self._held + self._fresh(document.body, last=last)
+        self._held = ""
+        events: list[Event] = []
+        if self.latest is None:
+            opening = _FENCE.match(text)
+            self._fence = opening["fence"] if opening else ""
+            kind = opening["language"].strip() if opening else _MARKDOWN
+            events.append(Document(title=document.title, kind=kind or "text"))
+        self.latest = document
+        if last:
+            text += self._closing(document.body)
+        return [*events, Text(text=text)] if text else events
+
+    def agrees(self, document: Opened) -> bool:
+        """Say whether a snapshot goes on from all that was said."""
+        return self._delta.extended_by(document.body)
+
+    def _fresh(self, body: str, *, last: bool) -> str:
+        if not last:
+            return self._cleaner.push(self._delta.push(body))
+        return self._cleaner.push(self._delta.flush(body)) + self._cleaner.flush()
+
+    def _closing(self, body: str) -> str:
+        lines = body.rstrip().splitlines()
+        if not self._fence or (len(lines) > 1 and lines[-1].strip() == self._fence):
+            return ""
+        return self._fence if body.endswith("\n") else f"\n{self._fence}"
+
+
+class Book:
+    """A storybook: each page's text, then its picture; a page waits for its picture until the book is whole."""
+
+    def __init__(self, identifier: str, pictures: list[Media]) -> None:
+        """Begin the book of this id; `pictures` grows as they come."""
+        self.id = identifier
+        self.latest: Opened | None = None
+        self._pictures = pictures
+        self._delta, self._cleaner = TextDelta(), Cleaner()
+        self._held = ""
+        """What is behind a page that waits for its picture, or may be a page's end."""
+        self._shown = 0
+        self._turned = True
+        """A page has just begun."""
+
+    def ready(self, document: Opened, *, last: bool) -> bool:
+        """Say whether enough of the body is there to begin."""
+        return bool(document.body) or last
+
+    def agrees(self, document: Opened) -> bool:
+        """Say whether a snapshot goes on from all that was said."""
+        return self._delta.extended_by(document.body)
+
+    def grow(self, document: Opened, *, last: bool) -> list[Event]:
+        """Take the book as it is now; return what is new, in the order of the pages."""
+        events: list[Event] = []
+        if self.latest is None:
+            events.append(Document(title=document.title, kind=_MARKDOWN))
+        self.latest = document
+        fresh = self._delta.flush(document.body) if last else self._delta.push(document.body)
+        self._held += self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
+        events += self._turn_pages(last=last)
+        if last:
+            events += self._said(self._held.rstrip())
+            self._held = ""
+            events += self._pictures[self._shown :]
+            self._shown = len(self._pictures)
+        return events
+
+    def _turn_pages(self, *, last: bool) -> list[Event]:
+        events: list[Event] = []
+        while end := _PAGE_BREAK.search(self._held):
+            events += self._said(self._held[: end.start()].rstrip())
+            self._held = self._held[end.start() :]
+            if self._shown >= len(self._pictures) and not last:
+                return events
+            events += self._pictures[self._shown : self._shown + 1]
+            self._shown = min(self._shown + 1, len(self._pictures))
+            self._held = self._held.removeprefix(end.group())
+            events.append(Text(text="\n\n"))
+            self._turned = True
+        settled = max(0, len(self._held) - _LONGEST_BREAK)
+        events += self._said(self._held[:settled])
+        self._held = self._held[settled:]
+        return events
+
+    def _said(self, text: str) -> list[Event]:
+        """Say a piece of a page; white space before its first word says nothing."""
+        text = text.lstrip() if self._turned else text
+        self._turned = self._turned and not text
+        return [Text(text=text)] if text else []

@@ -1,0 +1,180 @@
+"""Requests to the site, as bytes and headers; no I/O.
+
+Source: "Common request parts", "StreamGenerate", "Batch calls".
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote_plus
+
+import msgspec
+from yarl import URL
+
+from transports.web import wire
+from transports.web.codec.decode import SiteConversation
+from transports.web.config import AttachmentForm, Slots
+
+_encode = msgspec.json.Encoder().encode
+
+_LEFT = {plain: quote_plus(plain) for plain in "!$'()*,?/:@"}
+"""What a query may hold as it is, and a form may not."""
+
+
+class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as the site names it to one account."""
+
+    id: str
+    number: int
+    capacity: int
+    field13: bool = False
+    """The account writes its capacity one field later."""
+
+
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that the upload host has taken."""
+
+    path: str
+    """Where the upload host keeps it."""
+    name: str
+    mime: str
+
+
+class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn to generate."""
+
+    prompt: str
+    language: str
+    request_uuid: str
+    """Upper case."""
+    client_uuid: str
+    """The session's."""
+    model: ModelHeader | None
+    """None: the site's default."""
+    extended: bool = False
+    temporary: bool = True
+    files: tuple[Uploaded, ...] = ()
+    slots: Mapping[int, object] = {}
+    """What the capability wants besides."""
+    forms: Slots = Slots()
+    conversation: SiteConversation | None = None
+    """The one to go on with; None: a fresh one."""
+
+
+def _compact(value: Any) -> str:
+    try:
+        return _encode(value).decode()
+    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
+        return json.dumps(value, separators=(",", ":"))
+
+
+def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
+    """Return StreamGenerate's body; a guest has no access token."""
+    slots: list[Any] = [None] * wire.SLOTS
+    files = [_attachment(file, call.forms.attachments) for file in call.files] or None
+    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
+    slots[wire.SLOT_LANGUAGE] = [call.language]
+    slots[wire.SLOT_CONVERSATION] = _conversation(call.conversation)
+    for slot, value in {**wire.FIXED_SLOTS, **_settled_slots(call), **call.slots}.items():
+        slots[slot] = value
+    slots[wire.SLOT_REQUEST_UUID] = call.request_uuid
+    slots[wire.SLOT_MODEL_NUMBER] = call.model.number if call.model else None
+    slots[wire.SLOT_THINKING] = _thinking(call)
+    return _form(_compact([None, _compact(slots)]), access_token)
+
+
+def _settled_slots(call: GenerateCall) -> dict[int, object]:
+    """Return the slots whose values are settings."""
+    forms = call.forms
+    turn = call.conversation.turn + 1 if call.conversation is not None and forms.turn_index else 0
+    slots: dict[int, object] = {wire.SLOT_TURN_INDEX: [[turn]], wire.SLOT_INPUT: [forms.slot_41]}
+    if not call.temporary:
+        return slots | {wire.SLOT_MODE: [forms.slot_6], wire.SLOT_CHAT_KIND: forms.slot_68}
+    return slots | {
+        wire.SLOT_MODE: [forms.slot_6_temporary],
+        wire.SLOT_TEMPORARY: wire.TEMPORARY,
+        wire.SLOT_CHAT_STATE: forms.slot_67_temporary if forms.slot_67_temporary >= 0 else None,
+        wire.SLOT_CHAT_KIND: forms.slot_68_temporary,
+    }
+
+
+def _attachment(file: Uploaded, form: AttachmentForm) -> list[Any]:
+    if form == "short":
+        return [[file.path], file.name]
+    kinds = {"image": wire.ATTACHMENT_IMAGE, "video": wire.ATTACHMENT_VIDEO}
+    kind = kinds.get(file.mime.partition("/")[0].lower(), wire.ATTACHMENT_OTHER)
+    return [[file.path, kind, None, file.mime], file.name, *wire.ATTACHMENT_TAIL]
+
+
+def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:
+    """Return StreamGenerate's own headers."""
+    headers = common_headers(site) | {
+        wire.TIER_HEADER: wire.TIER,
+        wire.TIER_LIST_HEADER: wire.TIER_LIST,
+        wire.REQUEST_UUID_HEADER: _compact([call.request_uuid, 1]),
+    }
+    if call.model is not None:
+        headers[wire.MODEL_HEADER] = _model_header(call.model, _thinking(call), call.client_uuid)
+    return headers
+
+
+def batch_form(calls: Sequence[tuple[str, str]], access_token: str | None) -> bytes:
+    """Return the body of a batch of `(rpc id, payload JSON)`."""
+    request = [[[rpc, payload, None, wire.BATCH_GENERIC] for rpc, payload in calls]]
+    return _form(_compact(request), access_token)
+
+
+def batch_headers(site: str, client_uuid: str) -> dict[str, str]:
+    """Return a batch call's headers."""
+    flags = [1, *[None] * 7, wire.MODEL_HEADER_FLAGS, *[None] * 7, client_uuid]
+    return common_headers(site) | {wire.MODEL_HEADER: _compact(flags)}
+
+
+def common_headers(site: str) -> dict[str, str]:
+    """Return what both endpoints want."""
+    return {
+        "Content-Type": wire.FORM_CONTENT_TYPE,
+        "Origin": site,
+        "Referer": f"{site}/",
+        wire.SAME_DOMAIN_HEADER: wire.SAME_DOMAIN,
+    }
+
+
+def original_payload(rid: str, rcid: str, cid: str, image: str) -> str:
+    """Return what `c8o8Fe` wants: the picture, and where it was drawn."""
+    picture = [
+        [None, None, None, [None, None, None, None, None, ""]],
+        [image, 0],
+        None,
+        [19, ""],
+        *[None] * 5,
+        "",
+    ]
+    return _compact([picture, [rid, rcid, cid, None, ""], 1, 0, 1])
+
+
+def _conversation(conversation: SiteConversation | None) -> list[Any]:
+    if conversation is None:
+        return wire.FRESH_CONVERSATION
+    ids = [conversation.cid, conversation.rid, conversation.rcid]
+    return [*ids, *[None] * 6, conversation.context]
+
+
+def _thinking(call: GenerateCall) -> int:
+    return wire.THINKING_EXTENDED if call.extended else wire.THINKING_STANDARD
+
+
+def _model_header(model: ModelHeader, thinking: int, client_uuid: str) -> str:
+    capacity = [None, model.capacity] if model.field13 else [model.capacity]
+    head = [1, None, None, None, model.id, None, None, 0, wire.MODEL_HEADER_FLAGS, None, None]
+    return _compact([*head, *capacity, None, None, model.number, thinking, client_uuid])
+
+
+def _form(request: str, access_token: str | None) -> bytes:
+    """Return a call's body. A long prompt is quoted on the event loop: yarl does that in C, as a query."""
+    fields = {} if access_token is None else {wire.FORM_ACCESS_TOKEN: access_token}
+    form = URL.build(query={**fields, wire.FORM_REQUEST: request}).raw_query_string
+    for plain, quoted in _LEFT.items():
+        if plain in form:  # to look is cheaper than to replace
+            form = form.replace(plain, quoted)
+    return form.encode()

@@ -1,0 +1,391 @@
+"""Candidates as they grow in, events out: what is said and shown, each thing once; no I/O. Source: "Response"."""
+
+import re
+
+import msgspec
+
+from protocol.model import (
+    Capability,
+    Citation,
+    Event,
+    Media,
+    MediaKind,
+    MediaRef,
+    Piece,
+    Rewritten,
+    Text,
+    Thought,
+    Usage,
+    WebImage,
+    estimate_tokens,
+)
+from transports.web.codec.candidate import Candidate, Opened, SitePicture
+from transports.web.codec.citations import Prose, ScriptText
+from transports.web.codec.delta import TextDelta
+from transports.web.codec.documents import Book, Canvas, fenced
+from transports.web.codec.markup import Cleaner, clean
+
+_SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
+"""What at a text's end may be gone in the next frame, for however many frames it has stood there."""
+
+_WINDOW = 64
+"""How near to the end that is."""
+
+
+class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose answer it is, and what it was asked for."""
+
+    transport: str = ""
+    account: str = ""
+    capability: Capability = Capability.CHAT
+
+
+class EventBuilder:
+    """One answer's candidates in, its events out."""
+
+    def __init__(self, teller: MediaRefs) -> None:
+        """Start with nothing said."""
+        self._teller = teller
+        self._prose = Prose()
+        self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
+        self._last = Candidate(rcid="", text="", thoughts="", complete=False)
+        self._opened: Canvas | Book | None = None
+        self._paused = self._begun = False
+        """Whether the text waits for the document, and whether that was told of."""
+        self._seen_before = False
+        """A document was seen in an earlier frame."""
+        self._came: set[str] = set()
+        self._pictures: list[Media] = []
+        """All that came; a book shows its own."""
+        self._shown = 0
+        self._closed_with: Opened | None = None
+        """The document that was told to its end."""
+        self._cited: set[tuple[int, int, str]] = set()
+        self._final: list[Event] | None = None
+        """The whole answer, where it was rewritten."""
+        self._said: list[str] = []
+        self._thought: list[str] = []
+        """All text and thoughts that were returned."""
+        self._text_alone = False
+        """The candidate has nothing but text that `grow` would have to look at."""
+        self.begun = False
+        """Something of the answer was returned, and not only lines about what the site is doing."""
+
+    def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
+        """Take the candidate as it is now; return what is new. `address` is the conversation and the turn.
+
+        Where the candidate departs from what was said, nothing more of it is said, unless a later one agrees again.
+        """
+        before = self._last
+        now = self._last = self._joined(before, now)
+        events = self._tell(before, now, address)
+        self._count(events)
+        self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
+        shown = not (now.web_pictures or now.music or now.film) and self._shown == len(self._pictures)
+        self._text_alone = shown and now.document is None and not now.complete
+        return events
+
+    def grow(self, text: str, address: tuple[str, str]) -> list[Event]:
+        """Take the candidate's text as it is now, where all else of the candidate is as it was; return what is new."""
+        now = msgspec.structs.replace(self._last, text=text)
+        if not self._text_alone:
+            return self.tell(now, address)
+        self._last = now
+        fresh = self._cleaner.push(self._text.push(text))
+        if not fresh:
+            return []
+        events: list[Event] = [*self._prose.say(fresh)]
+        self._count(events)
+        self.begun = self.begun or bool(events)
+        return events
+
+    def _joined(self, before: Candidate, now: Candidate) -> Candidate:
+        """Return the candidate with what an earlier frame had and this one leaves out."""
+        return msgspec.structs.replace(
+            now,
+            text=before.text if now.text is None else now.text,
+            thoughts=now.thoughts or before.thoughts,
+            document=now.document if self._document(now) else before.document,
+            citations=now.citations or before.citations,
+            claims=now.claims or before.claims,
+            web_pictures=now.web_pictures or before.web_pictures,
+            music=now.music or before.music,
+            film=now.film or before.film,
+        )
+
+    def _tell(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
+        self._prose.learn(now.citations)
+        events = self._thinking.think(now.thoughts, last=now.complete)
+        self.begun = self.begun or bool(events)
+        events += self._thinking.note(now.progress)
+        settled = now.complete or now.text == before.text
+        self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
+        if not self._departed(now):
+            events += self._write(now, settled=settled)
+        if now.complete:
+            events += self._cite(now)
+        waiting = self._prose.holding or self._cleaner.holding or (not settled and self._text.behind(now.text or ""))
+        return events if waiting and not now.complete else [*events, *self._show(now)]
+
+    def note(self, line: str) -> list[Event]:
+        """Take a line about what the site is doing meanwhile; return it as a thought the first time."""
+        events = self._thinking.note((line,))
+        self._count(events)
+        return events
+
+    def end(self) -> list[Event]:
+        """Take it that the answer is whole; return all that was not said yet."""
+        last = self._last
+        events = [] if last.complete else self.tell(msgspec.structs.replace(last, complete=True))
+        if self._departed(self._last) or self._thinking.departed(self._last.thoughts):
+            self._final = self._repeated()
+            rest = self._rest(self._final)
+            self._count(rest)
+            events += rest
+        return events
+
+    def rewritten(self, input_tokens: int) -> Rewritten | None:
+        """Return the whole answer if it differs from what was said; None if it does not. The answer has ended."""
+        if self._final is None:
+            return None
+        thoughts = "".join(self._thought)
+        if self._thinking.departed(self._last.thoughts):
+            thoughts = "".join(f"{line}\n" for line in self._thinking.lines) + clean(self._last.thoughts)
+        pieces = tuple(event for event in self._final if isinstance(event, Piece))
+        said = ("".join(self._said), "".join(self._thought))
+        if (_text(self._final), thoughts) == said and all(isinstance(piece, Text) for piece in pieces):
+            return None  # only text that was held back has changed
+        return Rewritten(
+            pieces=pieces,
+            thoughts=thoughts,
+            usage=_usage(input_tokens, _text(self._final), thoughts),
+        )
+
+    def _repeated(self) -> list[Event]:
+        """Return the events of the answer as it is now, as if it had come at once, with all pictures that came."""
+        again = EventBuilder(self._teller)
+        again._pictures = list(self._pictures)
+        again._came = {picture.id or picture.url for picture in self._last.pictures}
+        return again.tell(self._last)
+
+    def _rest(self, final: list[Event]) -> list[Event]:
+        """Return the rest of a rewritten text where it goes on from what was said: what differs was held back."""
+        said, now = "".join(self._said), _text(final)
+        if self._document(self._last) is not None or len(now) <= len(said) or not now.startswith(said):
+            return []
+        cited = [event for event in final if isinstance(event, Citation) and event.start >= len(said)]
+        return [Text(text=now[len(said) :]), *cited]
+
+    def usage(self, input_tokens: int) -> Usage:
+        """Return what the answer counts for, as far as it was said."""
+        return _usage(input_tokens, "".join(self._said), "".join(self._thought))
+
+    def _count(self, events: list[Event]) -> None:
+        self._said += [event.text for event in events if isinstance(event, Text)]
+        self._thought += [event.text for event in events if isinstance(event, Thought)]
+
+    def _departed(self, now: Candidate) -> bool:
+        """Say whether text or document are no continuation of what was said of them."""
+        if not self._text.extended_by(now.text or ""):
+            return True
+        document = self._document(now)
+        if document is None or self._opened is None:
+            return False
+        if self._closed_with is not None:
+            return (document.id, document.body) != (self._closed_with.id, self._closed_with.body)
+        return self._begun and document.id == self._opened.id and not self._opened.agrees(document)
+
+    def _cite(self, now: Candidate) -> list[Event]:
+        """Return the sources of claims in the text, where those stand in what was said."""
+        if not now.claims:
+            return []
+        text, agreed = now.text or "", self._text.common(now.text or "")
+        script = ScriptText(text)
+        found: set[tuple[int, int, str, str]] = set()
+        for claim in now.claims:
+            for start, end in script.find(claim):
+                kept = self._cleaner.place(start), self._cleaner.place(end)
+                place = self._prose.range_of(*kept) if end <= agreed else None
+                if place is not None:
+                    found |= {(*place, source.url, source.title) for source in claim.sources}
+        events: list[Event] = []
+        for start, end, url, title in sorted(found):
+            if (start, end, url) not in self._cited and url.startswith(("http://", "https://")):
+                self._cited.add((start, end, url))
+                events.append(Citation(start=start, end=end, url=url, title=title))
+        return events
+
+    def _document(self, now: Candidate) -> Opened | None:
+        """Return the candidate's document, if it is one to be told: not a card, nor work that is read later."""
+        document = now.document
+        if document is None or not document.body or self._teller.capability.lasting:
+            return None
+        asked = self._teller.capability in {Capability.CANVAS, Capability.STORYBOOK}
+        return document if asked or document.marked or fenced(document.body) else None
+
+    def _say(self, *, last: bool) -> list[Event]:
+        text = self._last.text or ""
+        fresh = self._text.flush(text) if last else self._text.push(text)
+        return [*self._prose.say(self._clean(fresh, last=last)), *(self._prose.settle() if last else ())]
+
+    def _clean(self, fresh: str, *, last: bool) -> str:
+        return self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
+
+    def _write(self, now: Candidate, *, settled: bool) -> list[Event]:
+        """Say text and document: the text that was there when the document began goes before it, the rest behind."""
+        document = self._document(now)
+        if document is None:
+            return self._say(last=now.complete)
+        events: list[Event] = []
+        if not self._paused:
+            late, self._seen_before = self._seen_before, True
+            if not (late or settled):
+                return self._say(last=False)
+            self._paused = True
+            events += self._before_document(now, settled=settled)
+        if not self._begun:
+            if self._opened is None or self._opened.id != document.id or not self._opened.agrees(document):
+                self._opened = self._open(document)
+            if not self._opened.ready(document, last=now.complete):
+                return events
+            self._begun = True
+            events += self._prose.verbatim("\n\n" * self._prose.any)
+        assert self._opened is not None, "what is begun is open"  # noqa: S101
+        events += self._grow(self._opened, document, last=now.complete)
+        if now.complete:
+            events += self._behind_document(now)
+        return events
+
+    def _open(self, document: Opened) -> Canvas | Book:
+        if self._teller.capability is Capability.STORYBOOK:
+            return Book(document.id, self._pictures)
+        return Canvas(document.id)
+
+    def _before_document(self, now: Candidate, *, settled: bool) -> list[Event]:
+        text = now.text or ""
+        shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
+        text = text[: shaky.start()] if shaky else text
+        fresh = self._text.flush(text) if settled else self._text.push(text)
+        return [*self._prose.say(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.settle()]
+
+    def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
+        """Say more of the document; another one that has become the longest is said whole, behind it."""
+        if self._closed_with is not None:
+            return []
+        self._closed_with = document if last else None
+        another = document.id != opened.id
+        own = (opened.latest or document) if another else document
+        if not another:
+            return self._verbatim(opened.grow(own, last=last))
+        if not last:
+            return []
+        events = self._verbatim(opened.grow(own, last=True))
+        return [*events, *self._prose.verbatim("\n\n"), *self._verbatim(self._open(document).grow(document, last=True))]
+
+    def _verbatim(self, events: list[Event]) -> list[Event]:
+        said: list[Event] = []
+        for event in events:
+            said += self._prose.verbatim(event.text) if isinstance(event, Text) else [event]
+        return said
+
+    def _behind_document(self, now: Candidate) -> list[Event]:
+        fresh = self._clean(self._text.flush(now.text or ""), last=True)
+        if not fresh.strip():
+            self._prose.skip(len(fresh))
+            return []
+        spoken = fresh.lstrip("\n")
+        events = self._prose.verbatim("\n\n")
+        self._prose.skip(len(fresh) - len(spoken))
+        return [*events, *self._prose.say(spoken), *self._prose.settle()]
+
+    def _show(self, now: Candidate) -> list[Event]:
+        """Return what is new to be shown."""
+        events: list[Event] = [
+            WebImage(url=found.url, alt=found.alt)
+            for found in now.web_pictures
+            if found.url.startswith(("http://", "https://")) and self._first(found.url)
+        ]
+        book = self._teller.capability is Capability.STORYBOOK
+        if not book or (now.complete and self._opened is None):
+            events += self._pictures[self._shown :]
+            self._shown = len(self._pictures)
+        music, film = now.music, now.film
+        if music is not None:
+            events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
+        if film is not None and not self._teller.capability.lasting:
+            events += self._media(MediaKind.VIDEO, film.url)
+        return events
+
+    def _fresh(self, pictures: tuple[SitePicture, ...]) -> list[SitePicture]:
+        return [picture for picture in pictures if self._first(picture.id or picture.url)]
+
+    def _first(self, name: str) -> bool:
+        """Say whether this is the first time that something comes, and note that it came."""
+        if not name or name in self._came:
+            return False
+        self._came.add(name)
+        return True
+
+    def _media(self, kind: MediaKind, url: str) -> list[Event]:
+        if not self._first(url):
+            return []
+        return [Media(ref=MediaRef(transport=self._teller.transport, account=self._teller.account, kind=kind, url=url))]
+
+    def _picture(self, picture: SitePicture, now: Candidate, address: tuple[str, str]) -> Media:
+        cid, rid = address
+        known = cid and rid and now.rcid and picture.id
+        ref = MediaRef(
+            transport=self._teller.transport,
+            account=self._teller.account,
+            kind=MediaKind.IMAGE,
+            url=picture.url,
+            original=msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else "",
+        )
+        return Media(ref=ref)
+
+
+def _text(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Text))
+
+
+def _usage(input_tokens: int, text: str, thoughts: str) -> Usage:
+    reasoning = estimate_tokens(thoughts)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=estimate_tokens(text) + reasoning,
+        reasoning_tokens=reasoning,
+    )
+
+
+class Thinking:
+    """Thoughts as they grow, and what is done meanwhile, a line each."""
+
+    def __init__(self) -> None:
+        """Start with nothing thought."""
+        self._delta, self._cleaner = TextDelta(), Cleaner()
+        self.lines: dict[str, None] = {}
+        """The lines, in order."""
+        self._open_line = False
+
+    def think(self, thoughts: str, *, last: bool) -> list[Event]:
+        """Take the thoughts so far; return what is new of them."""
+        text = self._cleaner.push(self._delta.flush(thoughts) if last else self._delta.push(thoughts))
+        text += self._cleaner.flush() if last else ""
+        if not text:
+            return []
+        self._open_line = not text.endswith("\n")
+        return [Thought(text=text)]
+
+    def note(self, lines: tuple[str, ...]) -> list[Event]:
+        """Take what is being done; return each line that was not there before."""
+        fresh = [line for line in dict.fromkeys(lines) if line not in self.lines]
+        if not fresh:
+            return []
+        self.lines |= dict.fromkeys(fresh)
+        text = "\n" * self._open_line + "".join(f"{line}\n" for line in fresh)
+        self._open_line = False
+        return [Thought(text=text)]
+
+    def departed(self, thoughts: str) -> bool:
+        """Say whether thoughts are no continuation of what was returned of them."""
+        return not self._delta.extended_by(thoughts)

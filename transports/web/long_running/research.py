@@ -1,0 +1,173 @@
+"""Deep research: a plan, its confirmation, and minutes later a report. Source: "Capabilities as turns".
+
+Where it stands is read from its saved conversation, so that any process can go on from there.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import msgspec
+
+from protocol.model import Begun, Citation, Document, Event, Text, Thought, Waiting
+from transports.web import wire
+from transports.web.codec.candidate import Candidate, Opened, ResearchPlan, read_candidate
+from transports.web.codec.citations import Prose
+from transports.web.codec.markup import clean
+from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt
+from transports.web.turns.saved import SavedTurn
+
+_CONFIRM = "Start research"
+"""Confirms a plan that does not say how."""
+_TOLD_EVERY = 60.0
+"""Seconds between two words about a progress of which nothing is known."""
+
+
+async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
+    """Ask for a plan. Yields `Begun` and waiting; the plan is read from the conversation.
+
+    Raises:
+        GatewayError: the site refused, or the outcome is not known.
+
+    """
+    slots = {wire.SLOT_TOOL: work.tools.research, **wire.RESEARCH_SLOTS}
+    async with aclosing(work.begin(prompt, slots, Phase.PLAN)) as events:
+        async for event in events:
+            yield event if isinstance(event, Begun) else Waiting()
+
+
+async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
+    """Go on from where the work is: confirm the plan, wait for the report, yield it.
+
+    Raises:
+        GatewayError: the account cannot read it any more, or the outcome is not known.
+
+    """
+    assert work.place is not None, "work is watched where it is"  # noqa: S101
+    if work.place.phase is Phase.PLAN:
+        async with aclosing(_plan(work)) as events:
+            async for event in events:
+                yield event
+    if work.place.phase is not Phase.PLAN:  # else it ended with words instead of a plan
+        async with aclosing(_report(work)) as events:
+            async for event in events:
+                yield event
+
+
+async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
+    """Wait for the plan, tell it, confirm it."""
+    while True:
+        turns = await work.look()
+        candidate = _newest(turns)
+        if candidate is not None and (candidate.plan is not None or candidate.complete):
+            break
+        yield Waiting()
+        await work.rest()
+    work.found()
+    if candidate.plan is None:
+        text = clean(candidate.text or "").strip()
+        yield Text(text=text)
+        yield work.finish(text)
+        return
+    yield Thought(text=_told(candidate.plan))
+    yield _moved(work, Phase.CONFIRMING)
+    await work.go_on(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)
+    yield _moved(work, Phase.REPORT)
+
+
+async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
+    """Wait for the report, tell how it goes, yield it."""
+    progress = _Progress(work.clock.monotonic())
+    while True:
+        turns = await work.look()
+        _check(work, turns)
+        report = _finished(turns)
+        candidate = _newest(turns)
+        if report is not None or (candidate is not None and _declined(candidate)):
+            break
+        word = progress.word(candidate.progress if candidate else (), work.clock.monotonic())
+        yield Thought(text=word) if word else Waiting()
+        await work.rest()
+    if report is None:
+        text = clean(candidate.text or "").strip() if candidate is not None else ""
+        yield Text(text=text)
+        yield work.finish(text)
+        return
+    yield Document(title=report.title, kind="markdown")
+    for event in _said(report):
+        yield event
+    yield work.finish(report.body)
+
+
+def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
+    """See that the confirmation is in the conversation.
+
+    Raises:
+        UpstreamFailed: it is not: it was lost on its way, or nobody knows; it is not said again.
+
+    """
+    newest = _newest(turns)
+    if newest is None:
+        return
+    if newest.plan is not None and len(turns) == 1:
+        work.missed()
+    else:
+        work.found()
+
+
+def _newest(turns: list[SavedTurn]) -> Candidate | None:
+    return read_candidate(turns[0].candidates[0]) if turns and turns[0].candidates else None
+
+
+def _declined(candidate: Candidate) -> bool:
+    """Say whether an answer is words instead of a report."""
+    return candidate.complete and candidate.document is None and candidate.plan is None and bool(candidate.text)
+
+
+def _moved(work: LongRunningWork, phase: Phase) -> Begun:
+    assert work.place is not None, "work moves on from where it is"  # noqa: S101
+    return work.at(msgspec.structs.replace(work.place, phase=phase))
+
+
+def _told(plan: ResearchPlan) -> str:
+    """Return a plan in words."""
+    steps = [f"{number}. {step.label or step.body}" for number, step in enumerate(plan.steps, 1)]
+    bodies = [f"\n   {step.body}" if step.label and step.body else "" for step in plan.steps]
+    lines = [f"Research plan: {plan.title}", *map("".join, zip(steps, bodies, strict=True))]
+    return "\n".join([*lines, *([plan.estimate] if plan.estimate else [])]) + "\n\n"
+
+
+def _finished(turns: list[SavedTurn]) -> Opened | None:
+    """Return the report, if it is there: a document with a body, and a task's id or an answer that is complete."""
+    for turn in turns:
+        for candidate in map(read_candidate, turn.candidates):
+            document = candidate.document
+            ready = document is not None and document.body and (document.task_id or candidate.complete)
+            if ready and candidate.plan is None:
+                return document
+    return None
+
+
+def _said(report: Opened) -> list[Text | Citation]:
+    """Return a report's text, with links where it has markers."""
+    prose = Prose()
+    prose.learn(report.citations)
+    return [*prose.say(clean(report.body)), *prose.settle()]
+
+
+class _Progress:
+    """What has been told of how a research goes."""
+
+    def __init__(self, now: float) -> None:
+        self._began = self._told_at = now
+        self._told: set[str] = set()
+
+    def word(self, lines: tuple[str, ...], now: float) -> str:
+        """Return what is new, or at times that it goes on; mostly nothing."""
+        fresh = [line for line in dict.fromkeys(lines) if line not in self._told]
+        self._told.update(fresh)
+        if not fresh and now - self._told_at >= _TOLD_EVERY:
+            fresh = [f"The research is going on… {now - self._began:.0f} s"]
+        if not fresh:
+            return ""
+        self._told_at = now
+        return "\n".join(fresh) + "\n"

@@ -1,0 +1,144 @@
+"""Videos: one turn asks for one, and its saved conversation has it minutes later. Source: "Capabilities as turns"."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from protocol.model import (
+    Begun,
+    Event,
+    Media,
+    MediaRef,
+    RateLimited,
+    Text,
+    Thought,
+    Unsupported,
+    UpstreamFailed,
+    Waiting,
+)
+from transports.web import wire
+from transports.web.codec.candidate import Candidate, read_candidate
+from transports.web.codec.markup import clean, has_placeholder
+from transports.web.config import Tools
+from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt, Slots
+from transports.web.turns.saved import SavedTurn
+
+_PRIMER = "Hello! Please answer with one short word."
+"""Some accounts refuse a video in a conversation's first turn: this one goes before it then."""
+_TOLD_EVERY = 20.0
+"""Seconds between two words about the progress."""
+
+
+Plays = Callable[[MediaRef], Awaitable[bool]]
+"""Says whether a video is ready."""
+
+
+def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
+    """Return what a turn that asks for a video says besides its prompt."""
+    slots: dict[int, object] = {wire.SLOT_TOOL: tools.video, wire.SLOT_RESEARCH: wire.VIDEO_SLOT_54}
+    tall = aspect is not None and aspect[0] < aspect[1]
+    return slots | {wire.SLOT_ASPECT: wire.VIDEO_ASPECTS[(9, 16) if tall else (16, 9)]}
+
+
+async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
+    """Ask for a video. Yields `Begun` and waiting.
+
+    Sources contradict one another on a refusal (1053) in a conversation's first turn: the site may make the video all
+    the same, or want it in a later turn. So the conversation is looked for, and only when there is none the video is
+    asked for again, behind a short turn of text: no two are paid for. Source: "Capabilities as turns"
+
+    Raises:
+        Unsupported: the site refused.
+        GatewayError: the site did not answer as it should, or the outcome is not known.
+
+    """
+    slots, said_at = slots_for(work.tools, aspect), work.clock.wall()
+    try:
+        async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
+            async for event in events:
+                yield event
+    except Unsupported:
+        if work.place is not None or not work.retry_video:
+            work.discard()
+            raise
+        async for _ in work.talk.say(_PRIMER, FRESH):
+            yield Waiting()
+        if work.talk.conversation is None:
+            raise
+        try:
+            async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
+                async for event in events:
+                    yield event
+        except Unsupported:
+            work.discard()
+            raise
+
+
+async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, said_at: float) -> AsyncGenerator[Event]:
+    """Ask for a video; where the site refuses it and makes it all the same, go on with that."""
+    try:
+        async with aclosing(_ask(work, prompt, slots)) as events:
+            async for event in events:
+                yield event
+    except Unsupported:
+        taken = await work.accepted(prompt.text, said_at) if work.retry_video else None
+        if taken is None:
+            raise
+        yield work.begun(taken, Phase.VIDEO, prompt)
+
+
+async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
+    """Say the turn; what its stream answers is said better by the saved conversation."""
+    async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
+        async for event in events:
+            yield event if isinstance(event, Begun | Thought) else Waiting()
+
+
+async def watch(work: LongRunningWork, plays: Plays) -> AsyncGenerator[Event]:
+    """Read the conversation until the video, or the reason why there is none, is there; yield it.
+
+    Raises:
+        GatewayError: the account cannot read it any more.
+
+    """
+    started = work.clock.monotonic()
+    told = -_TOLD_EVERY
+    while True:
+        candidate = _newest(work, await work.look())
+        if candidate is not None and await _over(work, candidate, plays):
+            break
+        waited = work.clock.monotonic() - started
+        if waited - told >= _TOLD_EVERY:
+            told = waited
+            yield Thought(text=f"The video is being made… {waited:.0f} s\n")
+        else:
+            yield Waiting()
+        await work.rest()
+    text = clean(candidate.text or "").strip()
+    if text:
+        yield Text(text=text)
+    if candidate.film is not None and candidate.film.url:
+        yield Media(ref=work.ref(candidate.film.url))
+    yield work.finish(text)
+
+
+def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
+    if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is not there
+        work.missed()
+        return None
+    if not turns or not turns[0].candidates:
+        return None
+    work.found()
+    return read_candidate(turns[0].candidates[0])
+
+
+async def _over(work: LongRunningWork, candidate: Candidate, plays: Plays) -> bool:
+    """Say whether the answer is there: a video that plays, or words instead of one."""
+    if candidate.film is not None and candidate.film.url:
+        try:
+            return await plays(work.ref(candidate.film.url))
+        except (UpstreamFailed, RateLimited) as error:
+            work.missed(error)
+            return False
+    text = candidate.text or ""
+    words = bool(text.strip()) and not has_placeholder(text)
+    return candidate.film is None and candidate.complete and words

@@ -1,0 +1,280 @@
+"""Opens what the site drew, filmed or composed: hop by hop, on known hosts only, with the account's cookies.
+
+An address can lead to another one in two ways: by a redirect, or by an answer whose text is the next address. Both are
+followed by hand, so that each hop is checked before a cookie goes there. Source: "Media out". Source: "Field notes"
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+import anyio
+import msgspec
+import structlog
+from yarl import URL
+
+from protocol.model import (
+    FileKeeper,
+    FilePart,
+    GatewayError,
+    MediaKind,
+    MediaRef,
+    RateLimited,
+    Rendition,
+    TooLong,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from transports.http import CLIENT_ERRORS, mapped, retry_after
+from transports.web import wire
+from transports.web.codec import encode, jspb
+from transports.web.config import WebConfig
+from transports.web.media.sniff import find_film, mime_of
+from transports.web.session.session import Session
+
+_MOST_HOPS = 5
+_HEAD_BYTES = 64
+_ENVELOPE_HEAD_BYTES = 64 * 1024
+_LONGEST_URL = 16 * 1024
+_SCHEMES = (b"https://", b"http://")
+"""How a text begins that is the next address; no piece of media begins like that."""
+_LONGEST_PART = 64 * 1024 * 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GONE = frozenset({404, 410})
+_RENDITION = re.compile(r"=[a-z][A-Za-z0-9-]{0,40}\Z")
+_PORTS = {"http": 80, "https": 443}
+
+_place = msgspec.json.Decoder(tuple[str, str, str, str]).decode
+"""Reads `MediaRef.original`: rid, rcid, cid and image id."""
+
+_log = structlog.get_logger()
+
+
+class Bytes:
+    """One piece of media, open; iterate it once."""
+
+    def __init__(self, body: "_Body", mime: str, length: int | None) -> None:
+        """Take a body whose beginning has been read."""
+        self._body = body
+        self.mime, self.length = mime, length
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        """Yield the bytes; raises GatewayError where they break off."""
+        left = self.length
+        while left is None or left > 0:
+            chunk = await self._body.next()
+            if not chunk:
+                if left:
+                    raise UpstreamFailed("A piece of media broke off.", code="upstream_truncated")
+                return
+            chunk = chunk if left is None else chunk[:left]
+            left = None if left is None else left - len(chunk)
+            yield chunk
+
+
+@asynccontextmanager
+async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[Bytes]:
+    """Open a piece of media, a picture in this rendition; leaving closes the response.
+
+    Raises:
+        UpstreamFailed: it cannot be had, not yet (`media_not_ready`), or no more (`media_gone`).
+        GatewayError: the account is of no use.
+
+    """
+    async with AsyncExitStack() as stack:
+        if rendition is Rendition.ORIGINAL and ref.original:
+            attempt = await stack.enter_async_context(AsyncExitStack())
+            try:
+                url = await _original(session, ref.original)
+                opened = await _open(attempt, session, url, ref.kind)
+            except GatewayError as error:
+                await attempt.aclose()
+                _log.info("original_not_had", account=session.name, error=type(error).__name__, code=error.code)
+            else:
+                yield opened
+                return
+        url = ref.url if ref.kind is not MediaKind.IMAGE else rendered(ref.url, wire.RENDITIONS[rendition])
+        yield await _open(stack, session, url, ref.kind)
+
+
+@asynccontextmanager
+async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner: str) -> AsyncGenerator[FilePart]:
+    """Yield a piece of media whole, in the pixels it has, as a file to be given back to the site.
+
+    Raises:
+        GatewayError: as `open_media`, or it is too long for that.
+        Saturated: there is no memory, or no space on disk for it.
+
+    """
+    full = msgspec.structs.replace(ref, original="")
+    async with AsyncExitStack() as kept:
+        async with open_media(session, full, Rendition.ORIGINAL) as media:
+            try:
+                content = await kept.enter_async_context(files.collected(media, owner=owner, most=_LONGEST_PART))
+            except TooLong:
+                message = "A piece of media of an earlier turn is too long to be given back."
+                raise UpstreamFailed(message) from None
+        name = str(ref.kind)
+        if isinstance(content, bytes):
+            yield FilePart(data=content, mime=media.mime, name=name)
+        else:
+            yield FilePart(stored=content, mime=media.mime, name=name)
+
+
+def rendered(url: str, rendition: str) -> str:
+    """Return an address with another rendition chosen by its last path segment."""
+    path, mark, query = url.partition("?")
+    return f"{_RENDITION.sub('', path)}{rendition}{mark}{query}"
+
+
+def allowed(url: URL, config: WebConfig) -> bool:
+    """Say whether a hop may go there, with cookies: a media host of the site's, or a host of the settings."""
+    if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
+        return False
+    hosts = config.hosts
+    own = {URL(host).origin() for host in (hosts.site, hosts.accounts, hosts.upload)}
+    if url.scheme not in {"https", URL(hosts.site).scheme}:
+        return False
+    if url.origin() in own:
+        return True
+    known = any(url.host == suffix or url.host.endswith(f".{suffix}") for suffix in wire.MEDIA_SUFFIXES)
+    return known and url.port == _PORTS.get(url.scheme)
+
+
+async def _original(session: Session, words: str) -> str:
+    """Return the address that leads to the original pixels, over two more addresses. Source: "Media out"."""
+    try:
+        rid, rcid, cid, image = _place(words)
+    except msgspec.MsgspecError:
+        raise UpstreamFailed("It is not known where the original is.", code="media_gone") from None
+    payload = encode.original_payload(rid, rcid, cid, image)
+    answers = await session.ask((wire.RPC_ORIGINAL, payload))
+    url = jspb.text(answers.get(wire.RPC_ORIGINAL), wire.ORIGINAL_URL)
+    if not url:
+        raise UpstreamFailed("The upstream does not say where the original is.")
+    return f"{_RENDITION.sub('', url)}{wire.ORIGINAL_HOP}"
+
+
+async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKind) -> Bytes:
+    response, body = await _follow(stack, session, url)
+    head = await body.at_least(_HEAD_BYTES)
+    if not head:
+        raise UpstreamFailed("The media is not ready yet.", code="media_not_ready")
+    length = None if response.headers.get("Content-Encoding") else response.content_length
+    mime = mime_of(head)
+    if mime is None and kind is not MediaKind.IMAGE:
+        film = find_film(await body.at_least(_ENVELOPE_HEAD_BYTES), length)
+        if film is not None:
+            body.skip(film.start)
+            mime, length = "video/mp4", film.length
+    if mime is None or (kind is MediaKind.IMAGE) is not mime.startswith("image/"):
+        raise UpstreamFailed("The upstream sent something else instead of the media.")
+    if length is not None and length > body.most:
+        raise _too_long()
+    return Bytes(body, mime, length)
+
+
+async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[aiohttp.ClientResponse, _Body]":
+    """Return the answer that an address leads to, and its body.
+
+    Raises:
+        UpstreamFailed: a hop leads to a host that is not known, or there are too many, or none has an answer.
+        GatewayError: as `_check`.
+
+    """
+    config = session.site.config
+    try:
+        hop = URL(url, encoded=True)
+        for _ in range(_MOST_HOPS + 1):
+            if not allowed(hop, config):
+                raise UpstreamFailed("The upstream's media points to a host that is not known.")
+            inner = await stack.enter_async_context(AsyncExitStack())
+            with anyio.fail_after(config.timeouts.first_frame):
+                response = await inner.enter_async_context(_request(session, hop))
+            inner.callback(response.close)
+            if response.status in _REDIRECTS:
+                hop = hop.join(URL(response.headers.get("Location", ""), encoded=True))
+            else:
+                _check(response)
+                body = _Body(response, session)
+                pointed = await _pointed(body)
+                if pointed is None:
+                    return response, body
+                hop = URL(pointed, encoded=True)
+            await inner.aclose()
+    except TimeoutError:
+        raise UpstreamTimeout("The upstream's media did not come in time.") from None
+    except CLIENT_ERRORS as error:
+        raise mapped(error) from None
+    raise UpstreamFailed("The upstream's media points from host to host without end.")
+
+
+async def _pointed(body: "_Body") -> str | None:
+    """Return the address that a body is; None where it is no address but the media."""
+    head = (await body.at_least(_HEAD_BYTES)).lstrip()
+    if not head.startswith(_SCHEMES):
+        return None
+    text = (await body.at_least(_LONGEST_URL)).decode("utf-8", "replace").strip()
+    if len(text) >= _LONGEST_URL or any(character.isspace() for character in text):
+        raise UpstreamFailed("The upstream sent something else instead of the media.")
+    return text
+
+
+def _request(session: Session, url: URL) -> Any:
+    headers = {"Accept-Encoding": "identity", "Referer": f"{session.site.config.hosts.site}/"}
+    return session.site.request("GET", url, headers, only=wire.MEDIA_COOKIES)
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status == 206:
+        raise UpstreamFailed("The media is not ready yet.", code="media_not_ready")
+    if status in _GONE:
+        raise UpstreamFailed("The upstream does not have this media any more.", code="media_gone")
+    if status == 429:
+        raise RateLimited("The upstream limits how often media is fetched.", retry_after=retry_after(response.headers))
+    if status != 200:
+        raise UpstreamFailed(f"The upstream refused the media (HTTP {status}).", code="upstream_rejected")
+
+
+class _Body:
+    """A response's bytes, the first of which can be looked at before they are taken."""
+
+    def __init__(self, response: aiohttp.ClientResponse, session: Session) -> None:
+        self._response = response
+        self._wait = session.site.config.timeouts.between_frames
+        self._head = b""
+        self._got = 0
+        self.most = session.site.config.media_bytes
+
+    async def at_least(self, count: int) -> bytes:
+        """Return the first `count` bytes or more without taking them; fewer only where there are no more."""
+        while len(self._head) < count and (chunk := await self._read()):
+            self._head += chunk
+        return self._head
+
+    def skip(self, count: int) -> None:
+        self._head = self._head[count:]
+
+    async def next(self) -> bytes:
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        return await self._read()
+
+    async def _read(self) -> bytes:
+        try:
+            with anyio.fail_after(self._wait):
+                chunk = await self._response.content.readany()
+        except CLIENT_ERRORS as error:
+            raise mapped(error, started=True) from None
+        self._got += len(chunk)
+        if self._got > self.most:
+            raise _too_long()
+        return chunk
+
+
+def _too_long() -> UpstreamFailed:
+    return UpstreamFailed("The upstream's media is longer than this gateway passes on.")

@@ -1,0 +1,275 @@
+"""Uploads of a request's files: each content once, several at a time.
+
+An upload host takes files in two forms, and hosts differ in which: `resumable`, two requests as browsers send them, and
+`multipart`, one request. The settings name the form to begin with. A host that refuses it is tried with the other; when
+that one works, all accounts of the process use it from then on. Source: "Files in"
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from io import BytesIO
+from typing import Any, TypeVar
+
+import aiohttp
+import anyio
+import msgspec
+import structlog
+from yarl import URL
+
+from protocol.model import (
+    Certainty,
+    FilePart,
+    GatewayError,
+    MediaPart,
+    MediaRef,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from transports.clock import Clock
+from transports.http import CLIENT_ERRORS, mapped
+from transports.web import wire
+from transports.web.codec.encode import Uploaded
+from transports.web.config import UploadProtocol, WebConfig
+from transports.web.session.session import Session
+from transports.web.turns.prompt import Attached
+
+_AT_ONCE = 4
+_MOST_KEPT = 256
+_LONGEST_PATH = 4096
+_NOT_THE_FORM = frozenset({401, 403, 413, 429})
+"""Refusals that have another reason than the form of the upload."""
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+Fetch = Callable[[MediaRef], AbstractAsyncContextManager[FilePart]]
+"""Fetches what was handed out earlier."""
+
+_log = structlog.get_logger()
+
+
+class UploadForms:
+    """The form of upload to begin with, shared by the accounts of a process."""
+
+    def __init__(self, first: UploadProtocol) -> None:
+        """Begin with the form of the settings."""
+        self.first: UploadProtocol = first
+
+    @property
+    def order(self) -> tuple[UploadProtocol, UploadProtocol]:
+        """The forms in the order in which they are tried."""
+        return ("resumable", "multipart") if self.first == "resumable" else ("multipart", "resumable")
+
+
+class _FormRefusedError(UpstreamFailed):
+    """The upload host does not take this form of upload."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.NOT_SENT
+
+
+class _Sent(msgspec.Struct):
+    path: str
+    mime: str
+    until: float
+    again: bool = False
+    """Its path was used again instead of a second upload."""
+
+
+class AccountUploads:
+    """One account's files at the site."""
+
+    def __init__(self, session: Session, clock: Clock, forms: UploadForms | None = None) -> None:
+        """Begin with no file."""
+        self._session, self._clock = session, clock
+        self._forms = forms or UploadForms(session.site.config.upload_protocol)
+        self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
+        self._digests: OrderedDict[MediaRef, bytes] = OrderedDict()
+        """Digests of media that was fetched to be uploaded, so that it is not fetched again."""
+
+    async def bring(self, attached: Sequence[Attached], fetch: Fetch) -> tuple[Uploaded, ...]:
+        """Upload files; each content is sent once.
+
+        Raises:
+            Unsupported: a guest cannot send files.
+            GatewayError: an upload failed; no turn has been sent yet.
+
+        """
+        if not attached:
+            return ()
+        if self._session.site.vault is None:
+            raise Unsupported("Files need a signed-in account; this model is served without one.", param="messages")
+        names: dict[str, Attached] = {one.name: one for one in attached}
+        found: dict[str, _Sent] = {}
+        failures: list[GatewayError] = []
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+        async with anyio.create_task_group() as tasks:
+
+            async def one(file: Attached) -> None:
+                try:
+                    async with limiter:
+                        found[file.name] = await self._upload(file, fetch)
+                except GatewayError as error:
+                    failures.append(error)
+                    tasks.cancel_scope.cancel()
+
+            for file in names.values():
+                tasks.start_soon(one, file)
+        if failures:
+            raise failures[0]
+        return tuple(Uploaded(path=found[name].path, name=name, mime=found[name].mime) for name in names)
+
+    def forget(self, files: Sequence[Uploaded]) -> bool:
+        """Upload files again when they are used next; return whether one of them was a repeated use of an upload."""
+        paths = {file.path for file in files}
+        gone = {digest: sent for digest, sent in self._sent.items() if sent.path in paths}
+        for digest in gone:
+            del self._sent[digest]
+        return any(sent.again for sent in gone.values())
+
+    async def _upload(self, attached: Attached, fetch: Fetch) -> _Sent:
+        part = attached.part
+        if isinstance(part, MediaPart):
+            sent = self._known(self._digests.get(part.ref))
+            if sent is not None:
+                return sent
+            async with fetch(part.ref) as file:
+                _keep(self._digests, part.ref, file.digest)
+                return await self._upload_file(file, attached.name)
+        return await self._upload_file(part, attached.name)
+
+    async def _upload_file(self, file: FilePart, name: str) -> _Sent:
+        sent = self._known(file.digest)
+        if sent is None:
+            path = await self._send(file, name)
+            until = self._clock.monotonic() + self._session.site.config.upload_keep_seconds
+            sent = _Sent(path, file.mime, until)
+            _keep(self._sent, file.digest, sent)
+        return sent
+
+    def _known(self, digest: bytes | None) -> _Sent | None:
+        """Return the upload of a content while the site keeps it, as far as is known."""
+        known = self._sent.get(digest) if digest is not None else None
+        if digest is None or known is None or self._clock.monotonic() >= known.until:
+            return None
+        known.again = True
+        self._sent.move_to_end(digest)
+        return known
+
+    async def _send(self, file: FilePart, name: str) -> str:
+        """Upload a file; return its path."""
+        ready = await self._session.ready()
+        headers = {wire.PUSH_ID_HEADER: ready.page.push_id, wire.TENANT_HEADER: wire.TENANT}
+        first, other = self._forms.order
+        try:
+            with anyio.fail_after(self._session.site.config.upload_seconds):
+                try:
+                    return await self._send_as(first, file, name, headers)
+                except _FormRefusedError as error:
+                    _log.info("upload_form_refused", account=self._session.name, form=first, why=error.message)
+                path = await self._send_as(other, file, name, headers)
+        except TimeoutError:
+            raise _not_sent(UpstreamTimeout("A file did not get to the upstream in time.")) from None
+        except CLIENT_ERRORS as error:
+            raise _not_sent(mapped(error)) from None
+        self._forms.first = other  # only now: the file could have been what the host refused
+        return path
+
+    async def _send_as(self, form: UploadProtocol, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        send = self._send_resumable if form == "resumable" else self._send_multipart
+        return await send(file, name, headers)
+
+    async def _send_multipart(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        form = aiohttp.FormData()
+        form.add_field(
+            wire.UPLOAD_FIELD,
+            BytesIO(file.data) if file.stored is None else file.stored,
+            filename=name,
+            content_type=file.mime,
+        )
+        url = self._session.site.config.hosts.upload + wire.UPLOAD_PATH
+        async with self._post(url, headers, form) as response:
+            return await _path_of(response)
+
+    async def _send_resumable(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        config = self._session.site.config
+        start = {
+            **headers,
+            **wire.RESUMABLE_START,
+            wire.RESUMABLE_LENGTH_HEADER: str(file.size),
+            "Content-Type": wire.FORM_CONTENT_TYPE,
+        }
+        body = f"{wire.RESUMABLE_NAME}{name}".encode("utf-8", "replace")
+        async with self._post(config.hosts.upload + wire.RESUMABLE_PATH, start, body) as response:
+            _check(response)
+            url = _url(response.headers.get(wire.RESUMABLE_URL_HEADER, ""))
+        if url is None or not upload_allowed(url, config):
+            raise _FormRefusedError("The upstream gave no usable address for a file.")
+        finish = {**wire.RESUMABLE_FINISH, "Content-Type": file.mime}
+        async with self._post(url, finish, file.content) as response:
+            return await _path_of(response)
+
+    def _post(self, url: str | URL, headers: dict[str, str], data: Any) -> Any:
+        site = self._session.site
+        origin = site.config.hosts.site
+        own = {**headers, "Origin": origin, "Referer": f"{origin}/"}
+        return site.request("POST", url, own, only=(), data=data)
+
+
+def upload_allowed(url: URL, config: WebConfig) -> bool:
+    """Return whether a file may be sent there: to the upload host of the settings, or to one of the site's."""
+    if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
+        return False
+    if url.origin() == URL(config.hosts.upload).origin():
+        return True
+    return url.scheme == "https" and url.host in wire.UPLOAD_HOSTS and url.is_default_port()
+
+
+def _url(text: str) -> URL | None:
+    try:
+        return URL(text, encoded=True)
+    except ValueError:
+        return None
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    """Raise the error of an answer that is not 200."""
+    status = response.status
+    if 400 <= status < 500 and status not in _NOT_THE_FORM:
+        raise _FormRefusedError(f"The upstream did not take a file (HTTP {status}).")
+    if status != 200:
+        raise _not_sent(UpstreamFailed(f"The upstream did not take a file (HTTP {status}).", code="upstream_rejected"))
+
+
+async def _path_of(response: aiohttp.ClientResponse) -> str:
+    """Return the path that the host gave to a file."""
+    _check(response)
+    path = (await _read(response)).strip().decode("utf-8", "replace")
+    if not path.startswith(wire.UPLOADED):
+        raise _FormRefusedError("The upstream gave no path for a file.")
+    return path
+
+
+def _keep(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
+    """Add an entry; drop the oldest when there are too many."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > _MOST_KEPT:
+        kept.popitem(last=False)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST_PATH:
+            break
+    return bytes(body[:_LONGEST_PATH])
+
+
+def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
+    """Mark an error as one after which another account may be tried: no turn has been sent."""
+    error.certainty = Certainty.NOT_SENT
+    return error

@@ -1,0 +1,238 @@
+"""Calls to the site in one account's name. Source: "Common request parts", "Batch calls"."""
+
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from protocol.model import UpstreamFailed
+from transports.http import CLIENT_ERRORS, is_html, mapped
+from transports.web import wire
+from transports.web.codec import encode
+from transports.web.codec.decode import BatchAnswers, decode_batch
+from transports.web.codec.refusals import answer_error
+from transports.web.config import WebAccount, WebConfig
+from transports.web.errors import StaleToken, html_instead_of_frames
+from transports.web.session import cookies
+from transports.web.session.background import BackgroundWork
+from transports.web.session.page import AppPage
+from transports.web.session.store import SessionStore
+
+_PAGE_LIMIT = 8 * 1024 * 1024
+
+
+_LAST_BYTES_SECONDS = 0.5
+"""An answer that is whole is given so long to end as HTTP says; else its connection is closed."""
+
+
+class SiteClient:
+    """Sends requests with an account's cookies, or a guest's none (`vault` is None)."""
+
+    def __init__(
+        self,
+        config: WebConfig,
+        http: aiohttp.ClientSession,
+        errands: BackgroundWork,
+        *,
+        vault: SessionStore | None,
+        account: WebAccount | None = None,
+    ) -> None:
+        """Begin with a client identity and a request counter of its own; a guest has no `account`."""
+        self.config = config
+        self.errands = errands
+        self.vault = vault
+        self.client_uuid = str(uuid.uuid4())
+        self.access_token: str | None = None
+        """The session's newest access token, from a page or from an HTTP 400; None: not known, or a guest's.
+
+        It is a secret that is not stored: any other process gets its own from its first HTTP 400, which costs one
+        call that the site refuses before it does anything.
+        """
+        self._http = http
+        self._user_agent = (account.user_agent if account is not None else None) or config.user_agent
+        authuser = account.authuser if account is not None else None
+        self._prefix = "" if authuser is None else wire.USER_PREFIX.format(authuser)
+        self.user_headers = {} if authuser is None else {wire.USER_HEADER: str(authuser)}
+        """Headers of the site's calls that name one of several accounts of a browser profile."""
+        self._endpoints: dict[str, URL] = {}
+        timeouts = config.timeouts
+        self._no_read_timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.socket_connect)
+        self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
+
+    def _endpoint(self, path: str) -> URL:
+        url = self._endpoints.get(path)
+        if url is None:
+            url = self._endpoints[path] = URL(self.url(path))
+        return url
+
+    def url(self, path: str) -> str:
+        """Return the address of one of the site's own paths."""
+        return f"{self.config.hosts.site}{self._prefix}{path}"
+
+    def query(self, page: AppPage) -> dict[str, str]:
+        """Return the query parameters of the next call, without those that the page did not have."""
+        request_id, self._request_id = self._request_id, self._request_id + wire.REQUEST_ID_STEP
+        query = {
+            wire.QUERY_BUILD_LABEL: page.build_label,
+            wire.QUERY_SESSION_ID: page.session_id,
+            wire.QUERY_LANGUAGE: page.language,
+            wire.QUERY_REQUEST_ID: str(request_id),
+            wire.QUERY_RESPONSE: wire.RESPONSE_CHUNKED,
+        }
+        return {name: value for name, value in query.items() if value}
+
+    def request(
+        self,
+        method: str,
+        url: str | URL,
+        headers: dict[str, str],
+        *,
+        only: Iterable[str] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return a request to enter, with the account's cookies or those named in `only`; follows no redirect."""
+        headers = {"User-Agent": self._user_agent, **headers}
+        if self.vault is not None:
+            cookie = cookies.header(self.vault.cookies, only)
+            headers |= {"Cookie": cookie} if cookie else {}
+        request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
+        if self.vault is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
+            return request
+        return SiteResponse(request, partial(self.hear, since=self.cookies_version))
+
+    def post(self, path: str, page: AppPage, headers: dict[str, str], data: bytes) -> Any:
+        """Return a call of one of the site's paths, to be awaited once; give its response to `hear`, then close it.
+
+        Nothing bounds the time between two reads of the answer: the caller has a timer for all of it.
+        """
+        url = self._endpoint(path).with_query(self.query(page))
+        headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
+        cookie = cookies.header(self.vault.cookies) if self.vault is not None else ""
+        if cookie:
+            headers["Cookie"] = cookie
+        return self._http.request(
+            "POST", url, headers=headers, data=data, allow_redirects=False, timeout=self._no_read_timeout
+        )
+
+    @property
+    def cookies_version(self) -> int:
+        """Changes whenever the session has been renewed."""
+        return self.vault.version if self.vault is not None else 0
+
+    def hear(self, response: aiohttp.ClientResponse, *, since: int) -> None:
+        """Take over the cookies that a response sets, unless the session was renewed after the version `since`.
+
+        The response does not wait for it.
+        """
+        vault, set_cookies = self.vault, response.headers.getall("Set-Cookie", [])
+        if vault is None or not set_cookies or response.status != 200 or is_html(response.headers):
+            return
+        if str(response.url.origin()) != str(URL(self.config.hosts.site).origin()):
+            return
+        seconds = vault.hear(set_cookies, since=since)
+        if seconds is not None:
+            self.errands.later(seconds, "save_cookies", vault.save_heard)
+
+    async def call(self, method: str, url: str, headers: dict[str, str], **options: Any) -> tuple[int, Any, bytes]:
+        """Make a short call; return status, headers and body.
+
+        Raises:
+            UpstreamFailed: no whole answer came in time.
+
+        """
+        try:
+            with anyio.fail_after(self.config.timeouts.call):
+                async with self.request(method, url, headers, **options) as response:
+                    body = await _read(response)
+                    return response.status, response.headers, body
+        except CLIENT_ERRORS as error:
+            raise mapped(error) from None
+
+    def leave(self, response: aiohttp.ClientResponse) -> None:
+        """Let go of an answer that is whole, so that its connection can be used again; nobody waits for its end."""
+        if response.connection is not None:
+            self.errands.later(0.0, "end_answer", partial(_end, response))
+
+    async def batch(self, page: AppPage, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
+        """Make batch calls, once more with the token that an HTTP 400 brings; `source_path` is the page they are of.
+
+        Raises:
+            StaleToken: the site refused its own new token as well.
+            StaleBuild: the page is stale; load it and call once more.
+            GatewayError: the site did not answer as it should.
+
+        """
+        try:
+            return await self._batch(page, calls, source_path)
+        except StaleToken as error:
+            self.keep(error)
+        return await self._batch(page, calls, source_path)
+
+    def keep(self, error: StaleToken) -> None:
+        """Use the token of a refusal from now on. A guest has none."""
+        self.access_token = error.token if self.vault is not None else None
+
+    async def _batch(self, page: AppPage, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
+        query = self.query(page) | {
+            wire.QUERY_RPC_IDS: ",".join(rpc for rpc, _ in calls),
+            wire.QUERY_SOURCE_PATH: f"{self._prefix}{source_path}",
+        }
+        own = encode.batch_headers(self.config.hosts.site, self.client_uuid) | self.user_headers
+        form = encode.batch_form(calls, self.access_token)
+        status, headers, body = await self.call("POST", self.url(wire.BATCH_PATH), own, params=query, data=form)
+        if status != 200:
+            raise answer_error(status, headers, body)
+        if body.lstrip()[:1] == b"<":
+            raise html_instead_of_frames()
+        return decode_batch(body, self.config.max_frame)
+
+
+class SiteResponse:
+    """A request to enter or to await, whose answer somebody else hears of first."""
+
+    def __init__(self, request: Any, hear: Callable[[aiohttp.ClientResponse], None]) -> None:
+        """Call `hear` when the answer has begun."""
+        self._request, self._hear = request, hear
+
+    def __await__(self) -> Generator[Any, None, aiohttp.ClientResponse]:
+        """Return the answer."""
+        return self._answer(self._request).__await__()
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        """Return the answer, for as long as the context lasts."""
+        return await self._answer(self._request.__aenter__())
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let go of it."""
+        await self._request.__aexit__(*error)
+
+    async def _answer(self, answer: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+        response = await answer
+        self._hear(response)
+        return response
+
+
+async def _end(response: aiohttp.ClientResponse) -> None:
+    """Read what comes behind an answer, if that is little."""
+    try:
+        with anyio.move_on_after(_LAST_BYTES_SECONDS), suppress(*CLIENT_ERRORS):
+            while await response.content.readany():
+                pass
+    finally:
+        response.close()
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _PAGE_LIMIT:
+            response.close()
+            raise UpstreamFailed("The upstream's page is longer than this gateway accepts.")
+    return bytes(body)

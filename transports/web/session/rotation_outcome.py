@@ -1,0 +1,76 @@
+"""What a rotation's answer says, how a rotation came to an end, and who is told of it. Source: reliability 6.2."""
+
+import math
+from typing import Literal
+
+import msgspec
+
+from protocol.model import Certainty, GatewayError, SignedOut, Throttled
+from transports.base import Deps
+from transports.observer import Change
+from transports.web import wire
+from transports.web.attention_reasons import AttentionReason
+from transports.web.codec import jspb
+
+Outcome = Literal[
+    "rotated",
+    "unchanged",
+    "never",
+    "fresh",
+    "busy",
+    "refused",
+    "bound",
+    "throttled",
+    "unknown",
+    "failed",
+    "weak",
+    "not_saved",
+]
+"""How a rotation came to an end; `weak` and `not_saved` are told beside another."""
+
+
+def read_interval(body: bytes) -> float | None:
+    """Return the seconds until the next rotation that a rotation's answer names, as far as they are obeyed.
+
+    Infinity: the site never rotates this session. None: the answer names nothing. Source: "Session", step 2.
+    """
+    try:
+        parts = msgspec.json.decode(body.strip().removeprefix(wire.FRAMES_PREFIX.encode()))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    for part in jspb.array(parts):
+        if jspb.text(part, 0) == wire.ROTATE_INTERVAL:
+            seconds = jspb.integer(part, 1)
+            shortest, longest = wire.ROTATE_INTERVALS
+            if seconds is None or seconds < 0:
+                return None
+            return math.inf if seconds >= wire.ROTATE_NEVER else min(longest, max(shortest, float(seconds)))
+    return None
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Return how a rotation ended that failed with this."""
+    if isinstance(error, SignedOut):
+        return "bound" if error.reason == AttentionReason.BOUND else "refused"
+    if isinstance(error, Throttled):
+        return "throttled"
+    unsure = isinstance(error, GatewayError) and error.certainty is Certainty.MAYBE_ACCEPTED
+    return "unknown" if unsure else "failed"
+
+
+class RotationReporter:
+    """Tells of one account's rotations."""
+
+    def __init__(self, deps: Deps, account: str) -> None:
+        """Tell `deps.observer`."""
+        self._deps, self._account = deps, account
+
+    def ended(self, outcome: Outcome) -> None:
+        """Tell that one came to an end."""
+        self._deps.observer.rotated(self._deps.name, self._account, outcome)
+
+    def changed(self, what: str, reason: str = "", words: str = "") -> None:
+        """Tell what has become of the account's session."""
+        at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
+        change = Change(at=at, account=self._account, transport=transport, what=what, reason=reason, words=words, by=by)
+        self._deps.observer.changed(change)

@@ -1,0 +1,433 @@
+"""One account's session at the site: bootstrap, status, activity. Source: "Session", "Batch calls".
+
+Callers get the session from `ready`. The first caller that finds it missing or stale fetches it; the others wait and
+share the result, also a failure. Before the fetch the store is read: another process may have renewed the cookies.
+"""
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.model import (
+    Blocked,
+    Certainty,
+    DriftDetected,
+    GatewayError,
+    RateLimited,
+    SignedOut,
+    UpstreamFailed,
+    UpstreamModel,
+)
+from transports.account import Quota
+from transports.clock import Clock
+from transports.web import wire
+from transports.web.attention_reasons import AttentionReason
+from transports.web.codec import jspb
+from transports.web.codec.decode import AccountStatus, BatchAnswers, decode_status
+from transports.web.codec.refusals import answer_error
+from transports.web.errors import (
+    SessionRefused,
+    StaleBuild,
+    error_for_account,
+    html_instead_of_frames,
+    session_refused,
+    signed_out,
+)
+from transports.web.session.client import SiteClient
+from transports.web.session.page import AppPage, read_page, redirected
+from transports.web.session.usage import decode_plan, decode_windows
+
+_GUEST = AccountStatus(problem=None, plan="free", models=())
+_UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
+"""The status of an account that the site does not tell: it is served with the models of the built-in table."""
+
+_USAGE_SECONDS = 5.0
+"""The session does not wait longer for the usage call: it is served without its answer."""
+
+_MOST_REDIRECTS = 4
+
+_log = structlog.get_logger()
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that can ask: what the page and the status call said."""
+
+    page: AppPage
+    status: AccountStatus
+    attempt: int = 0
+    """Number of the fetch attempt that produced this session."""
+
+
+Tell = Callable[[str, SignedOut | None], None]
+"""Takes the name of a check and what it found; None: the account works."""
+CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
+
+
+def _unheard(_check: str, _error: SignedOut | None) -> None:
+    """Ignore a report."""
+
+
+class SessionFailure(msgspec.Struct, frozen=True):
+    """Fetch attempts in a row that found that the account needs attention."""
+
+    count: int
+    """Number of these attempts."""
+    at: float
+    """When the last of them ended, by the monotonic clock."""
+    signing: tuple[int, str] | None
+    """`Session.signing` at that time."""
+
+
+class Session:
+    """One account's session, or a guest's."""
+
+    def __init__(
+        self,
+        name: str,
+        site: SiteClient,
+        clock: Clock,
+        *,
+        capacity: int | None = None,
+        field13: bool | None = None,
+    ) -> None:
+        """Begin with nothing known; the first `ready` fetches it.
+
+        `capacity` and `field13` go before what the account's plan and flags tell; see `AccountStatus`.
+        """
+        self.tell: Tell = _unheard
+        """Takes what the session's checks find out, whether or not a request waits for it."""
+        self.refused: SessionFailure | None = None
+        """Set while a person is needed, as the last attempt found."""
+        self.name = name
+        self.site = site
+        self.forms = site.config.slots
+        """How requests are written; another form holds from the time on that the site has taken it."""
+        self._capacity, self._field13 = capacity, field13
+        self._tier: str | None = None
+        """The plan, as the usage call last told it."""
+        self.plan = ""
+        """As the site last said."""
+        self.answered: UpstreamModel | None = None
+        """The model that the site says has answered last."""
+        self.quotas: tuple[Quota, ...] = ()
+        """As the site last said: what is left by family, and in windows of time."""
+        self.asked_quotas_at: float | None = None
+        self.used_at: float | None = None
+        """When a request last wanted it; this and the others by the monotonic clock."""
+        self.fetched_at: float | None = None
+        self.wanted = anyio.Event()
+        """Set when the session has been dropped; the background task then fetches another one."""
+        self._clock = clock
+        self._ready: Ready | None = None
+        self._attempts = 0
+        self._failure: GatewayError | None = None
+        """What the last attempt failed with."""
+        self._lock = anyio.Lock()
+        self._pinged_at: float | None = None
+        self._status: AccountStatus | None = None
+        """The account's status as the site last told it."""
+        self._set_by_page: tuple[list[str], int] | None = None
+        """What the page set, and the session's version at that time, until it is known to be no guest's page."""
+        self._not_allowed: set[str] = set()
+        """RPCs that the site denied to the account while it was signed in."""
+
+    async def ready(self, stale: Ready | None = None) -> Ready:
+        """Return the session, fetched if need be; `stale` is one that the site no longer takes.
+
+        An attempt that was begun since this was called, or since `stale` was fetched, is not repeated if it failed.
+
+        Raises:
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        self.used_at = self._clock.monotonic()
+        if self.site.vault is not None and await self.site.vault.look():
+            await self.forget()
+        if self._ready is not None and self._ready is not stale:
+            return self._ready
+        known = stale.attempt if stale is not None else self._attempts
+        async with self._lock:
+            if self._ready is not None and self._ready is not stale:
+                return self._ready
+            if self._failure is not None and self._attempts > known:
+                raise copy(self._failure)
+            self._ready = None
+            self._ready = await self._attempt()
+            return self._ready
+
+    async def forget(self, stale: Ready | None = None) -> None:
+        """Make the next `ready` fetch again; with `stale`, only if there was no fetch since."""
+        async with self._lock:
+            if stale is None or self._ready is stale:
+                self._ready = self._failure = None
+                self.wanted.set()
+
+    async def renewed(self, since: object) -> bool:
+        """Say whether the cookies that sign in are others than when `signing` was that, as the store knows them now."""
+        await self._reload()
+        return self.signing != since
+
+    async def condemn(self, error: SignedOut) -> None:
+        """Drop the session and tell the pool: its rotation has found it dead."""
+        await self.forget()
+        self.tell(CHECK_ROTATION, error)
+
+    def absolve(self) -> None:
+        """Tell the pool that the session is rotated: it is not dead, as far as that tells."""
+        self.tell(CHECK_ROTATION, None)
+
+    def rearm(self) -> None:
+        """Have `wanted` tell of what is dropped from now on."""
+        if self.wanted.is_set():
+            self.wanted = anyio.Event()
+
+    @property
+    def current(self) -> Ready | None:
+        """What is known now, without asking."""
+        return self._ready
+
+    async def refresh(self) -> Ready:
+        """Fetch anew while what is there serves on; that is dropped where the site does not know the session any more.
+
+        Raises:
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        known = self._attempts
+        async with self._lock:
+            if self._ready is not None and self._attempts > known:
+                return self._ready
+            try:
+                self._ready = await self._attempt()
+            except SignedOut:
+                self._ready = None
+                raise
+            return self._ready
+
+    async def forget_token(self, ready: Ready) -> None:
+        """Drop the access token and the page of `ready`: the next `ready` loads the page again.
+
+        A page without a token leaves the next call without one; the site's refusal then brings a good one.
+        """
+        self.site.access_token = None
+        await self.forget(ready)
+
+    async def ask(self, *calls: tuple[str, str]) -> BatchAnswers:
+        """Make batch calls, once more with a fresh page where the page was stale.
+
+        Raises:
+            SignedOut: the account needs a person.
+            GatewayError: the site did not answer as it should.
+
+        """
+        ready = await self.ready()
+        try:
+            return await self.site.batch(ready.page, *calls)
+        except StaleBuild:
+            ready = await self.ready(ready)
+        return await self.site.batch(ready.page, *calls)
+
+    async def ping(self, ready: Ready) -> None:
+        """Send the activity ping, if it is due; a failure stops nothing, unless it says that the session is stale.
+
+        Raises:
+            SessionRefused: the site denies the ping, as it does to guests.
+            StaleBuild: the page is stale.
+
+        """
+        now, seconds = self._clock.monotonic(), self.site.config.activity_seconds
+        due = self._pinged_at is None or now - self._pinged_at >= seconds
+        if self.site.vault is None or not seconds or not due:
+            return
+        self._pinged_at = now
+        try:
+            answers = await self.site.batch(ready.page, (wire.RPC_ACTIVITY, wire.ACTIVITY_PAYLOAD))
+        except (SessionRefused, StaleBuild):
+            self._pinged_at = None
+            raise
+        except GatewayError as error:
+            _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
+        else:
+            self._check_denied(wire.RPC_ACTIVITY, answers)
+
+    def _check_denied(self, rpc: str, answers: BatchAnswers) -> None:
+        """Raise SessionRefused the first time that an RPC is denied: only the account's status tells why.
+
+        An RPC that is denied to a signed-in account again is not allowed to it.
+        """
+        if not answers.denied(rpc):
+            self._not_allowed.discard(rpc)
+        elif rpc not in self._not_allowed:
+            self._not_allowed.add(rpc)
+            raise session_refused()
+
+    async def _attempt(self) -> Ready:
+        try:
+            ready = await self._bootstrap()
+        except GatewayError as error:
+            if error.certainty is Certainty.MAYBE_ACCEPTED:
+                error.certainty = Certainty.NOT_SENT  # what the session is wanted for, not the call that failed
+            self._attempts, self._failure = self._attempts + 1, copy(error)
+            if isinstance(error, SignedOut):
+                self._refuse(error)
+            raise
+        self._attempts, self._failure = self._attempts + 1, None
+        self.fetched_at = self._clock.monotonic()
+        if ready.status.known:
+            self.plan = ready.status.plan
+            self.refused = None
+            self._check(None)
+        return msgspec.structs.replace(ready, attempt=self._attempts)
+
+    def _refuse(self, error: SignedOut) -> None:
+        """Note that a person is needed, and have `wanted` tell whatever looks after the session."""
+        count = self.refused.count + 1 if self.refused is not None else 1
+        self.refused = SessionFailure(count, self._clock.monotonic(), self.signing)
+        self.wanted.set()
+        self._check(error)
+
+    def _check(self, error: SignedOut | None) -> None:
+        """Tell what a fetch has found, where later ones follow by themselves and tell when it is over."""
+        if self.site.config.refresh_seconds:
+            self.tell(CHECK_SESSION, error)
+
+    async def _bootstrap(self) -> Ready:
+        await self._reload()
+        before = self.signing
+        try:
+            return await self._fetch()
+        except SignedOut:
+            await self._reload()
+            if self.signing == before:
+                raise
+        return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
+
+    async def _reload(self) -> None:
+        """Take over what another process has stored."""
+        try:
+            if self.site.vault is not None:
+                await self.site.vault.load()
+        except OSError:
+            _log.warning("session_not_loaded", account=self.name)
+
+    @property
+    def signing(self) -> tuple[int, str] | None:
+        """What is another one whenever the cookies that sign in are, whoever renewed them."""
+        vault = self.site.vault
+        return (vault.renewals, vault.saved.seed) if vault is not None else None
+
+    async def _fetch(self) -> Ready:
+        page = await self.page()
+        if self.site.vault is None:
+            return Ready(page=page, status=_GUEST)
+        try:
+            status = await self.status(page)
+        except (SignedOut, RateLimited, Blocked):
+            raise
+        except GatewayError as error:
+            _log.warning("account_status_unknown", account=self.name, error=type(error).__name__)
+            status = self._status or _UNKNOWN
+        if status.problem is not None:
+            raise status.problem
+        return Ready(page=page, status=self._adjusted(status))
+
+    def _adjusted(self, status: AccountStatus) -> AccountStatus:
+        """Return the status with what the settings say in its place."""
+        return msgspec.structs.replace(
+            status,
+            capacity=status.capacity if self._capacity is None else self._capacity,
+            field13=status.field13 if self._field13 is None else self._field13,
+        )
+
+    async def page(self) -> AppPage:
+        """Fetch the page, and use its access token from then on, if it has one.
+
+        Raises:
+            GatewayError: the site answers with another page, or with none.
+
+        """
+        vault = self.site.vault
+        version = vault.version if vault is not None else 0
+        status, headers, body = await self._load(self.site.url(wire.APP_PATH))
+        if status != 200:
+            raise answer_error(status, headers, body)
+        page = read_page(body.decode("utf-8", "replace"))
+        if page is None:
+            raise html_instead_of_frames()
+        if vault is not None:
+            self.site.access_token = page.access_token or self.site.access_token
+            self._set_by_page = (headers.getall("Set-Cookie", []), version)
+            if page.access_token is not None:
+                await self._take_cookies()
+        return page
+
+    async def _load(self, url: str) -> tuple[int, Any, bytes]:
+        """Fetch the page; follow redirects that lead to the app again, under another path or query."""
+        for _ in range(_MOST_REDIRECTS):
+            status, headers, body = await self.site.call("GET", url, {})
+            target = redirected(url, headers.get("Location", "")) if 300 <= status < 400 else None
+            if target is None:
+                return status, headers, body
+            url = target
+        raise UpstreamFailed("The upstream's page redirects without end.", code="upstream_protocol_error")
+
+    async def status(self, page: AppPage) -> AccountStatus:
+        """Ask for the account's status; one that cannot serve is no error here.
+
+        Raises:
+            SignedOut: the site denies the call: the session is signed out.
+            GatewayError: the site did not answer as it should.
+
+        """
+        answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
+        if answers.denied(wire.RPC_STATUS):
+            raise signed_out(AttentionReason.SIGNED_OUT)
+        payload = answers.get(wire.RPC_STATUS)
+        if payload is None:
+            raise DriftDetected("The upstream does not tell the account's status.")
+        code = jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE
+        if code != wire.STATUS_SIGNED_OUT:
+            await self.ask_usage(page)
+        found = decode_status(payload, error_for_account(code), self._tier)
+        if code != wire.STATUS_SIGNED_OUT:
+            self._status = msgspec.structs.replace(found, problem=None)
+            await self._take_cookies()
+        return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)
+
+    async def ask_usage(self, page: AppPage) -> None:
+        """Ask for the plan and for what is left in each window of time; no answer, or another one, changes nothing."""
+        call = (wire.RPC_USAGE, wire.USAGE_PAYLOAD)
+        answer: Any = None
+        try:
+            with anyio.move_on_after(_USAGE_SECONDS):
+                answer = (await self.site.batch(page, call, source_path=wire.USAGE_PATH)).get(wire.RPC_USAGE)
+        except GatewayError as error:
+            _log.info("usage_unknown", account=self.name, error=type(error).__name__)
+        self._tier = decode_plan(answer) or self._tier
+        self.note_quotas(decode_windows(answer, self.quotas))
+
+    def note_quotas(self, told: Iterable[Quota]) -> None:
+        """Replace the quotas of the same names."""
+        self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *told)}.values())
+
+    async def signed_in(self) -> bool:
+        """Ask the site whether it takes the session for signed in; False also where it does not tell."""
+        try:
+            problem = (await self.status(await self.page())).problem
+        except GatewayError:
+            return False
+        return not (isinstance(problem, SignedOut) and problem.reason == AttentionReason.SIGNED_OUT)
+
+    async def _take_cookies(self) -> None:
+        """Keep the cookies that the page has set: it is the account's page, not a guest's."""
+        vault, told = self.site.vault, self._set_by_page
+        self._set_by_page = None
+        if vault is not None and told is not None:
+            set_cookies, since = told
+            await vault.take(set_cookies, since=since)

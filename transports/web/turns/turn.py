@@ -1,0 +1,305 @@
+"""Says turns at the site in one account's name, in a fresh conversation or going on with one."""
+
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import msgspec
+import structlog
+
+from protocol.model import (
+    Event,
+    Exchange,
+    GatewayError,
+    ModelDowngraded,
+    RateLimited,
+    Returnable,
+    Selection,
+    Served,
+    SignedOut,
+    Text,
+    Throttled,
+    UpstreamModel,
+    estimate_tokens,
+    peek,
+)
+from transports.clock import Clock
+from transports.web.codec import encode, models
+from transports.web.codec.codes import AttachmentRefused, TokenRefused, is_known
+from transports.web.codec.decode import AnswerReader, SiteConversation
+from transports.web.codec.events import MediaRefs
+from transports.web.config import Slots
+from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary
+from transports.web.session.quota import seconds_to_reset
+from transports.web.session.session import Ready, Session
+from transports.web.turns.generate import Generation
+
+_TEMPORARY_PAUSE = 1.5
+
+_MENDABLE = (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut)
+
+_log = structlog.get_logger()
+
+
+class TurnContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn says."""
+
+    prompt: str
+    files: tuple[encode.Uploaded, ...] = ()
+    slots: Mapping[int, object] = {}
+    """What its capability wants besides."""
+    temporary: bool = True
+    """The site shall not keep the conversation."""
+
+
+class Answer(Exchange):
+    """The answer to one turn; `first` has been awaited when it is handed out."""
+
+    __slots__ = ("_reader", "_source")
+
+    def __init__(self, served: Callable[[], Served], events: Returnable, reader: AnswerReader) -> None:
+        """Take the events that `reader` decodes."""
+        super().__init__(served, aiter(events))
+        self._source, self._reader = events, reader
+
+    @property
+    def conversation(self) -> SiteConversation | None:
+        """Where the site keeps the turn, as far as it has said."""
+        return self._reader.conversation
+
+    async def first(self, *, refuse_mismatch: bool = False, past_progress: bool = False) -> None:
+        """Wait for the first event that says something.
+
+        `past_progress`: lines about what the site is doing are not enough, only the answer itself is. A code that comes
+        behind such lines is then raised here, where another account can still be asked.
+        `refuse_mismatch`: wait until it is known which model answers, or for the first text.
+
+        Raises:
+            GatewayError: the site refused.
+            ModelDowngraded: another family answers than was asked for, and that is refused.
+
+        """
+        reader = self._reader
+
+        def enough(event: Event) -> bool:
+            if past_progress and not reader.begun:
+                return False
+            return not refuse_mismatch or isinstance(event, Text) or self.served.answered is not None
+
+        await peek(self._source, enough)
+        mismatch = self.served.mismatch if refuse_mismatch else None
+        if mismatch is not None:
+            asked, answered = mismatch
+            message = f"The upstream answers with a model of the family '{answered}' in place of '{asked}'."
+            raise ModelDowngraded(message, asked=asked, answered=answered)
+
+
+class TurnSender:
+    """One account's turns for one request."""
+
+    def __init__(self, session: Session, selection: Selection, teller: MediaRefs, clock: Clock) -> None:
+        """Begin without a conversation."""
+        self.conversation: SiteConversation | None = None
+        """The one that the next turn goes on with; None: a fresh one."""
+        self.turn = ""
+        """Id of the last turn, where the site has named one."""
+        self._session, self._selection, self._teller, self._clock = session, selection, teller, clock
+        self.answered: UpstreamModel | None = None
+        """The model that the site says has answered the last turn, so far."""
+        refuses = session.site.config.model_mismatch == "refuse"
+        self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
+
+    async def answer(self, stack: AsyncExitStack, words: TurnContent) -> Answer:
+        """Say a turn and wait for the first event of its answer, which is open for as long as `stack` is.
+
+        Errors that one more try with the same account can mend are mended, each kind once. An attachment that is
+        refused in the long form is named in the short one; an account whose site takes that keeps to it. A turn that
+        begins paid work is not said again once the site has named it: the work may have begun.
+
+        Raises:
+            GatewayError: the site refused.
+
+        """
+        session, before = self._session, self.conversation
+        usual = session.forms
+        forms: Slots = usual
+        mended: set[type[GatewayError]] = set()
+        stale: Ready | None = None
+        while True:
+            ready = await session.ready(stale)
+            signing = session.signing
+            try:
+                answer = await self._attempt(stack, ready, words, forms)
+            except AttachmentRefused:
+                if not words.files or forms.attachments == "short":
+                    raise
+                _log.info("attachment_form_refused", account=session.name)
+                forms, stale = msgspec.structs.replace(forms, attachments="short"), None
+                mended.clear()
+            except _MENDABLE as error:
+                if not await self._can_mend(error, ready, signing) or type(error) in mended:
+                    raise
+                mended.add(type(error))
+                stale = await self._mend(error, ready) or stale
+            except RateLimited as error:
+                await self._learn_reset(ready, error)
+                raise
+            else:
+                session.forms = session.forms if forms is usual else forms
+                return answer
+            self.conversation = before
+
+    async def _can_mend(self, error: GatewayError, ready: Ready, signing: object) -> bool:
+        """Return whether one more try may help; a session that is signed out must have been renewed meanwhile."""
+        if isinstance(error, SignedOut):
+            await self._session.forget(ready)
+        if type(error) is SignedOut and not await self._session.renewed(signing):
+            return False
+        return not (self._selection.capability.lasting and self.turn)
+
+    async def _mend(self, error: GatewayError, ready: Ready) -> Ready | None:
+        """Do what an error asks for before the call is sent again; return the session if it must be fetched again."""
+        match error:
+            case Temporary():
+                await self._clock.sleep(_TEMPORARY_PAUSE)
+                return None
+            case StaleToken():
+                # The page is still good. The request gets a new UUID: the site refused the first one before
+                # it did anything, and never sees the same UUID twice.
+                self._session.site.keep(error)
+                return None
+            case TokenRefused():
+                await self._session.forget_token(ready)
+                return ready
+            case _:
+                return ready
+
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: TurnContent, forms: Slots) -> Answer:
+        session = self._session
+        await session.ping(ready)
+        model = self._model(ready)
+        reader = AnswerReader(
+            max_frame=session.site.config.max_frame,
+            input_tokens=estimate_tokens(words.prompt),
+            teller=self._teller,
+            turn=self.conversation.turn + 1 if self.conversation is not None else 0,
+        )
+        generation = Generation(session.site, ready, self._call(ready, model, words, forms), reader)
+        answer = Answer(Answering(self, ready, reader, self._asked(model, ready)).served, generation, reader)
+        lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
+        self.turn = ""
+        try:
+            await generation.begin()
+            await answer.first(refuse_mismatch=self._refuses_mismatch, past_progress=not lasting)
+        except BaseException:
+            self._close(generation, ready, reader)
+            raise
+        stack.callback(self._close, generation, ready, reader)
+        return answer
+
+    def _close(self, generation: Generation, ready: Ready, reader: AnswerReader) -> None:
+        """Close an answer, and note what it has told."""
+        generation.close()
+        self.turn = reader.rid
+        self.note_answered(ready, reader)
+        _note_code(reader, self._session.name)
+        self.conversation = reader.conversation or self.conversation
+
+    async def _learn_reset(self, ready: Ready, error: RateLimited) -> None:
+        """Find out when a limit that is used up is reset, where the site tells an account."""
+        told = error.retry_after is not None or isinstance(error, Throttled)
+        if not told and self._session.site.vault is not None:
+            family = self._selection.model.family
+            error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
+
+    def _call(
+        self, ready: Ready, model: encode.ModelHeader | None, words: TurnContent, forms: Slots
+    ) -> encode.GenerateCall:
+        return encode.GenerateCall(
+            prompt=words.prompt,
+            language=ready.page.language,
+            request_uuid=str(uuid.uuid4()).upper(),
+            client_uuid=self._session.site.client_uuid,
+            model=model,
+            extended=self._selection.extended,
+            temporary=words.temporary,
+            files=words.files,
+            slots=words.slots,
+            forms=forms,
+            conversation=self.conversation,
+        )
+
+    async def served(self) -> Served:
+        """Return who is asked; which model answers is known later.
+
+        Raises:
+            GatewayError: the account cannot.
+
+        """
+        ready = await self._session.ready()
+        return self._asked(self._model(ready), ready)
+
+    def _asked(self, model: encode.ModelHeader | None, ready: Ready) -> Served:
+        described = models.asked(self._selection.model, model, ready.status)
+        return Served(transport=self._teller.transport, account=self._session.name, asked=described)
+
+    def note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
+        """Return the model that has answered, as far as the site has said, and note it."""
+        found = models.answered(reader.model_id, reader.model_name, ready.status)
+        if found is not None:
+            self.answered = self._session.answered = found
+        return found
+
+    def _model(self, ready: Ready) -> encode.ModelHeader | None:
+        session = self._session
+        if session.site.vault is None:
+            return None
+        chosen = self._selection.model
+        return models.choose(chosen, self._teller.transport, ready.status)
+
+    async def say(
+        self,
+        text: str,
+        slots: Mapping[int, object],
+        files: tuple[encode.Uploaded, ...] = (),
+    ) -> AsyncGenerator[Event]:
+        """Say a turn that the site keeps, going on with the last one; yield what its stream says.
+
+        Raises:
+            GatewayError: the site refused, or its answer broke off.
+
+        """
+        async with AsyncExitStack() as stack:
+            answer = await self.answer(stack, TurnContent(prompt=text, files=files, slots=slots, temporary=False))
+            async for event in answer.events:
+                self.conversation = answer.conversation or self.conversation
+                yield event
+
+
+class Answering:
+    """Says who answers a turn, as far as the site has said; computed again only when it has said more."""
+
+    def __init__(self, speaker: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
+        """Know who was `asked`."""
+        self._speaker, self._ready, self._reader, self._served = speaker, ready, reader, asked
+        self._said = ("", "")
+
+    def served(self) -> Served:
+        """Return who answers."""
+        said = (self._reader.model_id, self._reader.model_name)
+        if said != self._said:
+            answered = self._speaker.note_answered(self._ready, self._reader)
+            self._said, self._served = said, msgspec.structs.replace(self._served, answered=answered)
+        return self._served
+
+
+def _note_code(reader: AnswerReader, account: str) -> None:
+    """Log the code that came with an answer."""
+    if reader.code is None:
+        return
+    if reader.ignored:
+        _log.info("answer_code_ignored", account=account, code=reader.code)
+    elif is_known(reader.code):
+        _log.info("answer_code_received", account=account, code=reader.code)
+    else:
+        _log.warning("answer_code_unknown", account=account, code=reader.code)
