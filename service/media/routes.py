@@ -1,6 +1,7 @@
 """`GET {prefix}/media/{token}`: what a sealed link stands for, for browsers that carry neither key nor cookie.
 
-The link itself is the permission: see `service.media.signed_urls`. It says whose license it was made for, and ends with it.
+The link itself is the permission: see `service.media.signed_urls`. It names the license it was made for, and ends
+with it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

@@ -1,4 +1,7 @@
-"""hypercorn, which `service.server.connection` changes and nothing else knows: sockets, signals, an end that does not hang."""
+"""Run apps on hypercorn: sockets, signals and a shutdown that does not hang.
+
+Only this module and `service.server.connection` import hypercorn.
+"""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Tracing: its settings, and what there is to be told of where it is on. Only `service.telemetry.otel` knows OpenTelemetry."""
+"""Tracing: its settings and its interface. Only `service.telemetry.otel` imports OpenTelemetry."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -103,7 +103,8 @@ def test_a_gateway_that_chats_loads_no_more_than_that_takes(program, tmp_path, s
 def test_what_only_says_something_loads_no_command(program, tmp_path, option):
     subprocess.run(program(option), cwd=ROOT, check=True, capture_output=True, timeout=60)
     ours = {name for name in loaded(tmp_path) if name.split(".")[0] in {"service", "protocol", "transports"}}
-    assert ours == {"service", "service.__main__", "service.cli.main", "service.imports", "service.cli.probe"}
+    commands = {"service.cli", "service.cli.main", "service.cli.probe"}
+    assert ours == {"service", "service.__main__", "service.imports", *commands}
     assert loaded(tmp_path).isdisjoint({"aiohttp", "anyio", "msgspec", "structlog"})
 
 

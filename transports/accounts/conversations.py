@@ -11,7 +11,8 @@ therefore pays for its own conversation only, no matter how many are kept.
 Two ways to write:
 
 - With other processes at the store, `keep` and `take` write one change each, and return once it is written. A process
-  opens `write_together`, so that changes of the same moment share one call: see `transports.accounts.grouped`. It remembers
+  opens `write_together`, so that changes of the same moment share one call: see `transports.accounts.grouped`. It
+  remembers
   the last `_MOST_SEEN` conversations that it kept or saw, so that `whose` needs no call for them; that answer is a hint
   which account to prefer. `take` removes the record in the version that was seen: the store decides who continues a
   conversation.

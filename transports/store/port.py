@@ -68,8 +68,8 @@ MARKS = Collection("mark")
 """What a store is recognised by, and what was put back into it after it had been emptied."""
 
 PLACES = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS, REPLICAS,
-    MARKS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS,
+    REPLICAS, MARKS,
 )  # fmt: skip
 
 

@@ -26,7 +26,9 @@ WORDS: dict[AttentionReason, str] = {
         "The browser has bound this session to its device, so nobody else can keep it alive: export one from a browser "
         f"that does not bind sessions, as Firefox; {_EXPORT}."
     ),
-    AttentionReason.CONSENT: "The site wants a consent first: open gemini.google.com with this account and answer its page.",
+    AttentionReason.CONSENT: (
+        "The site wants a consent first: open gemini.google.com with this account and answer its page."
+    ),
     AttentionReason.CHALLENGE: (
         "The site suspects a robot at this address: ask less often or through another proxy, open gemini.google.com "
         "with this account by the same way out, answer the page, and resume the account."
@@ -34,7 +36,9 @@ WORDS: dict[AttentionReason, str] = {
     AttentionReason.REJECTED: (
         "The site refuses this account: open gemini.google.com with it to read why; use another one if it stays so."
     ),
-    AttentionReason.TERMS: "The site wants its terms accepted: open gemini.google.com with this account and accept them.",
+    AttentionReason.TERMS: (
+        "The site wants its terms accepted: open gemini.google.com with this account and accept them."
+    ),
     AttentionReason.GUARDIAN: (
         "The site wants a guardian's approval for this account: have it given, or use an account of an adult."
     ),

@@ -20,12 +20,12 @@ DAY = 86400.0
 ADDER = """
 import sys, anyio
 from pathlib import Path
-from service.licenses.store import License, LicenseBook
+from service.licenses.store import License, LicenseStore
 from transports.clock import SystemClock
 from transports.store import SqliteStore
 
 async def main():
-    book = LicenseBook(SqliteStore(Path(sys.argv[1]), SystemClock()), SystemClock())
+    book = LicenseStore(SqliteStore(Path(sys.argv[1]), SystemClock()), SystemClock())
     await (book.add(License(id="team"), sys.argv[2]) if sys.argv[2] else book.revoke("team", 2.0))
 
 anyio.run(main)

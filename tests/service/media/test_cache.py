@@ -113,7 +113,7 @@ KEEPING = """
 import sys
 from pathlib import Path
 import anyio
-from service.media.cache import Shelf
+from service.media.cache import MediaCache
 from contextlib import asynccontextmanager
 
 class Endless:
@@ -128,7 +128,7 @@ async def source():
     yield Endless()
 
 async def main():
-    async with Shelf(Path(sys.argv[1]), 1000).open("one", source()):
+    async with MediaCache(Path(sys.argv[1]), 1000).open("one", source()):
         pass
 
 anyio.run(main)

@@ -60,7 +60,7 @@ def test_headers_are_one_a_line(tmp_path):
 OFF = """
 import sys, anyio, httpx2
 from pathlib import Path
-from service import server
+from service.server import hypercorn as server
 from service.app import open_app
 from service.server.listeners import API
 from service.config.schema import load, origin_of

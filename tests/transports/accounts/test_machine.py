@@ -156,7 +156,7 @@ class Machine(RuleBasedStateMachine):
     def fail(self, process, account, times):
         known = self.pools[process].accounts
         for _ in range(times):
-            self.do(self.call(known.fails, known.states[account]))
+            self.do(self.call(known.count_failure, known.states[account]))
 
     @rule(seconds=st.sampled_from([0.3, 1.0, 5.0, 31.0]))
     def advance(self, seconds):

@@ -32,11 +32,11 @@ from pathlib import Path
 import anyio
 from transports.clock import SystemClock
 from transports.store import SqliteStore
-from transports.store.port import RESTS, SESSIONS
+from transports.store.port import COOLDOWNS, SESSIONS
 
 async def count():
     store = SqliteStore(Path(sys.argv[1]), SystemClock())
-    for place in [SESSIONS, RESTS] * 25:
+    for place in [SESSIONS, COOLDOWNS] * 25:
         while True:
             record = await store.get(place, "count")
             value = b"%d" % (int(record.value) + 1)
