@@ -7,9 +7,10 @@ one `Writer`, which never has two under way:
 - A write that may be lost in a power failure is done at once on the event loop: it takes less time than a thread takes
   to start. A transaction costs more than what is written in it, so there is one each `_GATHER_SECONDS` at most: writes
   that come sooner after the last one wait in `_waiting`, and share the next.
-- A write that must reach the disk is done in a thread, as is one that finds the file locked by another process twice,
-  `_GATHER_SECONDS` apart. Writes that come meanwhile wait too: they share one commit, and one wait for the disk. Each
-  runs in a savepoint, so one that fails undoes nothing but itself.
+- A write that must reach the disk is done in a thread, as is one that still finds the file locked by another process
+  after `_TRIES` tries, `_GATHER_SECONDS` apart: a thread costs more than a few tries. Writes that come meanwhile wait
+  too: they share one commit, and one wait for the disk. Each runs in a savepoint, so one that fails undoes nothing but
+  itself.
 
 The caller whose write is first in line does the work for the batch, then passes the lead on. A caller that is
 cancelled while its write waits takes it back; once the write is under way, it is finished.
@@ -18,7 +19,8 @@ cancelled while its write waits takes it back; once the write is under way, it i
 import math
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
@@ -27,6 +29,7 @@ import anyio.to_thread
 _MOST_AT_ONCE = 256
 """Writes in one transaction."""
 _GATHER_SECONDS = 0.002
+_TRIES = 5
 _CHECKPOINT_EVERY = 250
 """After so many transactions on the event loop, one is done in a thread, whose connection checkpoints the journal."""
 _PRIMARY = 0xFF
@@ -99,20 +102,32 @@ class Writer:
         self._leading = True
         batch: list[_Write[Any]] = []
         try:
-            if not any(write.durable for write in self._waiting):
+            for _ in range(_TRIES):
+                if self._needs_thread(self._waiting):
+                    break
                 await anyio.sleep(_GATHER_SECONDS)
-            batch = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, len(self._waiting)))]
-            if not self._commit_at_once(batch):
-                await anyio.to_thread.run_sync(self._commit, batch)
+                first = list(islice(self._waiting, _MOST_AT_ONCE))
+                if self._commit_at_once(first):
+                    batch = self._popped(len(first))
+                    return
+            batch = self._popped(min(_MOST_AT_ONCE, len(self._waiting)))
+            await anyio.to_thread.run_sync(self._commit, batch)
         finally:
             self._leading = False
             for write in batch:
                 write.finished = True
                 write.woken.set()
 
+    def _popped(self, count: int) -> list[_Write[Any]]:
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _needs_thread(self, writes: Iterable[_Write[Any]]) -> bool:
+        """Return whether the disk must be waited for."""
+        return self._quick_writes >= _CHECKPOINT_EVERY or any(write.durable for write in writes)
+
     def _commit_at_once(self, batch: list[_Write[Any]]) -> bool:
-        """Do a batch on the event loop; return False where a thread must: it may wait for the disk, or for a lock."""
-        if any(write.durable for write in batch) or self._quick_writes >= _CHECKPOINT_EVERY:
+        """Do a batch on the event loop; return False where it must wait for the disk, or for another process's lock."""
+        if self._needs_thread(batch):
             return False
         try:
             transaction(self._quick, lambda database: _run_all(database, batch), "BEGIN IMMEDIATE")

@@ -133,6 +133,32 @@ async def test_a_lock_that_another_process_holds_for_a_moment_needs_no_thread(fi
     assert file.connections == 1
 
 
+async def test_a_lock_that_other_processes_hold_again_and_again_needs_no_thread(file, locked):
+    async def release():
+        while len(file.done) < 4:  # the loop has met the lock so often
+            await anyio.lowlevel.checkpoint()
+        locked.execute("COMMIT")
+
+    await together(release, *(lambda value=value: file.insert(value) for value in range(16)))
+    assert file.values() == list(range(16))
+    assert {where for where, _ in file.done} == {LOOP}
+    assert file.connections == 1
+
+
+async def test_who_is_cancelled_while_another_process_holds_the_lock_writes_nothing_and_stops_no_other(file, locked):
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as leading:
+                leading.start_soon(file.insert, 1)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(file.insert, 2)
+                while len(file.done) < 3:
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        locked.execute("COMMIT")
+    assert file.values() == [2]
+
+
 async def test_a_lock_that_another_process_holds_for_long_is_waited_for_in_a_thread_once(file, locked):
     async def release():
         while file.done[-1:] != [[THREAD, 0]]:
