@@ -23,7 +23,7 @@ Source: reliability 6.3.
 
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -115,6 +115,13 @@ class ConcurrencyLimits:
         self._kept_at = clock.monotonic()
         self._count = 0
         self._down = False
+
+    def lack(self, accounts: Iterable[str], slots: int) -> bool:
+        """Return whether this process has less than its equal part of the `slots` of these accounts."""
+        replicas = self._replicas()
+        if self._shared is None or replicas < 2:
+            return False
+        return sum(self._of.get(account, 0) for account in accounts) < slots / replicas
 
     async def enter(self, account: Account, want: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.

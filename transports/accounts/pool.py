@@ -167,10 +167,17 @@ class Pool:
     def _prolong(self, waiter: Waiter) -> bool:
         """Let a request wait on whose license is owed a slot; return whether it may."""
         now = anyio.current_time()
-        if now >= waiter.last or not self._queue.owes(waiter.ask, self._capacity(waiter.ask)):
+        if now >= waiter.last or not self._owes(waiter.ask):
             return False
         waiter.until = min(waiter.last, now + self._terms.wait_seconds)
         return True
+
+    def _owes(self, ask: LeaseRequest) -> bool:
+        """Return whether another license, or another process, holds slots beyond its share that this one lacks."""
+        slots = self._capacity(ask)
+        if self._queue.owes(ask, slots):
+            return True
+        return self._seats.lack((state.account.id for state in self._asked(ask) if state.suits(ask.want)), slots)
 
     def _capacity(self, ask: LeaseRequest) -> int:
         """Return how many such requests the accounts that can serve one soon may carry at once."""

@@ -1,15 +1,17 @@
 """Which license waits how long, with how many requests, and for which accounts."""
 
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import pytest
 
 from protocol.model import Capability, Family, Saturated
-from tests.pools import leasing, pool_of
+from tests.clock import ManualClock
+from tests.pools import Replica, leasing, pool_of
 from transports.account import Account, AccountKind
 from transports.accounts import LeaseRequest, Requirement
+from transports.store import MemoryStore
 
 pytestmark = pytest.mark.anyio
 PRO = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
@@ -211,6 +213,36 @@ async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
         with pytest.raises(Saturated), anyio.fail_after(5):
             more = {} if until is None else {"until": anyio.current_time() + until}
             await crowd.pool.lease(LeaseRequest(want=PRO, license="other", **more))
+
+
+async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
+    clock = ManualClock()
+    store, accounts = MemoryStore(clock), [account("a", 4)]
+    terms = {"wait_seconds": 0.01, "owed_wait_seconds": 30.0}
+    async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+        crowds = []
+        for name in ("one", "two"):
+            replica = Replica(clock, store, name=name, shared=True, replicas=2)
+            await stack.enter_async_context(replica.seats.open())
+            crowds.append(Crowd(replica.pool(lambda: accounts, **terms), tasks))
+            tasks.start_soon(crowds[-1].pool.run)
+        first, second = crowds
+        await first.come("slow", 4)
+        await second.come("other", 2)
+        while first.refused["slow"] < 3:
+            await first.come("slow")
+            await anyio.sleep(0.001)
+        assert not second.refused
+        while first.pool._queue:
+            await anyio.sleep(0.001)
+        await first.release(2)
+        while second.held() != {"other": 2}:
+            clock.advance(0.25)
+            await anyio.wait_all_tasks_blocked()
+        await second.come("other")
+        while not second.refused:  # it has its part
+            await anyio.sleep(0.001)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_license_that_has_its_share_waits_no_longer_than_others():
