@@ -23,23 +23,26 @@ from tests.bench.subjects import Subject
 
 _RATE = 250
 _PARTS = [
-    ("HTTP server: hypercorn, h11", r"/site-packages/(hypercorn|h11|wsproto)/|/service/(connection|incoming)\.py"),
+    (
+        "HTTP server: hypercorn, h11",
+        r"/site-packages/(hypercorn|h11|wsproto)/|/service/(server/connection|middleware/unread_body)\.py",
+    ),
     ("HTTP client: aiohttp", r"/site-packages/(aiohttp|yarl|multidict)/"),
-    ("access log", r"/site-packages/structlog/|/service/logs\.py"),
-    ("record and metrics", r"/site-packages/prometheus_client/|/service/(metrics|observe|tracing)\.py"),
-    ("license, admission, guards", r"/service/(licenses|book|admission|guard|overload|pressure|drain|address)\.py"),
+    ("access log", r"/site-packages/structlog/|/service/telemetry/logs\.py"),
+    ("record and metrics", r"/site-packages/prometheus_client/|/service/(telemetry/|middleware/request_context\.py)"),
+    ("license, concurrency limit, middleware", r"/service/(licenses|middleware)/|/service/server/shutdown\.py"),
     ("routes: starlette", r"/site-packages/starlette/"),
     ("body, disconnects, stream: protocol/http", r"/protocol/http/"),
     ("request in, answer out: protocol/openai, model", r"/protocol/"),
-    ("conversations", r"/transports/(pool/conversations|web/reuse|web/conversations|web/turns)\.py"),
+    ("conversations", r"/transports/(accounts/conversations|web/turns/(continuation|history|saved))\.py"),
     ("store", r"/transports/store/"),
-    ("account: pool, rotation, dispatch", r"/transports/(pool/|rotation|dispatch|verdict|metrics|observer|tasks)"),
-    ("request to the site: prompt, encode", r"/transports/web/(encode|prompt|models|cookies)\.py"),
+    ("account: pool, failover, router", r"/transports/(accounts/|failover|router|retry_policy|metrics|observer|tasks)"),
     (
-        "answer of the site: frames, decode, narrate",
-        r"/transports/web/(decode|frames|snapshot|narrate|rich|jspb|delta|citing|opened|codes)\.py",
+        "request to the site: prompt, encode",
+        r"/transports/web/(codec/encode|turns/prompt|codec/models|session/cookies)\.py",
     ),
-    ("turn at the site: transport, speak, client", r"/transports/"),
+    ("answer of the site: frames, decode, events", r"/transports/web/codec/"),
+    ("turn at the site: transport, turn, client", r"/transports/"),
     ("event loop, sockets, the rest", r"/(service|uvloop|asyncio)/|/runpy"),
 ]
 _RULES = [(title, re.compile(pattern)) for title, pattern in _PARTS]
