@@ -1,4 +1,4 @@
-"""Where settings come from, and how what is wrong in them is told: by its place, its key and what was expected."""
+"""Read settings from TOML and the environment, and report errors by source, key and expected value."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,23 +14,23 @@ SectionT = TypeVar("SectionT", bound=msgspec.Struct)
 
 
 class SettingsError(Exception):
-    """A setting that is wrong; the message says where it is, its key and what was expected, never its value."""
+    """An invalid setting. The message names the source, the key and what was expected, never the value."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where settings come from."""
+    """The source of the settings: a file, the environment, or both."""
 
     name: str
-    """For messages."""
+    """Name of the source in messages."""
     path: Path | None = None
-    """Of the file, where there is one."""
+    """Path of the settings file, if there is one."""
     folder: Path = Path()
-    """What relative paths are relative to."""
+    """Folder that relative paths start from."""
     variables: tuple[str, ...] = ()
-    """The environment's, over the file."""
+    """Environment variables that override the file."""
 
     def of(self, path: str) -> str:
-        """Return where the setting at a path, as `server.port`, comes from: the file, or which variable."""
+        """Name the source of the setting at a path such as `server.port`: the file or an environment variable."""
         keys = [key.partition("[")[0] for key in path.split(".")]
         for name in self.variables:
             own = keys_of(name)
@@ -40,7 +40,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def origin_of(path: Path | None, environment: Mapping[str, str] | None = None) -> Origin:
-    """Return where the settings of a file and the environment, or of the environment alone, come from."""
+    """Return the origin of settings that are read from an optional file and the environment."""
     variables = tuple(sorted(name for name in environment or () if name.startswith(ENVIRONMENT_PREFIX)))
     if path is None:
         return Origin(name="the environment", variables=variables)
@@ -48,15 +48,15 @@ def origin_of(path: Path | None, environment: Mapping[str, str] | None = None) -
 
 
 def keys_of(variable: str) -> list[str]:
-    """Return the path, as section and key, that a variable of the environment sets."""
+    """Return the section and key that an environment variable sets."""
     return variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
 
 
 def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "", strict: bool = True) -> SectionT:
-    """Convert a tree of plain values; `at` is its own key in the whole.
+    """Convert a tree of plain values to a settings section; `at` is the section's own key, for messages.
 
     Raises:
-        SettingsError: it does not fit.
+        SettingsError: a key is unknown or missing, or a value has the wrong type.
 
     """
     try:
@@ -69,17 +69,17 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
 
 
 def _decode(folder: Path, kind: type, value: Any) -> Any:
-    """Decode what msgspec does not know: paths."""
+    """Decode types that msgspec does not know: paths, relative to the folder of the settings file."""
     if kind is Path and isinstance(value, str) and value:
         try:
             return folder / Path(value).expanduser()
         except RuntimeError:
-            raise msgspec.ValidationError("There is no home folder of that name") from None
+            raise msgspec.ValidationError("The path names the home folder of an unknown user") from None
     raise msgspec.ValidationError(f"Expected `{'str' if kind is Path else kind.__name__}`")
 
 
 def _explained(reason: str, path: str, section: type[msgspec.Struct], at: str) -> tuple[str, str]:
-    """Return the path of what is wrong, down to the key, and why it is."""
+    """Return the full path of the invalid key and a readable reason."""
     if reason.startswith("Object contains unknown field "):
         field = reason.partition("`")[2].rstrip("`")
         known = _fields(section, path.removeprefix(at).lstrip("."))
@@ -91,7 +91,7 @@ def _explained(reason: str, path: str, section: type[msgspec.Struct], at: str) -
 
 
 def _fields(section: type[msgspec.Struct], path: str) -> list[str]:
-    """Return the keys that the section at `path` knows, or nothing where it is no section."""
+    """Return the keys of the section at `path`, or an empty list if `path` is not a section."""
     found: Any = section
     for name in filter(None, path.split(".")):
         plain = name.partition("[")[0]
@@ -108,7 +108,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        SettingsError: it cannot be read, or is none.
+        SettingsError: the file cannot be read or is not valid TOML.
 
     """
     try:
@@ -122,7 +122,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def with_value(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    """Return a tree with another value at a path."""
+    """Return a copy of the tree with the value at the path `keys` replaced."""
     head, *rest = keys
     below = tree.get(head)
     inner = cast("dict[str, Any]", below) if isinstance(below, dict) else {}
@@ -130,7 +130,7 @@ def with_value(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, A
 
 
 def value_of(text: str) -> Any:
-    """Return what a variable of the environment says: JSON where it is a list or table, else the text."""
+    """Parse an environment variable: JSON for a list or table, otherwise plain text."""
     if text.startswith(("[", "{")):
         try:
             return msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""Sections of the settings on the process itself, and what numbers in any section may be."""
+"""Settings sections about the process itself, and the number types that all sections use."""
 
 from typing import Annotated
 
@@ -12,35 +12,36 @@ Ratio = Annotated[float, Meta(gt=0)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of these sections."""
+    """Base class of these sections."""
 
 
 class Overload(_Section, frozen=True):
-    """What is taken from callers when memory or the event loop is short, before the kernel takes all."""
+    """Load shedding, in three steps, when memory runs low or the event loop falls behind."""
 
     long_bodies_at: Ratio = 0.85
-    """Of the memory that the container may take, or of `lag_seconds`: long bodies are refused from then on, …"""
+    """Refuse long bodies above this share of the container's memory limit, or of `lag_seconds`."""
     close_at: Ratio = 0.92
-    """… no connection is kept, …"""
+    """Close connections after each response above this share."""
     refuse_at: Ratio = 0.95
-    """… and everything but probes is refused."""
+    """Refuse all requests except probes above this share."""
     long_body_bytes: Count = 1024 * 1024
+    """Size from which a body counts as long."""
     lag_seconds: Seconds = 2.0
-    """An event loop that is so late is as bad as no memory."""
+    """Event loop lag that counts as a load of 1, like full memory."""
     ready_lag_seconds: Seconds = 0.25
-    """One that is so late asks for no more work: `/readyz` says so."""
+    """Event loop lag from which `/readyz` reports not ready."""
 
 
 class Operations(_Section, frozen=True):
-    """Probes and metrics on a listener of their own."""
+    """A separate listener for probes and metrics."""
 
     host: str = "127.0.0.1"
     port: Port = 0
-    """0: they are on the API's."""
+    """0: serve them on the API listener."""
 
 
 class Reload(_Section, frozen=True):
-    """Secret files that have changed, taken over while the process runs."""
+    """Reloading of changed secret files while the process runs."""
 
     look_seconds: Seconds = 10.0
-    """How often they are looked at."""
+    """Interval between checks for changed files."""

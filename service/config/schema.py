@@ -1,7 +1,7 @@
-"""The settings: one TOML file, the environment over it, secrets in files beside it.
+"""The settings schema: one TOML file, overridden by environment variables, with secrets in separate files.
 
-An environment variable `GEMINI_GATEWAY__SECTION__KEY` sets what `key` under `[section]` would; lists and tables
-are given as JSON. What a transport's section may hold is the transport's business: see `service.wiring`.
+An environment variable `GEMINI_GATEWAY__SECTION__KEY` overrides `key` under `[section]`; lists and tables
+are given as JSON. Each transport defines the schema of its own section: see `service.wiring`.
 """
 
 from collections.abc import Mapping
@@ -30,32 +30,32 @@ WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the sections."""
+    """Base class of the settings sections."""
 
 
 class Server(Section, frozen=True):
-    """Where and how to listen."""
+    """The API listener."""
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    """0: any free one."""
+    """0: any free port."""
     workers: Count = 1
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/gemini_official"
-    """Goes before the API's paths, which answer without it too."""
+    """Path prefix of the API; the paths also work without it."""
     public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?\Z")] = ""
-    """What links in answers begin with, as `https://gateway.example`; empty: the address that a request came to."""
+    """Base of links in responses, such as `https://gateway.example`; empty: the address the request was sent to."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks whose `Forwarded` and `X-Forwarded-*` are believed."""
+    """Addresses or networks whose `Forwarded` and `X-Forwarded-*` headers are trusted."""
     cors_origins: tuple[WebOrigin, ...] = ()
-    """Whose web pages may call the gateway from a browser; `*`: everybody's."""
+    """Origins of web pages that may call the gateway from a browser; `*`: any origin."""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     backlog: Count = 2048
     keep_alive_seconds: Seconds = 10.0
-    """For an idle connection, and for a request's headers. Behind an ingress: more than its own."""
+    """Timeout of idle connections and of request headers. Set it above the ingress's own timeout."""
 
 
 class LimitSettings(Section, frozen=True):
-    """What one request, and all together, may take."""
+    """Limits on a single request and on all requests together."""
 
     body_bytes: Count = 30 * 1024 * 1024
     body_seconds: Seconds = 30.0
@@ -63,166 +63,168 @@ class LimitSettings(Section, frozen=True):
     write_stall_seconds: Seconds = 60.0
     file_bytes: Count = 20 * 1024 * 1024
     pictures: Count = 10
-    """Files in one request."""
+    """Maximum number of files in one request."""
     pixels: Count = 50_000_000
-    """Of one picture, by its header."""
+    """Maximum number of pixels of one picture, read from its header."""
     memory_bytes: Count | None = None
-    """What long bodies hold in memory at once, per worker, in bytes. None: 256 MiB, or a quarter of the container's
-    memory divided by the workers where that is less."""
+    """Memory for long bodies, per worker. None: 256 MiB, or a quarter of the container's memory divided by the
+    number of workers if that is less."""
     memory_wait_seconds: Seconds = 5.0
-    """How long a long body waits for memory; then it is answered 503."""
+    """How long a long body waits for memory before the request fails with 503."""
     spool_dir: Path | None = None
-    """Folder for the long files of open requests; None: the system's for temporary files. It should not be a tmpfs."""
+    """Folder for large files of open requests; None: the system's temporary folder. It should not be a tmpfs."""
     spool_bytes: Count = 1536 * 1024 * 1024
-    """What they hold at once, per worker; requests whose files have no space are answered 503."""
+    """Disk space for these files, per worker; requests that exceed it fail with 503."""
     header_bytes: Count = 32 * 1024
     in_flight: Count = 2000
-    """Requests at once, per worker; more are answered 503."""
+    """Concurrency limit per worker; requests above it fail with 503."""
     in_flight_per_license: Count | None = None
-    """Of one license, per worker; more are answered 429. None: three quarters of what other licenses leave of them."""
+    """Concurrency limit per license and worker; requests above it fail with 429. None: three quarters of the slots
+    that other licenses leave free."""
 
 
 class Fetch(Section, frozen=True):
-    """Fetching what callers' URLs name."""
+    """Fetching of files from URLs in requests."""
 
     enabled: bool = False
     hosts: tuple[str, ...] = ()
-    """Only from these names; `*.domain` means all below one. Empty: from any public host."""
+    """Allowed host names; `*.domain` includes all subdomains. Empty: any public host."""
     refuse: tuple[str, ...] = ()
-    """Never from these names, addresses or networks: this gateway's own, where they are public."""
+    """Refused host names, addresses or networks, such as the gateway's own public addresses."""
     connect_seconds: Seconds = 3.0
     total_seconds: Seconds = 10.0
     at_once: Count = 16
-    """Fetches at once, per worker."""
+    """Concurrency limit of fetches, per worker."""
 
 
 class Deadlines(Section, frozen=True):
-    """How long upstreams may take, in seconds, and how often a request is tried."""
+    """Upstream timeouts in seconds, and the number of attempts per request."""
 
     chat_seconds: Seconds = 300.0
     image_seconds: Seconds = 300.0
     video_seconds: Seconds = 900.0
     research_seconds: Seconds = 1800.0
     lease_seconds: Seconds = 5.0
-    """For an account to be free."""
+    """How long a request waits for a free account."""
     lease_owed_seconds: Seconds = 60.0
-    """The same, while the license has less than its share of the accounts' slots and another license more."""
+    """The same, while its license uses less than its fair share of the account slots and another license more."""
     attempts: Count = 3
 
 
 class Pool(Section, frozen=True):
-    """How the accounts are treated, and those who wait for one."""
+    """Account pool: queue, cooldown, throttling and shared state."""
 
     waiting_per_seat: Annotated[float, Meta(ge=0)] = 2.0
-    """Requests that wait, for each that the accounts can carry; more are answered 503 at once."""
+    """Queue length per account slot; when the queue is full, requests fail with 503 at once."""
     failures: Count = 5
-    """So many of an account in a row, none of them a refusal, and it rests, unless it is the last."""
+    """Consecutive failures, refusals excluded, that start a cooldown of an account, unless it is the last one."""
     eject_seconds: Seconds = 30.0
-    """For so long, and longer each time that it happens again."""
+    """Length of that cooldown; it grows each time the account fails again."""
     eject_longest_seconds: Seconds = 300.0
+    """Maximum length of that cooldown."""
     throttle_ratio: Annotated[float, Meta(ge=0)] = 2.0
-    """Requests sent for each that is taken, while an upstream fails; 0: as many as come."""
+    """Requests sent per accepted request while an upstream fails; 0: no throttling."""
     seat_seconds: Annotated[float, Meta(ge=5)] = 60.0
-    """After so long, the others have what a process that died had of the accounts."""
+    """Time after which other processes reclaim the account slots of a process that died."""
     probe_seconds: Seconds = 60.0
-    """An account that waits for a person is tried again so often, where no other is left."""
+    """Interval between retries of an account that needs attention, if no other account is left."""
 
 
 class Drain(Section, frozen=True):
-    """The end of the process."""
+    """Graceful shutdown of the process."""
 
     notice_seconds: Annotated[float, Meta(ge=0)] = 0.0
-    """`/readyz` says 503 for so long before new requests are refused: a balancer is to see it in time."""
+    """How long `/readyz` answers 503 before new requests are refused, so that a load balancer notices in time."""
     grace_seconds: Seconds = 30.0
-    """Open requests may finish within it; then they are told."""
+    """How long open requests may take to finish before they are ended with an error."""
 
 
 class Jobs(Section, frozen=True):
-    """Work that outlives the request that asked for it: videos, and research that is picked up later."""
+    """Jobs that outlive their request: videos, and research in the background."""
 
     at_once: Count = 8
-    """Videos that one worker has made for it at the same time; more wait."""
+    """Concurrency limit of video jobs, per worker; more jobs wait in the queue."""
     unfinished: Count = 20
-    """Of one license; more are answered 429."""
+    """Unfinished jobs per license; requests above it fail with 429."""
     keep_seconds: Seconds = 86400.0
-    """How long an outcome can be had."""
+    """How long the result of a job is kept."""
     hold_seconds: Seconds = 60.0
-    """After so long, another worker goes on with the jobs of one that has died."""
+    """Time after which another worker takes over the jobs of a worker that died."""
 
 
 class Media(Section, frozen=True):
-    """Links to what was drawn, filmed or composed."""
+    """Links to generated images, videos and music."""
 
     link_seconds: Seconds = 86400.0
-    """How long a link opens."""
+    """How long a link is valid."""
     key_file: Path | None = None
-    """A secret of at least 32 bytes that replicas share; without it the store keeps one."""
+    """A file with a secret of at least 32 bytes that all replicas share; None: use a key kept in the store."""
     keep_dir: Path | None = None
-    """Keep what was opened on disk here, so that links outlive the upstream's; none: keep nothing."""
+    """Folder to cache opened media in, so that links outlive those of the upstream; None: cache nothing."""
     keep_bytes: Count = 1024 * 1024 * 1024
-    """What may be kept; the longest unused goes first."""
+    """Size limit of that cache; the least recently used files are deleted first."""
 
 
 class Log(Section, frozen=True):
-    """What is logged, to standard error."""
+    """Logging to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
-    """auto: console on a terminal, else json."""
+    """auto: console on a terminal, otherwise json."""
     prompts: bool = False
-    """Log what callers ask."""
+    """Log the prompts of requests."""
 
 
 class Store(Section, frozen=True):
-    """What must survive a restart, and what the processes of a gateway share."""
+    """The store for state that survives a restart and that the processes of a gateway share."""
 
     path: Path = Path("gateway.sqlite3")
-    """Relative to the settings file's folder, or to the state folder where there is none."""
+    """SQLite file, relative to the settings file, or to the state folder if there is no settings file."""
     url: str = ""
-    """A Redis or Valkey that replicas share, as `redis://host:6379/0` or `rediss://…`; empty: SQLite at `path`."""
+    """URL of a shared Redis or Valkey, as `redis://host:6379/0` or `rediss://…`; empty: SQLite at `path`."""
     url_file: Path | None = None
-    """A file that holds it, since it may hold a password."""
+    """A file that contains the URL, which may include a password."""
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")] = "gw"
-    """Begins every key there."""
+    """Prefix of every key in Redis."""
     timeout_seconds: Seconds = 0.25
-    """For one call."""
+    """Timeout of one store call."""
     replicas: Count = 1
-    """How many processes share it, at least: while it is out of reach each takes its part of every limit."""
+    """Minimum number of replicas; while Redis is unreachable, each process uses its share of every limit."""
     copy_path: Path = Path("gateway-copy.sqlite3")
-    """Where this machine's own copy of sessions, accounts and licenses is kept beside a shared store."""
+    """Local replica of sessions, accounts and licenses, used while the shared store is unreachable."""
     key_file: Path | None = None
-    """A secret of at least 32 bytes that what is secret in the store is encrypted with; none: it is not encrypted."""
+    """A file with a secret of at least 32 bytes that encrypts secrets in the store; None: no encryption."""
     old_key_files: tuple[Path, ...] = ()
-    """Those of earlier: what they have encrypted is still read."""
+    """Earlier key files, used only to decrypt."""
 
     @property
     def remote(self) -> bool:
-        """Whether it is a server's, which others share."""
+        """Whether the store is a server that other processes can share."""
         return bool(self.url) or self.url_file is not None
 
     def __repr__(self) -> str:
-        """Show no URL: it may hold a password."""
+        """Hide the URL, which may include a password."""
         return f"Store(path={str(self.path)!r})"
 
 
 class AdminToken(Section, frozen=True):
-    """Who may administer."""
+    """A token of the admin API."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@-]{1,64}\Z")]
-    """Logs show it with every change."""
+    """Name that logs show with every change."""
     token: str = ""
-    """16 characters or more; a file is better."""
+    """The token, at least 16 characters; prefer `token_file`."""
     token_file: Path | None = None
     read_only: bool = False
-    """It may look, but neither change nor export anything."""
+    """Allow reading only: no changes and no export."""
 
     def __repr__(self) -> str:
-        """Show no token."""
+        """Hide the token."""
         return f"AdminToken(name={self.name!r})"
 
 
 class Admin(Section, frozen=True):
-    """The admin API, on a listener of its own; without a token there is none."""
+    """The admin API on its own listener; it is off unless a token is set."""
 
     host: str = "127.0.0.1"
     port: Port = 8001
@@ -230,7 +232,7 @@ class Admin(Section, frozen=True):
 
 
 class LicenseSetting(Section, frozen=True):
-    """A license that the settings hold, beside those of `gemini-gateway licenses`."""
+    """A license in the settings, in addition to those of `gemini-gateway licenses`."""
 
     id: str
     key: str = ""
@@ -239,18 +241,18 @@ class LicenseSetting(Section, frozen=True):
     features: tuple[Feature, ...] = tuple(Feature)
 
     def __repr__(self) -> str:
-        """Show no key."""
+        """Hide the key."""
         return f"LicenseSetting(id={self.id!r})"
 
 
 class Models(Section, frozen=True):
-    """Changes to the catalogue."""
+    """Changes to the model catalogue."""
 
     add: tuple[Model, ...] = ()
     aliases: dict[str, str] = {}
-    """New name to base."""
+    """Aliases: new name to base model."""
     upstream: dict[str, dict[str, str]] = {}
-    """Base to upstream model id by transport."""
+    """Upstream model ids: base model to transport to id."""
 
 
 class Settings(Section, frozen=True):
@@ -274,25 +276,25 @@ class Settings(Section, frozen=True):
     licenses: tuple[LicenseSetting, ...] = ()
     models: Models = Models()
     transports: dict[str, dict[str, Any]] = {}
-    """In the order in which they are asked."""
+    """Settings of each transport; requests try the transports in this order."""
 
     @property
     def alone(self) -> bool:
-        """Whether one process has the store to itself."""
+        """Whether a single process uses the store."""
         return self.server.workers == 1 and self.store.replicas == 1 and not self.store.remote
 
     def __repr__(self) -> str:
-        """Show no transport's settings: which of them are secret is the transport's business."""
+        """Hide the transports' settings, which may include secrets."""
         names = (name for name in self.__struct_fields__ if name != "transports")
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"Settings({shown}, transports={list(self.transports)!r})"
 
 
 def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
-    """Read the file, lay the environment over it, and check it all.
+    """Read the settings file, override it from the environment, and validate the result.
 
     Raises:
-        SettingsError: something is wrong; says where and what was expected.
+        SettingsError: a setting is invalid.
 
     """
     origin: Origin = origin_of(path, environment)
@@ -303,6 +305,6 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     for name in origin.variables:
         keys = keys_of(name)
         if not all(keys):
-            raise SettingsError(f"{name}: is not of the form {ENVIRONMENT_PREFIX}SECTION__KEY")
+            raise SettingsError(f"{name}: expected the form {ENVIRONMENT_PREFIX}SECTION__KEY")
         tree = with_value(tree, keys, value_of(environment[name]))
     return convert(tree, Settings, origin, strict=False)
