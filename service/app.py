@@ -173,7 +173,7 @@ def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve:
         store=base.store,
         copy=copy,
         conversations=conversations,
-        observer=Fanout(PrometheusObserver(base.registry), base.feed.hear),
+        observer=Fanout(PrometheusObserver(base.registry), base.feed.publish),
         watch=base.watch,
         serve=serve,
         files=Files(base.memory, base.spool),
@@ -209,12 +209,12 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     api = RequestContextMiddleware(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
-        from service.admin.setup import RunningGateway, administration
+        from service.admin.setup import RunningGateway, create_admin_app
 
         inside = RunningGateway(
-            engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, means=means, reload=base.reload
+            engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, request_deps=means, reload=base.reload
         )
-        apps[ADMIN] = administration(settings, base.origin, base.store, inside)
+        apps[ADMIN] = create_admin_app(settings, base.origin, base.store, inside)
     return apps
 
 

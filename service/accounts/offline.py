@@ -11,7 +11,7 @@ from protocol.http.budget import ByteBudget
 from protocol.http.collect import Files
 from protocol.http.spool import Spool
 from service import wiring
-from service.accounts.service import AccountError, Reach
+from service.accounts.service import AccountError, OpenTransport
 from service.server.hypercorn import serve_loopback
 from transports.accounts import Conversations
 from transports.accounts.registry import AccountRegistry
@@ -21,7 +21,9 @@ from transports.metrics import PrometheusObserver
 from transports.store import ChangeFeed, Store
 
 
-def reaching(configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None) -> Reach:
+def transport_opener(
+    configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None
+) -> OpenTransport:
     """Return what opens a transport of these settings: as a gateway would, with leases of its own, for one account.
 
     `copy` is this machine's own copy of the sessions, beside a store that is shared.

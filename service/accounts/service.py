@@ -9,7 +9,7 @@ import structlog
 
 from protocol.model import GatewayError
 from service import wiring
-from service.accounts.views import AccountView, SharedFacts, row_of, unusable
+from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
 from transports.account import Account, Finding
 from transports.accounts.records import read_attention, read_cooldowns, read_replicas
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
@@ -18,7 +18,7 @@ from transports.clock import Clock
 from transports.store import Store
 from transports.store.port import SESSIONS, Unreadable
 
-Reach = Callable[[str, str], AbstractAsyncContextManager[Transport]]
+OpenTransport = Callable[[str, str], AbstractAsyncContextManager[Transport]]
 """Opens the transport of this name for a while, for a look at the account of this id."""
 
 _log = structlog.get_logger()
@@ -50,53 +50,53 @@ class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
 class AccountService:
     """The accounts of the settings and the store; every method may raise OSError: the store is out of order."""
 
-    def __init__(self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, reach: Reach) -> None:
+    def __init__(self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, reach: OpenTransport) -> None:
         """Know the transports' settings, by their names."""
-        self._configs, self._store, self._clock, self._reach = configs, store, clock, reach
-        self._roster = AccountRegistry(store, clock)
+        self._configs, self._store, self._clock, self._open_transport = configs, store, clock, reach
+        self._registry = AccountRegistry(store, clock)
 
-    async def rows(self) -> list[AccountView]:
+    async def list_accounts(self) -> list[AccountView]:
         """Return all accounts as they are shown: those of the settings, then those of the store."""
-        entries = await self._roster.entries()
+        entries = await self._registry.entries()
         declared = self._declared()
         added = [entry for entry in entries if entry.id not in declared]
-        seen = await self._see([*declared.values()], added)
-        rows = [row_of(account, None, seen) for account in declared.values()]
-        return [*rows, *(self._row(entry, seen) for entry in added)]
+        seen = await self._read_shared_facts([*declared.values()], added)
+        rows = [account_view(account, None, seen) for account in declared.values()]
+        return [*rows, *(self._view(entry, seen) for entry in added)]
 
-    async def row(self, account: str) -> AccountView:
+    async def get_account(self, account: str) -> AccountView:
         """Return one account as it is shown.
 
         Raises:
             AccountError: there is none of this id.
 
         """
-        for row in await self.rows():
+        for row in await self.list_accounts():
             if row.id == account:
                 return row
         raise AccountError("not_found", f"there is no account {account[:64]!r}")
 
-    async def add(self, adding: NewAccountRequest, *, by: str) -> AddResult:
+    async def add(self, request: NewAccountRequest, *, by: str) -> AddResult:
         """Add an account, or with `replace` change one: running gateways take it up within a second or two.
 
         Raises:
             AccountError: it could not be used, or is there already.
 
         """
-        kind, config = self._kind(adding.transport)
-        entry = self._entry(adding, by)
+        kind, config = self._kind(request.transport)
+        entry = self._record(request, by)
         try:
             admitted, _ = kind.admit(config, entry)
         except ValueError as error:
-            code = "declared" if adding.id in self._declared() else "invalid_value"
+            code = "declared" if request.id in self._declared() else "invalid_value"
             raise AccountError(code, str(error)) from None
-        if adding.id in self._declared():
-            raise AccountError("declared", f"account {adding.id!r}: the settings name it already, and theirs holds")
-        await self._check_alone(kind, admitted)
-        added = await self._roster.add(admitted, replace=adding.replace)
+        if request.id in self._declared():
+            raise AccountError("declared", f"account {request.id!r}: the settings name it already, and theirs holds")
+        await self._check_identity(kind, admitted)
+        added = await self._registry.add(admitted, replace=request.replace)
         if added is AddResult.THERE:
-            raise AccountError("exists", f"account {adding.id!r} is there already; replace it if that is meant")
-        _log.info("account_added", account=adding.id, transport=adding.transport, came=added.value, by=by)
+            raise AccountError("exists", f"account {request.id!r} is there already; replace it if that is meant")
+        _log.info("account_added", account=request.id, transport=request.transport, came=added.value, by=by)
         return added
 
     async def remove(self, account: str, *, by: str) -> None:
@@ -108,7 +108,7 @@ class AccountService:
         """
         if account in self._declared():
             raise AccountError("declared", f"account {account!r} is in the settings; take it out of them, or pause it")
-        if not await self._roster.remove(account, by=by):
+        if not await self._registry.remove(account, by=by):
             raise AccountError("not_found", f"there is no account {account[:64]!r}")
         _log.info("account_removed", account=account, by=by)
 
@@ -119,8 +119,8 @@ class AccountService:
             AccountError: there is none of this id.
 
         """
-        await self.row(account)
-        await self._roster.pause(account, by=by, reason=reason)
+        await self.get_account(account)
+        await self._registry.pause(account, by=by, reason=reason)
         _log.info("account_paused", account=account, by=by, reason=reason)
 
     async def resume(self, account: str, *, by: str) -> bool:
@@ -130,8 +130,8 @@ class AccountService:
             AccountError: there is none of this id.
 
         """
-        await self.row(account)
-        resumed = await self._roster.resume(account, by=by)
+        await self.get_account(account)
+        resumed = await self._registry.resume(account, by=by)
         _log.info("account_resumed", account=account, by=by)
         return resumed
 
@@ -142,11 +142,11 @@ class AccountService:
             AccountError: there is none of this id, or its transport cannot be opened.
 
         """
-        row = await self.row(account)
+        row = await self.get_account(account)
         self._kind(row.transport)
         async with (
-            self._reach(row.transport, account) as transport,
-            aclosing(_generator(transport, account)) as findings,
+            self._open_transport(row.transport, account) as transport,
+            aclosing(_findings(transport, account)) as findings,
         ):
             async for finding in findings:
                 yield finding
@@ -158,10 +158,10 @@ class AccountService:
             AccountError: there is none of this id, or it cannot be had.
 
         """
-        row = await self.row(account)
+        row = await self.get_account(account)
         self._kind(row.transport)
         try:
-            async with self._reach(row.transport, account) as transport:
+            async with self._open_transport(row.transport, account) as transport:
                 secret = await transport.export(account)
         except GatewayError as error:
             raise AccountError("unusable", error.message) from None
@@ -175,7 +175,7 @@ class AccountService:
             raise AccountError("invalid_value", f"the settings have no transport {transport[:64]!r}; there is {known}")
         return wiring.TRANSPORTS[transport], config
 
-    def _entry(self, adding: NewAccountRequest, by: str) -> AccountRecord:
+    def _record(self, adding: NewAccountRequest, by: str) -> AccountRecord:
         entry = {
             "id": adding.id,
             "transport": adding.transport,
@@ -190,10 +190,10 @@ class AccountService:
             message = f"{adding.id[:64]!r} is no id: expected 1 to 64 letters, digits and any of . _ @ + -"
             raise AccountError("invalid_value", message) from None
 
-    async def _check_alone(self, kind: Kind[Any], entry: AccountRecord) -> None:
+    async def _check_identity(self, kind: Kind[Any], entry: AccountRecord) -> None:
         """Raise AccountError where another account of the store is the same one."""
         identity = kind.identity(entry)
-        for other in await self._roster.entries(entry.transport):
+        for other in await self._registry.entries(entry.transport):
             if other.id != entry.id and _identity(kind, other) == identity:
                 message = (
                     f"account {entry.id!r}: its session is that of {other.id!r}, and only one account may renew a "
@@ -207,15 +207,15 @@ class AccountService:
         ]
         return {account.id: account for account in found}
 
-    def _row(self, entry: AccountRecord, seen: SharedFacts) -> AccountView:
+    def _view(self, entry: AccountRecord, seen: SharedFacts) -> AccountView:
         try:
             kind, config = self._kind(entry.transport)
             _, account = kind.admit(config, entry)
         except (AccountError, ValueError) as error:
-            return unusable(entry, str(error))
-        return row_of(account, entry, seen)
+            return unusable_view(entry, str(error))
+        return account_view(account, entry, seen)
 
-    async def _see(self, declared: list[Account], added: list[AccountRecord]) -> SharedFacts:
+    async def _read_shared_facts(self, declared: list[Account], added: list[AccountRecord]) -> SharedFacts:
         transports = {account.id: account.transport for account in declared}
         transports |= {entry.id: entry.transport for entry in added}
         facts = {
@@ -225,9 +225,9 @@ class AccountService:
         }
         return SharedFacts(
             now=self._clock.wall(),
-            pauses=await self._roster.pauses(),
-            parks=await read_attention(self._store),
-            rests=await read_cooldowns(self._store),
+            pauses=await self._registry.pauses(),
+            attention=await read_attention(self._store),
+            cooldowns=await read_cooldowns(self._store),
             replicas=await read_replicas(self._store),
             facts=facts,
         )
@@ -248,7 +248,7 @@ def _identity(kind: Kind[Any], entry: AccountRecord) -> str | None:
         return None
 
 
-async def _generator(transport: Transport, account: str) -> AsyncGenerator[Finding]:
+async def _findings(transport: Transport, account: str) -> AsyncGenerator[Finding]:
     """Return an examination as a generator, which can be closed."""
     async for finding in transport.examine(account):
         yield finding

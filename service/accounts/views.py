@@ -10,7 +10,7 @@ from transports.account import Account, Facts, Quota
 from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
 from transports.accounts.registry import AccountRecord, PauseRecord
 
-_WHY = {
+_REASONS = {
     CooldownReason.QUOTA: "its allowance is used up",
     CooldownReason.PACE: "it was asked too often",
     CooldownReason.ADDRESS: "its address is not welcome at the upstream",
@@ -79,16 +79,16 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     now: float
     pauses: Mapping[str, PauseRecord]
-    parks: Mapping[str, AttentionRecord]
-    rests: Sequence[tuple[CooldownRecord, float]]
+    attention: Mapping[str, AttentionRecord]
+    cooldowns: Sequence[tuple[CooldownRecord, float]]
     replicas: Sequence[ReplicaRecord]
     facts: Mapping[str, Facts]
     """What the kept sessions tell of themselves, by the accounts' ids."""
 
 
-def row_of(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
+def account_view(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
     """Return an account as it is shown; `entry` is None for one of the settings."""
-    rests = tuple(_rests(account, seen))
+    rests = tuple(_cooldowns(account, seen))
     carried = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
     return AccountView(
         id=account.id,
@@ -103,12 +103,12 @@ def row_of(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> 
         capabilities=tuple(sorted(capability.value for capability in account.capabilities)),
         egress=account.egress,
         **_added(entry),
-        **_standing(account.id, rests, seen),
-        **_known(carried, seen.facts.get(account.id, Facts())),
+        **_state(account.id, rests, seen),
+        **_load_and_facts(carried, seen.facts.get(account.id, Facts())),
     )
 
 
-def unusable(entry: AccountRecord, why: str) -> AccountView:
+def unusable_view(entry: AccountRecord, why: str) -> AccountView:
     """Return an account of the store that no transport can use."""
     advice = f"{why}. Add it again with --replace, or remove it"
     return AccountView(
@@ -127,8 +127,8 @@ def _added(entry: AccountRecord | None) -> dict[str, Any]:
     return {} if entry is None else {"added_at": entry.created, "added_by": entry.by}
 
 
-def _standing(account: str, rests: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
-    paused, parked = seen.pauses.get(account), seen.parks.get(account)
+def _state(account: str, rests: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
+    paused, parked = seen.pauses.get(account), seen.attention.get(account)
     if paused is not None:
         words = paused.reason or f"until `gemini-gateway accounts resume {account}`"
         return {"state": AccountStatus.PAUSED, "reason": "paused", "words": words, "by": paused.by}
@@ -136,19 +136,19 @@ def _standing(account: str, rests: Sequence[CooldownView], seen: SharedFacts) ->
         return {"state": AccountStatus.PARKED, "reason": parked.reason, "words": parked.words}
     if rests:
         first = min(rests, key=lambda rest: rest.until)
-        return {"state": AccountStatus.RESTING, "reason": first.reason.value, "words": _WHY[first.reason]}
+        return {"state": AccountStatus.RESTING, "reason": first.reason.value, "words": _REASONS[first.reason]}
     return {"state": AccountStatus.READY}
 
 
-def _rests(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
-    for resting, seconds in seen.rests:
+def _cooldowns(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
+    for resting, seconds in seen.cooldowns:
         everybody = not resting.account and resting.egress == account.egress
         if resting.account == account.id or everybody:
             scope = f"{resting.family or '*'}/{resting.capability or '*'}"
             yield CooldownView(scope=scope, reason=resting.reason, until=seen.now + seconds)
 
 
-def _known(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
+def _load_and_facts(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
     """Return what the processes and the kept session say; the newest session's times hold."""
     ages = [(one.rotated_at or 0.0, one.expires_at) for one in (*carried, kept)]
     rotated_at, expires_at = max(ages, key=lambda age: age[0])

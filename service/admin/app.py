@@ -23,33 +23,33 @@ from service.middleware.http_validation import HttpValidation
 from service.server.shutdown import Shutdown
 
 BODY_BYTES = 1024 * 1024
-_WHO = "gemini_gateway.who"
+_IDENTITY = "gemini_gateway.who"
 
 
 def admin_app(ground: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
     """Return the app; the service sees to each request's context."""
     desk = AdminHandlers(ground)
-    handlers: dict[Any, Any] = {HTTPException: _unclaimed, Exception: _failed}
+    handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(routes=routes(desk, ground.drain), exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return HttpValidation(_Authorised(app, tokens), header_bytes, refusal)
+    return HttpValidation(_TokenAuth(app, tokens), header_bytes, refusal)
 
 
 def routes(desk: AdminHandlers, drain: Shutdown) -> list[Route]:
     """Return a route for each path of the table."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
-        endpoint = Endpoint(_Answering(operation, desk, drain), refusal)
+        endpoint = Endpoint(_OperationEndpoint(operation, desk, drain), refusal)
         by_path.setdefault(operation.path, {})[operation.method] = endpoint
     found: list[Route] = []
     for path, endpoints in by_path.items():
-        route = Route(path, _ByMethod(endpoints), methods=list(endpoints), name=f"admin {path}")
+        route = Route(path, _MethodRouter(endpoints), methods=list(endpoints), name=f"admin {path}")
         route.methods = set(endpoints)  # no HEAD of its own
         found.append(route)
     return found
 
 
-class _ByMethod:
+class _MethodRouter:
     """The operations of one path."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
@@ -59,7 +59,7 @@ class _ByMethod:
         await self._endpoints[scope["method"]](scope, receive, send)
 
 
-class _Authorised:
+class _TokenAuth:
     """Lets through what carries a token; tells nobody else what there is."""
 
     def __init__(self, app: Any, tokens: AdminTokens) -> None:
@@ -70,9 +70,9 @@ class _Authorised:
             await self._app(scope, receive, send)
             return
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        who = self._tokens.whose(sent[0]) if len(sent) == 1 else None
+        who = self._tokens.identify(sent[0]) if len(sent) == 1 else None
         if who is not None:
-            scope[_WHO] = who
+            scope[_IDENTITY] = who
             await self._app(scope, receive, send)
             return
         error = Unauthorized("Send a token of the admin API as 'Authorization: Bearer <token>'.", code="unauthorized")
@@ -81,24 +81,26 @@ class _Authorised:
         await refusal(error)(scope, receive, send)
 
 
-class _Answering:
+class _OperationEndpoint:
     """Answers one operation's requests."""
 
     def __init__(self, operation: Operation, desk: AdminHandlers, drain: Shutdown) -> None:
         self._operation, self._desk, self._drain = operation, desk, drain
-        self._decode = msgspec.json.Decoder(operation.takes).decode if operation.takes is not None else None
-        self._streams = any(kind is STREAM for kind, _ in operation.answers.values())
+        self._decode = (
+            msgspec.json.Decoder(operation.request_type).decode if operation.request_type is not None else None
+        )
+        self._streams = any(kind is STREAM for kind, _ in operation.responses.values())
 
     async def __call__(self, request: Request) -> ASGIResponse:
-        who: AdminIdentity = request.scope[_WHO]
+        who: AdminIdentity = request.scope[_IDENTITY]
         if self._operation.changes and who.read_only:
             await discard_body(request.scope, request.receive)
             raise HttpError(403, "forbidden", "This token may look, but neither change nor export anything.")
         asked = AdminRequest(
-            who=who,
+            identity=who,
             account=request.path_params.get("id", ""),
             body=await self._body(request),
-            last=request.headers.get("last-event-id"),
+            last_event_id=request.headers.get("last-event-id"),
         )
         if self._streams:
             return await self._operation.handle(self._desk, asked)
@@ -116,7 +118,7 @@ class _Answering:
         if self._decode is None:
             return None
         body = await read_body(request.scope, request.receive, context_of(request.scope))
-        if self._operation.optional and not body:
+        if self._operation.body_optional and not body:
             return None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -124,14 +126,14 @@ class _Answering:
         return await decode_body(body, self._decode)
 
 
-async def _failed(request: Request, _: Exception) -> ASGIResponse:
+async def _internal_error(request: Request, _: Exception) -> ASGIResponse:
     """Tell of a bug; `service.middleware.request_context`, which Starlette raises it to, logs it."""
     error = GatewayError("The gateway failed.")
     context_of(request.scope).record.error = error.code
     return refusal(error)
 
 
-async def _unclaimed(request: Request, error: Exception) -> ASGIResponse:
+async def _http_error(request: Request, error: Exception) -> ASGIResponse:
     """Answer what no route claimed."""
     assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
     if error.status_code == 405:

@@ -14,7 +14,7 @@ from service.accounts.service import AccountError
 from service.admin.wire import AdminError, AdminErrorBody
 
 _MALFORMED = {"invalid_json", "invalid_utf8"}
-_OF_ACCOUNTS = {"not_found": 404, "exists": 409, "declared": 409, "unusable": 409, "invalid_value": 422}
+_ACCOUNT_STATUSES = {"not_found": 404, "exists": 409, "declared": 409, "unusable": 409, "invalid_value": 422}
 _STORE_SECONDS = 5.0
 
 _log = structlog.get_logger()
@@ -48,12 +48,12 @@ def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Respo
 
 
 @contextmanager
-def telling() -> Generator[None]:
+def map_errors() -> Generator[None]:
     """Make of what goes wrong with accounts, or with the store, an error that is answered."""
     try:
         yield
     except AccountError as error:
-        raise HttpError(_OF_ACCOUNTS[error.code], error.code, _sentence(str(error))) from None
+        raise HttpError(_ACCOUNT_STATUSES[error.code], error.code, _sentence(str(error))) from None
     except OSError as error:
         _log.warning("admin_without_store", reason=error.strerror or str(error))
         message = "The store does not answer; see whether it runs. Whether a change was made is not known."

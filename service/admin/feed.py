@@ -29,17 +29,17 @@ class Feed:
     def __init__(self, kept: int = _KEPT, followers: int = _FOLLOWERS) -> None:
         """Keep so many changes, for so many followers at once."""
         self._changes: deque[Change] = deque(maxlen=kept)
-        self._most, self._followers = followers, 0
+        self._max_followers, self._followers = followers, 0
         self._epoch = secrets.token_hex(4)
         """Another word in each process: no two count alike."""
         self._count = 0
-        self._news = anyio.Event()
+        self._published = anyio.Event()
 
-    def hear(self, change: Change) -> None:
+    def publish(self, change: Change) -> None:
         """Take a change."""
         self._changes.append(change)
         self._count += 1
-        news, self._news = self._news, anyio.Event()
+        news, self._published = self._published, anyio.Event()
         news.set()
 
     @contextmanager
@@ -50,15 +50,15 @@ class Feed:
             Saturated: as many follow it as may.
 
         """
-        if self._followers >= self._most:
+        if self._followers >= self._max_followers:
             raise Saturated("The feed has as many followers as it takes.", retry_after=_RETRY_SECONDS)
         self._followers += 1
         try:
-            yield Follower(self, self._behind(last))
+            yield Follower(self, self._known_count(last))
         finally:
             self._followers -= 1
 
-    def name(self, count: int) -> str:
+    def event_id(self, count: int) -> str:
         """Return the id of the change that was the `count`-th."""
         return f"{self._epoch}-{count}"
 
@@ -73,14 +73,14 @@ class Feed:
         if count < first:
             return None
         kept = list(self._changes)[count - first :]
-        return [FeedEvent(self.name(count + number), change) for number, change in enumerate(kept, 1)]
+        return [FeedEvent(self.event_id(count + number), change) for number, change in enumerate(kept, 1)]
 
     async def wait(self, count: int) -> None:
         """Return when there are more than `count` changes."""
         while self._count <= count:
-            await self._news.wait()
+            await self._published.wait()
 
-    def _behind(self, last: str | None) -> int | None:
+    def _known_count(self, last: str | None) -> int | None:
         """Return how many changes a follower knows; None: it asks for some that are not known here."""
         if not last:
             return self._count
@@ -104,7 +104,7 @@ class Follower:
     @property
     def at(self) -> str:
         """The id of the last change that it knows."""
-        return self._feed.name(self._known)
+        return self._feed.event_id(self._known)
 
     async def next(self, seconds: float) -> list[FeedEvent] | None:
         """Return the changes that come next, none where there are none for so long.

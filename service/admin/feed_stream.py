@@ -59,7 +59,7 @@ class FeedStream:
             with anyio.CancelScope() as scope:
                 self._ending.tell(scope.cancel)
                 try:
-                    await self._tell(follower, send)
+                    await self._send_events(follower, send)
                 finally:
                     self._ending.forget(scope.cancel)
             tasks.cancel_scope.cancel()
@@ -67,15 +67,15 @@ class FeedStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         return gone
 
-    async def _tell(self, follower: Follower, send: Any) -> None:
+    async def _send_events(self, follower: Follower, send: Any) -> None:
         """Send what comes, and something where nothing does; return where the client has read too slowly."""
         first = _event(follower.at, _LOST, LOST) if follower.lost else _event(follower.at)
-        await send(_piece(_RETRY + first))
+        await send(_body_chunk(_RETRY + first))
         while (heard := await follower.next(self._beat)) is not None:
-            await send(_piece(b"".join(map(_change, heard)) or _BEAT))
+            await send(_body_chunk(b"".join(map(_change_event, heard)) or _BEAT))
 
 
-def _change(heard: FeedEvent) -> bytes:
+def _change_event(heard: FeedEvent) -> bytes:
     return _event(heard.id, heard.change.what, heard.change)
 
 
@@ -87,5 +87,5 @@ def _event(identity: str, name: str = "", data: msgspec.Struct | None = None) ->
     return lines + b"\n"
 
 
-def _piece(data: bytes) -> Any:
+def _body_chunk(data: bytes) -> Any:
     return {"type": "http.response.body", "body": data, "more_body": True}

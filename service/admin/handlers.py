@@ -11,7 +11,7 @@ from protocol.http.response import shutting_down
 from service import VERSION
 from service.accounts.service import AccountService, NewAccountRequest
 from service.accounts.views import AccountView
-from service.admin.errors import telling
+from service.admin.errors import map_errors
 from service.admin.feed import Feed
 from service.admin.feed_stream import FeedStream
 from service.admin.tokens import AdminIdentity
@@ -31,7 +31,7 @@ from transports.accounts.records import read_replicas
 from transports.accounts.registry import AddResult
 from transports.store import ChangeFeed, Store, StoreDown
 
-_OPEN = "open"
+_BREAKER_OPEN = "open"
 """The reason of a store that is not asked."""
 
 _encode = msgspec.json.Encoder().encode
@@ -40,19 +40,19 @@ _encode = msgspec.json.Encoder().encode
 class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, by whom."""
 
-    who: AdminIdentity
+    identity: AdminIdentity
     account: str = ""
     """The one that the path names."""
     body: Any = None
     """As the operation takes it."""
-    last: str | None = None
+    last_event_id: str | None = None
     """The last event that the client has seen."""
 
 
 class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What the operations stand on."""
 
-    office: AccountService
+    accounts: AccountService
     store: Store
     watch: ChangeFeed
     """Looked at after each change: this process heeds it at once, the others soon."""
@@ -70,17 +70,17 @@ class AdminHandlers:
 
     def __init__(self, ground: AdminDeps) -> None:
         """Stand on these."""
-        self._ground, self._office = ground, ground.office
+        self._deps, self._accounts = ground, ground.accounts
 
     async def accounts(self, _: AdminRequest) -> ASGIResponse:
         """Return all accounts."""
-        with telling():
-            return _json(AccountList(accounts=tuple(await self._office.rows())))
+        with map_errors():
+            return _json(AccountList(accounts=tuple(await self._accounts.list_accounts())))
 
     async def account(self, asked: AdminRequest) -> ASGIResponse:
         """Return one account."""
-        with telling():
-            return _json(await self._office.row(asked.account))
+        with map_errors():
+            return _json(await self._accounts.get_account(asked.account))
 
     async def add(self, asked: AdminRequest) -> ASGIResponse:
         """Add an account, or change one."""
@@ -92,62 +92,62 @@ class AdminHandlers:
             options=new.options,
             replace=new.replace,
         )
-        with telling():
-            added = await self._office.add(adding, by=asked.who.by)
-            row = await self._heeded(new.id)
+        with map_errors():
+            added = await self._accounts.add(adding, by=asked.identity.actor)
+            row = await self._refreshed(new.id)
         return _json(row, 200 if added is AddResult.CHANGED else 201)
 
     async def remove(self, asked: AdminRequest) -> ASGIResponse:
         """Forget an account."""
-        with telling():
-            await self._office.remove(asked.account, by=asked.who.by)
-            await self._ground.watch.look()
+        with map_errors():
+            await self._accounts.remove(asked.account, by=asked.identity.actor)
+            await self._deps.watch.look()
         return Response(status_code=204)
 
     async def pause(self, asked: AdminRequest) -> ASGIResponse:
         """Pause an account."""
         pausing: Pausing = asked.body or Pausing()
-        with telling():
-            await self._office.pause(asked.account, by=asked.who.by, reason=pausing.reason)
-            return _json(await self._heeded(asked.account))
+        with map_errors():
+            await self._accounts.pause(asked.account, by=asked.identity.actor, reason=pausing.reason)
+            return _json(await self._refreshed(asked.account))
 
     async def resume(self, asked: AdminRequest) -> ASGIResponse:
         """End an account's pause, park and rests."""
-        with telling():
-            await self._office.resume(asked.account, by=asked.who.by)
-            return _json(await self._heeded(asked.account))
+        with map_errors():
+            await self._accounts.resume(asked.account, by=asked.identity.actor)
+            return _json(await self._refreshed(asked.account))
 
     async def check(self, asked: AdminRequest) -> ASGIResponse:
         """Examine an account."""
-        with telling():
-            findings = tuple([finding async for finding in self._office.check(asked.account)])
+        with map_errors():
+            findings = tuple([finding async for finding in self._accounts.check(asked.account)])
         well = not any(finding.level is Level.FAILED for finding in findings)
         return _json(Examined(account=asked.account, well=well, findings=findings))
 
     async def export(self, asked: AdminRequest) -> ASGIResponse:
         """Return an account's session."""
-        with telling():
-            session = await self._office.export(asked.account, by=asked.who.by)
+        with map_errors():
+            session = await self._accounts.export(asked.account, by=asked.identity.actor)
         return _json(Exported(account=asked.account, session=session))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return how the gateway is, whether the store answers or not."""
         reason, processes, accounts = "", None, None
         try:
-            processes = await _processes(self._ground.store)
-            accounts = dict(Counter(row.state for row in await self._office.rows()))
+            processes = await _processes(self._deps.store)
+            accounts = dict(Counter(row.state for row in await self._accounts.list_accounts()))
         except OSError as error:
             reason = error.reason if isinstance(error, StoreDown) else "broken"
         store = StoreStatus(
-            kind=self._ground.kind,
-            encrypted=self._ground.encrypted,
+            kind=self._deps.kind,
+            encrypted=self._deps.encrypted,
             answers=not reason,
-            breaker_open=reason == _OPEN,
+            breaker_open=reason == _BREAKER_OPEN,
             reason=reason,
         )
         status = Status(
             version=VERSION,
-            draining=self._ground.drain.draining,
+            draining=self._deps.drain.draining,
             store=store,
             processes=processes,
             accounts=accounts,
@@ -156,18 +156,18 @@ class AdminHandlers:
 
     async def events(self, asked: AdminRequest) -> ASGIResponse:
         """Stream the feed."""
-        if self._ground.drain.draining:
+        if self._deps.drain.draining:
             raise shutting_down()
-        return FeedStream(self._ground.feed, asked.last, self._ground.drain.ending)
+        return FeedStream(self._deps.feed, asked.last_event_id, self._deps.drain.ending)
 
     async def description(self, _: AdminRequest) -> ASGIResponse:
         """Return what describes all this."""
-        return Response(self._ground.description, media_type="application/json")
+        return Response(self._deps.description, media_type="application/json")
 
-    async def _heeded(self, account: str) -> AccountView:
+    async def _refreshed(self, account: str) -> AccountView:
         """Have this process heed what was changed; return the account."""
-        await self._ground.watch.look()
-        return await self._office.row(account)
+        await self._deps.watch.look()
+        return await self._accounts.get_account(account)
 
 
 async def _processes(store: Store) -> tuple[Process, ...]:

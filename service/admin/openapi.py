@@ -17,7 +17,7 @@ _EVENTS = (Change, Lost)
 
 def document() -> dict[str, Any]:
     """Return the description, as OpenAPI 3.1."""
-    kinds = [*_types(), AdminErrorBody, *_EVENTS]
+    kinds = [*_body_types(), AdminErrorBody, *_EVENTS]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -45,22 +45,22 @@ def text() -> str:
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _types() -> list[Any]:
-    taken = [operation.takes for operation in OPERATIONS if operation.takes is not None]
-    kinds = (kind for operation in OPERATIONS for kind, _ in operation.answers.values())
+def _body_types() -> list[Any]:
+    taken = [operation.request_type for operation in OPERATIONS if operation.request_type is not None]
+    kinds = (kind for operation in OPERATIONS for kind, _ in operation.responses.values())
     return list(dict.fromkeys([*taken, *(kind for kind in kinds if kind not in {None, STREAM})]))
 
 
 def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": operation.name, "description": operation.words}
+    described: dict[str, Any] = {"operationId": operation.name, "description": operation.description}
     parameters = _parameters(operation)
     if parameters:
         described["parameters"] = parameters
-    if operation.takes is not None:
-        content = {"application/json": {"schema": schema_of[str(operation.takes)]}}
-        described["requestBody"] = {"required": not operation.optional, "content": content}
-    answers = {status: _answer(kind, words, schema_of) for status, (kind, words) in operation.answers.items()}
-    errors = {status: _answer(AdminErrorBody, words, schema_of) for status, words in operation.errors.items()}
+    if operation.request_type is not None:
+        content = {"application/json": {"schema": schema_of[str(operation.request_type)]}}
+        described["requestBody"] = {"required": not operation.body_optional, "content": content}
+    answers = {status: _response(kind, words, schema_of) for status, (kind, words) in operation.responses.items()}
+    errors = {status: _response(AdminErrorBody, words, schema_of) for status, words in operation.errors.items()}
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
 
@@ -69,12 +69,12 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if "{id}" in operation.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
-    if any(kind == STREAM for kind, _ in operation.answers.values()):
+    if any(kind == STREAM for kind, _ in operation.responses.values()):
         found.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}})
     return found
 
 
-def _answer(kind: Any, words: str, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _response(kind: Any, words: str, schema_of: dict[str, Any]) -> dict[str, Any]:
     if kind is None:
         return {"description": words}
     if kind == STREAM:

@@ -39,13 +39,13 @@ class Operation(msgspec.Struct, frozen=True):
     name: str
     """The operation's own name."""
     handle: Handle
-    words: str
-    answers: Mapping[int, tuple[Any, str]]
+    description: str
+    responses: Mapping[int, tuple[Any, str]]
     """By status: the type of the body and what it means; None: there is no body."""
     changes: bool = True
     """Whether it changes or exports anything: not for tokens that may only look."""
-    takes: type[msgspec.Struct] | None = None
-    optional: bool = False
+    request_type: type[msgspec.Struct] | None = None
+    body_optional: bool = False
     """The body may be left out."""
     conflicts: bool = False
     """It may not go with what an account is."""
@@ -54,7 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
     def errors(self) -> Mapping[int, str]:
         """What it may be refused with, by status."""
         found = dict(_ANY)
-        for applies, more in ((self.changes, _CHANGES), (self.takes, _READS), (self.conflicts, _CONFLICT)):
+        for applies, more in ((self.changes, _CHANGES), (self.request_type, _READS), (self.conflicts, _CONFLICT)):
             if applies:
                 found |= more
         return found
@@ -71,7 +71,7 @@ OPERATIONS = (
         "POST", "/v1/accounts", "addAccount", AdminHandlers.add,
         "Add an account, or with `replace` change one; every process takes it up within a second or two.",
         {201: (AccountView, "It was added."), 200: (AccountView, "It was there, and is changed.")},
-        takes=NewAccount, conflicts=True,
+        request_type=NewAccount, conflicts=True,
     ),
     Operation(
         "GET", "/v1/accounts/{id}", "showAccount", AdminHandlers.account,
@@ -89,7 +89,7 @@ OPERATIONS = (
         "POST", "/v1/accounts/{id}/pause", "pauseAccount", AdminHandlers.pause,
         "Have no process ask an account until it is resumed; what it is asked already goes on.",
         {200: (AccountView, "The account, paused.")},
-        takes=Pausing, optional=True,
+        request_type=Pausing, body_optional=True,
     ),
     Operation(
         "POST", "/v1/accounts/{id}/resume", "resumeAccount", AdminHandlers.resume,

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.http.context import Limits
 from service import wiring
-from service.accounts.service import AccountError, AccountService, Reach
+from service.accounts.service import AccountError, AccountService, OpenTransport
 from service.admin.app import BODY_BYTES, admin_app
 from service.admin.errors import refusal
 from service.admin.feed import Feed
@@ -34,20 +34,20 @@ class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
     watch: ChangeFeed
     feed: Feed
     metrics: Metrics
-    means: RequestDeps
+    request_deps: RequestDeps
     reload: Reload
 
 
-def administration(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
+def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
     """Return the app; it answers to the tokens of the settings.
 
     Raises:
         SettingsError: they cannot be used.
 
     """
-    configs, means = wiring.transport_settings(settings, origin), inside.means
+    configs, means = wiring.transport_settings(settings, origin), inside.request_deps
     ground = AdminDeps(
-        office=AccountService(configs, store, means.clock, within(inside.engine, inside.watch)),
+        accounts=AccountService(configs, store, means.clock, running_transport_opener(inside.engine, inside.watch)),
         store=store,
         watch=inside.watch,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
@@ -57,14 +57,14 @@ def administration(settings: Settings, origin: Origin, store: Store, inside: Run
         description=text().encode(),
     )
     tokens = tokens_of(settings.admin, origin)
-    inside.reload.add(_renewing(tokens, settings, origin))
+    inside.reload.add(_token_reload(tokens, settings, origin))
     app = admin_app(ground, tokens, settings.limits.header_bytes)
     return RequestContextMiddleware(
-        app, inside.metrics, msgspec.structs.replace(means, limits=_limits(means.limits)), refusal
+        app, inside.metrics, msgspec.structs.replace(means, limits=_capped_limits(means.limits)), refusal
     )
 
 
-def _renewing(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
+def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
     """Return what has the tokens be those that their files hold."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
@@ -78,7 +78,7 @@ def _renewing(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
     return Part(files, take_over)
 
 
-def within(engine: Router, watch: ChangeFeed) -> Reach:
+def running_transport_opener(engine: Router, watch: ChangeFeed) -> OpenTransport:
     """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
 
     @asynccontextmanager
@@ -93,5 +93,5 @@ def within(engine: Router, watch: ChangeFeed) -> Reach:
     return reach
 
 
-def _limits(limits: Limits) -> Limits:
+def _capped_limits(limits: Limits) -> Limits:
     return msgspec.structs.replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES))

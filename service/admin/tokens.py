@@ -12,10 +12,10 @@ import msgspec
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Admin, AdminToken
 
-_LEAST = 16
-_TOKEN = re.compile(rf"[\x21-\x7e]{{{_LEAST},256}}")
-_SAMPLE = re.compile(r"change.?me|example|sample|placeholder|your.?token|insert|xxxx|\.\.\.|[<>]", re.IGNORECASE)
-_DIFFERENT = 6
+_MIN_LENGTH = 16
+_TOKEN = re.compile(rf"[\x21-\x7e]{{{_MIN_LENGTH},256}}")
+_PLACEHOLDER = re.compile(r"change.?me|example|sample|placeholder|your.?token|insert|xxxx|\.\.\.|[<>]", re.IGNORECASE)
+_MIN_DISTINCT = 6
 """A token of fewer different characters was not made by chance."""
 
 
@@ -26,7 +26,7 @@ class AdminIdentity(msgspec.Struct, frozen=True):
     read_only: bool
 
     @property
-    def by(self) -> str:
+    def actor(self) -> str:
         """What logs and feeds say of them."""
         return f"admin:{self.name}"
 
@@ -39,7 +39,7 @@ class AdminTokens:
         self.known = [(_digest(token.encode()), who) for token, who in tokens]
         """May be replaced by those of others."""
 
-    def whose(self, authorization: bytes) -> AdminIdentity | None:
+    def identify(self, authorization: bytes) -> AdminIdentity | None:
         """Return who an `Authorization` header is from; every token is looked at, whichever it is."""
         scheme, _, token = authorization.strip().partition(b" ")
         digest, found = _digest(token.strip()), None
@@ -86,8 +86,8 @@ def _read(path: Path, place: str) -> str:
 
 def _check(token: str, place: str) -> None:
     if not _TOKEN.fullmatch(token):
-        raise SettingsError(f"{place}: expected {_LEAST} to 256 printable ASCII characters without a space")
-    if _SAMPLE.search(token) or len(set(token)) < _DIFFERENT:
+        raise SettingsError(f"{place}: expected {_MIN_LENGTH} to 256 printable ASCII characters without a space")
+    if _PLACEHOLDER.search(token) or len(set(token)) < _MIN_DISTINCT:
         advice = "make one of your own, as by `openssl rand -base64 32`"
         raise SettingsError(f"{place}: is a sample and no secret; {advice}")
 

@@ -27,7 +27,7 @@ def console() -> Console:
     return Console(file=sys.stdout, highlight=False)
 
 
-def table_of(rows: Sequence[AccountView], now: float, width: int) -> Table:
+def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table:
     """Return the accounts as a table for a terminal so wide."""
     return _wide(rows, now) if width >= _WIDE else _narrow(rows, now)
 
@@ -46,7 +46,7 @@ def _wide(rows: Sequence[AccountView], now: float) -> Table:
             _load(row),
             _quotas(row.quotas, now, "\n"),
             ago(row.rotated_at, now),
-            soon(row.expires_at, now),
+            ahead_short(row.expires_at, now),
         )
     return table
 
@@ -63,7 +63,7 @@ def _narrow(rows: Sequence[AccountView], now: float) -> Table:
     return table
 
 
-def notes_of(rows: Sequence[AccountView]) -> list[str]:
+def account_notes(rows: Sequence[AccountView]) -> list[str]:
     """Return what a table has no room for, marked up: what is wrong with accounts and what to do, each in a line."""
     notes: list[str] = []
     for row in rows:
@@ -76,7 +76,7 @@ def notes_of(rows: Sequence[AccountView]) -> list[str]:
     return notes
 
 
-def lines_of(row: AccountView, now: float) -> list[tuple[str, str]]:
+def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
     """Return everything that is known of an account, as names and values."""
     until = [f"{rest.scope}: {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
     return [
@@ -123,7 +123,7 @@ def ahead(at: float | None, now: float) -> str:
     return f"in {_span(at - now)} ({datetime.fromtimestamp(at, UTC):%H:%M} UTC)"
 
 
-def soon(at: float | None, now: float) -> str:
+def ahead_short(at: float | None, now: float) -> str:
     """Say when something will be, in few words."""
     if at is None or at <= now:
         return ago(at, now)
@@ -137,7 +137,7 @@ def _state(row: AccountView, now: float) -> str:
     if row.state is AccountStatus.PARKED:
         said[0] += f": {escape(row.reason)}"
     if row.state is AccountStatus.RESTING:
-        said += [f"{rest.scope} {rest.reason.value}, {soon(rest.until, now)}" for rest in row.rests]
+        said += [f"{rest.scope} {rest.reason.value}, {ahead_short(rest.until, now)}" for rest in row.rests]
     return "\n".join(said)
 
 
@@ -154,7 +154,7 @@ def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
 def _quota(quota: Quota, now: float) -> str:
     if quota.unlimited:
         return f"{quota.name} unlimited"
-    spent = f", anew {soon(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
+    spent = f", anew {ahead_short(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
     return f"{quota.name} {quota.left}/{quota.total}{spent}"
 
 

@@ -13,9 +13,9 @@ import msgspec
 
 from protocol.model import Capability
 from service import wiring
-from service.accounts.offline import reaching
+from service.accounts.offline import transport_opener
 from service.accounts.service import AccountError, AccountService, NewAccountRequest
-from service.cli.account_table import console, finding_line, lines_of, notes_of, table_of
+from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
 from service.cli.credentials import VARIABLES, session_of
 from service.cli.options import config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
@@ -68,7 +68,7 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
     if capabilities:
         options["capabilities"] = list(capabilities)
     adding = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
-    added = _with_accounts(config_path, lambda office: office.add(adding, by=who()), writes=True)
+    added = _with_accounts(config_path, lambda office: office.add(adding, by=current_user()), writes=True)
     click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways take it up now.")
     click.echo(f"Next: gemini-gateway accounts check {account}")
 
@@ -78,7 +78,7 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
 @config_option
 def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
     """List all accounts: how each stands, what it carries, and what is left of its limits."""
-    rows = _with_accounts(config_path, lambda office: office.rows())
+    rows = _with_accounts(config_path, lambda office: office.list_accounts())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return
@@ -86,8 +86,8 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
     if not rows:
         out.print("There are no accounts. Add one: gemini-gateway accounts add ID")
         return
-    out.print(table_of(rows, SystemClock().wall(), out.width))
-    for note in notes_of(rows):
+    out.print(accounts_table(rows, SystemClock().wall(), out.width))
+    for note in account_notes(rows):
         out.print(f"\n{note}")
 
 
@@ -97,11 +97,11 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
 @config_option
 def show_account(account: str, config_path: Path | None, *, as_json: bool) -> None:
     """Show all that is known of an account, but for its secrets."""
-    row = _with_accounts(config_path, lambda office: office.row(account))
+    row = _with_accounts(config_path, lambda office: office.get_account(account))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row)))
         return
-    for name, value in lines_of(row, SystemClock().wall()):
+    for name, value in account_details(row, SystemClock().wall()):
         click.echo(f"{name + ':':<15}{value}")
 
 
@@ -115,7 +115,7 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
         raise click.UsageError("name an account, or say --all")
 
     async def work(office: AccountService) -> bool:
-        names = [account] if account is not None else [row.id for row in await office.rows()]
+        names = [account] if account is not None else [row.id for row in await office.list_accounts()]
         return all([await _checked(office, name) for name in names])
 
     sys.exit(0 if _with_accounts(config_path, work) else 1)
@@ -137,7 +137,7 @@ async def _checked(office: AccountService, account: str) -> bool:
 @config_option
 def pause_account(account: str, reason: str, config_path: Path | None) -> None:
     """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
-    _with_accounts(config_path, lambda office: office.pause(account, by=who(), reason=reason), writes=True)
+    _with_accounts(config_path, lambda office: office.pause(account, by=current_user(), reason=reason), writes=True)
     click.echo(f"Paused {account}.")
 
 
@@ -146,7 +146,7 @@ def pause_account(account: str, reason: str, config_path: Path | None) -> None:
 @config_option
 def resume_account(account: str, config_path: Path | None) -> None:
     """End an account's pause, its park and its rests."""
-    resumed = _with_accounts(config_path, lambda office: office.resume(account, by=who()), writes=True)
+    resumed = _with_accounts(config_path, lambda office: office.resume(account, by=current_user()), writes=True)
     click.echo(f"Resumed {account}." if resumed else f"{account} was neither paused, parked nor resting.")
 
 
@@ -158,7 +158,7 @@ def remove_account(account: str, config_path: Path | None, *, yes: bool) -> None
     """Forget an account that was added, and its session."""
     if not yes:
         click.confirm(f"Forget {account} and its session?", abort=True, err=True)
-    _with_accounts(config_path, lambda office: office.remove(account, by=who()), writes=True)
+    _with_accounts(config_path, lambda office: office.remove(account, by=current_user()), writes=True)
     click.echo(f"Removed {account}.")
 
 
@@ -172,7 +172,7 @@ def export_account(account: str, output: Path | None, config_path: Path | None, 
     click.echo("warning: this is secret: whoever has it is signed in as the account", err=True)
     if output is None and not yes and sys.stdout.isatty():
         click.confirm("Print it here?", abort=True, err=True)
-    secret = _with_accounts(config_path, lambda office: office.export(account, by=who()), writes=True)
+    secret = _with_accounts(config_path, lambda office: office.export(account, by=current_user()), writes=True)
     if output is None:
         click.echo(secret)
         return
@@ -187,7 +187,7 @@ def _write(path: Path, secret: str) -> None:
         file.write(secret + "\n")
 
 
-def who() -> str:
+def current_user() -> str:
     """Return who runs the command."""
     try:
         user = getpass.getuser()
@@ -214,7 +214,9 @@ def _with_accounts(
             open_store(settings.store, origin, store_path, clock) as store,
             open_copy(settings.store, origin, store_path, clock) as copy,
         ):
-            done.append(await work(AccountService(configs, store, clock, reaching(configs, store, clock, copy))))
+            done.append(
+                await work(AccountService(configs, store, clock, transport_opener(configs, store, clock, copy)))
+            )
 
     try:
         run_loop(main, "asyncio")

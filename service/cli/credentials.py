@@ -27,7 +27,7 @@ def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | N
         return "\n".join(value for value in (psid, psidts) if value)
     if not sys.stdin.isatty():
         raise click.UsageError(_NONE)
-    return _asked()
+    return _prompt()
 
 
 def _read(file: Path) -> str:
@@ -47,7 +47,7 @@ def _warn_of_arguments() -> None:
         click.echo(f"warning: {message}", err=True)
 
 
-def _asked() -> str:
+def _prompt() -> str:
     """Ask for the two values, or for a Cookie header; what is longer than a terminal's line belongs into a file."""
     first: str = click.prompt("__Secure-1PSID, or a Cookie header (not shown)", hide_input=True, err=True)
     if "=" in first.rstrip("="):

@@ -105,7 +105,7 @@ def simulate(
     if not tls and tls_names:
         raise click.UsageError("--tls-name needs --tls.")
     logs.configure(Log())
-    known = tuple(_account(text) for text in accounts)
+    known = tuple(_parse_account(text) for text in accounts)
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
     config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
@@ -134,7 +134,7 @@ def _certificate(folder: Path, now: float, names: tuple[str, ...]) -> Tls:
         raise click.BadParameter(str(error), param_hint="--tls-name") from None
 
 
-def _account(text: str) -> simulator.SimulatedAccount:
+def _parse_account(text: str) -> simulator.SimulatedAccount:
     try:
         return simulator.read_account(text)
     except ValueError as error:

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from service import wiring
-from service.accounts.offline import reaching
+from service.accounts.offline import transport_opener
 from service.accounts.service import AccountError, AccountService
 from service.cli.account_table import console, finding_line
 from service.cli.check import check
@@ -29,10 +29,10 @@ from transports.store import Store
 _LEASE, _OWNER = "doctor", "doctor"
 _SKEW_SECONDS = 5.0
 _ANSWER_SECONDS = 3.0
-_ELSEWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
     """A finding, and what it is about."""
 
     about: str
@@ -46,8 +46,8 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     """Look at the settings, the store, the listener, the licenses and each account; say what to do about them."""
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
-    examination = Examination(settings, origin, store_path_of(settings, path))
-    out, found = console(), list[Found]()
+    examination = Diagnosis(settings, origin, store_path_of(settings, path))
+    out, found = console(), list[DoctorFinding]()
 
     async def main() -> None:
         async for one in examination.run():
@@ -65,7 +65,7 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     sys.exit(1 if broken else 0)
 
 
-class Examination:
+class Diagnosis:
     """The steps, in the order of the path."""
 
     def __init__(self, settings: Settings, origin: Origin, store_path: Path) -> None:
@@ -73,18 +73,18 @@ class Examination:
         self._settings, self._origin, self._path = settings, origin, store_path
         self._clock = SystemClock()
 
-    async def run(self) -> AsyncGenerator[Found]:
+    async def run(self) -> AsyncGenerator[DoctorFinding]:
         """Tell of each step when it is done."""
-        yield _about("settings", self._checked())
+        yield _finding("settings", self._checked())
         async for finding in self._listening():
-            yield _about("listener", finding)
+            yield _finding("listener", finding)
         where = str(location_of(self._settings.store, self._origin, self._path))
         try:
             async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
                 async for found in self._in(store, where):
                     yield found
         except SettingsError as error:
-            yield _about("store", failed("store", str(error), "See whether it runs, and what [store] says."))
+            yield _finding("store", failed("store", str(error), "See whether it runs, and what [store] says."))
 
     def _checked(self) -> Finding:
         try:
@@ -97,7 +97,7 @@ class Examination:
         server = self._settings.server
         where = f"{server.host}:{server.port}"
         try:
-            status = await anyio.to_thread.run_sync(_ready, server)
+            status = await anyio.to_thread.run_sync(_readyz_status, server)
         except (OSError, http.client.HTTPException):
             yield warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
             return
@@ -107,15 +107,15 @@ class Examination:
             advice = "It may be ending, or it is no gateway."
             yield warning("gateway", f"What answers at {where} says {status} to /readyz.", advice)
 
-    async def _in(self, store: Store, where: str) -> AsyncGenerator[Found]:
+    async def _in(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
         try:
             async for finding in self._store(store, where):
-                yield _about("store", finding)
-            yield _about("licenses", await self._licenses(store))
+                yield _finding("store", finding)
+            yield _finding("licenses", await self._licenses(store))
             async for found in self._accounts(store):
                 yield found
         except OSError as error:
-            yield _about("store", failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
+            yield _finding("store", failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
 
     async def _store(self, store: Store, where: str) -> AsyncGenerator[Finding]:
         skew = abs(await store.now() - self._clock.wall())
@@ -141,38 +141,38 @@ class Examination:
             return ok("licenses", f"{count} can be used.")
         return warning("licenses", "Nobody can use the gateway.", "Add one: gemini-gateway licenses add NAME")
 
-    async def _accounts(self, store: Store) -> AsyncGenerator[Found]:
+    async def _accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
         try:
             configs = wiring.transport_settings(self._settings, self._origin)
         except SettingsError:
             return  # the settings' check has told
         async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
-            office = AccountService(configs, store, self._clock, reaching(configs, store, self._clock, copy))
-            async for found in _examined(office, configs):
+            office = AccountService(configs, store, self._clock, transport_opener(configs, store, self._clock, copy))
+            async for found in _check_accounts(office, configs):
                 yield found
 
 
-async def _examined(office: AccountService, names: Iterable[str]) -> AsyncGenerator[Found]:
+async def _check_accounts(office: AccountService, names: Iterable[str]) -> AsyncGenerator[DoctorFinding]:
     """Tell of each transport's accounts, and of each account."""
-    rows = await office.rows()
+    rows = await office.list_accounts()
     for name in names:
         count = sum(row.transport == name for row in rows)
         advice = "Add one: gemini-gateway accounts add ID"
         none = warning("accounts", "It has no account of yours.", advice)
-        yield _about(name, ok("accounts", f"It has {count}.") if count else none)
+        yield _finding(name, ok("accounts", f"It has {count}.") if count else none)
     for row in rows:
         if row.words:
-            yield _about(row.id, warning("state", f"It is {row.state}: {row.words}", ""))
+            yield _finding(row.id, warning("state", f"It is {row.state}: {row.words}", ""))
         try:
             async for finding in office.check(row.id):
-                yield _about(row.id, finding)
+                yield _finding(row.id, finding)
         except AccountError as error:
-            yield _about(row.id, failed("account", str(error), "Add it again, or remove it."))
+            yield _finding(row.id, failed("account", str(error), "Add it again, or remove it."))
 
 
-def _ready(server: Server) -> int:
+def _readyz_status(server: Server) -> int:
     """Return the status of the gateway that the settings would have listen."""
-    host = _ELSEWHERE.get(server.host, server.host)
+    host = _WILDCARDS.get(server.host, server.host)
     connection = http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
@@ -181,5 +181,5 @@ def _ready(server: Server) -> int:
         connection.close()
 
 
-def _about(about: str, finding: Finding) -> Found:
-    return Found(about=about, finding=finding)
+def _finding(about: str, finding: Finding) -> DoctorFinding:
+    return DoctorFinding(about=about, finding=finding)

@@ -47,7 +47,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
         features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
         created=SystemClock().wall(),
     )
-    _with_book(config_path, lambda book: book.add(granted, key))
+    _with_licenses(config_path, lambda book: book.add(granted, key))
     click.echo(key)
 
 
@@ -55,7 +55,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
 @config_option
 def list_licenses(config_path: Path | None) -> None:
     """List licenses, without their keys, which nobody knows."""
-    for found in _with_book(config_path, lambda book: book.all()):
+    for found in _with_licenses(config_path, lambda book: book.all()):
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
         click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
@@ -66,11 +66,11 @@ def list_licenses(config_path: Path | None) -> None:
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
     """Revoke a license: running gateways refuse it from now on."""
-    _with_book(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
+    _with_licenses(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
     click.echo(f"revoked {identity}")
 
 
-def _with_book(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
+def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
     """Open the book of licenses and do something with it; what goes wrong is told in one line."""
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))

@@ -11,7 +11,7 @@ from service.cli.probe import probe
 from service.imports import spare
 
 
-class _Place(NamedTuple):
+class _Subcommand(NamedTuple):
     """Where a subcommand is."""
 
     module: str
@@ -20,18 +20,18 @@ class _Place(NamedTuple):
     """For the group's help: at most 45 characters."""
 
 
-_PLACES = {
-    "accounts": _Place("service.cli.accounts", "accounts", "Add, list, check, pause and remove accounts."),
-    "completion": _Place("service.cli.completion", "completion", "Print the shell completion script."),
-    "config": _Place("service.cli.config_dump", "config", "Show and check the settings."),
-    "demo": _Place("service.cli.demo", "demo", "Run with simulated answers, without setup."),
-    "doctor": _Place("service.cli.doctor", "doctor", "Diagnose settings, store and accounts."),
-    "init": _Place("service.cli.init.command", "init", "Set up a gateway step by step."),
-    "licenses": _Place("service.cli.licenses", "licenses", "Add, list and revoke licenses."),
-    "probe": _Place("service.cli.main", "probe_url", "Ask a health check's URL."),
-    "serve": _Place("service.cli.serve", "serve", "Run the gateway."),
-    "simulate": _Place("service.cli.demo", "simulate", "Run the simulated Gemini site alone."),
-    "store": _Place("service.cli.store", "store", "Inspect and migrate the store."),
+_SUBCOMMANDS = {
+    "accounts": _Subcommand("service.cli.accounts", "accounts", "Add, list, check, pause and remove accounts."),
+    "completion": _Subcommand("service.cli.completion", "completion", "Print the shell completion script."),
+    "config": _Subcommand("service.cli.config_dump", "config", "Show and check the settings."),
+    "demo": _Subcommand("service.cli.demo", "demo", "Run with simulated answers, without setup."),
+    "doctor": _Subcommand("service.cli.doctor", "doctor", "Diagnose settings, store and accounts."),
+    "init": _Subcommand("service.cli.init.command", "init", "Set up a gateway step by step."),
+    "licenses": _Subcommand("service.cli.licenses", "licenses", "Add, list and revoke licenses."),
+    "probe": _Subcommand("service.cli.main", "probe_url", "Ask a health check's URL."),
+    "serve": _Subcommand("service.cli.serve", "serve", "Run the gateway."),
+    "simulate": _Subcommand("service.cli.demo", "simulate", "Run the simulated Gemini site alone."),
+    "store": _Subcommand("service.cli.store", "store", "Inspect and migrate the store."),
 }
 
 
@@ -39,15 +39,15 @@ class _Commands(Mapping[str, click.Command]):
     """The subcommands by name; looking one up imports it."""
 
     def __getitem__(self, name: str) -> click.Command:
-        place = _PLACES[name]
+        place = _SUBCOMMANDS[name]
         spare()
         return getattr(import_module(place.module), place.name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_PLACES)
+        return iter(_SUBCOMMANDS)
 
     def __len__(self) -> int:
-        return len(_PLACES)
+        return len(_SUBCOMMANDS)
 
 
 class _Group(click.Group):
@@ -55,7 +55,7 @@ class _Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _PLACES[name].summary) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, _SUBCOMMANDS[name].summary) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=_Group, commands=cast("Any", _Commands()), context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,7 @@ import click
 
 _END, _ERASE = "\x04", "\x7f"
 _LOCAL_MODES = 3
-_MOST = 1 << 20
+_MAX_LENGTH = 1 << 20
 
 
 def paste(prompt: str) -> str:
@@ -22,21 +22,21 @@ def paste(prompt: str) -> str:
     """
     if not sys.stdin.isatty():
         click.echo(prompt, err=True)
-        return gathered(iter(sys.stdin.readline, ""))
-    with _quiet(sys.stdin.fileno()) as more:
+        return read_until_blank(iter(sys.stdin.readline, ""))
+    with _raw_terminal(sys.stdin.fileno()) as more:
         click.echo(prompt, err=True)
-        text = gathered(_lines(more))
+        text = read_until_blank(_lines(more))
     click.echo(f"({len(text)} characters)", err=True)
     return text
 
 
-def gathered(lines: Iterator[str]) -> str:
+def read_until_blank(lines: Iterator[str]) -> str:
     """Return what comes up to an empty line; those before the first line that tells something do not count."""
     found: list[str] = []
     size = 0
     for line in lines:
         size += len(line)
-        if size > _MOST:
+        if size > _MAX_LENGTH:
             raise click.ClickException("that is too long for a session")
         if line.strip():
             found.append(line.rstrip("\r\n"))
@@ -48,7 +48,7 @@ def gathered(lines: Iterator[str]) -> str:
 
 
 @contextmanager
-def _quiet(terminal: int) -> Generator[Callable[[], bytes]]:
+def _raw_terminal(terminal: int) -> Generator[Callable[[], bytes]]:
     """Yield what reads from a terminal that shows nothing and takes lines of any length; Ctrl-C works as ever."""
     import termios  # no part of Windows' Python, which takes the way of `paste` for what is no terminal
 

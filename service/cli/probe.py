@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 SECONDS = 2.0
 
 
-class _Asking(threading.Thread):
+class _ProbeThread(threading.Thread):
     """Asks, beside who waits no longer than it wants to."""
 
     def __init__(self, url: str) -> None:
@@ -47,7 +47,7 @@ def _status(url: str) -> int:
 
 def probe(url: str) -> int:
     """Return the exit status: 0 where the URL answers 200 in time; else 1, and one line says why."""
-    asking = _Asking(url)
+    asking = _ProbeThread(url)
     asking.start()
     asking.join(SECONDS)
     if asking.status == 200:

@@ -18,7 +18,7 @@ from transports.base import Transport
 from transports.clock import Clock
 from transports.store import Store, Unreadable
 
-_MOST_NAMED = 8
+_MAX_NAMED = 8
 _STATES = {
     AccountStatus.READY: "ready",
     AccountStatus.RESTING: "resting",
@@ -55,7 +55,7 @@ async def startup_summary(
         transports=tuple(configs),
     )
     try:
-        rows = await AccountService(configs, store, clock, _nowhere).rows()
+        rows = await AccountService(configs, store, clock, _nowhere).list_accounts()
         book = [one for one in await LicenseStore(store, clock).all() if one.revoked is None]
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
@@ -113,8 +113,8 @@ def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> l
 
 
 def _named(names: list[str]) -> str:
-    more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    more = f", and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 @asynccontextmanager

@@ -10,10 +10,10 @@ from typing import TypeVar
 import msgspec
 
 from service import wiring
-from service.accounts.offline import reaching
+from service.accounts.offline import transport_opener
 from service.accounts.service import AccountService, NewAccountRequest
 from service.cli.check import check
-from service.cli.init.plan import KEY_FILE, SetupPlan, store_of, text_of
+from service.cli.init.plan import KEY_FILE, SetupPlan, settings_text, store_section
 from service.cli.options import settings_at, store_path_of
 from service.config.loader import Origin
 from service.config.schema import Settings
@@ -46,18 +46,18 @@ class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
 class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was set up."""
 
-    place: SetupTarget
+    target: SetupTarget
     license: str
     key: str
-    kept: Path | None
+    previous: Path | None
     """Where the settings of before are."""
 
     def __repr__(self) -> str:
         """Show no key."""
-        return f"Made(path={str(self.place.path)!r}, license={self.license!r})"
+        return f"Made(path={str(self.target.path)!r}, license={self.license!r})"
 
 
-def make(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
+def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
     """Write the settings, check them, and put the account and a first license into the store.
 
     What goes wrong on the way, or is interrupted, leaves all files as they were. `may_change` is asked of an account
@@ -72,24 +72,24 @@ def make(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
     with ExitStack() as undo:
         folder = plan.path.absolute().parent
         _make_folder(folder, undo)
-        store = store_of(plan.path)
+        store = store_section(plan.path)
         if store.get("key_file") == KEY_FILE and not (folder / KEY_FILE).exists():
             _write(folder / KEY_FILE, secrets.token_urlsafe(KEY_BYTES) + "\n", undo)
-        kept = _keep(plan.path, undo)
-        _write(plan.path, text_of(plan, store), undo)
+        kept = _move_aside(plan.path, undo)
+        _write(plan.path, settings_text(plan, store), undo)
         _, settings, origin = settings_at(plan.path)
         place = SetupTarget(path=plan.path, settings=settings, origin=origin)
         check(settings, origin, place.store_path)
         if not place.store_path.exists():
-            undo.callback(_forget_store, place.store_path)
+            undo.callback(_delete_store, place.store_path)
         if plan.session is not None:
             _add_account(place, plan, by, may_change)
         license_id, key = _add_license(place, plan.license)
         undo.pop_all()
-    return SetupResult(place=place, license=license_id, key=key, kept=kept)
+    return SetupResult(target=place, license=license_id, key=key, previous=kept)
 
 
-def examine(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
+def check_account(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
     """Walk the whole path with an account, telling of each step; say whether nothing failed.
 
     Raises:
@@ -109,7 +109,7 @@ def examine(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -
 
 def _add_account(place: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
     async def is_there(store: Store) -> bool:
-        return any(row.id == plan.account for row in await _accounts(place, store).rows())
+        return any(row.id == plan.account for row in await _accounts(place, store).list_accounts())
 
     replace = _with_store(place, is_there) and may_change(plan.account)
     adding = NewAccountRequest(id=plan.account, secret=plan.session or "", replace=replace)
@@ -139,7 +139,7 @@ def _add_license(place: SetupTarget, name: str) -> tuple[str, str]:
 
 def _accounts(place: SetupTarget, store: Store) -> AccountService:
     configs, clock = wiring.transport_settings(place.settings, place.origin), SystemClock()
-    return AccountService(configs, store, clock, reaching(configs, store, clock))
+    return AccountService(configs, store, clock, transport_opener(configs, store, clock))
 
 
 def _with_store(place: SetupTarget, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
@@ -169,23 +169,23 @@ def _write(path: Path, text: str, undo: ExitStack) -> None:
         out.write(text)
 
 
-def _keep(path: Path, undo: ExitStack) -> Path | None:
+def _move_aside(path: Path, undo: ExitStack) -> Path | None:
     """Put the file that is there, if there is one, out of the way; return where it is then."""
     if not path.exists():
         return None
     number = 1
     while (kept := path.with_name(f"{path.name}.old{number if number > 1 else ''}")).exists():
         number += 1
-    undo.callback(_give_back, kept, path)
+    undo.callback(_restore, kept, path)
     path.rename(kept)
     return kept
 
 
-def _give_back(kept: Path, path: Path) -> None:
+def _restore(kept: Path, path: Path) -> None:
     if kept.exists():
         kept.replace(path)
 
 
-def _forget_store(path: Path) -> None:
+def _delete_store(path: Path) -> None:
     for end in ("", "-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)

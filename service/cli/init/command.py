@@ -8,8 +8,8 @@ from rich.markup import escape
 
 from service.accounts.service import AccountError
 from service.cli.account_table import console, finding_line
-from service.cli.accounts import who
-from service.cli.init.apply import SetupResult, examine, make
+from service.cli.accounts import current_user
+from service.cli.init.apply import SetupResult, apply, check_account
 from service.cli.init.next_steps import base_url, command_line, curl_line
 from service.cli.init.plan import SetupPlan
 from service.cli.init.prompts import Answers
@@ -53,30 +53,30 @@ def init(
     name, session = account or ("", None)
     plan = SetupPlan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
     try:
-        made = make(plan, who(), answers.may_change)
-        _tell(made)
-        well = session is None or _examined(made, name)
+        made = apply(plan, current_user(), answers.may_change)
+        _print_result(made)
+        well = session is None or _print_check(made, name)
     except (AccountError, LicenseError) as error:
         raise click.ClickException(str(error)) from None
-    _tell_what_comes_next(made, simulated=session is None)
+    _print_next_steps(made, simulated=session is None)
     sys.exit(0 if well else 1)
 
 
-def _tell(made: SetupResult) -> None:
+def _print_result(made: SetupResult) -> None:
     """Say what was done; the key before anything can go wrong, since nobody can ask for it again."""
-    kept = f" What was there before is in {made.kept}." if made.kept else ""
-    click.echo(f"\nWrote {made.place.path}, and checked it.{kept}")
+    kept = f" What was there before is in {made.previous}." if made.previous else ""
+    click.echo(f"\nWrote {made.target.path}, and checked it.{kept}")
     click.echo(f"License {made.license}: {made.key}")
     click.echo("Keep the key: it is not shown again.")
 
 
-def _examined(made: SetupResult, account: str) -> bool:
+def _print_check(made: SetupResult, account: str) -> bool:
     """Show an examination; say whether nothing failed."""
     out = console()
     out.print(f"\n[bold]{escape(account)}[/]")
-    well = examine(made.place, account, lambda finding: out.print(finding_line(finding)))
+    well = check_account(made.target, account, lambda finding: out.print(finding_line(finding)))
     if not well:
-        path = made.place.path
+        path = made.target.path
         click.echo("\nAll is set up, but the account does not work yet. Check it again when that is mended; the second")
         click.echo("line gives it other cookies:\n")
         click.echo(f"  {command_line(path, 'accounts', 'check', account)}")
@@ -84,10 +84,10 @@ def _examined(made: SetupResult, account: str) -> bool:
     return well
 
 
-def _tell_what_comes_next(made: SetupResult, *, simulated: bool) -> None:
-    path = made.place.path
+def _print_next_steps(made: SetupResult, *, simulated: bool) -> None:
+    path = made.target.path
     click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
-    click.echo(f"  {curl_line(base_url(made.place.settings.server), made.key)}")
+    click.echo(f"  {curl_line(base_url(made.target.settings.server), made.key)}")
     if simulated:
         click.echo("\nA simulator makes the answers up. When you have an account:\n")
         click.echo(f"  {command_line(path, 'init', '--replace')}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
 from service.config.schema import Server
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
 _BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 
@@ -19,7 +19,7 @@ def command_line(path: Path, *words: str) -> str:
 
 def base_url(server: Server) -> str:
     """Return what a client on this machine is given as the base URL."""
-    host = _EVERYWHERE.get(server.host, server.host)
+    host = _WILDCARDS.get(server.host, server.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{server.prefix}/v1"
 
 

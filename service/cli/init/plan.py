@@ -44,7 +44,7 @@ class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
         return f"Plan(path={str(self.path)!r}, account={self.account!r}, simulated={self.session is None})"
 
 
-def store_of(path: Path) -> dict[str, Any]:
+def store_section(path: Path) -> dict[str, Any]:
     """Return the store's section for the settings at `path`: what is there says where accounts and licenses are kept.
 
     What is kept on this machine is encrypted from now on; the key of a store that others share is theirs to choose.
@@ -59,12 +59,12 @@ def store_of(path: Path) -> dict[str, Any]:
     return {"key_file": KEY_FILE, **store}
 
 
-def text_of(plan: SetupPlan, store: dict[str, Any]) -> str:
+def settings_text(plan: SetupPlan, store: dict[str, Any]) -> str:
     """Return the settings' file with this section of the store."""
     return _HEAD + tomli_w.dumps({"store": store}) + (_SIMULATOR if plan.session is None else _SITE)
 
 
-def named(account: str) -> str:
+def valid_account_name(account: str) -> str:
     """Return an account's name as it is.
 
     Raises:
@@ -78,11 +78,13 @@ def named(account: str) -> str:
         raise ValueError(f"{account[:64]!r} is no name for an account: {expected}") from None
 
 
-def what_is_wrong(account: str, session: str) -> str | None:
+def account_problem(account: str, session: str) -> str | None:
     """Say why an account cannot be one, None where it can; no site is asked, and nothing of the session is shown."""
     kind = wiring.TRANSPORTS[_TRANSPORT]
     try:
-        entry = AccountRecord(id=named(account), transport=_TRANSPORT, secret=session, created=0.0, by="init")
+        entry = AccountRecord(
+            id=valid_account_name(account), transport=_TRANSPORT, secret=session, created=0.0, by="init"
+        )
         kind.admit(kind.config(), entry)
     except ValueError as error:
         return str(error)

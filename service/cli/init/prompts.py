@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from service.cli.credentials import VARIABLES, session_of
-from service.cli.init.plan import named, what_is_wrong
+from service.cli.init.plan import account_problem, valid_account_name
 from service.cli.options import DEFAULT_CONFIG
 from service.cli.paste import paste
 from service.licenses.auth import new_key
@@ -52,19 +52,19 @@ class Answers:
         variables = [value for value in map(os.environ.get, VARIABLES) if value]
         if file is None and not variables and not self._has_account():
             return None
-        name = given or self._text("The account's name", "first", named)
+        name = given or self._text("The account's name", "first", valid_account_name)
         if file is not None or variables:
             session = (
                 session_of(file, stdin=False, psid=None, psidts=None) if file is not None else "\n".join(variables)
             )
-            if wrong := what_is_wrong(name, session):
+            if wrong := account_problem(name, session):
                 raise click.ClickException(wrong)
             return name, session
-        return name, _session_of(name)
+        return name, _ask_session(name)
 
     def license(self, given: str | None) -> str:
         """Return the name of the first license."""
-        return given or self._text("Whom is the first license for?", "me", _licensed)
+        return given or self._text("Whom is the first license for?", "me", _valid_license_name)
 
     def may_change(self, account: str) -> bool:
         """Say whether an account that is there may be given another session."""
@@ -90,13 +90,13 @@ class Answers:
         return click.prompt(question, default=default, value_proc=checked) if self._asks else default
 
 
-def _licensed(name: str) -> str:
+def _valid_license_name(name: str) -> str:
     """Return the name of a license as it is, LicenseError where it is none."""
     check(name, new_key())
     return name
 
 
-def _session_of(name: str) -> str:
+def _ask_session(name: str) -> str:
     """Ask until there is a session."""
     click.echo(_HOW)
     while True:
@@ -105,7 +105,7 @@ def _session_of(name: str) -> str:
             session = (
                 session_of(Path(file).expanduser(), stdin=False, psid=None, psidts=None) if file else paste(_PASTE)
             )
-            wrong = what_is_wrong(name, session)
+            wrong = account_problem(name, session)
         except click.ClickException as error:
             wrong = error.message
         else:

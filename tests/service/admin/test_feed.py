@@ -17,15 +17,15 @@ async def names(follower):
 
 async def test_who_follows_hears_what_comes_and_goes_on_where_it_was():
     feed = Feed()
-    feed.hear(change(1))
+    feed.publish(change(1))
     with feed.follow() as follower:
         first = follower.at
         assert await names(follower) == []
-        feed.hear(change(2))
-        feed.hear(change(3))
+        feed.publish(change(2))
+        feed.publish(change(3))
         assert await names(follower) == ["a2", "a3"]
         last = follower.at
-    feed.hear(change(4))
+    feed.publish(change(4))
     for where, expected in ((first, ["a2", "a3", "a4"]), (last, ["a4"])):
         with feed.follow(where) as follower:
             assert (follower.lost, await names(follower)) == (False, expected)
@@ -36,7 +36,7 @@ async def test_who_asks_for_what_is_not_kept_is_told_and_begins_anew():
     with feed.follow() as follower:
         old = follower.at
     for number in range(3):
-        feed.hear(change(number))
+        feed.publish(change(number))
     epoch = old.rpartition("-")[0]
     for last in (old, "other-1", f"{epoch}-99", f"{epoch}-x", f"{epoch}--1", "x", f"{epoch}-{'9' * 30}"):
         with feed.follow(last) as follower:
@@ -47,7 +47,7 @@ async def test_who_reads_too_slowly_is_cut_off():
     feed = Feed(kept=2)
     with feed.follow() as follower:
         for number in range(3):
-            feed.hear(change(number))
+            feed.publish(change(number))
         assert await names(follower) is None
 
 
@@ -68,7 +68,7 @@ async def test_who_waits_hears_at_once():
 
             async def later():
                 await anyio.wait_all_tasks_blocked()
-                feed.hear(change(1))
+                feed.publish(change(1))
 
             tasks.start_soon(later)
             assert [one.change.account for one in await follower.next(60.0)] == ["a1"]

@@ -37,7 +37,7 @@ def test_a_file_holds_a_token(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{GOOD}\n")
     found = tokens_of(Admin(tokens=(AdminToken(name="ops", token_file=file, read_only=True),)), ORIGIN)
-    assert found.whose(f"Bearer {GOOD}".encode()) == AdminIdentity("ops", read_only=True)
+    assert found.identify(f"Bearer {GOOD}".encode()) == AdminIdentity("ops", read_only=True)
     for wrong in (
         AdminToken(name="a", token_file=tmp_path / "none"),
         AdminToken(name="a", token=GOOD, token_file=file),
@@ -54,8 +54,8 @@ def test_no_two_have_one_name_or_one_token():
 
 def test_each_token_names_its_owner_and_nothing_else_names_anybody():
     found = tokens(("a", GOOD), ("b", GOOD[::-1]))
-    assert found.whose(f"Bearer {GOOD}".encode()).by == "admin:a"
-    assert found.whose(f"bearer  {GOOD[::-1]} ".encode()).by == "admin:b"
+    assert found.identify(f"Bearer {GOOD}".encode()).actor == "admin:a"
+    assert found.identify(f"bearer  {GOOD[::-1]} ".encode()).actor == "admin:b"
     for wrong in (b"", b"Bearer", b"Bearer ", f"Basic {GOOD}".encode(), GOOD.encode(), f"Bearer {GOOD}x".encode()):
-        assert found.whose(wrong) is None
-    assert tokens().whose(f"Bearer {GOOD}".encode()) is None
+        assert found.identify(wrong) is None
+    assert tokens().identify(f"Bearer {GOOD}".encode()) is None

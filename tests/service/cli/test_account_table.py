@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from service.accounts.views import AccountStatus, AccountView, CooldownView
-from service.cli.account_table import lines_of, notes_of, table_of
+from service.cli.account_table import account_details, account_notes, accounts_table
 from transports.account import Quota
 from transports.accounts.records import CooldownReason
 
@@ -48,13 +48,13 @@ ROWS = [
 def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(width):
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
-    console.print(table_of(ROWS, NOW, width))
+    console.print(accounts_table(ROWS, NOW, width))
     lines = out.getvalue().splitlines()
     assert len(lines) <= 1 + 2 * len(ROWS)
     assert all(len(line) <= width for line in lines)
     for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, anew in 3h"):
         assert words in out.getvalue()
-    for note in notes_of(ROWS):
+    for note in account_notes(ROWS):
         console.print(note)
     told = " ".join(out.getvalue().split())
     assert ADVICE in told
@@ -72,7 +72,7 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
         quotas=(Quota(name="flash", total=0, left=0, reset=NOW + 60), Quota(name="5h", total=2400, left=1992)),
     )
     out = io.StringIO()
-    Console(file=out, width=160, highlight=False).print(table_of([row], NOW, 160))
+    Console(file=out, width=160, highlight=False).print(accounts_table([row], NOW, 160))
     assert "flash unlimited" in out.getvalue()
     assert "5h 1992/2400" in out.getvalue()
 
@@ -82,5 +82,5 @@ def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
     row = AccountView(
         id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, renewal=words
     )
-    assert notes_of([row]) == [f"[bold]one[/] {words}"]
-    assert ("renewal", words) in lines_of(row, NOW)
+    assert account_notes([row]) == [f"[bold]one[/] {words}"]
+    assert ("renewal", words) in account_details(row, NOW)
