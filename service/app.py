@@ -48,7 +48,7 @@ from service.server.memory import Memory, Trimmer
 from service.server.reload import Reload
 from service.server.shutdown import Shutdown
 from service.storage.factory import location_of, naming, open_stores
-from service.storage.keys import open_seal
+from service.storage.keys import open_url_signer
 from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import Traces, open_tracing
@@ -240,7 +240,7 @@ async def _seal(
     location = location_of(settings.store, origin, store_path)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
-            opening = open_seal(settings.media, origin, store, clock, patient=location.path is None)
+            opening = open_url_signer(settings.media, origin, store, clock, patient=location.path is None)
             seal = await stack.enter_async_context(opening)
         yield seal
 

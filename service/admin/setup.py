@@ -20,7 +20,7 @@ from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.server.reload import Part, Reload
-from service.storage.factory import location_of, sealer_of
+from service.storage.factory import cipher_of, location_of
 from service.telemetry.metrics import Metrics
 from transports.base import Transport
 from transports.router import Router
@@ -51,7 +51,7 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
         store=store,
         watch=inside.watch,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
-        encrypted=sealer_of(settings.store, origin).seals,
+        encrypted=cipher_of(settings.store, origin).can_encrypt,
         feed=inside.feed,
         drain=means.drain,
         description=text().encode(),

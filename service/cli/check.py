@@ -9,7 +9,7 @@ from service.config.schema import Origin, Settings, SettingsError
 from service.licenses.auth import fixed_licenses
 from service.media.fetch import reach_of
 from service.middleware.forwarded import PublicAddress
-from service.storage.factory import location_of, sealer_of
+from service.storage.factory import cipher_of, location_of
 from service.storage.keys import file_key
 from service.telemetry.tracing import check_tracing
 
@@ -33,7 +33,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
         file_key(settings.media.key_file, f"{origin.name}: media.key_file")
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
-    sealer_of(settings.store, origin)
+    cipher_of(settings.store, origin)
     check_tracing(settings.tracing, origin)
     if location_of(settings.store, origin, store_path).path is not None:
         _check_store(store_path, f"{origin.name}: store.path")

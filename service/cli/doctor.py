@@ -19,7 +19,7 @@ from service.config.loader import Origin, SettingsError
 from service.config.schema import Server, Settings
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
-from service.storage.factory import location_of, open_copy, open_store, sealer_of
+from service.storage.factory import cipher_of, location_of, open_copy, open_store
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
 from transports.accounts.records import read_replicas
@@ -123,7 +123,7 @@ class Diagnosis:
         await store.acquire(_LEASE, _OWNER, 1.0)
         await store.release(_LEASE, _OWNER)
         yield ok("writable", "It can be written.")
-        if sealer_of(self._settings.store, self._origin).seals:
+        if cipher_of(self._settings.store, self._origin).can_encrypt:
             yield ok("encrypted", "What is secret is encrypted.")
         else:
             yield warning("encrypted", "Cookies, keys and prompts are kept as plain text.", "Set store.key_file.")

@@ -87,10 +87,10 @@ def _explained(error: Exception) -> tuple[str, int | None]:
     """Return an error's line and exit status; no status for a bug."""
     from service.config.loader import SettingsError
     from service.server.workers import BAD_SETTINGS
-    from service.storage.factory import StoreAway
+    from service.storage.factory import StoreUnreachable
 
     if isinstance(error, SettingsError):
-        return str(error), 1 if isinstance(error, StoreAway) else BAD_SETTINGS
+        return str(error), 1 if isinstance(error, StoreUnreachable) else BAD_SETTINGS
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 1

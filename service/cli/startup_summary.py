@@ -12,7 +12,7 @@ from service.accounts.service import AccountError, AccountService
 from service.accounts.views import AccountStatus, AccountView
 from service.config.schema import Log, Origin, Settings
 from service.licenses.store import LicenseStore
-from service.storage.factory import StoreLocation, sealer_of
+from service.storage.factory import StoreLocation, cipher_of
 from service.telemetry import logs
 from transports.base import Transport
 from transports.clock import Clock
@@ -51,7 +51,7 @@ async def startup_summary(
     configs = wiring.transport_settings(settings, origin)
     found = StartupSummary(
         store=str(location),
-        encrypted=sealer_of(settings.store, origin).seals,
+        encrypted=cipher_of(settings.store, origin).can_encrypt,
         transports=tuple(configs),
     )
     try:

@@ -13,12 +13,12 @@ from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import SettingsError
 from service.config.schema import Store as StoreSettings
 from service.earlier import bring_over
-from service.storage.factory import StoreLocation, location_at, location_of, naming, open_plain, sealer_of, secret_in
-from service.storage.migrate import MigrateError, Side, migrate, records
+from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_plain, secret_in
+from service.storage.migrate import MigrateError, StoreEndpoint, migrate, records
 from service.telemetry import logs
 from transports.clock import SystemClock
-from transports.store import PLACES, Cipher, Collection, EncryptedStore, Store, Unreadable
-from transports.store.encrypted import is_sealed
+from transports.store import COLLECTIONS, Cipher, Collection, EncryptedStore, Store, Unreadable
+from transports.store.encrypted import is_encrypted
 
 _CALL_SECONDS = 10.0
 """Nobody waits for an answer meanwhile."""
@@ -26,21 +26,21 @@ _LEASE, _OWNER = "store-check", "store-check"
 
 
 class StoreContents(msgspec.Struct, kw_only=True):
-    """What a place holds."""
+    """What a collection holds."""
 
     records: int = 0
     plain: int = 0
     """Secret values that are not encrypted."""
     unreadable: int = 0
 
-    def words(self, place: Collection) -> str:
+    def words(self, collection: Collection) -> str:
         """Say it."""
         more: list[str] = []
-        if place.sealed and self.plain:
+        if collection.encrypted and self.plain:
             more.append(f"{self.plain} not encrypted")
         if self.unreadable:
             more.append(f"{self.unreadable} unreadable with the keys that are given")
-        return f"{place.name}\t{self.records}" + (f" ({', '.join(more)})" if more else "")
+        return f"{collection.name}\t{self.records}" + (f" ({', '.join(more)})" if more else "")
 
 
 @click.group()
@@ -54,14 +54,14 @@ def check_store(config_path: Path | None) -> None:
     """Say what the store is, whether it can be written, whether it is encrypted, and what it holds."""
     path, settings, origin = settings_at(config_path)
     location = location_of(settings.store, origin, store_path_of(settings, path))
-    sealer = sealer_of(settings.store, origin)
+    cipher = cipher_of(settings.store, origin)
     if location.path is not None and not location.path.exists():
         click.echo(f"Store: {location}, which `serve` will make: there is no such file yet")
-        click.echo(_encryption(sealer))
+        click.echo(_encryption(cipher))
         return
     logs.configure(settings.log)
     with naming(location, origin):
-        healthy = anyio.run(_check, location, settings.store, sealer)
+        healthy = anyio.run(_check, location, settings.store, cipher)
     sys.exit(0 if healthy else 1)
 
 
@@ -89,14 +89,14 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
         raise click.BadParameter("is where everything is already", param_hint="--to")
     if ends[0].path is not None and not ends[0].path.exists():
         raise SettingsError(f"--from: {ends[0].path}: there is no such file")
-    plain = sealer_of(settings.store, origin)
-    sealers = [
+    plain = cipher_of(settings.store, origin)
+    ciphers = [
         plain if path is None else Cipher(secret_in(path, f"--{name.replace('_', '-')}"), ())
         for name, path in keys.items()
     ]
     calm = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
     try:
-        anyio.run(_migrate, ends, sealers, calm, force)
+        anyio.run(_migrate, ends, ciphers, calm, force)
     except MigrateError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -110,22 +110,22 @@ def _location(text: str, option: str) -> StoreLocation:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def _encryption(sealer: Cipher) -> str:
-    if sealer.seals:
+def _encryption(cipher: Cipher) -> str:
+    if cipher.can_encrypt:
         return "Encryption: with the key of store.key_file"
     return "Encryption: none; set store.key_file to encrypt what is secret"
 
 
-async def _check(location: StoreLocation, settings: StoreSettings, sealer: Cipher) -> bool:
+async def _check(location: StoreLocation, settings: StoreSettings, cipher: Cipher) -> bool:
     """Print what a store is and holds; say whether all is well."""
     async with open_plain(location, settings, SystemClock()) as plain:
         click.echo(f"Store: {location}")
         writable = await _is_writable(plain)
-        click.echo(_encryption(sealer))
-        held = {place: await _held(plain, sealer, place) for place in PLACES}
+        click.echo(_encryption(cipher))
+        held = {collection: await _held(plain, cipher, collection) for collection in COLLECTIONS}
     click.echo("Records:")
-    for place, found in held.items():
-        click.echo(f"  {found.words(place)}")
+    for collection, found in held.items():
+        click.echo(f"  {found.words(collection)}")
     return writable and not any(found.unreadable for found in held.values())
 
 
@@ -140,13 +140,13 @@ async def _is_writable(plain: Store) -> bool:
     return True
 
 
-async def _held(plain: Store, sealer: Cipher, place: Collection) -> StoreContents:
+async def _held(plain: Store, cipher: Cipher, collection: Collection) -> StoreContents:
     held = StoreContents()
-    async for record in records(plain, place):
+    async for record in records(plain, collection):
         held.records += 1
-        held.plain += not is_sealed(record.value)
+        held.plain += not is_encrypted(record.value)
         try:
-            sealer.open(place, record.key, record.value)
+            cipher.decrypt(collection, record.key, record.value)
         except Unreadable:
             held.unreadable += 1
     return held
@@ -154,23 +154,23 @@ async def _held(plain: Store, sealer: Cipher, place: Collection) -> StoreContent
 
 async def _migrate(
     ends: tuple[StoreLocation, StoreLocation],
-    sealers: list[Cipher],
+    ciphers: list[Cipher],
     settings: StoreSettings,
     force: bool,
 ) -> None:
-    async with _side(ends[0], sealers[0], settings) as source, _side(ends[1], sealers[1], settings) as target:
+    async with _endpoint(ends[0], ciphers[0], settings) as source, _endpoint(ends[1], ciphers[1], settings) as target:
         total = 0
         async for moved in migrate(source, target, force=force):
             total += moved.records
             unreadable = f" ({len(moved.unreadable)} unreadable, moved as they are)" if moved.unreadable else ""
-            click.echo(f"{moved.place.name}\t{moved.records}{unreadable}")
+            click.echo(f"{moved.collection.name}\t{moved.records}{unreadable}")
         click.echo(f"Moved {total} records from {source.name} to {target.name}; all are there.")
 
 
 @asynccontextmanager
-async def _side(location: StoreLocation, sealer: Cipher, settings: StoreSettings) -> AsyncGenerator[Side]:
+async def _endpoint(location: StoreLocation, cipher: Cipher, settings: StoreSettings) -> AsyncGenerator[StoreEndpoint]:
     clock = SystemClock()
     async with open_plain(location, settings, clock) as plain:
         if location.path is not None:
-            await bring_over(location.path, EncryptedStore(plain, sealer), clock)
-        yield Side(plain, sealer, str(location))
+            await bring_over(location.path, EncryptedStore(plain, cipher), clock)
+        yield StoreEndpoint(plain, cipher, str(location))

@@ -93,7 +93,7 @@ class JobStore:
         with _told():
             while len(found) <= page.limit:
                 most = page.limit + 1 - len(found)
-                keys = await self._store.keys(JOB_INDEX, prefix, after=after, most=most, reverse=reverse)
+                keys = await self._store.keys(JOB_INDEX, prefix, after=after, limit=most, reverse=reverse)
                 if not keys:
                     break
                 after = keys[-1]

@@ -20,7 +20,7 @@ _FILE = "sqlite:"
 _log = structlog.get_logger()
 
 
-class StoreAway(SettingsError):
+class StoreUnreachable(SettingsError):
     """The server that the settings name does not answer: nothing else is known to be wrong with them."""
 
 
@@ -82,7 +82,7 @@ def location_at(text: str) -> StoreLocation:
     return StoreLocation(None, text)
 
 
-def sealer_of(settings: StoreSettings, origin: Origin) -> Cipher:
+def cipher_of(settings: StoreSettings, origin: Origin) -> Cipher:
     """Return what seals with the keys of the settings.
 
     Raises:
@@ -123,7 +123,7 @@ async def open_store(
         SettingsError: it, or a key of it, cannot be opened.
 
     """
-    location, sealer = location_of(settings, origin, path), sealer_of(settings, origin)
+    location, sealer = location_of(settings, origin, path), cipher_of(settings, origin)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
@@ -179,7 +179,7 @@ async def open_copy(
     except OSError as error:
         raise SettingsError(f"{origin.of('store.copy_path')}: store.copy_path: {error.strerror or error}") from None
     with closing(store):
-        yield EncryptedStore(store, sealer_of(settings, origin))
+        yield EncryptedStore(store, cipher_of(settings, origin))
 
 
 @asynccontextmanager
@@ -227,7 +227,7 @@ def naming(location: StoreLocation, origin: Origin) -> Generator[None]:
         yield
     except OSError as error:
         if location.path is None:
-            kind = StoreAway if isinstance(error, StoreDown) else SettingsError
+            kind = StoreUnreachable if isinstance(error, StoreDown) else SettingsError
             raise kind(f"{origin.of('store.url')}: store.url: {error.strerror or error}") from None
         raise SettingsError(f"store.path: {location.path}: {error.strerror or error}") from None
 

@@ -37,7 +37,7 @@ async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
 
 
 @asynccontextmanager
-async def open_seal(
+async def open_url_signer(
     media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool
 ) -> AsyncGenerator[UrlSigner]:
     """Open the seal of links; `patient`: where the store is away, begin with a key that this process alone has.

@@ -1,47 +1,49 @@
-"""Moves everything from one store to another: what is there is written, read back and compared; nothing is removed."""
+"""Copies all records from one store to another, reads each one back and compares it; nothing is removed."""
 
 from collections.abc import AsyncGenerator
 
 import msgspec
 
-from transports.store import PLACES, Cipher, Collection, Record, Store, Unreadable
+from transports.store import COLLECTIONS, Cipher, Collection, Record, Store, Unreadable
 from transports.store.port import MARKS, REPLICAS
 
-_AT_ONCE = 500
-MOVED = tuple(place for place in PLACES if place is not REPLICAS)
-"""Who is there now is nothing to move."""
+_PAGE_SIZE = 500
+MIGRATED = tuple(collection for collection in COLLECTIONS if collection is not REPLICAS)
+"""All collections but the list of running processes, which is only valid in the store that they use."""
 
 
 class MigrateError(Exception):
-    """Why nothing is moved, or what is not as it should be now; the message is fit for the operator."""
+    """The migration was refused or failed verification; the message is safe to show to the operator."""
 
 
-class Side(msgspec.Struct, frozen=True):
-    """A store, and what its secret values are sealed with."""
+class StoreEndpoint(msgspec.Struct, frozen=True):
+    """One end of a migration: a store and the cipher of its values."""
 
     store: Store
-    """As it is: it returns them sealed."""
-    sealer: Cipher
+    """The store without decryption: it returns encrypted values."""
+    cipher: Cipher
     name: str
-    """For people."""
+    """Shown to the operator."""
 
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a place's records."""
+class MovedCollection(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of copying one collection."""
 
-    place: Collection
+    collection: Collection
     records: int
     unreadable: tuple[str, ...] = ()
-    """Those that no given key opens: moved as they are."""
+    """Keys of the records that no given key decrypts; they are copied unchanged."""
 
 
-async def migrate(source: Side, target: Side, *, force: bool = False) -> AsyncGenerator[Moved]:
-    """Move place by place. It is safe to do again, and to be broken off: the source stays as it is.
+async def migrate(
+    source: StoreEndpoint, target: StoreEndpoint, *, force: bool = False
+) -> AsyncGenerator[MovedCollection]:
+    """Copy one collection after another. The source is never changed, so a run may be interrupted and repeated.
 
     Raises:
-        MigrateError: gateways run on one of the stores, a record does not open, or the target holds other records,
-            unless `force`; or what was written is not what is read back.
-        OSError: a store is out of order.
+        MigrateError: without `force`: a gateway runs on one of the stores, a record cannot be decrypted, or the
+            target holds other records; in any case: a record that was read back differs from what was written.
+        OSError: a store failed.
 
     """
     if not force:
@@ -49,86 +51,87 @@ async def migrate(source: Side, target: Side, *, force: bool = False) -> AsyncGe
         await _check_idle(target)
         await _check_readable(source)
         await _check_empty(source, target)
-    for place in MOVED:
-        yield await _move(place, source, target)
+    for collection in MIGRATED:
+        yield await _move(collection, source, target)
 
 
-async def records(store: Store, place: Collection) -> AsyncGenerator[Record]:
-    """Yield all records of a place, as they are."""
+async def records(store: Store, collection: Collection) -> AsyncGenerator[Record]:
+    """Yield all records of a collection, without decrypting them."""
     last = ""
-    while names := await store.keys(place, after=last, most=_AT_ONCE):
+    while names := await store.keys(collection, after=last, limit=_PAGE_SIZE):
         for key in names:
-            record = await store.get(place, key)
+            record = await store.get(collection, key)
             if record is not None:
                 yield record
         last = names[-1]
 
 
-async def _check_idle(side: Side) -> None:
-    running = len(await side.store.keys(REPLICAS))
+async def _check_idle(endpoint: StoreEndpoint) -> None:
+    running = len(await endpoint.store.keys(REPLICAS))
     if running:
         raise MigrateError(
-            f"{running} of a gateway's processes run on {side.name}; stop them, or what they write meanwhile is lost "
-            "(one that was killed is forgotten after about a minute; --force moves in any case)",
+            f"{running} gateway process(es) still use {endpoint.name}: stop them first, or their writes will be lost "
+            "(a killed process is forgotten after about a minute; --force skips this check)",
         )
 
 
-async def _check_readable(source: Side) -> None:
-    for place in MOVED:
-        async for record in records(source.store, place):
+async def _check_readable(source: StoreEndpoint) -> None:
+    for collection in MIGRATED:
+        async for record in records(source.store, collection):
             try:
-                source.sealer.open(place, record.key, record.value)
+                source.cipher.decrypt(collection, record.key, record.value)
             except Unreadable as error:
-                raise MigrateError(f"{source.name}: {error} (--force moves it as it is)") from None
+                raise MigrateError(f"{source.name}: {error} (--force copies it unchanged)") from None
 
 
-async def _check_empty(source: Side, target: Side) -> None:
-    """Raise MigrateError where the target holds what would not be there after an earlier run of the same move.
+async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
+    """Raise MigrateError if the target holds a record that an earlier run of this migration would not have written.
 
-    What it was recognised by is no such thing: it is recognised by what the source is from now on.
+    The target's own marks are ignored: the source's marks replace them.
     """
-    for place in (place for place in MOVED if place is not MARKS):
-        async for record in records(target.store, place):
-            there = await source.store.get(place, record.key)
-            if there is None or _opened(source, place, there) != _opened(target, place, record):
+    for collection in (collection for collection in MIGRATED if collection is not MARKS):
+        async for record in records(target.store, collection):
+            value = _decrypted_or_raw(target, collection, record)
+            found = await source.store.get(collection, record.key)
+            if found is None or _decrypted_or_raw(source, collection, found) != value:
                 raise MigrateError(
-                    f"{target.name} holds records already, as {record.key!r} of {place.name!r}, that {source.name} "
-                    "does not hold so (--force replaces those of the same keys, and leaves the others)",
+                    f"{target.name} is not empty: {source.name} has no equal of its record {record.key!r} of "
+                    f"{collection.name!r} (--force replaces records with the same keys and keeps the others)",
                 )
 
 
-async def _move(place: Collection, source: Side, target: Side) -> Moved:
+async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MovedCollection:
     count, unreadable = 0, list[str]()
-    async for record in records(source.store, place):
-        value = _plain(source, place, record)
+    async for record in records(source.store, collection):
+        value = _decrypted(source, collection, record)
         if value is None:
             unreadable.append(record.key)
-        kept = record.value if value is None else target.sealer.seal(place, record.key, value)
-        await target.store.put(place, record.key, kept, seconds=record.seconds)
-        await _check_there(place, target, msgspec.structs.replace(record, value=kept))
+        kept = record.value if value is None else target.cipher.encrypt(collection, record.key, value)
+        await target.store.put(collection, record.key, kept, seconds=record.seconds)
+        await _check_there(collection, target, msgspec.structs.replace(record, value=kept))
         count += 1
-    return Moved(place=place, records=count, unreadable=tuple(unreadable))
+    return MovedCollection(collection=collection, records=count, unreadable=tuple(unreadable))
 
 
-async def _check_there(place: Collection, target: Side, wanted: Record) -> None:
-    """Raise MigrateError unless the target holds a record, with the time that it has; one that is over need not."""
-    found = await target.store.get(place, wanted.key)
+async def _check_there(collection: Collection, target: StoreEndpoint, wanted: Record) -> None:
+    """Raise MigrateError unless the target holds a record with its expiry; a record that has expired may be missing."""
+    found = await target.store.get(collection, wanted.key)
     if found is None and wanted.seconds is not None:
         return
     timed = found is not None and (found.seconds is None) == (wanted.seconds is None)
     if found is None or not timed or found.value != wanted.value:
-        raise MigrateError(f"{target.name}: {wanted.key!r} of {place.name!r} was written and is not there as it was")
+        raise MigrateError(f"{target.name}: {wanted.key!r} of {collection.name!r} reads back differently than written")
 
 
-def _plain(side: Side, place: Collection, record: Record) -> bytes | None:
-    """Return a record's value, None where it does not open."""
+def _decrypted(endpoint: StoreEndpoint, collection: Collection, record: Record) -> bytes | None:
+    """Return a record's decrypted value, or None if it cannot be decrypted."""
     try:
-        return side.sealer.open(place, record.key, record.value)
+        return endpoint.cipher.decrypt(collection, record.key, record.value)
     except Unreadable:
         return None
 
 
-def _opened(side: Side, place: Collection, record: Record) -> bytes:
-    """Return a record's value, as it is where it does not open."""
-    value = _plain(side, place, record)
+def _decrypted_or_raw(endpoint: StoreEndpoint, collection: Collection, record: Record) -> bytes:
+    """Return a record's decrypted value, or its stored value if it cannot be decrypted."""
+    value = _decrypted(endpoint, collection, record)
     return record.value if value is None else value

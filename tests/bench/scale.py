@@ -14,7 +14,7 @@ from transports.store.sqlite import SqliteStore
 _CONNECTIONS = 16
 _COPIES = """
 WITH RECURSIVE copies(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM copies WHERE number < ?)
-INSERT INTO record SELECT place, printf('%064x', number), value, version, until FROM record, copies
+INSERT INTO record SELECT collection, printf('%064x', number), value, version, until FROM record, copies
 """
 
 

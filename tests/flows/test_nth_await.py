@@ -27,7 +27,7 @@ from transports import simulator
 from transports.accounts import Conversations, Pool
 from transports.clock import SystemClock
 from transports.store import MemoryStore
-from transports.store.port import PLACES
+from transports.store.port import COLLECTIONS
 
 ACCOUNT = simulator.SimulatedAccount(psid="canary/psid+17%<&>", psidts="canary/psidts+23%<&>")
 SECRETS = [ACCOUNT.psid, ACCOUNT.psidts]
@@ -107,8 +107,8 @@ async def run(base, plan):
         if not wrong:
             again = await engine.chat()
             wrong += [f"the next request: {again}"] if again != ["answered"] else []
-            for place in PLACES:
-                await engine.memory.scan(place)
+            for collection in COLLECTIONS:
+                await engine.memory.scan(collection)
     wrong += [f"left behind: {held}" for held in [engine.left_behind()] if held]
     left = await until_empty(lambda: gateway_tasks() - before)
     wrong += [f"left behind: {task!r}" for task in left]

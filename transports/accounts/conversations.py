@@ -283,7 +283,7 @@ class Conversations:
         if self._looked is not None and now - self._looked < _LOOK_SECONDS:
             return
         after = ""
-        while records := await self._store.scan(CONVERSATIONS, after=after, most=_READ_AT_ONCE):
+        while records := await self._store.scan(CONVERSATIONS, after=after, limit=_READ_AT_ONCE):
             for seen in filter(None, map(self._read, records)):
                 self._schedule(seen.kept.account).add(seen.name, seen.until)
             after = records[-1].key

@@ -48,7 +48,7 @@ class GroupedWrites:
             StoreDown: the store is out of order. Whether the value was kept is not known.
 
         """
-        return await self._write(Change(place=place, key=key, value=value, expected=expected, seconds=seconds))
+        return await self._write(Change(collection=place, key=key, value=value, expected=expected, seconds=seconds))
 
     async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; return whether it was there, in the expected version.
@@ -57,7 +57,7 @@ class GroupedWrites:
             StoreDown: the store is out of order. Whether the record was removed is not known.
 
         """
-        return await self._write(Change(place=place, key=key, value=None, expected=expected)) is not None
+        return await self._write(Change(collection=place, key=key, value=None, expected=expected)) is not None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

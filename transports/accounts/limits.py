@@ -175,10 +175,10 @@ class ConcurrencyLimits:
         wait = FULL
         try:
             with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
-                wait = await store.enter(
+                wait = await store.take_slot(
                     seat.account,
                     seat.holder,
-                    seats=account.concurrency,
+                    slots=account.concurrency,
                     seconds=self._seconds,
                     buckets=buckets_of(account, want, 1) if _paced(account, want) else (),
                 )
@@ -208,19 +208,19 @@ class ConcurrencyLimits:
         now = self._clock.monotonic()
         if now < self._marked.get(account, now) - _MARK_SECONDS / 2:
             return
-        await store.enter(_waiting(account), self._replica, seats=_UNLIMITED, seconds=_MARK_SECONDS)
+        await store.take_slot(_waiting(account), self._replica, slots=_UNLIMITED, seconds=_MARK_SECONDS)
         self._marked[account] = now + _MARK_SECONDS
 
     async def _most_kept(self, store: Store, account: str, limit: int) -> int:
         """Return how many slots of an account this process may keep whose turn is over."""
-        taken = await store.seated(account)
+        taken = await store.count_slots(account)
         if taken > limit:
             return limit // max(1, self._replicas())
         if taken < self._of.get(account, 0):  # the store has lost some
             self._kept_at = -math.inf
         now = self._clock.monotonic()
         own = now < self._marked.get(account, now)
-        return self._share(limit) if await store.seated(_waiting(account)) > own else limit
+        return self._share(limit) if await store.count_slots(_waiting(account)) > own else limit
 
     async def _enter_alone(self, account: Account, want: Requirement, seat: Slot, parts: int) -> float:
         """Take a slot without asking the others: one of this process's part of them."""
@@ -229,7 +229,7 @@ class ConcurrencyLimits:
         if not _paced(account, want):
             return 0.0
         buckets = buckets_of(account, want, parts)
-        return await self._own.enter(seat.account, seat.holder, seats=_UNLIMITED, seconds=0.0, buckets=buckets)
+        return await self._own.take_slot(seat.account, seat.holder, slots=_UNLIMITED, seconds=0.0, buckets=buckets)
 
     def _seat(self, account: Account, now: float) -> Slot:
         self._count += 1
@@ -335,7 +335,7 @@ class ConcurrencyLimits:
             kept = self._kept(batch, most)
             gone = [left.seat for left in batch if left.seat.holder not in kept]
             if gone:
-                await store.leave([(seat.account, seat.holder) for seat in gone])
+                await store.release_slots([(seat.account, seat.holder) for seat in gone])
             now = self._clock.monotonic()
             for left in batch:
                 self._left.popleft()
@@ -361,7 +361,7 @@ class ConcurrencyLimits:
     async def _keep(self, store: Store) -> None:
         """Renew all slots now and then: the store has them for a time only."""
         if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
-            await store.stay([(account, holder) for holder, account in self._held.items()], self._seconds)
+            await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)
             self._kept_at = self._clock.monotonic()
         elif not self._held:
             self._kept_at = self._clock.monotonic()
@@ -396,11 +396,11 @@ def buckets_of(account: Account, want: Requirement, parts: int) -> list[Bucket]:
     found: list[Bucket] = []
     if account.per_minute:
         most = max(1.0, account.per_minute / parts)
-        found.append(Bucket(name=f"{account.id}/minute", most=most, per_second=account.per_minute / parts / 60.0))
+        found.append(Bucket(name=f"{account.id}/minute", capacity=most, per_second=account.per_minute / parts / 60.0))
     if want.capability in account.per_day:
         each = account.per_day[want.capability] / parts
         name = f"{account.id}/day/{want.capability}"
-        found.append(Bucket(name=name, most=max(1.0, each), per_second=each / _DAY))
+        found.append(Bucket(name=name, capacity=max(1.0, each), per_second=each / _DAY))
     return found
 
 

@@ -7,7 +7,7 @@ import msgspec
 from protocol.model import Capability, Family
 from transports.account import Quota
 from transports.store import Store
-from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, understood
+from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, decode_record
 
 
 class CooldownReason(StrEnum):
@@ -85,14 +85,14 @@ _decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
 
 async def read_attention(store: Store) -> dict[str, AttentionRecord]:
     """Return who waits for a person, by the accounts' ids; may raise OSError, as all of these."""
-    return {one.key: understood(ATTENTION, one, _decode_parked) for one in await store.scan(ATTENTION)}
+    return {one.key: decode_record(ATTENTION, one, _decode_parked) for one in await store.scan(ATTENTION)}
 
 
 async def read_cooldowns(store: Store) -> list[tuple[CooldownRecord, float]]:
     """Return all rests, of accounts and of addresses, with the seconds that each lasts."""
-    return [(understood(COOLDOWNS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)]
+    return [(decode_record(COOLDOWNS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)]
 
 
 async def read_replicas(store: Store) -> list[ReplicaRecord]:
     """Return the processes that are there now."""
-    return [understood(REPLICAS, one, _decode_replica) for one in await store.scan(REPLICAS)]
+    return [decode_record(REPLICAS, one, _decode_replica) for one in await store.scan(REPLICAS)]

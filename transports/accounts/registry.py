@@ -8,7 +8,7 @@ import structlog
 from msgspec import Meta
 
 from transports.clock import Clock
-from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Store, understood
+from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Store, decode_record
 
 _DEED_SECONDS = 10.0
 """Whoever hears of a change within so long can tell who made it."""
@@ -123,11 +123,13 @@ class AccountRegistry:
 
     async def pauses(self) -> dict[str, PauseRecord]:
         """Return who is paused, by the accounts' ids."""
-        return {one.key: understood(PAUSES, one, _decode_pause) for one in await self._store.scan(PAUSES)}
+        return {one.key: decode_record(PAUSES, one, _decode_pause) for one in await self._store.scan(PAUSES)}
 
     async def deeds(self) -> list[tuple[AccountAction, float]]:
         """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
-        return [(understood(ACTIONS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(ACTIONS)]
+        return [
+            (decode_record(ACTIONS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(ACTIONS)
+        ]
 
     async def _wake(self, account: str) -> bool:
         """End whatever keeps an account from being asked; say whether there was anything."""

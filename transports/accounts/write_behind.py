@@ -132,7 +132,7 @@ class WriteBehind:
     def _change(self, name: str, pending: Pending) -> Change:
         seconds = pending.until - self._clock.monotonic() if pending.value is not None else None
         return Change(
-            place=CONVERSATIONS,
+            collection=CONVERSATIONS,
             key=name,
             value=pending.value,
             expected=pending.expected,

@@ -4,13 +4,13 @@ from transports.store.barrier import Barrier
 from transports.store.change_feed import ChangeFeed
 from transports.store.encrypted import Cipher, EncryptedStore
 from transports.store.memory import MemoryStore
-from transports.store.port import FULL, PLACES, Bucket, Change, Collection, Record, Store, StoreDown, Unreadable
+from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, Record, Store, StoreDown, Unreadable
 from transports.store.replicated import ReplicatedStore
 from transports.store.sqlite import SqliteStore
 
 __all__ = [
+    "COLLECTIONS",
     "FULL",
-    "PLACES",
     "Barrier",
     "Bucket",
     "Change",

@@ -15,7 +15,7 @@ Heed = Callable[[], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Looks at the store's revisions, and calls those who wait for a place to change."""
+    """Looks at the store's revisions, and calls those who wait for a collection to change."""
 
     def __init__(self, store: Store, clock: Clock, seconds: float = _LOOK_SECONDS) -> None:
         """Look every so many seconds, once `run` runs."""
@@ -23,10 +23,10 @@ class ChangeFeed:
         self._heeds: dict[str, list[Heed]] = {}
         self._seen: dict[str, int] = {}
 
-    def on(self, place: Collection, heed: Heed) -> None:
-        """Call `heed` after each change of the place, and once at first; one that fails is called again."""
-        self._heeds.setdefault(place.name, []).append(heed)
-        self._seen.pop(place.name, None)
+    def on(self, collection: Collection, heed: Heed) -> None:
+        """Call `heed` after each change of the collection, and once at first; one that fails is called again."""
+        self._heeds.setdefault(collection.name, []).append(heed)
+        self._seen.pop(collection.name, None)
 
     async def look(self) -> None:
         """Look now; an error of the store's, or of one who is called, is logged, and looked at again."""
@@ -35,16 +35,16 @@ class ChangeFeed:
         except OSError:
             _log.debug("store_not_watched")
             return
-        for place, heeds in list(self._heeds.items()):  # one who is called may bring others to call
-            revision = revisions.get(place, 0)
-            if self._seen.get(place) == revision:
+        for collection, heeds in list(self._heeds.items()):  # one who is called may bring others to call
+            revision = revisions.get(collection, 0)
+            if self._seen.get(collection) == revision:
                 continue
             try:
                 for heed in heeds:
                     await heed()
-                self._seen[place] = revision
+                self._seen[collection] = revision
             except OSError:
-                _log.warning("store_change_not_heeded", place=place)
+                _log.warning("store_change_not_heeded", collection=collection)
 
     async def run(self) -> None:
         """Look for ever."""

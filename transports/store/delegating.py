@@ -12,13 +12,13 @@ class DelegatingStore:
         """Keep everything in `store`."""
         self._store = store
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept."""
-        return await self._store.get(place, key)
+        return await self._store.get(collection, key)
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
@@ -26,11 +26,11 @@ class DelegatingStore:
         seconds: float | None = None,
     ) -> int | None:
         """Keep a value; return its version, None where another than the expected one is kept."""
-        return await self._store.put(place, key, value, expected=expected, seconds=seconds)
+        return await self._store.put(collection, key, value, expected=expected, seconds=seconds)
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
-        return await self._store.remove(place, key, expected=expected)
+        return await self._store.remove(collection, key, expected=expected)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Make several changes."""
@@ -38,67 +38,67 @@ class DelegatingStore:
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`."""
-        return await self._store.scan(place, prefix, after=after, most=most, reverse=reverse)
+        return await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse)
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys that begin with `prefix`."""
-        return await self._store.keys(place, prefix, after=after, most=most, reverse=reverse)
+        return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it."""
+        """Return a number by collection that changes with what is in it."""
         return await self._store.revisions()
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
+        """Hold the lock of this name, unless another owner does; return its fence."""
         return await self._store.acquire(name, owner, seconds, epoch)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        """Hold the lock for so long from now; False: it is not the owner's any more."""
         return await self._store.renew(name, owner, seconds)
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
+        """Let go of a lock, if it is the owner's."""
         await self._store.release(name, owner)
 
-    async def enter(
+    async def take_slot(
         self,
         name: str,
         holder: str,
         *,
-        seats: int,
+        slots: int,
         seconds: float,
         buckets: Sequence[Bucket] = (),
     ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
-        return await self._store.enter(name, holder, seats=seats, seconds=seconds, buckets=buckets)
+        """Take a slot and a token from each bucket, or nothing."""
+        return await self._store.take_slot(name, holder, slots=slots, seconds=seconds, buckets=buckets)
 
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
-        await self._store.stay(seats, seconds)
+    async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep slots for so long from now."""
+        await self._store.renew_slots(slots, seconds)
 
-    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
-        """Give seats back."""
-        await self._store.leave(seats)
+    async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
+        """Give slots back."""
+        await self._store.release_slots(slots)
 
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
-        return await self._store.seated(name)
+    async def count_slots(self, name: str) -> int:
+        """Return how many slots of this name are taken."""
+        return await self._store.count_slots(name)
 
     async def now(self) -> float:
         """Return the store's time, in epoch seconds."""

@@ -1,7 +1,8 @@
-"""A store whose secret values are encrypted, by AES-256-GCM with a key from the operator's secret.
+"""A store that encrypts secret values with AES-256-GCM, with keys derived from the operator's secrets.
 
-A sealed value says which key it needs, and opens in its own place and under its own key alone: one account's cannot
-be put in another's place. What was written before there was a key is read as it is, and sealed when it is written next.
+An encrypted value is a mark, the id of its encryption key, a nonce and the ciphertext. It is bound to its collection
+and record key, so one account's value cannot be moved to another account. Values that were written before a key was
+configured are read as plain text, and encrypted when they are next written.
 """
 
 import os
@@ -21,65 +22,65 @@ _MARK = b"\x8fgemini-gateway\x01"
 _ID_BYTES, _NONCE_BYTES = 8, 12
 _BODY = len(_MARK) + _ID_BYTES + _NONCE_BYTES
 _FOREIGN = 4
-"""A mark with one byte in so many changed is a damaged mark, and not a value that begins so by chance."""
-_TOLD = 1000
+"""A value whose first bytes differ from the mark in at most one byte of four is a damaged encrypted value."""
+_MAX_REPORTED = 1000
 
 _log = structlog.get_logger()
 
 
 class Cipher:
-    """Seals with one key, and opens what it, or one of earlier, has sealed."""
+    """Encrypts values with the current key, and decrypts values of the current and earlier keys."""
 
     def __init__(self, secret: bytes | None, earlier: Sequence[bytes] = ()) -> None:
-        """Seal with a key from `secret`; without one nothing is sealed."""
+        """Derive the keys; without `secret` nothing is encrypted."""
         secrets = [*([secret] if secret is not None else []), *earlier]
         self._keys = dict(_derived(one) for one in reversed(secrets))
         self._current = _derived(secret) if secret is not None else None
 
     @property
-    def seals(self) -> bool:
-        """Whether there is a key to seal with."""
+    def can_encrypt(self) -> bool:
+        """Whether there is a current key."""
         return self._current is not None
 
-    def seal(self, place: Collection, key: str, value: bytes) -> bytes:
-        """Return what is to be kept of a value."""
-        if self._current is None or not place.sealed:
+    def encrypt(self, collection: Collection, key: str, value: bytes) -> bytes:
+        """Return the bytes to store for a value."""
+        if self._current is None or not collection.encrypted:
             return value
         identity, cipher = self._current
         nonce = os.urandom(_NONCE_BYTES)
-        return _MARK + identity + nonce + cipher.encrypt(nonce, value, _bound(place, key, identity))
+        return _MARK + identity + nonce + cipher.encrypt(nonce, value, _bound(collection, key, identity))
 
-    def open(self, place: Collection, key: str, kept: bytes) -> bytes:
-        """Return the value of what is kept.
+    def decrypt(self, collection: Collection, key: str, kept: bytes) -> bytes:
+        """Return the plain value of stored bytes.
 
         Raises:
-            Unreadable: it is damaged, another record's, or sealed with a key that is not known.
+            Unreadable: it is damaged, belongs to another record, or needs an unknown key.
 
         """
-        if not place.sealed or not is_sealed(kept) or not (kept or self._keys):
+        if not collection.encrypted or not is_encrypted(kept) or not (kept or self._keys):
             return kept
         identity, nonce = kept[len(_MARK) : _BODY - _NONCE_BYTES], kept[_BODY - _NONCE_BYTES : _BODY]
         if not kept.startswith(_MARK) or len(kept) < _BODY:
-            raise _unreadable(place, key, "it is damaged")
+            raise _unreadable(collection, key, "it is damaged")
         cipher = self._keys.get(identity)
         if cipher is None:
-            raise _unreadable(place, key, "it is sealed with a key that is not given")
+            raise _unreadable(collection, key, "its encryption key is not configured")
         from cryptography.exceptions import InvalidTag
 
         try:
-            return cipher.decrypt(nonce, kept[_BODY:], _bound(place, key, identity))
+            return cipher.decrypt(nonce, kept[_BODY:], _bound(collection, key, identity))
         except InvalidTag:
-            raise _unreadable(place, key, "it is damaged, or another record's") from None
+            raise _unreadable(collection, key, "it is damaged, or another record's") from None
 
 
-def is_sealed(kept: bytes) -> bool:
-    """Say whether it was sealed, or is what is left of that."""
+def is_encrypted(kept: bytes) -> bool:
+    """Return whether stored bytes are an encrypted value, damaged or not."""
     pairs = list(zip(kept, _MARK, strict=False))
     return sum(a != b for a, b in pairs) <= len(pairs) // _FOREIGN
 
 
 def _derived(secret: bytes) -> "tuple[bytes, AESGCM]":
-    """Return the identifier of the key derived from a secret, and its cipher."""
+    """Derive a key from a secret; return its id and cipher."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -88,34 +89,35 @@ def _derived(secret: bytes) -> "tuple[bytes, AESGCM]":
     return derived[:_ID_BYTES], AESGCM(derived[_ID_BYTES:])
 
 
-def _bound(place: Collection, key: str, identity: bytes) -> bytes:
-    return b"\0".join((_MARK, identity, place.name.encode(), key.encode()))
+def _bound(collection: Collection, key: str, identity: bytes) -> bytes:
+    return b"\0".join((_MARK, identity, collection.name.encode(), key.encode()))
 
 
-def _unreadable(place: Collection, key: str, reason: str) -> Unreadable:
-    return Unreadable(f"the record {key!r} of {place.name!r} cannot be read: {reason}")
+def _unreadable(collection: Collection, key: str, reason: str) -> Unreadable:
+    return Unreadable(f"the record {key!r} of {collection.name!r} cannot be read: {reason}")
 
 
 class EncryptedStore(DelegatingStore):
-    """A store over another one, which seems to hold plain values.
+    """Encrypts values on their way to another store, and decrypts them on the way back.
 
-    `get` raises Unreadable for what does not open; `scan` logs it and leaves it out, `keys` names it. It stays there.
+    `get` raises Unreadable for a record that cannot be decrypted; `scan` logs and skips it; `keys` lists it. The record
+    is kept.
     """
 
-    def __init__(self, store: Store, sealer: Cipher) -> None:
-        """Keep everything in `store`, what is secret sealed."""
+    def __init__(self, store: Store, cipher: Cipher) -> None:
+        """Store records in `store`, encrypted with `cipher`."""
         super().__init__(store)
-        self._sealer = sealer
-        self._told: set[tuple[str, str]] = set()
+        self._cipher = cipher
+        self._reported: set[tuple[str, str]] = set()
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
-        record = await self._store.get(place, key)
-        return None if record is None else self._opened(place, record)
+        record = await self._store.get(collection, key)
+        return None if record is None else self._decrypt(collection, record)
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
@@ -123,59 +125,59 @@ class EncryptedStore(DelegatingStore):
         seconds: float | None = None,
     ) -> int | None:
         """Keep a value; return its version, None where another than the expected one is kept."""
-        sealed = self._sealer.seal(place, key, value)
-        return await self._store.put(place, key, sealed, expected=expected, seconds=seconds)
+        encrypted = self._cipher.encrypt(collection, key, value)
+        return await self._store.put(collection, key, encrypted, expected=expected, seconds=seconds)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Make several changes; return what became of each."""
-        return await self._store.write([self._sealed(change) for change in changes])
+        return await self._store.write([self._encrypt(change) for change in changes])
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, but for those that do not open."""
         found: list[Record] = []
-        for record in await self._store.scan(place, prefix, after=after, most=most, reverse=reverse):
+        for record in await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse):
             try:
-                found.append(self._opened(place, record))
+                found.append(self._decrypt(collection, record))
             except Unreadable:
                 continue
         return found
 
-    def _sealed(self, change: Change) -> Change:
+    def _encrypt(self, change: Change) -> Change:
         if change.value is None:
             return change
-        sealed = self._sealer.seal(change.place, change.key, change.value)
-        return change if sealed is change.value else msgspec.structs.replace(change, value=sealed)
+        encrypted = self._cipher.encrypt(change.collection, change.key, change.value)
+        return change if encrypted is change.value else msgspec.structs.replace(change, value=encrypted)
 
-    def _opened(self, place: Collection, record: Record) -> Record:
-        """Return a record with its plain value; tell of what is odd once.
+    def _decrypt(self, collection: Collection, record: Record) -> Record:
+        """Return a record with its plain value; log an unreadable or unencrypted record once.
 
         Raises:
-            Unreadable: it does not open.
+            Unreadable: it cannot be decrypted.
 
         """
-        if not place.sealed:
+        if not collection.encrypted:
             return record
         try:
-            value = self._sealer.open(place, record.key, record.value)
+            value = self._cipher.decrypt(collection, record.key, record.value)
         except Unreadable as error:
-            if self._first(place.name, record.key):
-                _log.error("record_unreadable", place=place.name, key=record.key, error=str(error))
+            if self._first(collection.name, record.key):
+                _log.error("record_unreadable", collection=collection.name, key=record.key, error=str(error))
             raise
-        if self._sealer.seals and value is record.value and self._first(place.name, ""):
-            _log.warning("records_unsealed", place=place.name)
+        if self._cipher.can_encrypt and value is record.value and self._first(collection.name, ""):
+            _log.warning("records_not_encrypted", collection=collection.name)
         return msgspec.structs.replace(record, value=value)
 
-    def _first(self, place: str, key: str) -> bool:
-        """Say whether this was not told yet."""
-        if (place, key) in self._told or len(self._told) >= _TOLD:
+    def _first(self, collection: str, key: str) -> bool:
+        """Return whether this was not logged yet, and remember it."""
+        if (collection, key) in self._reported or len(self._reported) >= _MAX_REPORTED:
             return False
-        self._told.add((place, key))
+        self._reported.add((collection, key))
         return True

@@ -39,8 +39,8 @@ from transports.store.port import (
     Unreadable,
 )
 
-COPIED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
-"""The places that are copied; sessions have a copy of their own kind."""
+REPLICATED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
+"""The collections that are copied; sessions have a copy of their own kind."""
 _MARK = "mark"
 _ID_BYTES = 16
 _TRIES = 8
@@ -140,7 +140,8 @@ class LocalReplica:
     def is_up_to_date(self, revisions: dict[str, int]) -> bool:
         """Say whether with these revisions the store is whole, and the copy like it: they never come back."""
         known = revisions.get(MARKS.name, 0) > 0 and all(
-            revisions.get(place.name, 0) == self._revisions.get(place.name) for place in (MARKS, *COPIED)
+            revisions.get(collection.name, 0) == self._revisions.get(collection.name)
+            for collection in (MARKS, *REPLICATED)
         )
         return known and self._clock.monotonic() - self._noted < _SEEN_SECONDS
 
@@ -151,20 +152,20 @@ class LocalReplica:
             OSError: the store is out of order; where the copy is, that is logged, and tried again.
 
         """
-        for place in COPIED:
-            revision = revisions.get(place.name, 0)
-            if self._revisions.get(place.name) == revision:
+        for collection in REPLICATED:
+            revision = revisions.get(collection.name, 0)
+            if self._revisions.get(collection.name) == revision:
                 continue
-            names, records = await self._store.keys(place), await self._store.scan(place)
+            names, records = await self._store.keys(collection), await self._store.scan(collection)
             after = await self._store.revisions()
             if not await self.same():
                 return
             try:
-                await self._take(place, set(names), records, after.get(place.name, 0))
+                await self._take(collection, set(names), records, after.get(collection.name, 0))
             except OSError:
                 self._fail()
                 return
-            self._revisions[place.name] = revision
+            self._revisions[collection.name] = revision
         self._revisions[MARKS.name] = before.get(MARKS.name, 0)
         if self._clock.monotonic() - self._noted >= _SEEN_SECONDS:
             await self._note()
@@ -192,52 +193,52 @@ class LocalReplica:
     async def _put_back(self) -> int:
         """Put back what the copy holds, wherever the store knows nothing newer; return how many records that were."""
         back = 0
-        for place in COPIED:
-            for record in await self._copy.scan(place):
+        for collection in REPLICATED:
+            for record in await self._copy.scan(collection):
                 kept = _decode(record, _Kept)
-                back += kept is not None and await self._put_back_one(place, record.key, kept)
+                back += kept is not None and await self._put_back_one(collection, record.key, kept)
         return back
 
-    async def _put_back_one(self, place: Collection, key: str, kept: _Kept) -> bool:
+    async def _put_back_one(self, collection: Collection, key: str, kept: _Kept) -> bool:
         try:
-            there = await self._store.get(place, key)
+            there = await self._store.get(collection, key)
         except Unreadable:
             return False
-        back = _decode(await self._store.get(MARKS, _name(place, key)), _Back)
+        back = _decode(await self._store.get(MARKS, _name(collection, key)), _Back)
         if not _is_newer(kept, there, back):
             return False
-        put = await self._replace(place, key, kept, there.version if there is not None else 0)
+        put = await self._replace(collection, key, kept, there.version if there is not None else 0)
         if put is None:
             return False
-        await self._store.put(MARKS, _name(place, key), _encode(_Back(version=kept.version, put=put)))
+        await self._store.put(MARKS, _name(collection, key), _encode(_Back(version=kept.version, put=put)))
         return kept.value is not None
 
-    async def _replace(self, place: Collection, key: str, kept: _Kept, version: int) -> int | None:
+    async def _replace(self, collection: Collection, key: str, kept: _Kept, version: int) -> int | None:
         """Put a record in the place of that version; return its own, 0 for a removal, None where another is there."""
         if kept.value is not None:
-            return await self._store.put(place, key, kept.value, expected=version)
-        if version and not await self._store.remove(place, key, expected=version):
+            return await self._store.put(collection, key, kept.value, expected=version)
+        if version and not await self._store.remove(collection, key, expected=version):
             return None
         return 0
 
-    async def _take(self, place: Collection, names: set[str], records: list[Record], revision: int) -> None:
+    async def _take(self, collection: Collection, names: set[str], records: list[Record], revision: int) -> None:
         """Have the copy say what the store says; what was removed there was so at `revision` at the latest."""
-        known = {record.key: _decode(record, _Kept) for record in await self._copy.scan(place)}
+        known = {record.key: _decode(record, _Kept) for record in await self._copy.scan(collection)}
         for record in records:
             kept = _Kept(version=record.version, value=record.value)
             if known.get(record.key) != kept:
-                await self._copy.put(place, record.key, _encode(kept))
+                await self._copy.put(collection, record.key, _encode(kept))
         for key, kept in known.items():
             if key not in names and kept is not None and kept.value is not None:
-                await self._copy.put(place, key, _encode(_Kept(version=revision, value=None)))
-                if place is ACCOUNTS:
+                await self._copy.put(collection, key, _encode(_Kept(version=revision, value=None)))
+                if collection is ACCOUNTS:
                     await self._copy.remove(SESSIONS, key)
         self._failed = False
 
     async def _forget(self) -> None:
-        for place in COPIED:
-            for key in await self._copy.keys(place):
-                await self._copy.remove(place, key)
+        for collection in REPLICATED:
+            for key in await self._copy.keys(collection):
+                await self._copy.remove(collection, key)
 
     async def _note(self) -> None:
         """Note that the copy is of this store, and when it saw it."""
@@ -281,5 +282,5 @@ def _decode(record: Record | None, kind: type[StructT]) -> StructT | None:
         return None
 
 
-def _name(place: Collection, key: str) -> str:
-    return f"{place.name}/{key}"
+def _name(collection: Collection, key: str) -> str:
+    return f"{collection.name}/{key}"

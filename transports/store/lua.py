@@ -1,11 +1,18 @@
-"""What is done on the server, each script in one step. What it counts with is the server's own clock.
+"""Lua scripts of the Redis store; each runs atomically and counts time with the server's clock.
 
-A version, a fence or a revision is a time in microseconds, or one more than the last where the clock is behind it: it
-never comes back, not even where a server has lost everything.
+A version, a fencing token or a revision is the time in microseconds, or one more than the last one if the clock is
+behind it. So it never repeats, even after a server has lost all its data.
 
-The keys, below a prefix: `record:PLACE:KEY` (a hash: value, version), `index:PLACE` (the place's keys, all with score
-0: in their order), `due:PLACE` (those that live for a time, by their end in milliseconds), `revision` (a hash: the last
-version of each place), `lease:NAME`, `fence`, `seats:NAME` (holders by the end of their time), `bucket:NAME`, `settle`.
+Redis keys, below a prefix:
+
+- `record:COLLECTION:KEY`: a hash with value and version
+- `index:COLLECTION`: a sorted set of the collection's keys, all with score 0, so that they are in key order
+- `due:COLLECTION`: a sorted set of the keys that expire, by expiry in milliseconds
+- `revision`: a hash with the last version of each collection
+- `lock:NAME`, `fence` (the last fencing token), `slots:NAME` (a sorted set of holders, by expiry),
+  `bucket:NAME`, `settle`
+
+The docstring of a script lists its KEYS, then its ARGV, then its result.
 """
 
 import hashlib
@@ -23,7 +30,7 @@ local function epoch()
   local server, replication = redis.call('INFO', 'server'), redis.call('INFO', 'replication')
   return server:match('run_id:(%x+)') .. ':' .. replication:match('master_replid:(%x+)')
 end
-local function seat(room, holder, now, ms)
+local function slot(room, holder, now, ms)
   redis.call('ZADD', room, whole(now / 1000 + ms), holder)
   if redis.call('PTTL', room) < tonumber(ms) then redis.call('PEXPIRE', room, ms) end
 end
@@ -31,7 +38,7 @@ end
 
 
 class LuaScript(msgspec.Struct, frozen=True):
-    """A script and its digest."""
+    """A Lua script and its SHA-1 digest, by which the server finds it."""
 
     text: str
     digest: str
@@ -49,13 +56,13 @@ local length = redis.call('HSTRLEN', KEYS[1], 'value')
 local value = length <= tonumber(ARGV[1]) and redis.call('HGET', KEYS[1], 'value')
 return {version, redis.call('PTTL', KEYS[1]), length, value}
 """)
-"""Record; the longest value to return. Version, milliseconds left, length, and the value if it is not longer."""
+"""Record; length limit. Returns version, milliseconds left, length, and the value unless it is over the limit."""
 
 PUT = _script("""
-local now, place, key = micros(), ARGV[1], ARGV[2]
+local now, collection, key = micros(), ARGV[1], ARGV[2]
 local held = redis.call('HGET', KEYS[1], 'version') or '0'
 if ARGV[4] ~= '' and ARGV[4] ~= held then return false end
-local version = beyond(redis.call('HGET', KEYS[4], place), now)
+local version = beyond(redis.call('HGET', KEYS[4], collection), now)
 redis.call('HSET', KEYS[1], 'value', ARGV[3], 'version', version)
 redis.call('ZADD', KEYS[2], 0, key)
 if ARGV[5] == '' then
@@ -70,10 +77,11 @@ for _, over in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', whole(now / 1
   redis.call('ZREM', KEYS[2], over)
   redis.call('ZREM', KEYS[3], over)
 end
-redis.call('HSET', KEYS[4], place, version)
+redis.call('HSET', KEYS[4], collection, version)
 return version
 """)
-"""Record, index, due, revision; place, key, value, expected version or none, milliseconds or none. The version."""
+"""Record, index, due, revision; collection, key, value, expected version or '', milliseconds or ''.
+Returns the version, or nil if another version was there."""
 
 REMOVE = _script("""
 local held = redis.call('HGET', KEYS[1], 'version')
@@ -84,7 +92,7 @@ redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('HSET', KEYS[4], ARGV[1], beyond(redis.call('HGET', KEYS[4], ARGV[1]), micros()))
 return 1
 """)
-"""Record, index, due, revision; place, key, expected version or none. 1 if it was there."""
+"""Record, index, due, revision; collection, key, expected version or ''. Returns 1 if it was removed."""
 
 PAGE = _script("""
 local range = ARGV[4] == '1' and 'ZREVRANGEBYLEX' or 'ZRANGEBYLEX'
@@ -107,11 +115,11 @@ end
 if #names < tonumber(ARGV[5]) then last = false end
 return {last, found}
 """)
-"""Index; the records' prefix, both ends, 1 for the reverse, how many names, and how many bytes of values (negative:
-names alone). Where to go on, if there may be more; and what was found: names, or what GET returns behind them."""
+"""Index; record prefix, both ends, '1' for reverse, limit of names, limit of value bytes (negative: names only).
+Returns the name to continue after, or nil at the end; and the names, each with GET's result unless names only."""
 
 REVISIONS = _script("return redis.call('HGETALL', KEYS[1])")
-"""Revision. Places and versions by turns."""
+"""Revision. Returns collections and versions, alternating."""
 
 ACQUIRE = _script("""
 if ARGV[3] ~= '' and ARGV[3] ~= epoch() then return false end
@@ -122,21 +130,21 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], fence)
 return fence
 """)
-"""Lease, fence; owner, milliseconds, epoch or none. The fence."""
+"""Lock, fence; owner, milliseconds, epoch or ''. Returns the fencing token, or nil if the lock was not granted."""
 
 RENEW = _script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """)
-"""Lease; owner, milliseconds. 1 if it was the owner's."""
+"""Lock; owner, milliseconds. Returns 1 if the owner held it."""
 
 RELEASE = _script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 """)
-"""Lease; owner."""
+"""Lock; owner."""
 
-ENTER = _script("""
+TAKE_SLOT = _script("""
 local now, wait, levels = micros(), 0, {}
 local mine = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local others = redis.call('ZCOUNT', KEYS[1], '(' .. whole(now / 1000), '+inf')
@@ -151,7 +159,7 @@ for number = 2, #KEYS do
   wait = math.max(wait, (1 - level) / back)
 end
 if wait > 0.000001 then return string.format('%.9f', wait) end
-seat(KEYS[1], ARGV[1], now, ARGV[3])
+slot(KEYS[1], ARGV[1], now, ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now / 1000))
 for number, level in pairs(levels) do
   redis.call('HSET', KEYS[number], 'level', string.format('%.9f', level[1]), 'since', whole(now))
@@ -159,33 +167,33 @@ for number, level in pairs(levels) do
 end
 return '0'
 """)
-"""Seats, buckets; holder, how many seats, milliseconds, then what each bucket holds and gets back in a second.
-Seconds to wait: 0 if it was done, inf where no seat is free."""
+"""Slots, buckets; holder, slot limit, milliseconds, then capacity and refill per second of each bucket.
+Returns the seconds to wait: 0 on success, inf if no slot is free."""
 
-STAY = _script("""
+RENEW_SLOTS = _script("""
 local now = micros()
-for number, room in ipairs(KEYS) do seat(room, ARGV[number + 1], now, ARGV[1]) end
+for number, room in ipairs(KEYS) do slot(room, ARGV[number + 1], now, ARGV[1]) end
 return 1
 """)
-"""Seats; milliseconds, then a holder for each."""
+"""Slots; milliseconds, then a holder for each."""
 
-LEAVE = _script("""
+RELEASE_SLOTS = _script("""
 for number, room in ipairs(KEYS) do redis.call('ZREM', room, ARGV[number]) end
 return 1
 """)
-"""Seats; a holder for each."""
+"""Slots; a holder for each."""
 
-SEATED = _script("return redis.call('ZCOUNT', KEYS[1], '(' .. whole(micros() / 1000), '+inf')")
-"""Seats. How many are taken."""
+COUNT_SLOTS = _script("return redis.call('ZCOUNT', KEYS[1], '(' .. whole(micros() / 1000), '+inf')")
+"""Slots. Returns how many are taken."""
 
 NOW = _script("return whole(micros())")
-"""The time in microseconds."""
+"""Returns the server's time in microseconds."""
 
 EPOCH = _script("return epoch()")
-"""Who the server is, and whose data it has."""
+"""Returns the server's run id and replication id."""
 
 SETTLE = _script("""
 redis.call('SET', KEYS[1], '', 'PX', 60000)
 return redis.call('INFO', 'replication'):match('connected_slaves:(%d+)')
 """)
-"""Settle. How many replicas are connected; what was written before it reaches them before it."""
+"""Settle. Writes a key, so that earlier writes reach replicas before it; returns the number of connected replicas."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from transports.clock import Clock
-from transports.store.port import FULL, PLACES, Bucket, Change, Collection, Record
+from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, Record
 
 _GRAIN = 1e-6
 """A wait so short is none: it comes from how numbers are rounded."""
@@ -23,21 +23,21 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         """Begin empty."""
         self._clock = clock
-        self._places: dict[str, dict[str, _Kept]] = {place.name: {} for place in PLACES}
-        self._revisions = dict.fromkeys(self._places, 0)
+        self._collections: dict[str, dict[str, _Kept]] = {collection.name: {} for collection in COLLECTIONS}
+        self._revisions = dict.fromkeys(self._collections, 0)
         self._versions = self._fences = 0
-        self._leases: dict[str, tuple[str, float]] = {}
-        self._seats: dict[str, dict[str, float]] = {}
+        self._locks: dict[str, tuple[str, float]] = {}
+        self._slots: dict[str, dict[str, float]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
-        kept = self._find(place, key)
+        kept = self._find(collection, key)
         return None if kept is None else self._record(key, kept)
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
@@ -45,23 +45,23 @@ class MemoryStore:
         seconds: float | None = None,
     ) -> int | None:
         """Keep a value; return its version, None where another than the expected one is kept."""
-        kept = self._find(place, key)
+        kept = self._find(collection, key)
         if expected is not None and expected != (kept.version if kept is not None else 0):
             return None
         self._versions += 1
-        self._revisions[place.name] = self._versions
+        self._revisions[collection.name] = self._versions
         until = None if seconds is None else self._clock.monotonic() + seconds
-        self._places[place.name][key] = _Kept(value, self._versions, until)
+        self._collections[collection.name][key] = _Kept(value, self._versions, until)
         return self._versions
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
-        kept = self._find(place, key)
+        kept = self._find(collection, key)
         if kept is None or expected not in {None, kept.version}:
             return False
-        del self._places[place.name][key]
+        del self._collections[collection.name][key]
         self._versions += 1
-        self._revisions[place.name] = self._versions
+        self._revisions[collection.name] = self._versions
         return True
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
@@ -70,74 +70,74 @@ class MemoryStore:
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, in their order."""
-        names = await self.keys(place, prefix, after=after, most=most, reverse=reverse)
-        return [self._record(key, self._places[place.name][key]) for key in names]
+        names = await self.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
+        return [self._record(key, self._collections[collection.name][key]) for key in names]
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys that begin with `prefix`, in their order."""
-        there = [key for key in self._places[place.name] if key.startswith(prefix)]
-        found = sorted((key for key in there if self._find(place, key)), reverse=reverse)
+        there = [key for key in self._collections[collection.name] if key.startswith(prefix)]
+        found = sorted((key for key in there if self._find(collection, key)), reverse=reverse)
         if after:
             found = [key for key in found if (key < after) == reverse and key != after]
-        return found[:most]
+        return found[:limit]
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it."""
+        """Return a number by collection that changes with what is in it."""
         return dict(self._revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
-        holder, until = self._leases.get(name, (owner, 0.0))
+        """Hold the lock of this name, unless another owner does; return its fence."""
+        holder, until = self._locks.get(name, (owner, 0.0))
         now = self._clock.monotonic()
         if epoch or (holder != owner and until > now):
             return None
-        self._leases[name] = (owner, now + seconds)
+        self._locks[name] = (owner, now + seconds)
         self._fences += 1
         return self._fences
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
-        holder, until = self._leases.get(name, ("", 0.0))
+        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        holder, until = self._locks.get(name, ("", 0.0))
         now = self._clock.monotonic()
         if holder != owner or until <= now:
             return False
-        self._leases[name] = (owner, now + seconds)
+        self._locks[name] = (owner, now + seconds)
         return True
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
-        if self._leases.get(name, ("", 0.0))[0] == owner:
-            del self._leases[name]
+        """Let go of a lock, if it is the owner's."""
+        if self._locks.get(name, ("", 0.0))[0] == owner:
+            del self._locks[name]
 
-    async def enter(
+    async def take_slot(
         self,
         name: str,
         holder: str,
         *,
-        seats: int,
+        slots: int,
         seconds: float,
         buckets: Sequence[Bucket] = (),
     ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
+        """Take a slot and a token from each bucket, or nothing."""
         now = self._clock.monotonic()
         taken = self._taken(name, now)
-        if holder not in taken and len(taken) >= seats:
+        if holder not in taken and len(taken) >= slots:
             return FULL
         levels = {bucket.name: self._level(bucket, now) for bucket in buckets}
         wait = max(((1.0 - levels[bucket.name]) / bucket.per_second for bucket in buckets), default=0.0)
@@ -147,22 +147,22 @@ class MemoryStore:
         self._buckets |= {drawn: (level - 1.0, now) for drawn, level in levels.items()}
         return 0.0
 
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
+    async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep slots for so long from now."""
         now = self._clock.monotonic()
-        for name, holder in seats:
+        for name, holder in slots:
             self._taken(name, now)[holder] = now + seconds
 
-    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
-        """Give seats back."""
-        for name, holder in seats:
-            taken = self._seats.get(name, {})
+    async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
+        """Give slots back."""
+        for name, holder in slots:
+            taken = self._slots.get(name, {})
             taken.pop(holder, None)
             if not taken:
-                self._seats.pop(name, None)
+                self._slots.pop(name, None)
 
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
+    async def count_slots(self, name: str) -> int:
+        """Return how many slots of this name are taken."""
         return len(self._taken(name, self._clock.monotonic()))
 
     async def now(self) -> float:
@@ -170,7 +170,7 @@ class MemoryStore:
         return self._clock.wall()
 
     async def epoch(self) -> str:
-        """Return nothing: no lease is ever forgotten while anybody lives who could know of it."""
+        """Return nothing: no lock is ever forgotten while anybody lives who could know of it."""
         return ""
 
     async def settle(self) -> bool:
@@ -178,15 +178,15 @@ class MemoryStore:
         return True
 
     async def _change(self, change: Change) -> int | None:
-        place, key, expected = change.place, change.key, change.expected
+        collection, key, expected = change.collection, change.key, change.expected
         if change.value is None:
-            return 0 if await self.remove(place, key, expected=expected) else None
-        return await self.put(place, key, change.value, expected=expected, seconds=change.seconds)
+            return 0 if await self.remove(collection, key, expected=expected) else None
+        return await self.put(collection, key, change.value, expected=expected, seconds=change.seconds)
 
-    def _find(self, place: Collection, key: str) -> _Kept | None:
-        kept = self._places[place.name].get(key)
+    def _find(self, collection: Collection, key: str) -> _Kept | None:
+        kept = self._collections[collection.name].get(key)
         if kept is not None and kept.until is not None and kept.until <= self._clock.monotonic():
-            del self._places[place.name][key]
+            del self._collections[collection.name][key]
             return None
         return kept
 
@@ -195,11 +195,11 @@ class MemoryStore:
         return Record(key=key, value=kept.value, version=kept.version, seconds=left)
 
     def _taken(self, name: str, now: float) -> dict[str, float]:
-        taken = self._seats.setdefault(name, {})
+        taken = self._slots.setdefault(name, {})
         for holder in [holder for holder, until in taken.items() if until <= now]:
             del taken[holder]
         return taken
 
     def _level(self, bucket: Bucket, now: float) -> float:
-        level, since = self._buckets.get(bucket.name, (bucket.most, now))
-        return min(bucket.most, level + (now - since) * bucket.per_second)
+        level, since = self._buckets.get(bucket.name, (bucket.capacity, now))
+        return min(bucket.capacity, level + (now - since) * bucket.per_second)

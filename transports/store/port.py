@@ -1,7 +1,7 @@
-"""What all processes of a gateway share: records, leases, seats and buckets, behind one port.
+"""The store port: records, locks, concurrency slots and rate-limit buckets that all processes of a gateway share.
 
-A record has a version, so that whoever read it can change it only if nobody else has since. What lives for a time is
-given seconds, which the store's own clock counts: no two machines compare their clocks.
+A record has a version, so a reader can change it only if no other process has changed it since (compare and swap).
+Expiry is given in seconds and counted by the store's own clock, so the clocks of two machines are never compared.
 """
 
 import math
@@ -13,241 +13,241 @@ import msgspec
 ValueT = TypeVar("ValueT")
 
 FULL = math.inf
-"""What `enter` returns where all seats are taken."""
+"""Returned by `take_slot` when all slots are taken."""
 
 
 class StoreDown(OSError):
-    """The store is out of order or out of reach. Whether a write was done is not known: read again."""
+    """The store failed or cannot be reached. A write may or may not have been done: read again."""
 
     reason = "broken"
-    """A word of a closed set."""
+    """One of a fixed set of reasons; a metric label."""
 
 
 class Unreadable(OSError):
-    """A record is there, but it is damaged, another's, or sealed with a key that is not given. The store is well.
+    """A record exists, but it is damaged, belongs to another key, or needs an encryption key that is not configured.
 
-    It stays where it is, for whoever has the key; the message shows none of it.
+    The store itself works. The record is kept; the message shows no part of its value.
     """
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """A collection of records."""
+    """A named collection of records."""
 
     name: str
     durable: bool = True
-    """A write has reached the disk when it returns, where the store has one. Else it may be lost."""
-    sealed: bool = False
-    """Its values are secret: encrypted where the operator has given a key."""
+    """Whether a write is on disk when it returns, in a store that has a disk; otherwise a crash may lose it."""
+    encrypted: bool = False
+    """Whether its values are secret: they are encrypted if the operator has configured a key."""
 
 
-ACCOUNTS = Collection("account", sealed=True)
-"""Accounts that were added by command, by their ids."""
-SESSIONS = Collection("session", sealed=True)
-"""What became of an account's credential, by its id: the one thing that must never be lost."""
+ACCOUNTS = Collection("account", encrypted=True)
+"""Accounts added by command or admin API, by account id."""
+SESSIONS = Collection("session", encrypted=True)
+"""Current credentials of accounts after cookie rotation, by account id: the one collection that must never be lost."""
 INTENTS = Collection("intent")
-"""A rotation that was begun, by the account's id."""
+"""Cookie rotations that were begun, by account id."""
 PAUSES = Collection("pause")
-"""Accounts that an operator has paused, by their ids."""
+"""Accounts that an operator has disabled, by account id."""
 ATTENTION = Collection("park")
-"""Accounts that wait for a person, by their ids."""
+"""Accounts that need attention, by account id."""
 COOLDOWNS = Collection("rest", durable=False)
-"""What accounts and addresses rest from, each for its time."""
+"""Cooldowns of accounts and addresses; each expires with its record."""
 ACTIONS = Collection("deed", durable=False)
-"""Who has just changed an account, for those who hear of the change: told before it is made, and soon forgotten."""
-CONVERSATIONS = Collection("conversation", durable=False, sealed=True)
-"""Conversations that upstreams keep, and are to forget in time, by a digest of what leads to them."""
+"""Who changed an account: written just before the change, for the processes that follow it, and soon expired."""
+CONVERSATIONS = Collection("conversation", durable=False, encrypted=True)
+"""Conversations that exist upstream and are deleted there after a while, by a digest of their messages."""
 LICENSES = Collection("license")
-JOBS = Collection("job", sealed=True)
+JOBS = Collection("job", encrypted=True)
 JOB_INDEX = Collection("job-index", durable=False)
-"""What leads to a job; written before it, it reaches the disk with it."""
-KEYS = Collection("key", sealed=True)
-"""Keys that the gateway's processes share."""
+"""Index of the jobs. An entry is written before its job, so it reaches the disk with the job."""
+KEYS = Collection("key", encrypted=True)
+"""Secret keys that the gateway's processes share."""
 REPLICAS = Collection("replica", durable=False)
-"""The processes that are there now, and what each carries."""
+"""Running processes and their current load."""
 MARKS = Collection("mark")
-"""What a store is recognised by, and what was put back into it after it had been emptied."""
+"""The mark that identifies a store, and the records that were restored after it had been emptied."""
 
-PLACES = (
+COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS,
     REPLICAS, MARKS,
 )  # fmt: skip
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept under one key."""
+    """One stored record."""
 
     key: str
     value: bytes
     version: int
-    """Never the same twice for a key, even if it was removed in between; grows."""
+    """Grows with each write, and never repeats for a key, even after a removal."""
     seconds: float | None = None
-    """How long it still lives; None: until it is removed."""
+    """Seconds until it expires; None: never."""
 
     def __repr__(self) -> str:
-        """Show no value: it may be secret."""
+        """Leave out the value, which may be secret."""
         return f"Record(key={self.key!r}, version={self.version!r})"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that is to be kept or removed."""
+    """One write of a batch: a record to put or to remove."""
 
-    place: Collection
+    collection: Collection
     key: str
     value: bytes | None
-    """None: remove it."""
+    """None removes the record."""
     expected: int | None = None
-    """Change it only in this version; 0: only where no record is kept; None: in any case."""
+    """Apply only if the record has this version; 0: only if there is no record; None: always."""
     seconds: float | None = None
-    """How long it is kept; None: until it is removed."""
+    """Seconds until it expires; None: never."""
 
 
-def understood(place: Collection, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
-    """Return what a record of the place says.
+def decode_record(collection: Collection, record: Record, decode: Callable[[bytes], ValueT]) -> ValueT:
+    """Decode the value of a record.
 
     Raises:
-        Unreadable: it is damaged, or of a version that says more than this one knows.
+        Unreadable: it is damaged, or was written by a later version.
 
     """
     try:
         return decode(record.value)
     except msgspec.MsgspecError:
-        raise Unreadable(f"the record {record.key!r} of {place.name!r} cannot be read: it is damaged") from None
+        raise Unreadable(f"the record {record.key!r} of {collection.name!r} cannot be read: it is damaged") from None
 
 
 class Bucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens that come back with time; a bucket that nobody knows is full."""
+    """A token bucket for a rate limit; an unknown bucket is full."""
 
     name: str
-    most: float
-    """Tokens that it holds."""
+    capacity: float
+    """Most tokens that it holds."""
     per_second: float
-    """Tokens that come back."""
+    """Tokens refilled per second."""
 
 
 class Store(Protocol):
-    """One store; every method may raise StoreDown, soon, and may be cancelled at any point without harm.
+    """Port of a store. Every method may raise StoreDown within a short time, and may be cancelled at any point.
 
-    A key, and every other name, is 1 to 512 printable ASCII characters.
+    Keys and all other names are 1 to 512 printable ASCII characters.
     """
 
-    async def get(self, place: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is."""
+    async def get(self, collection: Collection, key: str) -> Record | None:
+        """Return a record, or None if there is none."""
         ...
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value, for so many seconds or until it is removed; return its version.
+        """Write a record that expires after `seconds` (None: never), and return its version.
 
-        With `expected` only where the version is that (0: where nothing is kept), else None is returned.
+        With `expected`, write only if the record has that version (0: only if there is no record), else return None.
         """
         ...
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record, with `expected` only in that version; say whether it was there."""
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
+        """Remove a record, with `expected` only in that version; return whether it was removed."""
         ...
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes in one call, each for itself and as `put` and `remove` do; in a file, all at once.
+        """Apply several changes in one call, each independently, as `put` and `remove` do; SQLite uses one transaction.
 
-        Return for each the version that was put, 0 for a removal, None where the expected version was not there.
+        Return for each change the version that was put, 0 for a removal, or None if the expected version did not match.
         """
         ...
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, in the order of their keys.
+        """Return the records whose keys begin with `prefix`, sorted by key.
 
-        `after` is a key: only what comes behind it in that order (in reverse: before it) is returned.
+        With `after`, only records after that key (with `reverse`: before it) are returned.
         """
         ...
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys of what `scan` would."""
+        """Return the keys of the records that `scan` would return."""
         ...
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place's name that grows whenever something in it changes, but for what ran out of time.
+        """Return the revision of each collection by name; it grows with every change except an expiry.
 
-        It is above every version that the place has lost, and no lower than those that are there.
+        It is above the version of every removed record, and not below the version of any present one.
         """
         ...
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence, which grows with each grant.
+        """Acquire a lock unless another owner holds it; return a fencing token, which grows with each grant.
 
-        An owner that holds it already gets a new fence and the full time. Count the seconds from before the call.
-        With `epoch` it is granted only where the store's epoch is that.
+        The lock expires after `seconds`: count them from before the call. An owner that already holds the lock gets
+        a new token and the full time. With `epoch`, the lock is granted only if the store has that epoch.
         """
         ...
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        """Extend a lock to `seconds` from now; return False if the owner no longer holds it."""
         ...
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
+        """Release a lock if the owner holds it."""
         ...
 
-    async def enter(
+    async def take_slot(
         self,
         name: str,
         holder: str,
         *,
-        seats: int,
+        slots: int,
         seconds: float,
         buckets: Sequence[Bucket] = (),
     ) -> float:
-        """Take one of `seats` for so long, and a token from each bucket: all of it, or nothing.
+        """Take one of `slots` for `seconds`, and one token from each bucket: all or nothing.
 
-        Return 0.0 when it was done, FULL where no seat is free, else the seconds until the buckets may have tokens.
+        Return 0.0 on success, FULL if no slot is free, else the seconds until all buckets may have a token.
         """
         ...
 
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep these seats, `(name, holder)`, for so long from now; one that was lost is taken again, free or not."""
+    async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Extend slots, `(name, holder)`, to `seconds` from now; an expired one is taken again, even over the limit."""
         ...
 
-    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
-        """Give seats back, each `(name, holder)`; one that is not taken is passed over."""
+    async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
+        """Release slots, each `(name, holder)`; one that is not taken is ignored."""
         ...
 
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
+    async def count_slots(self, name: str) -> int:
+        """Return the number of slots taken under a name."""
         ...
 
     async def now(self) -> float:
-        """Return the store's time, in epoch seconds: what all processes agree on."""
+        """Return the store's time in epoch seconds, the time that all processes agree on."""
         ...
 
     async def epoch(self) -> str:
-        """Return who the store's server is; another answer than before means that leases may have been forgotten.
+        """Return an identifier of the store's server; if it changes, locks may have been lost.
 
-        Empty: it never forgets a lease.
+        Empty: this store never loses a lock.
         """
         ...
 
     async def settle(self) -> bool:
-        """Wait a little until what was written is where it survives; False: it may not be, and nobody can tell."""
+        """Wait briefly until earlier writes are safe; return False if that cannot be confirmed."""
         ...

@@ -70,23 +70,23 @@ class RedisStore:
         self._server, self._prefix = server, prefix
         self._replicated = False
         self._shared_keys: dict[str, tuple[str, str, str]] = {}
-        """By place, those that all its records have."""
+        """By collection, those that all its records have."""
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
-        record, most = self._key("record", place.name, key), _SHORT
+        record, limit = self._key("record", collection.name, key), _SHORT
         while True:
-            found = await self._server.run(lua.GET, [record], most, length=most)
+            found = await self._server.run(lua.GET, [record], limit, length=limit)
             if found is None:
                 return None
             version, left, length, value = found
             if value is not None:
                 return _record(key, version, left, value)
-            most = length * 2
+            limit = length * 2
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
@@ -94,19 +94,19 @@ class RedisStore:
         seconds: float | None = None,
     ) -> int | None:
         """Keep a value; return its version, None where another than the expected one is kept."""
-        change = Change(place=place, key=key, value=value, expected=expected, seconds=seconds)
+        change = Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
         return (await self.write((change,)))[0]
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
-        change = Change(place=place, key=key, value=None, expected=expected)
+        change = Change(collection=collection, key=key, value=None, expected=expected)
         return (await self.write((change,)))[0] is not None
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Make several changes, in one round trip; return what became of each."""
         if not changes:
             return []
-        if len({(change.place.name, change.key) for change in changes}) < len(changes):
+        if len({(change.collection.name, change.key) for change in changes}) < len(changes):
             return [
                 (await self.write((change,)))[0] for change in changes
             ]  # scripts that are new to the server run last
@@ -116,87 +116,89 @@ class RedisStore:
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, in their order; each is there when it is looked at."""
         found: list[Record] = []
-        async for name, version, left, _, value in self._pages(_Span(place, prefix, after, reverse), _RECORDS, _SHORT):
-            if most is not None and len(found) >= most:
+        async for name, version, left, _, value in self._pages(
+            _Span(collection, prefix, after, reverse), _RECORDS, _SHORT
+        ):
+            if limit is not None and len(found) >= limit:
                 break
             key = name.decode()
-            record = _record(key, version, left, value) if value is not None else await self.get(place, key)
+            record = _record(key, version, left, value) if value is not None else await self.get(collection, key)
             if record is not None:
                 found.append(record)
         return found
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys that begin with `prefix`, in their order."""
         found: list[str] = []
-        async for name in self._pages(_Span(place, prefix, after, reverse), _NAMES, -1):
-            if most is not None and len(found) >= most:
+        async for name in self._pages(_Span(collection, prefix, after, reverse), _NAMES, -1):
+            if limit is not None and len(found) >= limit:
                 break
             found.append(name.decode())
         return found
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it."""
+        """Return a number by collection that changes with what is in it."""
         found = await self._server.run(lua.REVISIONS, [self._key("revision")])
         return {name.decode(): int(version) for name, version in zip(found[::2], found[1::2], strict=True)}
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
-        keys = [self._key("lease", name), self._key("fence")]
+        """Hold the lock of this name, unless another owner does; return its fence."""
+        keys = [self._key("lock", name), self._key("fence")]
         fence = await self._server.run(lua.ACQUIRE, keys, owner, _ms(seconds), epoch or "")
         return None if fence is None else int(fence)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
-        return bool(await self._server.run(lua.RENEW, [self._key("lease", name)], owner, _ms(seconds)))
+        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        return bool(await self._server.run(lua.RENEW, [self._key("lock", name)], owner, _ms(seconds)))
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
-        await self._server.run(lua.RELEASE, [self._key("lease", name)], owner)
+        """Let go of a lock, if it is the owner's."""
+        await self._server.run(lua.RELEASE, [self._key("lock", name)], owner)
 
-    async def enter(
+    async def take_slot(
         self,
         name: str,
         holder: str,
         *,
-        seats: int,
+        slots: int,
         seconds: float,
         buckets: Sequence[Bucket] = (),
     ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
-        keys = [self._key("seats", name), *(self._key("bucket", bucket.name) for bucket in buckets)]
-        sizes = [size for bucket in buckets for size in (bucket.most, bucket.per_second)]
-        return float(await self._server.run(lua.ENTER, keys, holder, seats, _ms(seconds), *sizes))
+        """Take a slot and a token from each bucket, or nothing."""
+        keys = [self._key("slots", name), *(self._key("bucket", bucket.name) for bucket in buckets)]
+        sizes = [size for bucket in buckets for size in (bucket.capacity, bucket.per_second)]
+        return float(await self._server.run(lua.TAKE_SLOT, keys, holder, slots, _ms(seconds), *sizes))
 
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
-        rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
-        await self._server.run(lua.STAY, rooms, _ms(seconds), *holders)
+    async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep slots for so long from now."""
+        rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
+        await self._server.run(lua.RENEW_SLOTS, rooms, _ms(seconds), *holders)
 
-    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
-        """Give seats back."""
-        rooms, holders = [self._key("seats", name) for name, _ in seats], [holder for _, holder in seats]
-        await self._server.run(lua.LEAVE, rooms, *holders)
+    async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
+        """Give slots back."""
+        rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
+        await self._server.run(lua.RELEASE_SLOTS, rooms, *holders)
 
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
-        return await self._server.run(lua.SEATED, [self._key("seats", name)])
+    async def count_slots(self, name: str) -> int:
+        """Return how many slots of this name are taken."""
+        return await self._server.run(lua.COUNT_SLOTS, [self._key("slots", name)])
 
     async def now(self) -> float:
         """Return the server's time, in epoch seconds."""
@@ -220,17 +222,17 @@ class RedisStore:
 
     def _call(self, change: Change) -> Call:
         """Return the script's call that makes a change."""
-        place, key = change.place.name, change.key
+        collection, key = change.collection.name, change.key
         wanted = "" if change.expected is None else change.expected
         if change.value is None:
-            return Call(lua.REMOVE, self._keys_of(change.place, key), (place, key, wanted))
+            return Call(lua.REMOVE, self._keys_of(change.collection, key), (collection, key, wanted))
         lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
-        return Call(lua.PUT, self._keys_of(change.place, key), (place, key, change.value, wanted, lifetime))
+        return Call(lua.PUT, self._keys_of(change.collection, key), (collection, key, change.value, wanted, lifetime))
 
     async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
         """Yield what PAGE finds, page after page."""
-        keys = [self._key("index", span.place.name)]
-        prefix = self._key("record", span.place.name, "")
+        keys = [self._key("index", span.collection.name)]
+        prefix = self._key("record", span.collection.name, "")
         while True:
             given = (prefix, *span.ends(), "1" if span.reverse else "", names, length)
             last, found = await self._server.run(lua.PAGE, keys, *given, length=max(0, length))
@@ -240,9 +242,9 @@ class RedisStore:
                 return
             span = msgspec.structs.replace(span, after=last.decode())
 
-    def _keys_of(self, place: Collection, key: str) -> list[str]:
-        """Return the keys of a record, and of its place's index, times and revision."""
-        name = place.name
+    def _keys_of(self, collection: Collection, key: str) -> list[str]:
+        """Return the keys of a record, and of its collection's index, times and revision."""
+        name = collection.name
         shared = self._shared_keys.get(name)
         if shared is None:
             shared = self._key("index", name), self._key("due", name), self._key("revision")
@@ -254,9 +256,9 @@ class RedisStore:
 
 
 class _Span(msgspec.Struct, frozen=True):
-    """Which records of a place, and in which order."""
+    """Which records of a collection, and in which order."""
 
-    place: Collection
+    collection: Collection
     prefix: str
     after: str
     reverse: bool

@@ -156,7 +156,7 @@ class RedisConnections:
             _log.error(
                 "store_server_evicts",
                 policy=facts["maxmemory_policy"],
-                hint="sessions, leases and licenses may be lost: set maxmemory-policy to noeviction",
+                hint="sessions, locks and licenses may be lost: set maxmemory-policy to noeviction",
             )
         return True
 

@@ -14,7 +14,7 @@ import anyio
 
 from transports.clock import Clock
 from transports.store.delegating import DelegatingStore
-from transports.store.local_replica import COPIED, LocalReplica
+from transports.store.local_replica import REPLICATED, LocalReplica
 from transports.store.port import Collection, Record, Store, StoreDown
 
 _TRIES = 4
@@ -22,7 +22,7 @@ FoundT = TypeVar("FoundT")
 
 
 class ReplicatedStore(DelegatingStore):
-    """A store over another one, whose lasting places are copied to this machine and put back where they were lost."""
+    """A store over another one, with a local replica that restores lost records."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
         """Keep everything in `store`; `copy` is this machine's own."""
@@ -30,47 +30,47 @@ class ReplicatedStore(DelegatingStore):
         self._copied = LocalReplica(store, copy, clock)
         self._turn = anyio.Lock()
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is and nothing was lost."""
-        found = await self._store.get(place, key)
-        if found is not None or place not in COPIED:
+        found = await self._store.get(collection, key)
+        if found is not None or collection not in REPLICATED:
             return found
-        return await self._surely(lambda: self._store.get(place, key))
+        return await self._surely(lambda: self._store.get(collection, key))
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, those that were lost included."""
 
         async def look() -> list[Record]:
-            return await self._store.scan(place, prefix, after=after, most=most, reverse=reverse)
+            return await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse)
 
-        return await (self._surely(look) if place in COPIED else look())
+        return await (self._surely(look) if collection in REPLICATED else look())
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys of what `scan` would, and of what does not open."""
 
         async def look() -> list[str]:
-            return await self._store.keys(place, prefix, after=after, most=most, reverse=reverse)
+            return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
 
-        return await (self._surely(look) if place in COPIED else look())
+        return await (self._surely(look) if collection in REPLICATED else look())
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it; have the store be whole, and the copy be like it.
+        """Return the revision of each collection, after restoring the store and updating the replica if needed.
 
         Raises:
             StoreDown: it is out of order, or was emptied and cannot be made whole.

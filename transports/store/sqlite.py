@@ -24,13 +24,13 @@ _ALIKE_SECONDS = 0.1
 _SCHEMA = """
 PRAGMA journal_mode=WAL;
 CREATE TABLE IF NOT EXISTS record (
-    place TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, until REAL,
-    PRIMARY KEY (place, key)
+    collection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, until REAL,
+    PRIMARY KEY (collection, key)
 );
 CREATE INDEX IF NOT EXISTS record_until ON record (until) WHERE until IS NOT NULL;
-CREATE TABLE IF NOT EXISTS revision (place TEXT PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS seat (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder))
+CREATE TABLE IF NOT EXISTS revision (collection TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS lock (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS slot (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder))
 WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS moment (
@@ -80,13 +80,13 @@ class SqliteStore:
         """Let go of the file."""
         self._writer.close()
 
-    async def get(self, place: Collection, key: str) -> Record | None:
+    async def get(self, collection: Collection, key: str) -> Record | None:
         """Return what is kept, None where nothing is."""
-        return await self._read(lambda database: sqlite_queries.get(database, place.name, key, self._clock.wall()))
+        return await self._read(lambda database: sqlite_queries.get(database, collection.name, key, self._clock.wall()))
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
@@ -99,17 +99,17 @@ class SqliteStore:
             now = self._clock.wall()
             until = None if seconds is None else now + seconds
             self._prune(database, now)
-            return sqlite_queries.put(database, (place.name, key, value, until), expected, now)
+            return sqlite_queries.put(database, (collection.name, key, value, until), expected, now)
 
-        return await self._write(query, durable=place.durable)
+        return await self._write(query, durable=collection.durable)
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
         """Forget a record; say whether it was there."""
 
         def query(database: Database) -> bool:
-            return sqlite_queries.remove(database, place.name, key, expected, self._clock.wall())
+            return sqlite_queries.remove(database, collection.name, key, expected, self._clock.wall())
 
-        return await self._write(query, durable=place.durable)
+        return await self._write(query, durable=collection.durable)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Make several changes in one transaction; return what became of each."""
@@ -119,40 +119,40 @@ class SqliteStore:
             self._prune(database, now)
             return [sqlite_queries.change(database, change, now) for change in changes]
 
-        return await self._write(query, durable=any(change.place.durable for change in changes))
+        return await self._write(query, durable=any(change.collection.durable for change in changes))
 
     async def scan(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, in their order."""
-        span = sqlite_queries.Span(place.name, prefix, after, most, reverse)
+        span = sqlite_queries.Span(collection.name, prefix, after, limit, reverse)
         return await self._read(lambda database: sqlite_queries.scan(database, span, self._clock.wall()))
 
     async def keys(
         self,
-        place: Collection,
+        collection: Collection,
         prefix: str = "",
         *,
         after: str = "",
-        most: int | None = None,
+        limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys that begin with `prefix`, in their order."""
-        span = sqlite_queries.Span(place.name, prefix, after, most, reverse)
+        span = sqlite_queries.Span(collection.name, prefix, after, limit, reverse)
         return await self._read(lambda database: sqlite_queries.keys(database, span, self._clock.wall()))
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by place that changes with what is in it."""
+        """Return a number by collection that changes with what is in it."""
         return await self._read(sqlite_queries.revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lease of this name, unless another owner does; return its fence."""
+        """Hold the lock of this name, unless another owner does; return its fence."""
         if epoch:
             return None
 
@@ -162,56 +162,56 @@ class SqliteStore:
         return await self._write(query, durable=True)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lease for so long from now; False: it is not the owner's any more."""
+        """Hold the lock for so long from now; False: it is not the owner's any more."""
 
         def query(database: Database) -> bool:
             now = self._clock.wall()
-            held = "UPDATE lease SET until = ? WHERE name = ? AND owner = ? AND until > ?"
+            held = "UPDATE lock SET until = ? WHERE name = ? AND owner = ? AND until > ?"
             return database.execute(held, (now + seconds, name, owner, now)).rowcount == 1
 
         return await self._write(query)
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lease, if it is the owner's."""
-        freed = "DELETE FROM lease WHERE name = ? AND owner = ?"
+        """Let go of a lock, if it is the owner's."""
+        freed = "DELETE FROM lock WHERE name = ? AND owner = ?"
         await self._write(lambda database: database.execute(freed, (name, owner)))
 
-    async def enter(
+    async def take_slot(
         self,
         name: str,
         holder: str,
         *,
-        seats: int,
+        slots: int,
         seconds: float,
         buckets: Sequence[Bucket] = (),
     ) -> float:
-        """Take a seat and a token from each bucket, or nothing."""
+        """Take a slot and a token from each bucket, or nothing."""
 
         def query(database: Database) -> float:
             now = self._clock.wall()
-            if not sqlite_queries.free(database, name, holder, seats, now):
+            if not sqlite_queries.free(database, name, holder, slots, now):
                 return FULL
             wait = sqlite_queries.draw(database, buckets, now)
             if not wait:
-                database.execute("REPLACE INTO seat VALUES (?, ?, ?)", (name, holder, now + seconds))
+                database.execute("REPLACE INTO slot VALUES (?, ?, ?)", (name, holder, now + seconds))
             return wait
 
         return await self._write(query)
 
-    async def stay(self, seats: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep seats for so long from now."""
+    async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
+        """Keep slots for so long from now."""
         until = self._clock.wall() + seconds
-        kept = [(name, holder, until) for name, holder in seats]
-        await self._write(lambda database: database.executemany("REPLACE INTO seat VALUES (?, ?, ?)", kept))
+        kept = [(name, holder, until) for name, holder in slots]
+        await self._write(lambda database: database.executemany("REPLACE INTO slot VALUES (?, ?, ?)", kept))
 
-    async def leave(self, seats: Sequence[tuple[str, str]]) -> None:
-        """Give seats back."""
-        left = "DELETE FROM seat WHERE name = ? AND holder = ?"
-        await self._write(lambda database: database.executemany(left, seats))
+    async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
+        """Give slots back."""
+        left = "DELETE FROM slot WHERE name = ? AND holder = ?"
+        await self._write(lambda database: database.executemany(left, slots))
 
-    async def seated(self, name: str) -> int:
-        """Return how many seats of this name are taken."""
-        taken = "SELECT COUNT(*) FROM seat WHERE name = ? AND until > ?"
+    async def count_slots(self, name: str) -> int:
+        """Return how many slots of this name are taken."""
+        taken = "SELECT COUNT(*) FROM slot WHERE name = ? AND until > ?"
         return await self._read(lambda database: database.execute(taken, (name, self._clock.wall())).fetchone()[0])
 
     async def now(self) -> float:
@@ -219,7 +219,7 @@ class SqliteStore:
         return self._clock.wall()
 
     async def epoch(self) -> str:
-        """Return nothing: leases are in the file."""
+        """Return nothing: locks are in the file."""
         return ""
 
     async def settle(self) -> bool:

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from service.config.loader import SettingsError, origin_of
 from service.config.schema import Store, load
-from service.storage.factory import location_at, location_of, open_copy, open_store, open_stores, sealer_of, shown_url
+from service.storage.factory import cipher_of, location_at, location_of, open_copy, open_store, open_stores, shown_url
 from transports.clock import SystemClock
 from transports.store import Unreadable
 from transports.store.metrics import PrometheusStoreObserver
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_told_by_its_setting_and_without_its_value(tmp_path, te
     path.write_text(f"[store]\n{text}\n")
     settings, origin = load(path, {}).store, origin_of(path)
     with pytest.raises(SettingsError) as raised:
-        sealer_of(settings, origin)
+        cipher_of(settings, origin)
         location_of(settings, origin, tmp_path / "gateway.sqlite3")
     message = str(raised.value)
     assert all(word in message for word in ["gateway.toml", *words]), message

@@ -4,7 +4,7 @@ import pytest
 from protocol.model import Caller, MediaKind, MediaRef
 from service.config.schema import Media, Origin, SettingsError
 from service.media.signed_urls import MediaUrls
-from service.storage.keys import KEY_BYTES, file_key, media_key, open_seal, stored_key
+from service.storage.keys import KEY_BYTES, file_key, media_key, open_url_signer, stored_key
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
 
@@ -74,7 +74,7 @@ REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https:
 async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
-    async with open_seal(Media(), ORIGIN, store, clock, patient=True) as seal:
+    async with open_url_signer(Media(), ORIGIN, store, clock, patient=True) as seal:
         links = MediaUrls(seal, lambda: "https://gateway.example")
         early = links.seal(REF, me)
         for away in (True, False):
@@ -82,7 +82,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
             store.away = away
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
-        async with open_seal(Media(), ORIGIN, store, clock, patient=False) as theirs:
+        async with open_url_signer(Media(), ORIGIN, store, clock, patient=False) as theirs:
             assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.seal(REF, me), me) == REF
         assert links.open(early, me) == REF
 
@@ -90,5 +90,5 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
 async def test_a_file_that_is_out_of_order_is_not_waited_for():
     clock = ManualClock()
     with pytest.raises(StoreDown):
-        async with open_seal(Media(), ORIGIN, Away(clock), clock, patient=False):
+        async with open_url_signer(Media(), ORIGIN, Away(clock), clock, patient=False):
             pass

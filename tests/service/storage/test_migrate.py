@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from service.storage.migrate import MOVED, MigrateError, Side, migrate
+from service.storage.migrate import MIGRATED, MigrateError, StoreEndpoint, migrate
 from tests.clock import ManualClock
-from transports.store import PLACES, Cipher, EncryptedStore, MemoryStore, StoreDown
+from transports.store import COLLECTIONS, Cipher, EncryptedStore, MemoryStore, StoreDown
 from transports.store.port import COOLDOWNS, MARKS, REPLICAS, SESSIONS
 
 OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
@@ -18,49 +18,51 @@ def clock():
 
 @pytest.fixture
 def source(clock):
-    return Side(MemoryStore(clock), OLD, "the old one")
+    return StoreEndpoint(MemoryStore(clock), OLD, "the old one")
 
 
 @pytest.fixture
 def target(clock):
-    return Side(MemoryStore(clock), NEW, "the new one")
+    return StoreEndpoint(MemoryStore(clock), NEW, "the new one")
 
 
-def opened(side):
-    return EncryptedStore(side.store, side.sealer)
+def opened(endpoint):
+    return EncryptedStore(endpoint.store, endpoint.cipher)
 
 
-async def fill(side):
-    store = opened(side)
-    for place in MOVED:
-        await store.put(place, "a", place.name.encode())
-        await store.put(place, "b/c", b"\0" * 1000, seconds=60.0)
+async def fill(endpoint):
+    store = opened(endpoint)
+    for collection in MIGRATED:
+        await store.put(collection, "a", collection.name.encode())
+        await store.put(collection, "b/c", b"\0" * 1000, seconds=60.0)
 
 
 async def moved(source, target, **options):
     return [done async for done in migrate(source, target, **options)]
 
 
-async def contents(side):
-    scanned = {place.name: await opened(side).scan(place) for place in PLACES}
+async def contents(endpoint):
+    scanned = {collection.name: await opened(endpoint).scan(collection) for collection in COLLECTIONS}
     return {name: [(record.key, record.value, record.seconds) for record in found] for name, found in scanned.items()}
 
 
-async def test_all_of_every_place_is_moved_with_the_time_that_it_has_left(clock, source, target):
+async def test_all_of_every_collection_is_moved_with_the_time_that_it_has_left(clock, source, target):
     await fill(source)
     clock.advance(20.0)
     before = await contents(source)
     done = await moved(source, target)
-    assert [(one.place, one.records, one.unreadable) for one in done] == [(place, 2, ()) for place in MOVED]
+    assert [(one.collection, one.records, one.unreadable) for one in done] == [
+        (collection, 2, ()) for collection in MIGRATED
+    ]
     assert await contents(target) == before == await contents(source)
     assert before["session"] == [("a", b"session", None), ("b/c", b"\0" * 1000, 40.0)]
-    assert set(MOVED) | {REPLICAS} == set(PLACES)
+    assert set(MIGRATED) | {REPLICAS} == set(COLLECTIONS)
 
 
 async def test_more_records_than_a_page_holds_are_moved(source, target):
     for number in range(1201):
         await source.store.put(COOLDOWNS, f"{number:04}", b"")
-    done = {one.place: one.records for one in await moved(source, target)}
+    done = {one.collection: one.records for one in await moved(source, target)}
     assert done[COOLDOWNS] == 1201
     assert len(await target.store.keys(COOLDOWNS)) == 1201
 
@@ -92,8 +94,8 @@ async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, sourc
                 raise StoreDown("gone")
             return await super().put(*arguments, **options)
 
-    for writes in range(2 * len(MOVED)):
-        broken = Side(Failing(clock), NEW, "the new one")
+    for writes in range(2 * len(MIGRATED)):
+        broken = StoreEndpoint(Failing(clock), NEW, "the new one")
         broken.store.left = writes
         with pytest.raises(StoreDown):
             await moved(source, broken)
@@ -107,7 +109,7 @@ async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, sourc
 async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forced(source, target, key):
     await fill(source)
     await opened(target).put(SESSIONS, key, b"another")
-    with pytest.raises(MigrateError, match=f"the new one holds records already, as '{key}' of 'session'"):
+    with pytest.raises(MigrateError, match=f"the new one is not empty: the old one has no equal of its record '{key}'"):
         await moved(source, target)
     assert await target.store.keys(SESSIONS) == [key]
     await moved(source, target, force=True)
@@ -115,12 +117,12 @@ async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forc
     assert set(await target.store.keys(SESSIONS)) == {"a", "b/c", key}
 
 
-@pytest.mark.parametrize("side", ["source", "target"])
-async def test_nothing_is_moved_while_gateways_run(source, target, side):
+@pytest.mark.parametrize("endpoint", ["source", "target"])
+async def test_nothing_is_moved_while_gateways_run(source, target, endpoint):
     await fill(source)
-    running = {"source": source, "target": target}[side]
+    running = {"source": source, "target": target}[endpoint]
     await running.store.put(REPLICAS, "replica", b"{}", seconds=60.0)
-    with pytest.raises(MigrateError, match=f"1 of a gateway's processes run on {running.name}; stop them"):
+    with pytest.raises(MigrateError, match=rf"1 gateway process\(es\) still use {running.name}: stop them"):
         await moved(source, target)
     assert await target.store.keys(SESSIONS) == []
     await moved(source, target, force=True)
@@ -129,11 +131,11 @@ async def test_nothing_is_moved_while_gateways_run(source, target, side):
 
 async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forced(source, target):
     await fill(source)
-    wrong = msgspec.structs.replace(source, sealer=Cipher(b"c" * 32))
-    with pytest.raises(MigrateError, match="is sealed with a key that is not given"):
+    wrong = msgspec.structs.replace(source, cipher=Cipher(b"c" * 32))
+    with pytest.raises(MigrateError, match="its encryption key is not configured"):
         await moved(wrong, target)
     assert await target.store.keys(SESSIONS) == []
-    done = {one.place: one.unreadable for one in await moved(wrong, target, force=True)}
+    done = {one.collection: one.unreadable for one in await moved(wrong, target, force=True)}
     assert done[SESSIONS] == ("a", "b/c")
     assert done[COOLDOWNS] == ()
     found = await EncryptedStore(target.store, OLD).get(SESSIONS, "a")
@@ -142,9 +144,9 @@ async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forc
 
 async def test_a_target_that_does_not_keep_what_it_was_given_is_told(clock, source):
     class Forgetful(MemoryStore):
-        async def get(self, place, key):
+        async def get(self, collection, key):
             return None
 
     await fill(source)
-    with pytest.raises(MigrateError, match="'a' of 'account' was written and is not there as it was"):
-        await moved(source, Side(Forgetful(clock), NEW, "the new one"))
+    with pytest.raises(MigrateError, match="'a' of 'account' reads back differently than written"):
+        await moved(source, StoreEndpoint(Forgetful(clock), NEW, "the new one"))

@@ -25,23 +25,23 @@ class Shaky(MemoryStore):
         super().__init__(clock)
         self.calls = []
 
-    async def enter(self, *args, **kwargs):
+    async def take_slot(self, *args, **kwargs):
         if self.gate is not None:
-            done = await super().enter(*args, **kwargs)
+            done = await super().take_slot(*args, **kwargs)
             await self.gate.wait()
             return done
         self._fail()
-        self.calls.append("enter")
-        return await super().enter(*args, **kwargs)
+        self.calls.append("take_slot")
+        return await super().take_slot(*args, **kwargs)
 
-    async def leave(self, *args):
+    async def release_slots(self, *args):
         self._fail()
-        self.calls.append("leave")
-        await super().leave(*args)
+        self.calls.append("release_slots")
+        await super().release_slots(*args)
 
-    async def stay(self, *args):
+    async def renew_slots(self, *args):
         self._fail()
-        await super().stay(*args)
+        await super().renew_slots(*args)
 
     def _fail(self):
         if self.down:
@@ -63,7 +63,7 @@ async def enter(seats, account=ACCOUNT):
 
 def lose_seats(store):
     """Do to a store what a restart without a file does."""
-    store._seats.clear()
+    store._slots.clear()
 
 
 def nothing():
@@ -81,13 +81,13 @@ async def settle(clock, seconds):
 async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
     clock, store, seats = bed
     seat, wait = await enter(seats)
-    assert (wait, await store.seated("a")) == (0.0, 1)
+    assert (wait, await store.count_slots("a")) == (0.0, 1)
     free = []
     seats.leave(seat, lambda: free.append(1))
     await settle(clock, 0.1)
-    assert (free, await store.seated("a")) == ([1], 1)
+    assert (free, await store.count_slots("a")) == ([1], 1)
     await settle(clock, 0.4)
-    assert await store.seated("a") == 0
+    assert await store.count_slots("a") == 0
 
 
 async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
@@ -98,10 +98,10 @@ async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
         for seat, _ in held:
             seats.leave(seat, nothing)
         await settle(clock, 0.05)
-    assert store.calls == ["enter"] * 2
+    assert store.calls == ["take_slot"] * 2
     await settle(clock, 0.5)
-    assert store.calls == ["enter"] * 2 + ["leave"]
-    assert await store.seated("a") == 0
+    assert store.calls == ["take_slot"] * 2 + ["release_slots"]
+    assert await store.count_slots("a") == 0
 
 
 async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
@@ -126,10 +126,10 @@ async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed)
         await anyio.wait_all_tasks_blocked()
         clock.advance(20)
     await anyio.wait_all_tasks_blocked()
-    assert await store.seated("a") == 2
+    assert await store.count_slots("a") == 2
     seats.leave(left, nothing)
     await settle(clock, 0.5)
-    assert await store.seated("a") == 1
+    assert await store.count_slots("a") == 1
     seats.leave(held, nothing)
 
 
@@ -171,7 +171,7 @@ async def test_processes_never_have_more_slots_than_there_are_and_share_them(wor
         if turn % 5 == 0:  # as its pool looks every quarter of a second
             await two.step(wanted=6)
         assert len(one.held) + len(two.held) <= ACCOUNT.concurrency
-        assert await store.seated("a") <= ACCOUNT.concurrency
+        assert await store.count_slots("a") <= ACCOUNT.concurrency
         clock.advance(0.05)
     assert (len(one.held), len(two.held)) == (3, 3)
 
@@ -194,7 +194,7 @@ async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back
             await two.step(wanted=limit)
             clock.advance(0.05)
         assert limit - 1 <= len(one.held) + len(two.held) <= limit
-        assert await store.seated("a") <= limit
+        assert await store.count_slots("a") <= limit
 
 
 async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed):
@@ -206,7 +206,7 @@ async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed
     lose_seats(store)
     store.down = False
     await settle(clock, 1.1)
-    assert await store.seated("a") == len(kept)
+    assert await store.count_slots("a") == len(kept)
     seats.leave(other, nothing)
 
 
@@ -224,7 +224,7 @@ async def test_what_one_process_has_left_another_takes_soon(workers):
     await two.step(wanted=1)
     assert not two.held
     await one.step(wanted=0)
-    while await store.seated("a"):
+    while await store.count_slots("a"):
         clock.advance(0.05)
         await anyio.lowlevel.checkpoint()
     await two.step(wanted=6)
@@ -240,8 +240,8 @@ async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
     seats.leave(seat, nothing)
     await settle(clock, 0.05)
     assert await enter(seats) is not None
-    assert store.calls[-1] == "enter"
-    assert await store.seated("a") == 1
+    assert store.calls[-1] == "take_slot"
+    assert await store.count_slots("a") == 1
 
 
 async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
@@ -258,7 +258,7 @@ async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
     store.down = False
     clock.advance(60)
     await anyio.wait_all_tasks_blocked()
-    assert (await store.seated("a"), await store.seated("b")) == (2, 1)
+    assert (await store.count_slots("a"), await store.count_slots("b")) == (2, 1)
 
 
 async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
@@ -267,11 +267,11 @@ async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
     store.down = True
     seats.leave(seat, nothing)
     await anyio.wait_all_tasks_blocked()
-    assert await store.seated("a") == 1
+    assert await store.count_slots("a") == 1
     store.down = False
     clock.advance(1)
     await anyio.wait_all_tasks_blocked()
-    assert await store.seated("a") == 0
+    assert await store.count_slots("a") == 0
 
 
 async def test_who_is_cancelled_while_the_store_answers_holds_no_seat(bed):
@@ -280,11 +280,11 @@ async def test_who_is_cancelled_while_the_store_answers_holds_no_seat(bed):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter, seats)
         await anyio.wait_all_tasks_blocked()
-        assert await store.seated("a") == 1
+        assert await store.count_slots("a") == 1
         tasks.cancel_scope.cancel()
         store.gate.set()
     await anyio.wait_all_tasks_blocked()
-    assert await store.seated("a") == 0
+    assert await store.count_slots("a") == 0
 
 
 async def test_a_process_that_ends_gives_back_what_it_left():
@@ -294,14 +294,14 @@ async def test_a_process_that_ends_gives_back_what_it_left():
     async with replica.seats.open():
         seat, _ = await enter(replica.seats)
         replica.seats.leave(seat, nothing)
-    assert await store.seated("a") == 0
+    assert await store.count_slots("a") == 0
 
 
 async def test_one_process_alone_asks_no_store():
     replica = Replica()
     async with replica.seats.open():
         seat, wait = await enter(replica.seats)
-        assert (wait, await replica.store.seated("a")) == (0.0, 0)
+        assert (wait, await replica.store.count_slots("a")) == (0.0, 0)
         free = []
         replica.seats.leave(seat, lambda: free.append(1))
         assert free == [1]
@@ -310,6 +310,6 @@ async def test_one_process_alone_asks_no_store():
 def test_an_accounts_tokens_are_shared_out_where_nobody_can_share_them():
     account = Account(id="a", transport="t", per_minute=30, per_day={Capability.CHAT: 2})
     whole, third = buckets_of(account, CHAT, 1), buckets_of(account, CHAT, 3)
-    assert [(bucket.name, bucket.most) for bucket in whole] == [("a/minute", 30), ("a/day/chat", 2)]
-    assert [bucket.most for bucket in third] == [10, 1]
+    assert [(bucket.name, bucket.capacity) for bucket in whole] == [("a/minute", 30), ("a/day/chat", 2)]
+    assert [bucket.capacity for bucket in third] == [10, 1]
     assert third[0].per_second == pytest.approx(1 / 6)

@@ -37,17 +37,17 @@ class Shaky(MemoryStore):
 
     down = False
 
-    async def enter(self, *args, **kwargs):
+    async def take_slot(self, *args, **kwargs):
         self._fail()
-        return await super().enter(*args, **kwargs)
+        return await super().take_slot(*args, **kwargs)
 
-    async def leave(self, *args):
+    async def release_slots(self, *args):
         self._fail()
-        await super().leave(*args)
+        await super().release_slots(*args)
 
-    async def stay(self, *args):
+    async def renew_slots(self, *args):
         self._fail()
-        await super().stay(*args)
+        await super().renew_slots(*args)
 
     async def put(self, *args, **kwargs):
         self._fail()

@@ -57,7 +57,7 @@ async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_tha
     assert judge.most["b"] <= 2
     assert sum(judge.most.values()) > 2  # they met
     store = await open_store()
-    assert [await store.seated(name) for name in ("a", "b")] == [0, 0]
+    assert [await store.count_slots(name) for name in ("a", "b")] == [0, 0]
 
 
 @pytest.mark.parametrize("seconds", [60.0])

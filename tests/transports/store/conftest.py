@@ -59,7 +59,7 @@ async def sqlite(request):
 
 
 @asynccontextmanager
-async def sealed(request):
+async def encrypted(request):
     async with memory(request) as below:
 
         async def view():
@@ -110,7 +110,7 @@ def moving(clock):
 KINDS = {
     "memory": memory,
     "sqlite": sqlite,
-    "sealed": sealed,
+    "encrypted": encrypted,
     "redis": on_server("redis"),
     "valkey": on_server("valkey"),
 }

@@ -47,17 +47,17 @@ def barrier(server, clock):
 async def test_a_store_that_never_forgets_needs_no_wait(clock):
     barrier = Barrier(MemoryStore(clock), clock, LEASE)
     assert await barrier.passed()
-    assert await barrier.acquire("lease", "owner", LEASE) is not None
+    assert await barrier.acquire("lock", "owner", LEASE) is not None
 
 
-async def test_one_lease_passes_after_the_start(barrier, clock):
+async def test_one_lock_passes_after_the_start(barrier, clock):
     assert not await barrier.passed()
-    assert await barrier.acquire("lease", "owner", LEASE) is None
+    assert await barrier.acquire("lock", "owner", LEASE) is None
     clock.advance(LEASE - 0.1)
     assert not await barrier.passed()
     clock.advance(0.1)
     assert await barrier.passed()
-    assert await barrier.acquire("lease", "owner", LEASE) is not None
+    assert await barrier.acquire("lock", "owner", LEASE) is not None
 
 
 async def test_another_server_is_waited_for_anew_and_so_is_the_first_one_after_it(barrier, server, clock):
@@ -71,23 +71,23 @@ async def test_another_server_is_waited_for_anew_and_so_is_the_first_one_after_i
         assert await barrier.passed()
 
 
-@pytest.mark.parametrize("call", ["look", "lease"])
+@pytest.mark.parametrize("call", ["look", "lock"])
 async def test_an_outage_is_followed_by_a_wait(barrier, server, clock, call):
     await barrier.passed()
     clock.advance(LEASE)
     assert await barrier.passed()
     server.down = True
     with pytest.raises(StoreDown):
-        await (barrier.passed() if call == "look" else barrier.acquire("lease", "owner", LEASE))
+        await (barrier.passed() if call == "look" else barrier.acquire("lock", "owner", LEASE))
     server.down = False
     assert not await barrier.passed()
     clock.advance(LEASE)
     assert await barrier.passed()
 
 
-async def test_a_server_that_came_between_the_look_and_the_lease_grants_none(barrier, server, clock):
+async def test_a_server_that_came_between_the_look_and_the_lock_grants_none(barrier, server, clock):
     await barrier.passed()
     clock.advance(LEASE)
     server.changes_after_looks = True
-    assert await barrier.acquire("lease", "owner", LEASE) is None
+    assert await barrier.acquire("lock", "owner", LEASE) is None
     assert not await barrier.passed()

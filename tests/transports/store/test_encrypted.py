@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from transports.store import Cipher, Collection, EncryptedStore, MemoryStore, StoreDown, Unreadable
-from transports.store.port import ACCOUNTS, COOLDOWNS, PLACES, SESSIONS
+from transports.store.port import ACCOUNTS, COLLECTIONS, COOLDOWNS, SESSIONS
 
 SECRET, EARLIER, OTHER = b"a" * 32, b"b" * 32, b"c" * 32
 VALUE = b'{"cookies": "g.a000-secret-cookie"}'
@@ -22,25 +22,25 @@ def store(below):
     return EncryptedStore(below, Cipher(SECRET, [EARLIER]))
 
 
-async def kept(below, key="a", place=SESSIONS):
-    return (await below.get(place, key)).value
+async def kept(below, key="a", collection=SESSIONS):
+    return (await below.get(collection, key)).value
 
 
-async def refuses(store, key="a", place=SESSIONS):
+async def refuses(store, key="a", collection=SESSIONS):
     with pytest.raises(Unreadable) as raised:
-        await store.get(place, key)
+        await store.get(collection, key)
     assert not isinstance(raised.value, StoreDown)
     assert "cookie" not in str(raised.value)
-    assert await store.scan(place) == []
-    assert await store.keys(place) == [key]
+    assert await store.scan(collection) == []
+    assert await store.keys(collection) == [key]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
-async def test_what_is_secret_and_nothing_else_is_encrypted(below, store, place):
-    await store.put(place, "a", VALUE)
-    assert (VALUE in await kept(below, place=place)) == (not place.sealed)
-    assert (await store.get(place, "a")).value == VALUE
-    assert [record.value for record in await store.scan(place)] == [VALUE]
+@pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda collection: collection.name)
+async def test_what_is_secret_and_nothing_else_is_encrypted(below, store, collection):
+    await store.put(collection, "a", VALUE)
+    assert (VALUE in await kept(below, collection=collection)) == (not collection.encrypted)
+    assert (await store.get(collection, "a")).value == VALUE
+    assert [record.value for record in await store.scan(collection)] == [VALUE]
 
 
 async def test_the_same_value_looks_different_each_time(below, store):
@@ -84,18 +84,18 @@ async def test_another_accounts_value_is_refused_and_so_is_one_of_another_place(
 
 
 @pytest.mark.parametrize(
-    "sealer", [Cipher(OTHER), Cipher(OTHER, [EARLIER]), Cipher(None)], ids=["other", "two", "none"]
+    "cipher", [Cipher(OTHER), Cipher(OTHER, [EARLIER]), Cipher(None)], ids=["other", "two", "none"]
 )
-async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store, sealer):
+async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store, cipher):
     await store.put(SESSIONS, "a", VALUE)
     before = await kept(below)
-    with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: it is sealed with a key that is not given"):
-        await EncryptedStore(below, sealer).get(SESSIONS, "a")
+    with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: its encryption key is not configured"):
+        await EncryptedStore(below, cipher).get(SESSIONS, "a")
     assert await kept(below) == before
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
-async def test_an_earlier_key_still_opens_and_the_next_write_is_sealed_with_the_new_one(below, store):
+async def test_an_earlier_key_still_opens_and_the_next_write_is_encrypted_with_the_new_one(below, store):
     await EncryptedStore(below, Cipher(EARLIER)).put(SESSIONS, "a", VALUE)
     record = await store.get(SESSIONS, "a")
     assert record.value == VALUE
@@ -104,14 +104,14 @@ async def test_an_earlier_key_still_opens_and_the_next_write_is_sealed_with_the_
 
 
 @pytest.mark.parametrize("value", [VALUE, b"\x8e" * 32, b"[]", b"g"])
-async def test_what_was_written_without_a_key_is_read_told_once_and_sealed_by_the_next_write(below, store, value):
+async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by_the_next_write(below, store, value):
     for key in "ab":
         await EncryptedStore(below, Cipher(None)).put(SESSIONS, key, value)
     assert await kept(below) == value
     with capture_logs() as logs:
         records = [*await store.scan(SESSIONS), await store.get(SESSIONS, "a")]
     assert [record.value for record in records] == [value] * 3
-    assert [(line["event"], line["place"]) for line in logs] == [("records_unsealed", "session")]
+    assert [(line["event"], line["collection"]) for line in logs] == [("records_not_encrypted", "session")]
     await store.put(SESSIONS, "a", value)
     assert value not in await kept(below) or len(value) < 4
 
@@ -131,7 +131,7 @@ async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_val
         for _ in range(3):
             await refuses(store)
     (line,) = logs
-    assert (line["event"], line["place"], line["key"], line["log_level"]) == (
+    assert (line["event"], line["collection"], line["key"], line["log_level"]) == (
         "record_unreadable",
         "session",
         "a",
@@ -154,7 +154,7 @@ async def test_the_version_and_the_time_are_the_stores_own(below, store):
     assert (record.version, record.seconds) == (version, 9.0)
 
 
-async def test_a_place_that_is_not_secret_is_read_whatever_it_holds(below, store):
+async def test_a_collection_that_is_not_secret_is_read_whatever_it_holds(below, store):
     await store.put(COOLDOWNS, "a", b"\x8fgemini-gateway\x01")
     assert (await store.get(COOLDOWNS, "a")).value == b"\x8fgemini-gateway\x01"
-    assert not Collection("any").sealed
+    assert not Collection("any").encrypted

@@ -6,13 +6,13 @@ from tests.clock import ManualClock
 from transports.accounts.registry import AccountRecord, AccountRegistry
 from transports.clock import SystemClock
 from transports.store import ChangeFeed, MemoryStore, ReplicatedStore, StoreDown
-from transports.store.local_replica import COPIED
+from transports.store.local_replica import REPLICATED
 from transports.store.port import ACCOUNTS, KEYS, LICENSES, MARKS, PAUSES, SESSIONS
 from transports.store.sqlite import SqliteStore
 
 
 class Shared:
-    """A server that all machines use, until another one, or none, is in its place."""
+    """A server that all machines use, until another one, or none, is in its collection."""
 
     def __init__(self, clock):
         self._clock, self._servers = clock, 0
@@ -214,11 +214,11 @@ async def test_what_is_lost_while_it_is_copied_is_not_taken_for_removed(machine,
     await one.store.put(LICENSES, "b", b"license")
     real = shared.server.keys
 
-    async def keys(place, *arguments, **options):
-        if place is LICENSES:
+    async def keys(collection, *arguments, **options):
+        if collection is LICENSES:
             shared.empty()
             return []
-        return await real(place, *arguments, **options)
+        return await real(collection, *arguments, **options)
 
     shared.server.keys = keys
     await one.store.revisions()
@@ -377,5 +377,5 @@ async def test_processes_of_one_machine_share_its_copy(tmp_path, shared):
         copy.close()
 
 
-def test_every_place_that_commands_write_is_copied():
-    assert {ACCOUNTS, PAUSES, LICENSES, KEYS} <= set(COPIED)
+def test_every_collection_that_commands_write_is_copied():
+    assert {ACCOUNTS, PAUSES, LICENSES, KEYS} <= set(REPLICATED)

@@ -1,4 +1,4 @@
-"""Real servers that die, stand still, forget, change places and refuse: what callers see, and the way back."""
+"""Real servers that die, stand still, forget, change collections and refuse: what callers see, and the way back."""
 
 import random
 from contextlib import asynccontextmanager
@@ -115,7 +115,7 @@ async def test_no_acknowledged_record_is_lost_by_a_server_that_writes_to_disk_an
                 if len(acknowledged) == 500:
                     server.kill()
 
-        await seen.store.acquire("lease", "me", LONG)
+        await seen.store.acquire("lock", "me", LONG)
         epoch = await seen.store.epoch()
         async with anyio.create_task_group() as group:
             for number in range(20):
@@ -126,22 +126,22 @@ async def test_no_acknowledged_record_is_lost_by_a_server_that_writes_to_disk_an
         kept = {record.key: record.value for record in await seen.store.scan(SESSIONS)}
         assert len(acknowledged) >= 500
         assert set(acknowledged) <= set(kept.items())
-        assert await seen.store.acquire("lease", "another", LONG) is None
+        assert await seen.store.acquire("lock", "another", LONG) is None
         assert await seen.store.epoch() != epoch
 
 
 async def test_a_server_that_forgot_all_is_another_and_repeats_no_version(start):
     server = start()
     async with opened(server.url) as seen:
-        version, fence = await seen.store.put(SESSIONS, "a", b"1"), await seen.store.acquire("lease", "me", LONG)
+        version, fence = await seen.store.put(SESSIONS, "a", b"1"), await seen.store.acquire("lock", "me", LONG)
         revision, epoch = (await seen.store.revisions())["session"], await seen.store.epoch()
         server.kill()
         server.start()
         await heard()
         assert await seen.store.get(SESSIONS, "a") is None
         assert await seen.store.revisions() == {}
-        assert await seen.store.acquire("lease", "another", LONG, epoch) is None
-        assert await seen.store.acquire("lease", "another", LONG, await seen.store.epoch()) > fence
+        assert await seen.store.acquire("lock", "another", LONG, epoch) is None
+        assert await seen.store.acquire("lock", "another", LONG, await seen.store.epoch()) > fence
         assert await seen.store.put(SESSIONS, "a", b"2", expected=version) is None
         assert await seen.store.put(SESSIONS, "a", b"2", expected=0) > version
         assert (await seen.store.revisions())["session"] > revision
@@ -154,7 +154,7 @@ async def heard():
         await anyio.lowlevel.checkpoint()
 
 
-async def test_a_promoted_replica_is_another_server_and_grants_no_lease_for_the_old_one(start):
+async def test_a_promoted_replica_is_another_server_and_grants_no_lock_for_the_old_one(start):
     first, second = start(), start()
     second.ask("REPLICAOF", "127.0.0.1", first.port)
     async with proxy_to(first.port) as proxy, opened(proxy.url) as seen:
@@ -163,11 +163,11 @@ async def test_a_promoted_replica_is_another_server_and_grants_no_lease_for_the_
         assert await seen.store.settle()
         epoch = await seen.store.epoch()
         second.ask("REPLICAOF", "NO", "ONE")
-        assert await seen.store.acquire("lease", "me", LONG, epoch)
+        assert await seen.store.acquire("lock", "me", LONG, epoch)
         first.kill()
         proxy.target = second.port
         await heard()
-        assert await seen.store.acquire("lease", "another", LONG, epoch) is None
+        assert await seen.store.acquire("lock", "another", LONG, epoch) is None
         assert await seen.store.epoch() != epoch
         assert (await seen.store.get(SESSIONS, "a")).value == b"1"
 
@@ -238,19 +238,19 @@ async def test_a_full_server_refuses_writes_wholly_and_answers_reads(start):
     async with opened(server.url) as seen:
         version = await seen.store.put(COOLDOWNS, "a", b"1", seconds=LONG)
         server.ask("CONFIG", "SET", "maxmemory", "1")
-        bucket = Bucket(name="b", most=1.0, per_second=1e-6)
+        bucket = Bucket(name="b", capacity=1.0, per_second=1e-6)
         for call in (
             seen.store.put(COOLDOWNS, "b", b"1", seconds=LONG),
-            seen.store.acquire("lease", "me", LONG),
-            seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]),
+            seen.store.acquire("lock", "me", LONG),
+            seen.store.take_slot("room", "me", slots=1, seconds=LONG, buckets=[bucket]),
         ):
             assert await seen.fails(call) == "OOM"
         assert (await seen.store.get(COOLDOWNS, "a")).version == version
-        assert await seen.store.seated("room") == 0
+        assert await seen.store.count_slots("room") == 0
         server.ask("CONFIG", "SET", "maxmemory", "0")
         assert await seen.store.keys(COOLDOWNS) == ["a"]
-        assert await seen.store.acquire("lease", "another", LONG)
-        assert await seen.store.enter("room", "me", seats=1, seconds=LONG, buckets=[bucket]) == 0.0
+        assert await seen.store.acquire("lock", "another", LONG)
+        assert await seen.store.take_slot("room", "me", slots=1, seconds=LONG, buckets=[bucket]) == 0.0
 
 
 async def test_a_server_that_may_forget_records_for_others_is_complained_of(start):
@@ -344,8 +344,8 @@ async def test_changes_keep_their_order_where_the_server_knows_one_script_only(s
     server = start()
     async with opened(server.url) as seen:
         version = await seen.store.put(SESSIONS, "a", b"old")
-        removed = Change(place=SESSIONS, key="a", value=None, expected=version)
-        done = await seen.store.write([removed, Change(place=SESSIONS, key="a", value=b"new", expected=0)])
+        removed = Change(collection=SESSIONS, key="a", value=None, expected=version)
+        done = await seen.store.write([removed, Change(collection=SESSIONS, key="a", value=b"new", expected=0)])
         assert done[0] == 0
         assert (await seen.store.get(SESSIONS, "a")).value == b"new"
 
@@ -354,10 +354,10 @@ async def test_changes_of_many_records_are_each_made_or_not_in_one_round_trip(st
     server = start()
     async with opened(server.url) as seen:
         await seen.store.put(SESSIONS, "there", b"1")
-        puts = [Change(place=SESSIONS, key=f"{number}", value=b"%d" % number, expected=0) for number in range(50)]
-        refused = Change(place=SESSIONS, key="there", value=b"2", expected=0)
-        removed = Change(place=SESSIONS, key="never", value=None)
-        done = await seen.store.write([*puts, refused, removed, Change(place=SESSIONS, key="there", value=None)])
+        puts = [Change(collection=SESSIONS, key=f"{number}", value=b"%d" % number, expected=0) for number in range(50)]
+        refused = Change(collection=SESSIONS, key="there", value=b"2", expected=0)
+        removed = Change(collection=SESSIONS, key="never", value=None)
+        done = await seen.store.write([*puts, refused, removed, Change(collection=SESSIONS, key="there", value=None)])
         assert done[50:] == [None, None, 0]
         assert all(done[:50])
         assert len(await seen.store.keys(SESSIONS)) == 50
@@ -426,12 +426,12 @@ async def test_of_records_whose_time_is_over_nothing_is_left(start):
         assert server.ask("EXISTS", "gw:revision") == b":1\r\n"
 
 
-async def test_seats_and_buckets_that_nobody_uses_run_out(start):
-    server, bucket = start(), Bucket(name="b", most=1.0, per_second=10.0)
+async def test_slots_and_buckets_that_nobody_uses_run_out(start):
+    server, bucket = start(), Bucket(name="b", capacity=1.0, per_second=10.0)
     async with opened(server.url) as seen:
-        await seen.store.enter("room", "one", seats=3, seconds=60.0, buckets=[bucket])
-        await seen.store.enter("room", "two", seats=3, seconds=1.0)
-        assert 50_000 < int(server.ask("PTTL", "gw:seats:room")[1:]) <= 60_001
+        await seen.store.take_slot("room", "one", slots=3, seconds=60.0, buckets=[bucket])
+        await seen.store.take_slot("room", "two", slots=3, seconds=1.0)
+        assert 50_000 < int(server.ask("PTTL", "gw:slots:room")[1:]) <= 60_001
         assert 0 < int(server.ask("PTTL", "gw:bucket:b")[1:]) <= 1200
 
 

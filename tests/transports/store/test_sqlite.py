@@ -36,14 +36,14 @@ from transports.store.port import COOLDOWNS, SESSIONS
 
 async def count():
     store = SqliteStore(Path(sys.argv[1]), SystemClock())
-    for place in [SESSIONS, COOLDOWNS] * 25:
+    for collection in [SESSIONS, COOLDOWNS] * 25:
         while True:
-            record = await store.get(place, "count")
+            record = await store.get(collection, "count")
             value = b"%d" % (int(record.value) + 1)
-            if await store.put(place, "count", value, expected=record.version) is not None:
+            if await store.put(collection, "count", value, expected=record.version) is not None:
                 break
-    seats = [await store.enter("room", f"{sys.argv[2]}-{n}", seats=7, seconds=600.0) for n in range(5)]
-    print(seats.count(0.0), await store.acquire("lease", sys.argv[2], 600.0) is not None)
+    slots = [await store.take_slot("room", f"{sys.argv[2]}-{n}", slots=7, seconds=600.0) for n in range(5)]
+    print(slots.count(0.0), await store.acquire("lock", sys.argv[2], 600.0) is not None)
     store.close()
 
 anyio.run(count)
@@ -118,26 +118,26 @@ async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
     assert done == [1, 1]
 
 
-@pytest.mark.parametrize("place", [SESSIONS, COOLDOWNS], ids=lambda place: place.name)
-async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, place):
+@pytest.mark.parametrize("collection", [SESSIONS, COOLDOWNS], ids=lambda collection: collection.name)
+async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, collection):
     monkeypatch.setattr("transports.store.sqlite._BUSY_SECONDS", 0.01)
     with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: database is locked"):
-        await contended[0].put(place, "a", b"1")
-    assert await contended[0].keys(place) == []
+        await contended[0].put(collection, "a", b"1")
+    assert await contended[0].keys(collection) == []
 
 
-@pytest.mark.parametrize("place", [SESSIONS, COOLDOWNS], ids=lambda place: place.name)
-async def test_a_full_disk_is_told_and_what_was_there_stays(opened, place):
+@pytest.mark.parametrize("collection", [SESSIONS, COOLDOWNS], ids=lambda collection: collection.name)
+async def test_a_full_disk_is_told_and_what_was_there_stays(opened, collection):
     store, (soft, hard) = opened(), resource.getrlimit(resource.RLIMIT_FSIZE)
-    await store.put(place, "a", b"1")
+    await store.put(collection, "a", b"1")
     resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
     try:
         with pytest.raises(StoreDown, match=r"out of order: (disk I/O error|database or disk is full)"):
-            await store.put(place, "a", bytes(1024 * 1024))
+            await store.put(collection, "a", bytes(1024 * 1024))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (await store.get(place, "a")).value == b"1"
-    assert await store.put(place, "a", bytes(1024 * 1024)) == 2
+    assert (await store.get(collection, "a")).value == b"1"
+    assert await store.put(collection, "a", bytes(1024 * 1024)) == 2
 
 
 async def test_a_file_that_may_only_be_read_is_told(opened):
@@ -191,44 +191,44 @@ def test_another_file_is_refused(path, opened, text):
 async def test_a_clock_that_is_set_back_holds_nothing_for_longer(opened):
     clock = SetClock()
     store = opened(clock)
-    await store.acquire("lease", "one", 45.0)
-    await store.enter("room", "one", seats=1, seconds=60.0)
+    await store.acquire("lock", "one", 45.0)
+    await store.take_slot("room", "one", slots=1, seconds=60.0)
     await store.put(SESSIONS, "a", b"1", seconds=30.0)
     clock.set_by -= HOUR
     await store.put(COOLDOWNS, "any", b"")
     assert (await store.get(SESSIONS, "a")).seconds == pytest.approx(30.0)
-    assert await store.acquire("lease", "two", 45.0) is None
-    assert await store.enter("room", "two", seats=1, seconds=60.0) == FULL
+    assert await store.acquire("lock", "two", 45.0) is None
+    assert await store.take_slot("room", "two", slots=1, seconds=60.0) == FULL
     clock.advance(60.0)
-    assert await store.acquire("lease", "two", 45.0)
-    assert await store.enter("room", "two", seats=1, seconds=60.0) == 0.0
+    assert await store.acquire("lock", "two", 45.0)
+    assert await store.take_slot("room", "two", slots=1, seconds=60.0) == 0.0
     assert await store.get(SESSIONS, "a") is None
 
 
 async def test_a_clock_that_was_set_back_while_nobody_looked_holds_nothing_for_longer(path, opened):
     first = opened(SetClock())
     await first.put(SESSIONS, "a", b"1", seconds=30.0)
-    await first.acquire("lease", "one", 45.0)
+    await first.acquire("lock", "one", 45.0)
     first.close()
     clock = SetClock(now=1.0)
     clock.set_by = -HOUR
     store = opened(clock)
     clock.advance(45.0)
     assert await store.get(SESSIONS, "a") is None
-    assert await store.acquire("lease", "two", 45.0)
+    assert await store.acquire("lock", "two", 45.0)
 
 
-async def test_a_clock_that_is_set_forward_ends_no_lease_and_frees_no_seat(opened):
+async def test_a_clock_that_is_set_forward_ends_no_lock_and_frees_no_slot(opened):
     clock = SetClock()
     store, other = opened(clock), opened(clock)
-    await store.acquire("lease", "one", 45.0)
-    await store.enter("room", "one", seats=1, seconds=60.0)
+    await store.acquire("lock", "one", 45.0)
+    await store.take_slot("room", "one", slots=1, seconds=60.0)
     clock.set_by += HOUR
-    assert await other.acquire("lease", "two", 45.0) is None
-    assert await other.enter("room", "two", seats=1, seconds=60.0) == FULL
+    assert await other.acquire("lock", "two", 45.0) is None
+    assert await other.take_slot("room", "two", slots=1, seconds=60.0) == FULL
     clock.advance(60.0)
-    assert await other.acquire("lease", "two", 45.0)
-    assert await other.enter("room", "two", seats=1, seconds=60.0) == 0.0
+    assert await other.acquire("lock", "two", 45.0)
+    assert await other.take_slot("room", "two", slots=1, seconds=60.0) == 0.0
 
 
 async def test_versions_and_fences_grow_while_the_clock_goes_back(opened):
@@ -236,35 +236,35 @@ async def test_versions_and_fences_grow_while_the_clock_goes_back(opened):
     store = opened(clock)
     for _ in range(3):
         versions.append(await store.put(SESSIONS, "a", b"1"))
-        fences.append(await store.acquire("lease", "one", 45.0))
+        fences.append(await store.acquire("lock", "one", 45.0))
         await store.remove(SESSIONS, "a")
-        await store.release("lease", "one")
+        await store.release("lock", "one")
         clock.set_by -= HOUR
     assert versions == sorted(set(versions))
     assert fences == sorted(set(fences))
 
 
-async def test_leases_that_are_over_leave_nothing_in_the_file(opened):
+async def test_locks_that_are_over_leave_nothing_in_the_file(opened):
     clock = ManualClock()
     store = opened(clock)
     for number in range(50):
         await store.acquire(f"job-{number}", "one", 45.0)
     clock.advance(45.0)
     await store.acquire("job", "one", 45.0)
-    assert store._quick.execute("SELECT COUNT(*) FROM lease").fetchone() == (1,)
+    assert store._quick.execute("SELECT COUNT(*) FROM lock").fetchone() == (1,)
 
 
-async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lease(path, opened):
+async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lock(path, opened):
     store = opened()
-    for place in (SESSIONS, COOLDOWNS):
-        await store.put(place, "count", b"0")
+    for collection in (SESSIONS, COOLDOWNS):
+        await store.put(collection, "count", b"0")
     processes = [
         subprocess.Popen([sys.executable, "-c", COUNTS, str(path), name], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for name in ("one", "two", "three")
     ]
     told = [process.communicate(timeout=60)[0].split() for process in processes]
-    assert [(await store.get(place, "count")).value for place in (SESSIONS, COOLDOWNS)] == [b"75", b"75"]
-    assert sum(int(seats) for seats, _ in told) == await store.seated("room") == 7
+    assert [(await store.get(collection, "count")).value for collection in (SESSIONS, COOLDOWNS)] == [b"75", b"75"]
+    assert sum(int(slots) for slots, _ in told) == await store.count_slots("room") == 7
     assert sorted(held for _, held in told) == ["False", "False", "True"]
 
 

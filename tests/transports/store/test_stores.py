@@ -5,7 +5,7 @@ import string
 import anyio
 import pytest
 
-from transports.store import FULL, PLACES, Bucket, Change
+from transports.store import COLLECTIONS, FULL, Bucket, Change
 from transports.store.port import ACCOUNTS, ATTENTION, COOLDOWNS, SESSIONS
 
 MANY = 12
@@ -16,13 +16,13 @@ async def store(open_store):
     return await open_store()
 
 
-def minutely(name="bucket", most=2.0, per_second=0.1):
-    return Bucket(name=name, most=most, per_second=per_second)
+def minutely(name="bucket", capacity=2.0, per_second=0.1):
+    return Bucket(name=name, capacity=capacity, per_second=per_second)
 
 
-async def filled(store, *keys, place=SESSIONS):
+async def filled(store, *keys, collection=SESSIONS):
     for key in keys:
-        await store.put(place, key, key.encode())
+        await store.put(collection, key, key.encode())
 
 
 async def all_of(tasks, call):
@@ -64,8 +64,8 @@ async def test_a_key_is_any_printable_ascii(store, key):
     assert await store.keys(SESSIONS) == [key]
     assert await store.keys(SESSIONS, key) == [key]
     assert await store.acquire(key, "me", 10.0)
-    assert await store.enter(key, key, seats=1, seconds=10.0, buckets=[minutely(key)]) == 0.0
-    assert await store.seated(key) == 1
+    assert await store.take_slot(key, key, slots=1, seconds=10.0, buckets=[minutely(key)]) == 0.0
+    assert await store.count_slots(key) == 1
     assert await store.remove(SESSIONS, key)
 
 
@@ -137,7 +137,7 @@ async def test_changes_are_made_together_each_as_it_would_be_alone(open_store):
     there = {record.key: record.version for record in await store.scan(SESSIONS)}
 
     def change(key, value, expected=None, seconds=None):
-        return Change(place=SESSIONS, key=key, value=value, expected=expected, seconds=seconds)
+        return Change(collection=SESSIONS, key=key, value=value, expected=expected, seconds=seconds)
 
     done = await store.write(
         [
@@ -204,17 +204,17 @@ async def test_records_come_in_the_order_of_their_keys(store):
         ({"prefix": "a?1"}, []),
         ({"prefix": "[a-b]"}, []),
         ({"prefix": "_/"}, []),
-        ({"prefix": "a/", "most": 2}, ["a/1", "a/2"]),
-        ({"prefix": "a/", "most": 0}, []),
+        ({"prefix": "a/", "limit": 2}, ["a/1", "a/2"]),
+        ({"prefix": "a/", "limit": 0}, []),
         ({"prefix": "a/", "after": "a/1"}, ["a/2", "a/3"]),
         ({"prefix": "a/", "after": "a/1x"}, ["a/2", "a/3"]),
-        ({"prefix": "a/", "after": "a/1", "most": 1}, ["a/2"]),
+        ({"prefix": "a/", "after": "a/1", "limit": 1}, ["a/2"]),
         ({"prefix": "a/", "after": "z"}, []),
         ({"prefix": "a/", "after": "A"}, ["a/1", "a/2", "a/3"]),
         ({"prefix": "a/", "reverse": True}, ["a/3", "a/2", "a/1"]),
         ({"prefix": "a/", "after": "a/3", "reverse": True}, ["a/2", "a/1"]),
         ({"prefix": "a/", "after": "a/2x", "reverse": True}, ["a/2", "a/1"]),
-        ({"prefix": "a/", "after": "z", "reverse": True, "most": 2}, ["a/3", "a/2"]),
+        ({"prefix": "a/", "after": "z", "reverse": True, "limit": 2}, ["a/3", "a/2"]),
         ({"prefix": "a/", "after": "A", "reverse": True}, []),
         ({"after": "a/3"}, ["a0", "b"]),
     ],
@@ -222,7 +222,7 @@ async def test_records_come_in_the_order_of_their_keys(store):
 )
 async def test_some_of_the_records_are_found(store, asked, found):
     await filled(store, "b", "a/3", "a/1", "a0", "a/2")
-    await filled(store, "a/4", place=ATTENTION)
+    await filled(store, "a/4", collection=ATTENTION)
     assert await store.keys(SESSIONS, **asked) == found
     assert [record.key for record in await store.scan(SESSIONS, **asked)] == found
 
@@ -232,24 +232,24 @@ async def test_a_page_holds_as_many_as_are_wanted_though_others_ran_out(open_sto
     for number in range(6):
         await store.put(SESSIONS, f"{number}", b"", seconds=open_store.long if number % 2 else open_store.short)
     await open_store.elapse(open_store.short)
-    assert await store.keys(SESSIONS, most=2) == ["1", "3"]
-    assert await store.keys(SESSIONS, after="1", most=2) == ["3", "5"]
+    assert await store.keys(SESSIONS, limit=2) == ["1", "3"]
+    assert await store.keys(SESSIONS, after="1", limit=2) == ["3", "5"]
 
 
 async def test_all_of_many_records_are_found_page_by_page(store):
     for number in range(250):
         await store.put(COOLDOWNS, f"{number:03}", b"")
-    found, page = [], await store.keys(COOLDOWNS, most=99)
+    found, page = [], await store.keys(COOLDOWNS, limit=99)
     while page:
         found += page
-        page = await store.keys(COOLDOWNS, after=page[-1], most=99)
+        page = await store.keys(COOLDOWNS, after=page[-1], limit=99)
     assert found == [f"{number:03}" for number in range(250)]
     assert len(await store.scan(COOLDOWNS)) == 250
 
 
-async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(store):
-    async def revision(place):
-        return (await store.revisions()).get(place.name, 0)
+async def test_a_revision_changes_with_each_change_in_its_collection_and_no_other(store):
+    async def revision(collection):
+        return (await store.revisions()).get(collection.name, 0)
 
     untouched, seen = await revision(ATTENTION), [await revision(SESSIONS)]
     version = await store.put(SESSIONS, "a", b"1")
@@ -263,16 +263,16 @@ async def test_a_revision_changes_with_each_change_in_its_place_and_no_other(sto
     assert seen == sorted(seen)
     await store.put(SESSIONS, "a", b"1", expected=version)
     await store.remove(SESSIONS, "a")
-    await store.acquire("lease", "me", 1.0)
+    await store.acquire("lock", "me", 1.0)
     assert await revision(SESSIONS) == seen[-1]
     assert await revision(ATTENTION) == untouched
-    assert set(await store.revisions()) <= {place.name for place in PLACES}
+    assert set(await store.revisions()) <= {collection.name for collection in COLLECTIONS}
 
 
-# Leases
+# Locks
 
 
-async def test_one_owner_holds_a_lease_at_a_time(open_store):
+async def test_one_owner_holds_a_lock_at_a_time(open_store):
     views = [await open_store() for _ in range(3)]
     came = await all_of(MANY, lambda number: views[number % 3].acquire("a", f"owner-{number}", open_store.long))
     assert len([fence for fence in came if fence is not None]) == 1
@@ -294,7 +294,7 @@ async def test_fences_grow_over_release_expiry_and_renewal(open_store):
     assert fences[0] > 0
 
 
-async def test_a_lease_is_renewed_by_who_holds_it_alone(open_store):
+async def test_a_lock_is_renewed_by_who_holds_it_alone(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.long)
     assert not await store.renew("a", "two", open_store.long)
@@ -307,7 +307,7 @@ async def test_a_lease_is_renewed_by_who_holds_it_alone(open_store):
     assert await store.renew("a", "two", open_store.long)
 
 
-async def test_a_renewed_lease_is_held_for_the_full_time(open_store):
+async def test_a_renewed_lock_is_held_for_the_full_time(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.short)
     assert await store.renew("a", "one", open_store.long)
@@ -319,7 +319,7 @@ async def test_a_renewed_lease_is_held_for_the_full_time(open_store):
     assert await store.acquire("b", "two", open_store.long) is None
 
 
-async def test_a_lease_is_released_by_who_holds_it_alone(open_store):
+async def test_a_lock_is_released_by_who_holds_it_alone(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.long)
     await store.release("a", "two")
@@ -330,112 +330,117 @@ async def test_a_lease_is_released_by_who_holds_it_alone(open_store):
     assert await store.acquire("a", "two", open_store.long)
 
 
-async def test_a_lease_is_granted_in_the_epoch_that_is_meant_only(open_store):
+async def test_a_lock_is_granted_in_the_epoch_that_is_meant_only(open_store):
     store = await open_store()
     assert await store.acquire("a", "one", open_store.long, "another server") is None
     assert await store.acquire("a", "one", open_store.long, await store.epoch())
 
 
-# Seats and buckets
+# Slots and buckets
 
 
-async def test_no_more_than_the_seats_there_are_is_taken(open_store):
+async def test_no_more_than_the_slots_there_are_is_taken(open_store):
     views = [await open_store() for _ in range(3)]
     came = await all_of(
-        MANY, lambda number: views[number % 3].enter("a", f"{number}", seats=5, seconds=open_store.long)
+        MANY, lambda number: views[number % 3].take_slot("a", f"{number}", slots=5, seconds=open_store.long)
     )
     assert sorted(came) == [0.0] * 5 + [FULL] * (MANY - 5)
-    assert await views[0].seated("a") == 5
-    assert await views[0].seated("b") == 0
+    assert await views[0].count_slots("a") == 5
+    assert await views[0].count_slots("b") == 0
 
 
 async def test_who_is_seated_may_enter_again_where_all_is_full(open_store):
     store = await open_store()
-    assert await store.enter("a", "one", seats=1, seconds=open_store.short) == 0.0
-    assert await store.enter("a", "one", seats=1, seconds=open_store.long) == 0.0
+    assert await store.take_slot("a", "one", slots=1, seconds=open_store.short) == 0.0
+    assert await store.take_slot("a", "one", slots=1, seconds=open_store.long) == 0.0
     await open_store.elapse(open_store.short)
-    assert await store.enter("a", "two", seats=1, seconds=open_store.long) == FULL
-    assert await store.seated("a") == 1
-    assert await store.enter("b", "one", seats=0, seconds=open_store.long) == FULL
+    assert await store.take_slot("a", "two", slots=1, seconds=open_store.long) == FULL
+    assert await store.count_slots("a") == 1
+    assert await store.take_slot("b", "one", slots=0, seconds=open_store.long) == FULL
 
 
-async def test_a_seat_is_free_when_it_is_left_and_when_its_time_is_over(open_store):
+async def test_a_slot_is_free_when_it_is_left_and_when_its_time_is_over(open_store):
     store = await open_store()
-    await store.enter("a", "one", seats=2, seconds=open_store.short)
-    await store.enter("a", "two", seats=2, seconds=open_store.long)
-    await store.leave([("a", "two")])
-    await store.leave([("a", "nobody")])
-    await store.leave([("b", "one")])
-    assert await store.seated("a") == 1
-    assert await store.enter("a", "three", seats=2, seconds=open_store.long) == 0.0
+    await store.take_slot("a", "one", slots=2, seconds=open_store.short)
+    await store.take_slot("a", "two", slots=2, seconds=open_store.long)
+    await store.release_slots([("a", "two")])
+    await store.release_slots([("a", "nobody")])
+    await store.release_slots([("b", "one")])
+    assert await store.count_slots("a") == 1
+    assert await store.take_slot("a", "three", slots=2, seconds=open_store.long) == 0.0
     await open_store.elapse(open_store.short)
-    assert await store.seated("a") == 1
-    assert await store.enter("a", "four", seats=2, seconds=open_store.long) == 0.0
+    assert await store.count_slots("a") == 1
+    assert await store.take_slot("a", "four", slots=2, seconds=open_store.long) == 0.0
 
 
-async def test_who_stays_keeps_the_seat_and_takes_a_lost_one_again(open_store):
+async def test_who_stays_keeps_the_slot_and_takes_a_lost_one_again(open_store):
     store = await open_store()
-    await store.enter("a", "one", seats=1, seconds=open_store.short)
-    await store.enter("b", "one", seats=1, seconds=open_store.short)
-    await store.stay([("a", "one")], open_store.long)
+    await store.take_slot("a", "one", slots=1, seconds=open_store.short)
+    await store.take_slot("b", "one", slots=1, seconds=open_store.short)
+    await store.renew_slots([("a", "one")], open_store.long)
     await open_store.elapse(open_store.short)
-    assert await store.enter("a", "two", seats=1, seconds=open_store.long) == FULL
-    assert await store.enter("b", "two", seats=1, seconds=open_store.long) == 0.0
-    await store.stay([("a", "one"), ("b", "one"), ("c", "one")], open_store.long)
-    assert [await store.seated(name) for name in ("a", "b", "c")] == [1, 2, 1]
-    await store.leave([("b", "one")])
-    assert await store.enter("b", "three", seats=1, seconds=open_store.long) == FULL
-    await store.stay([], open_store.long)
+    assert await store.take_slot("a", "two", slots=1, seconds=open_store.long) == FULL
+    assert await store.take_slot("b", "two", slots=1, seconds=open_store.long) == 0.0
+    await store.renew_slots([("a", "one"), ("b", "one"), ("c", "one")], open_store.long)
+    assert [await store.count_slots(name) for name in ("a", "b", "c")] == [1, 2, 1]
+    await store.release_slots([("b", "one")])
+    assert await store.take_slot("b", "three", slots=1, seconds=open_store.long) == FULL
+    await store.renew_slots([], open_store.long)
 
 
 async def test_a_bucket_is_full_at_first_and_says_when_a_token_may_be_back(open_store):
     store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
 
-    async def enter(holder):
-        return await store.enter("a", holder, seats=9, seconds=open_store.long, buckets=[bucket])
+    async def take_slot(holder):
+        return await store.take_slot("a", holder, slots=9, seconds=open_store.long, buckets=[bucket])
 
-    assert await enter("one") == 0.0
-    assert await enter("two") == 0.0
-    wait = await enter("three")
+    assert await take_slot("one") == 0.0
+    assert await take_slot("two") == 0.0
+    wait = await take_slot("three")
     assert 0.0 < wait <= open_store.short
-    assert await store.seated("a") == 2
+    assert await store.count_slots("a") == 2
     await open_store.elapse(wait)
-    assert await enter("three") == 0.0
-    assert 0.0 < await enter("four") <= open_store.short
+    assert await take_slot("three") == 0.0
+    assert 0.0 < await take_slot("four") <= open_store.short
 
 
 async def test_a_bucket_holds_no_more_than_it_can(open_store):
     store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
-    await store.enter("a", "one", seats=9, seconds=open_store.long, buckets=[bucket])
+    await store.take_slot("a", "one", slots=9, seconds=open_store.long, buckets=[bucket])
     await open_store.elapse(3 * open_store.short)
-    slow = Bucket(name=bucket.name, most=2.0, per_second=1e-6)
-    assert await store.enter("a", "two", seats=9, seconds=open_store.long, buckets=[bucket]) == 0.0
-    assert await store.enter("a", "three", seats=9, seconds=open_store.long, buckets=[slow]) == 0.0
-    assert await store.enter("a", "four", seats=9, seconds=open_store.long, buckets=[slow]) > open_store.short
+    slow = Bucket(name=bucket.name, capacity=2.0, per_second=1e-6)
+    assert await store.take_slot("a", "two", slots=9, seconds=open_store.long, buckets=[bucket]) == 0.0
+    assert await store.take_slot("a", "three", slots=9, seconds=open_store.long, buckets=[slow]) == 0.0
+    assert await store.take_slot("a", "four", slots=9, seconds=open_store.long, buckets=[slow]) > open_store.short
 
 
 async def test_all_is_taken_or_nothing(open_store):
     store = await open_store()
-    day, minute = Bucket(name="day", most=2.0, per_second=1e-6), Bucket(name="minute", most=1.0, per_second=1e-5)
+    day, minute = (
+        Bucket(name="day", capacity=2.0, per_second=1e-6),
+        Bucket(name="minute", capacity=1.0, per_second=1e-5),
+    )
     both = {"seconds": open_store.long, "buckets": [day, minute]}
-    assert await store.enter("a", "one", seats=1, **both) == 0.0
-    assert await store.enter("a", "two", seats=1, **both) == FULL
-    wait = await store.enter("a", "two", seats=2, **both)
+    assert await store.take_slot("a", "one", slots=1, **both) == 0.0
+    assert await store.take_slot("a", "two", slots=1, **both) == FULL
+    wait = await store.take_slot("a", "two", slots=2, **both)
     assert 1.0 < wait <= 1e5
-    assert await store.seated("a") == 1
-    alone = {"seats": 9, "seconds": open_store.long, "buckets": [day]}
-    assert await store.enter("a", "two", **alone) == 0.0
-    assert await store.enter("a", "three", **alone) > wait
+    assert await store.count_slots("a") == 1
+    alone = {"slots": 9, "seconds": open_store.long, "buckets": [day]}
+    assert await store.take_slot("a", "two", **alone) == 0.0
+    assert await store.take_slot("a", "three", **alone) > wait
 
 
 async def test_many_who_enter_draw_no_more_tokens_than_there_are(open_store):
-    views, bucket = [await open_store() for _ in range(3)], Bucket(name="a", most=4.0, per_second=1e-6)
+    views, bucket = [await open_store() for _ in range(3)], Bucket(name="a", capacity=4.0, per_second=1e-6)
     came = await all_of(
         MANY,
-        lambda number: views[number % 3].enter("a", f"{number}", seats=MANY, seconds=open_store.long, buckets=[bucket]),
+        lambda number: views[number % 3].take_slot(
+            "a", f"{number}", slots=MANY, seconds=open_store.long, buckets=[bucket]
+        ),
     )
     assert len([wait for wait in came if wait == 0.0]) == 4
-    assert await views[0].seated("a") == 4
+    assert await views[0].count_slots("a") == 4
 
 
 # The store itself
@@ -454,18 +459,18 @@ async def test_the_time_of_all_views_is_one_and_passes(open_store):
 WRITES = {
     "put": lambda store, long: store.put(SESSIONS, "a", b"new"),
     "put in a version": lambda store, long: store.put(SESSIONS, "b", b"new", expected=0),
-    "write": lambda store, long: store.write([Change(place=SESSIONS, key="a", value=b"new")]),
+    "write": lambda store, long: store.write([Change(collection=SESSIONS, key="a", value=b"new")]),
     "remove": lambda store, long: store.remove(SESSIONS, "a"),
     "get": lambda store, long: store.get(SESSIONS, "a"),
     "scan": lambda store, long: store.scan(SESSIONS),
     "keys": lambda store, long: store.keys(SESSIONS),
     "revisions": lambda store, long: store.revisions(),
-    "acquire": lambda store, long: store.acquire("lease", "one", long),
-    "renew": lambda store, long: store.renew("lease", "held", long),
-    "release": lambda store, long: store.release("lease", "held"),
-    "enter": lambda store, long: store.enter("room", "one", seats=2, seconds=long, buckets=[minutely()]),
-    "stay": lambda store, long: store.stay([("room", "one")], long),
-    "leave": lambda store, long: store.leave([("room", "held")]),
+    "acquire": lambda store, long: store.acquire("lock", "one", long),
+    "renew": lambda store, long: store.renew("lock", "held", long),
+    "release": lambda store, long: store.release("lock", "held"),
+    "take_slot": lambda store, long: store.take_slot("room", "one", slots=2, seconds=long, buckets=[minutely()]),
+    "renew_slots": lambda store, long: store.renew_slots([("room", "one")], long),
+    "release_slots": lambda store, long: store.release_slots([("room", "held")]),
     "now": lambda store, long: store.now(),
     "settle": lambda store, long: store.settle(),
 }
@@ -476,8 +481,8 @@ async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no
     store = await open_store()
     for steps in range(5):
         before = await store.put(SESSIONS, "a", b"old")
-        await store.acquire("lease", "held", open_store.long)
-        await store.enter("room", "held", seats=9, seconds=open_store.long)
+        await store.acquire("lock", "held", open_store.long)
+        await store.take_slot("room", "held", slots=9, seconds=open_store.long)
         async with anyio.create_task_group() as group:
             group.start_soon(WRITES[name], store, open_store.long)
             for _ in range(steps):
@@ -489,16 +494,16 @@ async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no
             assert (await store.get(SESSIONS, f"own-{number}")).value == b"%d" % number
         record = await store.get(SESSIONS, "a")
         assert record is None or (record.value, record.version > before) in {(b"old", False), (b"new", True)}
-        assert await store.seated("room") <= 2
-        assert await store.seated("nobody's") == 0
+        assert await store.count_slots("room") <= 2
+        assert await store.count_slots("nobody's") == 0
         for number in range(MANY):
             await store.remove(SESSIONS, f"own-{number}")
         for key in ("a", "b"):
             await store.remove(SESSIONS, key)
-        await store.release("lease", "held")
-        await store.release("lease", "one")
+        await store.release("lock", "held")
+        await store.release("lock", "one")
         for holder in ("held", "one"):
-            await store.leave([("room", holder)])
+            await store.release_slots([("room", holder)])
 
 
 async def test_a_record_shows_no_value(store):
