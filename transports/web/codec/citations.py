@@ -1,8 +1,18 @@
-"""Puts links where a text has markers such as ` [cite: 1, 2]`, and finds claims in it; no I/O. Source: "Citations".
+"""Replace citation markers such as `[cite: 1, 2]` by links, and locate cited claims; no I/O. Source: "Citations".
 
-The site tells what a marker stands for in a field beside the text, perhaps later than the marker itself. What was
-said cannot be taken back, so a marker waits, and all behind it, until that is known or the answer is complete. Every
-character is looked at a bounded number of times.
+The site sends the sources of a marker in a separate field, possibly after the marker itself. Text that was sent cannot
+be taken back, so a marker and everything after it is held back until its sources are known or the answer is complete:
+
+    say("It is blue [cite: 1], ")       -> "It is blue "
+    learn(marker "[cite: 1]" -> url)
+    say("he said.")                     -> "[[1]](url)", Citation(start=11, end=21), ", he said."
+    settle()                            -> nothing: no text is held back
+
+A claim has no marker: the site names a range of its text and the sources, at the end of the answer. `Prose` records
+how positions in the site's text map to positions in the text that was sent (links are longer than their markers), so
+`range_of` can translate the range. `ScriptText` converts the site's UTF-16 offsets to Python indexes.
+
+Every character is examined a bounded number of times.
 """
 
 import re
@@ -24,46 +34,46 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
 def link_to(url: str) -> str:
-    """Return an address as it may stand in a Markdown link; empty where it is none of the web's."""
+    """Escape an http(s) URL for a Markdown link; return an empty string for any other URL."""
     if not url.startswith(("http://", "https://")):
         return ""
     return _CONTROL.sub("", url.translate(_IN_LINK))
 
 
 class Prose:
-    """Pieces of a text in, the same with links for markers out."""
+    """Replace the markers in a streamed text by links."""
 
     def __init__(self) -> None:
-        """Start with nothing said."""
+        """Start with an empty text."""
         self._known: dict[str, tuple[SourceLink, ...]] = {}
         self._held: list[str] = []
         self._awaited = ""
-        """The marker that what is held begins with, where that is why."""
+        """The unknown marker that the held text starts with, if that is why it is held."""
         self._said = 0
-        """How many characters were said."""
+        """Number of characters sent."""
         self._taken = 0
-        """How many characters of the text were said, replaced or skipped."""
+        """Number of characters of the site's text that were sent, replaced or skipped."""
         self._spans: list[_Span] = []
 
     @property
     def holding(self) -> bool:
-        """Whether something waits."""
+        """Whether text is held back."""
         return bool(self._held)
 
     @property
     def any(self) -> bool:
-        """Whether anything was said."""
+        """Whether any text was sent."""
         return self._said > 0
 
     def learn(self, groups: Iterable[Cited]) -> None:
-        """Take what markers stand for."""
+        """Store the sources of markers."""
         for group in groups:
             marker = group.marker.strip()
             if _MARKER.fullmatch(marker):
                 self._known[marker] = group.sources
 
     def say(self, text: str) -> list[Text | Citation]:
-        """Take the next piece; return what can be said."""
+        """Take the next piece of text; return what can be sent."""
         if not self._held and "[" not in text:
             return self._plain(text)
         if text:
@@ -73,22 +83,22 @@ class Prose:
         return self._told(last=False)
 
     def settle(self) -> list[Text | Citation]:
-        """Return all that waits; a marker that is not known by now stays as it is."""
+        """Return all held text; markers without known sources stay unchanged."""
         return self._told(last=True) if self._held else []
 
     def verbatim(self, text: str) -> list[Text | Citation]:
-        """Take a piece that has no markers whatever it looks like; return it, behind all that waited."""
+        """Take a piece of text in which nothing is a marker; return it after all held text."""
         events = self.settle()
         if text:
             events.append(self._text(text))
         return events
 
     def skip(self, length: int) -> None:
-        """Pass over the next characters of the text: they are not said. Nothing may wait."""
+        """Skip the next characters of the site's text without sending them; no text may be held back."""
         self._taken += length
 
     def range_of(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return where the characters `start` to `end` of the text stand in all that was said; None: not there."""
+        """Map a range of the site's text to the text that was sent; None if it was not sent."""
         first, last = self._span_at(start), self._span_at(end - 1)
         if start >= end or first is None or last is None:
             return None
@@ -102,11 +112,11 @@ class Prose:
         return span if span is not None and index < span.taken + span.size else None
 
     def _note(self, size: int, length: int, *, link: bool) -> None:
-        """Note that the next `size` characters of the text become the `length` last ones said."""
+        """Record that the next `size` characters of the site's text became the last `length` characters sent."""
         last = self._spans[-1] if self._spans else None
         start = self._said - length
-        goes_on = last is not None and (last.taken + last.size, last.said + last.length) == (self._taken, start)
-        if last is not None and goes_on and not (link or last.link):
+        adjacent = last is not None and (last.taken + last.size, last.said + last.length) == (self._taken, start)
+        if last is not None and adjacent and not (link or last.link):
             last.size += size
             last.length += length
         else:
@@ -137,7 +147,7 @@ class Prose:
             self._held.append(text)
 
     def _open_end(self, text: str) -> int:
-        """Return where a piece at the end begins that may grow into a marker."""
+        """Return where an incomplete marker at the end of the text starts, or the text's length."""
         start = text.rfind("[", max(0, len(text) - _LONGEST - 1))
         tail = text[start:] if start >= 0 else ""
         if not tail or "]" in tail or "\n" in tail:
@@ -177,33 +187,33 @@ class Prose:
 
 
 class _Span(msgspec.Struct, kw_only=True):
-    """Characters of the text, and what they have become."""
+    """A range of the site's text and the range of the sent text that it became."""
 
     taken: int
-    """Where they begin in the text, …"""
+    """Start in the site's text."""
     size: int
     said: int
-    """… and in what was said."""
+    """Start in the sent text."""
     length: int
     link: bool
-    """They are a marker, and have become links."""
+    """The range was a marker and became links."""
 
 
 class ScriptText:
-    """A text whose places are given in UTF-16 code units, as JavaScript counts."""
+    """A text whose offsets are given in UTF-16 code units, as JavaScript counts."""
 
     def __init__(self, text: str) -> None:
-        """Take the text as the site has sent it."""
+        """Store the text as sent by the site."""
         self._text = text
         pairs = (found.start() for found in _ASTRAL.finditer(text)) if not text.isascii() else ()
         self._pairs = [index + number for number, index in enumerate(pairs)]
-        """Where characters of two units begin, in units."""
+        """Offsets of the characters of two code units, in code units."""
         self._bytes = b"" if text.isascii() else text.encode("utf-8", "surrogatepass")
 
     def find(self, claim: Claim) -> list[tuple[int, int]]:
-        """Return where a claim stands, in characters; ranges that do not fit its words are left out.
+        """Return the ranges of a claim in characters; ranges whose text differs from the claim are left out.
 
-        Where the units do not fit and characters or bytes of UTF-8 do, the site has counted those.
+        If code units do not match but characters or UTF-8 bytes do, the site counted those.
         """
         found: list[tuple[int, int]] = []
         for start, end in claim.ranges:
@@ -220,13 +230,13 @@ class ScriptText:
         return found
 
     def _index(self, units: int) -> int:
-        """Return the index of a character by its offset in code units; -1 where that is inside a character."""
+        """Convert an offset in code units to a character index; -1 if it is inside a character."""
         before = bisect_left(self._pairs, units)
         inside = before > 0 and self._pairs[before - 1] == units - 1
         return -1 if inside else units - before
 
     def _of_bytes(self, claim: Claim, start: int) -> list[tuple[int, int]]:
-        """Return where a claim stands if `start` counts bytes of UTF-8."""
+        """Return the range of a claim if `start` counts UTF-8 bytes."""
         words = claim.text.encode("utf-8", "surrogatepass")
         if start < 0 or not self._bytes.startswith(words, start):
             return []
@@ -235,5 +245,5 @@ class ScriptText:
 
 
 def _letters(text: str) -> str:
-    """Return what of a text does not depend on Markdown and white space."""
+    """Return the letters and digits of a text, which do not depend on Markdown and white space."""
     return "".join(filter(str.isalnum, text)) or text.strip()

@@ -1,6 +1,6 @@
-"""The error codes that an answer carries in place of content: what each means and what the gateway does; no I/O.
+"""Map the error codes inside the site's answers to errors and to what the gateway does; no I/O.
 
-A code after a complete candidate is not looked up here: the client gets the answer. Source: "Codes".
+A code after a complete candidate is ignored, because the client already has the answer. Source: "Codes".
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _CODE_SHOWN = 10**6
 
 
 class ImageRefused(Refused):
-    """1003: the site refuses to make an image from these words. Source: "Codes"."""
+    """1003: the site refuses to generate an image for this prompt. Source: "Codes"."""
 
 
 class AttachmentRefused(BadRequest):
@@ -50,7 +50,7 @@ class ContinuationRefused(UpstreamFailed):
 
 
 class Action(Enum):
-    """What the gateway does when it gets a code, apart from counting and logging it."""
+    """How the gateway reacts to a code, apart from counting and logging it."""
 
     TELL_CALLER = "tell the caller"
     SAME_AGAIN = "send the same call to the same account once more, then try another account"
@@ -64,11 +64,11 @@ class Action(Enum):
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """One code of the site."""
+    """One error code of the site."""
 
     number: int
     error: Callable[[], GatewayError]
-    """Builds the error that the code becomes."""
+    """Returns the error to raise for the code."""
     action: Action
 
 
@@ -79,12 +79,12 @@ def _rejected(kind: type[UpstreamFailed], message: str) -> Callable[[], GatewayE
 CODES: tuple[Code, ...] = (
     Code(
         number=wire.CODE_IMAGE_REFUSED,
-        error=lambda: ImageRefused("The upstream refuses to make an image for this prompt."),
+        error=lambda: ImageRefused("The upstream refuses to generate an image for this prompt. Change the prompt."),
         action=Action.TELL_CALLER,
     ),
     Code(
         number=wire.CODE_TEMPORARY,
-        error=_rejected(Temporary, "The upstream has a temporary failure; try again."),
+        error=_rejected(Temporary, "The upstream failed temporarily. Try again."),
         action=Action.SAME_AGAIN,
     ),
     Code(
@@ -124,7 +124,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         number=wire.CODE_CONTINUATION_REFUSED,
-        error=_rejected(ContinuationRefused, "The upstream does not let its account go on with this conversation."),
+        error=_rejected(ContinuationRefused, "The upstream's account cannot continue this conversation."),
         action=Action.FRESH_CONVERSATION,
     ),
     Code(
@@ -134,7 +134,7 @@ CODES: tuple[Code, ...] = (
     ),
     Code(
         number=wire.CODE_BROKEN_OFF,
-        error=_rejected(Temporary, "The upstream broke off without an answer."),
+        error=_rejected(Temporary, "The upstream ended the answer before any content."),
         action=Action.SAME_AGAIN,
     ),
     Code(
@@ -143,18 +143,18 @@ CODES: tuple[Code, ...] = (
         action=Action.NEW_TOKEN,
     ),
 )
-"""Every code that the page names. Source: "Codes"."""
+"""All codes of the protocol page. Source: "Codes"."""
 
 _BY_NUMBER = {code.number: code for code in CODES}
 
 
 def is_known(number: int) -> bool:
-    """Say whether a code is in the table."""
+    """Return whether a code is in the table."""
     return number in _BY_NUMBER
 
 
 def error_for_code(number: int) -> GatewayError:
-    """Return the error of a code; for an unknown one, an error that lets another account try."""
+    """Return the error for a code; for an unknown code, an error that allows failover to another account."""
     known = _BY_NUMBER.get(number)
     if known is not None:
         return known.error()

@@ -1,4 +1,7 @@
-"""The site's answers as events and facts; no I/O. Source: "Response", "Codes", "Batch calls"."""
+"""Decode responses of the site: streamed answers, batch calls, account status; no I/O.
+
+Source: "Response", "Codes", "Batch calls".
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -20,25 +23,25 @@ from transports.web.errors import error_for_http
 
 
 class SiteConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the site keeps a turn."""
+    """The ids of a turn and its conversation at the site."""
 
     cid: str
     rid: str
     rcid: str = ""
     context: str = ""
-    """Present when the turn is saved."""
+    """Present if the site saved the turn."""
     turn: int = 0
     """Index of the turn in its conversation."""
 
 
 class AnswerReader:
-    """Bytes of one StreamGenerate answer in, events out.
+    """Incremental reader: takes the bytes of one StreamGenerate answer, yields events.
 
-    Behind a complete candidate nothing undoes the answer: no code, no failure and no broken frame.
+    After a complete candidate the answer stands: later error codes, failures and broken frames are ignored.
     """
 
     def __init__(self, *, max_frame: int, input_tokens: int, teller: MediaRefs | None = None, turn: int = 0) -> None:
-        """Refuse frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
+        """Reject frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
 
         `turn` is the index of the turn in its conversation.
         """
@@ -49,47 +52,47 @@ class AnswerReader:
         self._input_tokens = input_tokens
         self._turn = turn
         self._accepted = self._answered = False
-        """A content part came, if only with ids: the site took the request. A candidate came."""
+        """`accepted`: a content part arrived, perhaps only with ids. `answered`: a candidate arrived."""
         self._running = self._pending = False
-        """The candidate goes on, as it last said. A file is being made that comes after the stream."""
+        """`running`: the candidate said that it is incomplete. `pending`: a file will be ready after the stream."""
         self._growing = False
-        """The last frame had nothing but a candidate: the next may differ in its text alone."""
+        """The last frame contained only a candidate, so the next may differ only in its text."""
         self._rcid = ""
         self._kept = SiteConversation(cid="", rid="")
-        """The conversation's ids as far as they are known."""
+        """The conversation's ids received so far."""
         self.frames = 0
-        """How many valid frames came."""
+        """Number of valid frames."""
         self.finished = False
         """`Finish` was yielded."""
         self.complete = False
-        """The answer is whole, though the stream may not have ended."""
+        """The answer is complete, though the stream may not have ended."""
         self.model_id = self.model_name = ""
-        """Which model answers, as the site last said; empty while it has not. Source: "Who answered"."""
+        """The model that answers, as last named by the site; empty until then. Source: "Who answered"."""
         self.code: int | None = None
-        """The code, or the HTTP status of an `er` part, that the site sent."""
+        """The error code sent by the site, or the HTTP status of an `er` part."""
         self.ignored = False
-        """`code` came behind a complete candidate."""
+        """`code` arrived after a complete candidate."""
 
     @property
     def conversation(self) -> SiteConversation | None:
-        """Where the site keeps the turn; None until it has named the conversation."""
+        """The turn's ids at the site; None until the site has sent the conversation's id."""
         return self._kept if self._kept.cid else None
 
     @property
     def begun(self) -> bool:
-        """Whether something of the answer was yielded; lines about what the site is doing are nothing of it."""
+        """Whether part of the answer was yielded; progress lines do not count."""
         return self._narrator.begun
 
     @property
     def rid(self) -> str:
-        """The turn's id, which the site can name before the conversation's; empty until it has."""
+        """The turn's id, which the site may send before the conversation's; empty until then."""
         return self._kept.rid
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take the next bytes; yield the events in them.
 
         Raises:
-            GatewayError: the site refused, or sent a form that we do not know; earlier events were yielded.
+            GatewayError: the site refused, or sent an unknown form. Events before the error were yielded.
 
         """
         frames = self._frames
@@ -99,7 +102,7 @@ class AnswerReader:
             while frame is not None and not self.finished:
                 following = frames.find()
                 if following is not None and self._snapshots.covers(frame, following):
-                    self.frames += 1  # a reader slower than the site finds many frames at once, and decodes the last
+                    self.frames += 1  # a slow reader finds many frames at once and decodes only the last
                 else:
                     yield from self._frame(frame)
                 frame = following
@@ -110,10 +113,10 @@ class AnswerReader:
             yield from self._finish()
 
     def end(self) -> Iterator[Event]:
-        """Take the end of the stream; yield the last events.
+        """End the stream; yield the last events.
 
         Raises:
-            UpstreamFailed: the answer was not whole.
+            UpstreamFailed: the answer is incomplete.
 
         """
         for frame in self._frames.last():
@@ -126,7 +129,7 @@ class AnswerReader:
         yield from self._finish()
 
     def _frame(self, frame: Frame) -> Iterable[Event]:
-        """Read a frame; return its events, or yield them before an error that comes behind them."""
+        """Read a frame; return its events, as an iterator that may raise an error after them."""
         self.frames += 1
         fresh = self._snapshots.behind(frame)
         growing, self._growing = self._growing, False
@@ -153,10 +156,10 @@ class AnswerReader:
             self._growing = False
 
     def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
-        """Take a code or status that the site sent in place of content, or behind it.
+        """Record an error code or status that the site sent instead of or after content.
 
         Raises:
-            GatewayError: no complete candidate came before it.
+            GatewayError: there was no complete candidate before the error.
 
         """
         self.code, self.ignored = number, self.complete
@@ -164,7 +167,7 @@ class AnswerReader:
             raise error(number)
 
     def _closed(self) -> list[Event]:
-        """Take the part that closes the stream."""
+        """Handle the part that closes the stream."""
         if not self._answered:
             raise _broken_off() if self._accepted else _no_answer()
         if self._running and not (self._pending or self._teller.capability.lasting):
@@ -192,7 +195,7 @@ class AnswerReader:
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
-        """Return the candidate to follow: the first one of the answer, or what stands in its place when it is gone."""
+        """Return the candidate with the id seen first; if it is gone, the first candidate."""
         for candidate in candidates:
             if self._rcid and jspb.identifier(candidate, wire.CANDIDATE_ID) == self._rcid:
                 return candidate
@@ -220,7 +223,7 @@ class AnswerReader:
         return [*events, Finish(reason="stop", usage=usage, rewritten=self._narrator.rewritten(self._input_tokens))]
 
     def _keep_conversation(self, inner: Any) -> None:
-        """Note the ids that a frame names; a frame that leaves one out takes nothing back."""
+        """Store the ids in a frame; ids that it leaves out keep their value."""
         before = self._kept
         turn = jspb.identifier(jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN))
         self._kept = SiteConversation(
@@ -233,7 +236,7 @@ class AnswerReader:
 
 
 def _doing(inner: Any) -> str:
-    """Return a line about the tool that runs: the site's words for people, else its name; empty when none runs."""
+    """Return a progress line for the tool that runs: the site's own text, else the tool's name; empty if none runs."""
     news = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
     for tool in (news, jspb.field(inner, wire.INNER_TOOL)):
         name = jspb.text(tool, *wire.TOOL_NAME)
@@ -247,20 +250,20 @@ def _broken_off() -> UpstreamFailed:
 
 
 def _no_answer() -> UpstreamFailed:
-    """Return the error of a stream with nothing but bookkeeping: the site did not take the request."""
+    """Return the error for a stream without content: the site did not accept the request."""
     return UpstreamFailed("The upstream sent no answer.", code="upstream_rejected", certainty=Certainty.REFUSED)
 
 
 class BatchAnswers(msgspec.Struct, frozen=True):
-    """What a batch call answered, by RPC id."""
+    """The answers to a batch call by RPC id."""
 
     payloads: dict[str, Any]
-    """The last payload of each RPC; None where the site rejected one of its calls."""
+    """The last payload of each RPC; None if the site rejected one of its calls."""
     rejections: dict[str, int]
-    """Why calls were rejected, where the site says so: numbers of its own."""
+    """The site's reason codes for rejected calls, as far as it sent them."""
 
     def get(self, rpc: str) -> Any:
-        """Return an RPC's payload; None: it was rejected or is missing."""
+        """Return an RPC's payload; None if it was rejected or is missing."""
         return self.payloads.get(rpc)
 
     def denied(self, rpc: str) -> bool:
@@ -303,7 +306,7 @@ def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
 
 
 def _batch_error(part: Any) -> GatewayError | None:
-    """Return the error of a part that fails the whole batch, None where it answers or rejects one call."""
+    """Return the error of a part that fails the whole batch; None if the part answers or rejects one call."""
     if jspb.text(part, wire.PART_KIND) == wire.PART_FAILURE:
         return error_for_http(status_in(part), token=token_of(part))
     code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
@@ -318,31 +321,31 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None
     family: str = ""
     default: bool = False
-    """The site marks it as the default, among several of one family."""
+    """The site marks it as the default of its family."""
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the site says of an account."""
+    """The status of an account as reported by the site."""
 
     problem: GatewayError | None
     plan: str
-    """free, plus, pro, ultra or advanced (a paid plan of which nothing more is known)."""
+    """free, plus, pro, ultra or advanced (an unidentified paid plan)."""
     models: tuple[DiscoveredModel, ...]
     capacity: int | None = None
-    """What the model header says of the account; None: as `wire.CAPACITIES` says of its plan."""
+    """The capacity for the model header; None: that of the plan in `wire.CAPACITIES`."""
     field13: bool = False
     """The model header carries the capacity one field later."""
     trusted: bool = True
-    """False: the site does not let it have some features."""
+    """False: the site denies the account some features."""
     known: bool = True
-    """False: the site did not tell; the rest is assumed."""
+    """False: the site did not report the status; the other fields are assumptions."""
 
 
 def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> AccountStatus:
-    """Read the answer of `otAQ7b`; `tier` is the plan that `jSf9Qc` has told.
+    """Read the answer of `otAQ7b`; `tier` is the plan from the answer of `jSf9Qc`, if known.
 
-    The plan is that one; without it an account that is offered a model of paid plans has a paid one; else flags decide.
-    Source: "Batch calls"
+    The plan is `tier`, else the plan that the account's flags name, else a paid plan if the site offers the account a
+    model of paid plans. Source: "Batch calls"
     """
     tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
     flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
@@ -356,7 +359,7 @@ def decode_status(payload: Any, problem: GatewayError | None, tier: str | None =
 
 
 _PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identifier in ids.items() if plan != "free")
-"""Ids of models that paid plans alone are offered."""
+"""Ids of models that only paid plans are offered."""
 
 
 def _integers(values: list[Any]) -> list[int]:
@@ -364,7 +367,7 @@ def _integers(values: list[Any]) -> list[int]:
 
 
 def _plan(tiers: set[int], flags: set[int]) -> str:
-    """Return the plan that an account's flags tell."""
+    """Return the plan that an account's flags name."""
     if wire.PLAN_PLUS in flags:
         return "plus"
     if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:

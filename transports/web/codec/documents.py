@@ -1,6 +1,6 @@
-"""Documents beside an answer, as text of it: a canvas in its fence, a book's pages with their pictures; no I/O.
+"""Convert documents of an answer into text: a canvas in its fence, a book's pages with their pictures; no I/O.
 
-A document's body is cumulative as everything of the site is, and is said append-only.
+The site sends cumulative snapshots of a document's body; the events returned here are append-only.
 """
 
 import re
@@ -19,33 +19,33 @@ _LONGEST_BREAK = 64
 
 
 def fenced(body: str) -> bool:
-    """Say whether a body is a file inside a fence."""
+    """Return whether a body is a file inside a fence."""
     return _FENCE.match(body) is not None
 
 
 class Canvas:
-    """One document: what it is called, then its body as it grows."""
+    """Convert one document into events: first its title and kind, then its body as it grows."""
 
     def __init__(self, identifier: str) -> None:
-        """Begin the document of this id."""
+        """Start the document with this id."""
         self.id = identifier
         self.latest: Opened | None = None
-        """As it was when it was last told."""
+        """The last snapshot that events were returned for."""
         self._delta, self._cleaner = TextDelta(), Cleaner(markup=False)
         self._fence = ""
         self._held = ""
-        """The beginning, while it is not known what it is the beginning of."""
+        """The start of the body, until it is clear whether it is a fence."""
 
     def ready(self, document: Opened, *, last: bool) -> bool:
-        """Say whether enough of the body has settled to tell what it is."""
+        """Return whether enough of the body has settled to determine the document's kind."""
         if self.agrees(document):
             self._held += self._fresh(document.body, last=last)
         return last or (bool(self._held) and _FENCE_BEGUN.match(self._held) is None)
 
     def grow(self, document: Opened, *, last: bool) -> list[Event]:
-        """Take the document as it is now; return what is new of it.
+        """Take a snapshot of the document; return the new events.
 
-        `last` says that it is whole: then all is said, and its fence is closed.
+        `last` marks the complete document: nothing is held back and the fence is closed.
         """
         text = self._held + self._fresh(document.body, last=last)
         self._held = ""
@@ -61,7 +61,7 @@ class Canvas:
         return [*events, Text(text=text)] if text else events
 
     def agrees(self, document: Opened) -> bool:
-        """Say whether a snapshot goes on from all that was said."""
+        """Return whether a snapshot starts with all text returned so far."""
         return self._delta.extended_by(document.body)
 
     def _fresh(self, body: str, *, last: bool) -> str:
@@ -77,30 +77,33 @@ class Canvas:
 
 
 class Book:
-    """A storybook: each page's text, then its picture; a page waits for its picture until the book is whole."""
+    """Convert a storybook into events: each page's text, then its picture.
+
+    The next page is held back until the picture has arrived or the book is complete.
+    """
 
     def __init__(self, identifier: str, pictures: list[Media]) -> None:
-        """Begin the book of this id; `pictures` grows as they come."""
+        """Start the book with this id; the caller appends to `pictures` as they arrive."""
         self.id = identifier
         self.latest: Opened | None = None
         self._pictures = pictures
         self._delta, self._cleaner = TextDelta(), Cleaner()
         self._held = ""
-        """What is behind a page that waits for its picture, or may be a page's end."""
+        """Text after a page that waits for its picture, or text that may be a page break."""
         self._shown = 0
         self._turned = True
-        """A page has just begun."""
+        """A page has just started."""
 
     def ready(self, document: Opened, *, last: bool) -> bool:
-        """Say whether enough of the body is there to begin."""
+        """Return whether the book has any text."""
         return bool(document.body) or last
 
     def agrees(self, document: Opened) -> bool:
-        """Say whether a snapshot goes on from all that was said."""
+        """Return whether a snapshot starts with all text returned so far."""
         return self._delta.extended_by(document.body)
 
     def grow(self, document: Opened, *, last: bool) -> list[Event]:
-        """Take the book as it is now; return what is new, in the order of the pages."""
+        """Take a snapshot of the book; return the new events in page order."""
         events: list[Event] = []
         if self.latest is None:
             events.append(Document(title=document.title, kind=_MARKDOWN))
@@ -133,7 +136,7 @@ class Book:
         return events
 
     def _said(self, text: str) -> list[Event]:
-        """Say a piece of a page; white space before its first word says nothing."""
+        """Return text of a page; white space at the start of a page is dropped."""
         text = text.lstrip() if self._turned else text
         self._turned = self._turned and not text
         return [Text(text=text)] if text else []

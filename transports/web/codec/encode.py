@@ -1,4 +1,4 @@
-"""Requests to the site, as bytes and headers; no I/O.
+"""Encode requests to the site as bodies and headers; no I/O.
 
 Source: "Common request parts", "StreamGenerate", "Batch calls".
 """
@@ -18,30 +18,30 @@ from transports.web.config import AttachmentForm, Slots
 _encode = msgspec.json.Encoder().encode
 
 _LEFT = {plain: quote_plus(plain) for plain in "!$'()*,?/:@"}
-"""What a query may hold as it is, and a form may not."""
+"""Characters that are allowed unquoted in a query, but not in a form."""
 
 
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as the site names it to one account."""
+    """A model as named in the model header of one account's requests."""
 
     id: str
     number: int
     capacity: int
     field13: bool = False
-    """The account writes its capacity one field later."""
+    """The header carries the capacity one field later."""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that the upload host has taken."""
+    """A file that was uploaded."""
 
     path: str
-    """Where the upload host keeps it."""
+    """The path that the upload host assigned to it."""
     name: str
     mime: str
 
 
 class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn to generate."""
+    """The content of one StreamGenerate request."""
 
     prompt: str
     language: str
@@ -55,21 +55,21 @@ class GenerateCall(msgspec.Struct, frozen=True, kw_only=True):
     temporary: bool = True
     files: tuple[Uploaded, ...] = ()
     slots: Mapping[int, object] = {}
-    """What the capability wants besides."""
+    """Additional slots that the capability needs."""
     forms: Slots = Slots()
     conversation: SiteConversation | None = None
-    """The one to go on with; None: a fresh one."""
+    """The conversation to continue; None: a new one."""
 
 
 def _compact(value: Any) -> str:
     try:
         return _encode(value).decode()
-    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
+    except UnicodeEncodeError:  # a lone surrogate, which must be escaped
         return json.dumps(value, separators=(",", ":"))
 
 
 def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
-    """Return StreamGenerate's body; a guest has no access token."""
+    """Return the body of a StreamGenerate request; a guest has no access token."""
     slots: list[Any] = [None] * wire.SLOTS
     files = [_attachment(file, call.forms.attachments) for file in call.files] or None
     slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
@@ -84,7 +84,7 @@ def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
 
 
 def _settled_slots(call: GenerateCall) -> dict[int, object]:
-    """Return the slots whose values are settings."""
+    """Return the slots whose values come from the settings."""
     forms = call.forms
     turn = call.conversation.turn + 1 if call.conversation is not None and forms.turn_index else 0
     slots: dict[int, object] = {wire.SLOT_TURN_INDEX: [[turn]], wire.SLOT_INPUT: [forms.slot_41]}
@@ -107,7 +107,7 @@ def _attachment(file: Uploaded, form: AttachmentForm) -> list[Any]:
 
 
 def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:
-    """Return StreamGenerate's own headers."""
+    """Return the headers of a StreamGenerate request."""
     headers = common_headers(site) | {
         wire.TIER_HEADER: wire.TIER,
         wire.TIER_LIST_HEADER: wire.TIER_LIST,
@@ -119,19 +119,19 @@ def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:
 
 
 def batch_form(calls: Sequence[tuple[str, str]], access_token: str | None) -> bytes:
-    """Return the body of a batch of `(rpc id, payload JSON)`."""
+    """Return the body of a batch request for `(rpc id, payload JSON)` pairs."""
     request = [[[rpc, payload, None, wire.BATCH_GENERIC] for rpc, payload in calls]]
     return _form(_compact(request), access_token)
 
 
 def batch_headers(site: str, client_uuid: str) -> dict[str, str]:
-    """Return a batch call's headers."""
+    """Return the headers of a batch request."""
     flags = [1, *[None] * 7, wire.MODEL_HEADER_FLAGS, *[None] * 7, client_uuid]
     return common_headers(site) | {wire.MODEL_HEADER: _compact(flags)}
 
 
 def common_headers(site: str) -> dict[str, str]:
-    """Return what both endpoints want."""
+    """Return the headers that both endpoints need."""
     return {
         "Content-Type": wire.FORM_CONTENT_TYPE,
         "Origin": site,
@@ -141,7 +141,7 @@ def common_headers(site: str) -> dict[str, str]:
 
 
 def original_payload(rid: str, rcid: str, cid: str, image: str) -> str:
-    """Return what `c8o8Fe` wants: the picture, and where it was drawn."""
+    """Return the payload of `c8o8Fe`: the picture's id and the turn that generated it."""
     picture = [
         [None, None, None, [None, None, None, None, None, ""]],
         [image, 0],
@@ -171,10 +171,10 @@ def _model_header(model: ModelHeader, thinking: int, client_uuid: str) -> str:
 
 
 def _form(request: str, access_token: str | None) -> bytes:
-    """Return a call's body. A long prompt is quoted on the event loop: yarl does that in C, as a query."""
+    """Return a request's body. Quoting a long prompt on the event loop is fast enough: yarl quotes queries in C."""
     fields = {} if access_token is None else {wire.FORM_ACCESS_TOKEN: access_token}
     form = URL.build(query={**fields, wire.FORM_REQUEST: request}).raw_query_string
     for plain, quoted in _LEFT.items():
-        if plain in form:  # to look is cheaper than to replace
+        if plain in form:  # searching is cheaper than replacing
             form = form.replace(plain, quoted)
     return form.encode()

@@ -1,4 +1,21 @@
-"""Candidates as they grow in, events out: what is said and shown, each thing once; no I/O. Source: "Response"."""
+"""Convert the growing snapshots of a candidate into events, each piece of content once; no I/O. Source: "Response".
+
+Every frame carries the whole candidate so far: text, thoughts, pictures, perhaps a document. `EventBuilder` compares
+it with what it already returned and returns only what is new:
+
+    tell(text="It is", thoughts="Hm.")                       -> Thought("Hm."), Text("It is")
+    tell(text="It is a cat.", thoughts="Hm.")                -> Text(" a cat.")
+    tell(text="It is a cat.", pictures=[p], complete=True)   -> Media(p)
+    end()                                                    -> nothing: the candidate was complete
+
+The text passes through three filters in this order: `TextDelta` (what is new and no longer flickers), `Cleaner` (site
+markup removed), `Prose` (citation markers replaced by links). Each may hold back the end of the text, so pictures are
+returned once no filter holds text back: they must follow the text that they belong to. A document (canvas, book) is
+inserted where the text stopped when the document appeared; the rest of the text follows after the document.
+
+The site may rewrite text that was already returned. Then nothing more is returned until the text matches again; if the
+complete answer still differs, `rewritten` returns the whole answer for clients that can replace it.
+"""
 
 import re
 
@@ -26,14 +43,14 @@ from transports.web.codec.documents import Book, Canvas, fenced
 from transports.web.codec.markup import Cleaner, clean
 
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
-"""What at a text's end may be gone in the next frame, for however many frames it has stood there."""
+"""The end of a text that may disappear in the next frame, even if it was in several frames before."""
 
 _WINDOW = 64
-"""How near to the end that is."""
+"""Number of characters at the end of a text that `_SHAKY` is searched in."""
 
 
 class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose answer it is, and what it was asked for."""
+    """The fields of media references that are the same for a whole answer."""
 
     transport: str = ""
     account: str = ""
@@ -41,40 +58,40 @@ class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventBuilder:
-    """One answer's candidates in, its events out."""
+    """Convert the candidate snapshots of one answer into events."""
 
     def __init__(self, teller: MediaRefs) -> None:
-        """Start with nothing said."""
+        """Start an empty answer."""
         self._teller = teller
         self._prose = Prose()
         self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
         self._opened: Canvas | Book | None = None
         self._paused = self._begun = False
-        """Whether the text waits for the document, and whether that was told of."""
+        """Whether the text waits for the document, and whether the document has started."""
         self._seen_before = False
-        """A document was seen in an earlier frame."""
+        """An earlier frame had a document."""
         self._came: set[str] = set()
         self._pictures: list[Media] = []
-        """All that came; a book shows its own."""
+        """All pictures received; a book shows its own."""
         self._shown = 0
         self._closed_with: Opened | None = None
-        """The document that was told to its end."""
+        """The document, once it was returned completely."""
         self._cited: set[tuple[int, int, str]] = set()
         self._final: list[Event] | None = None
-        """The whole answer, where it was rewritten."""
+        """The events of the whole answer, if the site rewrote it."""
         self._said: list[str] = []
         self._thought: list[str] = []
-        """All text and thoughts that were returned."""
+        """All text and all thoughts returned so far."""
         self._text_alone = False
-        """The candidate has nothing but text that `grow` would have to look at."""
+        """Text is the only part of the candidate that `grow` has to process."""
         self.begun = False
-        """Something of the answer was returned, and not only lines about what the site is doing."""
+        """Part of the answer was returned; progress lines do not count."""
 
     def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
-        """Take the candidate as it is now; return what is new. `address` is the conversation and the turn.
+        """Take a snapshot of the candidate; return the new events. `address` is the conversation id and the turn id.
 
-        Where the candidate departs from what was said, nothing more of it is said, unless a later one agrees again.
+        If the snapshot contradicts what was returned, return nothing more until a later snapshot agrees again.
         """
         before = self._last
         now = self._last = self._joined(before, now)
@@ -86,7 +103,7 @@ class EventBuilder:
         return events
 
     def grow(self, text: str, address: tuple[str, str]) -> list[Event]:
-        """Take the candidate's text as it is now, where all else of the candidate is as it was; return what is new."""
+        """Take a snapshot in which only the candidate's text has changed; return the new events."""
         now = msgspec.structs.replace(self._last, text=text)
         if not self._text_alone:
             return self.tell(now, address)
@@ -100,7 +117,7 @@ class EventBuilder:
         return events
 
     def _joined(self, before: Candidate, now: Candidate) -> Candidate:
-        """Return the candidate with what an earlier frame had and this one leaves out."""
+        """Fill the fields that this snapshot leaves out with those of the last one."""
         return msgspec.structs.replace(
             now,
             text=before.text if now.text is None else now.text,
@@ -128,13 +145,13 @@ class EventBuilder:
         return events if waiting and not now.complete else [*events, *self._show(now)]
 
     def note(self, line: str) -> list[Event]:
-        """Take a line about what the site is doing meanwhile; return it as a thought the first time."""
+        """Take a progress line of the site; return it as a thought the first time."""
         events = self._thinking.note((line,))
         self._count(events)
         return events
 
     def end(self) -> list[Event]:
-        """Take it that the answer is whole; return all that was not said yet."""
+        """Complete the answer; return everything that was held back."""
         last = self._last
         events = [] if last.complete else self.tell(msgspec.structs.replace(last, complete=True))
         if self._departed(self._last) or self._thinking.departed(self._last.thoughts):
@@ -145,7 +162,7 @@ class EventBuilder:
         return events
 
     def rewritten(self, input_tokens: int) -> Rewritten | None:
-        """Return the whole answer if it differs from what was said; None if it does not. The answer has ended."""
+        """Return the whole answer if it differs from what was returned, else None. Call this after `end`."""
         if self._final is None:
             return None
         thoughts = "".join(self._thought)
@@ -162,14 +179,14 @@ class EventBuilder:
         )
 
     def _repeated(self) -> list[Event]:
-        """Return the events of the answer as it is now, as if it had come at once, with all pictures that came."""
+        """Return the events of the current answer as if it had arrived in one frame, with all pictures received."""
         again = EventBuilder(self._teller)
         again._pictures = list(self._pictures)
         again._came = {picture.id or picture.url for picture in self._last.pictures}
         return again.tell(self._last)
 
     def _rest(self, final: list[Event]) -> list[Event]:
-        """Return the rest of a rewritten text where it goes on from what was said: what differs was held back."""
+        """Return the rest of a rewritten text if it still starts with what was returned (held-back text differed)."""
         said, now = "".join(self._said), _text(final)
         if self._document(self._last) is not None or len(now) <= len(said) or not now.startswith(said):
             return []
@@ -177,7 +194,7 @@ class EventBuilder:
         return [Text(text=now[len(said) :]), *cited]
 
     def usage(self, input_tokens: int) -> Usage:
-        """Return what the answer counts for, as far as it was said."""
+        """Return the token usage of the answer returned so far."""
         return _usage(input_tokens, "".join(self._said), "".join(self._thought))
 
     def _count(self, events: list[Event]) -> None:
@@ -185,7 +202,7 @@ class EventBuilder:
         self._thought += [event.text for event in events if isinstance(event, Thought)]
 
     def _departed(self, now: Candidate) -> bool:
-        """Say whether text or document are no continuation of what was said of them."""
+        """Return whether text or document contradict what was returned of them."""
         if not self._text.extended_by(now.text or ""):
             return True
         document = self._document(now)
@@ -196,7 +213,7 @@ class EventBuilder:
         return self._begun and document.id == self._opened.id and not self._opened.agrees(document)
 
     def _cite(self, now: Candidate) -> list[Event]:
-        """Return the sources of claims in the text, where those stand in what was said."""
+        """Return a citation for each claim whose text was returned."""
         if not now.claims:
             return []
         text, agreed = now.text or "", self._text.common(now.text or "")
@@ -216,7 +233,7 @@ class EventBuilder:
         return events
 
     def _document(self, now: Candidate) -> Opened | None:
-        """Return the candidate's document, if it is one to be told: not a card, nor work that is read later."""
+        """Return the candidate's document if it belongs in the answer; not cards or long-running work read later."""
         document = now.document
         if document is None or not document.body or self._teller.capability.lasting:
             return None
@@ -232,7 +249,7 @@ class EventBuilder:
         return self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
 
     def _write(self, now: Candidate, *, settled: bool) -> list[Event]:
-        """Say text and document: the text that was there when the document began goes before it, the rest behind."""
+        """Return text and document: the text received before the document started, the document, then the rest."""
         document = self._document(now)
         if document is None:
             return self._say(last=now.complete)
@@ -269,7 +286,7 @@ class EventBuilder:
         return [*self._prose.say(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.settle()]
 
     def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
-        """Say more of the document; another one that has become the longest is said whole, behind it."""
+        """Return what is new in the document; if another document became the longest, append that one whole."""
         if self._closed_with is not None:
             return []
         self._closed_with = document if last else None
@@ -299,7 +316,7 @@ class EventBuilder:
         return [*events, *self._prose.say(spoken), *self._prose.settle()]
 
     def _show(self, now: Candidate) -> list[Event]:
-        """Return what is new to be shown."""
+        """Return new pictures, music and videos."""
         events: list[Event] = [
             WebImage(url=found.url, alt=found.alt)
             for found in now.web_pictures
@@ -320,7 +337,7 @@ class EventBuilder:
         return [picture for picture in pictures if self._first(picture.id or picture.url)]
 
     def _first(self, name: str) -> bool:
-        """Say whether this is the first time that something comes, and note that it came."""
+        """Record a media id or URL; return whether it is new."""
         if not name or name in self._came:
             return False
         self._came.add(name)
@@ -358,17 +375,17 @@ def _usage(input_tokens: int, text: str, thoughts: str) -> Usage:
 
 
 class Thinking:
-    """Thoughts as they grow, and what is done meanwhile, a line each."""
+    """Convert snapshots of thoughts and progress lines into thought events."""
 
     def __init__(self) -> None:
-        """Start with nothing thought."""
+        """Start without thoughts."""
         self._delta, self._cleaner = TextDelta(), Cleaner()
         self.lines: dict[str, None] = {}
-        """The lines, in order."""
+        """The progress lines, in order."""
         self._open_line = False
 
     def think(self, thoughts: str, *, last: bool) -> list[Event]:
-        """Take the thoughts so far; return what is new of them."""
+        """Take a snapshot of the thoughts; return what is new."""
         text = self._cleaner.push(self._delta.flush(thoughts) if last else self._delta.push(thoughts))
         text += self._cleaner.flush() if last else ""
         if not text:
@@ -377,7 +394,7 @@ class Thinking:
         return [Thought(text=text)]
 
     def note(self, lines: tuple[str, ...]) -> list[Event]:
-        """Take what is being done; return each line that was not there before."""
+        """Take progress lines; return those that are new."""
         fresh = [line for line in dict.fromkeys(lines) if line not in self.lines]
         if not fresh:
             return []
@@ -387,5 +404,5 @@ class Thinking:
         return [Thought(text=text)]
 
     def departed(self, thoughts: str) -> bool:
-        """Say whether thoughts are no continuation of what was returned of them."""
+        """Return whether a snapshot of the thoughts contradicts what was returned."""
         return not self._delta.extended_by(thoughts)

@@ -1,20 +1,23 @@
-r"""Cuts the site's answer into frames; no I/O.
+r"""Split a streamed answer of the site into frames; no I/O.
 
-`)]}'`, a blank line, then frames: a decimal length, newline, JSON, newline. The length counts UTF-16 code
-units from the newline after the digits to the newline after the JSON, both included. Source: "Response".
+An answer is `)]}'`, a blank line, then frames. A frame is a decimal length, a newline, JSON and a newline. The length
+counts UTF-16 code units from the newline after the digits to the newline after the JSON, both included:
 
-Where a length is wrong and the lines are whole, the rest is read by line, as most clients of the site do: a frame is
-then each line that is no length. The last newline may be missing.
+    )]}'\n
+    \n
+    10\n["abcd"]\n
+    11\n["abcde"]\n
 
-The frames of an answer are cumulative, so the parser works on bytes and compares each frame with the beginning that
-earlier frames had in common (`Shared`): what is the same is neither copied, counted nor decoded. A frame is the number
-of its bytes that are shared, and the bytes behind them. With `\n["abc` shared, the second of these two frames
+If a length is wrong but the lines are complete, the parser reads the rest by line, as most clients of the site do:
+every line that is not a length is a frame. The last newline may be missing. Source: "Response".
 
-    \n["abcd"]\n
-    \n["abcde"]\n
+Frames are cumulative: each repeats the one before it and adds a little. The parser therefore compares bytes with the
+prefix that earlier frames have in common (`Shared`) and does not copy, count or decode that prefix again. A `Frame`
+stores how many bytes of the prefix it uses and the bytes that follow. With the prefix `\n["abc`, the second frame
+above is `Frame(shared, 6, b'de"]\n')`.
 
-is `Frame(shared, 7, b'de"]\n')`. The length is checked when a newline comes, which stands at a frame's end and hardly
-anywhere else. Every other byte is looked at a bounded number of times, whatever the chunks are.
+The length is only checked at a newline, because newlines rarely occur inside a frame. Every other byte is examined
+a bounded number of times, however the answer is split into chunks.
 """
 
 from collections.abc import Iterator
@@ -27,20 +30,20 @@ from transports.web import wire
 _MAX_DIGITS = 10
 _MAX_HEAD = 32
 _MOST_BYTES = 3
-"""Bytes of UTF-8 for one code unit of UTF-16, at most."""
+"""Maximum number of UTF-8 bytes per UTF-16 code unit."""
 
 _PREFIX = wire.FRAMES_PREFIX.encode()
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NOT_FRAMES = "The upstream's answer is not in frames."
 _TOO_LONG = "The upstream's frame is longer than this gateway accepts."
 _CONTINUING = bytes(range(0x80, 0xC0))
-"""The bytes with which no character of UTF-8 begins."""
+"""UTF-8 continuation bytes."""
 _PAIRS = [bytes([byte]) for byte in range(0xF0, 0xF5)]
-"""The bytes with which UTF-8 begins a character of two UTF-16 code units."""
+"""First bytes of the UTF-8 characters that take two UTF-16 code units."""
 
 
 def utf16_units(data: bytes) -> int:
-    """Count the UTF-16 code units of characters that begin in some UTF-8, wherever that is cut."""
+    """Count the UTF-16 code units of the characters that start in `data`, which may be cut inside a character."""
     if data.isascii():
         return len(data)
     begun = len(data.translate(None, _CONTINUING))
@@ -48,28 +51,28 @@ def utf16_units(data: bytes) -> int:
 
 
 class Shared:
-    """The beginning that the frames of an answer have in common. It only grows; another one is another object."""
+    """The prefix that the frames of an answer have in common. It only grows; a different prefix is a new object."""
 
     __slots__ = ("data", "units")
 
     def __init__(self, data: bytes = b"") -> None:
-        """Begin with the bytes of a frame up to some place in it."""
+        """Start with the first bytes of a frame."""
         self.data = bytearray(data)
         self.units = utf16_units(data)
 
     def extend(self, data: bytes) -> None:
-        """Add the next bytes of a frame that begins with all of these."""
+        """Append the bytes that follow this prefix in a frame."""
         self.data += data
         self.units += utf16_units(data)
 
 
 class Frame:
-    """One frame: the first `size` bytes of `shared`, and the rest."""
+    """One frame: the first `size` bytes of `shared`, followed by `rest`."""
 
     __slots__ = ("rest", "shared", "size")
 
     def __init__(self, shared: Shared, size: int, rest: bytes) -> None:
-        """Hold what a frame consists of."""
+        """Store the parts of a frame."""
         self.shared, self.size, self.rest = shared, size, rest
 
     def whole(self) -> bytes:
@@ -77,7 +80,7 @@ class Frame:
         return bytes(self.shared.data[: self.size]) + self.rest if self.size else self.rest
 
     def behind(self, shared: Shared) -> bytes | None:
-        """Return what comes behind a beginning; None: the frame begins otherwise."""
+        """Return the bytes after the prefix `shared`, or None if the frame does not start with it."""
         if shared is self.shared and self.size == len(shared.data):
             return self.rest
         if self.size and shared is self.shared:
@@ -88,40 +91,40 @@ class Frame:
 
 
 class FrameParser:
-    """Takes bytes as they come, gives each whole frame.
+    """Incremental parser: takes bytes in chunks, returns complete frames.
 
-    `feed` gives the frames' JSON. A reader of cumulative frames calls `push`, then `find` until it returns None, and
-    sets or extends `shared` between two calls.
+    `feed` yields the JSON of each frame. A reader of cumulative frames calls `push`, then `find` until it returns None,
+    and sets or extends `shared` between two calls.
     """
 
     def __init__(self, max_frame: int) -> None:
-        """Refuse frames of more than `max_frame` UTF-16 code units."""
+        """Reject frames of more than `max_frame` UTF-16 code units."""
         self.shared = Shared()
-        """The beginning that the next frame is compared with."""
+        """The prefix that the next frame is compared with."""
         self.broken = ""
-        """Why no frames can be read any more; empty while they can."""
+        """Why parsing stopped; empty while it works."""
         self._max_frame = max_frame
         self._data: bytes = b""
         self._at: int = 0
-        """The bytes that are being read, and up to where they were."""
+        """The current chunk, and how much of it has been read."""
         self._started = self._prefix_seen = self._by_line = False
         self._head: bytes = b""
-        """The beginning of a line that should be a length."""
+        """The first bytes of an incomplete header line."""
         self._length = 0
-        """Of the frame that is being read; 0: a length comes next."""
+        """Length of the current frame; 0 if a header comes next."""
         self._base, self._size, self._agreed = self.shared, 0, 0
-        """The frame agrees with `agreed` bytes of `base`, whose first `size` bytes it may share."""
+        """The current frame matches `agreed` bytes of `base` so far, and at most `size` bytes."""
         self._pieces: list[bytes] = []
-        """The bytes behind what is shared, or of a line."""
+        """Bytes after the shared prefix, or of the current line."""
         self._taken = self._units = 0
-        """How many bytes of the frame or line are there, and how many code units those are if it shares all `size`."""
+        """Bytes of the frame received, and its code units if all `size` bytes of the prefix match."""
         self._several_lines = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes; yield the JSON of the frames they complete.
 
         Raises:
-            DriftDetected: the bytes are not frames as we know them.
+            DriftDetected: the bytes are not in the known frame format.
 
         """
         self.push(data)
@@ -130,21 +133,21 @@ class FrameParser:
         self.check()
 
     def push(self, data: bytes) -> None:
-        """Take the next bytes, once `find` has read the last ones."""
+        """Take the next bytes, after `find` has read all earlier ones."""
         self._data, self._at = data, 0
 
     def check(self) -> None:
-        """Raise what the bytes so far stand for if they are not frames.
+        """Raise if parsing stopped.
 
         Raises:
-            DriftDetected: they are not.
+            DriftDetected: the bytes are not in the known frame format.
 
         """
         if self.broken:
             raise DriftDetected(self.broken)
 
     def find(self) -> Frame | None:
-        """Return the next whole frame; None: there is none in the bytes so far, or they are `broken`."""
+        """Return the next complete frame, or None if more bytes are needed or parsing stopped (`broken`)."""
         while self._at < len(self._data) and not self.broken:
             if self._by_line:
                 frame = self._next_line()
@@ -158,20 +161,20 @@ class FrameParser:
         return None
 
     def end(self) -> Iterator[bytes]:
-        """Take the end of the bytes; yield the JSON of the last frames as `last` does.
+        """End the input; yield the JSON of the remaining frames, as `last` does.
 
         Raises:
-            DriftDetected: the bytes are not frames as we know them.
+            DriftDetected: the bytes are not in the known frame format.
 
         """
         for frame in self.last():
             yield frame.whole()
 
     def last(self) -> Iterator[Frame]:
-        """Take the end of the bytes; yield the last frames where only a newline is missing, or a length is wrong.
+        """End the input; yield remaining frames that lack only the last newline or have a wrong length.
 
         Raises:
-            DriftDetected: the bytes are not frames as we know them.
+            DriftDetected: the bytes are not in the known frame format.
 
         """
         if self._length:
@@ -189,11 +192,14 @@ class FrameParser:
 
     @property
     def inside(self) -> bool:
-        """Whether the bytes so far end within a frame."""
+        """Whether the input ends inside a frame."""
         return bool(self._length or any(self._pieces) or self._head.strip())
 
     def _at_once(self) -> Frame | None:
-        """Return the next frame if it is here from length to end, on one line, and shares all; else take nothing."""
+        """Return the next frame if it is complete, on one line and starts with all of `shared`; else consume nothing.
+
+        This is the fast path: most frames of an answer arrive whole.
+        """
         data, at, shared = self._data, self._at, self.shared
         start = data.find(b"\n", at)
         rest = start + len(shared.data)
@@ -210,7 +216,7 @@ class FrameParser:
         return Frame(shared, len(shared.data), behind)
 
     def _header(self) -> None:
-        """Read the prefix, an empty line or a length; the frame begins at the newline behind it."""
+        """Read the prefix, an empty line or a length; the frame starts at the newline after the length."""
         data, at = self._data, self._at
         newline = data.find(b"\n", at)
         end = newline if newline >= 0 else len(data)
@@ -238,7 +244,7 @@ class FrameParser:
             if not 0 < length <= self._max_frame:
                 self.broken = _TOO_LONG
                 return
-            self._at -= 1  # the frame begins with the newline
+            self._at -= 1  # the frame starts with the newline
             self._length = length
             self._base, self._size, self._units = self.shared, len(self.shared.data), self.shared.units
             self._agreed = self._taken = 0
@@ -249,7 +255,7 @@ class FrameParser:
             self.broken = _NOT_FRAMES
 
     def _body(self) -> Frame | None:
-        """Take bytes of a frame up to the next newline; return the frame if it is whole."""
+        """Read bytes of a frame up to the next newline; return the frame if it is complete."""
         data, at = self._data, self._at
         newline = data.find(b"\n", at + (not self._taken))
         end = newline + 1 or len(data)
@@ -259,7 +265,7 @@ class FrameParser:
             if self._taken > _MOST_BYTES * self._length:
                 self._read_by_line(self._held() + data[end:])
             return None
-        if self._agreed < self._size:  # a newline within what is shared, whose units are not known up to here
+        if self._agreed < self._size:  # the units of part of the prefix are unknown, so the length cannot be checked
             self._differ()
         if self._units < self._length:
             self._several_lines = True
@@ -273,7 +279,7 @@ class FrameParser:
         return frame
 
     def _take(self, piece: bytes) -> None:
-        """Take the next bytes of a frame: compare them with what may be shared, and keep the rest."""
+        """Compare the next bytes of a frame with the shared prefix, and store those that follow it."""
         self._taken += len(piece)
         agreed = self._agreed
         if agreed < self._size:
@@ -288,25 +294,25 @@ class FrameParser:
             self._units += utf16_units(piece)
 
     def _differ(self) -> None:
-        """Take it that the frame shares nothing: keep what agreed so far as its own."""
+        """Treat the frame as not shared: copy the bytes that matched so far."""
         same = bytes(self._base.data[: self._agreed])
         self._pieces[:] = [same]
         self._units = utf16_units(same)
         self._size = self._agreed = 0
 
     def _held(self) -> bytes:
-        """Return all bytes of the frame that is being read."""
+        """Return all bytes of the current frame."""
         return bytes(self._base.data[: self._agreed]) + b"".join(self._pieces)
 
     def _read_by_line(self, unread: bytes) -> None:
-        """Read all by line from here on."""
+        """Switch to reading by line."""
         self._by_line, self._length = True, 0
         self._data, self._at = unread, 0
         self._pieces.clear()
         self._units = 0
 
     def _next_line(self) -> Frame | None:
-        """Read up to the next newline; return the frame if the line is one."""
+        """Read up to the next newline; return the line if it is a frame."""
         data, at = self._data, self._at
         newline = data.find(b"\n", at)
         end = newline if newline >= 0 else len(data)

@@ -1,11 +1,19 @@
-"""Reads the frames of one answer without decoding again what the last frame said already; no I/O.
+r"""Decode the frames of one answer incrementally, skipping text that earlier frames already contained; no I/O.
 
-Frames are cumulative: a megabyte of answer in ten thousand frames is five gigabytes on the wire, nearly all
-of it a repetition. A frame that begins with the same characters as the last one, up to a place inside the
-answer's text, is cut there: the JSON that is left is decoded (it is the same frame, with the text's new end as its
-whole text), and the known beginning of the text is put in front. What is skipped is only compared.
+Frames are cumulative: a megabyte of answer in ten thousand frames is five gigabytes on the wire, nearly all of it
+repeated. If a frame starts with the same bytes as the last one, up to a position inside the answer's text, the reader
+removes the known part of the text, decodes the short JSON that is left and puts the known text back in front:
 
-A frame whose beginning differs is decoded whole, so the short cut changes cost and never content.
+    last frame        [["r1",["The sky is blue"]]]
+    shared prefix     [["r1",["The sky is
+    this frame        [["r1",["The sky is blue today"]]]
+    decoded JSON      [["r1",[" blue today"]]]
+    text              "The sky is" + " blue today"
+
+(In a real frame the candidate is a JSON string inside a JSON string, so its quotes are escaped.) The prefix must end
+between two escapes and before the end of the text that the site may still change (`_settled_end`). If only the text
+grew, even the short JSON is not decoded (`grown`). A frame with a different prefix is decoded whole, so this changes
+the cost, never the result.
 """
 
 import json
@@ -21,7 +29,7 @@ from transports.web.errors import drift
 _decode = msgspec.json.Decoder().decode
 
 _TEXT_STARTS = '[[\\"%s\\",[\\"'
-"""How candidate and text begin inside the frame's JSON text: `[4] = [[rcid, [text …`."""
+"""How a candidate and its text start inside the frame's JSON: `[4] = [[rcid, [text …`."""
 
 _PIECE = re.compile(
     r'(?P<plain>[^"\\]+)'
@@ -30,25 +38,25 @@ _PIECE = re.compile(
     r"|\\u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}"
     r'|\\\\(?:\\["\\]|[^"\\])'
 )
-"""One piece of text inside a string inside a string: plain characters, or an escape of either string."""
+"""One token of a string inside a string: plain characters, or an escape of either string."""
 
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
-"""A text that is written as it is."""
+"""A text without escapes."""
 
 _UNSETTLED = "` \t"
 
 _HALF = re.compile(r"\\\\?u[Dd][89ABab][0-9A-Fa-f]{2}")
-"""The first half of an escaped surrogate pair: the second belongs to it."""
+"""The first half of an escaped surrogate pair; the second half must not be separated from it."""
 
 _FLICKER = 256
-"""How many characters of the frame from the text's end the site may still change."""
+"""The site may still change this many characters at the end of the text."""
 
 
 def loads(text: bytes | str) -> Any:
-    """Decode JSON, lone surrogate escapes included.
+    """Decode JSON that may contain escapes of lone surrogates.
 
     Raises:
-        DriftDetected: it is no JSON, or is nested too deep.
+        DriftDetected: the text is not JSON, or is nested too deeply.
 
     """
     try:
@@ -61,45 +69,45 @@ def loads(text: bytes | str) -> Any:
 
 
 class FrameParts:
-    """The parts of one frame, and the beginning of the answer's text that they leave out."""
+    """The parts of one frame, and the beginning of the answer's text that was removed from them."""
 
     __slots__ = ("json", "known", "parts", "shared")
 
     def __init__(self, json: bytes, known: str, *, shared: bool) -> None:
-        """Decode a frame's JSON. It leaves out `known`, the beginning of the candidate's text, where that is `shared`.
+        """Decode a frame's JSON. If `shared`, the beginning of the candidate's text, `known`, was removed from it.
 
         Raises:
-            DriftDetected: it is not an array of parts.
+            DriftDetected: the JSON is not an array of parts.
 
         """
         parts = loads(json)
         if not isinstance(parts, list):
-            raise drift("a frame is no array")
+            raise drift("a frame is not an array")
         self.parts = cast("list[Any]", parts)
         self.json, self.known, self.shared = json, known, shared
 
 
 class SnapshotReader:
-    """Decodes the frames of one answer; remembers what need not be decoded again."""
+    """Decode the frames of one answer, and remember the prefix that need not be decoded again."""
 
     def __init__(self, frames: FrameParser) -> None:
-        """Start with nothing known; tell `frames` what the frames share."""
+        """Start without a shared prefix; this reader sets the prefix of `frames`."""
         self._frames = frames
         self._text_at = 0
-        """Where the answer's text begins in what is shared, which ends inside the text; 0: nothing is shared yet."""
+        """Where the answer's text starts in the shared prefix, which ends inside the text; 0: no prefix yet."""
         self._known = ""
-        """The text that is shared, decoded."""
+        """The decoded text of the shared prefix."""
         self._tail = b""
-        """All that came behind the text in the last frame."""
+        """Everything after the text in the last frame."""
 
     def behind(self, frame: Frame) -> bytes | None:
-        """Return what comes behind the shared beginning; None: the frame begins otherwise."""
+        """Return the bytes after the shared prefix, or None if the frame does not start with it."""
         return frame.behind(self._frames.shared) if self._text_at else None
 
     def covers(self, frame: Frame, following: Frame) -> bool:
-        """Say whether `following` is `frame` with more text behind its text, and the same as it in all else.
+        """Return whether `following` differs from `frame` only by additional text at the end of its text.
 
-        Then `frame` says nothing that `following` does not, and need not be decoded.
+        Then `frame` contains nothing that `following` lacks, and need not be decoded.
         """
         before, after = self.behind(frame), self.behind(following)
         tail = self._tail
@@ -110,10 +118,10 @@ class SnapshotReader:
         return after.startswith(before[: len(before) - len(tail)])
 
     def read(self, frame: Frame, fresh: bytes | None) -> FrameParts:
-        """Decode a frame, of which `fresh` is what `behind` gives.
+        """Decode a frame; `fresh` is the result of `behind` for it.
 
         Raises:
-            DriftDetected: it is not an array of parts.
+            DriftDetected: the frame is not an array of parts.
 
         """
         if fresh is None:
@@ -121,9 +129,9 @@ class SnapshotReader:
         return FrameParts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
 
     def grown(self, fresh: bytes) -> str | None:
-        """Return the whole text of a frame that differs from the last one in its text alone; None: decode it.
+        """Return the whole text of a frame that differs from the last only in its text; None if it must be decoded.
 
-        `fresh` is what `behind` gives for the frame.
+        `fresh` is the result of `behind` for the frame.
         """
         tail = self._tail
         if not fresh.endswith(tail):
@@ -150,9 +158,9 @@ class SnapshotReader:
         return text
 
     def learn(self, read: FrameParts, rcid: str, text: str) -> bool:
-        """Remember the frame that was read, whose candidate `rcid` says `text`.
+        """Remember the frame `read`, whose candidate `rcid` has the text `text`.
 
-        Return whether that could be done: then `grown` reads frames that go on from it.
+        Return whether that succeeded: then `grown` can read frames that continue it.
         """
         start = self._text_at
         if not read.shared:
@@ -177,12 +185,12 @@ class SnapshotReader:
 
 
 def _settled_end(written: str) -> tuple[int, int]:
-    """Return the last place in a text as it is written in its frame that no escape crosses and no flicker should reach.
+    """Return where the settled part of an escaped text ends, and where the text itself ends.
 
-    The text's end is returned as well: what comes behind it may be part of `written`.
-    Plain characters are settled at once, unless such stand last as may flicker.
-    Those are, and escapes, once they are further from the end than flicker reaches: so what is looked at again is
-    bounded, whatever the text is made of.
+    `written` is the text as escaped in its frame, perhaps with more of the frame after it. The settled part ends
+    between two escapes, at a position that the site should no longer change. Plain characters are settled at once,
+    except trailing characters that may flicker. Those, and escapes, are settled once they are more than `_FLICKER`
+    characters from the end; so the part that is read again is bounded for every text.
     """
     end = position = 0
     boundaries: list[int] = []
@@ -203,6 +211,6 @@ def _settled_end(written: str) -> tuple[int, int]:
 
 
 def _unescaped(written: str) -> str:
-    """Return a text that is written inside a string inside a string."""
+    """Decode a text that is escaped as a string inside a string."""
     inner = loads(f'["{written}"]')[0]
     return loads(f'["{inner}"]')[0]

@@ -1,6 +1,7 @@
-"""Reading JSPB arrays: a field sits at its index, or in a trailing dict under `str(index + 1)`.
+"""Read fields of JSPB arrays (protobuf messages as JSON arrays). Source: "JSPB arrays".
 
-Source: "JSPB arrays".
+A field is stored at its index, or in a trailing dict under `str(index + 1)`: in `["a", {"7": "b"}]`, field 0 is "a" and
+field 6 is "b".
 """
 
 import re
@@ -8,15 +9,15 @@ from typing import Any, cast
 
 _LIST: Any = list
 _DICT: Any = dict
-"""Types of decoded JSON, whose items may be anything: `cast` would cost a call for each field."""
+"""Untyped `list` and `dict` for isinstance checks: `cast` would cost a call per field."""
 
 _MOST = 10**18
 _LAST_SECOND = 253_402_300_799
-"""The last second of the year 9999: what is later is no time."""
+"""The last second of the year 9999; larger numbers are not times."""
 
 
 def field(array: Any, index: int) -> Any:
-    """Return the field at `index` in whichever form holds it; None where it is unset or `array` is no array."""
+    """Return the field at `index`, stored in either form; None if it is unset or `array` is not an array."""
     if not isinstance(array, _LIST) or not array:
         return None
     last = len(array) - 1
@@ -29,7 +30,7 @@ def field(array: Any, index: int) -> Any:
 
 
 def path(value: Any, *indexes: int) -> Any:
-    """Follow indexes through nested arrays; None where one is missing."""
+    """Follow indexes through nested arrays; None if one is missing."""
     for index in indexes:
         found = value[index] if isinstance(value, _LIST) and index + 1 < len(value) else None
         value = field(value, index) if found is None else found
@@ -39,19 +40,19 @@ def path(value: Any, *indexes: int) -> Any:
 
 
 def text(value: Any, *indexes: int) -> str | None:
-    """Follow indexes to a string; None where there is none."""
+    """Follow indexes to a string; None if it is missing."""
     found = path(value, *indexes)
     return found if isinstance(found, str) else None
 
 
 def integer(value: Any, *indexes: int) -> int | None:
-    """Follow indexes to a whole number; None where there is none."""
+    """Follow indexes to an integer; None if it is missing."""
     found = path(value, *indexes)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def count(value: Any, *indexes: int) -> int | None:
-    """Follow indexes to a whole number of 0 or more, also one written as text; None where there is none."""
+    """Follow indexes to a non-negative integer, which may be a string; None if it is missing."""
     found = path(value, *indexes)
     if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) < len(str(_MOST)):
         return int(found)
@@ -59,25 +60,25 @@ def count(value: Any, *indexes: int) -> int | None:
 
 
 def seconds(value: Any, *indexes: int) -> int | None:
-    """Follow indexes to a time in epoch seconds; None where there is none."""
+    """Follow indexes to a time in epoch seconds; None if it is missing."""
     found = count(value, *indexes)
     return found if found and found <= _LAST_SECOND else None
 
 
 def number(value: Any, *indexes: int) -> float | None:
-    """Follow indexes to a number; None where there is none."""
+    """Follow indexes to a number; None if it is missing."""
     found = path(value, *indexes)
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def array(value: Any, *indexes: int) -> list[Any]:
-    """Follow indexes to an array; empty where there is none."""
+    """Follow indexes to an array; empty if it is missing."""
     found = path(value, *indexes)
     return cast("list[Any]", found) if isinstance(found, list) else []
 
 
 def mapping(value: Any, index: int) -> dict[str, Any]:
-    """Return the dict that stands at `index` of an array, also at its end; empty where there is none."""
+    """Return the dict at `index` of an array, even as the last item; empty if it is missing."""
     items = cast("list[Any]", value) if isinstance(value, list) else []
     found = items[index] if index < len(items) else None
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
@@ -87,12 +88,12 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def identifier(value: Any, *indexes: int) -> str:
-    """Return the id at a path; empty if there is none, or one that cannot be sent back or stored."""
+    """Follow indexes to an id; empty if it is missing or not ASCII (it could not be sent back or stored)."""
     found = text(value, *indexes)
     return found if found is not None and found.isascii() else ""
 
 
 def encodable(value: Any, *indexes: int) -> str:
-    """Return the text at a path; empty if there is none, or one that holds half of a surrogate pair."""
+    """Follow indexes to a string; empty if it is missing or contains half of a surrogate pair."""
     found = text(value, *indexes) or ""
     return "" if _HALF.search(found) else found

@@ -1,19 +1,20 @@
-"""Removes from a text the markup that the site writes for its own page; no I/O. Source: "Response".
+"""Remove the markup that the site writes for its own page from a text; no I/O. Source: "Response".
 
-Tags (`<FollowUp …/>` and others), placeholder links and the queries of fences are cut. The same characters inside a
-fenced block, an indented code block or an inline code span belong to the answer and stay.
+Tags (`<FollowUp …/>` and others), placeholder links and the queries of fences are removed. The same characters inside
+a fenced block, an indented code block or an inline code span belong to the answer and stay. The text arrives in pieces:
 
-A text comes in pieces that are cut anywhere. `Cleaner` reads it once, in one of these modes:
+    push("See <Foll")            -> "See "    the end may be the start of a tag, so it is held back
+    push('owUp label="x"/>ya.')  -> "ya."
 
-    TEXT        ordinary Markdown; a short end that may grow into something to cut is held back
-    FENCE_LINE  the line that may open a fenced block; held back until it is known to be one
-    FENCE       inside a fenced block; everything stays
-    TAG         between `<Name` and `>`; everything is cut
-    ELEMENT     between `<Name>` and `</Name>`; everything is cut
-    DOUBT       something to cut stands behind a backtick that is still open: ``a ` b <FollowUp …``. Only what follows
-                tells: the same run of backticks again (code: it stays), or the paragraph's end (it is cut)
+`Cleaner` reads each piece once, in one of these modes; the result does not depend on where the text was split:
 
-The result does not depend on how the text was cut into pieces.
+    TEXT        ordinary Markdown; a short end that may become markup is held back
+    FENCE_LINE  a line that may open a fenced block; held back until that is known
+    FENCE       inside a fenced block; everything is kept
+    TAG         between `<Name` and `>`; everything is removed
+    ELEMENT     between `<Name>` and `</Name>`; everything is removed
+    DOUBT       markup after an unclosed backtick: ``a ` b <FollowUp …``. The text that follows decides: the same
+                number of backticks (it is code and kept) or the end of the paragraph (it is removed)
 """
 
 import re
@@ -26,7 +27,7 @@ from transports.web import wire
 _LONGEST_LINK = 256
 _LONGEST_INFO = 500
 _LONGEST_LINE = 200
-"""How many characters of a line are kept to see whether it opens or closes a fence."""
+"""Number of characters of a line to keep for deciding whether it opens or closes a fence."""
 
 _NAMES = "|".join(wire.MARKUP_TAGS)
 _PLACEHOLDER = rf"https?://{re.escape(wire.PLACEHOLDER_HOST)}(?:/\w+)+?/\d+(?![\d/_])(?!\w*/)"
@@ -34,7 +35,7 @@ _LINK = re.compile(_PLACEHOLDER, re.ASCII)
 _FENCES = r"\n|(?P<ticks>`+)|(?P<tildes>~{3,})"
 _TOKENS = rf"{_FENCES}|(?P<slashes>\\+)|(?P<tag></?(?P<name>{_NAMES})(?=[\s/>]))|(?P<link>{_PLACEHOLDER})"
 _TOKEN = re.compile(rf"(?=[\n`~\\<h])(?:{_TOKENS})", re.ASCII)
-"""The look ahead says with what a token begins: without it, the search tries every kind at every character."""
+"""The lookahead makes the search fast: without it, every alternative is tried at every character."""
 _FENCE_TOKEN = re.compile(rf"(?=[\n`~])(?:{_FENCES})")
 _RUN = re.compile(r"(?P<slashes>\\*)(?P<ticks>`+)")
 _TAG_TOKEN = re.compile(r"(?P<quote>(?:(?<==)'|\"))|/?>")
@@ -46,7 +47,7 @@ _LINK_BEGUN = re.compile(
     rf"h(?:{'|'.join(re.escape(start[1:size]) for start in _LINK_STARTS for size in range(len(start), 0, -1))})\Z"
 )
 _LINE_OPENING = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*")
-"""What may stand before a fence on its line: indentation, quotes and list markers."""
+"""What may precede a fence on its line: indentation, quotes and list markers."""
 _BLANK = re.compile(r"[ \t>\r]*")
 _QUERY = re.compile(r"\?code_(?:reference|stdout|stderr)[^\s`]*")
 _INDENTED = re.compile(r" {0,3}\t| {4}")
@@ -65,62 +66,62 @@ class _Mode(Enum):
 
 
 class Cleaner:
-    """Takes a text in pieces and returns it without the site's markup."""
+    """Remove the site's markup from a text that arrives in pieces."""
 
     def __init__(self, *, markup: bool = True) -> None:
-        """Begin at the start of a text; without `markup`, only the queries of fences are cut."""
+        """Start an empty text; if `markup` is false, remove only the queries of fences."""
         self._token = _TOKEN if markup else _FENCE_TOKEN
         self._markup = markup
         self._mode = _Mode.TEXT
         self._parting = False
         self._unread = ""
         self._more: list[str] = []
-        """Pieces that follow it and only repeat its last character."""
+        """Pieces after `unread` that only repeat its last character."""
         self._at = 0
-        """Index in the text where `unread` begins."""
+        """Index in the text where `unread` starts."""
         self._out: list[str] = []
-        self._line = ""  # its beginning
+        self._line = ""  # the first characters of the current line
         self._may_indent, self._in_list = True, False
-        """Whether indented code may begin or go on at the current line, and whether a list takes the indentation."""
+        """Whether the current line may be indented code, and whether its indentation belongs to a list item."""
         self._open = 0
         """Length of the run of backticks that may have opened a code span; 0: none."""
         self._runs: list[int] = []
-        """Lengths of the runs since then."""
+        """Lengths of the runs of backticks after that one."""
         self._fence = ("`", 3, 0)
         """Character, length and indentation of the open fence."""
         self._name, self._depth = "", 0
         self._closing, self._quote = False, ""
-        self._doubtful: list[str] = []  # the text since the doubt began
+        self._doubtful: list[str] = []  # the text since DOUBT mode started
         self._doubt_line = ""
         self._spans: dict[int, int] = {}
-        """Start and end of each code span in the paragraph that was read again; no other span opens there."""
+        """Start and end of each code span in a paragraph that is read again; no other span opens there."""
         self._spans_until = 0
         self._cut_starts: list[int] = []
         self._cut_ends: list[int] = []
-        self._cut_before: list[int] = []  # how many characters were cut up to the end of each
+        self._cut_before: list[int] = []  # number of characters removed up to the end of each
 
     @property
     def holding(self) -> bool:
-        """Whether some of the text has been neither returned nor cut."""
+        """Whether part of the text is held back."""
         return bool(self._unread or self._doubtful)
 
     def push(self, piece: str) -> str:
-        """Take the next piece; return what of the text is settled by it."""
+        """Take the next piece; return the text that can no longer become markup."""
         last = self._unread[-1:]
         if last and last in _RUNNING and not piece.strip(last):
-            self._more.append(piece)  # a run that goes on tells nothing new
+            self._more.append(piece)  # a longer run of the same character decides nothing
             return ""
         self._catch_up()
         self._unread += piece
         return self._read(final=False)
 
     def flush(self) -> str:
-        """Return the rest of the text, when no more comes."""
+        """Return the rest of the text, at its end."""
         self._catch_up()
         return self._read(final=True)
 
     def part(self) -> str:
-        """Return text that is held back only because its last character may repeat: something else follows it here."""
+        """Return text held back only because its last character may repeat; call this before other content."""
         self._catch_up()
         self._parting = True
         text = self._read(final=False)
@@ -132,7 +133,7 @@ class Cleaner:
         self._more.clear()
 
     def place(self, index: int) -> int:
-        """Return the index of a character in the returned text; for a cut one, that of the next character."""
+        """Map an index of the text to the returned text; a removed character maps to the next character kept."""
         before = bisect_right(self._cut_ends, index)
         shift = self._cut_before[before - 1] if before else 0
         inside = before < len(self._cut_starts) and self._cut_starts[before] <= index
@@ -145,13 +146,13 @@ class Cleaner:
         return text
 
     def _keep(self, length: int) -> None:
-        """Move this many characters of the unread text to the output."""
+        """Move the first `length` unread characters to the output."""
         self._out.append(self._unread[:length])
         self._unread = self._unread[length:]
         self._at += length
 
     def _cut(self, length: int) -> None:
-        """Cut this many characters of the unread text."""
+        """Remove the first `length` unread characters."""
         self._unread = self._unread[length:]
         if not length:
             return
@@ -165,7 +166,7 @@ class Cleaner:
         self._at += length
 
     def _read_text(self, final: bool) -> bool:
-        """Read ordinary text up to its end, or to where another mode begins. Return whether there is more to do."""
+        """Read ordinary text up to its end or a change of mode; return whether there is more to read."""
         text = self._unread
         limit = len(text) if final else _settled(text, markup=self._markup, runs=not self._parting)
         position = 0
@@ -190,7 +191,7 @@ class Cleaner:
         return False
 
     def _is_markup(self, found: re.Match[str]) -> bool:
-        """Say whether a token is a tag or a link of the site, and not part of an indented code block."""
+        """Return whether a token is a tag or link of the site, outside of indented code."""
         fits = self._markup and len(found.group()) <= _LONGEST_LINK
         return fits and bool(found["tag"] or found["link"]) and not self._is_indented_code()
 
@@ -198,18 +199,18 @@ class Cleaner:
         return self._may_indent and not self._in_list and _INDENTED.match(self._line) is not None
 
     def _end_line(self) -> None:
-        """Note what the line that ends here means for the indentation of the next one."""
+        """Update the indentation state for the next line."""
         if _is_blank(self._line):
             self._open = 0
             self._may_indent = True
         else:
             self._may_indent = self._is_indented_code()
-            goes_on = self._in_list and self._line[:1] in " \t"
-            self._in_list = not self._may_indent and (goes_on or _LIST_ITEM.match(self._line) is not None)
+            continued = self._in_list and self._line[:1] in " \t"
+            self._in_list = not self._may_indent and (continued or _LIST_ITEM.match(self._line) is not None)
         self._line = ""
 
     def _extend(self, text: str) -> None:
-        """Note plain text of the current line."""
+        """Add plain text to the current line."""
         self._line = _lengthened(self._line, text)
 
     def _starts_fence(self, found: re.Match[str]) -> bool:
@@ -220,7 +221,7 @@ class Cleaner:
         return self._at + position < self._spans_until
 
     def _count(self, run: int) -> None:
-        """Take a run of backticks outside of fences, as one that opens or closes a code span or does neither."""
+        """Process a run of backticks outside of fences: it opens a code span, closes it, or is part of it."""
         if not self._open:
             self._open = run
             self._runs.clear()
@@ -230,7 +231,7 @@ class Cleaner:
             self._runs.append(run)
 
     def _read_ticks(self, found: re.Match[str]) -> int:
-        """Take a run of backticks that opens no fence; return where reading goes on."""
+        """Process a run of backticks that does not open a fence; return where to continue reading."""
         run = found["ticks"]
         end = found.end()
         if self._in_spans(found.start()):
@@ -241,25 +242,25 @@ class Cleaner:
         return end
 
     def _pass(self, code: str) -> None:
-        """Note code of one line or several."""
+        """Add code of one or more lines to the current line."""
         if "\n" in code:
             self._line, self._may_indent = "", False
         self._extend(code[code.rfind("\n") + 1 :])
 
     def _read_other(self, found: re.Match[str], text: str) -> int:
-        """Take a newline, backslashes or anything that stays; return where reading goes on."""
+        """Process a newline, backslashes or other text to keep; return where to continue reading."""
         end = found.end()
         if found.group() == "\n":
             self._end_line()
             return end
         slashes = found["slashes"] if self._markup else None
         if slashes and len(slashes) % 2 and not self._open and text.startswith("`", end):
-            end += 1  # an escaped backtick opens nothing
+            end += 1  # an escaped backtick does not open a code span
         self._extend(text[found.start() : end])
         return end
 
     def _meet(self, found: re.Match[str]) -> None:
-        """Cut markup, or begin a doubt if a code span may be open."""
+        """Remove markup, or enter DOUBT mode if a code span may be open."""
         self._keep(found.start())
         if self._open:
             self._mode, self._doubt_line = _Mode.DOUBT, self._line
@@ -270,7 +271,7 @@ class Cleaner:
             self._name, self._closing = found["name"], found.group().startswith("</")
 
     def _read_tag(self, final: bool) -> bool:
-        """Cut up to the tag's end."""
+        """Remove text up to the end of the tag."""
         if self._quote:
             end = self._unread.find(self._quote)
             self._cut(end + 1 if end >= 0 else len(self._unread))
@@ -295,7 +296,7 @@ class Cleaner:
         self._mode = _Mode.ELEMENT if self._depth > 0 else _Mode.TEXT
 
     def _read_element(self, final: bool) -> bool:
-        """Cut up to the next tag of the element's name."""
+        """Remove text up to the next tag with the element's name."""
         tag = re.compile(rf"</?{self._name}(?=[\s/>])").search(self._unread)
         line_end = self._unread.find("\n") if self._name in wire.MARKUP_LINES else -1
         if line_end >= 0 and (tag is None or line_end < tag.start()):
@@ -311,7 +312,7 @@ class Cleaner:
         return True
 
     def _read_fence_line(self, final: bool) -> bool:
-        """Read a line that begins as a fence does."""
+        """Read a line that starts like a fence."""
         text = self._unread
         character = text[0]
         run = len(text) - len(text.lstrip(character))
@@ -338,7 +339,7 @@ class Cleaner:
         return True
 
     def _read_fence(self, _final: bool) -> bool:
-        """Read the lines of a fenced block, up to its end."""
+        """Read the lines of a fenced block up to its end."""
         position = 0
         while (newline := self._unread.find("\n", position)) >= 0:
             self._extend(self._unread[position:newline])
@@ -360,7 +361,7 @@ class Cleaner:
         return fits and len(opening) >= length and opening == character * len(opening)
 
     def _read_doubt(self, final: bool) -> bool:
-        """Look for the end of the code span or of the paragraph: it decides whether the markup is code."""
+        """Search the end of the code span or paragraph, which decides whether the markup is code."""
         text = self._unread
         limit = len(text) if final else len(text.rstrip("`").rstrip("~"))
         position = 0
@@ -392,7 +393,7 @@ class Cleaner:
         self._doubt_line = _lengthened(self._doubt_line, text)
 
     def _end_doubt(self, end: int) -> None:
-        """Keep all up to the run of backticks that closes the span."""
+        """Keep the text up to the run of backticks that closes the span."""
         code = "".join(self._doubtful) + self._unread[:end]
         self._unread = code + self._unread[end:]
         self._doubtful.clear()
@@ -400,7 +401,7 @@ class Cleaner:
         self._keep(len(code))
 
     def _settle_doubt(self, last: str, rest: str) -> None:
-        """Read a paragraph again whose open backticks opened no span, now that all its backticks are known."""
+        """Read a paragraph again: its open backticks opened no span, and now all its backticks are known."""
         paragraph = "".join(self._doubtful) + last
         self._doubtful.clear()
         self._unread = paragraph + rest
@@ -413,7 +414,7 @@ class Cleaner:
         ]
         pairs = _pairs(runs)
         self._spans = {base + start: base + end for start, end in pairs if start >= 0}
-        begun = next((end for start, end in pairs if start < 0 <= end), 0)  # the span began before the doubt did
+        begun = next((end for start, end in pairs if start < 0 <= end), 0)  # a span that started before DOUBT mode
         self._pass(paragraph[:begun])
         self._keep(begun)
 
@@ -428,12 +429,12 @@ class Cleaner:
 
 
 def _lengthened(line: str, text: str) -> str:
-    """Return the beginning of a line that goes on with `text`, one character longer than needed where it is longer."""
+    """Append text to the kept start of a line; one character too many marks a line longer than `_LONGEST_LINE`."""
     return (line + text[: _LONGEST_LINE + 1])[: _LONGEST_LINE + 1]
 
 
 def _opens_line(line: str) -> bool:
-    """Say whether a fence may follow on this line."""
+    """Return whether a fence may follow on this line."""
     return len(line) <= _LONGEST_LINE and _LINE_OPENING.fullmatch(line) is not None
 
 
@@ -442,9 +443,9 @@ def _is_blank(line: str) -> bool:
 
 
 def _pairs(runs: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
-    """Return start and end of each code span, of runs of backticks: place, length, whether a backslash escapes it.
+    """Return start and end of each code span, from runs of backticks given as (position, length, is escaped).
 
-    A run that is escaped opens with one backtick less, and closes with all.
+    An escaped run opens a span with one backtick less, and closes one with all its backticks.
     """
     later: dict[int, list[int]] = {}
     for index, (_, length, _) in enumerate(runs):
@@ -464,9 +465,9 @@ def _pairs(runs: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
 
 
 def _settled(text: str, *, markup: bool, runs: bool) -> int:
-    """Return where the end of a text begins that more text may turn into something else.
+    """Return the length of the text that no later text can change.
 
-    That is the beginning of something to cut or, with `runs`, the same character again and again.
+    The rest may be the start of markup or, with `runs`, a run of one character that may get longer.
     """
     end = len(text)
     if runs and text[-1:] in _RUNNING:
@@ -476,7 +477,7 @@ def _settled(text: str, *, markup: bool, runs: bool) -> int:
 
 
 def _before_beginning(text: str) -> int:
-    """Return where at the end of a text the beginning of a tag or of a placeholder link stands."""
+    """Return where an incomplete tag or placeholder link at the end of the text starts, or the text's length."""
     end = len(text)
     floor = max(0, end - _LONGEST_LINK)
     if text.find("<", floor) >= 0:
@@ -489,11 +490,11 @@ def _before_beginning(text: str) -> int:
 
 
 def clean(text: str, *, markup: bool = True) -> str:
-    """Return a whole text without the site's markup."""
+    """Remove the site's markup from a complete text."""
     cleaner = Cleaner(markup=markup)
     return cleaner.push(text) + cleaner.flush()
 
 
 def has_placeholder(text: str) -> bool:
-    """Say whether a text has a placeholder link, which marks the place of an attachment."""
+    """Return whether a text contains a placeholder link, which marks the position of an attachment."""
     return _LINK.search(text) is not None

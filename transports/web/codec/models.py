@@ -1,6 +1,6 @@
-"""Which of the site's models a catalogue entry stands for, and which one has answered; no I/O.
+"""Map models of the catalogue to the site's models, and the model that answered back; no I/O.
 
-Models are told apart by family, never by version: an id of the table tells it, else the words of a name.
+Models are identified by family, never by version: by an id in the built-in table, else by the words of their name.
 
 Source: "Common request parts", "Who answered".
 """
@@ -24,13 +24,13 @@ _FAMILY_OF_WORD = {
     "flash": Family.FLASH,
     "fast": Family.FLASH,
 }
-"""The words by which a name tells its family; the first that occurs decides: "Flash-Lite" is lite."""
+"""Words in a model's name and their family; the first that occurs decides: "Flash-Lite" is lite."""
 _MEDIA_WORDS = frozenset({"banana", "imagen", "veo", "lyria"})
-"""Words in the names of models that make pictures, videos and music: these are of no family here."""
+"""Words in the names of models for pictures, videos and music, which belong to no family here."""
 
 
 def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
-    """Name a model to the site: configuration wins over discovery, discovery over the page's table."""
+    """Return the model header for a model: from the settings, else as discovered, else from the built-in table."""
     table_plan = status.plan if status.plan in {"free", "plus"} else "advanced"
     configured = model.upstream.get(transport)
     found = _by_id(configured, status) if configured else _by_family(model.family, status)
@@ -44,7 +44,7 @@ def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
 
 
 def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> UpstreamModel:
-    """Describe the model that the site is asked for; a guest names none, and asks for the site's default."""
+    """Describe the model that a request asks the site for; a guest's request asks for the site's default."""
     if chosen is None:
         return UpstreamModel(family=model.family)
     found = _by_id(chosen.id, status)
@@ -56,9 +56,9 @@ def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> Up
 
 
 def answered(identifier: str, name: str, status: AccountStatus) -> UpstreamModel | None:
-    """Describe the model that the site says has answered; None where it has said nothing.
+    """Describe the model that answered according to the site; None if the site did not name one.
 
-    A turn that draws is answered by a picture model: that says nothing of the family that was asked for.
+    A picture model answers turns that generate pictures; it does not show which family would have answered.
     """
     if not identifier and not name:
         return None
@@ -71,7 +71,7 @@ def answered(identifier: str, name: str, status: AccountStatus) -> UpstreamModel
 
 
 def family_of(found: DiscoveredModel) -> Family | None:
-    """Return a discovered model's family: by the table's ids, else by its words."""
+    """Return a discovered model's family, from the table of ids, else from its name."""
     if found.id in _FAMILY_OF_ID:
         return _FAMILY_OF_ID[found.id]
     return _by_words(found.family) or _by_words(found.name)
@@ -82,7 +82,7 @@ def _by_id(identifier: str | None, status: AccountStatus) -> DiscoveredModel | N
 
 
 def _by_family(family: Family, status: AccountStatus) -> DiscoveredModel | None:
-    """Return the family's model: the one that the site marks as the default, else the first."""
+    """Return the family's model: the site's default, else the first."""
     fitting = [found for found in status.models if family_of(found) is family]
     return next((found for found in fitting if found.default), fitting[0] if fitting else None)
 

@@ -1,4 +1,4 @@
-"""Reads answers other than HTTP 200; no I/O. Source: "Codes"."""
+"""Read responses of the site with a status other than 200; no I/O. Source: "Codes"."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -13,19 +13,19 @@ from transports.web.codec.incremental_json import loads
 from transports.web.errors import error_for_http
 
 LONGEST_REFUSAL = 64 * 1024
-"""How many bytes of a refusal's body are read."""
+"""Maximum number of bytes to read of such a response."""
 _DEPTH = 7
 
 
 def answer_error(status: int, headers: Mapping[str, str], body: bytes = b"") -> GatewayError:
-    """Return the error for an answer other than 200; the error keeps the token of its body."""
+    """Return the error for a response other than 200; the error carries the access token of its body."""
     token = token_in(body) if status == 400 else None
     location = headers.get("Location", "")
     return error_for_http(status, location=location, retry_after=retry_after(headers), token=token)
 
 
 def token_in(body: bytes) -> str | None:
-    """Return the access token in the body of an HTTP 400; None if there is none."""
+    """Return the access token in the body of an HTTP 400, or None."""
     frames = FrameParser(LONGEST_REFUSAL)
     try:
         for frame in chain(frames.feed(body[:LONGEST_REFUSAL]), frames.end()):
@@ -39,19 +39,19 @@ def token_in(body: bytes) -> str | None:
 
 
 def status_in(part: Any) -> int:
-    """Return the HTTP status in the part of a failed call; 0 if there is none."""
+    """Return the HTTP status in the part of a failed call; 0 if it is missing."""
     return jspb.integer(part, wire.FAILURE_STATUS) or 0
 
 
 def token_of(part: Any) -> str | None:
-    """Return the access token in the part of a failed call; None if there is none."""
+    """Return the access token in the part of a failed call, or None."""
     if jspb.text(part, wire.PART_KIND) != wire.PART_FAILURE:
         return None
     return _marked(part, _DEPTH)
 
 
 def _marked(value: Any, depth: int) -> str | None:
-    """Return the text after the mark of a token, anywhere in `value`."""
+    """Return the text after the token's marker, anywhere in `value`."""
     if not depth:
         return None
     if isinstance(value, dict):

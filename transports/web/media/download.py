@@ -1,7 +1,9 @@
-"""Opens what the site drew, filmed or composed: hop by hop, on known hosts only, with the account's cookies.
+"""Open generated media (pictures, videos, music) from the site, hop by hop, with the account's cookies.
 
-An address can lead to another one in two ways: by a redirect, or by an answer whose text is the next address. Both are
-followed by hand, so that each hop is checked before a cookie goes there. Source: "Media out". Source: "Field notes"
+A URL may lead to another one by a redirect, or by a response whose body is the next URL. This module follows both
+itself and checks each hop against the known hosts (`allowed`) before it sends a cookie there.
+
+Source: "Media out", "Field notes".
 """
 
 import re
@@ -39,7 +41,7 @@ _HEAD_BYTES = 64
 _ENVELOPE_HEAD_BYTES = 64 * 1024
 _LONGEST_URL = 16 * 1024
 _SCHEMES = (b"https://", b"http://")
-"""How a text begins that is the next address; no piece of media begins like that."""
+"""First bytes of a body that is the next URL; no media file starts with them."""
 _LONGEST_PART = 64 * 1024 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
@@ -53,21 +55,21 @@ _log = structlog.get_logger()
 
 
 class Bytes:
-    """One piece of media, open; iterate it once."""
+    """An open media file; iterate it once."""
 
     def __init__(self, body: "_Body", mime: str, length: int | None) -> None:
-        """Take a body whose beginning has been read."""
+        """Wrap a body whose first bytes have been read."""
         self._body = body
         self.mime, self.length = mime, length
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        """Yield the bytes; raises GatewayError where they break off."""
+        """Yield the bytes; raise GatewayError if the connection breaks."""
         left = self.length
         while left is None or left > 0:
             chunk = await self._body.next()
             if not chunk:
                 if left:
-                    raise UpstreamFailed("A piece of media broke off.", code="upstream_truncated")
+                    raise UpstreamFailed("The upstream's media is incomplete. Try again.", code="upstream_truncated")
                 return
             chunk = chunk if left is None else chunk[:left]
             left = None if left is None else left - len(chunk)
@@ -76,11 +78,13 @@ class Bytes:
 
 @asynccontextmanager
 async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[Bytes]:
-    """Open a piece of media, a picture in this rendition; leaving closes the response.
+    """Open a media file, a picture in the given rendition; leaving the context closes the response.
+
+    If the original of a picture is unavailable, its preview URL is opened instead.
 
     Raises:
-        UpstreamFailed: it cannot be had, not yet (`media_not_ready`), or no more (`media_gone`).
-        GatewayError: the account is of no use.
+        UpstreamFailed: the media is unavailable, not ready yet (`media_not_ready`) or deleted (`media_gone`).
+        GatewayError: the account cannot be used.
 
     """
     async with AsyncExitStack() as stack:
@@ -91,7 +95,7 @@ async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> A
                 opened = await _open(attempt, session, url, ref.kind)
             except GatewayError as error:
                 await attempt.aclose()
-                _log.info("original_not_had", account=session.name, error=type(error).__name__, code=error.code)
+                _log.info("original_unavailable", account=session.name, error=type(error).__name__, code=error.code)
             else:
                 yield opened
                 return
@@ -101,11 +105,11 @@ async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> A
 
 @asynccontextmanager
 async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner: str) -> AsyncGenerator[FilePart]:
-    """Yield a piece of media whole, in the pixels it has, as a file to be given back to the site.
+    """Download a media file in full resolution, as a file that can be uploaded to the site again.
 
     Raises:
-        GatewayError: as `open_media`, or it is too long for that.
-        Saturated: there is no memory, or no space on disk for it.
+        GatewayError: as `open_media`, or the file is too long.
+        Saturated: memory or disk space for files is used up.
 
     """
     full = msgspec.structs.replace(ref, original="")
@@ -114,7 +118,7 @@ async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner
             try:
                 content = await kept.enter_async_context(files.collected(media, owner=owner, most=_LONGEST_PART))
             except TooLong:
-                message = "A piece of media of an earlier turn is too long to be given back."
+                message = "A media file of an earlier turn is too long to be sent again. Remove it from the request."
                 raise UpstreamFailed(message) from None
         name = str(ref.kind)
         if isinstance(content, bytes):
@@ -124,13 +128,13 @@ async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner
 
 
 def rendered(url: str, rendition: str) -> str:
-    """Return an address with another rendition chosen by its last path segment."""
+    """Return a URL with the rendition in its last path segment replaced."""
     path, mark, query = url.partition("?")
     return f"{_RENDITION.sub('', path)}{rendition}{mark}{query}"
 
 
 def allowed(url: URL, config: WebConfig) -> bool:
-    """Say whether a hop may go there, with cookies: a media host of the site's, or a host of the settings."""
+    """Return whether a URL may be requested with cookies: media hosts of the site and hosts of the settings."""
     if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
         return False
     hosts = config.hosts
@@ -144,16 +148,16 @@ def allowed(url: URL, config: WebConfig) -> bool:
 
 
 async def _original(session: Session, words: str) -> str:
-    """Return the address that leads to the original pixels, over two more addresses. Source: "Media out"."""
+    """Return the URL that leads to the original, through two more URLs. Source: "Media out"."""
     try:
         rid, rcid, cid, image = _place(words)
     except msgspec.MsgspecError:
-        raise UpstreamFailed("It is not known where the original is.", code="media_gone") from None
+        raise UpstreamFailed("The reference to the original picture is invalid.", code="media_gone") from None
     payload = encode.original_payload(rid, rcid, cid, image)
     answers = await session.ask((wire.RPC_ORIGINAL, payload))
     url = jspb.text(answers.get(wire.RPC_ORIGINAL), wire.ORIGINAL_URL)
     if not url:
-        raise UpstreamFailed("The upstream does not say where the original is.")
+        raise UpstreamFailed("The upstream returned no URL of the original picture.")
     return f"{_RENDITION.sub('', url)}{wire.ORIGINAL_HOP}"
 
 
@@ -161,7 +165,7 @@ async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKi
     response, body = await _follow(stack, session, url)
     head = await body.at_least(_HEAD_BYTES)
     if not head:
-        raise UpstreamFailed("The media is not ready yet.", code="media_not_ready")
+        raise UpstreamFailed("The upstream's media is not ready yet. Try again later.", code="media_not_ready")
     length = None if response.headers.get("Content-Encoding") else response.content_length
     mime = mime_of(head)
     if mime is None and kind is not MediaKind.IMAGE:
@@ -170,17 +174,17 @@ async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKi
             body.skip(film.start)
             mime, length = "video/mp4", film.length
     if mime is None or (kind is MediaKind.IMAGE) is not mime.startswith("image/"):
-        raise UpstreamFailed("The upstream sent something else instead of the media.")
+        raise UpstreamFailed("The upstream sent a response that is not the requested media.")
     if length is not None and length > body.most:
         raise _too_long()
     return Bytes(body, mime, length)
 
 
 async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[aiohttp.ClientResponse, _Body]":
-    """Return the answer that an address leads to, and its body.
+    """Follow a URL; return the final response and its body.
 
     Raises:
-        UpstreamFailed: a hop leads to a host that is not known, or there are too many, or none has an answer.
+        UpstreamFailed: a hop leads to an unknown host, or there are too many hops.
         GatewayError: as `_check`.
 
     """
@@ -189,7 +193,7 @@ async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[a
         hop = URL(url, encoded=True)
         for _ in range(_MOST_HOPS + 1):
             if not allowed(hop, config):
-                raise UpstreamFailed("The upstream's media points to a host that is not known.")
+                raise UpstreamFailed("The upstream's media URL leads to a host that is not allowed.")
             inner = await stack.enter_async_context(AsyncExitStack())
             with anyio.fail_after(config.timeouts.first_frame):
                 response = await inner.enter_async_context(_request(session, hop))
@@ -205,20 +209,20 @@ async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[a
                 hop = URL(pointed, encoded=True)
             await inner.aclose()
     except TimeoutError:
-        raise UpstreamTimeout("The upstream's media did not come in time.") from None
+        raise UpstreamTimeout("The upstream's media timed out. Try again.") from None
     except CLIENT_ERRORS as error:
         raise mapped(error) from None
-    raise UpstreamFailed("The upstream's media points from host to host without end.")
+    raise UpstreamFailed("The upstream's media URL leads through too many hops.")
 
 
 async def _pointed(body: "_Body") -> str | None:
-    """Return the address that a body is; None where it is no address but the media."""
+    """Return the URL in a body; None if the body is the media itself."""
     head = (await body.at_least(_HEAD_BYTES)).lstrip()
     if not head.startswith(_SCHEMES):
         return None
     text = (await body.at_least(_LONGEST_URL)).decode("utf-8", "replace").strip()
     if len(text) >= _LONGEST_URL or any(character.isspace() for character in text):
-        raise UpstreamFailed("The upstream sent something else instead of the media.")
+        raise UpstreamFailed("The upstream sent a response that is not the requested media.")
     return text
 
 
@@ -230,17 +234,17 @@ def _request(session: Session, url: URL) -> Any:
 def _check(response: aiohttp.ClientResponse) -> None:
     status = response.status
     if status == 206:
-        raise UpstreamFailed("The media is not ready yet.", code="media_not_ready")
+        raise UpstreamFailed("The upstream's media is not ready yet. Try again later.", code="media_not_ready")
     if status in _GONE:
-        raise UpstreamFailed("The upstream does not have this media any more.", code="media_gone")
+        raise UpstreamFailed("The upstream has deleted this media.", code="media_gone")
     if status == 429:
-        raise RateLimited("The upstream limits how often media is fetched.", retry_after=retry_after(response.headers))
+        raise RateLimited("The upstream rate-limits media downloads.", retry_after=retry_after(response.headers))
     if status != 200:
         raise UpstreamFailed(f"The upstream refused the media (HTTP {status}).", code="upstream_rejected")
 
 
 class _Body:
-    """A response's bytes, the first of which can be looked at before they are taken."""
+    """A response's bytes; the first ones can be inspected before they are consumed."""
 
     def __init__(self, response: aiohttp.ClientResponse, session: Session) -> None:
         self._response = response
@@ -250,7 +254,7 @@ class _Body:
         self.most = session.site.config.media_bytes
 
     async def at_least(self, count: int) -> bytes:
-        """Return the first `count` bytes or more without taking them; fewer only where there are no more."""
+        """Return at least the first `count` bytes without consuming them; fewer only if the body is shorter."""
         while len(self._head) < count and (chunk := await self._read()):
             self._head += chunk
         return self._head
@@ -277,4 +281,4 @@ class _Body:
 
 
 def _too_long() -> UpstreamFailed:
-    return UpstreamFailed("The upstream's media is longer than this gateway passes on.")
+    return UpstreamFailed("The upstream's media is longer than this gateway's limit (media_bytes).")

@@ -1,15 +1,15 @@
-"""What bytes are, by themselves, and a film taken out of its envelope; no I/O. Source: "Field notes"."""
+"""Detect the media type of bytes, and find a video inside a protobuf envelope; no I/O. Source: "Field notes"."""
 
 import msgspec
 
 _DEEPEST = 4
 _MOST_FIELDS = 64
 _BOX = (8, 4096)
-"""How long the first box of a film may be."""
+"""Shortest and longest accepted length of the first box of an ISO media file."""
 
 
 def mime_of(head: bytes) -> str | None:
-    """Return the media type of what begins with `head`; None where it is no picture, film or sound."""
+    """Return the media type of a file that starts with `head`; None if it is not a known image, video or audio file."""
     for magic, mime in (
         (b"\x89PNG\r\n\x1a\n", "image/png"),
         (b"\xff\xd8\xff", "image/jpeg"),
@@ -35,22 +35,22 @@ def mime_of(head: bytes) -> str | None:
 
 
 def is_film(head: bytes, at: int) -> bool:
-    """Say whether an ISO media file begins there."""
+    """Return whether an ISO media file (MP4, HEIC, …) starts at offset `at`."""
     return head[at + 4 : at + 8] == b"ftyp" and _BOX[0] <= int.from_bytes(head[at : at + 4]) <= _BOX[1]
 
 
 class EnvelopeContent(msgspec.Struct, frozen=True):
-    """Where a film is inside its envelope."""
+    """The position of a video inside its envelope."""
 
     start: int
     length: int
 
 
 def find_film(head: bytes, total: int | None) -> EnvelopeContent | None:
-    """Find a film inside a protobuf message that begins with `head` and has `total` bytes, where that is known.
+    """Find a video inside a protobuf message that starts with `head` and is `total` bytes long, if that is known.
 
-    The message's structure is walked; a film is the content of a field that begins as one. None where `head` is no
-    such message, or the film is not in it.
+    Walks the fields of the message; the video is the first field whose content starts like an ISO media file. Returns
+    None if `head` is not such a message, or no video starts in it.
     """
     return _walk(head, 0, total if total is not None else 1 << 62, 0)
 
@@ -67,7 +67,7 @@ def _walk(head: bytes, position: int, end: int, depth: int) -> EnvelopeContent |
 
 
 def _field(head: bytes, position: int, end: int) -> tuple[int, int, bool]:
-    """Return where a field's content begins and ends, and whether it can hold others; -1 where it is none."""
+    """Return the start and end of a field's content, and whether it may contain fields; -1 if the field is invalid."""
     tag, start = _varint(head, position, end)
     if start < 0 or not tag >> 3:
         return start, -1, False
@@ -84,7 +84,7 @@ def _field(head: bytes, position: int, end: int) -> tuple[int, int, bool]:
 
 
 def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Return a number and where it ends; -1 where it does not."""
+    """Return a number and its end offset; -1 if the number is incomplete."""
     value = 0
     for shift in range(0, 64, 7):
         if not 0 <= position < min(end, len(data)):

@@ -1,8 +1,8 @@
-"""Uploads of a request's files: each content once, several at a time.
+"""Upload a request's files to the site: equal content once, several files concurrently. Source: "Files in".
 
-An upload host takes files in two forms, and hosts differ in which: `resumable`, two requests as browsers send them, and
-`multipart`, one request. The settings name the form to begin with. A host that refuses it is tried with the other; when
-that one works, all accounts of the process use it from then on. Source: "Files in"
+There are two upload protocols: `resumable` (two requests, as browsers send them) and `multipart` (one request). Hosts
+differ in which one they accept. The settings name the protocol to try first. If the host refuses it, the other one is
+tried; if that works, all accounts of the process use it from then on.
 """
 
 from collections import OrderedDict
@@ -39,32 +39,32 @@ _AT_ONCE = 4
 _MOST_KEPT = 256
 _LONGEST_PATH = 4096
 _NOT_THE_FORM = frozenset({401, 403, 413, 429})
-"""Refusals that have another reason than the form of the upload."""
+"""Statuses that do not depend on the upload protocol."""
 
 KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
 Fetch = Callable[[MediaRef], AbstractAsyncContextManager[FilePart]]
-"""Fetches what was handed out earlier."""
+"""Fetches media that an earlier answer returned."""
 
 _log = structlog.get_logger()
 
 
 class UploadForms:
-    """The form of upload to begin with, shared by the accounts of a process."""
+    """The order of the upload protocols, shared by the accounts of a process."""
 
     def __init__(self, first: UploadProtocol) -> None:
-        """Begin with the form of the settings."""
+        """Start with the protocol of the settings."""
         self.first: UploadProtocol = first
 
     @property
     def order(self) -> tuple[UploadProtocol, UploadProtocol]:
-        """The forms in the order in which they are tried."""
+        """The protocols in the order to try them."""
         return ("resumable", "multipart") if self.first == "resumable" else ("multipart", "resumable")
 
 
 class _FormRefusedError(UpstreamFailed):
-    """The upload host does not take this form of upload."""
+    """The upload host refused this upload protocol."""
 
     code = "upstream_rejected"
     certainty = Certainty.NOT_SENT
@@ -75,32 +75,33 @@ class _Sent(msgspec.Struct):
     mime: str
     until: float
     again: bool = False
-    """Its path was used again instead of a second upload."""
+    """The upload was used again for a later request."""
 
 
 class AccountUploads:
-    """One account's files at the site."""
+    """The files that one account has uploaded to the site."""
 
     def __init__(self, session: Session, clock: Clock, forms: UploadForms | None = None) -> None:
-        """Begin with no file."""
+        """Start without files."""
         self._session, self._clock = session, clock
         self._forms = forms or UploadForms(session.site.config.upload_protocol)
         self._sent: OrderedDict[bytes, _Sent] = OrderedDict()
         self._digests: OrderedDict[MediaRef, bytes] = OrderedDict()
-        """Digests of media that was fetched to be uploaded, so that it is not fetched again."""
+        """Digests of media fetched for upload, to avoid fetching it again."""
 
     async def bring(self, attached: Sequence[Attached], fetch: Fetch) -> tuple[Uploaded, ...]:
-        """Upload files; each content is sent once.
+        """Upload files that the site does not have yet; return all of them.
 
         Raises:
             Unsupported: a guest cannot send files.
-            GatewayError: an upload failed; no turn has been sent yet.
+            GatewayError: an upload failed; no turn has been sent.
 
         """
         if not attached:
             return ()
         if self._session.site.vault is None:
-            raise Unsupported("Files need a signed-in account; this model is served without one.", param="messages")
+            message = "This model is served without an account and takes no files. Use another model or send no files."
+            raise Unsupported(message, param="messages")
         names: dict[str, Attached] = {one.name: one for one in attached}
         found: dict[str, _Sent] = {}
         failures: list[GatewayError] = []
@@ -122,7 +123,7 @@ class AccountUploads:
         return tuple(Uploaded(path=found[name].path, name=name, mime=found[name].mime) for name in names)
 
     def forget(self, files: Sequence[Uploaded]) -> bool:
-        """Upload files again when they are used next; return whether one of them was a repeated use of an upload."""
+        """Drop uploads, so that their files are uploaded again; return whether one was used by an earlier request."""
         paths = {file.path for file in files}
         gone = {digest: sent for digest, sent in self._sent.items() if sent.path in paths}
         for digest in gone:
@@ -150,7 +151,7 @@ class AccountUploads:
         return sent
 
     def _known(self, digest: bytes | None) -> _Sent | None:
-        """Return the upload of a content while the site keeps it, as far as is known."""
+        """Return an earlier upload of the same content, unless the site may have deleted it."""
         known = self._sent.get(digest) if digest is not None else None
         if digest is None or known is None or self._clock.monotonic() >= known.until:
             return None
@@ -171,10 +172,10 @@ class AccountUploads:
                     _log.info("upload_form_refused", account=self._session.name, form=first, why=error.message)
                 path = await self._send_as(other, file, name, headers)
         except TimeoutError:
-            raise _not_sent(UpstreamTimeout("A file did not get to the upstream in time.")) from None
+            raise _not_sent(UpstreamTimeout("The upload of a file to the upstream timed out. Try again.")) from None
         except CLIENT_ERRORS as error:
             raise _not_sent(mapped(error)) from None
-        self._forms.first = other  # only now: the file could have been what the host refused
+        self._forms.first = other  # not before: the host could have refused the file, not the protocol
         return path
 
     async def _send_as(self, form: UploadProtocol, file: FilePart, name: str, headers: dict[str, str]) -> str:
@@ -206,7 +207,7 @@ class AccountUploads:
             _check(response)
             url = _url(response.headers.get(wire.RESUMABLE_URL_HEADER, ""))
         if url is None or not upload_allowed(url, config):
-            raise _FormRefusedError("The upstream gave no usable address for a file.")
+            raise _FormRefusedError("The upstream returned no usable upload URL for a file.")
         finish = {**wire.RESUMABLE_FINISH, "Content-Type": file.mime}
         async with self._post(url, finish, file.content) as response:
             return await _path_of(response)
@@ -219,7 +220,7 @@ class AccountUploads:
 
 
 def upload_allowed(url: URL, config: WebConfig) -> bool:
-    """Return whether a file may be sent there: to the upload host of the settings, or to one of the site's."""
+    """Return whether files may be sent to a URL: to the upload host of the settings or a known host of the site."""
     if not url.absolute or not url.scheme or url.host is None or url.user is not None or url.password is not None:
         return False
     if url.origin() == URL(config.hosts.upload).origin():
@@ -235,25 +236,25 @@ def _url(text: str) -> URL | None:
 
 
 def _check(response: aiohttp.ClientResponse) -> None:
-    """Raise the error of an answer that is not 200."""
+    """Raise the error for a response other than 200."""
     status = response.status
     if 400 <= status < 500 and status not in _NOT_THE_FORM:
-        raise _FormRefusedError(f"The upstream did not take a file (HTTP {status}).")
+        raise _FormRefusedError(f"The upstream refused a file (HTTP {status}).")
     if status != 200:
-        raise _not_sent(UpstreamFailed(f"The upstream did not take a file (HTTP {status}).", code="upstream_rejected"))
+        raise _not_sent(UpstreamFailed(f"The upstream refused a file (HTTP {status}).", code="upstream_rejected"))
 
 
 async def _path_of(response: aiohttp.ClientResponse) -> str:
-    """Return the path that the host gave to a file."""
+    """Return the path that the host assigned to a file."""
     _check(response)
     path = (await _read(response)).strip().decode("utf-8", "replace")
     if not path.startswith(wire.UPLOADED):
-        raise _FormRefusedError("The upstream gave no path for a file.")
+        raise _FormRefusedError("The upstream returned no path for a file.")
     return path
 
 
 def _keep(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
-    """Add an entry; drop the oldest when there are too many."""
+    """Add an entry; drop the oldest entries beyond the maximum."""
     kept[key] = value
     kept.move_to_end(key)
     while len(kept) > _MOST_KEPT:
@@ -270,6 +271,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
-    """Mark an error as one after which another account may be tried: no turn has been sent."""
+    """Mark an error as safe for failover to another account: no turn has been sent."""
     error.certainty = Certainty.NOT_SENT
     return error

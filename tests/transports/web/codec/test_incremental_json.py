@@ -148,7 +148,7 @@ class PlainReader:
         except ValueError:
             raise drift("it is not JSON") from None
         if not isinstance(parts, list):
-            raise drift("a frame is no array")
+            raise drift("a frame is not an array")
         return Plain(parts)
 
     def learn(self, read, rcid, text):
