@@ -1,4 +1,4 @@
-"""The floor: what is asked, what is answered, what can go wrong; standard library and msgspec only."""
+"""Types shared by dialects and transports: requests, events, replies, errors. Imports only msgspec and the stdlib."""
 
 from protocol.model.caller import Caller, Feature
 from protocol.model.errors import (

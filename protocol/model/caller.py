@@ -1,4 +1,4 @@
-"""Who asks, and what they may have."""
+"""The caller of a request, and the permissions of its license."""
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -10,7 +10,7 @@ from protocol.model.names import Capability, Selection
 
 
 class Feature(StrEnum):
-    """What a license can be for."""
+    """A feature that a license can include."""
 
     CHAT = "chat"
     IMAGES = "images"
@@ -31,26 +31,26 @@ _FEATURE_OF = {
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """The holder of a license, as protocols and transports may know them."""
+    """The license that a request came with, without its key."""
 
     id: str
-    """The license's id (never the key): fit for logs."""
+    """The id of the license, never its key. It may be logged."""
 
     models: tuple[str, ...] = ("*",)
     """Shell-style patterns of the model ids this license may call."""
 
     features: tuple[Feature, ...] = tuple(Feature)
-    """What this license is for."""
+    """The features that this license includes."""
 
     def may_use(self, selection: Selection, asked: str) -> bool:
-        """Say whether this license covers a selection, by its own name or by the one it was asked for."""
+        """Return whether this license covers a selection, by its canonical name or by the name `asked`."""
         return self._refusal(selection, asked) is None
 
     def permit(self, selection: Selection, asked: str) -> None:
-        """Let a selection pass that was asked for by the name `asked`.
+        """Check that this license covers a selection that was requested by the name `asked`.
 
         Raises:
-            Forbidden: the license does not cover the model, or lacks the feature; says which.
+            Forbidden: the license does not cover the model or the feature; the message names it.
 
         """
         refusal = self._refusal(selection, asked)
@@ -59,7 +59,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refusal(self, selection: Selection, asked: str) -> Forbidden | None:
         if not any(fnmatchcase(name, pattern) for name in (selection.id, asked) for pattern in self.models):
-            return Forbidden(f"This license may not use the model '{selection.id}'.")
+            return Forbidden(
+                f"This license does not allow the model '{selection.id}': use a model that '/v1/models' lists."
+            )
         feature = _FEATURE_OF[selection.capability]
         if feature not in self.features:
             message = f"This license does not include '{feature}', which the model '{selection.id}' needs."

@@ -1,23 +1,23 @@
-"""What can go wrong, by whose fault it is.
+"""The errors that a request can end with, by their cause.
 
 GatewayError
-├── BadRequest       the caller's words are wrong                    (caller)
-│   └── Unsupported  right words, but not for this model             (caller)
-├── ModelUnknown     no such model                                   (caller)
-├── Unauthorized     no license                                      (caller)
-├── Forbidden        a license that does not cover it                (caller)
-├── Refused          the model declines, for safety                  (model)
-├── RateLimited      the account has used up its share               (account)
-│   └── Throttled    … or is asked too often                         (account)
+├── BadRequest       the request is malformed                        (caller)
+│   └── Unsupported  the model cannot do what is requested           (caller)
+├── ModelUnknown     the model does not exist                        (caller)
+├── Unauthorized     the license key is missing or unknown           (caller)
+├── Forbidden        the license does not cover the request          (caller)
+├── Refused          the model declines the prompt                   (model)
+├── RateLimited      the account's quota is used up                  (account)
+│   └── Throttled    the account sends requests too fast             (account)
 ├── SignedOut        the account's credential no longer works        (account)
-├── Blocked          our address is not welcome                      (egress)
-├── UpstreamFailed   the upstream broke                              (upstream)
-│   ├── UpstreamTimeout  … or took too long                          (upstream)
-│   ├── ModelDowngraded  … or answers with another model             (upstream)
-│   └── DriftDetected    … or changed its language                   (upstream)
-└── Saturated        no room here                                    (us)
+├── Blocked          the upstream refuses our IP address             (egress)
+├── UpstreamFailed   the upstream failed                             (upstream)
+│   ├── UpstreamTimeout  the upstream took too long                  (upstream)
+│   ├── ModelDowngraded  another model answered                      (upstream)
+│   └── DriftDetected    the answer has an unknown format            (upstream)
+└── Saturated        the gateway has no capacity                     (gateway)
 
-Rotation and the client's status both read the class; nothing reads the message.
+Failover and the HTTP status depend on the class of an error, never on its message.
 """
 
 from enum import Enum
@@ -25,18 +25,18 @@ from typing import TypeVar, cast
 
 
 class Certainty(Enum):
-    """What is known of whether the upstream began the work (decides whether it may be asked again)."""
+    """Whether the upstream may have begun the work, which decides whether the request may be retried."""
 
     NOT_SENT = "not_sent"
-    """It never got the request: ask anyone again."""
+    """The upstream never got the request: any account may be asked."""
     REFUSED = "refused"
-    """It said no before starting: ask another account."""
+    """The upstream refused before it began: another account may be asked."""
     MAYBE_ACCEPTED = "maybe_accepted"
-    """It may be working: ask again only where doing it twice is harmless."""
+    """The upstream may be working on it: retry only if doing it twice is harmless."""
 
 
 class GatewayError(Exception):
-    """Base of all errors that a request can end with; `code` is a word of the public vocabulary."""
+    """Base class of all errors that a request can end with; `code` is the error code that clients see."""
 
     code = "internal_error"
     certainty = Certainty.REFUSED
@@ -48,7 +48,7 @@ class GatewayError(Exception):
         code: str | None = None,
         certainty: Certainty | None = None,
     ) -> None:
-        """Take a message fit for the client: no secret, no upstream text."""
+        """Set the message that the client sees: it holds no secret and no text of the upstream."""
         super().__init__(message)
         self.message = message
         if code is not None:
@@ -61,11 +61,11 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 def released(error: ErrorT) -> ErrorT:
-    """Return an error without the frames that it and its causes hold.
+    """Return an error after dropping the tracebacks of it and its causes.
 
     An error that has been handled keeps the frames of its traceback alive, and with them the request's body. A frame
     that holds the error in turn makes a cycle, which only the garbage collector would free. Call this wherever an
-    error is turned into an answer or kept.
+    error is stored or turned into a response.
     """
     chain: list[BaseException] = [error]
     while chain:
@@ -78,37 +78,37 @@ def released(error: ErrorT) -> ErrorT:
 
 
 class BadRequest(GatewayError):
-    """The request cannot be understood or carried; `param` is the path of the field, as `messages[0].content`."""
+    """The request is malformed; `param` is the path of the field at fault, such as `messages[0].content`."""
 
     code = "invalid_value"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        """Name the field at fault in `param` where there is one."""
+        """Set the field at fault in `param`, if there is one."""
         super().__init__(message, code=code)
         self.param = param
 
 
 class Unsupported(BadRequest):
-    """Well-formed, but this model (or what carries it) cannot do it; another transport might."""
+    """The request is well-formed, but the model or transport cannot do it. Another transport might."""
 
     code = "unsupported_value"
 
 
 class ModelUnknown(GatewayError):
-    """No model of that name; the message says what is possible."""
+    """The model does not exist; the message lists the known models."""
 
     code = "model_not_found"
 
 
 class Unauthorized(GatewayError):
-    """The caller is not known."""
+    """The license key is missing or unknown."""
 
     code = "invalid_api_key"
     certainty = Certainty.NOT_SENT
 
 
 class Forbidden(GatewayError):
-    """The caller is known, and may not."""
+    """The license does not cover the request."""
 
     code = "model_not_allowed"
     certainty = Certainty.NOT_SENT
@@ -121,80 +121,80 @@ class Refused(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """The account's allowance is used up; `retry_after` is in seconds, None where the upstream did not say."""
+    """The account's quota is used up; `retry_after` is in seconds, None if the upstream did not say."""
 
     code = "upstream_quota_exhausted"
 
     def __init__(self, message: str, *, retry_after: float | None = None, code: str | None = None) -> None:
-        """Take the seconds until it is worth trying again."""
+        """Set the seconds until a retry makes sense."""
         super().__init__(message, code=code)
         self.retry_after = retry_after
 
 
 class Throttled(RateLimited):
-    """The account is asked too often; it passes soon, and its allowance is another matter."""
+    """The account sends requests too fast. This passes soon and does not concern its quota."""
 
     code = "rate_limit_exceeded"
 
 
 class SignedOut(GatewayError):
-    """The account needs a person; `reason` is a short word for operators (signed_out, consent, challenge, …)."""
+    """The account needs attention; `reason` is a code for operators (signed_out, consent, challenge, …)."""
 
     code = "no_account_available"
 
     def __init__(self, message: str, *, reason: str = "signed_out", words: str = "") -> None:
-        """Say in `reason` what the operator has to act on, and in `words`, a sentence, how."""
+        """Set the code of the problem in `reason`, and a sentence that says how to fix it in `words`."""
         super().__init__(message)
         self.reason, self.words = reason, words
 
 
 class Blocked(GatewayError):
-    """The upstream refuses our address, whatever the account; `retry_after` is in seconds, None where not known."""
+    """The upstream refuses our IP address for every account; `retry_after` is in seconds, None if unknown."""
 
     code = "no_account_available"
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        """Take the seconds until it is worth trying again."""
+        """Set the seconds until a retry makes sense."""
         super().__init__(message)
         self.retry_after = retry_after
 
 
 class UpstreamFailed(GatewayError):
-    """The upstream answered wrongly, or stopped answering."""
+    """The upstream failed or stopped answering."""
 
     code = "upstream_protocol_error"
     certainty = Certainty.MAYBE_ACCEPTED
 
 
 class UpstreamTimeout(UpstreamFailed):
-    """A deadline passed while waiting for the upstream."""
+    """A timeout expired while waiting for the upstream."""
 
     code = "upstream_timeout"
 
 
 class ModelDowngraded(UpstreamFailed):
-    """The upstream answers with a model of another family than it was asked for, and the settings refuse that."""
+    """A model of another family than the requested one answered, and the settings refuse that."""
 
     code = "upstream_model_mismatch"
     certainty = Certainty.REFUSED
 
     def __init__(self, message: str, *, asked: str, answered: str) -> None:
-        """Take the families that were asked for and answered with."""
+        """Set the family that was requested and the one that answered."""
         super().__init__(message)
         self.asked, self.answered = asked, answered
 
 
 class DriftDetected(UpstreamFailed):
-    """The upstream's answer has a form that we do not know: the site changed."""
+    """The upstream's answer has an unknown format: the site has changed."""
 
 
 class Saturated(GatewayError):
-    """We have no capacity now; `retry_after` is in seconds."""
+    """The gateway has no capacity now; `retry_after` is in seconds."""
 
     code = "overloaded"
     certainty = Certainty.NOT_SENT
 
     def __init__(self, message: str, *, retry_after: float = 1.0, code: str | None = None) -> None:
-        """Take the seconds until it is worth trying again."""
+        """Set the seconds until a retry makes sense."""
         super().__init__(message, code=code)
         self.retry_after = retry_after

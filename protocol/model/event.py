@@ -1,7 +1,8 @@
-"""The steps of an answer. Text and thoughts are append-only: what was said is never taken back.
+"""The events of an answer. Text and thoughts are append-only: an event never removes earlier text.
 
-An upstream may rewrite its text all the same. Then the text stops where the rewritten one departs from it, and `Finish`
-carries the whole answer as it is in the end.
+An upstream may still rewrite its text. Then the streamed text stops where the rewritten text differs, and `Finish`
+carries the whole final answer. Example: the upstream sends "Paris is big" and later "Paris is the capital". The events
+are `Text("Paris is ")`, `Text("big")` and `Finish(rewritten=...)` with "Paris is the capital".
 """
 
 from typing import Literal
@@ -15,50 +16,50 @@ FinishReason = Literal["stop", "length", "content_filter"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens, as far as they are known; an upstream that does not count gets estimates."""
+    """Token counts; estimates if the upstream does not count."""
 
     input_tokens: int
     output_tokens: int
-    """Thoughts included."""
+    """Including thoughts."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is thoughts."""
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
-    """The upstream is alive and has nothing to say yet (queued, or working)."""
+    """A sign of life: the upstream has queued the request or works on it."""
 
 
 class Thought(msgspec.Struct, frozen=True, tag="thought"):
-    """More of the model's thoughts."""
+    """The next part of the model's thoughts."""
 
     text: str
 
 
 class Text(msgspec.Struct, frozen=True, tag="text"):
-    """More of the answer."""
+    """The next part of the answer's text."""
 
     text: str
 
 
 class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
-    """A picture, a video or music, where it stands in the answer: behind the text so far."""
+    """An image, a video or music, placed after the text so far."""
 
     ref: MediaRef
     alt: str = ""
-    """What it shows, in the upstream's words."""
+    """The upstream's description of it."""
     revised_prompt: str = ""
-    """The prompt as the upstream got it, or as the upstream says that it changed it."""
+    """The prompt as sent to the upstream, or as the upstream reports that it changed it."""
 
 
 class WebImage(msgspec.Struct, frozen=True, tag="web_image", kw_only=True):
-    """A picture that the upstream found on the public web."""
+    """An image that the upstream found on the public web."""
 
     url: str
     alt: str = ""
 
 
 class Citation(msgspec.Struct, frozen=True, tag="citation", kw_only=True):
-    """A source of what was said: `start` and `end` index all `Text` so far, in characters."""
+    """A source of the text; `start` and `end` are character offsets into all `Text` so far."""
 
     start: int
     end: int
@@ -67,43 +68,43 @@ class Citation(msgspec.Struct, frozen=True, tag="citation", kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True, tag="document", kw_only=True):
-    """What the answer's document is called and is; its body is text of the answer, in a fence where it is code."""
+    """The title and kind of the answer's document. Its body is part of the text, fenced if it is code."""
 
     title: str
     kind: str
-    """Its language, as `html` or `python`; `markdown` for prose."""
+    """The language, such as `html` or `python`; `markdown` for prose."""
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """Work that takes minutes has begun, and can be picked up by this handle; a later one replaces it."""
+    """Long-running work has begun; its result can be fetched by this handle. A later handle replaces it."""
 
     handle: Handle
     settled: bool = True
-    """False: what asks for it is still being said, and the work may be lost if that breaks off."""
+    """False: the request is still being sent, and the work may be lost if the connection breaks."""
 
 
 Piece = Text | Media | WebImage | Citation | Document
-"""What is said or shown."""
+"""An event that is content of the answer."""
 
 
 class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer, where the upstream has rewritten what was streamed."""
+    """The whole final answer, if the upstream has rewritten what was streamed."""
 
     pieces: tuple[Piece, ...]
-    """What is said and shown, in order, in place of all pieces so far."""
+    """The content in order; it replaces all pieces so far."""
     thoughts: str
     reason: FinishReason = "stop"
     usage: Usage
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """The last event of a whole answer; an exchange that ends without one has failed."""
+    """The last event of a complete answer. An exchange that ends without it has failed."""
 
     reason: FinishReason
     usage: Usage
-    """Of what was streamed."""
+    """The usage of what was streamed."""
     rewritten: Rewritten | None = None
-    """None: it is what was streamed."""
+    """None: the answer is what was streamed."""
 
 
 Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Begun | Finish

@@ -1,4 +1,4 @@
-"""Work that outlives the request that asked for it: kept by the gateway, found again by its id and its license."""
+"""Jobs: work that outlives its HTTP request. The gateway stores a job under its id and license."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,96 +12,96 @@ from protocol.model.request import GenerationRequest, Handle
 
 
 class JobKind(StrEnum):
-    """What asked for the work, and so who answers for it."""
+    """The API that created a job."""
 
     VIDEO = "video"
-    """The gateway does it by itself."""
+    """The gateway runs it in the background."""
     CHAT = "chat"
-    """It is done while somebody waits for its answer."""
+    """It runs while a client waits for the answer."""
 
 
 class JobState(StrEnum):
-    """How far a job is."""
+    """The state of a job."""
 
     QUEUED = "queued"
-    """Nothing of it was sent to an upstream."""
+    """No request has been sent to an upstream yet."""
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job failed, in words fit for the client."""
+    """Why a job failed, as clients see it."""
 
     code: str
     message: str
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One piece of work."""
+    """One job."""
 
     id: str
     kind: JobKind
     request: GenerationRequest
-    """What was asked, and by whose license."""
+    """The request, with its license."""
     model: str
-    """The model's name, as answers repeat it."""
+    """The model name that responses show."""
     created: float
     """Epoch seconds."""
     details: dict[str, str] = {}
-    """What the dialect that made it wants to say again."""
+    """Fields that the dialect needs for its responses."""
     state: JobState = JobState.QUEUED
     handle: Handle | None = None
-    """Where the work is going on, once that is known."""
+    """The reference to the work at the upstream, once it is known."""
     completed: float | None = None
-    """When it came to its end, well or not."""
+    """When it completed or failed, in epoch seconds."""
     expires: float | None = None
-    """When it is forgotten."""
+    """When it is deleted, in epoch seconds."""
     upstream_model: str = ""
-    """The label of the model that the upstream says is at work on it; empty: it has not said so."""
+    """The label of the model that the upstream reports; empty if it has not reported one."""
     reply: Reply | None = None
     error: JobError | None = None
 
     @property
     def over(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has completed or failed."""
         return self.state in {JobState.COMPLETED, JobState.FAILED}
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of a license's jobs to list."""
+    """Which page of a license's jobs to list."""
 
     after: str | None = None
-    """The id of the last one seen."""
+    """The id of the last job on the previous page."""
     limit: int = 20
     order: Literal["asc", "desc"] = "desc"
-    """By the time of their making."""
+    """The order by creation time."""
 
 
 class Jobs(Protocol):
-    """Keeps jobs. A license sees its own: another's is as unknown as one that never was."""
+    """Stores and runs jobs. A license sees its own jobs only; those of others do not exist for it."""
 
     async def submit(self, job: Job) -> None:
-        """Keep a new job and do it, whoever stays or leaves.
+        """Store a new job and run it in the background.
 
         Raises:
-            RateLimited: the license has as many unfinished jobs as it may.
-            Saturated: the gateway takes no new work.
+            RateLimited: the license has reached its limit of unfinished jobs.
+            Saturated: the gateway accepts no new jobs.
 
         """
         ...
 
     async def keep(self, job: Job) -> None:
-        """Keep a job as it is now; it is done by whoever holds it.
+        """Store the current state of a job, which its holder runs.
 
         Raises:
-            Saturated: it could not be kept.
+            Saturated: the job could not be stored.
 
         """
         ...
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
-        """Return a license's job."""
+        """Return a job of a license, or None."""
         ...
 
     async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
@@ -109,9 +109,9 @@ class Jobs(Protocol):
         ...
 
     async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
-        """Forget a license's job, and stop it; say whether there was one."""
+        """Delete a job of a license and stop it; return whether it existed."""
         ...
 
     def hold(self, job_id: str) -> AbstractAsyncContextManager[bool]:
-        """Be the only one at work on a job for as long as the context lasts; False: somebody else is."""
+        """Lock a job while the context lasts; yields False if another request or process holds the lock."""
         ...

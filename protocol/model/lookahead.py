@@ -1,4 +1,4 @@
-"""Waits for the beginning of an answer without taking it from the reader."""
+"""Reads the beginning of an answer and puts it back, so that the reader still gets every event."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -8,19 +8,19 @@ from protocol.model.event import Event, Waiting
 
 
 class Returnable(Protocol):
-    """Events of which some can be put back, to be read again."""
+    """An iterator of events to which events can be put back."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Yield the events."""
         ...
 
     def put_back(self, events: Iterable[Event]) -> None:
-        """Yield these before all others."""
+        """Yield these events before all others."""
         ...
 
 
 class PutBack:
-    """Makes the events of any iterator returnable."""
+    """Wraps an iterator so that events can be put back."""
 
     def __init__(self, events: AsyncIterator[Event]) -> None:
         """Read `events`."""
@@ -36,7 +36,7 @@ class PutBack:
         return self._first.popleft() if self._first else await anext(self._events)
 
     def put_back(self, events: Iterable[Event]) -> None:
-        """As `Returnable.put_back`."""
+        """Put events back, as `Returnable.put_back`."""
         self._first.extend(events)
 
 
@@ -45,9 +45,9 @@ def _any(_: Event) -> bool:
 
 
 async def peek(events: Returnable, enough: Callable[[Event], bool] = _any) -> Event | None:
-    """Wait for the first event that is `enough`; return it, None where the events end before.
+    """Return the first event for which `enough` is true, or None if the events end before.
 
-    All events can still be read afterwards, except `Waiting` before that event.
+    All events can still be read afterwards, except each `Waiting` before that event.
     """
     first: list[Event] = []
     found: Event | None = None

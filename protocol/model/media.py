@@ -1,4 +1,4 @@
-"""What an upstream drew, filmed or composed: where it is, for those who may fetch it, and its bytes as they come."""
+"""Media that an upstream made: references to them, and their bytes as a stream."""
 
 from collections.abc import AsyncIterator
 from enum import StrEnum
@@ -8,7 +8,7 @@ import msgspec
 
 
 class MediaKind(StrEnum):
-    """What sort of media."""
+    """The kind of media."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -16,43 +16,43 @@ class MediaKind(StrEnum):
 
 
 class Rendition(StrEnum):
-    """In which pixels a picture is wanted; other media have but one rendition."""
+    """The resolution in which an image is fetched; other media have one rendition."""
 
     USUAL = "usual"
     """About a thousand pixels along the longer side."""
     LARGE = "large"
-    """About two thousand."""
+    """About two thousand pixels along the longer side."""
     ORIGINAL = "original"
-    """As the upstream keeps it, with whatever mark it puts on it."""
+    """The original file, which may carry a visible watermark."""
 
 
 class MediaRef(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an upstream keeps a piece of media. Clients never see it: they get a sealed link, or the bytes."""
+    """Where an upstream keeps a media file. Clients never see it: they get a signed link or the bytes."""
 
     transport: str
     """The transport's name in the settings."""
     account: str
-    """Whose it is: only this account can fetch it."""
+    """The id of the account that owns it; only this account can fetch it."""
     kind: MediaKind
     url: str
-    """The upstream's own."""
+    """The upstream's URL."""
     original: str = ""
-    """What the transport needs to find the original pixels; empty: what `url` gives is all there is."""
+    """What the transport needs to fetch the original; empty if `url` is the only rendition."""
 
 
 class MediaStream(Protocol):
-    """One piece of media, open; iterate it once."""
+    """An open media file; iterate it once."""
 
     @property
     def mime(self) -> str:
-        """The media type, by the bytes themselves."""
+        """The media type, detected from the bytes."""
         ...
 
     @property
     def length(self) -> int | None:
-        """How many bytes come, where that is known."""
+        """The number of bytes, or None if it is unknown."""
         ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the bytes; raises GatewayError where they break off."""
+        """Yield the bytes; raises GatewayError if the stream breaks."""
         ...

@@ -1,8 +1,10 @@
 """Model names: `<base>[-<capability>][-extended]`, suffixes in any order.
 
-The catalogue is data: `Catalogue.build` takes the operator's models on top of `DEFAULT_MODELS`.
-Which upstream model a base stands for is the transport's business: it reads `Model.family`,
-`Model.upstream` and what it discovers.
+The catalogue is data: `Catalogue.build` adds the operator's models to `DEFAULT_MODELS`. The transport decides which
+upstream model a base stands for, by `Model.family`, `Model.upstream` and the models that it discovers.
+
+Example: `gemini-3.5-flash-canvas-extended` is the base `gemini-3.5-flash` with the capability canvas and extended
+thinking.
 """
 
 import re
@@ -16,11 +18,11 @@ from protocol.model.errors import ModelUnknown
 _EXTENDED = "extended"
 _SHOWN = 64
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
-"""What is fit for a header, a path and a label."""
+"""Names that are safe in a header, a path and a metric label."""
 
 
 class Family(StrEnum):
-    """What kind of model a base is, as the site groups them."""
+    """A group of models, as the site groups them."""
 
     FLASH = "flash"
     FLASH_LITE = "flash-lite"
@@ -29,7 +31,7 @@ class Family(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a turn is for; `CHAT` has no suffix."""
+    """What a turn produces; `CHAT` has no suffix."""
 
     CHAT = "chat"
     IMAGEN = "imagen"
@@ -40,7 +42,7 @@ class Capability(StrEnum):
 
     @property
     def lasting(self) -> bool:
-        """Whether its work takes minutes, and goes on after the answer to the turn that asks for it."""
+        """Whether the work takes minutes and continues after the answer to its first turn."""
         return self is Capability.VIDEO or self is Capability.DEEPSEARCH
 
 
@@ -50,15 +52,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     id: str
     family: Family
     created: int = 0
-    """When it was published, in epoch seconds; for listings only."""
+    """When it was published, in epoch seconds; shown in the list of models."""
     guest: bool = False
-    """It needs no signed-in account, and takes no images or files."""
+    """The model needs no signed-in account and takes no images or files."""
     replaced_by: str | None = None
-    """Deprecated: this base answers in its place."""
+    """The base that answers in its place; the model is deprecated."""
     aliases: tuple[str, ...] = ()
-    """Other names for it."""
+    """Other names of the model."""
     upstream: dict[str, str] = {}
-    """The upstream's model id by transport name, where it shall not be found by family and discovery."""
+    """Upstream model ids by transport name; they replace the search by family and discovery."""
 
 
 DEFAULT_MODELS = (
@@ -74,14 +76,14 @@ DEFAULT_MODELS = (
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """A model name, understood."""
+    """A parsed model name."""
 
     model: Model
     capability: Capability = Capability.CHAT
     extended: bool = False
-    """The site's extended thinking."""
+    """Whether the site's extended thinking is on."""
     deprecated: str | None = None
-    """The name that was asked for, where that is deprecated."""
+    """The requested name, if it is deprecated."""
 
     @property
     def id(self) -> str:
@@ -95,15 +97,15 @@ def _capabilities(model: Model) -> tuple[Capability, ...]:
 
 
 def _shown(name: str) -> str:
-    """Cut a caller's word to what is fit for an error message."""
+    """Return a caller's model name shortened and cleaned for an error message."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
 
 
 class Catalogue:
-    """The models by name."""
+    """The models that the gateway knows, by name."""
 
     def __init__(self, models: Iterable[Model]) -> None:
-        """Take models whose names and aliases are unique and whose replacements exist.
+        """Check and index the models.
 
         Raises:
             ValueError: a name occurs twice or is not fit for a header, or a replacement is not in the catalogue.
@@ -115,7 +117,7 @@ class Catalogue:
             self._models[model.id] = model
             for name in (model.id, *model.aliases):
                 if not _NAME.fullmatch(name):
-                    raise ValueError(f"the model name {name!r} is not letters, digits, '.', '_', '-', ':' or '/' alone")
+                    raise ValueError(f"the model name {name!r} has characters other than letters, digits and '._-:/'")
                 if name in self._names:
                     raise ValueError(f"the model name {name!r} occurs twice")
                 self._names[name] = model
@@ -131,7 +133,7 @@ class Catalogue:
         aliases: Mapping[str, str] | None = None,
         upstream: Mapping[str, Mapping[str, str]] | None = None,
     ) -> "Catalogue":
-        """Lay the operator's models, aliases and upstream ids over the default catalogue.
+        """Return the default catalogue with the operator's models, aliases and upstream ids.
 
         `aliases` maps a new name to a base; `upstream` maps a base to upstream ids by transport.
 
@@ -153,10 +155,10 @@ class Catalogue:
         return cls(known.values())
 
     def resolve(self, name: str) -> Selection:
-        """Understand a model name.
+        """Parse a model name.
 
         Raises:
-            ModelUnknown: no base of that name, or suffixes that make no sense; says what is possible.
+            ModelUnknown: the base or the combination of suffixes does not exist; the message lists the valid ones.
 
         """
         base = self._base(name)
@@ -172,7 +174,7 @@ class Catalogue:
         return Selection(model=model, capability=capability, extended=extended, deprecated=deprecated)
 
     def selections(self) -> Iterator[Selection]:
-        """Yield every name that makes sense, deprecated bases included, in the catalogue's order."""
+        """Yield every valid selection in the order of the catalogue, including deprecated bases."""
         for listed in self._models.values():
             model = self._models[listed.replaced_by] if listed.replaced_by else listed
             for capability in _capabilities(model):
@@ -186,10 +188,10 @@ class Catalogue:
                     yield selection
 
     def newest(self, model: Model) -> Model:
-        """Return the newest base that an upstream is asked for by the same model: versions are names, not models.
+        """Return the newest base that stands for the same upstream model.
 
-        A family is one model at the upstream, whatever versions its names here have; only a mapping to an upstream
-        id, and a guest, who cannot choose, make a difference.
+        A family is one model at the upstream, and the versions in its names here do not matter. Only a mapping to an
+        upstream id makes a difference, and a guest, which cannot choose a model.
         """
         same = [
             one
@@ -206,7 +208,7 @@ class Catalogue:
         if not suffixes:
             return Capability.CHAT, False
         allowed = {c.value: c for c in _capabilities(model) if c is not Capability.CHAT}
-        possible = f"'{model.id}' goes with one of: {', '.join(allowed)}; or with {_EXTENDED}, alone or with canvas."
+        possible = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with canvas."
         chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
         extended = len(chosen) < len(suffixes)
         wrong = (

@@ -1,4 +1,4 @@
-"""What a protocol calls: the engine, and the exchange it opens."""
+"""The engine that dialects call, and the exchange that it opens."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,37 +17,37 @@ _INVISIBLE = re.compile(r"[^ -~]+")
 
 
 class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as an upstream names it; what is not known is empty."""
+    """A model as an upstream names it; unknown fields are empty."""
 
     id: str = ""
     name: str = ""
-    """The name that the upstream shows to people, such as `3.7 Flash`."""
+    """The display name, such as `3.7 Flash`."""
     family: Family | None = None
 
     @property
     def label(self) -> str:
-        """The name, else the id, in visible ASCII: fit for a header and a metric's label."""
+        """The name or else the id, in visible ASCII: safe in a header and a metric label."""
         return _visible(self.name) or _visible(self.id)
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers, for the log: names only, nothing secret."""
+    """The transport, account and model that serve a request; no field is secret."""
 
     transport: str
     account: str
     asked: UpstreamModel = UpstreamModel()
-    """The model that the upstream was asked for."""
+    """The requested upstream model."""
     answered: UpstreamModel | None = None
-    """The model that the upstream says has answered; None: it has not said so (yet)."""
+    """The model that answered, as the upstream reports it; None until it does."""
 
     @property
     def model(self) -> str:
-        """The label of the model that has answered; empty while that is not known."""
+        """The label of the model that answered; empty while it is unknown."""
         return self.answered.label if self.answered is not None else ""
 
     @property
     def mismatch(self) -> tuple[Family, Family] | None:
-        """The families asked for and answered with, where both are known and they differ."""
+        """The requested family and the one that answered, if both are known and differ."""
         asked, answered = self.asked, self.answered
         if answered is None or asked.family is None or answered.family is None:
             return None
@@ -60,22 +60,22 @@ def _visible(text: str) -> str:
 
 
 class Exchange:
-    """The answer to one request: its events and who sends them.
+    """The answer to one request: its events, and the account and model that serve it.
 
-    What changes an answer, or follows it, is an async generator over `events`; `over` puts it in their place.
+    A transformation of an answer is an async generator over `events`; `over` returns the exchange with its events.
     """
 
     __slots__ = ("_served", "events")
 
     def __init__(self, served: Callable[[], Served], events: AsyncIterator[Event]) -> None:
-        """Take the events, and a function that returns who answers, as far as that is known when it is called."""
+        """Set the events, and a function that returns what is known about the serving account and model."""
         self._served = served
         self.events = events
-        """They can be read once, until `Finish`. Reading raises GatewayError where the answer breaks off."""
+        """Read them once, until `Finish`. Reading raises GatewayError if the answer breaks off."""
 
     @property
     def served(self) -> Served:
-        """Who answers."""
+        """The transport, account and model that serve the request."""
         return self._served()
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -83,43 +83,43 @@ class Exchange:
         return self.events
 
     def over(self, events: AsyncIterator[Event]) -> "Exchange":
-        """Return this answer with other events."""
+        """Return this exchange with other events."""
         return Exchange(self._served, events)
 
 
 class Engine(Protocol):
-    """Opens exchanges. Entering `open` has awaited the first event: a refusal is raised there, before any status."""
+    """Opens exchanges. Entering `open` waits for the first event, so it raises errors before an HTTP status is sent."""
 
     @property
     def catalogue(self) -> Catalogue:
-        """The models this gateway knows by name."""
+        """The models that this gateway knows."""
         ...
 
     def offers(self, selection: Selection) -> bool:
-        """Say whether some transport has this model and capability now."""
+        """Return whether a transport has this model and capability now."""
         ...
 
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
-        """Return the upstream models that would be asked for this now, as far as they are known; no I/O."""
+        """Return the upstream models that would serve this now, as far as they are known; no I/O."""
         ...
 
     def open(self, request: GenerationRequest) -> AbstractAsyncContextManager[Exchange]:
-        """Open an exchange; leaving the context ends upstream response and lease, in that order.
+        """Open an exchange; leaving the context closes the upstream response, then releases the lease.
 
         Raises:
-            GatewayError: the request was refused, or no account could take it.
+            GatewayError: the request was refused, or no account could serve it.
 
         """
         ...
 
     def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AbstractAsyncContextManager[MediaStream]:
-        """Open a piece of media with the account whose it is; leaving the context ends the upstream response.
+        """Open a media file with the account that owns it; leaving the context closes the upstream response.
 
-        Entering has awaited the beginning of the bytes: what cannot be had is refused there.
+        Entering waits for the first bytes, so a file that is unavailable raises there.
 
         Raises:
-            UpstreamFailed: it cannot be had, or not yet (`media_not_ready`), or no more (`media_gone`).
-            GatewayError: the account, or its transport, is not here.
+            UpstreamFailed: the file is unavailable, not ready yet (`media_not_ready`) or deleted (`media_gone`).
+            GatewayError: the account or its transport no longer exists.
 
         """
         ...

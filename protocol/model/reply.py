@@ -1,4 +1,4 @@
-"""A whole answer: the fold of its events. There is no second path to one."""
+"""A whole answer, folded from its events: streamed and whole answers come from the same events."""
 
 from collections.abc import AsyncIterable
 
@@ -22,27 +22,27 @@ from protocol.model.event import (
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """An exchange, folded."""
+    """A whole answer."""
 
     pieces: tuple[Piece, ...]
-    """What was said and shown, in order; text that nothing interrupts is one piece."""
+    """The content in order; adjacent texts are joined."""
     thoughts: str
     finish: FinishReason
     usage: Usage
 
     @property
     def text(self) -> str:
-        """All that was said."""
+        """All text of the answer."""
         return "".join(piece.text for piece in self.pieces if isinstance(piece, Text))
 
     @property
     def media(self) -> tuple[Media, ...]:
-        """All that was drawn, filmed or composed."""
+        """All media of the answer."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Media))
 
 
 class _Pieces:
-    """Pieces in the making."""
+    """Collects pieces and joins adjacent texts."""
 
     def __init__(self) -> None:
         self._done: list[Piece] = []
@@ -75,7 +75,7 @@ def _reply(whole: Rewritten) -> Reply:
 async def fold(events: AsyncIterable[Event]) -> Reply:
     """Fold events into the whole answer.
 
-    They are taken to their end: the event loop closes each generator that is left before, in a task of its own.
+    The events are read to their end: the event loop would close an unfinished generator in a separate task.
 
     Raises:
         UpstreamFailed: the events ended without `Finish`.

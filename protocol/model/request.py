@@ -1,4 +1,4 @@
-"""What is asked: one internal request, owned by nobody's vendor."""
+"""The internal request: independent of dialect and transport."""
 
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +13,7 @@ from protocol.model.stored import Content, StoredFile
 
 
 class Role(StrEnum):
-    """Who speaks a turn."""
+    """The author of a turn."""
 
     SYSTEM = "system"
     DEVELOPER = "developer"
@@ -23,50 +23,50 @@ class Role(StrEnum):
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """A piece of text in a turn."""
+    """A text in a turn."""
 
     text: str
 
 
 class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True, omit_defaults=True):
-    """A file in a turn, whole: a picture, a document, sound or film. Its content is in `data` or in `stored`."""
+    """A file in a turn: an image, a document, audio or video. Its content is in `data` or in `stored`."""
 
     data: bytes = b""
     """The content, in memory."""
     stored: StoredFile | None = None
     """The content, on disk."""
     mime: str
-    """By its own first bytes, not by what the caller said."""
+    """The media type, detected from the first bytes; the declared type is not trusted."""
     name: str
 
     @property
     def content(self) -> Content:
-        """The content, wherever it is."""
+        """The content, in memory or on disk."""
         return self.data if self.stored is None else self.stored
 
     @property
     def size(self) -> int:
-        """The number of bytes of the content."""
+        """The size of the content in bytes."""
         return len(self.content)
 
     @cached_property
     def digest(self) -> bytes:
-        """The digest of the content; worked out once, since a file may be long."""
+        """The digest of the content, computed once because a file may be long."""
         return blake2b(self.data, digest_size=32).digest() if self.stored is None else self.stored.digest
 
     def loaded(self) -> "FilePart":
-        """Return the same file with its content in memory."""
+        """Return this file with its content in memory."""
         if self.stored is None:
             return self
         return FilePart(data=self.stored.whole(), mime=self.mime, name=self.name)
 
     def __repr__(self) -> str:
-        """Show no content."""
+        """Return a text without the content."""
         return f"FilePart(mime={self.mime!r}, bytes={self.size})"
 
 
 class MediaPart(msgspec.Struct, frozen=True, tag="media"):
-    """Something that this gateway handed out in an earlier turn, and that the upstream still has."""
+    """A media file of an earlier answer, which the upstream still has."""
 
     ref: MediaRef
 
@@ -75,7 +75,7 @@ Part = TextPart | FilePart | MediaPart
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that the assistant made in an earlier turn; `arguments` is JSON text, as it was given."""
+    """A tool call of an earlier turn; `arguments` is the original JSON text."""
 
     id: str
     name: str
@@ -93,26 +93,26 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def text(self) -> str:
-        """Its text parts, a line between them."""
+        """Its text parts, joined by line breaks."""
         return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
 
     @cached_property
     def digests(self) -> dict[str, bytes]:
-        """Digests of this turn, by the module that has worked one out; kept since a text may be long."""
+        """Digests of this turn by the name of the module that computed them; cached because a text may be long."""
         return {}
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
-    """Where work that takes minutes is going on at an upstream, so that its answer can be picked up later."""
+    """A reference to long-running work at an upstream, by which its result is fetched later."""
 
     transport: str
     account: str
     token: str
-    """The transport's own words for it: opaque, fit for the store."""
+    """The transport's reference: an opaque text that may be stored."""
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of a model, by whom."""
+    """A request to a model, with its caller."""
 
     id: str
     """The request's id, as in `x-request-id`."""
@@ -121,10 +121,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     """The conversation, oldest first; never empty."""
     attempts_before: int = 0
-    """How often the client's SDK says it tried already."""
+    """The number of earlier attempts, as the client's SDK reports it."""
     aspect: tuple[int, int] | None = None
-    """The shape wanted of a picture or video, as (16, 9)."""
+    """The aspect ratio of the image or video, such as (16, 9)."""
     streamed: bool = False
-    """The caller gets the answer while it comes; else only once it is whole."""
+    """Whether the caller receives the answer as a stream."""
     handle: Handle | None = None
-    """Nothing is asked anew: pick up the answer of the work that this names."""
+    """Fetch the result of this work; nothing new is requested."""

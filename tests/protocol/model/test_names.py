@@ -56,7 +56,7 @@ def test_a_deprecated_name_answers_as_its_replacement_and_says_so():
     ],
 )
 def test_a_combination_that_makes_no_sense_says_what_is_possible(name):
-    with pytest.raises(ModelUnknown, match=r"goes with one of: .*canvas"):
+    with pytest.raises(ModelUnknown, match=r"takes one of: .*canvas"):
         CATALOGUE.resolve(name)
 
 
