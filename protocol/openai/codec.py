@@ -1,4 +1,4 @@
-"""Encodes this dialect's wire structs."""
+"""Encodes the wire structs of this dialect as JSON."""
 
 import json
 
@@ -8,7 +8,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode(value: msgspec.Struct | str) -> bytes:
-    """Return a struct or a text as JSON; a lone surrogate, which only an escape can carry, is escaped."""
+    """Return a struct or a text as JSON; lone surrogates are escaped, since UTF-8 cannot encode them."""
     try:
         return _encode(value)
     except UnicodeEncodeError:

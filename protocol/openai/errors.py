@@ -38,13 +38,13 @@ _STATUS: tuple[tuple[type[GatewayError], int, str], ...] = (
 )
 _PERSON_SECONDS = 60
 _SDK_PATIENCE = 120
-"""The SDKs do not wait longer than so many seconds."""
+"""The longest time in seconds that the SDKs wait before a retry."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Error(msgspec.Struct, frozen=True):
-    """OpenAI's error."""
+    """An error in OpenAI's form."""
 
     message: str
     type: str
@@ -53,7 +53,7 @@ class Error(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body that holds it."""
+    """The body of an error response."""
 
     error: Error
 
@@ -75,7 +75,7 @@ def error_body(error: GatewayError) -> bytes:
 
 
 def error_response(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Return an error as a response, with what tells an SDK whether and when to try again."""
+    """Return an error as a response, with headers that tell an SDK whether and when to retry."""
     status, _ = status_of(error)
     all_headers = _retry_headers(error) | (headers or {})
     if isinstance(error, Unauthorized):
@@ -108,5 +108,5 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
 
 
 def in_stream(error: GatewayError) -> bytes:
-    """Return an error as the last event of a stream that had begun: no `[DONE]` follows."""
+    """Return an error as the last event of a stream; no `[DONE]` follows."""
     return b"data: " + error_body(error) + b"\n\n"

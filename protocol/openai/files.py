@@ -1,7 +1,7 @@
-"""Files that a caller sends: as base64, as a data URL, as a link of this gateway's own, or as a URL to fetch.
+"""Reads the files of a request: base64, data URLs, links of this gateway, and URLs to fetch.
 
-What a file is is read from its own bytes; what the caller said of it must agree. Large ones are worked on beside
-the event loop, two at a time, in slices, since the interpreter's lock is held while one is decoded.
+The type of a file is detected from its bytes and must agree with the declared type. Large files are decoded in worker
+threads, in slices, since decoding holds the interpreter's lock.
 """
 
 import binascii
@@ -24,18 +24,18 @@ ValueT = TypeVar("ValueT")
 
 _OFF_LOOP_BYTES = 1024 * 1024
 _SLICE = 1024 * 1024
-"""Of base64; a multiple of four."""
+"""The length of a slice of base64; a multiple of four."""
 _LONGEST_WORD = 64
-"""A longer text is not one that stands for a long string."""
+"""The longest placeholder of a string that was decoded while the body arrived."""
 _MOST_FRAMES = 1000
 _NAME_SHOWN = 128
 _SPACE = b" \t\r\n\f"
 _TAKEN = "PNG, JPEG, WebP, GIF, PDF, MP4, MOV, WebM, MP3, WAV, OGG, FLAC, M4A and UTF-8 text"
 _UNFETCHED = (
-    "The URL cannot be fetched: it must lead, by http or https and their usual ports, to a public address, "
-    "and there to a file of a type and size that is taken"
+    "The URL cannot be fetched: it must use http or https on the default port, lead to a public address, "
+    "and return a file of a supported type and size"
 )
-"""For whatever goes wrong, so that nobody can look around a network through it."""
+"""The message for every failure, so that it reveals nothing about the gateway's network."""
 _UNSAID = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _TEXTS = ("json", "xml", "yaml", "toml", "javascript", "typescript", "x-sh", "x-python", "sql", "csv", "rtf")
 _SUFFIXES = {
@@ -59,11 +59,11 @@ _SUFFIXES = {
 async def take(
     data: Content, *, name: str, param: str, declared: str | None = None, context: RequestContext
 ) -> FilePart:
-    """Check a file and return it, with its type by its own bytes; `declared` is what the caller said that it is.
+    """Check a file and return it with its detected type; `declared` is the type that the caller sent.
 
     Raises:
-        BadRequest: `unsupported_image`, `invalid_image` or `image_too_large`; `param` is the file's place.
-        HttpFault: it has too many bytes (413).
+        BadRequest: `unsupported_image`, `invalid_image` or `image_too_large`; `param` is the path of the file.
+        HttpError: the file is too large (413).
 
     """
     if len(data) > context.limits.file_bytes:
@@ -79,11 +79,11 @@ async def take(
 async def from_base64(
     text: str, *, name: str, param: str, declared: str | None = None, context: RequestContext
 ) -> FilePart:
-    """Take a file in base64; lines may be broken.
+    """Read a file in base64, with or without line breaks.
 
     Raises:
-        BadRequest: it is no base64 (`invalid_image`), or as `take` does.
-        HttpFault: it has too many bytes (413).
+        BadRequest: the text is not base64 (`invalid_image`), or as `take`.
+        HttpError: the file is too large (413).
 
     """
     long = context.long_strings.get(text) if len(text) < _LONGEST_WORD else None
@@ -101,25 +101,25 @@ async def from_base64(
 async def _take_long(
     long: LongString, *, name: str, param: str, declared: str | None = None, context: RequestContext
 ) -> FilePart:
-    """Take a file whose base64 was decoded while the body arrived."""
+    """Read a file whose base64 was decoded while the body arrived."""
     if long.file is None:
         raise _no_base64(param)
     return await take(long.file, name=name, param=param, declared=declared, context=context)
 
 
 async def from_data_url(url: str, *, name: str, param: str, context: RequestContext) -> FilePart:
-    """Take a file in a `data:` URL.
+    """Read a file from a `data:` URL.
 
     Raises:
-        BadRequest: the URL is malformed (`invalid_image`), or as `take` does.
-        HttpFault: it has too many bytes (413).
+        BadRequest: the URL is malformed (`invalid_image`), or as `take`.
+        HttpError: the file is too large (413).
 
     """
     long = context.long_strings.get(url) if len(url) < _LONGEST_WORD else None
     head, comma, content = (long.head if long is not None else url).partition(",")
     declared, *extras = head[len("data:") :].split(";")
     if not comma or not extras or extras[-1].strip().lower() != "base64":
-        message = f"The data URL at '{param}' is not of the form 'data:<media type>;base64,<content>'."
+        message = f"The data URL at '{param}' is malformed: send 'data:<media type>;base64,<content>'."
         raise BadRequest(message, param=param, code="invalid_image")
     if long is not None:
         return await _take_long(long, name=name, param=param, declared=declared, context=context)
@@ -127,11 +127,11 @@ async def from_data_url(url: str, *, name: str, param: str, context: RequestCont
 
 
 async def from_url(url: str, *, name: str, param: str, context: RequestContext) -> FilePart | MediaPart:
-    """Take what a URL names: a data URL, a link that this gateway gave out, or a public address to fetch.
+    """Read the file at a URL: a data URL, a link of this gateway, or a public URL to fetch.
 
     Raises:
-        BadRequest: as `take` does, or `image_url_not_allowed`, `image_url_unreachable`, `media_gone`.
-        HttpFault: it has too many bytes (413).
+        BadRequest: as `take`, or `image_url_not_allowed`, `image_url_unreachable`, `media_gone`.
+        HttpError: the file is too large (413).
 
     """
     if url[:5].lower() == "data:":
@@ -140,7 +140,7 @@ async def from_url(url: str, *, name: str, param: str, context: RequestContext) 
     if ref is not None:
         return MediaPart(ref=ref)
     if context.links.ours(url):
-        text = "This link of the gateway's opens no more, or not for this license: send the content itself"
+        text = "This media link has expired or belongs to another license: send the content itself"
         raise BadRequest(f"{text} (at '{param}').", param=param, code="media_gone")
     try:
         most = context.limits.file_bytes
@@ -155,21 +155,21 @@ async def from_url(url: str, *, name: str, param: str, context: RequestContext) 
 
 
 def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart | MediaPart:
-    """Return the part if it is of this kind.
+    """Return the part after checking its kind.
 
     Raises:
-        BadRequest: it is something else; `param` is its place.
+        BadRequest: the part is of another kind; `param` is its path.
 
     """
     found = part.ref.kind.value if isinstance(part, MediaPart) else part.mime.partition("/")[0]
     if found == kind.value:
         return part
     code = "unsupported_image" if kind is MediaKind.IMAGE else None
-    raise BadRequest(f"What is at '{param}' is not of the kind '{kind}'.", param=param, code=code)
+    raise BadRequest(f"The file at '{param}' is not of the kind '{kind}': send one that is.", param=param, code=code)
 
 
 async def _beside(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, **kwargs: ArgsP.kwargs) -> ValueT:
-    """Do work on so many bytes, beside the event loop where they are many."""
+    """Run `work`, in a worker thread if `size` is large."""
     if size <= _OFF_LOOP_BYTES:
         return work(*args, **kwargs)
     return await run_in_worker(lambda: work(*args, **kwargs))
@@ -179,7 +179,7 @@ def _decode(text: str) -> bytes:
     """Decode base64.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not base64.
 
     """
     coded = text.encode("ascii")
@@ -192,7 +192,7 @@ def _decode(text: str) -> bytes:
 
 
 def _check(data: Content, declared: str, param: str, limits: Limits) -> str:
-    """Return the type of a file that may be passed on."""
+    """Check a file and return its type."""
     with viewed(data) as view:
         return _checked(view, declared, param, limits)
 
@@ -200,10 +200,10 @@ def _check(data: Content, declared: str, param: str, limits: Limits) -> str:
 def _checked(data: View, declared: str, param: str, limits: Limits) -> str:
     mime = sniff(data)
     if mime is None:
-        message = f"The file at '{param}' is of a type that is not taken: send {_TAKEN}."
+        message = f"The file at '{param}' has an unsupported type: send {_TAKEN}."
         raise BadRequest(message, param=param, code="unsupported_image")
     if not _agrees(declared.strip().lower(), mime):
-        message = f"The file at '{param}' is not of the type that it is declared as: its content is '{mime}'."
+        message = f"The file at '{param}' does not match its declared type: its content is '{mime}'."
         raise BadRequest(message, param=param, code="unsupported_image")
     if mime.startswith("image/"):
         _check_size(data, param, limits)
@@ -211,7 +211,7 @@ def _checked(data: View, declared: str, param: str, limits: Limits) -> str:
 
 
 def _agrees(declared: str, mime: str) -> bool:
-    """Say whether the caller's word for a type is of the same family as the type."""
+    """Return whether the declared type agrees with the detected one."""
     if declared in _UNSAID:
         return True
     if declared in {"text/html", "application/xhtml+xml", "image/svg+xml"}:
@@ -227,10 +227,10 @@ def _agrees(declared: str, mime: str) -> bool:
 def _check_size(data: View, param: str, limits: Limits) -> None:
     size = picture_size(data)
     if size is None:
-        message = f"The picture at '{param}' is broken: its header has no size."
+        message = f"The image at '{param}' is broken: its header has no size."
         raise BadRequest(message, param=param, code="invalid_image")
     if size[0] * size[1] > limits.pixels or has_frames(data, _MOST_FRAMES):
-        message = f"The picture at '{param}' is too large: at most {limits.pixels} pixels are taken."
+        message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
         raise BadRequest(message, param=param, code="image_too_large")
 
 
@@ -239,14 +239,14 @@ def _no_base64(param: str) -> BadRequest:
 
 
 def _too_long(limits: Limits, param: str) -> HttpError:
-    message = f"The file at '{param}' is longer than {limits.file_bytes} bytes."
+    message = f"The file at '{param}' is too large: send at most {limits.file_bytes} bytes."
     fault = HttpError(413, "request_too_large", message)
     fault.param = param
     return fault
 
 
 def _name(said: str, mime: str) -> str:
-    """Return a file's name without any folder or odd character; one by its type where it has none."""
+    """Return a file name without folders and special characters; without a name, one by its type."""
     last = said.replace("\\", "/").rpartition("/")[2]
     plain = "".join(c for c in last if c.isprintable() and c not in '"<>|:*?').strip(" .")
     return plain[-_NAME_SHOWN:] or f"file.{_SUFFIXES[mime]}"

@@ -1,4 +1,4 @@
-"""`GET /models` and `GET /models/{id}`."""
+"""The endpoints `GET /models` and `GET /models/{id}`."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -17,22 +17,22 @@ _PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.S
 
 
 class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model of an upstream, as the upstream names it."""
+    """An upstream model, with the upstream's names."""
 
     id: str | None
     name: str | None
-    """As it is shown to people, such as `3.7 Flash`."""
+    """The display name, such as `3.7 Flash`."""
 
 
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, as OpenAI's clients read it, and what else is worth knowing."""
+    """A model in OpenAI's form, with fields of this gateway."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "google"
     capability: str
-    """What a request to it does: chat, imagen, video, canvas, deepsearch or storybook."""
+    """What it produces: chat, imagen, video, canvas, deepsearch or storybook."""
     family: str
     extended_thinking: bool
     needs_account: bool
@@ -41,39 +41,39 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     available: bool
     """Whether an upstream of this gateway offers it now."""
     served_by: list[SiteModel]
-    """The upstream models that are asked for this; several where accounts differ, none where that is not known yet."""
+    """The upstream models that serve it; several if accounts differ, none while unknown."""
     alias_of: str | None
-    """The newest name of the same upstream model, where this is another name of it."""
+    """The newest name of the same upstream model, if this is another name."""
     deprecated: bool
     replaced_by: str | None
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """All models that a license may call."""
+    """The models that a license may use."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
 
 
 class Models:
-    """The models of an engine."""
+    """Endpoints that list the models of an engine."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take the engine."""
+        """Serve the models of `engine`."""
         self._engine = engine
 
     async def list(self, request: Request) -> ASGIResponse:
-        """Answer with all that the caller may call."""
+        """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
         data = [self._object(name, selection) for name, selection in self._names() if caller.may_use(selection, name)]
         return Response(encode(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
-        """Answer with one model; what the caller may not call is refused.
+        """Return one model.
 
         Raises:
-            ModelUnknown: no model of that name.
-            Forbidden: the license does not cover it.
+            ModelUnknown: the model does not exist.
+            Forbidden: the license does not cover the model.
 
         """
         name = request.path_params["model"]

@@ -1,4 +1,4 @@
-"""OpenAI's routes, below `/v1`."""
+"""The routes of OpenAI's API, below `/v1`."""
 
 from starlette.routing import Route
 
@@ -13,7 +13,7 @@ from protocol.openai.videos.endpoint import Videos
 
 
 def routes(engine: Engine) -> list[Route]:
-    """Return the dialect's routes over an engine."""
+    """Return the routes of this dialect for an engine."""
     chat, completions, images = Chat(engine), Completions(engine), Images(engine)
     models, videos = Models(engine), Videos(engine)
     return [

@@ -1,7 +1,7 @@
-"""The files of a conversation: found in its messages, then taken all at once.
+"""Finds the files of a conversation in its messages, and reads them concurrently.
 
-What an assistant said may hold links of this gateway's own: what is behind them goes with the conversation, so that
-a picture can be worked on further. A link that opens no more is just text.
+Messages of the assistant may hold media links of this gateway. The linked media are part of the conversation, so that
+an image can be edited further. An expired link is plain text.
 """
 
 import re
@@ -24,7 +24,7 @@ _AUDIO = {"wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg", "flac": "
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """What a message says of one file; two that are alike are taken once."""
+    """Where a message has a file; equal sources are read once."""
 
     form: Literal["image", "file", "audio"]
     text: str
@@ -34,22 +34,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
-    """A file, not taken yet."""
+    """A file that is not read yet."""
 
     at: str
-    """The path of the content part, or of the entry of `images`, that it is."""
+    """The path of its content part or entry of `images`."""
     param: str
-    """The path of its text."""
+    """The path of its URL or base64."""
     source: Source
     message: int = 0
-    """The index of the message that it stands in."""
+    """The index of its message."""
 
 
 def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
-    """Return all files that callers sent on purpose, in order.
+    """Return all files of the messages in order, without links in texts.
 
     Raises:
-        BadRequest: one is where files are not taken, or names what this gateway does not have.
+        BadRequest: a file is in a message of another role, or is sent by its id.
 
     """
     return [
@@ -74,7 +74,7 @@ def _parts(message: wire.Message, where: str) -> Iterator[Attachment]:
             continue
         if not isinstance(message, wire.UserMessage | wire.AssistantMessage):
             kind = type(part).__struct_config__.tag
-            text = f"A content part of type '{kind}' is taken in messages of the user only (at '{at}')."
+            text = f"A content part of type '{kind}' is allowed in user messages only (at '{at}')."
             raise BadRequest(text, param=at, code="unsupported_content_part")
         yield _attachment(part, at)
 
@@ -88,7 +88,7 @@ def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, 
             return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
         case wire.ContentFile(file=file):
             if file.file_id is not None:
-                text = f"Files by id are not kept by this gateway: send 'file_data' (at '{at}.file.file_id')."
+                text = f"This gateway does not store files by id: send 'file_data' (at '{at}.file.file_id')."
                 raise BadRequest(text, param=f"{at}.file.file_id", code="unsupported_parameter")
             if file.file_data is None:
                 raise BadRequest(f"'file_data' is missing (at '{at}.file').", param=f"{at}.file.file_data")
@@ -97,10 +97,10 @@ def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, 
 
 
 async def take_all(found: Sequence[Attachment], context: RequestContext) -> dict[str, Attached]:
-    """Take all files side by side; return them by their paths.
+    """Read all files concurrently; return them by their paths.
 
     Raises:
-        GatewayError: what is wrong with the first in order that is wrong.
+        GatewayError: the error of the first file that fails, in their order.
 
     """
     firsts: dict[Source, Attachment] = {}
@@ -129,7 +129,7 @@ async def _take(one: Attachment, context: RequestContext) -> Attached:
 
 
 def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int, tuple[MediaPart, ...]]:
-    """Return what earlier answers showed by links of ours, by message: the newest, each once, where it came last."""
+    """Return the media that earlier answers linked, by message: each once, in its last message, newest first."""
     seen: set[MediaRef] = set()
     by_message: dict[int, tuple[MediaPart, ...]] = {}
     for index in reversed(range(len(messages))):
@@ -151,7 +151,7 @@ def _refs(message: wire.AssistantMessage, context: RequestContext) -> Iterator[M
 
 
 def _links(content: wire.Content | None) -> Iterator[str]:
-    """Yield the URLs of the Markdown links and images in a text."""
+    """Yield the URLs of the Markdown links and images in a message."""
     texts = (
         [content] if isinstance(content, str) else [p.text for p in content or () if isinstance(p, wire.ContentText)]
     )

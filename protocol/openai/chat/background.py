@@ -1,6 +1,6 @@
-"""Answers that take minutes: kept under their completion's id once their work has begun, to be picked up by it later.
+"""Stores long-running completions as jobs, so that clients can fetch them later by their id.
 
-While somebody waits for such an answer its job is held, so that nobody else goes on with it at the same time.
+While a client waits for such an answer, its job is locked, so that no other request resumes it at the same time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 
 
 def lasts(request: GenerationRequest) -> bool:
-    """Say whether an answer takes so long that it is worth being kept."""
+    """Return whether an answer takes minutes and is stored as a job."""
     return request.selection.capability.lasting
 
 
@@ -51,20 +51,20 @@ def job_of(identity: str, model: str, created: float, request: GenerationRequest
 
 
 def bounds_of(job: Job) -> Bounds:
-    """Return where the caller of a completion wanted it to end."""
+    """Return the stop sequences and token limit of a completion."""
     return msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
 
 
 class _Keeper:
-    """Keeps the job of an exchange as its events come."""
+    """Stores the job of an exchange while its events arrive."""
 
     def __init__(self, exchange: Exchange, jobs: Jobs, job: Job, hold: AsyncExitStack | None) -> None:
-        """Hold the job in `hold` once it is kept; None: it is held already."""
+        """Lock the job on `hold` once it is stored; None if it is locked already."""
         self._exchange, self._jobs, self._job, self._hold = exchange, jobs, job, hold
         self._seen: list[Event] = []
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yield the events of the exchange; each is kept before it is yielded."""
+        """Yield the events of the exchange; the job is stored before each event is yielded."""
         async for event in self._exchange.events:
             await self._note(event)
             yield event
@@ -96,8 +96,8 @@ class _Keeper:
             self._not_kept(error)
 
     def _not_kept(self, error: GatewayError) -> None:
-        """Tell the operator alone: it may not be picked up, but the one who waits for it gets it all the same."""
-        _log.warning("completion_not_kept", completion=self._job.id, code=error.code)
+        """Log that the job could not be stored: the waiting client still gets the answer, but cannot fetch it later."""
+        _log.warning("completion_store_failed", completion=self._job.id, code=error.code)
 
 
 async def _again(events: list[Event]) -> AsyncIterator[Event]:
@@ -107,9 +107,9 @@ async def _again(events: list[Event]) -> AsyncIterator[Event]:
 
 @asynccontextmanager
 async def keeping(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
-    """Keep an exchange's job as its events come; `held`: the caller holds it already.
+    """Store the job of an exchange while its events arrive; `held`: the caller has locked it already.
 
-    Unless it is held, the first event has been kept before this yields: the job can be found by its id from then on.
+    Unless it is held, the job is stored before this yields, so it can be found by its id from then on.
     """
     async with AsyncExitStack() as hold:
         events = PutBack(_Keeper(exchange, jobs, job, None if held else hold).events())

@@ -1,4 +1,4 @@
-"""`POST /chat/completions`."""
+"""The endpoint `POST /chat/completions`."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -22,15 +22,15 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Chat:
-    """Chat completions over an engine."""
+    """Serves chat completions."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take the engine."""
+        """Send requests to `engine`."""
         self._engine = engine
         self._deprecations = Deprecations()
 
     async def __call__(self, request: Request) -> ASGIResponse:
-        """Read, open, write."""
+        """Read the request, open its exchange, and return the response."""
         context = context_of(request.scope)
         body = await read_json(request, wire.decode_request)
         asked = await read.read(body, self._engine.catalogue, context, attempts_before=attempts_before(request))
@@ -70,7 +70,7 @@ class Chat:
 
 
 def _note(context: RequestContext, asked: GenerationRequest) -> None:
-    """Note what is asked for in the request's record."""
+    """Write the model, and the prompt if it is logged, to the request's record."""
     context.record.model = asked.selection.id
     context.record.stream = asked.streamed
     if context.keep_prompt:

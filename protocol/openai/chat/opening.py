@@ -1,4 +1,4 @@
-"""Opens the exchange of a completion: ended where the caller said, kept where it takes minutes."""
+"""Opens the exchange of a completion, with its stop sequences and, if it is long-running, its job."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,7 +9,7 @@ from protocol.openai.chat.stop import Bounds, cut
 
 
 def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
-    """Open an exchange; as `Engine.open`."""
+    """Open an exchange that ends at its bounds; as `Engine.open`."""
     exchange = engine.open(request)
     return exchange if bounds == Bounds() else _cut_short(exchange, request, bounds)
 
@@ -24,7 +24,7 @@ async def _cut_short(
 
 @asynccontextmanager
 async def opened_and_kept(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
-    """Open a job's exchange, and keep how far it is; `held`: nobody else is at work on it already."""
+    """Open the exchange of a job and store its progress; `held`: the caller has locked the job already."""
     async with (
         opened(engine, job.request, bounds_of(job)) as exchange,
         keeping(exchange, jobs, job, held=held) as kept,

@@ -1,4 +1,4 @@
-"""From OpenAI's request to ours; says no, with `param`, to what would change the answer and is not done yet."""
+"""Converts a chat request to a `GenerationRequest`; refuses unsupported fields that would change the answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import assert_never
@@ -26,18 +26,18 @@ from protocol.openai.chat.stop import Bounds
 
 _NOT_YET = "is not supported by this gateway yet"
 _TURNS_WITH_FILES = 10
-"""So many turns of a conversation may be full of files."""
+"""How many turns of a conversation may have the highest number of files."""
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
 async def read(
     body: wire.ChatRequest, catalogue: Catalogue, context: RequestContext, *, attempts_before: int = 0
 ) -> GenerationRequest:
-    """Understand a request, which the client sent `attempts_before` times already, and take its files.
+    """Convert a request and read its files; `attempts_before` counts earlier attempts of the client.
 
     Raises:
-        BadRequest: something in it is wrong or not supported; `param` is its path.
-        ModelUnknown: no model of that name.
+        BadRequest: a field is invalid or not supported; `param` is its path.
+        ModelUnknown: the model does not exist.
         Forbidden: the license does not cover the model.
 
     """
@@ -52,7 +52,7 @@ async def read(
     files = _Files(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
     if not any(turn.text or _has_files(turn) for turn in turns):
-        raise BadRequest("There is no text in 'messages'.", param="messages")
+        raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
     return GenerationRequest(
         id=context.id,
         caller=caller,
@@ -67,28 +67,28 @@ class _Files(msgspec.Struct, frozen=True, kw_only=True):
     """The files of the conversation."""
 
     taken: Mapping[str, Attached]
-    """By path."""
+    """Sent files by path."""
     shown: Mapping[int, tuple[MediaPart, ...]]
-    """What earlier answers showed, by message."""
+    """Media of earlier answers, by the index of their message."""
 
 
 def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalogue) -> None:
-    """Raise BadRequest where the model takes no files."""
+    """Raise BadRequest if there are files and the model takes none."""
     if found and selection.model.guest:
         able = dict.fromkeys(
             s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
         )
-        text = f"The model '{selection.id}' takes text only. Models that take images and files: {', '.join(able)}."
+        text = f"The model '{selection.id}' takes text only. Use one of: {', '.join(able)}."
         raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
 
 
 def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: int) -> None:
-    """Raise BadRequest where too many files are sent at once; a long conversation may hold more of them."""
+    """Raise BadRequest if there are too many files in the new messages or in the whole conversation."""
     answered = max((i for i, message in enumerate(messages) if isinstance(message, wire.AssistantMessage)), default=-1)
     fresh = [one for one in found if one.message > answered]
     for several, limit, what in ((fresh, most, "at once"), (found, most * _TURNS_WITH_FILES, "in one conversation")):
         if len(several) > limit:
-            raise BadRequest(f"At most {limit} images and files are taken {what}.", param=several[limit].at)
+            raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
 
 
 def _has_files(turn: Turn) -> bool:
@@ -96,7 +96,7 @@ def _has_files(turn: Turn) -> bool:
 
 
 def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
-    """Raise BadRequest for the first field that asks for what is not done yet."""
+    """Raise BadRequest for the first unsupported field that would change the answer."""
     ways = {"text", "image"} if selection.capability in _DRAWING else {"text"}
     asked = {
         "n": (body.n or 1) > 1,
@@ -116,7 +116,7 @@ def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
         if wanted:
             raise BadRequest(f"'{field}' {_NOT_YET}.", param=field, code="unsupported_parameter")
     if body.stream_options is not None and not body.stream:
-        raise BadRequest("'stream_options' goes with 'stream': true only.", param="stream_options")
+        raise BadRequest("'stream_options' requires 'stream': true.", param="stream_options")
 
 
 def _turn(message: wire.Message, index: int, files: _Files) -> Turn:
@@ -178,14 +178,14 @@ def _part(part: wire.Part, where: str, taken: Mapping[str, Attached]) -> Part:
 
 
 def bounds(body: wire.ChatRequest) -> Bounds:
-    """Return where the answer ends at the latest.
+    """Return the stop sequences and the token limit of a request.
 
     Raises:
-        BadRequest: a text that ends it is empty.
+        BadRequest: a stop sequence is empty.
 
     """
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     if "" in stops:
-        raise BadRequest("A text in 'stop' is empty.", param="stop")
+        raise BadRequest("A stop sequence in 'stop' is empty: remove it.", param="stop")
     limits = [tokens for tokens in (body.max_tokens, body.max_completion_tokens) if tokens is not None]
     return Bounds(stops=stops, tokens=min(limits, default=None))

@@ -1,7 +1,8 @@
-"""How an answer looks in OpenAI's form: one text, with Markdown where something is shown, and entries beside it.
+r"""Renders an answer in OpenAI's form: one text with Markdown for media, and separate entries for media and citations.
 
-Streamed and whole answers go through the same rendering, piece by piece. What it adds to the text depends on the
-characters around it alone, never on how the text was cut, so that both come out the same.
+Streamed and whole answers use the same rendering, piece by piece. The inserted text depends only on the characters
+around it, never on the boundaries between pieces, so both give the same result. Example: `Text("Here:")`, an image and
+`Text("Done")` become `Here:\n\n![image](URL)\n\nDone`. Offsets of citations are shifted by the inserted characters.
 """
 
 import re
@@ -19,26 +20,26 @@ _ESCAPED = r"\\\1"
 
 
 class Rendering:
-    """Renders one answer, a piece after the other."""
+    """Renders one answer, piece by piece."""
 
     def __init__(self, links: Links, caller: Caller) -> None:
-        """Link media for this caller."""
+        """Sign media links for this caller."""
         self._links, self._caller = links, caller
         self._counts = dict.fromkeys(MediaKind, 0)
         self._said = self._length = 0
-        """Characters of the model's text, and of the content that it has become."""
+        """The lengths of the model's text and of the rendered content."""
         self._tail = ""
         """The last characters of the content."""
         self._parted = True
-        """Whether the next text need not be parted from what was shown last."""
+        """Whether the next text needs no separator."""
         self._places: list[int] = []
-        """Where in the model's text something was put in, and by `_shifts` how much up to there."""
+        """Offsets in the model's text of insertions; `_shifts` has the number of characters inserted up to each."""
         self._shifts: list[int] = []
         self._cited: list[Citation] = []
-        """What was cited and not told yet: its text may still be held back."""
+        """Citations that are not rendered yet, because their text may be incomplete."""
 
     def render(self, piece: Piece) -> list[response_wire.Delta]:
-        """Return what a piece adds to the answer, in order."""
+        """Return the deltas of a piece, in order."""
         match piece:
             case Text():
                 text, more = self.say(piece.text)
@@ -58,7 +59,7 @@ class Rendering:
                 return [response_wire.Delta(document=response_wire.DocumentEntry(title=piece.title, kind=piece.kind))]
 
     def say(self, text: str) -> tuple[str, list[response_wire.Delta]]:
-        """Return what a text adds to the content, and what goes after it."""
+        """Return the content that a text adds, and the deltas that follow it."""
         if not text:
             return "", []
         if not self._parted:
@@ -73,7 +74,7 @@ class Rendering:
         return shown, self._cite() if self._cited else []
 
     def finish(self) -> list[response_wire.Delta]:
-        """Return what is left to add when no more comes; what cites text that was cut off is left out."""
+        """Return the remaining citations at the end of the answer, without those whose text was cut off."""
         rest = [citation for citation in self._cited if citation.end <= self._said]
         self._cited.clear()
         return self._annotations(rest)
@@ -95,7 +96,7 @@ class Rendering:
                 return response_wire.Delta(content=self._show(_link(alt, url)), audios=[audio])
 
     def _show(self, markdown: str) -> str:
-        """Return Markdown that stands in a paragraph of its own."""
+        """Return Markdown as a separate paragraph."""
         ends = len(self._tail) - len(self._tail.rstrip("\n"))
         shown = "\n" * (2 - ends if self._length else 0) + markdown
         self._insert(shown)
@@ -103,7 +104,7 @@ class Rendering:
         return shown
 
     def _insert(self, text: str) -> None:
-        """Note something in the content that the model did not say."""
+        """Record text in the content that is not from the model."""
         if text:
             self._append(text)
             self._places.append(self._said)
@@ -114,7 +115,7 @@ class Rendering:
         self._tail = (self._tail + text[-2:])[-2:]
 
     def _cite(self) -> list[response_wire.Delta]:
-        """Return the next citations whose text has all been said."""
+        """Return the next citations whose text is complete."""
         due: list[Citation] = []
         while self._cited and self._cited[0].end <= self._said:
             due.append(self._cited.pop(0))
@@ -137,7 +138,7 @@ class Rendering:
         )
 
     def _shift(self, insertions: int) -> int:
-        """Return how many characters so many insertions have put in."""
+        """Return the number of characters that the first `insertions` have added."""
         return self._shifts[insertions - 1] if insertions else 0
 
 

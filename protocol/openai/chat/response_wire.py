@@ -1,6 +1,6 @@
-"""OpenAI's chat completions as they are answered, whole and in chunks; names are OpenAI's.
+"""Wire structs of chat responses, whole and in chunks, with OpenAI's names.
 
-`images`, `videos`, `audios` and `document` are not: the first is what the best-known routers have.
+`images`, `videos`, `audios` and `document` are extensions; other gateways use `images` too.
 """
 
 from typing import Literal
@@ -9,21 +9,21 @@ import msgspec
 
 
 class PromptDetails(msgspec.Struct, frozen=True):
-    """Where prompt tokens went."""
+    """Prompt tokens by kind."""
 
     cached_tokens: int = 0
     audio_tokens: int = 0
 
 
 class CompletionDetails(msgspec.Struct, frozen=True):
-    """Where completion tokens went."""
+    """Completion tokens by kind."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens; estimates, since the website does not count."""
+    """Token counts; estimates, since the website does not count."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -33,7 +33,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Where a piece of media is."""
+    """The URL of a media file."""
 
     url: str
 
@@ -63,7 +63,7 @@ class AudioEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UrlCitation(msgspec.Struct, frozen=True, kw_only=True):
-    """A source, and the characters of `content` that rest on it."""
+    """A source, with the range of `content` that cites it."""
 
     start_index: int
     end_index: int
@@ -72,21 +72,21 @@ class UrlCitation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a part of the answer."""
+    """An annotation of a part of the answer."""
 
     type: Literal["url_citation"] = "url_citation"
     url_citation: UrlCitation
 
 
 class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What the answer's document is called, and its language or `markdown`; its body is in `content`."""
+    """The title of the answer's document, and its language or `markdown`; the body is in `content`."""
 
     title: str
     kind: str
 
 
 class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer's message."""
+    """The message of a whole answer."""
 
     role: Literal["assistant"] = "assistant"
     content: str
@@ -100,7 +100,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer's choice."""
+    """The choice of a whole answer."""
 
     index: int = 0
     message: AnswerMessage
@@ -121,7 +121,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a chunk adds."""
+    """The content that a chunk adds."""
 
     role: str | None = None
     content: str | None = None
@@ -134,7 +134,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk's choice."""
+    """The choice of a chunk."""
 
     index: int = 0
     delta: Delta
@@ -152,4 +152,4 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     system_fingerprint: None = None
     choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
-    """Null in every chunk but the last, where usage was asked for."""
+    """Null in every chunk but the last, if usage was requested."""

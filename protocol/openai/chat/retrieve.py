@@ -1,7 +1,7 @@
-"""`GET /chat/completions/{id}`: a completion whose work takes minutes, picked up by its id.
+"""The endpoint `GET /chat/completions/{id}`: fetches a long-running completion by its id.
 
-It answers when the completion is whole. Where nobody is at work on it, whoever asks goes on with it; where somebody
-is, on this machine or another, it waits for them.
+The response is sent when the completion is finished. If no request is running the completion, this one resumes it; if
+another request is, on this machine or another, this one waits for it.
 """
 
 import anyio
@@ -21,22 +21,22 @@ from protocol.openai.errors import error_response
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800.0
-"""So long for what somebody else is at work on."""
+"""The longest wait for a completion that another request runs."""
 
 
 class Completions:
-    """Completions that were kept."""
+    """Serves stored completions."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take the engine."""
+        """Resume completions with `engine`."""
         self._engine = engine
 
     async def retrieve(self, request: Request) -> ASGIResponse:
-        """Answer with a completion of the caller's, once it is whole.
+        """Return a completion of the caller when it is finished.
 
         Raises:
-            HttpFault: there is none of this id, or it is another's (404).
-            Forbidden: the license does not cover it any more.
+            HttpError: the caller has no completion with this id (404).
+            Forbidden: the license no longer covers the model.
 
         """
         context = context_of(request.scope)
@@ -52,7 +52,7 @@ class Completions:
                 head = write.Head(id=job.id, created=int(job.created), model=job.model)
                 whole = write.completion(reply, head, Rendering(context.links, caller))
                 return Response(whole, media_type="application/json")
-            raise UpstreamTimeout("The completion is not whole yet: ask for it again later.")
+            raise UpstreamTimeout("The completion is not finished yet: fetch it again later.")
 
         return WholeResponse(work, error_response)
 
@@ -80,5 +80,5 @@ class Completions:
 async def _find(context: RequestContext, caller: Caller, identity: str) -> Job:
     job = await context.jobs.find(caller.id, JobKind.CHAT, identity)
     if job is None:
-        raise HttpError(404, "not_found", "There is no completion of this id that is kept.")
+        raise HttpError(404, "not_found", "No stored completion has this id: create it again.")
     return job

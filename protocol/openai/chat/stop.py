@@ -1,4 +1,9 @@
-"""Ends an answer where the caller said: the upstream knows neither stop sequences nor token limits."""
+"""Ends an answer at its first stop sequence or token limit, which the upstream does not support.
+
+Text arrives in pieces, and a stop sequence may span several. Characters that may begin one are held back until the next
+piece decides. Example with the stop "END": the pieces "The E" and "ND." yield "The " and end the answer; the pieces
+"The E" and "gg" yield "The " and "Egg".
+"""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 
@@ -21,33 +26,33 @@ from protocol.model import (
 )
 
 _PARTING = Finish | Media | WebImage | Document
-"""What no stop sequence reaches across."""
+"""Events that separate texts: no stop sequence spans them."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an answer ends at the latest."""
+    """The stop sequences and the token limit of an answer."""
 
     stops: tuple[str, ...] = ()
-    """None of them empty."""
+    """Stop sequences; none is empty."""
     tokens: int | None = None
-    """Of text, by estimate; thoughts do not count."""
+    """The limit of estimated text tokens; thoughts do not count."""
 
 
 class _Stop:
-    """Looks for one text, a character at a time: the work grows with what is read, however the text repeats itself.
+    """Searches for one stop sequence, in time linear in the text.
 
-    This is Knuth, Morris and Pratt's way; the table grows only as far as the answer has matched.
+    This is the Knuth-Morris-Pratt algorithm; its table grows only as far as the answer has matched.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.matched = 0
-        """So many characters at the end of what was read are the beginning of the text."""
+        """How many characters at the end of the input match the beginning of the sequence."""
         self._back: list[int] = []
-        """For each beginning of the text: how much of it stays matched when the next character does not fit."""
+        """The failure table: for each matched length, the length that remains matched after a mismatch."""
 
     def find(self, piece: str) -> int | None:
-        """Read a piece; return where in it the text ends, None where it does not."""
+        """Read a piece; return the offset in it at which the sequence ends, or None."""
         place = 0
         while place < len(piece):
             if not self.matched:
@@ -77,16 +82,16 @@ class _Stop:
 
 
 class Cutter:
-    """Finds the first of several texts in a text that comes in pieces; holds back what may begin one."""
+    """Finds the first of several stop sequences in a text that arrives in pieces."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
-        """Look for `stops`, none of them empty."""
+        """Search for `stops`; none is empty."""
         self._stops = [_Stop(stop) for stop in stops]
         self._held = ""
         self.found = False
 
     def push(self, piece: str) -> str:
-        """Take a piece; return what is surely before any stop."""
+        """Read a piece; return the text that is certainly before any stop sequence."""
         text = self._held + piece
         ends = [(end, -len(stop.text)) for stop in self._stops if (end := stop.find(piece)) is not None]
         if ends:
@@ -98,7 +103,7 @@ class Cutter:
         return text[: len(text) - keep]
 
     def rest(self) -> str:
-        """Return what was held back, when no more text comes, or something stands between it and what comes."""
+        """Return the text held back, at the end of the text or before an event that separates texts."""
         for stop in self._stops:
             stop.matched = 0
         held, self._held = self._held, ""
@@ -106,7 +111,7 @@ class Cutter:
 
 
 class _Said:
-    """What has been said so far, and whether there is room for more."""
+    """The text and thoughts so far, counted against the token limit."""
 
     def __init__(self, tokens: int | None) -> None:
         self._texts: list[str] = []
@@ -118,7 +123,7 @@ class _Said:
         self._thoughts.append(text)
 
     def say(self, text: str) -> str:
-        """Return as much of a text as there is room for."""
+        """Add a text; return the part that is within the limit."""
         if self._room is not None:
             raw = text.encode("utf-8", "surrogatepass")
             self.full = len(raw) > self._room
@@ -135,23 +140,23 @@ class _Said:
 
 
 def _beginning(raw: bytes, size: int) -> str:
-    """Return the characters that are whole within the first bytes of a text."""
+    """Return the complete characters within the first `size` bytes of a text."""
     while size and raw[size] & 0xC0 == 0x80:
         size -= 1
     return raw[:size].decode("utf-8", "surrogatepass")
 
 
 class _Cut:
-    """An answer up to its first bound."""
+    """Cuts one answer at its first bound."""
 
     def __init__(self, bounds: Bounds, input_tokens: int) -> None:
         self._cutter, self._said = Cutter(bounds.stops), _Said(bounds.tokens)
         self._input_tokens = input_tokens
         self.finish: Finish | None = None
-        """Set where a bound was reached."""
+        """Set once a bound is reached."""
 
     def take(self, event: Event) -> Iterator[Event]:
-        """Take an event; yield what of it is before the bound."""
+        """Read an event; yield the events before the bound."""
         if isinstance(event, Text):
             piece = self._said.say(self._cutter.push(event.text))
         else:
@@ -170,7 +175,7 @@ class _Cut:
 
 
 def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewritten:
-    """Cut an answer that the upstream has rewritten, as if it had been said so from the beginning."""
+    """Cut an answer that the upstream has rewritten, as if it had been streamed that way."""
     cut = _Cut(bounds, input_tokens)
     events: list[Event] = [Thought(text=whole.thoughts), *whole.pieces, Finish(reason=whole.reason, usage=whole.usage)]
     pieces: list[Piece] = []
@@ -184,7 +189,7 @@ def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewri
 
 
 async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
-    """Yield events up to the first bound, then `Finish`; nothing of a stop sequence is yielded."""
+    """Yield events up to the first bound, then `Finish`; no part of a stop sequence is yielded."""
     bounded = _Cut(bounds, input_tokens)
     async for event in events:
         if isinstance(event, Finish) and event.rewritten is not None:

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions as they are asked for, on the wire; names are OpenAI's."""
+"""Wire structs of chat requests, with OpenAI's names."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,25 +10,25 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
-"""Who speaks; what could be taken for the form that a conversation is put into has no place in it."""
+"""The name of an author; it has no characters that could be mistaken for the layout of a prompt."""
 FunctionName = Annotated[str, Meta(pattern=r"^[\w.:/-]+\Z", max_length=128)]
 CallId = Annotated[str, Meta(pattern=r"^[^\s<>]+\Z", max_length=256)]
 
 
 class ContentText(msgspec.Struct, frozen=True, tag="text"):
-    """A piece of text."""
+    """A text part."""
 
     text: str
 
 
 class ContentRefusal(msgspec.Struct, frozen=True, tag="refusal"):
-    """What an assistant declined with."""
+    """A refusal of the assistant."""
 
     refusal: str
 
 
 class ImageUrl(msgspec.Struct, frozen=True):
-    """Where an image is: a data URL, a link of this gateway's, or an http(s) URL."""
+    """The URL of an image: a data URL, a link of this gateway, or an http(s) URL."""
 
     url: str
     detail: Literal["auto", "low", "high"] | None = None
@@ -68,7 +68,7 @@ class ContentFile(msgspec.Struct, frozen=True, tag="file"):
 
 
 class ShownImage(msgspec.Struct, frozen=True):
-    """An image of an earlier answer, as `images` had it."""
+    """An image of an earlier answer, from its `images`."""
 
     image_url: ImageUrl
 
@@ -78,14 +78,14 @@ Content = str | list[Part]
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A call's function."""
+    """The function of a tool call."""
 
     name: FunctionName
     arguments: str
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call that the assistant made."""
+    """A tool call of the assistant."""
 
     id: CallId
     function: Function
@@ -107,14 +107,14 @@ class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="
 
 
 class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    """What the user said."""
+    """A message of the user."""
 
     content: Content
     name: Name | None = None
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="role"):
-    """What the model said."""
+    """A message of the model."""
 
     content: Content | None = None
     name: Name | None = None
@@ -125,14 +125,14 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    """What a tool answered."""
+    """The result of a tool."""
 
     content: Content
     tool_call_id: CallId
 
 
 class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
-    """What a function answered, in the API's older form."""
+    """The result of a function, in the older form of the API."""
 
     content: Content | None
     name: FunctionName
@@ -142,13 +142,13 @@ Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | To
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
-    """How to stream."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
 
 
 class ResponseFormat(msgspec.Struct, frozen=True):
-    """What form the answer shall have."""
+    """The format of the answer."""
 
     type: str
 
@@ -162,7 +162,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream_options: StreamOptions | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
 
-    # refused by `read` where they ask for what is not done yet
+    # `read` refuses values that are not supported
     n: Positive | None = None
     tools: list[Any] | None = None
     tool_choice: str | dict[str, Any] | None = None
@@ -176,7 +176,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     audio: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
 
-    # checked, and otherwise without a counterpart upstream
+    # validated and then ignored: the site has no such options
     temperature: Temperature | None = None
     top_p: Share | None = None
     frequency_penalty: Penalty | None = None

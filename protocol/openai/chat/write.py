@@ -1,4 +1,4 @@
-"""From our events and replies to OpenAI's chunks and completions."""
+"""Converts events and replies to OpenAI's chunks and completions."""
 
 import secrets
 from typing import assert_never
@@ -31,7 +31,7 @@ _PLACE = "\0the place of a text\0"
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What every object of one answer repeats."""
+    """The fields that every object of one answer repeats."""
 
     id: str
     created: int
@@ -39,12 +39,12 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def new(cls, model: str, created: float) -> "Head":
-        """Return a head with an id of its own."""
+        """Return a head with a new id."""
         return cls(id=f"chatcmpl-{secrets.token_hex(14)}", created=int(created), model=model)
 
 
 def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
-    """Return a whole answer's body."""
+    """Return the body of a whole answer."""
     deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
     message = response_wire.AnswerMessage(
         content="".join(delta.content or "" for delta in deltas),
@@ -67,7 +67,7 @@ def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
 
 
 def usage_of(usage: Usage) -> response_wire.Usage:
-    """Return tokens in OpenAI's form."""
+    """Return token counts in OpenAI's form."""
     return response_wire.Usage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
@@ -81,11 +81,11 @@ class ChunkWriter:
     """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
     def __init__(self, head: Head, record: RequestRecord, rendering: Rendering, *, include_usage: bool) -> None:
-        """Note what happens in `record`."""
+        """Write the usage to `record`."""
         self._head, self._record, self._rendering = head, record, rendering
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self._around: tuple[bytes, bytes] | None = None
-        """What goes before and after the text in the chunk of a text."""
+        """The bytes before and after the text in a text chunk."""
         self.finished = False
 
     def opened(self) -> bytes:
@@ -93,7 +93,7 @@ class ChunkWriter:
         return self._chunk(response_wire.Delta(role="assistant", content=""))
 
     def event(self, event: Event) -> bytes:
-        """Return an event's chunk."""
+        """Return the chunks of an event."""
         match event:
             case Text():
                 text, more = self._rendering.say(event.text)
@@ -136,7 +136,7 @@ class ChunkWriter:
         return response_wire.Chunk(id=head.id, created=head.created, model=head.model, choices=choices, usage=usage)
 
     def _text(self, text: str) -> bytes:
-        """Return the chunk of a text alone: only the text is encoded, since such chunks are most of a stream."""
+        """Return a text chunk; only the text is encoded, because most chunks of a stream are text."""
         if self._around is None:
             before, _, after = self._chunk(response_wire.Delta(content=_PLACE)).partition(encode(_PLACE))
             self._around = before, after

@@ -177,7 +177,7 @@ async def test_a_guest_model_names_those_that_take_files(context, part):
     error = await refusal(user(text("x"), part), model="gemini-2.5-flash-free", context=context)
     assert isinstance(error, Unsupported)
     assert error.param == "messages[0].content[1]"
-    able = error.message.partition("files: ")[2].rstrip(".").split(", ")
+    able = error.message.partition("one of: ")[2].rstrip(".").split(", ")
     assert able[:2] == ["gemini-2.5-flash", "gemini-3-pro"]
     assert all(not CATALOGUE.resolve(name).model.guest and not CATALOGUE.resolve(name).deprecated for name in able)
     assert context.fetch.asked == []
