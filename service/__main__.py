@@ -1,4 +1,4 @@
-"""`python -m service` is `gemini-gateway`. Its probe, which containers run all the time, loads nothing else of it."""
+"""Runs `gemini-gateway` as `python -m service`. The probe, which containers run often, loads no other module."""
 
 import sys
 

@@ -1,4 +1,8 @@
-"""From settings to an ASGI app: routes, guards and the engine behind them."""
+"""Builds the ASGI apps from the settings: routes, middleware and the engine.
+
+A request passes the middleware from the outside in: request context (id, access line), CORS, load shedding, HTTP
+validation, routing; then, for each API route, the license check and the concurrency limit.
+"""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,7 +39,7 @@ from service.media.cache import MediaCache
 from service.media.fetch import fetching
 from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
-from service.middleware.concurrency import ConcurrencyLimit, Guarded, RequestSlots
+from service.middleware.concurrency import ConcurrencyLimit, DialectApp, RequestSlots
 from service.middleware.forwarded import PublicAddress
 from service.middleware.http_validation import HttpValidation
 from service.middleware.load_monitor import LoadMonitor
@@ -61,8 +65,8 @@ from transports.store import ChangeFeed, Store
 from transports.store.metrics import PrometheusStoreObserver
 
 _LICENSES_SECONDS = 1.0
-_PART_OF_CONTAINER = 4
-"""Bodies may hold this part of the container's memory."""
+_CONTAINER_FRACTION = 4
+"""Request bodies may take one part in four of the container's memory."""
 _EXPOSED = (
     "x-request-id",
     "x-gateway-upstream-model",
@@ -71,20 +75,20 @@ _EXPOSED = (
     "Deprecation",
     "Warning",
 )
-"""What a web page's script may read of an answer's headers."""
+"""Response headers that scripts of other origins may read (CORS)."""
 
 _log = structlog.get_logger()
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """The apps of an engine that is open."""
+    """The running gateway: its apps and the handles to control it."""
 
     apps: Mapping[str, Any]
-    """ASGI, by the names of `service.server.listeners`."""
-    drain: Shutdown
+    """ASGI apps by listener name (`service.server.listeners`)."""
+    shutdown: Shutdown
     reload: Reload
-    survey: Callable[[], Awaitable[StartupSummary]]
-    """Looks at what there is."""
+    summarize: Callable[[], Awaitable[StartupSummary]]
+    """Returns the summary that is printed at startup."""
 
 
 @asynccontextmanager
@@ -95,19 +99,19 @@ async def open_app(
     store_path: Path,
     serve: wiring.Serve,
 ) -> AsyncGenerator[Running]:
-    """Open everything an app needs; leaving closes it.
+    """Open everything the apps need and yield them; close it on exit.
 
     Raises:
-        SettingsError: the settings do not fit together.
+        SettingsError: the settings contradict each other.
 
     """
     clock, registry = SystemClock(), CollectorRegistry()
     async with (
         open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
-        _seal(settings, origin, store_path, store, clock) as seal,
+        _open_url_signer(settings, origin, store_path, store, clock) as seal,
     ):
-        licenses = Licenses(fixed_licenses(settings.licenses, origin), _book(settings, store, clock))
+        licenses = Licenses(fixed_licenses(settings.licenses, origin), _license_store(settings, store, clock))
         base = _Base(
             settings=settings,
             origin=origin,
@@ -115,11 +119,11 @@ async def open_app(
             registry=registry,
             store=store,
             licenses=licenses,
-            seal=seal,
-            drain=Shutdown(),
+            url_signer=seal,
+            shutdown=Shutdown(),
             memory=_memory(settings),
             spool=_spool(settings.limits),
-            pressure=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
+            load_monitor=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
             watch=ChangeFeed(store, clock),
             feed=Feed(),
@@ -127,28 +131,28 @@ async def open_app(
         )
         conversations = Conversations(store, clock)
         async with (
-            base.pressure.open(),
+            base.load_monitor.open(),
             Trimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
             conversations.write_behind() if settings.alone else conversations.write_together(),
-            wiring.open_engine(settings, _parts(base, copy, conversations, serve), origin) as engine,
+            wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
             open_jobs(JobStore(store, clock), engine, clock, settings.jobs) as jobs,
         ):
-            jobs.leaving = base.drain.is_leaving
+            jobs.leaving = base.shutdown.is_leaving
             yield Running(
                 apps=_apps(base, engine, fetch, jobs),
-                drain=base.drain,
+                shutdown=base.shutdown,
                 reload=base.reload,
-                survey=partial(
+                summarize=partial(
                     startup_summary, settings, origin, location_of(settings.store, origin, store_path), store, clock
                 ),
             )
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True):
-    """What all apps stand on, before an upstream is connected."""
+    """Dependencies that all apps share, created before an upstream is connected."""
 
     settings: Settings
     origin: Origin
@@ -156,18 +160,20 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry
     store: Store
     licenses: Licenses
-    seal: UrlSigner
-    drain: Shutdown
+    url_signer: UrlSigner
+    shutdown: Shutdown
     memory: ByteBudget
     spool: Spool
-    pressure: LoadMonitor
+    load_monitor: LoadMonitor
     reload: Reload
     watch: ChangeFeed
     feed: Feed
     traces: Traces | None
 
 
-def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve) -> wiring.EngineDeps:
+def _engine_deps(
+    base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve
+) -> wiring.EngineDeps:
     return wiring.EngineDeps(
         clock=base.clock,
         store=base.store,
@@ -179,19 +185,19 @@ def _parts(base: _Base, copy: Store | None, conversations: Conversations, serve:
         files=Files(base.memory, base.spool),
         tracer=base.traces,
         connected=base.reload.follow,
-        draining=lambda: base.drain.draining,
-        leaving=base.drain.is_leaving,
+        draining=lambda: base.shutdown.draining,
+        leaving=base.shutdown.is_leaving,
     )
 
 
 def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
-    """Return what answers at each listener."""
+    """Return the app of each listener."""
     settings, address = base.settings, PublicAddress.of(base.settings.server, base.origin)
-    means = RequestDeps(
+    request_deps = RequestDeps(
         clock=base.clock,
-        drain=base.drain,
+        shutdown=base.shutdown,
         limits=_limits(settings),
-        links=lambda scope: MediaUrls(base.seal, partial(address.base, scope)),
+        links=lambda scope: MediaUrls(base.url_signer, partial(address.base, scope)),
         fetch=fetch,
         jobs=jobs,
         memory=base.memory,
@@ -201,42 +207,52 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         traces=base.traces,
     )
     metrics = Metrics(base.registry, settings.limits.in_flight)
-    operations = Operations(base.registry, base.drain, base.pressure)
+    operations = Operations(base.registry, base.shutdown, base.load_monitor)
     routes = [
         *(() if settings.operations.port else operations.routes()),
-        *_callers_routes(base, engine),
+        *_caller_routes(base, engine),
     ]
-    api = RequestContextMiddleware(_guarded(settings, routes, base.pressure), metrics, means, wiring.house_refusal)
+    api = RequestContextMiddleware(
+        _with_middleware(settings, routes, base.load_monitor), metrics, request_deps, wiring.default_error_response
+    )
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
         from service.admin.setup import RunningGateway, create_admin_app
 
-        inside = RunningGateway(
-            engine=engine, watch=base.watch, feed=base.feed, metrics=metrics, request_deps=means, reload=base.reload
+        gateway = RunningGateway(
+            engine=engine,
+            watch=base.watch,
+            feed=base.feed,
+            metrics=metrics,
+            request_deps=request_deps,
+            reload=base.reload,
         )
-        apps[ADMIN] = create_admin_app(settings, base.origin, base.store, inside)
+        apps[ADMIN] = create_admin_app(settings, base.origin, base.store, gateway)
     return apps
 
 
-def _callers_routes(base: _Base, engine: Router) -> Iterator[Route]:
-    """Yield what callers ask for."""
+def _caller_routes(base: _Base, engine: Router) -> Iterator[Route]:
+    """Yield the media and API routes, which share the request slots."""
     settings = base.settings
-    room = RequestSlots(base.drain, settings.limits.in_flight, settings.limits.in_flight_per_license)
+    room = RequestSlots(base.shutdown, settings.limits.in_flight, settings.limits.in_flight_per_license)
     yield from _media_routes(
-        settings, MediaRoutes(engine, base.seal, base.licenses.valid, _shelf(settings.media)), room
+        settings, MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media)), room
     )
     yield from _api_routes(settings, engine, base.licenses, room)
 
 
 @asynccontextmanager
-async def _seal(
+async def _open_url_signer(
     settings: Settings,
     origin: Origin,
     store_path: Path,
     store: Store,
     clock: Clock,
 ) -> AsyncGenerator[UrlSigner]:
-    """Open the seal of links; a server that is away is waited for beside, a file that is out of order is not."""
+    """Open the signer of media URLs.
+
+    While a store server is unreachable, opening continues in the background; a broken store file raises at once.
+    """
     location = location_of(settings.store, origin, store_path)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
@@ -245,26 +261,28 @@ async def _seal(
         yield seal
 
 
-def _guarded(settings: Settings, routes: list[Route], pressure: LoadMonitor) -> Any:
-    """Return what answers, behind what every request has to pass."""
-    guard = HttpValidation(FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.house_refusal)
-    spared = LoadShedding(guard, pressure, settings.overload.long_body_bytes, wiring.house_refusal)
+def _with_middleware(settings: Settings, routes: list[Route], pressure: LoadMonitor) -> Any:
+    """Return the app of the routes, wrapped in HTTP validation, load shedding and CORS."""
+    guard = HttpValidation(
+        FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.default_error_response
+    )
+    spared = LoadShedding(guard, pressure, settings.overload.long_body_bytes, wiring.default_error_response)
     return _cors(spared, settings.server.cors_origins)
 
 
 def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: RequestSlots) -> Iterator[Route]:
-    """Yield every dialect's routes, guarded, below the prefix and bare."""
+    """Yield every dialect's routes with license check and concurrency limit, with and without the prefix."""
     for routes in wiring.PROTOCOLS:
         for route in routes(engine):
-            guarded = Licensed(ConcurrencyLimit(cast("Guarded", route.endpoint), room), licenses)
+            guarded = Licensed(ConcurrencyLimit(cast("DialectApp", route.endpoint), room), licenses)
             for prefix in _prefixes(settings):
                 yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
 
 
 def _media_routes(settings: Settings, media: MediaRoutes, room: RequestSlots) -> Iterator[Route]:
-    """Yield the route that sealed links lead to, below the prefix and bare; the link is the license."""
-    route = media.route(wiring.house_refusal)
-    admitted = ConcurrencyLimit(cast("Guarded", route.endpoint), room)
+    """Yield the route of signed media URLs, with and without the prefix; the URL itself is the permission."""
+    route = media.route(wiring.default_error_response)
+    admitted = ConcurrencyLimit(cast("DialectApp", route.endpoint), room)
     for prefix in _prefixes(settings):
         yield Route(prefix + route.path, admitted, methods=["GET"], name=route.path)
 
@@ -273,12 +291,12 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _book(settings: Settings, store: Store, clock: Clock) -> LicenseStore:
-    """Return the book of licenses: a file is looked into for each request, a server each second."""
+def _license_store(settings: Settings, store: Store, clock: Clock) -> LicenseStore:
+    """Return the license store; it reads a local file for each request and a server at most once per second."""
     return LicenseStore(store, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
 
 
-def _shelf(media: MediaSettings) -> MediaCache | None:
+def _media_cache(media: MediaSettings) -> MediaCache | None:
     if media.keep_dir is None:
         return None
     try:
@@ -288,13 +306,13 @@ def _shelf(media: MediaSettings) -> MediaCache | None:
 
 
 def _starlette(routes: list[Route]) -> Starlette:
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _unclaimed, Exception: _failed})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _internal_error})
     app.router.redirect_slashes = False
     return app
 
 
 def _cors(app: Any, origins: tuple[str, ...]) -> Any:
-    """Let web pages of these origins call the app; preflights need no license."""
+    """Allow cross-origin requests from these origins; preflight requests need no license."""
     if not origins:
         return app
     return CORSMiddleware(
@@ -306,39 +324,39 @@ def _cors(app: Any, origins: tuple[str, ...]) -> Any:
     )
 
 
-async def _failed(request: Request, _: Exception) -> Any:
-    """Tell of a bug; `Observed`, which Starlette raises it to, logs it."""
+async def _internal_error(request: Request, _: Exception) -> Any:
+    """Answer 500 for an unexpected exception; `RequestContextMiddleware` logs it."""
     error = GatewayError("The gateway failed.")
     context_of(request.scope).record.error = error.code
-    return wiring.house_refusal(error)
+    return wiring.default_error_response(error)
 
 
-async def _unclaimed(request: Request, error: Exception) -> Any:
-    """Answer what no route claimed."""
-    assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
+async def _http_error(request: Request, error: Exception) -> Any:
+    """Answer 404 or 405 for requests that match no route."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this type
     if error.status_code == 405:
         fault = HttpError(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
     else:
         fault = HttpError(404, "not_found", "There is nothing at this path; the API is below /v1.")
     context_of(request.scope).record.error = fault.code
-    return wiring.house_refusal(fault, dict(error.headers or {}))
+    return wiring.default_error_response(fault, dict(error.headers or {}))
 
 
 def _memory(settings: Settings) -> ByteBudget:
-    """Return the budget of bodies in memory."""
+    """Return the memory budget of request bodies."""
     limits, container = settings.limits, Memory().limit()
     total = limits.memory_bytes
     if total is None:
-        part = container // (_PART_OF_CONTAINER * settings.server.workers) if container is not None else TOTAL
+        part = container // (_CONTAINER_FRACTION * settings.server.workers) if container is not None else TOTAL
         total = min(TOTAL, part)
     return ByteBudget(total, limits.memory_wait_seconds)
 
 
 def _spool(limits: LimitSettings) -> Spool:
-    """Return what makes the files of requests.
+    """Return the spool, which keeps large request files on disk.
 
     Raises:
-        SettingsError: no file can be made there.
+        SettingsError: the folder is not writable.
 
     """
     spool = Spool(limits.spool_dir, limits.spool_bytes)

@@ -1,6 +1,6 @@
-"""Spares a process modules that libraries import at their own start and the gateway does not use.
+"""Keeps unused modules, which libraries import eagerly, out of memory.
 
-Each costs memory for as long as the process lives. Without these functions everything works too, with more memory.
+This only saves memory: everything works without it.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 @contextmanager
 def hidden(*names: str) -> Generator[None]:
-    """Have imports of these modules fail with ImportError, as if they were not installed, unless already loaded."""
+    """Make imports of these modules fail with ImportError, as if they were not installed, unless already loaded."""
     names = tuple(name for name in names if name not in sys.modules)
     modules = cast("dict[str, ModuleType | None]", sys.modules)
     modules.update(dict.fromkeys(names))  # importlib takes None for "not found"
@@ -25,10 +25,10 @@ def hidden(*names: str) -> Generator[None]:
 
 
 def defer(module: str, name: str, *empty: str) -> None:
-    """Import `module` when its class `name` is first called; until then a module with a stand-in class is there.
+    """Import `module` when its class `name` is first instantiated; a stand-in module serves until then.
 
-    Call it before anything imports `module`: what else the module has cannot be imported from it until then.
-    `empty` are modules of which importers need nothing but that they are there: they are loaded with `module`.
+    Call this before anything imports `module`: until the import, the stand-in has no other name. `empty` lists
+    modules that importers only need to exist; they are loaded together with `module`.
     """
     if module in sys.modules:
         return
@@ -45,10 +45,10 @@ def defer(module: str, name: str, *empty: str) -> None:
 
 
 def spare() -> None:
-    """Spare HTTP/2 and WebSockets, which hypercorn loads at once, and optional parts of other libraries.
+    """Defer hypercorn's HTTP/2 and WebSocket modules and hide optional parts of other libraries.
 
-    structlog shows tracebacks by rich where it can, Starlette reads forms by python_multipart, and frozenlist, which
-    only the tracing of aiohttp's client needs, has a version in C that takes a megabyte.
+    structlog would use rich for tracebacks, Starlette python_multipart for forms, and frozenlist (needed only for
+    tracing aiohttp's client) a C extension that takes a megabyte.
     """
     defer("hypercorn.protocol.h2", "H2Protocol", "h2.events")
     defer("hypercorn.protocol.ws_stream", "WSStream")

@@ -1,4 +1,7 @@
-"""The registration page: which dialects and which ways to Gemini there are, and how they are put together."""
+"""Registers the dialects and transports and builds the engine from them.
+
+A new dialect is one entry in `PROTOCOLS`; a new transport is one entry in `TRANSPORTS`.
+"""
 
 import random
 import uuid
@@ -37,39 +40,39 @@ from transports.tracing import TracedPool, TracedTransport, Tracer
 PROTOCOLS = (openai.routes,)
 TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
 
-house_refusal = openai.error_response
-"""How to say no where no dialect is concerned."""
+default_error_response = openai.error_response
+"""Writes errors of paths that belong to no dialect."""
 
 
 class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine is made with besides its settings."""
+    """Dependencies of the engine."""
 
     clock: Clock
     store: Store
     copy: Store | None = None
-    """This machine's own, beside a shared store."""
+    """The local replica of a shared store."""
     conversations: ConversationStore
     observer: Observer
     serve: Serve
     files: FileKeeper
     tracer: Tracer | None = None
-    """Told of each request's way to an upstream, where the operator traces."""
+    """Records spans of leases and upstream calls; None: tracing is off."""
     connected: Callable[[Transport], None] = lambda _: None
-    """Is told of each transport."""
+    """Called with each transport after it is connected."""
     draining: Callable[[], bool] = lambda: False
-    """Whether the process is about to end: nothing is tried again."""
+    """Whether the process drains its last requests: no retries then."""
     leaving: Callable[[], bool] = lambda: False
-    """Whether others are to be asked already."""
+    """Whether shutdown was announced: other replicas should take over background work."""
     watch: ChangeFeed | None = None
-    """On the store; runs for as long as the engine is open."""
+    """The store's change feed; runs while the engine is open."""
 
 
 def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.Struct]:
-    """Return each transport's settings, in their order.
+    """Return the settings of each transport, in their order.
 
     Raises:
-        SettingsError: a transport is unknown, its settings are wrong, two accounts have one id, or the simulator
-            stands beside real upstreams.
+        SettingsError: a transport is unknown, its settings are wrong, two accounts have the same id, or the simulator
+            is combined with real upstreams.
 
     """
     found: dict[str, msgspec.Struct] = {}
@@ -77,7 +80,7 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
         _check_known(name, f"transports.{name}", origin)
         found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
-        raise SettingsError(f"{origin.name}: transports.simulator: cannot stand beside real upstreams")
+        raise SettingsError(f"{origin.name}: transports.simulator: cannot be combined with other transports")
     named = Counter(account.id for name, config in found.items() for account in TRANSPORTS[name].accounts(config))
     for account, times in named.items():
         if times > 1:
@@ -92,16 +95,16 @@ def _check_known(name: str, where: str, origin: Origin) -> None:
 
 
 def check_transports(settings: Settings, origin: Origin) -> None:
-    """Check all that can be known of the transports before they are connected.
+    """Check the transports as far as possible without connecting them.
 
     Raises:
-        SettingsError: as `transport_settings`; or there is none, or one of them could not be connected.
+        SettingsError: as `transport_settings`; or no transport is configured, or one could not be connected.
 
     """
     configs = transport_settings(settings, origin)
     if not configs:
         raise SettingsError(
-            f"{origin.name}: transports: there is no upstream. "
+            f"{origin.name}: transports: no upstream is configured. "
             "Set up [transports.web] (see deploy/gateway.example.toml), "
             "or try `gemini-gateway demo`, which answers from a simulator",
         )
@@ -112,7 +115,7 @@ def check_transports(settings: Settings, origin: Origin) -> None:
 
 @contextmanager
 def _naming(name: str, origin: Origin) -> Generator[None]:
-    """Name the transport that an error comes from."""
+    """Turn OSError and ValueError into a SettingsError that names the transport."""
     try:
         yield
     except OSError as error:
@@ -123,10 +126,10 @@ def _naming(name: str, origin: Origin) -> Generator[None]:
 
 
 def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
-    """Return the catalogue with the settings' changes.
+    """Return the model catalogue with the changes of the settings.
 
     Raises:
-        SettingsError: they contradict each other.
+        SettingsError: the changes contradict each other.
 
     """
     models = settings.models
@@ -144,20 +147,20 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
 
 @asynccontextmanager
 async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> AsyncGenerator[Router]:
-    """Connect the transports; leaving closes them in reverse order.
+    """Connect the transports and yield the router; close them in reverse order on exit.
 
     Raises:
-        SettingsError: the settings do not fit together.
+        SettingsError: the settings contradict each other.
 
     """
     catalogue = build_catalogue(settings, origin)
-    rotations: list[Failover] = []
+    failovers: list[Failover] = []
     replica = uuid.uuid4().hex
-    roster, watch = AccountRegistry(parts.store, parts.clock), parts.watch or ChangeFeed(parts.store, parts.clock)
+    registry, watch = AccountRegistry(parts.store, parts.clock), parts.watch or ChangeFeed(parts.store, parts.clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(background_tasks())
         tasks.start_soon(watch.run)
-        pools = await stack.enter_async_context(_opening_pools(settings, parts, replica, watch))
+        pools = await stack.enter_async_context(_open_pools(settings, parts, replica, watch))
         for name, config in transport_settings(settings, origin).items():
             reports = Reports()
             deps = Deps(
@@ -166,7 +169,7 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
                 clock=parts.clock,
                 store=parts.store,
                 copy=parts.copy,
-                roster=roster,
+                roster=registry,
                 watch=watch,
                 conversations=parts.conversations,
                 observer=parts.observer,
@@ -181,16 +184,16 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             policy = FailoverPolicy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
             pool = pools(transport)
             reports.connect(pool.accounts.learn)
-            rotations.append(Failover(_told(transport, parts.tracer), pool, policy, parts.draining))
+            failovers.append(Failover(_traced(transport, parts.tracer), pool, policy, parts.draining))
         yield Router(
             catalogue,
-            rotations,
+            failovers,
             chat_seconds=settings.deadlines.chat_seconds,
             seconds=_seconds(settings.deadlines),
         )
 
 
-def _told(transport: Transport, tracer: Tracer | None) -> Transport:
+def _traced(transport: Transport, tracer: Tracer | None) -> Transport:
     return transport if tracer is None else TracedTransport(transport, tracer)
 
 
@@ -204,36 +207,37 @@ def _seconds(deadlines: Deadlines) -> dict[Capability, float]:
 
 
 @asynccontextmanager
-async def _opening_pools(
+async def _open_pools(
     settings: Settings,
     parts: EngineDeps,
     replica: str,
     watch: ChangeFeed,
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
-    """Yield what makes the pool of a transport, which runs for as long as the context lasts."""
+    """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
-    terms = PoolConfig(
+    config = PoolConfig(
         wait_seconds=settings.deadlines.lease_seconds,
         owed_wait_seconds=settings.deadlines.lease_owed_seconds,
         **msgspec.structs.asdict(settings.pool),
     )
-    presence = Heartbeat(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
-    seats = ConcurrencyLimits(
+    heartbeat = Heartbeat(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
+    limits = ConcurrencyLimits(
         clock,
         replica,
         shared=None if settings.alone else parts.store,
-        replicas=presence.replicas,
-        seconds=terms.seat_seconds,
+        replicas=heartbeat.replicas,
+        seconds=config.seat_seconds,
     )
-    board = SharedState(parts.store, watch, clock)
-    luck = random.random  # spreads load, hides nothing
-    ground = PoolDeps(clock=clock, board=board, observer=parts.observer, luck=luck)
-    async with board.open(), seats.open(), presence.open(), background_tasks() as tasks:
+    shared_state = SharedState(parts.store, watch, clock)
+    rng = random.random  # spreads load; no secrecy is needed
+    pool_deps = PoolDeps(clock=clock, board=shared_state, observer=parts.observer, luck=rng)
+    async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            accounts, tracer = AccountStates(transport.name, lambda: transport.accounts, ground, terms), parts.tracer
-            pool = TracedPool(accounts, seats, terms, tracer) if tracer else Pool(accounts, seats, terms)
-            presence.tell_of(pool.accounts.carried)
+            accounts = AccountStates(transport.name, lambda: transport.accounts, pool_deps, config)
+            tracer = parts.tracer
+            pool = TracedPool(accounts, limits, config, tracer) if tracer else Pool(accounts, limits, config)
+            heartbeat.tell_of(pool.accounts.carried)
             tasks.start_soon(pool.run)
             return pool
 

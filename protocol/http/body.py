@@ -117,7 +117,7 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
     sink = LongStrings(context.spool, context.limits.file_bytes)
     rest = await receive_body(request.scope, request.receive, context, sink)
     if sink.resident:
-        await _beside(sink.feed, rest)
+        await _in_block_thread(sink.feed, rest)
         rest = sink.finish()
         context.long_strings = sink.found
     decoded = 0
@@ -210,7 +210,7 @@ class _Receiving:
         timer = self._context.timers.of(self._limits.body_seconds)
         self._until = self._time() + self._limits.body_seconds
         timer.add(self)
-        self._context.closing.tell(self._close)
+        self._context.closing.add_callback(self._close)
         try:
             with self._patience:
                 more = True
@@ -218,7 +218,7 @@ class _Receiving:
                     more = await self._receive_more()
                 return bytes(self._block)
         finally:
-            self._context.closing.forget(self._close)
+            self._context.closing.remove_callback(self._close)
             timer.discard(self)
             self._watch(on=False)
         return None
@@ -272,7 +272,7 @@ class _Receiving:
         if self._seen > self._limits.body_bytes:
             raise _too_large(self._limits)
         if self._sender is not None:
-            self._sender.came(len(data))
+            self._sender.received(len(data))
 
     def _has_work(self) -> bool:
         if self._seen <= FREE_BYTES:
@@ -299,7 +299,7 @@ class _Receiving:
         if self._is_full():
             block = bytes(self._block)
             self._block = bytearray()
-            await _beside(self._sink.feed, block)
+            await _in_block_thread(self._sink.feed, block)
         self._watch(on=True)
         self._working_since = None
         self._until += self._time() - start
@@ -310,7 +310,7 @@ def _kept(context: RequestContext, resident: int, stored: int) -> int:
     return resident + (stored if context.spool.in_memory else 0)
 
 
-async def _beside(work: Callable[[bytes], None], block: bytes) -> None:
+async def _in_block_thread(work: Callable[[bytes], None], block: bytes) -> None:
     """Work on a block in a thread; no more than two blocks at once."""
     limiter = _limiter.get(None)
     if limiter is None:

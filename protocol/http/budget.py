@@ -235,7 +235,7 @@ class Sender:
         self._size = 0
         budget.senders.add(self)
 
-    def came(self, size: int) -> None:
+    def received(self, size: int) -> None:
         """Note that so many bytes came."""
         self._size += size
         if self._size >= _PROGRESS_BYTES:

@@ -92,7 +92,7 @@ AS_IT_IS = Look()
 class Links(Protocol):
     """Links to media that open in a browser without a key, below the address this request came to."""
 
-    def seal(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a link for this caller; it tells nothing of what is behind it, and expires."""
         ...
 

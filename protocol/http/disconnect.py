@@ -20,16 +20,16 @@ ResultT = TypeVar("ResultT")
 class Client(Protocol):
     """The client at the other end of a request."""
 
-    def tell(self, callback: Callable[[], None]) -> None:
+    def set_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client disconnects, at once if it has, until `forget`; there is one at a time."""
         ...
 
-    def forget(self) -> None:
+    def clear_callback(self) -> None:
         """Call the callback no more."""
         ...
 
 
-class Disconnect:
+class DisconnectWatcher:
     """One request's work, cancelled at once when its client leaves or the process gives up on it."""
 
     def __init__(self, scope: Any) -> None:
@@ -46,15 +46,15 @@ class Disconnect:
 
     async def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
         """Do the work and return its result; None: it was cut short, as `gone` or `closed` says."""
-        self._closing.tell(self._close)
-        self._client.tell(self._leave)
+        self._closing.add_callback(self._close)
+        self._client.set_callback(self._leave)
         try:
             with self._scope:
                 return await work()
             return None
         finally:
-            self._client.forget()
-            self._closing.forget(self._close)
+            self._client.clear_callback()
+            self._closing.remove_callback(self._close)
 
     def _leave(self) -> None:
         if not self.finished:

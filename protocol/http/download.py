@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from protocol.http.context import context_of
-from protocol.http.disconnect import Disconnect
+from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.ranges import Span, Unsatisfiable, span_of
 from protocol.http.response import shutting_down
@@ -37,43 +37,49 @@ class Download:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Disconnect(scope)
-        sender = _Sender(send, attended)
+        watcher = DisconnectWatcher(scope)
+        sender = _Sender(send, watcher)
         refusal: GatewayError | None = None
 
         async def work() -> None:
             nonlocal refusal
             refusal = await self._run(dict(scope["headers"]), scope["method"], sender)
 
-        await attended.run(work)
-        if attended.gone:
+        await watcher.run(work)
+        if watcher.gone:
             context.record.error = CLIENT_GONE
             return
-        refusal = shutting_down() if attended.closed else refusal
+        refusal = shutting_down() if watcher.closed else refusal
         if refusal is not None:
             context.record.error = refusal.code
             if not sender.started:
                 await self._refuse(refusal)(scope, receive, send)
 
-    async def _run(self, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> GatewayError | None:
+    async def _run(self, request_headers: dict[bytes, bytes], method: str, sender: "_Sender") -> GatewayError | None:
         etag = f'"{self._content.etag}"'
-        known = [tag.strip().removeprefix(b"W/") for tag in asked.get(b"if-none-match", b"").split(b",")]
-        if etag.encode() in known or b"*" in known:
+        known_tags = [tag.strip().removeprefix(b"W/") for tag in request_headers.get(b"if-none-match", b"").split(b",")]
+        if etag.encode() in known_tags or b"*" in known_tags:
             await sender.empty(304, {"etag": etag})
             return None
         try:
             async with self._media as stream:
-                await self._send(stream, asked, method, sender)
+                await self._send(stream, request_headers, method, sender)
         except GatewayError as error:
             return released(error)
         return None
 
-    async def _send(self, stream: MediaStream, asked: dict[bytes, bytes], method: str, sender: "_Sender") -> None:
+    async def _send(
+        self, stream: MediaStream, request_headers: dict[bytes, bytes], method: str, sender: "_Sender"
+    ) -> None:
         etag, length = f'"{self._content.etag}"', stream.length
         headers = {"content-type": stream.mime, "etag": etag, "accept-ranges": "bytes", **self._content.headers}
-        wanted = asked.get(b"range", b"") if asked.get(b"if-range", etag.encode()) == etag.encode() else b""
+        range_header = (
+            request_headers.get(b"range", b"")
+            if request_headers.get(b"if-range", etag.encode()) == etag.encode()
+            else b""
+        )
         try:
-            span = span_of(wanted.decode("latin-1"), length)
+            span = span_of(range_header.decode("latin-1"), length)
         except Unsatisfiable:
             await sender.empty(416, {**headers, "content-range": f"bytes */{length}"})
             return
@@ -106,8 +112,8 @@ async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes
 class _Sender:
     """One client's connection."""
 
-    def __init__(self, send: Any, attended: Disconnect) -> None:
-        self._send, self._attended = send, attended
+    def __init__(self, send: Any, watcher: DisconnectWatcher) -> None:
+        self._send, self._watcher = send, watcher
         self.started = False
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -124,5 +130,5 @@ class _Sender:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def finish(self) -> None:
-        self._attended.finished = True
+        self._watcher.finished = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

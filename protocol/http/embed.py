@@ -12,7 +12,7 @@ from typing import Any
 import anyio.to_thread
 
 from protocol.http.context import context_of
-from protocol.http.disconnect import Disconnect
+from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.endpoint import CLIENT_GONE
 from protocol.http.response import shutting_down
 from protocol.model import Content
@@ -64,7 +64,7 @@ class Embedding:
         """Begin with no file."""
         self._files: dict[bytes, Content] = {}
 
-    def word(self, content: Content) -> str:
+    def placeholder(self, content: Content) -> str:
         """Return the word that stands for a file in the text."""
         word = secrets.token_hex(16)
         self._files[word.encode()] = content
@@ -91,17 +91,17 @@ class PiecesResponse:
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Disconnect(scope)
+        watcher = DisconnectWatcher(scope)
 
         async def work() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             async for piece in self._pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-            attended.finished = True
+            watcher.finished = True
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await attended.run(work)
-        if attended.gone:
+        await watcher.run(work)
+        if watcher.gone:
             context.record.error = CLIENT_GONE
-        elif attended.closed:
+        elif watcher.closed:
             context.record.error = shutting_down().code

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from protocol.http.context import context_of
-from protocol.http.disconnect import Disconnect
+from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
 from protocol.model import GatewayError, Saturated, released
 
@@ -38,14 +38,14 @@ class WholeResponse:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Disconnect(scope)
+        watcher = DisconnectWatcher(scope)
         response: ASGIResponse | None
         try:
-            response = await attended.run(self._work)
+            response = await watcher.run(self._work)
         except GatewayError as error:
             context.record.error = error.code
             response = self._refuse(released(error))
-        if response is None and attended.gone:
+        if response is None and watcher.gone:
             context.record.error = CLIENT_GONE
             return
         if response is None:

@@ -27,12 +27,12 @@ class ShutdownEvent:
         for tell in tuple(self._open):
             tell()
 
-    def tell(self, callback: Callable[[], None]) -> None:
+    def add_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` when it comes, or at once if it has come, until `forget`."""
         self._open.add(callback)
         if self.is_set():
             callback()
 
-    def forget(self, callback: Callable[[], None]) -> None:
+    def remove_callback(self, callback: Callable[[], None]) -> None:
         """Call a callback no more."""
         self._open.discard(callback)

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import structlog
 
 from protocol.http.context import RequestContext, context_of
-from protocol.http.disconnect import Disconnect
+from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.embed import Pieces
 from protocol.http.endpoint import CLIENT_GONE, Refuse
 from protocol.http.response import shutting_down
@@ -84,8 +84,8 @@ class EventStream(Generic[EventT]):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        attended = Disconnect(scope)
-        wire = _Wire(send, self._headers, attended, context)
+        watcher = DisconnectWatcher(scope)
+        wire = _Wire(send, self._headers, watcher, context)
         refusal: GatewayError | None = None
 
         async def work() -> None:
@@ -94,13 +94,13 @@ class EventStream(Generic[EventT]):
             await wire.end(self._writer.error(refusal) if refusal is not None else b"")
 
         try:
-            await attended.run(work)
-            if attended.closed:
+            await watcher.run(work)
+            if watcher.closed:
                 refusal = shutting_down()
                 await wire.end(self._writer.error(refusal))
         finally:
             wire.close()
-        if attended.gone:
+        if watcher.gone:
             context.record.error = CLIENT_GONE
             return
         if refusal is not None:
@@ -152,9 +152,9 @@ class _Wire:
     """
 
     def __init__(
-        self, send: Any, headers: list[tuple[bytes, bytes]], attended: Disconnect, context: RequestContext
+        self, send: Any, headers: list[tuple[bytes, bytes]], watcher: DisconnectWatcher, context: RequestContext
     ) -> None:
-        self._send, self._headers, self._attended = send, headers, attended
+        self._send, self._headers, self._watcher = send, headers, watcher
         self._seconds = context.limits.heartbeat_seconds
         self._loop = asyncio.get_running_loop()
         self._at = self._loop.time()
@@ -189,7 +189,7 @@ class _Wire:
 
     async def end(self, data: bytes) -> None:
         """Send the last bytes of a stream that was begun, and has not ended."""
-        if self.started and not self._attended.finished:
+        if self.started and not self._watcher.finished:
             await self.send(data, last=True)
 
     def close(self) -> None:
@@ -205,14 +205,14 @@ class _Wire:
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         elif not data and not last:
             return
-        self._attended.finished = last
+        self._watcher.finished = last
         await self._send({"type": "http.response.body", "body": data, "more_body": not last})
         self._at = self._loop.time()
 
     @property
     def due(self) -> float | None:
         """When a comment is sent (`protocol.http.timers.Timeout`); none while the client takes nothing."""
-        waiting = self._sending or self._heartbeat is not None or self._attended.finished
+        waiting = self._sending or self._heartbeat is not None or self._watcher.finished
         return None if waiting else self._at + self._seconds
 
     def expire(self) -> None:

@@ -11,7 +11,7 @@ ValueT = TypeVar("ValueT")
 
 _AT_ONCE = 2
 
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.beside")
+_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.worker")
 
 
 async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:

@@ -108,11 +108,11 @@ class _OperationEndpoint:
 
     async def _counted(self, asked: AdminRequest) -> ASGIResponse:
         """Do it; the process does not end meanwhile."""
-        self._drain.begin()
+        self._drain.count_in()
         try:
             return await self._operation.handle(self._desk, asked)
         finally:
-            self._drain.end()
+            self._drain.count_out()
 
     async def _body(self, request: Request) -> Any:
         if self._decode is None:

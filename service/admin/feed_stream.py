@@ -57,11 +57,11 @@ class FeedStream:
 
             tasks.start_soon(listen)
             with anyio.CancelScope() as scope:
-                self._ending.tell(scope.cancel)
+                self._ending.add_callback(scope.cancel)
                 try:
                     await self._send_events(follower, send)
                 finally:
-                    self._ending.forget(scope.cancel)
+                    self._ending.remove_callback(scope.cancel)
             tasks.cancel_scope.cancel()
         if not gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -19,7 +19,7 @@ from service.admin.tokens import AdminTokens, tokens_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
-from service.server.reload import Part, Reload
+from service.server.reload import Reload, ReloadPart
 from service.storage.factory import cipher_of, location_of
 from service.telemetry.metrics import Metrics
 from transports.base import Transport
@@ -53,7 +53,7 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,
         feed=inside.feed,
-        drain=means.drain,
+        drain=means.shutdown,
         description=text().encode(),
     )
     tokens = tokens_of(settings.admin, origin)
@@ -64,7 +64,7 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
     )
 
 
-def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Part:
+def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
     """Return what has the tokens be those that their files hold."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
@@ -75,7 +75,7 @@ def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Pa
             return [str(file) for file in files]
         return []
 
-    return Part(files, take_over)
+    return ReloadPart(files, take_over)
 
 
 def running_transport_opener(engine: Router, watch: ChangeFeed) -> OpenTransport:

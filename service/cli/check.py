@@ -7,7 +7,7 @@ from service import wiring
 from service.admin.tokens import tokens_of
 from service.config.schema import Origin, Settings, SettingsError
 from service.licenses.auth import fixed_licenses
-from service.media.fetch import reach_of
+from service.media.fetch import fetch_policy
 from service.middleware.forwarded import PublicAddress
 from service.storage.factory import cipher_of, location_of
 from service.storage.keys import file_key
@@ -28,7 +28,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     fixed_licenses(settings.licenses, origin)
     tokens_of(settings.admin, origin)
     PublicAddress.of(settings.server, origin)
-    reach_of(settings.fetch, settings.server.public_url, origin)
+    fetch_policy(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
         file_key(settings.media.key_file, f"{origin.name}: media.key_file")
     if settings.media.keep_dir is not None:

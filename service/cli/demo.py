@@ -14,7 +14,7 @@ from service.config.schema import Drain, Fetch, LicenseSetting, Log, Server, Set
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError
 from service.licenses.store import check as check_license
-from service.server.hypercorn import Overseer, Tls, run, run_app, url_of
+from service.server.hypercorn import Supervisor, Tls, run, run_app, url_of
 from service.server.listeners import API
 from service.telemetry import logs
 from transports import simulator
@@ -57,7 +57,7 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
-        overseer = Overseer(started)
+        overseer = Supervisor(started)
         run(settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, overseer=overseer)
 
 

@@ -15,8 +15,8 @@ from service.cli.options import config_option, settings_at, store_path_of
 from service.cli.startup_summary import StartupSummary, say, startup_summary
 from service.config.loader import Origin
 from service.config.schema import Settings
-from service.server.hypercorn import Overseer, listen, run, run_loop, url_of
-from service.server.listeners import addresses, announcement, inherited
+from service.server.hypercorn import Supervisor, listen, run, run_loop, url_of
+from service.server.listeners import addresses, announcement, inherited_sockets
 from service.storage.factory import location_of, open_store
 from service.telemetry import logs
 from transports.clock import SystemClock
@@ -37,8 +37,8 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     check(settings, origin, store_path)
     server = settings.server
     if handed["fds"] and handed["parent"] is not None:
-        listening, parent = inherited(handed["fds"]), socket.socket(fileno=handed["parent"])
-        overseer = Overseer(lambda: None, parent)
+        listening, parent = inherited_sockets(handed["fds"]), socket.socket(fileno=handed["parent"])
+        overseer = Supervisor(lambda: None, parent)
         run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
         return
     wanted = addresses(settings, host, port)
@@ -46,7 +46,7 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     started = _announcing({name: url_of(one) for name, one in listening.items()})
     greet = partial(say, log=settings.log)
     if server.workers == 1:
-        overseer = Overseer(started, greet=greet)
+        overseer = Supervisor(started, greet=greet)
         run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
         return
     from service.server.workers import Workers

@@ -13,7 +13,7 @@ from protocol.http.context import RequestContext, context_of
 from protocol.model import Caller, GatewayError, Saturated, Unauthorized
 from service.config.schema import LicenseSetting, Origin, SettingsError
 from service.licenses.store import KEY, License, LicenseError, LicenseStore, check, digest_of
-from service.middleware.concurrency import Guarded
+from service.middleware.concurrency import DialectApp
 
 KEY_PREFIX = "sk-gg-"
 _RETRY_SECONDS = 5.0
@@ -124,7 +124,7 @@ def _readable() -> Generator[None]:
 class Licensed:
     """Lets a matched route's request through if it carries a license; refuses it in the route's dialect if not."""
 
-    def __init__(self, endpoint: Guarded, licenses: Licenses) -> None:
+    def __init__(self, endpoint: DialectApp, licenses: Licenses) -> None:
         """Guard `endpoint`."""
         self._endpoint, self._licenses = endpoint, licenses
 

@@ -1,4 +1,4 @@
-"""Media kept on disk, so that links outlive the upstream's: what is opened once is kept until the room runs out."""
+"""Media cached on disk, so that links outlive the upstream's: what is opened once is cached until the room runs out."""
 
 import fcntl
 import os
@@ -38,19 +38,19 @@ class MediaCache:
         self._arriving = 0
         """Bytes of the files that are being written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._forget_partial(SystemClock().wall() - _PARTIAL_SECONDS)
+        self._remove_stale_partials(SystemClock().wall() - _PARTIAL_SECONDS)
 
     @asynccontextmanager
     async def open(self, name: str, source: AbstractAsyncContextManager[MediaStream]) -> AsyncGenerator[MediaStream]:
-        """Yield what is kept under `name`, taken whole from `source` first where nothing is.
+        """Yield what is cached under `name`, taken whole from `source` first where nothing is.
 
         Raises:
             GatewayError: as `source` does.
             Saturated: there is no room on the disk.
 
         """
-        kept = await anyio.to_thread.run_sync(self._find, name)
-        if kept is None:
+        cached = await anyio.to_thread.run_sync(self._lookup, name)
+        if cached is None:
             async with source as stream:
                 length = stream.length or 0
                 if self._arriving + length > self._most:  # there is no room for it: pass it on
@@ -58,24 +58,24 @@ class MediaCache:
                     return
                 self._arriving += length
                 try:
-                    kept = await self._keep(name, stream)
+                    cached = await self._store(name, stream)
                 finally:
                     self._arriving -= length
-        with kept.file:
-            yield kept
+        with cached.file:
+            yield cached
 
-    def _find(self, name: str) -> "_Kept | None":
+    def _lookup(self, name: str) -> "_CachedFile | None":
         for path in self._folder.glob(f"{name}.*"):
             if path.suffix == _PARTIAL:
                 continue
             try:
                 os.utime(path)
-                return _Kept(path.open("rb"), path.suffix)
+                return _CachedFile(path.open("rb"), path.suffix)
             except FileNotFoundError:  # another process made room
                 continue
         return None
 
-    async def _keep(self, name: str, stream: MediaStream) -> "_Kept":
+    async def _store(self, name: str, stream: MediaStream) -> "_CachedFile":
         suffix = f".{stream.mime.replace('/', '_')}"
         try:
             handle, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
@@ -83,14 +83,14 @@ class MediaCache:
             _lock(handle)
             try:
                 await self._fill(file, stream)
-                await anyio.to_thread.run_sync(self._place, Path(partial), self._folder / f"{name}{suffix}")
+                await anyio.to_thread.run_sync(self._publish, Path(partial), self._folder / f"{name}{suffix}")
             except BaseException:
                 _drop(file, Path(partial))
                 raise
         except OSError as error:
-            _log.error("media_not_kept", error=error.strerror)
+            _log.error("media_cache_write_failed", error=error.strerror)
             raise Saturated("The gateway has no room for this.", code="state_unavailable") from None
-        return _Kept(file, suffix)
+        return _CachedFile(file, suffix)
 
     async def _fill(self, file: BinaryIO, stream: MediaStream) -> None:
         """Write what comes, and go back to its beginning."""
@@ -100,15 +100,15 @@ class MediaCache:
         await filling.flush()
         await filling.seek(0)
 
-    def _place(self, partial: Path, path: Path) -> None:
+    def _publish(self, partial: Path, path: Path) -> None:
         partial.replace(path)
         left = self._most
-        for _, size, kept in sorted(self._kept(), reverse=True):
+        for _, size, cached in sorted(self._files(), reverse=True):
             left -= size
-            if left < 0 and kept != path:
-                kept.unlink(missing_ok=True)
+            if left < 0 and cached != path:
+                cached.unlink(missing_ok=True)
 
-    def _forget_partial(self, before: float) -> None:
+    def _remove_stale_partials(self, before: float) -> None:
         """Remove what processes began that were killed."""
         for path in self._folder.glob(f"*{_PARTIAL}"):
             with suppress(FileNotFoundError), path.open("rb") as file:
@@ -116,7 +116,7 @@ class MediaCache:
                 if locked or (locked is None and path.stat().st_mtime < before):
                     path.unlink()
 
-    def _kept(self) -> list[tuple[float, int, Path]]:
+    def _files(self) -> list[tuple[float, int, Path]]:
         found: list[tuple[float, int, Path]] = []
         for path in self._folder.iterdir():
             try:
@@ -145,7 +145,7 @@ def _drop(file: BinaryIO, path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-class _Kept:
+class _CachedFile:
     """A file of the shelf, open."""
 
     def __init__(self, file: BinaryIO, suffix: str) -> None:

@@ -34,7 +34,7 @@ _MOST_REDIRECTS = 3
 _LONGEST_URL = 8192
 _ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029]")
 _NAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+$|0x)[a-z0-9-]{2,63}")
-_CLASSES = (1.0, 4.0)
+_FAILURE_SECONDS = (1.0, 4.0)
 """Seconds at which a failure is told; one that took longer is told at the deadline."""
 
 Resolve = aiohttp.abc.AbstractResolver
@@ -45,17 +45,17 @@ class _NotFetched(Exception):
     """It shall not be, or cannot be; nobody is told which."""
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
+class FetchTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long a fetch may take, in seconds, and how many go on at once."""
 
     connect: float = 3.0
     total: float = 10.0
-    classes: tuple[float, ...] = _CLASSES
+    failure_seconds: tuple[float, ...] = _FAILURE_SECONDS
     at_once: int = 16
 
-    def told_after(self, passed: float) -> float:
+    def failure_after(self, passed: float) -> float:
         """Return how long after its beginning a failure is told that took so long."""
-        return next((at for at in self.classes if at >= passed), self.total)
+        return next((at for at in self.failure_seconds if at >= passed), self.total)
 
 
 async def refuse_to_fetch(url: str, collect: Collect, *, most: int) -> Content:  # noqa: ARG001 -- the interface's
@@ -77,16 +77,16 @@ async def fetching(settings: FetchSettings, public_url: str, origin: Origin) -> 
         SettingsError: what is refused cannot be read.
 
     """
-    reach = reach_of(settings, public_url, origin)
+    policy = fetch_policy(settings, public_url, origin)
     if not settings.enabled:
         yield refuse_to_fetch
         return
-    patience = Patience(connect=settings.connect_seconds, total=settings.total_seconds, at_once=settings.at_once)
-    async with open_fetcher(reach, patience) as fetch:
+    timeouts = FetchTimeouts(connect=settings.connect_seconds, total=settings.total_seconds, at_once=settings.at_once)
+    async with open_fetcher(policy, timeouts) as fetch:
         yield fetch
 
 
-def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> FetchPolicy:
+def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> FetchPolicy:
     """Return how far the settings let it go.
 
     Raises:
@@ -105,34 +105,34 @@ def reach_of(settings: FetchSettings, public_url: str, origin: Origin) -> FetchP
 
 @asynccontextmanager
 async def open_fetcher(
-    reach: FetchPolicy, patience: Patience, resolver: Resolve | None = None
+    policy: FetchPolicy, timeouts: FetchTimeouts, resolver: Resolve | None = None
 ) -> AsyncGenerator[Fetch]:
     """Yield a fetcher with a client of its own, which knows no cookie, no proxy and no environment."""
     connector = aiohttp.TCPConnector(
-        resolver=_Checked(resolver or aiohttp.ThreadedResolver(), reach.allows),
-        socket_factory=_guarded(reach.allows),
+        resolver=_CheckedResolver(resolver or aiohttp.ThreadedResolver(), policy.allows_address),
+        socket_factory=_checked_socket_factory(policy.allows_address),
         use_dns_cache=False,
         force_close=True,
-        limit=patience.at_once,
+        limit=timeouts.at_once,
     )
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
         trust_env=False,
         auto_decompress=False,
     ) as session:
-        yield Fetcher(session, reach, patience)
+        yield Fetcher(session, policy, timeouts)
 
 
 class Fetcher:
     """Fetches public files (`protocol.http.context.Fetch`)."""
 
-    def __init__(self, session: aiohttp.ClientSession, reach: FetchPolicy, patience: Patience) -> None:
+    def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, timeouts: FetchTimeouts) -> None:
         """Use a client whose sockets are guarded."""
-        self._session, self._reach, self._patience = session, reach, patience
-        self._slots = anyio.Semaphore(patience.at_once)
+        self._session, self._policy, self._timeouts = session, policy, timeouts
+        self._slots = anyio.Semaphore(timeouts.at_once)
 
     async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
         """Return what `collect` makes of at most `most` bytes of a public http(s) address.
@@ -143,12 +143,12 @@ class Fetcher:
         """
         start = anyio.current_time()
         try:
-            with anyio.fail_after(self._patience.total):
+            with anyio.fail_after(self._timeouts.total):
                 first = self._read(url, None)
                 async with self._slots:
                     return await self._follow(first, collect, most)
         except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            await anyio.sleep_until(start + self._patience.told_after(anyio.current_time() - start))
+            await anyio.sleep_until(start + self._timeouts.failure_after(anyio.current_time() - start))
             message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
             raise BadRequest(message, code="image_url_unreachable") from None
 
@@ -172,25 +172,25 @@ class Fetcher:
         if not text or len(text) > _LONGEST_URL or _ODD.search(text):
             raise _NotFetched
         try:
-            said = URL(text)
-            url = said if base is None else base.join(said)
+            parsed = URL(text)
+            url = parsed if base is None else base.join(parsed)
             port = url.port
         except ValueError:
             raise _NotFetched from None
-        host = "" if said.scheme and not said.raw_host else (url.raw_host or "").lower()
+        host = "" if parsed.scheme and not parsed.raw_host else (url.raw_host or "").lower()
         downgraded = base is not None and base.scheme == "https" and url.scheme != "https"
-        by_url = port is not None and port == _PORTS.get(url.scheme) and url.raw_user is None and not downgraded
-        if not by_url or url.raw_password is not None or not self._names_a_host(host):
+        is_plain = port is not None and port == _PORTS.get(url.scheme) and url.raw_user is None and not downgraded
+        if not is_plain or url.raw_password is not None or not self._is_allowed_host(host):
             raise _NotFetched
         return url.with_fragment(None)
 
-    def _names_a_host(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         try:
             ipaddress.ip_address(host)
         except ValueError:
             name = host.removesuffix(".")
-            return _NAME.fullmatch(name) is not None and self._reach.welcomes(name)
-        return self._reach.welcomes(host) and self._reach.allows(host)
+            return _NAME.fullmatch(name) is not None and self._policy.allows_host(name)
+        return self._policy.allows_host(host) and self._policy.allows_address(host)
 
 
 async def _body(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
@@ -201,7 +201,7 @@ async def _body(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[by
         yield piece
 
 
-class _Checked(aiohttp.abc.AbstractResolver):
+class _CheckedResolver(aiohttp.abc.AbstractResolver):
     """Resolves names all of whose addresses are allowed."""
 
     def __init__(self, resolver: Resolve, allows: Callable[[str], bool]) -> None:
@@ -219,7 +219,7 @@ class _Checked(aiohttp.abc.AbstractResolver):
         await self._resolver.close()
 
 
-def _guarded(allows: Callable[[str], bool]) -> Callable[[AddressInfo], socket.socket]:
+def _checked_socket_factory(allows: Callable[[str], bool]) -> Callable[[AddressInfo], socket.socket]:
     """Return a maker of sockets for allowed addresses only: the last look, at what will be connected to."""
 
     def make(info: AddressInfo) -> socket.socket:

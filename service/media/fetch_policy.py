@@ -83,13 +83,13 @@ class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
             refused_networks=tuple(networks),
         )
 
-    def welcomes(self, host: str) -> bool:
+    def allows_host(self, host: str) -> bool:
         """Say whether a host may be asked for by this name, in lower case and without a final dot."""
         if _fits(host, self.refused_names) or _fits(host, tuple(f"*.{name}" for name in _LOCAL_NAMES)):
             return False
         return not self.hosts or _fits(host, self.hosts)
 
-    def allows(self, address: str) -> bool:
+    def allows_address(self, address: str) -> bool:
         """Say whether an address may be connected to."""
         if not is_public(address):
             return False

@@ -42,9 +42,9 @@ _encode = msgspec.msgpack.Encoder().encode
 class MediaRoutes:
     """Answers the route."""
 
-    def __init__(self, engine: Engine, seal: UrlSigner, valid: Valid, shelf: MediaCache | None) -> None:
-        """Serve links of licenses whose id is `valid`; keep what was opened on `shelf`, where there is one."""
-        self._engine, self._seal, self._valid, self._shelf = engine, seal, valid, shelf
+    def __init__(self, engine: Engine, signer: UrlSigner, valid: Valid, cache: MediaCache | None) -> None:
+        """Serve links of licenses whose id is `valid`; keep what was opened on `cache`, where there is one."""
+        self._engine, self._signer, self._valid, self._cache = engine, signer, valid, cache
 
     def route(self, refuse: Refuse) -> Route:
         """Return the route; `refuse` writes errors."""
@@ -55,13 +55,13 @@ class MediaRoutes:
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
 
     async def _download(self, request: Request, refuse: Refuse) -> Download:
-        held = self._seal.open(request.path_params["token"])
-        if held is None or not await self._valid(held.license):
+        signed = self._signer.open(request.path_params["token"])
+        if signed is None or not await self._valid(signed.license):
             raise HttpError(404, "not_found", "There is nothing behind this link, or not any more.")
-        name = sha256(_encode((held.ref, held.look))).hexdigest()
-        media = self._media(held.ref, held.look, context_of(request.scope))
-        if self._shelf is not None:
-            media = self._shelf.open(name, media)
+        name = sha256(_encode((signed.ref, signed.look))).hexdigest()
+        media = self._media(signed.ref, signed.look, context_of(request.scope))
+        if self._cache is not None:
+            media = self._cache.open(name, media)
         return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
     @asynccontextmanager

@@ -59,8 +59,8 @@ class UrlSigner:
         expires = int(self._clock.wall() + self._seconds)
         plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + _cipher(self._keys[0]).encrypt(nonce, plain, _CONTEXT)
-        return _text(sealed)
+        encrypted = nonce + _cipher(self._keys[0]).encrypt(nonce, plain, _CONTEXT)
+        return _text(encrypted)
 
     def open(self, token: str) -> SignedUrl | None:
         """Return what a token holds; None where it is not ours, was changed, or has ended."""
@@ -70,10 +70,10 @@ class UrlSigner:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             if _text(raw) != token:  # other letters that stand for the same bytes
                 return None
-            held = self._opened(raw)
+            signed = self._opened(raw)
         except (binascii.Error, ValueError, msgspec.MsgspecError):
             return None
-        return held if held is not None and self._clock.wall() < held.expires else None
+        return signed if signed is not None and self._clock.wall() < signed.expires else None
 
     def _opened(self, raw: bytes) -> SignedUrl | None:
         from cryptography.exceptions import InvalidTag
@@ -93,8 +93,8 @@ def _cipher(key: bytes) -> "AESGCM":
     return AESGCM(key)
 
 
-def _text(sealed: bytes) -> str:
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+def _text(encrypted: bytes) -> str:
+    return base64.urlsafe_b64encode(encrypted).decode().rstrip("=")
 
 
 class MediaUrls:
@@ -104,15 +104,15 @@ class MediaUrls:
         """Put links below what `base` returns, as `https://host/prefix`; most requests need no link, nor call it."""
         self._seal, self._base = seal, base
 
-    def seal(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a link for this caller."""
         return f"{self._base()}{PATH}{self._seal.token(ref, caller.id, look)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return what is behind a link made for this caller; None where it is no such link."""
         _, found, token = url.partition(PATH)
-        held = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
-        return held.ref if held is not None and held.license == caller.id else None
+        signed = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
+        return signed.ref if signed is not None and signed.license == caller.id else None
 
     def ours(self, url: str) -> bool:
         """Say whether a URL is where such links lead, whether or not it opens."""

@@ -1,4 +1,4 @@
-"""Lets requests in: a bounded number at once, of all and of each license, and none while the process ends."""
+"""Limits the number of concurrent requests, in total and per license; refuses new ones during shutdown."""
 
 from collections import Counter
 from typing import Any, Protocol
@@ -11,11 +11,11 @@ from protocol.model import Caller, GatewayError, RateLimited, Saturated
 from service.server.shutdown import Shutdown
 
 _OWN_TO_FREE = 3
-"""Open requests of one license for each further one that could be let in, at most: three quarters to one quarter."""
+"""Open requests of one license per free slot, at most: one license can take three quarters of the slots."""
 
 
-class Guarded(Protocol):
-    """An ASGI app that knows its dialect's way to say no."""
+class DialectApp(Protocol):
+    """An ASGI app that can write errors in its dialect."""
 
     refuse: Refuse
 
@@ -25,41 +25,44 @@ class Guarded(Protocol):
 
 
 class RequestSlots:
-    """How many requests may be open at once, whatever their routes."""
+    """Counts open requests of all routes against the limits."""
 
-    def __init__(self, drain: Shutdown, most: int, most_of_one: int | None) -> None:
-        """Take `most` requests at once, `most_of_one` of them of the same license.
+    def __init__(self, shutdown: Shutdown, most: int, most_of_one: int | None) -> None:
+        """Allow `most` concurrent requests, and `most_of_one` of a single license.
 
-        None: three quarters of what the other licenses leave, so that there is always room for one more license.
+        None: three quarters of the slots that other licenses leave free, so that another license finds a slot.
         """
-        self._drain, self._most, self._most_of_one = drain, most, most_of_one
+        self._shutdown, self._most, self._most_of_one = shutdown, most, most_of_one
         self._open: Counter[str] = Counter()
 
     def refusal(self, caller: Caller | None) -> GatewayError | None:
-        """Return why a request is not let in; None: it is."""
-        if self._drain.draining:
+        """Return the error that refuses a request; None: a slot is free."""
+        if self._shutdown.draining:
             return shutting_down()
-        if self._drain.in_flight >= self._most:
-            return Saturated("The gateway has as many requests as it takes.")
+        if self._shutdown.in_flight >= self._most:
+            return Saturated("The gateway has reached its limit of concurrent requests. Retry later.")
         if caller is not None and self._has_enough(self._open[caller.id]):
-            message = f"This license has {self._open[caller.id]} open requests, as many as it may."
+            message = (
+                f"This license has reached its limit of {self._open[caller.id]} concurrent requests. "
+                "Wait for one to finish."
+            )
             return RateLimited(message, retry_after=1.0, code="rate_limit_exceeded")
         return None
 
     def _has_enough(self, own: int) -> bool:
         if self._most_of_one is not None:
             return own >= self._most_of_one
-        return own >= _OWN_TO_FREE * (self._most - self._drain.in_flight)
+        return own >= _OWN_TO_FREE * (self._most - self._shutdown.in_flight)
 
     def begin(self, caller: Caller | None) -> None:
-        """Count a request in."""
-        self._drain.begin()
+        """Take a slot."""
+        self._shutdown.count_in()
         if caller is not None:
             self._open[caller.id] += 1
 
     def end(self, caller: Caller | None) -> None:
-        """Count a request out."""
-        self._drain.end()
+        """Free a slot."""
+        self._shutdown.count_out()
         if caller is not None:
             self._open[caller.id] -= 1
             if not self._open[caller.id]:
@@ -67,24 +70,24 @@ class RequestSlots:
 
 
 class ConcurrencyLimit:
-    """Guards one route; all routes share a room."""
+    """Middleware of one route that takes a slot for each request; all routes share the slots."""
 
-    def __init__(self, endpoint: Guarded, room: RequestSlots) -> None:
-        """Let in what there is room for."""
-        self._endpoint, self._room = endpoint, room
+    def __init__(self, endpoint: DialectApp, slots: RequestSlots) -> None:
+        """Take slots from `slots` for requests of `endpoint`."""
+        self._endpoint, self._slots = endpoint, slots
         self.refuse = endpoint.refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
         context = context_of(scope)
-        refusal = self._room.refusal(context.caller)
+        refusal = self._slots.refusal(context.caller)
         if refusal is not None:
             context.record.error = refusal.code
             await discard_body(scope, receive)
             await self.refuse(refusal)(scope, receive, send)
             return
-        self._room.begin(context.caller)
+        self._slots.begin(context.caller)
         try:
             await self._endpoint(scope, receive, send)
         finally:
-            self._room.end(context.caller)
+            self._slots.end(context.caller)

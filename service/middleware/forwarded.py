@@ -1,4 +1,4 @@
-"""The address a request came to, as its client wrote it: what links in answers begin with."""
+"""Works out the public base URL of a request, with which links in responses begin."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -10,17 +10,17 @@ from service.config.schema import Origin, Server, SettingsError
 
 
 class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
-    """Works out where a request came to."""
+    """Computes the public base URL from settings, `Forwarded` headers or the Host header."""
 
     public_url: str
-    """Goes before all else; empty: ask the request."""
+    """Takes precedence; empty: derive the URL from the request."""
     prefix: str
     trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
-    """The proxies whose word on scheme and host is taken."""
+    """Proxies whose forwarding headers are trusted."""
 
     @classmethod
     def of(cls, server: Server, origin: Origin) -> "PublicAddress":
-        """Return the settings' address.
+        """Build it from the settings.
 
         Raises:
             SettingsError: a trusted proxy is neither an address nor a network.
@@ -36,7 +36,7 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
         return cls(public_url=server.public_url, prefix=server.prefix, trusted=tuple(networks))
 
     def base(self, scope: Any) -> str:
-        """Return the URL that the API's paths stand below, as `https://host/prefix`."""
+        """Return the base URL of the API, such as `https://host/prefix`."""
         if self.public_url:
             return self.public_url.rstrip("/") + self.prefix
         headers = dict(scope["headers"])
@@ -54,7 +54,7 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _forwarded(headers: dict[bytes, bytes], scheme: str, host: str) -> tuple[str, str]:
-    """Return scheme and host as the proxy nearest to the client says, by `Forwarded` or `X-Forwarded-*`."""
+    """Return the scheme and host that the proxy nearest to the client sent in `Forwarded` or `X-Forwarded-*`."""
     first = headers.get(b"forwarded", b"").decode("latin-1").partition(",")[0]
     said = {name.strip().lower(): value.strip().strip('"') for name, value in _pairs(first.split(";"))}
     for key, header in (("proto", b"x-forwarded-proto"), ("host", b"x-forwarded-host")):

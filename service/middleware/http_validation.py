@@ -1,4 +1,4 @@
-"""What is no proper HTTP/1.1 request gets no further."""
+"""Rejects requests that are not valid HTTP/1.1."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class HttpValidation:
     """Refuses HTTP/2, WebSockets, overlong headers and ambiguous framing."""
 
     def __init__(self, app: Any, header_bytes: int, refuse: Refuse) -> None:
-        """Let requests with at most `header_bytes` of headers through to `app`; `refuse` tells of the others."""
+        """Pass requests with at most `header_bytes` of headers on to `app`; `refuse` writes the error of the others."""
         self._app, self._header_bytes, self._refuse = app, header_bytes, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -1,6 +1,8 @@
-"""How hard pressed the process is: how late its event loop is, and how much of its memory is taken.
+"""Measures the load of the process: event loop lag and memory use.
 
-Each step takes more from callers than the one before, so that the last, the kernel's, is never reached.
+The load selects an `OverloadStep`; each step refuses more requests than the one before, so that the kernel never has
+to kill the process. By default, long bodies are refused from 85 % of the memory on, connections are closed from 92 % on
+and every request is refused from 95 % on.
 """
 
 from collections import deque
@@ -15,59 +17,59 @@ from transports.clock import Clock
 from transports.tasks import background_tasks
 
 _BEAT_SECONDS = 0.1
-_REMEMBERED = 50
-"""Beats that tell how late the loop is: those of five seconds."""
-_NOT_WORST = 0.99
-_LOOK_BEATS = 3
-"""Memory is looked at with every third beat."""
+_BEATS_KEPT = 50
+"""Number of beats from which the lag is computed: those of five seconds."""
+_PERCENTILE = 0.99
+_MEMORY_BEATS = 3
+"""Memory is measured on every third beat."""
 _ALIVE_SECONDS = 5.0
 
 
-class Step(IntEnum):
-    """What is taken from callers."""
+class OverloadStep(IntEnum):
+    """What `LoadShedding` refuses."""
 
     NOTHING = 0
     LONG_BODIES = 1
     """Long bodies are refused."""
     CONNECTIONS = 2
-    """And no connection is kept: a balancer asks others."""
+    """Connections are closed after each response too, so that a load balancer uses other replicas."""
     ALL = 3
-    """And everything else but probes."""
+    """Every request except probes is refused."""
 
 
-def step_of(memory: float | None, lag: float, terms: Overload) -> Step:
-    """Return what is to be taken from callers: by the memory, or by how late the loop is, whichever is worse."""
-    pressed = max(memory or 0.0, lag / terms.lag_seconds)
-    if pressed >= terms.refuse_at:
-        return Step.ALL
-    if pressed >= terms.close_at:
-        return Step.CONNECTIONS
-    return Step.LONG_BODIES if pressed >= terms.long_bodies_at else Step.NOTHING
+def overload_step(memory: float | None, lag: float, terms: Overload) -> OverloadStep:
+    """Return the step for a memory ratio and a loop lag, whichever is worse."""
+    load = max(memory or 0.0, lag / terms.lag_seconds)
+    if load >= terms.refuse_at:
+        return OverloadStep.ALL
+    if load >= terms.close_at:
+        return OverloadStep.CONNECTIONS
+    return OverloadStep.LONG_BODIES if load >= terms.long_bodies_at else OverloadStep.NOTHING
 
 
 class LoadMonitor:
-    """Beats on the event loop, and sees how late each beat is."""
+    """Measures loop lag with a periodic beat, and memory use."""
 
     def __init__(
         self, memory: Callable[[], float | None], clock: Clock, terms: Overload, registry: CollectorRegistry
     ) -> None:
-        """Measure memory by `memory`, which says None where there is no limit."""
+        """Measure memory with `memory`, which returns None if there is no limit."""
         self._memory, self._clock, self._terms = memory, clock, terms
-        self._lags: deque[float] = deque(maxlen=_REMEMBERED)
-        self._beaten = clock.monotonic()
-        self.step = Step.NOTHING
+        self._lags: deque[float] = deque(maxlen=_BEATS_KEPT)
+        self._last_beat = clock.monotonic()
+        self.step = OverloadStep.NOTHING
         self.memory: float | None = None
         self.lag = 0.0
-        """Of those of late, all beats but the worst hundredth were no later than that."""
+        """The 99th percentile of the lag of recent beats, in seconds."""
         self._lag_shown = Gauge(
             "gateway_loop_lag_seconds",
-            "How late the event loop is: the 99th percentile of five seconds.",
+            "Event loop lag: the 99th percentile of the last five seconds.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._memory_shown = Gauge(
             "gateway_memory_ratio",
-            "Memory taken, as a part of what the container may take; 0: there is no limit.",
+            "Memory in use as a ratio of the container's limit; 0 if there is no limit.",
             registry=registry,
             multiprocess_mode="livemax",
         )
@@ -80,42 +82,42 @@ class LoadMonitor:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop has had a beat lately."""
-        return self._clock.monotonic() - self._beaten < _ALIVE_SECONDS
+        """Whether the event loop has run a beat recently."""
+        return self._clock.monotonic() - self._last_beat < _ALIVE_SECONDS
 
     @property
-    def strained(self) -> bool:
-        """Whether others should be asked first."""
+    def overloaded(self) -> bool:
+        """Whether load balancers should prefer other replicas."""
         return self.lag >= self._terms.ready_lag_seconds or (self.memory or 0.0) >= self._terms.refuse_at
 
-    def beat(self, late: float) -> None:
-        """Take a beat that came so late."""
-        self._beaten = self._clock.monotonic()
+    def record_lag(self, late: float) -> None:
+        """Record a beat that was `late` seconds late."""
+        self._last_beat = self._clock.monotonic()
         self._lags.append(max(0.0, late))
-        self.lag = sorted(self._lags)[int(_NOT_WORST * (len(self._lags) - 1))]
-        self.step = step_of(self.memory, self.lag, self._terms)
+        self.lag = sorted(self._lags)[int(_PERCENTILE * (len(self._lags) - 1))]
+        self.step = overload_step(self.memory, self.lag, self._terms)
         self._lag_shown.set(self.lag)
         self._step_shown.set(self.step)
 
-    def look(self) -> None:
-        """See how much memory is taken."""
+    def measure_memory(self) -> None:
+        """Measure memory use."""
         self.memory = self._memory()
         self._memory_shown.set(self.memory or 0.0)
 
     async def run(self) -> None:
-        """Beat for ever."""
+        """Beat until cancelled."""
         count = 0
         while True:
-            if count % _LOOK_BEATS == 0:
-                self.look()
+            if count % _MEMORY_BEATS == 0:
+                self.measure_memory()
             count += 1
             before = self._clock.monotonic()
             await self._clock.sleep(_BEAT_SECONDS)
-            self.beat(self._clock.monotonic() - before - _BEAT_SECONDS)
+            self.record_lag(self._clock.monotonic() - before - _BEAT_SECONDS)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Beat for as long as the context lasts."""
+        """Run the monitor until the context exits."""
         async with background_tasks() as tasks:
             tasks.start_soon(self.run)
             yield

@@ -1,4 +1,4 @@
-"""Takes from callers what a process that is hard pressed cannot give; probes are answered all the same."""
+"""Refuses requests while the process is overloaded; probes are always answered."""
 
 from typing import Any
 
@@ -6,42 +6,43 @@ from protocol.http.body import UNREAD, discard_body
 from protocol.http.context import context_of
 from protocol.http.endpoint import Refuse
 from protocol.model import Saturated
-from service.middleware.load_monitor import LoadMonitor, Step
+from service.middleware.load_monitor import LoadMonitor, OverloadStep
 from service.server.health import PATHS
 
 _RETRY_SECONDS = 5.0
 
 
 class LoadShedding:
-    """Guards the whole API."""
+    """Middleware of the whole API that sheds load by the monitor's step."""
 
-    def __init__(self, app: Any, pressure: LoadMonitor, long_body_bytes: int, refuse: Refuse) -> None:
-        """Let through to `app` what there is room for; `refuse` tells of the rest."""
-        self._app, self._pressure, self._long_body_bytes, self._refuse = app, pressure, long_body_bytes, refuse
+    def __init__(self, app: Any, monitor: LoadMonitor, long_body_bytes: int, refuse: Refuse) -> None:
+        """Pass requests on to `app` unless the load forbids it; `refuse` writes the error of refused ones."""
+        self._app, self._monitor, self._long_body_bytes, self._refuse = app, monitor, long_body_bytes, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one connection's scope."""
-        step = self._pressure.step
-        if step is Step.NOTHING or scope["type"] != "http" or scope["path"] in PATHS:
+        step = self._monitor.step
+        if step is OverloadStep.NOTHING or scope["type"] != "http" or scope["path"] in PATHS:
             await self._app(scope, receive, send)
             return
-        if step >= Step.CONNECTIONS:
-            send = _closing(send)
-        if step is Step.ALL:
-            await self._refused("The gateway is overloaded.", scope, receive, send)
+        if step >= OverloadStep.CONNECTIONS:
+            send = _closing_connection(send)
+        if step is OverloadStep.ALL:
+            await self._refused("The gateway is overloaded. Retry later.", scope, receive, send)
         elif self._is_long(scope):
-            await self._refused("The gateway has no room for a body that is so long.", scope, receive, send)
+            message = "The gateway is too loaded for a request body of this length. Retry later."
+            await self._refused(message, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     def _is_long(self, scope: Any) -> bool:
-        """Say whether a request's body is long, or may be."""
+        """Return whether a request's body is long, or of unknown length."""
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
         return b"transfer-encoding" in headers or (length.isdigit() and int(length) > self._long_body_bytes)
 
-    async def _refused(self, words: str, scope: Any, receive: Any, send: Any) -> None:
-        error = Saturated(words, retry_after=_RETRY_SECONDS)
+    async def _refused(self, message: str, scope: Any, receive: Any, send: Any) -> None:
+        error = Saturated(message, retry_after=_RETRY_SECONDS)
         context_of(scope).record.error = error.code
         if self._is_long(scope):
             await discard_body(scope, receive)
@@ -50,8 +51,8 @@ class LoadShedding:
         await self._refuse(error)(scope, receive, send)
 
 
-def _closing(send: Any) -> Any:
-    """Have the connection closed after the answer."""
+def _closing_connection(send: Any) -> Any:
+    """Wrap `send` so that the connection is closed after the response."""
 
     async def closing(message: Any) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,7 @@
-"""What is seen of every request: its id, one access line; and the last word on unexpected errors."""
+"""Gives every request a context and an id, logs one access line, and answers unexpected errors with 500.
+
+This is the outermost middleware. It also drops a client that stops reading its response.
+"""
 
 import asyncio
 import secrets
@@ -25,7 +28,7 @@ from service.telemetry.tracing import RequestSpan, Traces
 from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
-"""The answer's header that says which model the upstream says has answered; it is left out while that is not known."""
+"""Response header with the model that answered, as reported by the upstream; omitted while it is unknown."""
 
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
@@ -33,13 +36,13 @@ _log = structlog.get_logger()
 
 
 class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What every request is given."""
+    """Dependencies of every request's context."""
 
     clock: Clock
-    drain: Shutdown
+    shutdown: Shutdown
     limits: Limits
     links: Callable[[Any], Links]
-    """Links below the address that a scope's request came to."""
+    """Makes media URLs below the public address of a scope's request."""
     fetch: Fetch
     jobs: Jobs
     memory: ByteBudget
@@ -47,17 +50,17 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     pixels: PixelPool
     log_prompts: bool
     traces: Traces | None = None
-    """Told of each request, where the operator traces."""
+    """Records a span of each request; None: tracing is off."""
 
 
 class RequestContextMiddleware:
-    """Wraps the whole app."""
+    """Middleware of the whole app."""
 
-    def __init__(self, app: Any, metrics: Metrics, means: RequestDeps, refuse: Refuse) -> None:
-        """Give every request a context with these means; `refuse` tells of a bug."""
-        self._app, self._metrics, self._means, self._refuse = app, metrics, means, refuse
+    def __init__(self, app: Any, metrics: Metrics, deps: RequestDeps, refuse: Refuse) -> None:
+        """Give every request a context with `deps`; `refuse` writes the error of an unexpected exception."""
+        self._app, self._metrics, self._deps, self._refuse = app, metrics, deps, refuse
         self._timers = Timers()
-        self._stalls = self._timers.of(means.limits.write_stall_seconds)
+        self._stalls = self._timers.of(deps.limits.write_stall_seconds)
         self._log = _log.bind()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -76,7 +79,7 @@ class RequestContextMiddleware:
         attach(scope, context)
         span = self._begin(scope, context)
         incoming = Incoming(scope, receive)
-        answer = _Answer(scope, context, incoming, send, self._means.drain)
+        answer = _ResponseSender(scope, context, incoming, send, self._deps.shutdown)
         self._stalls.add(answer)
         self._metrics.in_flight.inc()
         try:
@@ -96,28 +99,28 @@ class RequestContextMiddleware:
             detach(scope)
 
     def _context(self, scope: Any) -> RequestContext:
-        means = self._means
-        now = means.clock.monotonic
+        deps = self._deps
+        now = deps.clock.monotonic
         return RequestContext(
             id=f"req_{secrets.token_hex(12)}",
             started=now(),
-            created=means.clock.wall(),
+            created=deps.clock.wall(),
             now=now,
-            closing=means.drain.closing,
+            closing=deps.shutdown.closing,
             record=RequestRecord(),
-            limits=means.limits,
-            links=means.links(scope),
-            fetch=means.fetch,
-            jobs=means.jobs,
-            memory=means.memory,
-            spool=means.spool,
+            limits=deps.limits,
+            links=deps.links(scope),
+            fetch=deps.fetch,
+            jobs=deps.jobs,
+            memory=deps.memory,
+            spool=deps.spool,
             timers=self._timers,
-            pixels=means.pixels,
-            keep_prompt=means.log_prompts,
+            pixels=deps.pixels,
+            keep_prompt=deps.log_prompts,
         )
 
     def _begin(self, scope: Any, context: RequestContext) -> RequestSpan | None:
-        traces = self._means.traces
+        traces = self._deps.traces
         return traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
 
     def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:
@@ -160,26 +163,32 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-class _Answer:
-    """Notes the status, adds what every answer carries, and is cancelled when its client takes nothing for too long."""
+class _ResponseSender:
+    """Sends a response: records its status, adds common headers, and cancels the work if the client stops reading."""
 
-    def __init__(self, scope: Any, context: RequestContext, incoming: Incoming, send: Any, drain: Shutdown) -> None:
-        self._scope, self._context, self._incoming, self._send, self._drain = scope, context, incoming, send, drain
+    def __init__(self, scope: Any, context: RequestContext, incoming: Incoming, send: Any, shutdown: Shutdown) -> None:
+        self._scope, self._context, self._incoming, self._send, self._shutdown = (
+            scope,
+            context,
+            incoming,
+            send,
+            shutdown,
+        )
         self._time = asyncio.get_running_loop().time
         self._stall = context.limits.write_stall_seconds
         self._since: float | None = None
-        """When the message that is being sent was begun, by the event loop's clock; None: none is being sent."""
+        """Event loop time at which sending the current message began; None: no message is being sent."""
         self.status: int | None = None
         self.patience = anyio.CancelScope()
-        """The work on the answer happens within it; it is cancelled when the client takes nothing any more."""
+        """Scope of the work on the response; cancelled when the client stops reading."""
 
     @property
     def due(self) -> float | None:
-        """When the client is given up (`protocol.http.timers.Timeout`)."""
+        """When the send timeout expires (`protocol.http.timers.Timeout`)."""
         return None if self._since is None else self._since + self._stall
 
     def expire(self) -> None:
-        """Give the client up."""
+        """Cancel the response: the client stopped reading."""
         self.patience.cancel()
 
     async def send(self, message: Any) -> None:
@@ -197,13 +206,13 @@ class _Answer:
         self._since = None
 
     def _complete(self, message: Any) -> None:
-        """Add the headers that every answer carries."""
+        """Add the headers that every response carries."""
         self.status = status = message["status"]
         headers = [*message["headers"], (b"x-request-id", self._context.id.encode())]
         model = self._context.record.upstream_model
         if model and status < 400:
             headers.append((UPSTREAM_MODEL, model.encode()))
-        last = self._drain.leaving or self._scope.get(UNREAD)
+        last = self._shutdown.leaving or self._scope.get(UNREAD)
         if last and b"connection" not in {name for name, _ in headers}:
             headers.append((b"connection", b"close"))
         message["headers"] = headers

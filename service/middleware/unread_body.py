@@ -1,8 +1,8 @@
-"""What comes of a request, and the part of its body that no handler reads.
+"""Receives the messages of a request and drops the part of its body that no handler reads.
 
-hypercorn hands a body on through a short queue, and puts the disconnect into the same queue when it closes a
-connection. Where nothing takes from a full queue any more, it waits for room for ever: the connection, and what was
-read of it, would never be freed. So what still comes is taken and dropped while the answer ends.
+hypercorn passes a body on through a short queue, and puts the disconnect into the same queue when it closes a
+connection. If the queue is full and the app no longer reads it, hypercorn waits forever and never frees the
+connection. So messages that still arrive are dropped while the response ends.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ import anyio
 from protocol.http.body import ENDED
 
 _AFTER_SECONDS = 0.05
-"""One more message may be on its way into the queue when the answer has ended."""
+"""How long to drop messages after the response has ended: one more may be on its way into the queue."""
 
 
 class Incoming:
@@ -24,7 +24,7 @@ class Incoming:
         self._scope, self._receive = scope, receive
         headers = dict(scope["headers"])
         self.ended = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
-        """Nothing more of the body comes."""
+        """Whether the whole body has been received."""
 
     async def receive(self) -> Any:
         """Return the next message."""
@@ -34,7 +34,7 @@ class Incoming:
         return message
 
     async def end(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
-        """Send an answer's last message; drop what still comes of the request.
+        """Send a response's last message; drop what still arrives of the request.
 
         Raises:
             OSError: the connection is gone.

@@ -425,13 +425,13 @@ class Stream:
                 self._left()
             await self.app_put({"type": "http.disconnect"})
 
-    def tell(self, callback: Callable[[], None]) -> None:
+    def set_callback(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client disconnects (`protocol.http.disconnect.Client`)."""
         self._left = callback
         if self._closed:
             callback()
 
-    def forget(self) -> None:
+    def clear_callback(self) -> None:
         """Call the callback no more."""
         self._left = None
 

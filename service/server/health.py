@@ -23,9 +23,9 @@ PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 class Operations:
     """Answers the operator's probes and Prometheus: of this process alone, never of upstreams or the store."""
 
-    def __init__(self, registry: CollectorRegistry, drain: Shutdown, pressure: LoadMonitor) -> None:
+    def __init__(self, registry: CollectorRegistry, shutdown: Shutdown, monitor: LoadMonitor) -> None:
         """Show `registry`, or what all workers have put together."""
-        self._registry, self._drain, self._pressure = registry, drain, pressure
+        self._registry, self._shutdown, self._monitor = registry, shutdown, monitor
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -44,15 +44,15 @@ class Operations:
 
     async def livez(self, _: Request) -> Response:
         """Say whether the process answers; who asks again and again is to start it anew where it does not."""
-        if not self._pressure.alive:
+        if not self._monitor.alive:
             return JSONResponse({"status": "stuck"}, 503)
         return JSONResponse({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
         """Say whether new requests are taken; upstreams' health is no part of it, each request tells."""
-        if self._drain.leaving:
+        if self._shutdown.leaving:
             return JSONResponse({"status": "draining"}, 503)
-        if self._pressure.strained:
+        if self._monitor.overloaded:
             return JSONResponse({"status": "overloaded"}, 503)
         return JSONResponse({"status": "ready"})
 

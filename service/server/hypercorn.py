@@ -41,7 +41,7 @@ _READ_AHEAD = 4
 _log = structlog.get_logger()
 
 
-class Overseer:
+class Supervisor:
     """Who is told that this process answers, and whose end is its own too."""
 
     def __init__(
@@ -53,10 +53,10 @@ class Overseer:
         """Call `started`, and tell the process at the other end of `parent`, when it answers; `greet` goes before."""
         self._started, self._parent, self._greet = started, parent, greet
 
-    async def greet(self, running: Running) -> None:
+    async def show_summary(self, running: Running) -> None:
         """Tell what is about to answer."""
         if self._greet is not None:
-            self._greet(await running.survey())
+            self._greet(await running.summarize())
 
     def started(self) -> None:
         """Tell that requests are answered from now on."""
@@ -65,13 +65,13 @@ class Overseer:
             with suppress(OSError):  # it is gone: `gone` tells
                 self._parent.send(b"1")
 
-    async def gone(self) -> None:
+    async def wait_gone(self) -> None:
         """Return when the parent is no more."""
         if self._parent is None:
             await anyio.sleep_forever()
         else:
             await anyio.wait_readable(self._parent)
-            _log.error("supervisor_gone")
+            _log.error("supervisor_exited")
 
 
 class Tls:
@@ -166,7 +166,7 @@ def run(
     origin: Origin,
     store_path: Path,
     listening: Sockets,
-    overseer: Overseer,
+    overseer: Supervisor,
 ) -> None:
     """Run one worker until a signal, or its overseer's end, and the drain after it; each socket has an app of its own.
 
@@ -184,12 +184,12 @@ def run(
             _serving_all(running, listening, settings),
         ):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                collector = Collector(lambda: running.drain.in_flight, SystemClock())
+                collector = Collector(lambda: running.shutdown.in_flight, SystemClock())
                 collector.begin()
                 async with background_tasks() as tasks:
                     tasks.start_soon(collector.run)
                     await tasks.start(_reload_when_told, running)
-                    await overseer.greet(running)
+                    await overseer.show_summary(running)
                     overseer.started()
                     await _end(signals, overseer)
                     await _drain(running, settings.drain, signals)
@@ -219,17 +219,17 @@ async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStat
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             task_status.started()
             async for _ in signals:
-                await running.reload.now()
+                await running.reload.reload()
     finally:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-async def _end(signals: Any, overseer: Overseer) -> None:
+async def _end(signals: Any, overseer: Supervisor) -> None:
     """Return at the first signal, or when the overseer is no more."""
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
-            await overseer.gone()
+            await overseer.wait_gone()
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(watch)
@@ -238,18 +238,18 @@ async def _end(signals: Any, overseer: Overseer) -> None:
 
 
 async def _drain(running: Running, terms: DrainTerms, signals: Any) -> None:
-    _log.info("draining", in_flight=running.drain.in_flight, **msgspec.structs.asdict(terms))
+    _log.info("shutdown_started", in_flight=running.shutdown.in_flight, **msgspec.structs.asdict(terms))
     async with anyio.create_task_group() as tasks:
 
         async def hurry() -> None:
             await anext(signals)
-            running.drain.hurry()
+            running.shutdown.close_now()
 
         tasks.start_soon(hurry)
-        await running.drain.leave(terms.notice_seconds)
-        await running.drain.run(terms.grace_seconds)
+        await running.shutdown.announce(terms.notice_seconds)
+        await running.shutdown.run(terms.grace_seconds)
         tasks.cancel_scope.cancel()
-    _log.info("drained", left=running.drain.in_flight)
+    _log.info("shutdown_finished", in_flight=running.shutdown.in_flight)
 
 
 def run_app(app: Any, listening: socket.socket, *, tls: Tls | None, started: Callable[[], None]) -> None:

@@ -31,12 +31,12 @@ def announcement(name: str, url: str) -> str:
     return f"{_TOLD[name]} {url}"
 
 
-def handed_on(listening: Sockets) -> list[str]:
+def fd_arguments(listening: Sockets) -> list[str]:
     """Return the sockets as arguments of a process that inherits them."""
     return [word for name, one in listening.items() for word in ("--fd", f"{name}={one.fileno()}")]
 
 
-def inherited(words: Iterable[str]) -> dict[str, socket.socket]:
+def inherited_sockets(words: Iterable[str]) -> dict[str, socket.socket]:
     """Return the sockets that `handed_on` has named, in the process that has inherited them."""
     pairs = (word.partition("=") for word in words)
     return {name: socket.socket(fileno=int(number)) for name, _, number in pairs}

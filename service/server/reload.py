@@ -34,7 +34,7 @@ _log = structlog.get_logger()
 Mark = tuple[int, int, int, int]
 
 
-class Part(msgspec.Struct, frozen=True):
+class ReloadPart(msgspec.Struct, frozen=True):
     """Something else that can change."""
 
     files: Sequence[Path]
@@ -50,7 +50,7 @@ class Reload:
         self._settings, self._origin, self._licenses = settings, origin, licenses
         self._configs = wiring.transport_settings(settings, origin)
         self._transports: dict[str, Transport] = {}
-        self._parts: list[Part] = []
+        self._parts: list[ReloadPart] = []
         self._marks = self._look()
         self._turn = anyio.Lock()
         self._done = Counter("gateway_config_reloads", "Times that changed files were taken over.", registry=registry)
@@ -64,7 +64,7 @@ class Reload:
         """Have a transport take over its part."""
         self._transports[transport.name] = transport
 
-    def add(self, part: Part) -> None:
+    def add(self, part: ReloadPart) -> None:
         """Have another part look after itself."""
         self._parts.append(part)
         self._marks |= {path: _mark(path) for path in part.files}
@@ -76,7 +76,7 @@ class Reload:
             tasks.start_soon(self._watch, clock)
             yield
 
-    async def now(self) -> None:
+    async def reload(self) -> None:
         """Take over all there is, and what the settings say of it."""
         async with self._turn:
             settings = self._read()
@@ -85,7 +85,7 @@ class Reload:
             self._marks = self._look()
             await self._take_over()
 
-    async def look(self, clock: Clock) -> None:
+    async def check_files(self, clock: Clock) -> None:
         """Take over files that have changed and stand still; what is no use is said once."""
         async with self._turn:
             seen = self._look()
@@ -99,7 +99,7 @@ class Reload:
     async def _watch(self, clock: Clock) -> None:
         while True:
             await clock.sleep(self._settings.reload.look_seconds)
-            await self.look(clock)
+            await self.check_files(clock)
 
     def _look(self) -> dict[Path, Mark | None]:
         """Return what tells whether the files' content is another one."""
@@ -115,7 +115,7 @@ class Reload:
             yield from part.files
 
     async def _take_over(self) -> None:
-        fixed, useless = renewed(self._settings.licenses, self._origin, self._licenses.fixed)
+        fixed, useless = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)
         self._licenses.fixed = fixed
         for name, transport in self._transports.items():
             useless += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
@@ -123,10 +123,10 @@ class Reload:
             useless += part.take_over()
         for place in useless:
             self._failed.inc()
-            _log.error("not_reloaded", path=place)
+            _log.error("config_reload_failed", path=place)
         if not useless:
             self._done.inc()
-            _log.info("reloaded")
+            _log.info("config_reloaded")
 
     def _read(self) -> Settings | None:
         """Return the settings as their file is now; None: it is as it was, as far as it matters, or no use."""
@@ -137,11 +137,11 @@ class Reload:
             configs = wiring.transport_settings(settings, self._origin)
         except SettingsError:
             self._failed.inc()
-            _log.error("not_reloaded", path=str(self._origin.path), hint="gemini-gateway config check")
+            _log.error("config_reload_failed", path=str(self._origin.path), hint="gemini-gateway config check")
             return None
         at_start = _at_start(self._settings, settings, self._configs, configs)
         if at_start:
-            _log.warning("takes_a_restart", settings=at_start)
+            _log.warning("config_restart_required", settings=at_start)
         self._configs = {name: configs.get(name, config) for name, config in self._configs.items()}
         return msgspec.structs.replace(self._settings, licenses=settings.licenses)
 
@@ -169,7 +169,7 @@ def _rest(config: Any) -> msgspec.Struct | None:
     return msgspec.structs.replace(config, accounts=()) if hasattr(config, "accounts") else config
 
 
-def renewed(
+def reload_licenses(
     settings: Sequence[LicenseSetting], origin: Origin, before: Sequence[tuple[str, License]]
 ) -> tuple[list[tuple[str, License]], list[str]]:
     """Return the settings' licenses with the keys that their files hold now, and the files, or licenses, of no use.

@@ -28,11 +28,11 @@ class Shutdown:
         self.in_flight = 0
         self._idle = anyio.Event()
 
-    def begin(self) -> None:
+    def count_in(self) -> None:
         """Count a request in."""
         self.in_flight += 1
 
-    def end(self) -> None:
+    def count_out(self) -> None:
         """Count a request out."""
         self.in_flight -= 1
         if self.draining and not self.in_flight:
@@ -42,7 +42,7 @@ class Shutdown:
         """Say whether others are to be asked."""
         return self.leaving
 
-    async def leave(self, notice_seconds: float) -> None:
+    async def announce(self, notice_seconds: float) -> None:
         """Have others asked, for so long or until it is to hurry; until then balancers may not have noticed."""
         self.leaving = True
         with anyio.move_on_after(notice_seconds):
@@ -61,7 +61,7 @@ class Shutdown:
                 await self._idle.wait()
             tasks.cancel_scope.cancel()
 
-    def hurry(self) -> None:
+    def close_now(self) -> None:
         """Tell open requests to end now."""
         self.closing.set()
 

@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[
 
 from service.server.health import MULTIPROCESS_DIRECTORY
 from service.server.hypercorn import run_loop
-from service.server.listeners import Sockets, handed_on
+from service.server.listeners import Sockets, fd_arguments
 
 BAD_SETTINGS = 78
 """The exit status of a process whose settings are wrong (EX_CONFIG)."""
@@ -25,7 +25,7 @@ _TRIES = 3
 _log = structlog.get_logger()
 
 
-class Patience:
+class RestartBackoff:
     """How long to wait before a worker is started again; longer each time that it dies without having answered."""
 
     def __init__(self, first: float = 1.0, most: float = 30.0) -> None:
@@ -46,12 +46,12 @@ class Workers:
         listening: Sockets,
         count: int,
         started: Callable[[], None],
-        patience: Patience | None = None,
+        patience: RestartBackoff | None = None,
     ) -> None:
         """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first of them answers."""
         self._command, self._listening, self._count = command, listening, count
         self._started = started
-        self._patience = patience or Patience()
+        self._patience = patience or RestartBackoff()
         self._processes: set[anyio.abc.Process] = set()
         self._heard: set[anyio.abc.Process] = set()
         """Those that answer."""
@@ -132,7 +132,7 @@ class Workers:
     async def _open(self, parent: socket.socket) -> anyio.abc.Process:
         fds = [*(one.fileno() for one in self._listening.values()), parent.fileno()]
         return await anyio.open_process(
-            [*self._command, *handed_on(self._listening), "--parent", str(parent.fileno())],
+            [*self._command, *fd_arguments(self._listening), "--parent", str(parent.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=None,
             stderr=None,

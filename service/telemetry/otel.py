@@ -150,14 +150,14 @@ class _Telling(SpanExporter):
             self.fails()
         elif self._failing:
             self._failing = False
-            _log.info("traces_taken_again")
+            _log.info("trace_export_recovered")
         return result
 
     def fails(self) -> None:
         """Tell that spans are lost, unless that is known."""
         if not self._failing:
             self._failing = True
-            _log.warning("traces_not_taken", advice="Is tracing.endpoint the collector's? Spans are lost until it is.")
+            _log.warning("trace_export_failed", advice="Spans are lost. Check tracing.endpoint and the collector.")
 
     def shutdown(self) -> None:
         self._exporter.shutdown()

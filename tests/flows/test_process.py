@@ -53,7 +53,7 @@ def test_a_stream_within_the_grace_ends_whole_and_the_exit_is_clean(start_gatewa
         lines = response.iter_lines()
         next(lines)
         gateway.signal(signal.SIGTERM)
-        gateway.wait_for('"draining"')
+        gateway.wait_for('"shutdown_started"')
         with httpx.Client() as other:
             assert other.get(f"{gateway.origin}/readyz").status_code == 503
             assert other.get(f"{gateway.origin}/healthz").status_code == 200
@@ -91,7 +91,7 @@ def test_a_second_signal_ends_open_streams_at_once(start_gateway):
         lines = response.iter_lines()
         next(lines)
         gateway.signal(signal.SIGTERM)
-        gateway.wait_for('"draining"')
+        gateway.wait_for('"shutdown_started"')
         gateway.signal(signal.SIGTERM)
         rest = [line for line in lines if line]
     assert '"code":"shutting_down"' in rest[-1]
@@ -196,7 +196,7 @@ def test_workers_end_with_a_supervisor_that_was_killed(start_gateway):
     for worker in alive:
         worker.kill()
     assert not alive
-    assert "supervisor_gone" in gateway.text()
+    assert "supervisor_exited" in gateway.text()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -259,14 +259,14 @@ def test_a_hangup_takes_over_licenses_in_every_worker_and_ends_nothing(start_gat
         next(lines)
         path.write_text(settings(grace=11).replace(KEY, f"{KEY}-2"))
         gateway.signal(signal.SIGHUP)
-        gateway.wait_for('"takes_a_restart"')
+        gateway.wait_for('"config_restart_required"')
         rest = list(lines)
     assert "data: [DONE]" in rest
     wait_until(lambda: [accepted(gateway, f"{KEY}-2") for _ in range(6)] == [True] * 6)
     wait_until(lambda: [accepted(gateway, KEY) for _ in range(6)] == [False] * 6)
     path.write_text("[server\n")
     gateway.signal(signal.SIGHUP)
-    gateway.wait_for('"not_reloaded"')
+    gateway.wait_for('"config_reload_failed"')
     assert accepted(gateway, f"{KEY}-2")
     gateway.signal(signal.SIGTERM)
     assert gateway.status() == 0

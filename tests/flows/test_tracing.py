@@ -273,5 +273,5 @@ def test_a_collector_that_is_away_is_one_warning_and_delays_no_end(start_traced,
         gateway.signal(signal.SIGTERM)
         assert gateway.status(10) == 0
     lines = gateway.text().splitlines()
-    assert len([line for line in lines if "traces_not_taken" in line]) == 1, lines
+    assert len([line for line in lines if "trace_export_failed" in line]) == 1, lines
     assert not [line for line in lines if "opentelemetry" in line or "Traceback" in line]

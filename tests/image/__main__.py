@@ -108,7 +108,7 @@ def runs(root, config):
         healthy(container, config["Healthcheck"]["Test"][1:])
         os.kill(container.pid, signal.SIGTERM)
         assert container.status() == 0, container.text()
-        assert '"drained"' in container.text()
+        assert '"shutdown_finished"' in container.text()
         say("SIGTERM ends it, drained, with status 0")
     finally:
         container.stop()

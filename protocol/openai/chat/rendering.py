@@ -81,7 +81,7 @@ class Rendering:
 
     def _media(self, media: Media) -> response_wire.Delta:
         kind = media.ref.kind
-        url = self._links.seal(media.ref, self._caller)
+        url = self._links.sign(media.ref, self._caller)
         index, self._counts[kind] = self._counts[kind], self._counts[kind] + 1
         alt = media.alt or kind.value
         match kind:

@@ -44,7 +44,7 @@ class Delivery:
         media, look = drawn.media, self._wanted.look
         revised = media.revised_prompt
         if not self._wanted.inline:
-            url = self._context.links.seal(media.ref, self._caller, look)
+            url = self._context.links.sign(media.ref, self._caller, look)
             return Delivered(url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage)
         from protocol.http.picture import fitted, whole_picture
 

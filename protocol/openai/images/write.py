@@ -32,7 +32,7 @@ def images(delivered: list[Delivered], wanted: Wanted, created: float, record: R
             data=[
                 wire.Image(
                     url=one.url or UNSET,
-                    b64_json=embedding.word(one.content) if one.content is not None else UNSET,
+                    b64_json=embedding.placeholder(one.content) if one.content is not None else UNSET,
                     revised_prompt=one.revised_prompt or UNSET,
                 )
                 for one in delivered
@@ -87,7 +87,7 @@ class PictureWriter:
         completed = wire.Completed(
             type=self._kind,
             created_at=self._created,
-            b64_json=embedding.word(event.content) if event.content is not None else UNSET,
+            b64_json=embedding.placeholder(event.content) if event.content is not None else UNSET,
             url=event.url or UNSET,
             revised_prompt=event.revised_prompt or UNSET,
             background=_BACKGROUND,

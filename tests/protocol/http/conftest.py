@@ -40,12 +40,12 @@ class Connection:
         if self._callback is not None:
             self._callback()
 
-    def tell(self, callback):
+    def set_callback(self, callback):
         self._callback = callback
         if self._gone.is_set():
             callback()
 
-    def forget(self):
+    def clear_callback(self):
         self._callback = None
 
     async def receive(self):

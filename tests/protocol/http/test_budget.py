@@ -150,8 +150,8 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
     slow.since -= 3
     slower.since -= 4
     quick.since -= 5
-    quick.came(40_000)
-    quick.came(40_000)
+    quick.received(40_000)
+    quick.received(40_000)
     assert cut == []
     with pytest.raises(Saturated):
         await Reservation(budget).raise_to(1)

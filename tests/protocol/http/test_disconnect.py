@@ -1,11 +1,11 @@
 import anyio
 
-from protocol.http.disconnect import Disconnect
+from protocol.http.disconnect import DisconnectWatcher
 
 
 async def test_work_that_ends_is_neither_left_nor_closed(connect):
     connection = connect()
-    attended = Disconnect(connection.scope)
+    attended = DisconnectWatcher(connection.scope)
     done = []
 
     async def work():
@@ -18,7 +18,7 @@ async def test_work_that_ends_is_neither_left_nor_closed(connect):
 
 async def test_a_client_that_leaves_cancels_the_work(connect):
     connection = connect()
-    attended = Disconnect(connection.scope)
+    attended = DisconnectWatcher(connection.scope)
 
     async def work():
         connection.leave()
@@ -30,7 +30,7 @@ async def test_a_client_that_leaves_cancels_the_work(connect):
 
 async def test_the_processs_end_cancels_the_work(connect):
     connection = connect()
-    attended = Disconnect(connection.scope)
+    attended = DisconnectWatcher(connection.scope)
 
     async def work():
         connection.closing.set()
@@ -42,7 +42,7 @@ async def test_the_processs_end_cancels_the_work(connect):
 
 async def test_a_disconnect_after_the_end_is_no_leaving(connect):
     connection = connect()
-    attended = Disconnect(connection.scope)
+    attended = DisconnectWatcher(connection.scope)
 
     async def work():
         attended.finished = True

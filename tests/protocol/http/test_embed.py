@@ -24,7 +24,7 @@ async def joined(pieces):
 
 def embedded(*contents):
     embedding = Embedding()
-    return embedding.fill(json.dumps({"data": [{"b64_json": embedding.word(one)} for one in contents]}).encode())
+    return embedding.fill(json.dumps({"data": [{"b64_json": embedding.placeholder(one)} for one in contents]}).encode())
 
 
 @pytest.mark.parametrize("keep", [bytes, stored], ids=["memory", "disk"])

@@ -9,9 +9,9 @@ async def test_callbacks_are_called_once_until_they_are_forgotten():
     def forgotten():
         told.append("forgotten")
 
-    closing.tell(forgotten)
-    closing.forget(forgotten)
-    closing.tell(lambda: told.append("open"))
+    closing.add_callback(forgotten)
+    closing.remove_callback(forgotten)
+    closing.add_callback(lambda: told.append("open"))
     closing.set()
     assert closing.is_set()
     assert told == ["open"]
@@ -20,7 +20,7 @@ async def test_callbacks_are_called_once_until_they_are_forgotten():
 async def test_a_callback_that_comes_late_is_called_at_once():
     closing, told = ShutdownEvent(), []
     closing.set()
-    closing.tell(lambda: told.append("late"))
+    closing.add_callback(lambda: told.append("late"))
     assert told == ["late"]
     with anyio.fail_after(5):
         await closing.wait()

@@ -227,7 +227,7 @@ async def test_no_comment_comes_between_the_pieces_of_one_event(connect):
     connection = connect(limits=Limits(heartbeat_seconds=0.01))
     embedding = Embedding()
     data = bytes(1_000_000)
-    exchange = Exchange(Text(text=embedding.word(data)), FINISH)
+    exchange = Exchange(Text(text=embedding.placeholder(data)), FINISH)
 
     class Pictures(Writer):
         def event(self, event):

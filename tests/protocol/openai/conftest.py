@@ -15,7 +15,7 @@ class PlainLinks:
     def __init__(self):
         self._sealed = {}
 
-    def seal(self, ref, caller, look=None):
+    def sign(self, ref, caller, look=None):
         url = BASE + ref.url.encode("utf-8", "surrogatepass").hex()
         self._sealed[url, caller.id] = ref
         return url

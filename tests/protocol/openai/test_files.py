@@ -178,7 +178,7 @@ REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https:
 
 
 async def test_a_link_of_ours_is_what_it_leads_to_for_the_license_it_was_made_for(context):
-    link = context.links.seal(REF, context.caller)
+    link = context.links.sign(REF, context.caller)
     part = await files.from_url(link, name="", param=AT, context=context)
     assert part == MediaPart(ref=REF)
     assert files.require(part, MediaKind.VIDEO, AT) is part

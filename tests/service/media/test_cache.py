@@ -102,7 +102,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypat
     def full(self, partial, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(MediaCache, "_place", full)
+    monkeypatch.setattr(MediaCache, "_publish", full)
     with pytest.raises(Saturated) as caught:
         await take(MediaCache(tmp_path, 1000), "one", Source(b"picture"))
     assert caught.value.code == "state_unavailable"

@@ -13,10 +13,10 @@ from protocol.http.spool import Spool
 from protocol.model import BadRequest
 from service.config.schema import Fetch, Origin, SettingsError
 from service.media import fetch
-from service.media.fetch import Patience, fetching, open_fetcher, refuse_to_fetch
+from service.media.fetch import FetchTimeouts, fetching, open_fetcher, refuse_to_fetch
 from service.media.fetch_policy import FetchPolicy
 
-HASTE = Patience(connect=2.0, total=5.0, classes=tuple(tick / 100 for tick in range(501)))
+HASTE = FetchTimeouts(connect=2.0, total=5.0, failure_seconds=tuple(tick / 100 for tick in range(501)))
 MOST = 1000
 
 
@@ -27,7 +27,7 @@ async def whole(pieces):
 class Anywhere(FetchPolicy, frozen=True):
     """Takes loopback for a public address: only tests may."""
 
-    def allows(self, address):
+    def allows_address(self, address):
         return True
 
 
@@ -117,8 +117,8 @@ async def test_the_settings_say_how_far_it_goes():
     settings = Fetch(enabled=True, hosts=("images.example",), refuse=("9.9.9.0/24",))
     async with fetching(settings, "https://gateway.example", Origin(name="x")) as get:
         assert isinstance(get, fetch.Fetcher)
-        assert not get._reach.welcomes("gateway.example")
-        assert not get._reach.allows("9.9.9.9")
+        assert not get._policy.allows_host("gateway.example")
+        assert not get._policy.allows_address("9.9.9.9")
     with pytest.raises(SettingsError, match=r"fetch\.refuse"):
         async with fetching(Fetch(refuse=("9.9.9.0/99",)), "", Origin(name="x")):
             pass
@@ -175,7 +175,7 @@ async def test_a_name_that_leads_inside_is_refused_even_where_it_leads_outside_t
 
 async def test_the_socket_has_the_last_look_whatever_the_resolver_said(site):
     class Rebound(FetchPolicy, frozen=True):
-        def allows(self, address, seen=[]):  # noqa: B006 -- what it is for
+        def allows_address(self, address, seen=[]):  # noqa: B006 -- what it is for
             seen.append(address)
             return len(seen) == 1  # at the resolver; no more at the socket
 
@@ -185,7 +185,7 @@ async def test_the_socket_has_the_last_look_whatever_the_resolver_said(site):
 
 async def test_a_name_that_is_bound_anew_between_two_hops_is_refused(site):
     class ByName(FetchPolicy, frozen=True):
-        def allows(self, address):
+        def allows_address(self, address):
             return address == "127.0.0.1"
 
     site.answers["/"] = to("http://images.example/again")
@@ -210,8 +210,8 @@ async def test_redirects_are_followed_three_times_and_keep_their_place(site):
 )
 async def test_a_redirect_is_checked_like_the_first_url(site, place):
     class OnlyThere(FetchPolicy, frozen=True):
-        def allows(self, address):
-            return address == "127.0.0.1" or FetchPolicy.allows(self, address)
+        def allows_address(self, address):
+            return address == "127.0.0.1" or FetchPolicy.allows_address(self, address)
 
     site.answers["/"] = to(place)
     names = Names(site.port)
@@ -278,13 +278,13 @@ async def test_whatever_goes_wrong_is_told_in_the_same_words(site):
 
 async def test_a_body_that_does_not_end_in_time_is_given_up(site):
     site.answers["/"] = never
-    patience = Patience(connect=0.1, total=0.2)
+    patience = FetchTimeouts(connect=0.1, total=0.2)
     await refused("http://images.example/", Anywhere(), Names(site.port), patience)
 
 
 @pytest.mark.parametrize(("took", "told"), [(0.0, 1.0), (1.0, 1.0), (1.1, 4.0), (3.2, 4.0), (4.1, 10.0), (10.1, 10.0)])
 def test_failures_are_told_at_set_times(took, told):
-    assert Patience().told_after(took) == told
+    assert FetchTimeouts().failure_after(took) == told
 
 
 async def test_every_failure_waits_for_its_time(site, monkeypatch):
@@ -303,7 +303,7 @@ async def test_every_failure_waits_for_its_time(site, monkeypatch):
         (url, FetchPolicy(), Names(site.port)),
         ("http://10.0.0.1/", FetchPolicy(), Names(1)),
     ):
-        await refused(*each, Patience(classes=(100.0,)))
+        await refused(*each, FetchTimeouts(failure_seconds=(100.0,)))
     assert times == [100] * 4
 
 

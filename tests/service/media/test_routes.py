@@ -91,7 +91,7 @@ def serve():
 
 async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
     async with serve() as server:
-        answer = await server.get(server.links.seal(REF, ME))
+        answer = await server.get(server.links.sign(REF, ME))
         assert (answer.status_code, answer.content) == (200, server.engine.data)
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -103,7 +103,7 @@ async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
 
 async def test_head_and_ranges(serve):
     async with serve() as server:
-        link = server.links.seal(REF, ME)
+        link = server.links.sign(REF, ME)
         head = await server.get(link, "HEAD")
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == str(len(server.engine.data))
@@ -116,7 +116,7 @@ async def test_head_and_ranges(serve):
 async def test_a_look_is_obeyed(serve):
     async with serve() as server:
         look = Look(rendition=Rendition.ORIGINAL, size=(30, 30), format="webp")
-        answer = await server.get(server.links.seal(REF, ME, look))
+        answer = await server.get(server.links.sign(REF, ME, look))
         picture = Image.open(BytesIO(answer.content))
         assert (picture.size, picture.format) == ((30, 30), "WEBP")
         assert answer.headers["content-type"] == "image/webp"
@@ -125,8 +125,8 @@ async def test_a_look_is_obeyed(serve):
 
 async def test_whatever_is_wrong_with_a_link_it_is_the_same_404(serve):
     async with serve() as server:
-        good = server.links.seal(REF, ME)
-        bad = [good[:-2] + "AA", "http://gateway/media/x", server.links.seal(REF, Caller(id="revoked"))]
+        good = server.links.sign(REF, ME)
+        bad = [good[:-2] + "AA", "http://gateway/media/x", server.links.sign(REF, Caller(id="revoked"))]
         answers = [await server.get(link) for link in bad]
         server.clock.advance(61)
         answers.append(await server.get(good))
@@ -139,7 +139,7 @@ async def test_what_is_gone_or_no_media_is_a_502_that_tells_nothing(serve):
     gone = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x/gone")
     async with serve(Engine(b"<html>", "text/html")) as server:
         for ref in (REF, gone):
-            answer = await server.get(server.links.seal(ref, ME))
+            answer = await server.get(server.links.sign(ref, ME))
             assert answer.status_code == 502
             assert "html" not in answer.text
 
@@ -147,7 +147,7 @@ async def test_what_is_gone_or_no_media_is_a_502_that_tells_nothing(serve):
 async def test_what_is_kept_outlives_the_upstreams(serve, tmp_path):
     engine = Engine()
     async with serve(engine, MediaCache(tmp_path, 1_000_000)) as server:
-        link = server.links.seal(REF, ME)
+        link = server.links.sign(REF, ME)
         first = await server.get(link)
         engine.data = b"something else"
         assert (await server.get(link)).content == first.content

@@ -14,7 +14,7 @@ def links(clock=None, key=b"k" * KEY_BYTES, base="https://gateway.example/gemini
 
 
 def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():
-    link = links().seal(REF, ME)
+    link = links().sign(REF, ME)
     assert link.startswith("https://gateway.example/gemini_official/media/")
     assert links(base="http://elsewhere").open(link, ME) == REF
     assert links().open(link, OTHER) is None
@@ -22,13 +22,13 @@ def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():
 
 
 def test_a_link_tells_nothing_and_no_two_are_alike():
-    link = links().seal(REF, ME)
+    link = links().sign(REF, ME)
     assert "secret-place" not in link
-    assert link != links().seal(REF, ME)
+    assert link != links().sign(REF, ME)
 
 
 def test_a_link_that_was_changed_at_any_place_is_none():
-    token = links().seal(REF, ME).rpartition("/")[2]
+    token = links().sign(REF, ME).rpartition("/")[2]
     seal = UrlSigner(b"k" * KEY_BYTES, ManualClock(), 60.0)
     assert seal.open(token) is not None
     for place in range(len(token)):
@@ -39,13 +39,13 @@ def test_a_link_that_was_changed_at_any_place_is_none():
 
 
 def test_what_a_client_puts_behind_a_link_does_not_matter():
-    link = links().seal(REF, ME)
+    link = links().sign(REF, ME)
     assert links().open(f"{link}?a=b", ME) == links().open(f"{link}#here", ME) == REF
 
 
 def test_it_knows_where_its_links_lead_though_they_do_not_open():
     clock = ManualClock()
-    link = links(clock).seal(REF, ME)
+    link = links(clock).sign(REF, ME)
     clock.advance(61)
     assert links(clock).ours(link)
     assert not links(clock).ours("https://elsewhere.example/gemini_official/media/x")
@@ -53,7 +53,7 @@ def test_it_knows_where_its_links_lead_though_they_do_not_open():
 
 def test_a_link_ends_when_its_time_is_over():
     clock = ManualClock()
-    link = links(clock).seal(REF, ME)
+    link = links(clock).sign(REF, ME)
     clock.advance(59)
     assert links(clock).open(link, ME) == REF
     clock.advance(2)

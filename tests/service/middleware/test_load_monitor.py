@@ -3,7 +3,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from service.config.process import Overload
-from service.middleware.load_monitor import LoadMonitor, Step, step_of
+from service.middleware.load_monitor import LoadMonitor, OverloadStep, overload_step
 from tests.clock import ManualClock
 
 TERMS = Overload()
@@ -16,44 +16,44 @@ def pressure(memory=lambda: None, clock=None, registry=None):
 @pytest.mark.parametrize(
     ("memory", "lag", "step"),
     [
-        (None, 0.0, Step.NOTHING),
-        (0.84, 0.0, Step.NOTHING),
-        (0.85, 0.0, Step.LONG_BODIES),
-        (0.92, 0.0, Step.CONNECTIONS),
-        (0.95, 0.0, Step.ALL),
-        (1.2, 0.0, Step.ALL),
-        (None, 1.6, Step.NOTHING),
-        (None, 1.7, Step.LONG_BODIES),
-        (0.5, 1.85, Step.CONNECTIONS),
-        (0.86, 1.9, Step.ALL),
+        (None, 0.0, OverloadStep.NOTHING),
+        (0.84, 0.0, OverloadStep.NOTHING),
+        (0.85, 0.0, OverloadStep.LONG_BODIES),
+        (0.92, 0.0, OverloadStep.CONNECTIONS),
+        (0.95, 0.0, OverloadStep.ALL),
+        (1.2, 0.0, OverloadStep.ALL),
+        (None, 1.6, OverloadStep.NOTHING),
+        (None, 1.7, OverloadStep.LONG_BODIES),
+        (0.5, 1.85, OverloadStep.CONNECTIONS),
+        (0.86, 1.9, OverloadStep.ALL),
     ],
 )
 def test_the_worse_of_memory_and_lag_tells_what_is_taken(memory, lag, step):
-    assert step_of(memory, lag, TERMS) is step
+    assert overload_step(memory, lag, TERMS) is step
 
 
 def test_one_late_beat_in_fifty_is_none_and_two_are():
     found = pressure()
     for _ in range(50):
-        found.beat(0.001)
-    found.beat(0.6)
-    assert not found.strained
-    found.beat(0.6)
+        found.record_lag(0.001)
+    found.record_lag(0.6)
+    assert not found.overloaded
+    found.record_lag(0.6)
     assert found.lag == 0.6
-    assert found.strained
+    assert found.overloaded
     for _ in range(50):
-        found.beat(-0.001)
-    assert (found.lag, found.strained) == (0.0, False)
+        found.record_lag(-0.001)
+    assert (found.lag, found.overloaded) == (0.0, False)
 
 
 def test_memory_that_is_nearly_all_taken_asks_for_no_more_work():
     taken = [0.949]
     found = pressure(lambda: taken[0])
-    found.look()
-    assert not found.strained
+    found.measure_memory()
+    assert not found.overloaded
     taken[0] = 0.95
-    found.look()
-    assert found.strained
+    found.measure_memory()
+    assert found.overloaded
 
 
 async def test_it_beats_with_the_loop_and_says_so_until_the_loop_is_stuck():
@@ -69,4 +69,4 @@ async def test_it_beats_with_the_loop_and_says_so_until_the_loop_is_stuck():
         assert not found.alive
     shown = [registry.get_sample_value(f"gateway_{name}") for name in ("loop_lag_seconds", "memory_ratio")]
     assert shown == [pytest.approx(1.0), 0.9]
-    assert registry.get_sample_value("gateway_overload_step") == Step.LONG_BODIES
+    assert registry.get_sample_value("gateway_overload_step") == OverloadStep.LONG_BODIES

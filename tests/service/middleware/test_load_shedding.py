@@ -5,7 +5,7 @@ import pytest
 
 from protocol.http.context import attach
 from protocol.openai import error_response
-from service.middleware.load_monitor import Step
+from service.middleware.load_monitor import OverloadStep
 from service.middleware.load_shedding import LoadShedding
 
 LONG = 1024
@@ -46,14 +46,14 @@ CLOSED, REFUSED_CLOSED = (200, None, True), (503, "overloaded", True)
 @pytest.mark.parametrize(
     ("step", "headers", "seen"),
     [
-        (Step.NOTHING, length(LONG + 1), WELL),
-        (Step.LONG_BODIES, length(LONG), WELL),
-        (Step.LONG_BODIES, length(LONG + 1), REFUSED),
-        (Step.LONG_BODIES, [(b"transfer-encoding", b"chunked")], REFUSED),
-        (Step.CONNECTIONS, [], CLOSED),
-        (Step.CONNECTIONS, length(LONG + 1), REFUSED_CLOSED),
-        (Step.ALL, [], REFUSED_CLOSED),
-        (Step.ALL, length(LONG + 1), REFUSED_CLOSED),
+        (OverloadStep.NOTHING, length(LONG + 1), WELL),
+        (OverloadStep.LONG_BODIES, length(LONG), WELL),
+        (OverloadStep.LONG_BODIES, length(LONG + 1), REFUSED),
+        (OverloadStep.LONG_BODIES, [(b"transfer-encoding", b"chunked")], REFUSED),
+        (OverloadStep.CONNECTIONS, [], CLOSED),
+        (OverloadStep.CONNECTIONS, length(LONG + 1), REFUSED_CLOSED),
+        (OverloadStep.ALL, [], REFUSED_CLOSED),
+        (OverloadStep.ALL, length(LONG + 1), REFUSED_CLOSED),
     ],
 )
 async def test_each_step_takes_more(step, headers, seen):
@@ -62,7 +62,7 @@ async def test_each_step_takes_more(step, headers, seen):
 
 @pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz", "/metrics"])
 async def test_probes_are_answered_whatever_happens(path):
-    assert await answered(Step.ALL, path=path) == WELL
+    assert await answered(OverloadStep.ALL, path=path) == WELL
 
 
 async def test_what_is_no_request_is_passed_on():
@@ -71,5 +71,7 @@ async def test_what_is_no_request_is_passed_on():
     async def app(scope, receive, send):
         seen.append(scope["type"])
 
-    await LoadShedding(app, SimpleNamespace(step=Step.ALL), LONG, error_response)({"type": "websocket"}, None, None)
+    await LoadShedding(app, SimpleNamespace(step=OverloadStep.ALL), LONG, error_response)(
+        {"type": "websocket"}, None, None
+    )
     assert seen == ["websocket"]

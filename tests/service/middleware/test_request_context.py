@@ -50,7 +50,7 @@ def links(scope):
 def observing(app, limits=None):
     means = RequestDeps(
         clock=ManualClock(),
-        drain=Shutdown(),
+        shutdown=Shutdown(),
         limits=limits or Limits(),
         links=links,
         fetch=None,
@@ -60,7 +60,7 @@ def observing(app, limits=None):
         pixels=PixelPool(),
         log_prompts=False,
     )
-    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, wiring.house_refusal)
+    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, wiring.default_error_response)
 
 
 PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
@@ -134,9 +134,9 @@ async def whole():
 
 ANSWERS = {
     "plain": lambda: Response(LONG),
-    "whole": lambda: WholeResponse(whole, wiring.house_refusal),
-    "stream": lambda: EventStream(Answering().open(), Answering(), wiring.house_refusal, []),
-    "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.house_refusal),
+    "whole": lambda: WholeResponse(whole, wiring.default_error_response),
+    "stream": lambda: EventStream(Answering().open(), Answering(), wiring.default_error_response, []),
+    "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.default_error_response),
 }
 
 
@@ -163,6 +163,6 @@ async def test_an_answer_may_take_long_while_nothing_is_sent():
         await anyio.sleep(0.2)
         return PlainTextResponse("done")
 
-    observed = observing(WholeResponse(slow, wiring.house_refusal), Limits(write_stall_seconds=0.05))
+    observed = observing(WholeResponse(slow, wiring.default_error_response), Limits(write_stall_seconds=0.05))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/")).text == "done"

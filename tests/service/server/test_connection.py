@@ -299,7 +299,7 @@ async def test_a_client_that_leaves_is_noticed_at_once_whatever_it_sent_behind_i
         if scope["type"] != "http":
             raise NotImplementedError
         left = anyio.Event()
-        scope["extensions"][CLIENT].tell(left.set)
+        scope["extensions"][CLIENT].set_callback(left.set)
         requests.append(scope["path"])
         begun.set()
         await left.wait()

@@ -9,7 +9,7 @@ from service.server.health import PATHS, Operations
 
 @pytest.fixture
 def parts():
-    return SimpleNamespace(draining=False, leaving=False), SimpleNamespace(alive=True, strained=False)
+    return SimpleNamespace(draining=False, leaving=False), SimpleNamespace(alive=True, overloaded=False)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def test_a_process_that_is_well_answers_every_probe(client):
 async def test_one_that_ends_or_is_hard_pressed_is_alive_and_not_ready(client, parts):
     drain, pressure = parts
     for what in (drain, pressure):
-        name = "leaving" if what is drain else "strained"
+        name = "leaving" if what is drain else "overloaded"
         setattr(what, name, True)
         assert await statuses(client) == {"/healthz": 200, "/livez": 200, "/metrics": 200, "/readyz": 503}
         setattr(what, name, False)

@@ -11,7 +11,7 @@ from service.config.loader import origin_of
 from service.config.schema import load
 from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import LicenseStore
-from service.server.reload import Part, Reload
+from service.server.reload import Reload, ReloadPart
 from tests.clock import ManualClock
 from transports import web
 from transports.store import MemoryStore
@@ -35,7 +35,7 @@ class Gateway:
         """Look, and let what has changed stand still."""
         with capture_logs() as logs:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.reload.look, self.clock)
+                tasks.start_soon(self.reload.check_files, self.clock)
                 await anyio.wait_all_tasks_blocked()
                 self.clock.advance(1.0)
         return logs
@@ -69,7 +69,7 @@ async def test_a_key_that_has_changed_is_taken_over_and_the_old_one_is_refused(g
     (gateway.folder / "one").write_text(THREE)
     logs = await gateway.look()
     assert await gateway.knows(ONE, TWO, THREE) == [False, True, True]
-    assert [line["event"] for line in logs] == ["reloaded"]
+    assert [line["event"] for line in logs] == ["config_reloaded"]
     assert (gateway.count("reloads"), gateway.count("reload_failed")) == (1.0, 0.0)
 
 
@@ -81,7 +81,7 @@ async def test_a_key_of_no_use_leaves_the_old_one_in_force_and_is_told_once_by_i
         path.write_bytes(content)
     logs = await gateway.look()
     assert await gateway.knows(ONE, TWO) == [True, True]
-    assert [(line["event"], line["path"]) for line in logs] == [("not_reloaded", str(path))]
+    assert [(line["event"], line["path"]) for line in logs] == [("config_reload_failed", str(path))]
     assert content is None or len(content.strip()) < 4 or content.decode("latin-1") not in str(logs)
     assert gateway.count("reload_failed") == 1.0
     assert await gateway.look() == []
@@ -101,7 +101,7 @@ async def test_a_file_that_is_still_being_written_is_left_alone(gateway):
     path = gateway.folder / "one"
     path.write_text(THREE[:-2])
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(gateway.reload.look, gateway.clock)
+        tasks.start_soon(gateway.reload.check_files, gateway.clock)
         await anyio.wait_all_tasks_blocked()
         path.write_text(THREE)
         gateway.clock.advance(1.0)
@@ -123,17 +123,17 @@ async def test_a_folder_that_is_swapped_behind_links_is_noticed(tmp_path):
     assert await gateway.knows(ONE, TWO) == [False, True]
 
 
-async def test_being_told_takes_over_the_settings_own_licenses_and_names_what_takes_a_restart(gateway):
+async def test_being_told_takes_over_the_settings_own_licenses_and_names_what_config_restart_required(gateway):
     gateway.path.write_text(
         '[server]\nport = 9\n[[licenses]]\nid = "one"\nkey_file = "one"\n'
         f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[transports.web]\n'
     )
     with capture_logs() as logs:
-        await gateway.reload.now()
+        await gateway.reload.reload()
     assert await gateway.knows(ONE, TWO, THREE) == [True, False, True]
     assert [(line["event"], line.get("settings")) for line in logs] == [
-        ("takes_a_restart", ["server", "transports.web"]),
-        ("reloaded", None),
+        ("config_restart_required", ["server", "transports.web"]),
+        ("config_reloaded", None),
     ]
 
 
@@ -142,7 +142,7 @@ async def test_settings_of_no_use_leave_all_as_it_is(gateway, text):
     gateway.path.write_text(text)
     (gateway.folder / "one").write_text(THREE)
     with capture_logs() as logs:
-        await gateway.reload.now()
+        await gateway.reload.reload()
     assert await gateway.knows(TWO, THREE) == [True, True]
     assert [line.get("path") for line in logs] == [str(gateway.path), None]
     assert gateway.count("reload_failed") == 1.0
@@ -169,7 +169,7 @@ async def test_a_transport_and_other_parts_take_over_what_is_theirs(tmp_path, mo
         return []
 
     gateway.reload.follow(Transport())
-    gateway.reload.add(Part([token], take_token))
+    gateway.reload.add(ReloadPart([token], take_token))
     kind = msgspec.structs.replace(web.KIND, reload=Transport.reload)
     monkeypatch.setitem(wiring.TRANSPORTS, "web", kind)
     assert await gateway.look() == []

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from service.server.hypercorn import listen
-from service.server.workers import Patience, Workers
+from service.server.workers import RestartBackoff, Workers
 
 PRELUDE = """
 import os, signal, socket, sys, time
@@ -25,7 +25,7 @@ def supervise(tmp_path, monkeypatch):
         told = []
         command = [sys.executable, "-c", PRELUDE + code]
         status = Workers(
-            command, {"api": listening}, count, lambda: told.append(1), Patience(first=0.01, most=0.05)
+            command, {"api": listening}, count, lambda: told.append(1), RestartBackoff(first=0.01, most=0.05)
         ).run()
         lives = tmp_path / "lives"
         return status, len(lives.read_text()) if lives.exists() else 0, len(told)
@@ -62,5 +62,5 @@ if os.path.getsize("lives") < 5:
 
 
 def test_the_wait_grows_and_has_an_end():
-    patience = Patience(1.0, 30.0)
+    patience = RestartBackoff(1.0, 30.0)
     assert [patience.seconds(failures) for failures in (0, 1, 2, 3, 10, 1000)] == [1, 2, 4, 8, 30, 30]

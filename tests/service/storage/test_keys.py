@@ -76,14 +76,14 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
     store = Away(clock)
     async with open_url_signer(Media(), ORIGIN, store, clock, patient=True) as seal:
         links = MediaUrls(seal, lambda: "https://gateway.example")
-        early = links.seal(REF, me)
+        early = links.sign(REF, me)
         for away in (True, False):
             await clock.until_asleep()
             store.away = away
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
         async with open_url_signer(Media(), ORIGIN, store, clock, patient=False) as theirs:
-            assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.seal(REF, me), me) == REF
+            assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.sign(REF, me), me) == REF
         assert links.open(early, me) == REF
 
 

@@ -29,7 +29,8 @@ def test_a_collector_that_fails_and_comes_back_is_told_of_once_each():
     with structlog.testing.capture_logs() as logged:
         for _ in range(7):
             telling.export(())
-    assert [line["event"] for line in logged] == ["traces_not_taken", "traces_taken_again", "traces_not_taken"]
+    events = [line["event"] for line in logged]
+    assert events == ["trace_export_failed", "trace_export_recovered", "trace_export_failed"]
     assert "secret" not in str(logged)
 
 

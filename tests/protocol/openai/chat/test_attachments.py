@@ -185,7 +185,7 @@ async def test_a_guest_model_names_those_that_take_files(context, part):
 
 async def test_what_an_answer_showed_goes_on_with_the_conversation_and_its_text_stays(context):
     red, blue, film = ref("red"), ref("blue"), ref("film", MediaKind.VIDEO)
-    links = {each: context.links.seal(each, context.caller) for each in (red, blue, film)}
+    links = {each: context.links.sign(each, context.caller) for each in (red, blue, film)}
     said = f'Here:\n\n![a \\[red\\] one]({links[red]})\n\n[film](<{links[film]}> "t") [far](https://other.example/media/00)'
     answer = {"role": "assistant", "content": said, "images": [linked(links[red]), linked(links[blue]), image()]}
     found = await parts(user(text("draw")), answer, user(text("bluer")), context=context)
@@ -204,7 +204,7 @@ async def test_what_an_answer_showed_goes_on_with_the_conversation_and_its_text_
 
 
 async def test_links_that_do_not_open_are_text_and_a_user_may_send_those_that_do(context):
-    link = context.links.seal(ref("x"), context.caller)
+    link = context.links.sign(ref("x"), context.caller)
     gone = link[:-2] + "00"
     answer = {"role": "assistant", "content": f"![x]({gone}) {link}", "images": [linked(gone)]}
     assert await parts(answer, user(linked(link)), context=context) == [
@@ -215,7 +215,7 @@ async def test_links_that_do_not_open_are_text_and_a_user_may_send_those_that_do
 
 async def test_of_many_pictures_in_a_history_the_newest_are_kept_and_each_once():
     context = make_context(limits=Limits(pictures=2))
-    links = [context.links.seal(ref(n), context.caller) for n in "abc"]
+    links = [context.links.sign(ref(n), context.caller) for n in "abc"]
     history = [{"role": "assistant", "content": f"![x]({links[n]})"} for n in (0, 1, 2, 1)]
     found = [
         [part.ref for part in turn if isinstance(part, MediaPart)] for turn in await parts(*history, context=context)
@@ -224,7 +224,7 @@ async def test_of_many_pictures_in_a_history_the_newest_are_kept_and_each_once()
 
 
 async def test_a_guest_model_reads_a_history_with_pictures_as_text(context):
-    link = context.links.seal(ref("x"), context.caller)
+    link = context.links.sign(ref("x"), context.caller)
     answer = {"role": "assistant", "content": f"![x]({link})"}
     found = await parts(answer, user(text("go on")), context=context, model="gemini-2.5-flash-free")
     assert found == [[TextPart(text=answer["content"])], [TextPart(text="go on")]]

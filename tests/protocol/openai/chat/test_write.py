@@ -131,7 +131,7 @@ async def test_what_the_model_said_is_all_there_in_order(events):
 
 async def test_a_stop_sequence_ends_the_answer_behind_a_picture_but_not_across_it():
     picture = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="x"), alt="p")
-    link = PlainLinks().seal(picture.ref, Caller(id="me"))
+    link = PlainLinks().sign(picture.ref, Caller(id="me"))
     events = [Text(text="one S"), picture, Text(text="TOP two S"), Text(text="TOP three"), picture]
     for ends, rest in ((bounds(["STOP"]), "TOP two "), (bounds(tokens=2), "TOP")):
         message = await whole(events, ends)

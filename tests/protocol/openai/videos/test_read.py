@@ -141,7 +141,7 @@ async def test_a_picture_to_begin_with_goes_before_the_words(context, given):
 
 async def test_a_picture_of_this_gateways_own_is_taken_by_its_link(context):
     ref = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x/y")
-    link = context.links.seal(ref, CALLER)
+    link = context.links.sign(ref, CALLER)
     job = await job_of(context, input_reference=link)
     assert job.request.turns[0].parts[0] == MediaPart(ref=ref)
 
