@@ -1,4 +1,4 @@
-"""The Gemini website: `KIND` registers it; the simulator uses the same transport against its own site."""
+"""The transport for the Gemini website; `KIND` registers it, and the simulator runs it against its own site."""
 
 from transports.web.config import Hosts, Slots, Tools, WebAccount, WebConfig
 from transports.web.connect import KIND, connect

@@ -1,4 +1,4 @@
-"""Which accounts there are, in the settings and in the store, and what is wrong with one that cannot be used. No site.
+"""Read and validate the accounts of the settings and the store, without connecting to the site.
 
 Source: "Session", step 1; "Field notes".
 """
@@ -23,22 +23,22 @@ _OPTIONS = tuple(name for name in WebAccount.__struct_fields__ if name not in {"
 
 
 class ConfiguredAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that can be connected."""
+    """A valid account, ready to be connected."""
 
     settings: WebAccount
     cookies: dict[str, str]
-    """Of its export."""
+    """The cookies of its export."""
 
     def __repr__(self) -> str:
-        """Show no cookie."""
-        return f"Known(id={self.settings.id!r})"
+        """Return a representation without cookies."""
+        return f"ConfiguredAccount(id={self.settings.id!r})"
 
 
 def check(config: WebConfig) -> None:
-    """Find what is wrong with the settings without asking the site.
+    """Validate the settings without contacting the site.
 
     Raises:
-        ValueError: accounts get in each other's way, or a file cannot be used; the message names no value.
+        ValueError: accounts conflict, or a file cannot be used; the message contains no secret.
 
     """
     declared(config)
@@ -46,10 +46,10 @@ def check(config: WebConfig) -> None:
 
 
 def declared(config: WebConfig) -> dict[str, ConfiguredAccount]:
-    """Return the accounts of the settings by their ids.
+    """Return the accounts of the settings by id.
 
     Raises:
-        ValueError: an export or a proxy cannot be used, or two accounts are one; names accounts and no value.
+        ValueError: an export or a proxy is invalid, or two accounts share a session; names accounts, not secrets.
 
     """
     found: dict[str, ConfiguredAccount] = {}
@@ -64,9 +64,9 @@ def declared(config: WebConfig) -> dict[str, ConfiguredAccount]:
 def redeclared(
     config: WebConfig, before: Mapping[str, ConfiguredAccount]
 ) -> tuple[dict[str, ConfiguredAccount], list[str]]:
-    """Return the accounts of the settings as these and their files are now, and which files, or accounts, are no use.
+    """Read the accounts of the settings and their files again; return them, and the files or accounts that are invalid.
 
-    Where one is no use, what was there before holds.
+    An account that became invalid keeps its earlier configuration.
     """
     found: dict[str, ConfiguredAccount] = {}
     owners: dict[str, str] = {}
@@ -81,7 +81,7 @@ def redeclared(
             useless.append(_place(account))
         if known is not None and fresh.get(account.id, known) == known and _is_free(owners, known):
             found[account.id] = known
-    for account, known in fresh.items():  # they may have what others have let go of, and not what others still have
+    for account, known in fresh.items():  # may take a session that another account gave up, but not one in use
         there = before.get(account)
         if account in found:
             continue
@@ -95,7 +95,7 @@ def redeclared(
 
 
 def files_of(config: WebConfig) -> list[Path]:
-    """Return the files that hold the accounts' cookies."""
+    """Return the cookie files of the accounts."""
     return [account.cookies_file for account in config.accounts if account.cookies_file is not None]
 
 
@@ -112,26 +112,26 @@ def _is_free(owners: dict[str, str], known: ConfiguredAccount) -> bool:
 
 
 def claim(owners: dict[str, str], known: ConfiguredAccount) -> None:
-    """Note whose identity it is.
+    """Record the account as the owner of its session.
 
     Raises:
-        ValueError: it is another account's already; names both.
+        ValueError: another account already owns the session; names both.
 
     """
     account = known.settings.id
     owner = owners.setdefault(known.cookies[wire.PSID], account)
     if owner != account:
         raise ValueError(
-            f"account {account!r}: its session is that of {owner!r}, and only one account may renew a session, also "
-            "with another authuser; sign in to it in a browser profile of its own, and export that session"
+            f"account {account!r}: it has the same session as account {owner!r}, and only one account may renew a "
+            "session, even with another authuser; sign in to it in a separate browser profile and export that session"
         )
 
 
 def kept(entry: AccountRecord) -> ConfiguredAccount:
-    """Return an account of the store.
+    """Read and validate an account of the store.
 
     Raises:
-        ValueError: it cannot be used; the message names the account and no value.
+        ValueError: the account is invalid; the message names the account, not its secrets.
 
     """
     account = _with_options(entry)
@@ -140,15 +140,15 @@ def kept(entry: AccountRecord) -> ConfiguredAccount:
 
 
 def admit(config: WebConfig, entry: AccountRecord) -> tuple[AccountRecord, Account]:
-    """Return an account as it is to be kept in the store, and as the pool knows it.
+    """Validate a new account; return its record for the store, and the account for the pool.
 
     Raises:
-        ValueError: it could not be used; the message names the account and no value.
+        ValueError: the account is invalid; the message names the account, not its secrets.
 
     """
     known = kept(entry)
     if any(account.id == entry.id for account in config.accounts):
-        raise ValueError(f"account {entry.id!r}: the settings name it already, and theirs holds")
+        raise ValueError(f"account {entry.id!r}: the settings already have an account of this id; choose another id")
     owners: dict[str, str] = {}
     for other in declared(config).values():
         claim(owners, other)
@@ -159,37 +159,37 @@ def admit(config: WebConfig, entry: AccountRecord) -> tuple[AccountRecord, Accou
 
 
 def identity(entry: AccountRecord) -> str:
-    """Return whose session an account of the store is: no two can renew one."""
+    """Return the identity of a stored account's session; two accounts must not have the same."""
     return parse_export(entry.secret)[wire.PSID]
 
 
 def _with_options(entry: AccountRecord) -> WebAccount:
-    """Return an account with its options, each of which is told where it cannot be used."""
+    """Return an account with its options applied; raise ValueError with the name of an invalid option."""
     account: dict[str, Any] = {"id": entry.id, "cookies": entry.secret}
     for name, value in entry.options.items():
         if name not in _OPTIONS:
-            raise ValueError(f"account {entry.id!r}: knows no option {name[:64]!r}; there are {', '.join(_OPTIONS)}")
+            raise ValueError(f"account {entry.id!r}: unknown option {name[:64]!r}; valid are {', '.join(_OPTIONS)}")
         try:
             msgspec.convert(account | {name: value}, WebAccount, strict=False)
         except msgspec.ValidationError:
-            raise ValueError(f"account {entry.id!r}: {name}: its value cannot be used") from None
+            raise ValueError(f"account {entry.id!r}: {name}: invalid value") from None
     try:
         return msgspec.convert(account | entry.options, WebAccount, strict=False)
     except msgspec.ValidationError:
-        raise ValueError(f"account {entry.id!r}: its id cannot be used") from None
+        raise ValueError(f"account {entry.id!r}: invalid id") from None
 
 
 def _check_account(account: WebAccount) -> None:
     if account.id.endswith(GUEST):
-        raise ValueError(f"account {account.id!r}: an id that ends in {GUEST!r} is the gateway's own")
+        raise ValueError(f"account {account.id!r}: ids that end in {GUEST!r} are reserved; choose another id")
     egress_of(account)
 
 
 def egress_of(account: WebAccount) -> str:
-    """Return the way out of an account's requests, without credentials.
+    """Return the egress (proxy or this machine) of an account's requests, without credentials.
 
     Raises:
-        ValueError: its proxy's address is none; names the account and no value.
+        ValueError: the proxy's URL is invalid; names the account, not the URL.
 
     """
     try:
@@ -199,15 +199,15 @@ def egress_of(account: WebAccount) -> str:
 
 
 def read_cookies(account: WebAccount) -> dict[str, str]:
-    """Read an account's export from its file or its setting.
+    """Read an account's cookie export from its file or setting.
 
     Raises:
-        ValueError: it cannot be read; the message names the account and no value.
+        ValueError: the export cannot be read; the message names the account, not its secrets.
 
     """
     text = account.cookies
     if (account.cookies_file is None) is (not text.strip()):
-        raise ValueError(f"account {account.id!r}: needs one of cookies_file and cookies")
+        raise ValueError(f"account {account.id!r}: set one of cookies_file and cookies")
     if account.cookies_file is not None:
         try:
             text = account.cookies_file.read_text("utf-8")
@@ -225,7 +225,7 @@ def _parsed(account: str, text: str) -> dict[str, str]:
 
 
 def account_of(account: WebAccount, transport: str, facts: Callable[[], Facts] = Facts) -> Account:
-    """Return an account as the pool knows it."""
+    """Return the pool's view of an account."""
     return Account(
         id=account.id,
         transport=transport,
@@ -240,7 +240,7 @@ def account_of(account: WebAccount, transport: str, facts: Callable[[], Facts] =
 
 
 def guest_of(config: WebConfig, transport: str) -> Account:
-    """Return the guest as the pool knows it."""
+    """Return the pool's view of the guest."""
     return Account(
         id=f"{transport}{GUEST}",
         transport=transport,
@@ -251,16 +251,16 @@ def guest_of(config: WebConfig, transport: str) -> Account:
 
 
 def accounts_of(config: WebConfig) -> list[Account]:
-    """Return the accounts that the settings name."""
+    """Return the pool's view of the accounts in the settings."""
     return [account_of(account, "web") for account in config.accounts]
 
 
 def expiry(cookies: Mapping[str, str], rotated_at: float, interval: float = 0.0) -> float | None:
-    """Return when a session ends unless it is renewed, in epoch seconds.
+    """Return when a session ends unless it is rotated, in epoch seconds.
 
-    None: it has no rolling cookie, or the age of that is unknown. It lives for 20 to 30 minutes then, or for longer
-    than the interval that the site has named. The browser's export dates the cookies' own end months ahead, which says
-    nothing.
+    None if it has no rolling cookie, or the cookie's age is unknown. A session lives for 20 to 30 minutes after its
+    last rotation, or longer if the site named a longer interval. The expiry dates in a browser's export are months
+    ahead and do not apply.
     """
     if wire.PSIDTS not in cookies or not rotated_at:
         return None
@@ -268,9 +268,9 @@ def expiry(cookies: Mapping[str, str], rotated_at: float, interval: float = 0.0)
 
 
 def facts_of(saved: SessionRecord) -> Facts:
-    """Return what a session tells of itself; its credential's word is a digest, from which nothing can be told.
+    """Return the facts about a stored session; `credential` is a digest that reveals no cookie.
 
-    A session that is never rotated has no time of its last rotation, and no known end.
+    A session that the site never rotates has neither a time of rotation nor a known end.
     """
     credential = fingerprint(saved.cookies)[:16]
     if saved.never:
@@ -283,7 +283,7 @@ def facts_of(saved: SessionRecord) -> Facts:
 
 
 def facts(value: bytes) -> Facts:
-    """Return what a session that is kept in the store tells of itself; nothing where it cannot be read."""
+    """Return the facts about a session from its stored bytes; empty facts if they cannot be read."""
     try:
         return facts_of(decode(value))
     except msgspec.MsgspecError:

@@ -1,7 +1,7 @@
-"""The accounts that are connected, as long as each is: those of the settings, those of the store, and the guest.
+"""Connect the accounts of the settings and the store and the guest, and follow changes of both.
 
-One that is removed or changed is no longer asked, and what is under way with it goes on: its client and its session
-are closed when its last request has ended.
+An account that is removed or changed gets no new requests. Its client and session stay open until its last request has
+ended (`ConnectedAccount.use` and `unuse` count them).
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
@@ -44,34 +44,34 @@ from transports.web.session.token_refresh import TokenRefresh
 from transports.web.turns.continuation import Reuse
 
 _LINGER_SECONDS = 1800.0
-"""What is under way with an account that is removed may go on for so long."""
+"""Requests of a removed account may continue for this long."""
 _CLOSE_SECONDS = 10.0
 _SPREAD_SECONDS = 2.0
-"""Sessions are fetched at the start within so long for each account, …"""
+"""At startup, session fetches are spread over this time per account, …"""
 _LONGEST_SPREAD = 120.0
-"""… and so long for all."""
+"""… and at most this time in total."""
 
 _log = structlog.get_logger()
 
 
 class ConnectedAccount:
-    """An account that is connected."""
+    """A connected account with its session, uploads and cookie rotation."""
 
     def __init__(
         self, account: Account, session: Session, uploads: AccountUploads, rotation: SessionRotation | None
     ) -> None:
-        """Begin without a request."""
+        """Start without requests."""
         self.account, self.session, self.uploads, self.rotation = account, session, uploads, rotation
         self.known: ConfiguredAccount | None = None
-        """None: it is the guest."""
+        """None for the guest."""
         self.leaving = anyio.Event()
         self.over = anyio.Event()
-        """Nothing is under way with it, and it is leaving."""
+        """Set when the account is leaving and its last request has ended."""
         self._uses = 0
 
     @contextmanager
     def used(self) -> Generator[None]:
-        """Keep it open for so long."""
+        """Keep the account open inside this context."""
         self.use()
         try:
             yield
@@ -79,16 +79,16 @@ class ConnectedAccount:
             self.unuse()
 
     def use(self) -> None:
-        """Keep it open until `unuse`."""
+        """Keep the account open until `unuse` is called."""
         self._uses += 1
 
     def unuse(self) -> None:
-        """Take back one `use`."""
+        """Undo one call of `use`."""
         self._uses -= 1
         self._look()
 
     def leave(self) -> None:
-        """Close it when nothing is under way with it any more."""
+        """Close the account once its last request has ended."""
         self.leaving.set()
         self._look()
 
@@ -98,32 +98,32 @@ class ConnectedAccount:
 
 
 class WebAccounts:
-    """The accounts of one transport, now."""
+    """The connected accounts of one transport."""
 
     def __init__(self, config: WebConfig, deps: Deps, tasks: anyio.abc.TaskGroup) -> None:
-        """Begin with none; each lives in a task of its own.
+        """Start without accounts; each account runs in its own task.
 
         Raises:
-            ValueError: the settings' accounts cannot be used.
+            ValueError: an account of the settings is invalid.
 
         """
         self._config, self._deps, self._tasks = config, deps, tasks
         self.site = config.hosts.site
         self._declared = declared(config)
         self._entries: Sequence[AccountRecord] = ()
-        """Those of the store, as they were last seen."""
+        """The records last read from the store."""
         self._left_out: dict[str, str] = {}
-        """Why accounts of the store cannot be used, by their ids: told once."""
+        """Why accounts of the store are skipped, by id; each reason is logged once."""
         self._changing = anyio.Lock()
         self._open = 0
         self._closing = False
         self._starting = True
-        """Many sessions are fetched; one that is added or replaced later is fetched at once."""
+        """At startup, session fetches are spread; an account added later fetches its session immediately."""
         self._closed = anyio.Event()
         self.held: dict[str, ConnectedAccount] = {}
         self.sessions: dict[str, Session] = {}
         self.sequence: Sequence[Account] = ()
-        """Another object whenever an account was added, changed or removed."""
+        """Replaced by a new object when an account is added, changed or removed."""
         self._upload_forms = UploadForms(config.upload_protocol)
         self.reuse = Reuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
 
@@ -131,21 +131,21 @@ class WebAccounts:
         """Return an account.
 
         Raises:
-            UpstreamFailed: it is not there any more; ask another one.
+            UpstreamFailed: the account was removed; another one may be tried.
 
         """
         held = self.held.get(account)
         if held is None:
-            message = "The upstream's account is not here any more."
+            message = "The upstream's account has been removed from this gateway."
             raise UpstreamFailed(message, code="no_account_available", certainty=Certainty.NOT_SENT)
         return held
 
     def why_not(self, account: str) -> str:
-        """Return why an account is not there."""
-        return self._left_out.get(account, f"There is no account {account!r} here.")
+        """Return why an account is not connected."""
+        return self._left_out.get(account, f"Account {account!r} does not exist.")
 
     async def start(self) -> None:
-        """Connect those of the settings, and of the store if it is in order; from then on follow what is changed."""
+        """Connect the accounts of the settings and, if it is available, the store; then follow the store's changes."""
         await self._become(self._declared)
         if self._config.guest and self._deps.only is None:
             await self._tasks.start(self._live, None)
@@ -159,10 +159,10 @@ class WebAccounts:
         SessionSync(self._deps, lambda: list(self.held.values())).listen()
 
     async def follow(self) -> None:
-        """Take over what has been added, changed and removed in the store.
+        """Apply the accounts added, changed and removed in the store.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         if not self._closing:
@@ -170,14 +170,14 @@ class WebAccounts:
             await self._become(self._all(self._entries))
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
-        """Take over the settings' accounts as these and their files are now; return which are no use."""
+        """Read the accounts of the settings and their files again; return the files or accounts that are invalid."""
         self._declared, useless = redeclared(config, self._declared)
         if not self._closing:
             await self._become(self._all(self._entries))
         return useless
 
     async def close(self) -> None:
-        """Let go of all, and wait a little for it."""
+        """Close all accounts; wait up to `_CLOSE_SECONDS`."""
         self._closing = True
         for held in self.held.values():
             held.leave()
@@ -187,14 +187,14 @@ class WebAccounts:
                 await self._closed.wait()
 
     def _all(self, entries: Sequence[AccountRecord]) -> dict[str, ConfiguredAccount]:
-        """Return the settings' accounts, and those of the store that can be used beside them; the older holds."""
+        """Merge the accounts of the settings and the store; of two stored ones with one session, the older is used."""
         wanted, left_out = dict(self._declared), dict[str, str]()
         owners: dict[str, str] = {}
         for known in wanted.values():
             claim(owners, known)
         for entry in sorted(entries, key=lambda entry: (entry.created, entry.id)):
             if entry.id in self._declared:
-                left_out[entry.id] = f"account {entry.id!r}: the settings name it too, and theirs holds"
+                left_out[entry.id] = f"account {entry.id!r}: ignored, because the settings have an account of this id"
                 continue
             try:
                 known = kept(entry)
@@ -205,7 +205,7 @@ class WebAccounts:
                 wanted[entry.id] = known
         for account, why in left_out.items():
             if self._left_out.get(account) != why:
-                _log.warning("account_left_out", account=account, why=why)
+                _log.warning("account_skipped", account=account, why=why)
         self._left_out = left_out
         return wanted
 
@@ -223,7 +223,7 @@ class WebAccounts:
                 held = self.held.get(account)
                 if self._closing or (held is not None and held.known == known):
                     continue
-                await self._tasks.start(self._live, known)  # in the place of the one that was there: none is missing
+                await self._tasks.start(self._live, known)  # before the old one leaves, so that there is no gap
                 if held is not None:
                     held.leave()
                 changed = True
@@ -239,7 +239,7 @@ class WebAccounts:
         self.sequence = tuple(held.account for held in known)
 
     async def _live(self, known: ConfiguredAccount | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Connect an account, for as long as it is there and something is under way with it."""
+        """Run a connected account until it leaves and its last request has ended."""
         self._open += 1
         try:
             async with self._opened(known) as held:
@@ -266,7 +266,7 @@ class WebAccounts:
         return [held.rotation.run, saving, fresh.run, partial(self.reuse.sweep, held.account.id)]
 
     def _report(self, session: Session, check: str, error: SignedOut | None) -> None:
-        """Report what an account's session has found out, unless another one has taken its place."""
+        """Report the result of a session check to the pool, unless the session was replaced."""
         if self.sessions.get(session.name) is session and self._deps.only is None:
             self._deps.report(Report(account=session.name, check=check, error=error, served=check == CHECK_SESSION))
 
@@ -296,7 +296,7 @@ class WebAccounts:
 
 
 async def _load(vault: SessionStore, account: str) -> None:
-    """Take over what is stored; where the store is out of order that is done when the session is fetched."""
+    """Load the stored session; if the store is unavailable, it is loaded when the session is fetched."""
     try:
         await vault.load()
     except OSError:
@@ -304,7 +304,7 @@ async def _load(vault: SessionStore, account: str) -> None:
 
 
 class _LiveFacts:
-    """Returns the facts of an account; the pool asks often, so they are computed only when they have changed."""
+    """Return an account's facts; cached, because the pool reads them often."""
 
     def __init__(self, session: Session, vault: SessionStore) -> None:
         self._session, self._vault = session, vault
@@ -321,10 +321,10 @@ class _LiveFacts:
 
 @asynccontextmanager
 async def open_accounts(config: WebConfig, deps: Deps) -> AsyncGenerator[WebAccounts]:
-    """Yield the accounts, connected.
+    """Connect the accounts for the duration of the context.
 
     Raises:
-        ValueError: the settings' accounts cannot be used.
+        ValueError: an account of the settings is invalid.
 
     """
     async with background_tasks() as tasks:

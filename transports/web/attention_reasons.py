@@ -1,13 +1,15 @@
-"""Why an account waits for a person, and what that person can do; no I/O. Source: "Codes", "Field notes"."""
+"""The reasons why an account needs attention, and what its operator can do; no I/O. Source: "Codes", "Field notes"."""
 
 from enum import StrEnum
 
-_FRESH_EXPORT = "sign in at gemini.google.com in a private window, export its cookies, close the window without signing"
-_EXPORT = f"{_FRESH_EXPORT} out, and give the gateway the new export"
+_EXPORT = (
+    "sign in at gemini.google.com in a private window, export its cookies, close the window without signing out, and "
+    "give the gateway the new export"
+)
 
 
 class AttentionReason(StrEnum):
-    """Why an account waits for a person."""
+    """Why an account needs attention."""
 
     SIGNED_OUT = "signed_out"
     BOUND = "bound"
@@ -21,39 +23,39 @@ class AttentionReason(StrEnum):
 
 
 WORDS: dict[AttentionReason, str] = {
-    AttentionReason.SIGNED_OUT: f"The site does not know this session any more: {_EXPORT}.",
+    AttentionReason.SIGNED_OUT: f"The session has ended at the site: {_EXPORT}.",
     AttentionReason.BOUND: (
-        "The browser has bound this session to its device, so nobody else can keep it alive: export one from a browser "
-        f"that does not bind sessions, as Firefox; {_EXPORT}."
+        "The browser has bound this session to its device, so the gateway cannot renew it: use a browser that does not "
+        f"bind sessions, such as Firefox; {_EXPORT}."
     ),
     AttentionReason.CONSENT: (
-        "The site wants a consent first: open gemini.google.com with this account and answer its page."
+        "The site asks for consent: open gemini.google.com with this account and answer the page."
     ),
     AttentionReason.CHALLENGE: (
-        "The site suspects a robot at this address: ask less often or through another proxy, open gemini.google.com "
-        "with this account by the same way out, answer the page, and resume the account."
+        "The site suspects a robot at this address: send fewer requests or use another proxy, open gemini.google.com "
+        "with this account through the same proxy, answer the page, and resume the account."
     ),
     AttentionReason.REJECTED: (
-        "The site refuses this account: open gemini.google.com with it to read why; use another one if it stays so."
+        "The site refuses this account: open gemini.google.com with it to read why; if it stays refused, use another "
+        "account."
     ),
     AttentionReason.TERMS: (
-        "The site wants its terms accepted: open gemini.google.com with this account and accept them."
+        "The site asks to accept its terms: open gemini.google.com with this account and accept them."
     ),
     AttentionReason.GUARDIAN: (
-        "The site wants a guardian's approval for this account: have it given, or use an account of an adult."
+        "The site requires a guardian's approval for this account: get the approval, or use an account of an adult."
     ),
     AttentionReason.LOCATION: (
-        "The site does not serve this account from where it is asked: give it a proxy in a country that it serves."
+        "The site does not serve this account from its present location: set a proxy in a supported country."
     ),
     AttentionReason.UNAVAILABLE: (
-        "The site says that this account cannot be served for now: wait, then resume it; if it stays so, open "
+        "The site reports that this account is unavailable: wait, then resume it; if that does not help, open "
         "gemini.google.com with it."
     ),
 }
-"""One sentence for each: what has happened, and what to do about it."""
+"""One sentence per reason: what happened and what to do."""
 
 NEVER_ROTATED = (
-    "The site never renews this session, and says so: the account works until the site ends the session; then give the "
-    "gateway a new export."
+    "The site never renews this session: the account works until the site ends it; then give the gateway a new export."
 )
-"""For an operator: the session is good, and nothing keeps it alive."""
+"""Shown to the operator: the session is valid, but cannot be renewed."""

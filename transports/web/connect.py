@@ -1,4 +1,4 @@
-"""Connects the website."""
+"""Register the web transport: `KIND`, and `connect`, which opens its accounts."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from transports.web.transport import WebTransport
 
 @asynccontextmanager
 async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]:
-    """Connect the settings' accounts and the store's; sessions are fetched beside that, or when first needed.
+    """Connect the accounts of the settings and the store; their sessions are fetched in the background or on first use.
 
     Raises:
         ValueError: as `check`.

@@ -1,4 +1,4 @@
-"""Check the path of one account's requests, step by step, and report what is found in words. No prompt is sent.
+"""Check the path of one account's requests step by step and report findings. No prompt is sent.
 
 Source: "Session", "Codes", "Field notes".
 """
@@ -19,15 +19,16 @@ from transports.web.session.rotation import SessionRotation
 from transports.web.session.store import SessionStore
 
 _JUST_SECONDS = 60.0
-"""The site takes no second rotation before that."""
+"""The site refuses a second rotation within this time."""
 _MINUTE = 60.0
-_LATER = "Nothing is lost; check again in a minute."
+_LATER = "The failure may be temporary; check again in a minute."
+_CHECK_STORE = "Check that the store runs, and check its address in the settings."
 
 Step = Callable[[], Awaitable[Finding]]
 
 
 async def examine(held: ConnectedAccount, clock: Clock) -> AsyncGenerator[Finding]:
-    """Tell of each step when it is done; one that failed stops those that make no sense after it."""
+    """Run the checks and yield a finding after each; a failure skips the checks that depend on it."""
     examination = _Examination(held, clock)
     for step in examination.before:
         finding = await step()
@@ -37,7 +38,7 @@ async def examine(held: ConnectedAccount, clock: Clock) -> AsyncGenerator[Findin
 
 
 class _Examination:
-    """The steps, and what each leaves to the next."""
+    """The checks and the state that they share."""
 
     def __init__(self, held: ConnectedAccount, clock: Clock) -> None:
         self._held, self._session, self._clock = held, held.session, clock
@@ -49,7 +50,7 @@ class _Examination:
             self.before = [lambda: self._credential(vault), lambda: self._stored(vault)]
 
     async def at_the_site(self) -> AsyncGenerator[Finding]:
-        """Tell of what needs the site."""
+        """Run the checks that need the site."""
         page: AppPage | None = None
         failure: GatewayError | None = None
         try:
@@ -70,16 +71,16 @@ class _Examination:
         yield await self._upload()
 
     async def _account(self, page: AppPage) -> AsyncGenerator[Finding]:
-        """Yield the findings that only an account has."""
+        """Run the checks that need a signed-in account."""
         try:
             status = await self._session.status(page)
         except SignedOut as error:
             self._signed_out = True
-            words = f"The site does not answer the account's status call ({error.reason})."
+            words = f"The site refuses the account's status call ({error.reason})."
             yield failed("account", words, error.words)
             return
         except GatewayError as error:
-            words = f"The site does not say how the account stands; requests are served all the same. {error.message}"
+            words = f"The site did not report the account's status; requests are still served. {error.message}"
             yield warning("account", words, _LATER)
         else:
             yield self._status(status)
@@ -94,76 +95,76 @@ class _Examination:
     async def _credential(self, vault: SessionStore) -> Finding:
         names = len(vault.cookies)
         if wire.PSIDTS in vault.cookies:
-            return ok("credential", f"The export can be read; the session has {names} cookies.")
-        words = f"The export can be read; its session has {names} cookies, and no {wire.PSIDTS} among them."
+            return ok("credential", f"The export is readable; the session has {names} cookies.")
+        words = f"The export is readable; its session has {names} cookies, without {wire.PSIDTS}."
         return ok("credential", f"{words} Some accounts have none.")
 
     async def _stored(self, vault: SessionStore) -> Finding:
         try:
             await vault.load()
         except OSError:
-            words = "The store does not answer; the session is used as this process knows it."
-            return warning("stored session", words, "See whether the store runs, and its address in the settings.")
+            words = "The store is unavailable; this process uses its own copy of the session."
+            return warning("stored session", words, _CHECK_STORE)
         if not vault.version:
-            return ok("stored session", "Nothing is stored yet: the session is as it was exported.")
+            return ok("stored session", "No session is stored yet; the exported one is used.")
         if not vault.saved.rotated_at:
-            return ok("stored session", "It is stored, and has not been renewed yet.")
+            return ok("stored session", "A session is stored and has not been renewed yet.")
         age = self._clock.wall() - vault.saved.rotated_at
         if age < wire.UNREFRESHED_SECONDS:
-            return ok("stored session", f"It was renewed {_span(age)} ago.")
+            return ok("stored session", f"The session was renewed {_span(age)} ago.")
         words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
-        return warning("stored session", words, "If the site does not know it any more, give it a new export.")
+        return warning("stored session", words, "If the page check fails, give the account a new export.")
 
     def _way_out(self, failure: GatewayError | None) -> Finding:
         egress = self._held.account.egress
         way = f"the proxy {egress}" if egress else "this machine"
         if failure is None or failure.certainty is not Certainty.NOT_SENT:
-            return ok("way out", f"The site is reached from {way}.")
-        advice = f"See whether {way} runs and may connect to {self._session.site.config.hosts.site}."
-        return failed("way out", f"The site is not reached from {way}. {failure.message}", advice)
+            return ok("way out", f"The site is reachable from {way}.")
+        advice = f"Check that {way} runs and may connect to {self._session.site.config.hosts.site}."
+        return failed("way out", f"The site is not reachable from {way}. {failure.message}", advice)
 
     def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
-            return failed("page", f"The site answers with another page ({failure.reason}).", failure.words)
+            return failed("page", f"The site returns another page ({failure.reason}).", failure.words)
         if failure is not None:
-            return failed("page", f"The site does not give its page. {failure.message}", _LATER)
+            return failed("page", f"The site does not return its page. {failure.message}", _LATER)
         if self._vault is None:
             return ok("page", "The site serves guests.")
         if page is not None and page.access_token is not None:
-            return ok("page", "The site gives its page, with an access token.")
-        return ok("page", "The site gives its page. It has no access token, as is normal: the first call gets one.")
+            return ok("page", "The site returns its page, with an access token.")
+        return ok("page", "The site returns its page without an access token. This is normal: the first call gets one.")
 
     def _status(self, status: AccountStatus) -> Finding:
         if isinstance(status.problem, SignedOut):
-            words = f"The site says that the account cannot be served ({status.problem.reason})."
+            words = f"The site reports that the account cannot be served ({status.problem.reason})."
             return failed("account", words, status.problem.words)
         if not status.trusted:
-            words = f"The account is served, on the plan {status.plan}, but for some features."
-            return warning("account", words, "Open gemini.google.com with it: the site may want it confirmed there.")
-        return ok("account", f"The account is served, on the plan {status.plan}.")
+            words = f"The account is available on the plan {status.plan}, except for some features."
+            return warning("account", words, "Open gemini.google.com with it: the site may ask for a confirmation.")
+        return ok("account", f"The account is available on the plan {status.plan}.")
 
     def _models(self, status: AccountStatus) -> Finding:
         if status.models:
-            return ok("models", f"It may use {', '.join(model.name or model.id for model in status.models)}.")
-        words = "The site lists no models for it; the built-in table of models is used."
+            return ok("models", f"Available: {', '.join(model.name or model.id for model in status.models)}.")
+        words = "The site lists no models for the account; the built-in table of models is used."
         return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
     async def _quota(self, page: AppPage) -> Finding:
         await quota.ask(self._session, page, self._clock)
         if not self._session.quotas:
-            return warning("quota", "The site does not say what is left of its limits.", "Nothing needs to be done.")
+            return warning("quota", "The site does not report the account's quotas.", "No action is needed.")
         words = f"{'; '.join(map(_left, self._session.quotas))}."
         if not any(one.used_up for one in self._session.quotas):
             return ok("quota", words)
-        return warning("quota", words, "Wait, or add another account: what is used up is asked of others until then.")
+        return warning("quota", words, "Wait for the reset, or add an account: other accounts serve until then.")
 
     async def _rotation(self) -> Finding:
         rotation, vault = self._held.rotation, self._vault
         if rotation is None or vault is None or not self._session.site.config.rotate_seconds:
-            return warning("rotation", "Sessions are not renewed: the settings say so.", "Set rotate_seconds.")
+            return warning("rotation", "Session renewal is off in the settings.", "Set rotate_seconds.")
         age = self._clock.wall() - vault.saved.rotated_at
         if 0 <= age < _JUST_SECONDS and not vault.saved.never:
-            words = f"Not tried: it was renewed {_span(age)} ago, and the site wants a minute in between."
+            words = f"Not tried: the session was renewed {_span(age)} ago, and the site allows one renewal a minute."
             return ok("rotation", words)
         try:
             return await _rotated(rotation, vault, self._clock)
@@ -172,51 +173,48 @@ class _Examination:
         except GatewayError as error:
             return warning("rotation", f"The session was not renewed. {error.message}", _LATER)
         except OSError:
-            words = "The store does not answer, and no session is renewed without it."
-            return warning("rotation", words, "See whether the store runs, and its address in the settings.")
+            return warning("rotation", "The store is unavailable, so the session was not renewed.", _CHECK_STORE)
 
     async def _upload(self) -> Finding:
         host = self._session.site.config.hosts.upload
         try:
             await self._session.site.call("GET", host + "/", {}, only=())
         except GatewayError as error:
-            advice = (
-                "Files cannot be sent. See whether a firewall or the proxy keeps connections to it from being made."
-            )
-            return failed("upload host", f"{host} is not reached. {error.message}", advice)
-        return ok("upload host", f"{host} is reached.")
+            advice = "Files cannot be sent. Check that a firewall or the proxy does not block connections to this host."
+            return failed("upload host", f"{host} is not reachable. {error.message}", advice)
+        return ok("upload host", f"{host} is reachable.")
 
 
 async def _rotated(rotation: SessionRotation, vault: SessionStore, clock: Clock) -> Finding:
-    """Renew the session, unless someone else is at it or has been."""
+    """Renew the session, unless another process is doing so or just did."""
     before = vault.saved
     if not await rotation.once():
         return ok("rotation", "Not tried: another process is renewing it.")
     if vault.saved.never:
         return _never()
     if vault.saved.rotated_at == before.rotated_at:
-        return ok("rotation", f"Not tried: it was renewed {_span(clock.wall() - before.rotated_at)} ago.")
+        return ok("rotation", f"Not tried: the session was renewed {_span(clock.wall() - before.rotated_at)} ago.")
     if vault.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
-        return ok("rotation", "The session was renewed; the site gave no new value, which is usual.")
+        return ok("rotation", "The session was renewed; the site sent no new value, which is normal.")
     return ok("rotation", "The session was renewed.")
 
 
 def _never() -> Finding:
-    words = "The site never renews this session, and says so: it works until the site ends it, after hours or days."
-    return warning("rotation", words, "Watch the account, and give it a new export then. See docs/accounts.md.")
+    words = "The site never renews this session: it works until the site ends it, after hours or days."
+    return warning("rotation", words, "Watch the account, and give it a new export when it ends. See docs/accounts.md.")
 
 
 def _not_renewed(error: SignedOut) -> Finding:
-    """Return the finding for a session that the site knows and refuses to renew, also without its rolling cookie."""
+    """Return the finding for a session that the site accepts but refuses to renew, even without its rolling cookie."""
     if error.reason == AttentionReason.BOUND:
         words = (
-            "The site knows the session and has refused to renew it from the start: its browser has bound it to the "
+            "The site accepts the session but has refused to renew it from the start: its browser has bound it to the "
             "device (DBSC)."
         )
         return failed("rotation", words, WORDS[AttentionReason.BOUND])
     words = (
-        "The site still knows the session and does not renew it any more: something else may have renewed it, such as "
-        "the browser that it comes from."
+        "The site still accepts the session but no longer renews it: something else may have renewed it, such as the "
+        "browser that it was exported from."
     )
     return failed("rotation", words, error.words)
 

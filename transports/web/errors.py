@@ -1,4 +1,7 @@
-"""The site's statuses and pages as this gateway's errors; `codes` has the in-stream codes. No I/O. Source: "Codes"."""
+"""Map the site's HTTP statuses and redirects to errors; `codec.codes` maps the codes inside answers. No I/O.
+
+Source: "Codes".
+"""
 
 from protocol.model import (
     BadRequest,
@@ -12,11 +15,11 @@ from protocol.model import (
 from transports.web import wire
 from transports.web.attention_reasons import WORDS, AttentionReason
 
-_NEEDS_A_PERSON = "The upstream's account cannot serve until its operator has attended to it."
+_NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
 
 class StaleToken(UpstreamFailed):
-    """HTTP 400 that carries a good access token: keep that token and send the same call again, once.
+    """HTTP 400 that carries a new access token: store that token and send the same call once more.
 
     Source: "Codes"
     """
@@ -25,47 +28,47 @@ class StaleToken(UpstreamFailed):
     certainty = Certainty.REFUSED
 
     def __init__(self, message: str, token: str | None = None) -> None:
-        """Hold the new token, which is a secret: neither the message nor the repr shows it."""
+        """Store the new token. It is a secret: neither the message nor the repr shows it."""
         super().__init__(message)
         self.token = token
 
 
 class StaleBuild(UpstreamFailed):
-    """HTTP 405: the build label `bl` is stale. Load the page and send the same call again, once. Source: "Codes"."""
+    """HTTP 405: the build label `bl` is stale. Load the page and send the same call once more. Source: "Codes"."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
 
 
 class RequestRejected(UpstreamFailed):
-    """HTTP 400 without a token: the request itself is wrong, so the same account refuses it again. Source: "Codes"."""
+    """HTTP 400 without a token: the request itself is wrong, so a retry would fail again. Source: "Codes"."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
 
 
 class SessionRefused(SignedOut):
-    """The site does not know the session: bootstrap again, once, before a person is called."""
+    """The site does not accept the session: fetch it once more before the account is marked as needing attention."""
 
 
 class ModelMismatch(UpstreamFailed):
-    """1050 or 1052: the model header does not fit; discover the models again, once."""
+    """1050 or 1052: the model header is not accepted; discover the account's models once more."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
 
 
 class Temporary(UpstreamFailed):
-    """1013, 1155: a failure that passes; the same account may be asked once more."""
+    """1013 or 1155: a temporary failure; the same account may be tried once more."""
 
     code = "upstream_rejected"
     certainty = Certainty.REFUSED
 
 
 def error_for_account(status: int) -> SignedOut | None:
-    """Return why an account cannot serve at all, None where it can (`otAQ7b` field 14).
+    """Return the error of an account that cannot serve, by its status (`otAQ7b` field 14); None if it can.
 
-    One that the site does not trust for some features (1033) counts as available: it serves the others.
+    An account that the site denies some features (1033) counts as available: it serves the others.
     """
     reasons = {
         wire.STATUS_UNAVAILABLE: AttentionReason.UNAVAILABLE,
@@ -80,8 +83,8 @@ def error_for_account(status: int) -> SignedOut | None:
 
 
 def signed_out(reason: AttentionReason) -> SignedOut:
-    """Return the error that parks an account."""
-    return SignedOut(_NEEDS_A_PERSON, reason=reason, words=WORDS[reason])
+    """Return the error that marks an account as needing attention."""
+    return SignedOut(_NEEDS_ATTENTION, reason=reason, words=WORDS[reason])
 
 
 def error_for_http(
@@ -91,7 +94,7 @@ def error_for_http(
     retry_after: float | None = None,
     token: str | None = None,
 ) -> GatewayError:
-    """Return the error for a status other than 200.
+    """Return the error for an HTTP status other than 200.
 
     `location` is the target of a redirect, `retry_after` is in seconds, `token` is the access token in a 400's body.
     """
@@ -104,7 +107,7 @@ def error_for_http(
         case 401 | 403:
             return session_refused()
         case 429:
-            return Throttled("The upstream limits how often its account may ask.", retry_after=retry_after)
+            return Throttled("The upstream rate-limits its account. Try again later.", retry_after=retry_after)
         case _ if status >= 500:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
         case _:
@@ -112,26 +115,26 @@ def error_for_http(
 
 
 def html_instead_of_frames() -> SignedOut:
-    """Return the error of a page where an answer was due: a sign-in or consent page."""
+    """Return the error for an HTML page (sign-in or consent) in place of an answer."""
     return signed_out(AttentionReason.SIGNED_OUT)
 
 
 def too_long(limit: int) -> BadRequest:
-    """Return the error of a conversation that the site would cut."""
+    """Return the error for a conversation that the site would truncate."""
     return BadRequest(
-        f"The conversation is longer than this model takes ({limit} bytes of text).",
+        f"The conversation is longer than this model accepts ({limit} bytes of text). Shorten it.",
         param="messages",
         code="context_length_exceeded",
     )
 
 
 def drift(what: str) -> DriftDetected:
-    """Return the error of an answer whose form we do not know."""
+    """Return the error for an answer in an unknown form."""
     return DriftDetected(f"The upstream's answer has an unknown form: {what}.")
 
 
 def _rejected(status: int, token: str | None) -> UpstreamFailed:
-    """Return the error for a 400 or 405: what to send anew, if anything."""
+    """Return the error for a 400 or 405; its type says whether and how to retry."""
     if status == 405:
         return StaleBuild("The upstream rejected the request's build label.")
     if token:
@@ -146,12 +149,12 @@ def _refused(message: str) -> UpstreamFailed:
 
 
 def session_refused() -> SessionRefused:
-    """Return the error of an answer that suggests that the session is signed out."""
-    return SessionRefused(_NEEDS_A_PERSON, reason=AttentionReason.SIGNED_OUT, words=WORDS[AttentionReason.SIGNED_OUT])
+    """Return the error for a response that suggests that the session is signed out."""
+    return SessionRefused(_NEEDS_ATTENTION, reason=AttentionReason.SIGNED_OUT, words=WORDS[AttentionReason.SIGNED_OUT])
 
 
 def _reason_of(location: str) -> AttentionReason:
-    """Return what a redirect asks for: its host and path tell, and never an address that its query carries."""
+    """Return why the site redirects, by the host and path of the target; URLs in its query are ignored."""
     address = location.partition("?")[0]
     if "/sorry/" in address:
         return AttentionReason.CHALLENGE

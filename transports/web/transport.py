@@ -1,4 +1,4 @@
-"""The Gemini website as a transport: what each capability says to it, and what it answers, as events.
+"""The transport for the Gemini website: sends requests as turns of a conversation and returns the answer's events.
 
 Source: "StreamGenerate", "Capabilities as turns".
 """
@@ -50,10 +50,10 @@ from transports.web.turns.turn import Answer, TurnContent, TurnSender
 
 
 class WebTransport:
-    """The website with the operator's accounts, and as a guest."""
+    """Serve requests through the website, with the operator's accounts and as a guest."""
 
     def __init__(self, name: str, accounts: WebAccounts, clock: Clock, files: FileKeeper) -> None:
-        """Serve the accounts that are there."""
+        """Use the given connected accounts."""
         self.name, self.site = name, accounts.site
         self._files = files
         self._accounts, self._clock = accounts, clock
@@ -61,16 +61,16 @@ class WebTransport:
 
     @property
     def accounts(self) -> Sequence[Account]:
-        """As `transports.base.Transport.accounts`."""
+        """See `transports.base.Transport.accounts`."""
         return self._accounts.sequence
 
     def offers(self, selection: Selection) -> bool:
-        """Say whether some account can do it; a guest only chats, with what needs no account."""
+        """Return whether an account can serve the selection; a guest serves only chats with guest models."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
         return any(guest or not account.guest for account in self.accounts)
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
-        """As `transports.base.Transport.served_by`; a guest cannot choose, and gets what it got last."""
+        """See `transports.base.Transport.served_by`; a guest cannot choose, so the model of its last answer is used."""
         held = self._accounts.held.get(account.id)
         if held is None or account.guest:
             return held.session.answered if held is not None else None
@@ -81,11 +81,11 @@ class WebTransport:
         return models.asked(selection.model, chosen, ready.status)
 
     async def home(self, request: GenerationRequest) -> str | None:
-        """Return the account whose conversation the request goes on with, where there is one."""
+        """Return the account whose conversation the request continues, if there is one."""
         return None if request.selection.capability.lasting else await self._reuse.home(request)
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
-        """Send the request, going on with its conversation where there is one; as `transports.base.Transport.open`."""
+        """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
         held, reuse = self._accounts.of(account.id), self._reuse
         session, capability = held.session, request.selection.capability
         teller = MediaRefs(transport=self.name, account=account.id, capability=capability)
@@ -104,7 +104,7 @@ class WebTransport:
             try:
                 answer = await self._said(stack, speaker, request, held, temporary=False)
             except BaseException:
-                if speaker.conversation is not None:  # nobody can go on with it
+                if speaker.conversation is not None:  # its state is unknown, so it is not continued
                     reuse.forget(account.id, speaker.conversation)
                 raise
         told = answer
@@ -113,7 +113,7 @@ class WebTransport:
         return Exchange(lambda: told.served, followed.events())
 
     def _leave(self, held: ConnectedAccount) -> None:
-        """Let go of an account; find out what is left of its limits, when nobody waits for it."""
+        """Release an account; if due, read its quotas in the background."""
         session = held.session
         if quota.due(session, self._clock):
             session.site.errands.later(0.0, "learn_quotas", partial(quota.learn, session, self._clock))
@@ -126,16 +126,16 @@ class WebTransport:
         resumed: Resumed,
         held: ConnectedAccount,
     ) -> Told | None:
-        """Say what is new in its conversation; None: the site does not know that any more.
+        """Send the new messages in the existing conversation; None if the site refuses to continue it.
 
-        Where no answer begins, it is as it was if the site has said no; else nobody can go on with it.
+        If no answer starts, the conversation can be continued later only if the site certainly did not take the turn.
         """
         reuse = self._reuse
         speaker.conversation = resumed.conversation
         try:
             return await self._said(stack, speaker, resumed.request, held, temporary=False)
         except BaseException as error:
-            downgraded = isinstance(error, ModelDowngraded)  # the site has answered: the conversation has one turn more
+            downgraded = isinstance(error, ModelDowngraded)  # the site answered, so the conversation has a new turn
             refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
             untouched = refused and not downgraded
             gone = untouched and isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
@@ -169,7 +169,7 @@ class WebTransport:
                 words = in_words(words)
             try:
                 answer = await speaker.answer(stack, words)
-            except RequestRejected:  # the site may have forgotten a file
+            except RequestRejected:  # the site may have deleted an uploaded file
                 if not held.uploads.forget(prompt.files):
                     raise
             except ImageRefused:  # nothing was made
@@ -188,7 +188,7 @@ class WebTransport:
         held: ConnectedAccount,
         first: SiteConversation | None,
     ) -> Answer:
-        """Say a turn that asks for an image without the tool's number; the site forgets the `first` conversation."""
+        """Ask for an image in words, without the tool's number, and delete the `first` conversation at the site."""
         speaker.conversation = None
         answer = await speaker.answer(stack, in_words(words))
         if first is not None and not words.temporary:
@@ -213,20 +213,21 @@ class WebTransport:
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
-        """Open a piece of media with the account whose it is; as `protocol.model.Engine.media`."""
+        """Open a media file with the account that generated it; see `protocol.model.Engine.media`."""
         held = self._accounts.held.get(ref.account)
         if held is None:
-            raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
+            raise UpstreamFailed("The account that generated this media has been removed.", code="media_gone")
         with held.used():
             async with open_media(held.session, ref, rendition) as media:
                 yield media
 
     @asynccontextmanager
     async def _fetch(self, license_id: str, ref: MediaRef) -> AsyncGenerator[FilePart]:
-        """Fetch what any account made in an earlier turn; that account's trouble is not the asking one's."""
+        """Fetch media generated by any account in an earlier turn; its errors are not the serving account's errors."""
         held = self._accounts.held.get(ref.account)
         if held is None or ref.transport != self.name:
-            raise Unsupported("A picture of an earlier turn was made by another upstream.", param="messages")
+            message = "A picture of an earlier turn was generated by another upstream. Send it as a file instead."
+            raise Unsupported(message, param="messages")
         async with AsyncExitStack() as stack:
             try:
                 with held.used():
@@ -235,17 +236,17 @@ class WebTransport:
                 raise
             except GatewayError as error:
                 if error.code == "media_gone":
-                    gone = "A picture of an earlier turn cannot be had any more; send it as a file instead."
+                    gone = "A picture of an earlier turn is no longer available. Send it as a file instead."
                     raise BadRequest(gone, param="messages", code="media_gone") from None
                 message = "A picture of an earlier turn could not be fetched from the upstream."
                 raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.NOT_SENT) from None
             yield file
 
     async def examine(self, account: str) -> AsyncIterator[Finding]:
-        """Walk the whole path with one account; as `transports.base.Transport.examine`."""
+        """Check the path of one account's requests; see `transports.base.Transport.examine`."""
         held = self._accounts.held.get(account)
         if held is None:
-            advice = "Mend what is said, or look at the list of the accounts for its name."
+            advice = "Correct the account, or check its id in the list of accounts."
             yield failed("account", self._accounts.why_not(account), advice)
             return
         with held.used():
@@ -254,11 +255,11 @@ class WebTransport:
                     yield finding
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
-        """Take over the settings' accounts; as `transports.base.Kind.reload`."""
+        """Apply the accounts of the settings; see `transports.base.Kind.reload`."""
         return await self._accounts.reload(config)
 
     async def export(self, account: str) -> str:
-        """Return the session as it is now, as a Cookie header; as `transports.base.Transport.export`."""
+        """Return the current session as a Cookie header; see `transports.base.Transport.export`."""
         vault = self._accounts.of(account).session.site.vault
         if vault is None:
             raise Unsupported("A guest has no session.", param="account")
@@ -267,7 +268,7 @@ class WebTransport:
 
 
 def slots_of(capability: Capability, tools: Tools) -> dict[int, object]:
-    """Return what a turn says of what it is for."""
+    """Return the request slots that select a capability."""
     match capability:
         case Capability.IMAGEN:
             return {wire.SLOT_TOOL: tools.image} if tools.image else {}

@@ -1,6 +1,6 @@
-"""Every name, index and id of the Gemini website's wire protocol; no logic.
+"""Constants of the Gemini website's wire protocol: names, field indexes, ids; no logic.
 
-Source: "The wire protocol of the Gemini website". A change of the site is a change here.
+If the site changes, change this module first. Source: "The wire protocol of the Gemini website".
 """
 
 # Hosts
@@ -14,13 +14,13 @@ PSID = "__Secure-1PSID"
 PSIDTS = "__Secure-1PSIDTS"
 ROLLING_COOKIES = (PSIDTS, "__Secure-3PSIDTS")
 UNREFRESHED_SECONDS = 1200.0
-"""So long a session lives at least that is not renewed; 30 minutes at most."""
+"""A session that is not rotated lives for at least this long, and for at most 30 minutes."""
 IDENTITY_COOKIES = (PSID, "SAPISID")
 COOKIE_DOMAIN = "google.com"
 
 APP_PATH = "/app"
 USER_PREFIX = "/u/{}"
-"""Goes before the site's paths when one of several accounts of a browser profile is meant."""
+"""Path prefix that selects one of several accounts of a browser profile."""
 USER_HEADER = "X-Goog-AuthUser"
 KEY_ACCESS_TOKEN = "SNlM0e"  # noqa: S105 -- the token's name in the page, not a token
 KEY_ACCESS_TOKEN_OTHER = "thykhd"  # noqa: S105 -- the name that some pages give it
@@ -30,17 +30,17 @@ KEY_LANGUAGE = "TuX5cc"
 KEY_PUSH_ID = "qKIAYe"
 DEFAULT_LANGUAGE = "en"
 DEFAULT_PUSH_ID = "feeds/mcudyrk2a4khkz"
-"""The push id of pages that do not have their own."""
+"""Push id for pages without one."""
 
 ROTATE_PATH = "/RotateCookies"
 ROTATE_BODY = b'[000,"-0000000000000000000"]'
 ROTATE_CONTENT_TYPE = "application/json"
 ROTATE_INTERVAL = "identity.hfcr"
-"""Stands before the seconds until the next rotation, in its answer."""
+"""Precedes the seconds until the next rotation in the response."""
 ROTATE_INTERVALS = (60.0, 3600.0)
-"""The shortest and the longest interval that is obeyed."""
+"""Shortest and longest interval that the gateway accepts."""
 ROTATE_NEVER = 2147483647
-"""In place of the seconds: the site never rotates this session."""
+"""Sent instead of the seconds: the site never rotates this session."""
 
 # Common request parts
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded;charset=utf-8"
@@ -77,7 +77,7 @@ MODEL_IDS = {
     "flash-lite": {"free": "cf41b0e0dd7d53e5", "plus": "8c46e95b1a07cecc", "advanced": "8c46e95b1a07cecc"},
 }
 MODEL_ID_AUTO = "a74ec8485b3b5ce4"
-"""The site chooses the model: it is of no family."""
+"""The site chooses the model, so its family is unknown."""
 MODEL_ID_CURRENT_FLASH = "797f3d0293f288ad"
 MODEL_NUMBERS = {"flash": 1, "pro": 3, "flash-thinking": 5, "flash-lite": 6}
 CAPACITIES = {"free": 1, "advanced": 2, "ultra": 2, "pro": 3, "plus": 4}
@@ -106,7 +106,7 @@ SLOT_MODE = 6
 SLOT_TURN_INDEX = 17
 SLOT_INPUT = 41
 SLOT_CHAT_STATE, SLOT_CHAT_KIND = 67, 68
-"""Both differ between a temporary chat and one that is kept."""
+"""Both differ between a temporary chat and a saved one."""
 FIXED_SLOTS: dict[int, object] = {
     7: 1,
     10: 1,
@@ -121,7 +121,7 @@ FIXED_SLOTS: dict[int, object] = {
 # StreamGenerate: attachments, in slot 0
 ATTACHMENT_IMAGE, ATTACHMENT_VIDEO, ATTACHMENT_OTHER = 1, 2, 3
 ATTACHMENT_TAIL: list[object] = [None, None, None, None, None, None, [0]]
-"""What follows path and name in an attachment's long form."""
+"""Fields after path and name in the long form of an attachment."""
 
 # StreamGenerate: the answer
 FRAMES_PREFIX = ")]}'"
@@ -131,18 +131,18 @@ PART_KIND, PART_RPC, PART_BODY, PART_ERROR = 0, 1, 2, 5
 ERROR_CODE = (2, 0, 1, 0)
 """Path of the code inside an answer part's error."""
 PART_REJECTION = (5, 0)
-"""Path of the reason why a batch call was rejected."""
+"""Path of the reason code of a rejected batch call."""
 REJECTED_DENIED = 7
 """The session is signed out, or this account may not make the call."""
 PART_FAILURE = "er"
 FAILURE_STATUS = 5
-TOKEN_MARK = "xsrf"  # noqa: S105 -- stands before a token, in a list under a number of the site's
-"""The part of an HTTP 400 has it in its eleventh field; where the request itself is wrong, it is absent."""
+TOKEN_MARK = "xsrf"  # noqa: S105 -- precedes a token in a list
+"""In the eleventh field of the part of an HTTP 400; absent if the request itself is wrong."""
 
 INNER_CONVERSATION = 1
 INNER_CANDIDATES = 4
 INNER_NEWS = 2
-"""A dict with news of the turn."""
+"""A dict with updates of the turn."""
 NEWS_TOOL = "7"
 NEWS_TURN = "18"
 INNER_TOOL = 6
@@ -152,7 +152,7 @@ TOOL_STATE = (1, 2)
 TOOL_DONE = 4
 INNER_CONTEXT = 25
 INNER_MODEL_ID, INNER_MODEL_NAME = 39, 42
-"""Which model answered. Source: "Who answered"."""
+"""The model that answered. Source: "Who answered"."""
 CANDIDATE_ID = 0
 CANDIDATE_TEXT = (1, 0)
 CANDIDATE_SOURCES = (2, 1)
@@ -161,7 +161,7 @@ CLAIM_RANGES = (0, 3)
 CLAIM_SOURCES = 2
 CLAIM_URL, CLAIM_TITLE, CLAIM_PUBLISHER = 0, 1, 6
 TEXT_FRAGMENT = ":~:text="
-"""Behind it, an address says which words of the page a browser shall highlight."""
+"""Starts the part of a URL that tells a browser which words to highlight."""
 CANDIDATE_CARD_TEXT = (22, 0)
 CANDIDATE_STATE = (8, 0)
 STATE_RUNNING = 1
@@ -171,14 +171,14 @@ CANDIDATE_RICH = 12
 CANDIDATE_DOCUMENTS = 30
 CARD_TEXT_PREFIXES = ("http://googleusercontent.com/card_content/", "https://googleusercontent.com/card_content/")
 MARKUP_TAGS = ("FollowUp", "ElicitationsGroup", "GenerateWidget")
-"""Tags in a text that only the site's own page can show."""
+"""Tags in a text that only the site's own page can render."""
 MARKUP_LINES = ("FollowUp",)
-"""Those whose content, if any, is on the tag's own line."""
+"""Tags whose content, if any, is on the same line."""
 PLACEHOLDER_HOST = "googleusercontent.com"
 
 # Files in
 UPLOAD_HOSTS = ("push.clients6.google.com", "content-push.googleapis.com")
-"""Hosts that a resumable upload may go on at, besides the one of the settings."""
+"""Hosts that a resumable upload may continue at, in addition to the one in the settings."""
 UPLOAD_PATH = "/upload"
 RESUMABLE_PATH = "/upload/"
 RESUMABLE_NAME = "File name: "
@@ -200,12 +200,12 @@ MEDIA_COOKIES = (
     *("SID", "HSID", "SSID", "APISID", "SAPISID", "NID", "SIDCC", "GOOGLE_ABUSE_EXEMPTION"),
     *(f"__Secure-{party}{name}" for party in ("1P", "3P") for name in ("SID", "APISID", "SIDTS", "SIDRTS", "SIDCC")),
 )
-"""What goes along to a media host: cookies of `.google.com`. One of the site's host alone makes it refuse."""
+"""Cookies sent to media hosts: those of `.google.com`. Media hosts refuse requests with cookies of the site's host."""
 PLAYABLE_HOST = "contribution.usercontent.google.com"
 PLAYABLE_PATH = "/download"
 PLAYABLE_QUERY = "c"
 PLAYABLE_WORD = b"response_data"
-"""Of a film's addresses, the one that serves it has this word in the base64 of its query's field."""
+"""The URL that serves a video has this word in the base64 of its query field; its other URLs do not."""
 
 # Rich content of a candidate
 RICH_WEB_PICTURES = 1
@@ -213,12 +213,12 @@ WEB_PICTURE_URL = (0, 0, 0)
 WEB_PICTURE_ALT = (0, 4)
 RICH_PROGRESS = 6
 RICH_PICTURES = 7
-"""At its `[0]` stand the pictures."""
+"""The pictures are at its `[0]`."""
 PICTURE_URL = (0, 3, 3)
 PICTURE_ID = (1, 0)
 RICH_CITATIONS = 43
 CITE = "[cite:"
-"""How a marker begins."""
+"""Start of a citation marker."""
 CITED_MARKER = (0, 0)
 CITED_SOURCES = 1
 SOURCE = (3, 0)
@@ -229,7 +229,7 @@ PLAN_CONFIRM = (3, 0)
 STEP_LABEL, STEP_BODY = 1, 2
 RICH_FILM = 59
 RICH_PENDING = (64, 72)
-"""A video that is being made, music that is being made."""
+"""A video or music that is being generated."""
 FILM = (0, 0, 0, 0, 7)
 RICH_MUSIC = 86
 MUSIC_MP3 = (0, 1, 7)
@@ -239,9 +239,9 @@ PAIR_URL = 1
 DOCUMENT_ID, DOCUMENT_TITLE, DOCUMENT_TASK, DOCUMENT_BODY = 0, 2, 3, 4
 DOCUMENT_MIRROR = (17, 0)
 DOCUMENT_RICH = ((17, 1), (17,), (5,))
-"""Where a document's citations stand, under `RICH_CITATIONS`."""
+"""Paths of the objects that hold a document's citations, under `RICH_CITATIONS`."""
 PAGE_BREAK = r"\n[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*\n\s*"
-"""What stands between a book's pages."""
+"""Separator between a book's pages."""
 TASK_PLACEHOLDER = "agency-placeholder-task-id"
 
 # In-stream codes
@@ -300,7 +300,7 @@ QUOTA_FAMILIES: dict[tuple[int | None, int | None], str] = {
     (2, 11): "flash-thinking",
     (6, 11): "flash-lite",
 }
-"""Whose limit an item's id names, where it is no limit of the pro models."""
+"""Model family of a limit by its id; other ids are limits of the pro models."""
 QUOTA_LIMITS = 0
 LIMIT_ID = 0
 LIMIT_RESET = (3, 0)
@@ -316,7 +316,7 @@ USAGE_WINDOWS = 1
 WINDOW_REMAINING, WINDOW_USED, WINDOW_KIND = 0, 1, 2
 WINDOW_KINDS = {1: "5h", 2: "week", 3: "credits", 5: "credits"}
 WINDOW_RESETS = ((3, 0), (5, 0))
-"""Where the time of a window's reset stands, as `[seconds, nanoseconds]`."""
+"""Paths of a window's reset time, as `[seconds, nanoseconds]`."""
 
 # Account status: the answer of `otAQ7b`
 ACCOUNT_STATUS = 14
@@ -327,7 +327,7 @@ PLAN_PLUS = 115
 PLAN_PRO = (16, 106)
 PLAN_ADVANCED = (8, 19)
 FIELD_13_CAPACITIES = {21: 1, 22: 2}
-"""Tier flags of accounts that write their capacity in field 13, and what it is then."""
+"""Tier flags of accounts that send their capacity in field 13, and that capacity."""
 DISCOVERED_ID = (0,)
 DISCOVERED_FAMILY = ((1,), (10,))
 DISCOVERED_NAME = ((11,), (19,))

@@ -137,45 +137,45 @@ async def test_another_credential_and_other_options_take_effect_for_the_next_req
         assert vault.cookies["__Secure-1PSID"] == THIRD.psid
 
 
-async def test_where_the_settings_name_an_account_too_theirs_holds_and_it_is_said_once(open_site):
+async def test_a_stored_account_with_an_id_of_the_settings_is_skipped_and_logged_once(open_site):
     async with opened(open_site) as (_, deps, transport):
         with capture_logs() as logs:
             await add(deps, entry("one"))
             await add(deps, entry("two", of=THIRD))
-        told = [log for log in logs if log["event"] == "account_left_out"]
+        told = [log for log in logs if log["event"] == "account_skipped"]
         assert [log["account"] for log in told] == ["one"]
         assert known(transport) == ["one", "two", "web-guest"]
         assert transport._accounts.of("one").session.site.vault.cookies["__Secure-1PSID"] == ACCOUNT.psid
 
 
-async def test_an_identity_is_never_in_two_accounts(open_site):
+async def test_two_accounts_never_share_a_session(open_site):
     async with opened(open_site) as (_, deps, transport):
         with capture_logs() as logs:
             await add(deps, entry("later", created=2.0))
             await add(deps, entry("earlier", created=1.0))
             await add(deps, entry("declared", of=ACCOUNT))
         assert known(transport) == ["one", "earlier", "web-guest"]
-        told = {log["account"]: log["why"] for log in logs if log["event"] == "account_left_out"}
+        told = {log["account"]: log["why"] for log in logs if log["event"] == "account_skipped"}
         assert "'earlier'" in told["later"]
         assert "'one'" in told["declared"]
         assert "psid" not in str(logs)
 
 
-async def test_a_broken_entry_is_left_out_and_the_others_serve(open_site):
+async def test_an_invalid_stored_account_is_skipped_and_the_others_serve(open_site):
     async with opened(open_site) as (_, deps, transport):
         with capture_logs() as logs:
             await add(deps, entry("bad", of="NID=secret"))
             await add(deps, entry("odd", of=THIRD, proxy="nonsense-secret"))
             await add(deps, entry("two"))
         assert known(transport) == ["one", "two", "web-guest"]
-        assert {log["account"] for log in logs if log["event"] == "account_left_out"} == {"bad", "odd"}
+        assert {log["account"] for log in logs if log["event"] == "account_skipped"} == {"bad", "odd"}
         assert "secret" not in str(logs)
         findings = [finding async for finding in transport.examine("bad")]
         assert "__Secure-1PSID" in findings[0].words
 
 
 class DownStore(MemoryStore):
-    """Is out of order when it is told so."""
+    """A store that fails while `down` is set."""
 
     down = True
 

@@ -70,12 +70,12 @@ async def test_a_session_that_has_ended_is_said_to_have_and_nothing_more_is_trie
         assert await site.seen("rotate") == 0
 
 
-async def test_a_page_without_a_token_is_said_to_be_normal(open_site):
+async def test_a_page_without_a_token_is_normal(open_site):
     async with open_site(page_token="absent") as site, site.connect() as transport:
         findings = await examined(transport)
         assert list(findings) == STEPS
         assert all(finding.level is Level.OK for finding in findings.values())
-        assert "no access token, as is normal" in findings["page"].words
+        assert "without an access token. This is normal" in findings["page"].words
 
 
 async def test_a_status_that_is_not_told_is_a_warning(site):
@@ -123,13 +123,13 @@ async def test_a_session_that_something_else_renews_is_recognised(open_site):
     [
         (1014, Level.FAILED, "wait"),
         (1021, Level.FAILED, "refuses"),
-        (1033, Level.WARNING, "confirmed"),
+        (1033, Level.WARNING, "confirmation"),
         (1040, Level.FAILED, "terms"),
         (1054, Level.FAILED, "guardian"),
         (1060, Level.FAILED, "country"),
     ],
 )
-async def test_each_status_of_an_account_is_told_in_words(open_site, status, level, advice):
+async def test_each_account_status_has_a_message(open_site, status, level, advice):
     async with open_site(simulated(status=status)) as site, site.connect() as transport:
         findings = await examined(transport)
         assert findings["account"].level is level
