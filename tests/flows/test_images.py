@@ -321,7 +321,7 @@ def test_a_model_that_gives_no_picture_is_a_400_with_its_words(client):
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.generate(prompt='<sim refuse="safety"/>a fox', n=2)
     assert caught.value.code == "content_filter"
-    assert "It said: " in caught.value.message
+    assert "It answered: " in caught.value.message
 
 
 def post_form(http, content, boundary="xx", path="/images/edits"):

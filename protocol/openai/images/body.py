@@ -1,4 +1,4 @@
-"""Takes a body apart: JSON or a form, the same fields in both."""
+"""Reads the bodies of image requests: JSON or a form, with the same fields."""
 
 import re
 from typing import TypeVar
@@ -18,7 +18,7 @@ _MASK = "mask"
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a form."""
+    """The uploaded files of a form."""
 
     pictures: tuple[Upload, ...] = ()
     mask: Upload | None = None
@@ -28,7 +28,7 @@ async def read_generation(request: Request) -> wire.Generation:
     """Read a body of `/images/generations`.
 
     Raises:
-        BadRequest: it cannot be read, or brings pictures.
+        BadRequest: the body is malformed or has pictures.
         GatewayError, ClientGone: as `read_json`.
 
     """
@@ -46,10 +46,10 @@ async def read_generation(request: Request) -> wire.Generation:
 
 
 async def read_edit(request: Request) -> tuple[wire.Edit, Files]:
-    """Read a body of `/images/edits`; the files are those of a form.
+    """Read a body of `/images/edits`; only a form has files.
 
     Raises:
-        BadRequest: it cannot be read, or has a file that nothing is known to do with.
+        BadRequest: the body is malformed or has a file in an unknown field.
         GatewayError, ClientGone: as `read_json`.
 
     """
@@ -64,7 +64,7 @@ async def _converted(form: Form, kind: type[AskT]) -> AskT:
     for name, value in form.fields.items():
         key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
         if key in fields:
-            message = f"The form names several pictures as '{key}' in words: send them as files, or as JSON."
+            message = f"The form has several values of '{key}': send the images as files, or use JSON."
             raise BadRequest(message, param=key)
         fields[key] = value
     return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
@@ -82,10 +82,12 @@ def _files(form: Form) -> Files:
             mask = upload
         else:
             field = upload.field if upload.field in {_MASK, "markup"} else None
-            raise BadRequest("The form has a file that is neither an 'image' nor the one 'mask'.", param=field)
+            raise BadRequest(
+                "The form has an unknown file: send files as 'image', and at most one as 'mask'.", param=field
+            )
     return Files(pictures=tuple(pictures), mask=mask)
 
 
 def _no_pictures(field: str) -> BadRequest:
     field = field if field in {"image", "images", "image[]", "mask"} else "image"
-    return BadRequest("Pictures are edited at '/v1/images/edits'; none can be sent here.", param=field)
+    return BadRequest("This endpoint takes no images: send them to '/v1/images/edits'.", param=field)

@@ -1,4 +1,4 @@
-"""From a picture at the upstream to what the caller gets: a link, or the bytes."""
+"""Delivers images of the upstream to the caller: as a signed link, or as bytes."""
 
 import msgspec
 
@@ -12,33 +12,33 @@ _MIMES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture, ready for the answer; what is not known of it is None."""
+    """An image that is ready for the response; unknown fields are None."""
 
     url: str | None = None
     content: Content | None = None
-    """The picture, where the answer holds it."""
+    """The image, if the response contains it."""
     size: tuple[int, int] | None
     format: str | None
     revised_prompt: str
     usage: Usage
 
     def __repr__(self) -> str:
-        """Show neither link nor content."""
+        """Return a text without link and content."""
         return f"Delivered(size={self.size}, format={self.format})"
 
 
 class Delivery:
-    """Brings pictures to one caller."""
+    """Delivers the images of one request."""
 
     def __init__(self, engine: Engine, context: RequestContext, caller: Caller, wanted: Wanted) -> None:
-        """Bring them as `wanted` says."""
+        """Deliver images in the form that `wanted` describes."""
         self._engine, self._context, self._caller, self._wanted = engine, context, caller, wanted
 
     async def deliver(self, drawn: Drawn) -> Delivered:
-        """Bring one.
+        """Deliver one image.
 
         Raises:
-            GatewayError: it cannot be had, or is no picture.
+            GatewayError: the image cannot be fetched, or is not an image.
 
         """
         media, look = drawn.media, self._wanted.look

@@ -1,9 +1,10 @@
-"""As many pictures as were asked for, from as many turns as that takes.
+"""Draws the requested number of images, in as many turns as needed.
 
-One turn goes first: its refusal is a status, and it may give all that is wanted. What is missing is asked for in
-turns side by side, each for itself. What fails there is tried once more, and again for as long as that brings
-pictures (accounts may have no room for all at once), but not where the upstream may be at work on it. Each turn's
-pictures are given as soon as they are there; where there are not enough in the end, that is an error.
+The first turn runs alone: its refusal becomes an HTTP status, and it may return all images. Missing images are drawn
+by concurrent turns. Failed turns are retried once, and again while a round adds images (accounts may have no capacity
+for all turns at once), but not if the upstream may still be working on one. The images of each turn are yielded when
+it ends; too few images at the end are an error. Example for n=4: the first turn returns one image, three more turns
+run, one of these fails and is retried.
 """
 
 from collections import deque
@@ -35,15 +36,15 @@ _NONE = Usage(input_tokens=0, output_tokens=0)
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture, and what it cost."""
+    """An image and its usage."""
 
     media: Media
     usage: Usage
-    """Of its turn; that is counted with the turn's first picture."""
+    """The usage of its turn for the first image of a turn, else zero."""
 
 
 class _Aside:
-    """Turns side by side, and what comes of each, as it comes."""
+    """Runs concurrent turns and queues their outcomes."""
 
     def __init__(self, engine: Engine, request: GenerationRequest, tasks: TaskGroup) -> None:
         self._engine, self._request, self._tasks = engine, request, tasks
@@ -51,12 +52,12 @@ class _Aside:
         self._ready = anyio.Event()
 
     def begin(self, turns: int) -> None:
-        """Begin so many."""
+        """Start this number of turns."""
         for _ in range(turns):
             self._tasks.start_soon(self._turn)
 
     async def outcome(self) -> list[Drawn] | GatewayError:
-        """Return what came of one of them, the first that is ready."""
+        """Return the next outcome, in the order in which turns end."""
         while not self._outcomes:
             self._ready = anyio.Event()
             await self._ready.wait()
@@ -73,27 +74,27 @@ class _Aside:
 
 
 class Drawing:
-    """Pictures in the making; the first turn is under way."""
+    """A drawing whose first turn has begun."""
 
     def __init__(self, first: Exchange, turn: AsyncExitStack, aside: _Aside) -> None:
-        """Read `first` to its end, then leave `turn`, which holds it; what is missing is drawn `aside`."""
+        """Read `first` to its end and close `turn`, which holds it; draw missing images with `aside`."""
         self._first, self._turn, self._aside = first, turn, aside
 
     @property
     def served(self) -> Served:
-        """Who answers the first turn."""
+        """The account and model that serve the first turn."""
         return self._first.served
 
     async def pictures(self, n: int) -> AsyncGenerator[list[Drawn]]:
-        """Yield each turn's pictures as soon as they are there, so many in all.
+        """Yield the images of each turn when it ends, `n` in total.
 
         Raises:
-            Refused: the model gave none.
-            GatewayError: there are not enough, and why.
+            Refused: the model drew no image.
+            GatewayError: there are too few images; the error of the turn that failed.
 
         """
         drawn = drawn_in(await fold(self._first))
-        await self._turn.aclose()  # its account is free for the turns to come
+        await self._turn.aclose()  # releases its account for the other turns
         under_way = missing = max(0, n - len(drawn))
         self._aside.begin(under_way)
         yield drawn[:n]
@@ -117,10 +118,10 @@ class Drawing:
 
 @asynccontextmanager
 async def drawing(engine: Engine, request: GenerationRequest) -> AsyncGenerator[Drawing]:
-    """Begin the first turn.
+    """Open the first turn.
 
     Raises:
-        GatewayError: the request was refused, or no account could take it.
+        GatewayError: the request was refused, or no account could serve it.
 
     """
     failure: GatewayError | None = None
@@ -139,17 +140,17 @@ async def drawing(engine: Engine, request: GenerationRequest) -> AsyncGenerator[
 
 
 def drawn_in(reply: Reply) -> list[Drawn]:
-    """Return a turn's pictures.
+    """Return the images of a turn.
 
     Raises:
-        Refused: there are none; what the model said instead is told.
+        Refused: there are none; the message quotes the answer of the model.
 
     """
     pictures = [media for media in reply.media if media.ref.kind is MediaKind.IMAGE]
     if not pictures:
         said = reply.text.strip()
-        said = f" It said: {said[:_SAID]}{'…' if len(said) > _SAID else ''}" if said else ""
-        raise Refused(f"The model made no picture of this prompt.{said}")
+        said = f" It answered: {said[:_SAID]}{'…' if len(said) > _SAID else ''}" if said else ""
+        raise Refused(f"The model drew no image for this prompt: change the prompt.{said}")
     return [Drawn(media=media, usage=reply.usage if index == 0 else _NONE) for index, media in enumerate(pictures)]
 
 

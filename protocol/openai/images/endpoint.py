@@ -1,4 +1,4 @@
-"""`POST /images/generations` and `POST /images/edits`."""
+"""The endpoints `POST /images/generations` and `POST /images/edits`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ _NOTHING = Inputs(pictures=())
 
 
 class _Pictures:
-    """Pictures on their way to the caller, each turn's as soon as they are there."""
+    """Delivers the images of each turn when it ends."""
 
     def __init__(self, drawing: Drawing, delivery: Delivery, n: int) -> None:
         self._drawing, self._delivery, self._n = drawing, delivery, n
@@ -41,7 +41,7 @@ class _Pictures:
                 yield one
 
     async def all(self) -> list[Delivered]:
-        """Return them when all are there."""
+        """Return all images, once every turn has ended."""
         return await self._delivered([one async for drawn in self._drawing.pictures(self._n) for one in drawn])
 
     async def _delivered(self, drawn: list[Drawn]) -> list[Delivered]:
@@ -49,15 +49,15 @@ class _Pictures:
 
 
 class Images:
-    """Pictures over an engine."""
+    """Serves image generations and edits."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take the engine."""
+        """Send requests to `engine`."""
         self._engine = engine
         self._deprecations = Deprecations()
 
     async def generate(self, request: Request) -> ASGIResponse:
-        """Draw what a prompt says."""
+        """Draw images from a prompt."""
         context = context_of(request.scope)
         caller = caller_of(context)
         body = await read_generation(request)
@@ -66,7 +66,7 @@ class Images:
         return self._answer(context, wanted, asked, "image_generation.completed")
 
     async def edit(self, request: Request) -> ASGIResponse:
-        """Draw pictures anew, as a prompt says."""
+        """Edit images by a prompt."""
         context = context_of(request.scope)
         caller = caller_of(context)
         body, files = await read_edit(request)

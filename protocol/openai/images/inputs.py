@@ -1,4 +1,4 @@
-"""The pictures that an edit brings, in the order in which the model shall see them."""
+"""Reads the images of an edit, in the order in which the model sees them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -24,27 +24,27 @@ _MASK = "mask"
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What an edit works on."""
+    """The images of an edit."""
 
     pictures: tuple[Picture, ...]
     sentence: str = ""
-    """What there is to say of them."""
+    """A sentence that explains the mask to the model."""
 
 
 async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) -> Inputs:
-    """Take all pictures of an edit, and its mask.
+    """Read all images of an edit, and its mask.
 
     Raises:
-        BadRequest: there are none or too many, one is not a picture, or the mask cannot be used.
-        HttpFault: one has too many bytes (413).
+        BadRequest: there are no images or too many, one is not an image, or the mask cannot be used.
+        HttpError: a file is too large (413).
 
     """
     given = [*_pictures(body, files)]
     mask = files.mask or body.mask
     if not given:
-        raise BadRequest("There is no picture to edit: send at least one 'image'.", param="image")
+        raise BadRequest("There is no image to edit: send at least one 'image'.", param="image")
     if len(given) + (mask is not None) > context.limits.pictures:
-        raise BadRequest(f"At most {context.limits.pictures} pictures are taken, the mask included.", param="image")
+        raise BadRequest(f"Too many images: send at most {context.limits.pictures}, including the mask.", param="image")
     if mask is not None:
         given.append((mask, _MASK))
     taken = tuple(await values([partial(_take, one, param, context) for one, param in given]))
@@ -52,7 +52,7 @@ async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) ->
 
 
 def _pictures(body: wire.Edit, files: Files) -> Iterator[tuple[Given, str]]:
-    """Yield each picture and the name of its place."""
+    """Yield each image and its path."""
     several = len(files.pictures) > 1
     for index, upload in enumerate(files.pictures):
         yield upload, f"image[{index}]" if several else "image"
@@ -76,19 +76,19 @@ def _url(source: str | wire.Source, param: str) -> str:
     if isinstance(source, str):
         return source
     if source.file_id is not None:
-        message = "Files by id are not supported by this gateway: send the picture or its URL."
+        message = "This gateway does not store files by id: send the image or its URL."
         raise BadRequest(message, param=f"{param}.file_id", code="unsupported_parameter")
     if source.image_url is None:
-        raise BadRequest("A picture has no 'image_url'.", param=f"{param}.image_url")
+        raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
     return source.image_url
 
 
 async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs:
-    """Understand the last picture as a mask of the first."""
+    """Replace the last image, a mask for the first, by its black-and-white form."""
     first, mask = taken[0], taken[-1]
     size = _size(first) if isinstance(first, FilePart) else None
     if size is None or not isinstance(mask, FilePart):
-        message = "A mask and the picture that it is for must be sent, not named by a link of this gateway."
+        message = "A mask needs its own file and that of the first image: send both, not links of this gateway."
         raise BadRequest(message, param=_MASK)
     work = partial(_meaning, mask, size)
     understood = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)

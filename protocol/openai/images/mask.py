@@ -1,4 +1,4 @@
-"""What a mask means, for a model that knows no masks: a picture in black and white, and a sentence."""
+"""Explains a mask to a model without mask support: by a black-and-white image and a sentence."""
 
 from io import BytesIO
 
@@ -11,18 +11,18 @@ _BROKEN = (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombEr
 
 
 class Meaning(msgspec.Struct, frozen=True, kw_only=True):
-    """A mask, understood."""
+    """A mask as the model gets it."""
 
     picture: bytes
-    """A PNG: white is what shall change."""
+    """A PNG; white pixels are to be changed."""
     sentence: str
 
 
 def meaning(mask: bytes, size: tuple[int, int]) -> Meaning:
-    """Say what the mask of a picture of this size means: its fully transparent pixels are what shall change.
+    """Convert the mask of an image of this size; its fully transparent pixels are to be changed.
 
     Raises:
-        BadRequest: it is no PNG, of another size, or has no such pixels.
+        BadRequest: the mask is not a PNG, has another size, or has no transparent pixels.
 
     """
     try:
@@ -33,11 +33,11 @@ def meaning(mask: bytes, size: tuple[int, int]) -> Meaning:
                 raise _unfit("it has no transparency")
             alpha = opened.convert("RGBA").getchannel("A")
     except _BROKEN:
-        raise _unfit("it is no PNG that can be read") from None
+        raise _unfit("it is not a readable PNG") from None
     change = Image.eval(alpha, lambda value: 0 if value else 255)
     box = change.getbbox()
     if box is None:
-        raise _unfit("no pixel of it is fully transparent")
+        raise _unfit("it has no fully transparent pixel")
     out = BytesIO()
     change.save(out, "PNG")
     return Meaning(picture=out.getvalue(), sentence=_sentence(box, size))
@@ -57,5 +57,7 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def _unfit(why: str) -> BadRequest:
-    message = f"The mask cannot be used: {why}. It must be a PNG of the first picture's size, transparent where that "
-    return BadRequest(f"{message}shall change.", param="mask", code="invalid_image")
+    message = (
+        f"The mask cannot be used: {why}. Send a PNG as large as the first image, transparent where it should change."
+    )
+    return BadRequest(message, param="mask", code="invalid_image")

@@ -1,4 +1,4 @@
-"""From OpenAI's request to ours; says no, with `param`, to what cannot be honoured."""
+"""Converts an image request to a `GenerationRequest`; refuses fields that are not supported."""
 
 import math
 import re
@@ -26,16 +26,16 @@ _SIZE = re.compile(r"([1-9][0-9]{1,3})[xX]([1-9][0-9]{1,3})")
 _LEAST_SIDE = 64
 _MOST_SIDE = 4096
 _USUAL_SIDE = 1024
-"""The longer side of a picture's usual rendition."""
+"""The longer side of an image in the usual rendition."""
 _ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
-"""The shapes that the models draw."""
+"""The aspect ratios that the models draw."""
 _STYLES = {"vivid": "Style: vivid, hyper-real and dramatic.", "natural": "Style: natural, nothing hyper-real."}
 _QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
 _LOSSY = frozenset({"jpeg", "webp"})
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for, but the pictures that an edit works on."""
+    """A parsed image request, without the images of an edit."""
 
     selection: Selection
     prompt: str
@@ -43,13 +43,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     aspect: tuple[int, int] | None
     look: Look
     inline: bool
-    """The pictures come in the answer, in base64, and not as links."""
+    """Whether the response contains the images in base64, instead of links."""
     stream: bool
     quality: str | None
-    """The caller's wish, where OpenAI's answers have a word for it."""
+    """The requested quality, if OpenAI's responses can show it."""
 
     def request(self, caller: Caller, request_id: str, attempts_before: int, inputs: Inputs) -> GenerationRequest:
-        """Return what the model is asked: the pictures, then the words."""
+        """Return the request to the model: the images, then the prompt."""
         text = "\n\n".join(filter(None, (self.prompt, inputs.sentence)))
         return GenerationRequest(
             id=request_id,
@@ -62,12 +62,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
-    """Understand all but the pictures.
+    """Parse a request, without its images.
 
     Raises:
-        BadRequest: something is wrong or cannot be honoured; `param` names it.
-        ModelUnknown: no model of that name.
-        Forbidden: the license does not cover the model, or no pictures.
+        BadRequest: a field is invalid or not supported; `param` is its path.
+        ModelUnknown: the model does not exist.
+        Forbidden: the license does not cover the model or images.
 
     """
     selection = select(body.model, catalogue, caller)
@@ -91,19 +91,19 @@ def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
 
 
 def _rendition(size: tuple[int, int] | None, *, original: bool) -> Rendition:
-    """Return what a picture is made from: the original only where it is asked for, since it may bear a mark."""
+    """Return the rendition to fetch; the original only on request, since it may carry a watermark."""
     if original:
         return Rendition.ORIGINAL
     return Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
-    """Return the model that draws; a base stands for its `-imagen` form, and no name for the first that may draw.
+    """Return the model that draws: a base means its `-imagen` form, no name the first that the license allows.
 
     Raises:
-        BadRequest: the model does something else.
-        ModelUnknown: no model of that name.
-        Forbidden: the license does not cover the model, or no pictures.
+        BadRequest: the model does not draw.
+        ModelUnknown: the model does not exist.
+        Forbidden: the license does not cover the model or images.
 
     """
     if name is None:
@@ -116,16 +116,16 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
         selection = msgspec.structs.replace(selection, capability=Capability.IMAGEN)
     if selection.capability is not Capability.IMAGEN:
         able = ", ".join(one.id for one in _drawing(catalogue))
-        raise Unsupported(f"The model '{selection.id}' makes no pictures here. These do: {able}.", param="model")
+        raise Unsupported(f"The model '{selection.id}' draws no images. Use one of: {able}.", param="model")
     caller.permit(selection, name)
     return selection
 
 
 def admit_pictures(selection: Selection, catalogue: Catalogue) -> None:
-    """Raise Unsupported where the model takes no pictures to work on."""
+    """Raise Unsupported if the model takes no images."""
     if selection.model.guest:
         able = ", ".join(one.id for one in _drawing(catalogue))
-        raise Unsupported(f"The model '{selection.id}' takes text only. These take pictures: {able}.", param="model")
+        raise Unsupported(f"The model '{selection.id}' takes text only. Use one of: {able}.", param="model")
 
 
 def _drawing(catalogue: Catalogue) -> list[Selection]:
@@ -137,36 +137,36 @@ def _drawing(catalogue: Catalogue) -> list[Selection]:
 
 
 def refuse_unsupported(body: wire.Ask) -> None:
-    """Raise BadRequest for the first field that asks for what cannot be done."""
+    """Raise BadRequest for the first field that is not supported."""
     for field in ("frame_count", "frame_duration_ms", "svg", "markup"):
         if getattr(body, field) is not None:
             message = f"'{field}' is not supported by this gateway."
             raise BadRequest(message, param=field, code="unsupported_parameter")
     if not body.prompt.strip():
-        raise BadRequest("The prompt is empty.", param="prompt")
+        raise BadRequest("The prompt is empty: describe the image.", param="prompt")
     if body.background == "transparent":
-        message = "The models draw no transparent background: 'background' can be 'opaque' or 'auto'."
+        message = "The models draw no transparent background: set 'background' to 'opaque' or 'auto'."
         raise Unsupported(message, param="background")
     if body.output_compression is not None and body.output_format not in _LOSSY:
-        message = "'output_compression' goes with an 'output_format' of 'jpeg' or 'webp' only."
+        message = "'output_compression' requires an 'output_format' of 'jpeg' or 'webp'."
         raise BadRequest(message, param="output_compression")
     if body.partial_images and not body.stream:
-        raise BadRequest("'partial_images' goes with 'stream': true only.", param="partial_images")
+        raise BadRequest("'partial_images' requires 'stream': true.", param="partial_images")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    """Return width and height; None where the model decides."""
+    """Return width and height, or None if the model decides."""
     if text is None or text == "auto":
         return None
     found = _SIZE.fullmatch(text)
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in size):
-        message = f"'size' is 'auto' or '<width>x<height>', each of {_LEAST_SIDE} to {_MOST_SIDE} pixels."
+        message = f"'size' must be 'auto' or '<width>x<height>', each from {_LEAST_SIDE} to {_MOST_SIDE} pixels."
         raise BadRequest(message, param="size")
     return size
 
 
 def closest(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the shape, of those that the models draw, of which a picture of this size loses least."""
+    """Return the aspect ratio of the models that is closest to a size."""
     wanted = math.log(size[0] / size[1])
     return min(_ASPECTS, key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))

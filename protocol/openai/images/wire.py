@@ -1,4 +1,4 @@
-"""OpenAI's images on the wire; names are OpenAI's."""
+"""Wire structs of the images API, with OpenAI's names."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,16 +10,16 @@ Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture in a JSON body."""
+    """An image in a JSON body."""
 
     image_url: str | None = None
-    """A data URL, a link of this gateway's, or a public address."""
+    """A data URL, a link of this gateway, or a public URL."""
     file_id: str | None = None
-    """A file kept at OpenAI; not taken."""
+    """The id of a file at OpenAI; not supported."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """What both endpoints take."""
+    """The fields of both endpoints."""
 
     prompt: Prompt
     model: str | None = None
@@ -29,21 +29,21 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
     quality: Quality | None = None
-    """A wish: the site decides."""
+    """Ignored: the site decides."""
     background: Literal["transparent", "opaque", "auto"] | None = None
     moderation: Literal["low", "auto"] | None = None
-    """Taken, without effect: the site has no such choice."""
+    """Ignored: the site has no such option."""
     style: Literal["vivid", "natural"] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
     complexity: Literal["low", "medium", "high"] | None = None
-    """A wish: the site decides."""
+    """Ignored: the site decides."""
     input_fidelity: Literal["high", "low"] | None = None
-    """A wish: the site decides."""
+    """Ignored: the site decides."""
     return_origin_image: bool | None = None
-    """This gateway's own: the original instead of the 1K rendition."""
+    """An extension: return the original instead of the 1K rendition."""
     frame_count: int | None = None
     frame_duration_ms: int | None = None
     svg: Any = None
@@ -51,7 +51,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generation(Ask, frozen=True, kw_only=True):
-    """A body of `/images/generations`; pictures are refused there."""
+    """A body of `/images/generations`; images in it are refused."""
 
     image: Any = None
     images: Any = None
@@ -59,7 +59,7 @@ class Generation(Ask, frozen=True, kw_only=True):
 
 
 class Edit(Ask, frozen=True, kw_only=True):
-    """A body of `/images/edits` in JSON, or a form's fields."""
+    """A body of `/images/edits`: JSON, or the fields of a form."""
 
     image: str | Source | list[str | Source] | None = None
     images: list[str | Source] | None = None
@@ -67,7 +67,7 @@ class Edit(Ask, frozen=True, kw_only=True):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A picture that was made."""
+    """An image of the response."""
 
     url: str | UnsetType = UNSET
     b64_json: str | UnsetType = UNSET
@@ -75,21 +75,21 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InputDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What the input tokens were."""
+    """Input tokens by kind."""
 
     text_tokens: int
     image_tokens: int = 0
 
 
 class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What the output tokens were."""
+    """Output tokens by kind."""
 
     text_tokens: int
     image_tokens: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens, as far as they are known; pictures are not counted by the site."""
+    """Token counts; estimates without images, which the site does not count."""
 
     input_tokens: int
     output_tokens: int
@@ -99,7 +99,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A whole answer; what is not known is left out."""
+    """A whole response; unknown fields are omitted."""
 
     created: int
     data: list[Image]
@@ -111,7 +111,7 @@ class Images(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One picture of a streamed answer."""
+    """The event of one image in a streamed response."""
 
     type: Literal["image_generation.completed", "image_edit.completed"]
     created_at: int

@@ -1,4 +1,4 @@
-"""From pictures to OpenAI's words: one object, or an event for each."""
+"""Converts images to OpenAI's form: one object, or one event per image."""
 
 from typing import Literal
 
@@ -14,14 +14,14 @@ from protocol.openai.images.deliver import Delivered
 from protocol.openai.images.read import Wanted
 
 _BACKGROUND = "opaque"
-"""The models draw no other."""
+"""The only background that the models draw."""
 _AUTO = "auto"
 
 Kind = Literal["image_generation.completed", "image_edit.completed"]
 
 
 def images(delivered: list[Delivered], wanted: Wanted, created: float, record: RequestRecord) -> Pieces:
-    """Return a whole answer's body."""
+    """Return the body of a whole response."""
     embedding = Embedding()
     usage = total(delivered)
     record.note_usage(usage)
@@ -48,7 +48,7 @@ def images(delivered: list[Delivered], wanted: Wanted, created: float, record: R
 
 
 def total(delivered: list[Delivered]) -> Usage:
-    """Return what all pictures cost."""
+    """Return the usage of all images together."""
     return Usage(
         input_tokens=sum(one.usage.input_tokens for one in delivered),
         output_tokens=sum(one.usage.output_tokens for one in delivered),
@@ -56,7 +56,7 @@ def total(delivered: list[Delivered]) -> Usage:
 
 
 def usage_of(usage: Usage) -> wire.Usage:
-    """Return tokens in OpenAI's form."""
+    """Return token counts in OpenAI's form."""
     return wire.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
@@ -70,17 +70,17 @@ class PictureWriter:
     """Writes a streamed answer (an `EventWriter` of `protocol.http.stream`)."""
 
     def __init__(self, kind: Kind, wanted: Wanted, created: float, record: RequestRecord) -> None:
-        """Note what happens in `record`."""
+        """Write the usage to `record`."""
         self._kind: Kind = kind
         self._wanted, self._created, self._record = wanted, int(created), record
         self._left = wanted.n
 
     def opened(self) -> bytes:
-        """Write nothing yet: what there is to say comes with a picture."""
+        """Return no bytes: the first event comes with the first image."""
         return b""
 
     def event(self, event: Delivered) -> Pieces:
-        """Return a picture's event."""
+        """Return the event of an image."""
         self._left -= 1
         embedding = Embedding()
         self._record.note_usage(event.usage)
@@ -100,7 +100,7 @@ class PictureWriter:
 
     @property
     def finished(self) -> bool:
-        """Whether all pictures are written."""
+        """Whether all images are written."""
         return self._left <= 0
 
     def error(self, error: GatewayError) -> bytes:

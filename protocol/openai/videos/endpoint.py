@@ -1,4 +1,4 @@
-"""`/videos`: videos that are made in the background, found again by their id and the license that asked."""
+"""The endpoints below `/videos`: jobs that run in the background, stored under their id and license."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -29,26 +29,28 @@ from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
 
 _COPIES = 4
-"""A job is kept with its files in base64: how many times their size that takes in memory for a moment."""
+"""The peak memory for storing a job, in multiples of the size of its files, which are stored in base64."""
 _HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
 
 
 class Videos:
-    """Videos over an engine."""
+    """Serves video jobs."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take the engine."""
+        """Send requests to `engine`."""
         self._engine = engine
         self._deprecations = Deprecations()
 
     async def create(self, request: Request) -> ASGIResponse:
-        """Begin one."""
+        """Create a video job."""
         context = context_of(request.scope)
         body, upload = await read.read_body_of(request)
         selection = read.select(body.model, self._engine.catalogue, caller_of(context))
         context.record.model = selection.id
         if not self._engine.offers(selection):
-            raise Unsupported(f"The model '{selection.id}' is not available here.", param="model")
+            raise Unsupported(
+                f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
+            )
         job = await read.read(body, upload, selection, context)
         if context.keep_prompt:
             context.record.prompt = body.prompt
@@ -59,21 +61,21 @@ class Videos:
         return _response(write.video(job, context.created), self._deprecations.headers(selection))
 
     async def list(self, request: Request) -> ASGIResponse:
-        """Answer with the caller's videos."""
+        """Return a page of the caller's videos."""
         context = context_of(request.scope)
         page = read.page(request.query_params)
         jobs, more = await context.jobs.page(caller_of(context).id, JobKind.VIDEO, page)
         return _response(write.videos(jobs, context.created, more=more))
 
     async def retrieve(self, request: Request) -> ASGIResponse:
-        """Answer with one of the caller's videos."""
+        """Return a video of the caller."""
         context = context_of(request.scope)
         job = await _job(request, context)
         context.record.upstream_model = job.upstream_model or None
         return _response(write.video(job, context.created))
 
     async def delete(self, request: Request) -> ASGIResponse:
-        """Forget one of the caller's videos, made or not."""
+        """Delete a video of the caller, and stop its job if it runs."""
         context = context_of(request.scope)
         identity = request.path_params["video"]
         if not await context.jobs.remove(caller_of(context).id, JobKind.VIDEO, identity):
@@ -81,10 +83,10 @@ class Videos:
         return _response(wire.VideoDeleted(id=identity))
 
     async def content(self, request: Request) -> ASGIResponse:
-        """Send the film itself."""
+        """Send the video file."""
         context = context_of(request.scope)
         if request.query_params.get("variant", "video") != "video":
-            message = "Only the 'video' itself can be had: the site gives no thumbnails or sprite sheets."
+            message = "Only the variant 'video' is available: the site has no thumbnails or sprite sheets."
             raise BadRequest(message, param="variant", code="unsupported_value")
         job = await _job(request, context)
         film = write.film(job)
@@ -96,7 +98,7 @@ class Videos:
     async def _media(self, film: MediaRef) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(film) as stream:
             if not stream.mime.startswith("video/"):
-                raise UpstreamFailed("The upstream sent something else than a video.")
+                raise UpstreamFailed("The upstream sent a file that is not a video.")
             yield stream
 
 
@@ -108,14 +110,14 @@ async def _job(request: Request, context: RequestContext) -> Job:
 
 
 def _unknown() -> HttpError:
-    return HttpError(404, "not_found", "There is no video of this id.")
+    return HttpError(404, "not_found", "No video has this id: list the videos at '/v1/videos'.")
 
 
 def _not_there(job: Job, context: RequestContext) -> HttpError:
     error = write.video(job, context.created).error
     if error is not None:
-        return HttpError(404, "not_found", f"There is no video: {error.message}")
-    return HttpError(409, "video_not_ready", "The video is not ready yet: ask for its status until it is completed.")
+        return HttpError(404, "not_found", f"The video failed: {error.message}")
+    return HttpError(409, "video_not_ready", "The video is not ready yet: poll its status until it is 'completed'.")
 
 
 def _etag(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""From OpenAI's request to a job; says no, with `param`, to what cannot be honoured."""
+"""Converts a video request to a job; refuses fields that are not supported."""
 
 import re
 import secrets
@@ -34,15 +34,15 @@ _REFERENCE = "input_reference"
 _INNER = re.compile(r"input_reference\[(\w*)\]")
 _SIZE = "1280x720"
 _SECONDS = "8"
-"""What the site makes where nobody says otherwise."""
+"""The length of a video by default."""
 _MOST_LISTED = 100
 
 
 async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | None]:
-    """Read a body of `/videos`, JSON or a form; the file is a form's.
+    """Read a body of `/videos`: JSON, or a form with at most one file.
 
     Raises:
-        BadRequest: it cannot be read.
+        BadRequest: the body is malformed.
         GatewayError, ClientGone: as `read_json`.
 
     """
@@ -52,23 +52,23 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
     body = await decode_body(b"", lambda _: msgspec.convert(_nested(form.fields), wire.VideoRequest))
     files = [upload for upload in form.files if upload.name or upload.data]
     if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
-        raise BadRequest("The form has a file that is not the one 'input_reference'.", param=_REFERENCE)
+        raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)
     return body, files[0] if files else None
 
 
 def _nested(fields: Mapping[str, str]) -> dict[str, object]:
-    """Return a form's fields, those named `input_reference[…]` as one object."""
+    """Return the fields of a form; those named `input_reference[…]` become one object."""
     inner = {found[1]: value for name, value in fields.items() if (found := _INNER.fullmatch(name))}
     return {**fields, **({_REFERENCE: inner} if inner else {})}
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
-    """Return the model that films; a base stands for its `-video` form, and no name for the first that may film.
+    """Return the video model: a base means its `-video` form, no name the first that the license allows.
 
     Raises:
-        Unsupported: the model does something else.
-        ModelUnknown: no model of that name, or none that films.
-        Forbidden: the license does not cover the model, or no videos.
+        Unsupported: the model makes no videos.
+        ModelUnknown: the model does not exist, or has no `-video` form.
+        Forbidden: the license does not cover the model or videos.
 
     """
     if name is None:
@@ -80,7 +80,7 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
     if selection.capability is Capability.CHAT and not selection.extended:
         selection = catalogue.resolve(f"{name}-{Capability.VIDEO}")
     if selection.capability is not Capability.VIDEO:
-        raise Unsupported(f"The model '{selection.id}' makes no videos; a '-video' model does.", param="model")
+        raise Unsupported(f"The model '{selection.id}' makes no videos: use a '-video' model.", param="model")
     caller.permit(selection, name)
     return selection
 
@@ -91,15 +91,15 @@ async def read(
     selection: Selection,
     context: RequestContext,
 ) -> Job:
-    """Understand a request, as a job that is not begun.
+    """Convert a request to a new job.
 
     Raises:
-        BadRequest: something in it is wrong or cannot be honoured; `param` is its path.
-        HttpFault: the picture has too many bytes (413).
+        BadRequest: a field is invalid or not supported; `param` is its path.
+        HttpError: the image is too large (413).
 
     """
     if not body.prompt.strip():
-        raise BadRequest("The prompt is empty.", param="prompt")
+        raise BadRequest("The prompt is empty: describe the video.", param="prompt")
     size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
     words = f"{body.prompt}\n\n(The video shall be {seconds} seconds long.)" if body.seconds else body.prompt
     reference = await _reference(body, upload, context)
@@ -130,14 +130,14 @@ async def _reference(body: wire.VideoRequest, upload: Upload | None, context: Re
         return ()
     url = given if isinstance(given, str) else given.image_url
     if url is None:
-        message = "'input_reference' needs an 'image_url', or a file in a form; uploaded files are not known here."
+        message = "'input_reference' has no 'image_url': send one, or send the file in a form."
         raise BadRequest(message, param=_REFERENCE, code="unsupported_parameter")
     param = _REFERENCE if isinstance(given, str) else f"{_REFERENCE}.image_url"
     return (require(await from_url(url, name=_REFERENCE, param=param, context=context), MediaKind.IMAGE, param),)
 
 
 def page(query: Mapping[str, str]) -> JobPage:
-    """Read which of the videos to list.
+    """Read the page to list from the query.
 
     Raises:
         BadRequest: a value is out of range.
@@ -145,7 +145,7 @@ def page(query: Mapping[str, str]) -> JobPage:
     """
     limit, order = query.get("limit", "20"), query.get("order", "desc")
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= _MOST_LISTED):
-        raise BadRequest(f"'limit' is a number from 1 to {_MOST_LISTED}.", param="limit")
+        raise BadRequest(f"'limit' must be a number from 1 to {_MOST_LISTED}.", param="limit")
     if order not in {"asc", "desc"}:
-        raise BadRequest("'order' is 'asc' or 'desc'.", param="order")
+        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order")
     return JobPage(after=query.get("after") or None, limit=int(limit), order="asc" if order == "asc" else "desc")

@@ -1,4 +1,4 @@
-"""OpenAI's videos on the wire; names are OpenAI's."""
+"""Wire structs of the videos API, with OpenAI's names."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ Status = Literal["queued", "in_progress", "completed", "failed"]
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that the video begins with, by its address; a form brings it as a file."""
+    """The URL of the first frame; in a form it is a file."""
 
     image_url: str | None = None
     file_id: str | None = None
@@ -27,14 +27,14 @@ class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VideoError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why there is no video."""
+    """Why a video failed."""
 
     code: str
     message: str
 
 
 class Video(msgspec.Struct, frozen=True, kw_only=True):
-    """A video, or the making of one."""
+    """A video job."""
 
     id: str
     object: Literal["video"] = "video"
@@ -52,7 +52,7 @@ class Video(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VideoList(msgspec.Struct, frozen=True, kw_only=True):
-    """A license's videos."""
+    """A page of a license's videos."""
 
     object: Literal["list"] = "list"
     data: list[Video]
@@ -62,7 +62,7 @@ class VideoList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VideoDeleted(msgspec.Struct, frozen=True, kw_only=True):
-    """A video that is gone."""
+    """A deleted video."""
 
     id: str
     object: Literal["video.deleted"] = "video.deleted"

@@ -1,4 +1,4 @@
-"""From jobs to OpenAI's videos."""
+"""Converts jobs to OpenAI's video objects."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from protocol.model import Job, JobState, MediaKind, MediaRef
 from protocol.openai.videos import wire
 
 _USUAL_SECONDS = 120.0
-"""How long a video usually takes; the upstream tells no progress."""
+"""The usual time for a video, to estimate its progress: the upstream reports none."""
 _NEARLY = 95
 _MESSAGE_SHOWN = 500
 
@@ -41,7 +41,7 @@ def videos(jobs: Sequence[Job], now: float, *, more: bool) -> wire.VideoList:
 
 
 def film(job: Job) -> MediaRef | None:
-    """Return the video that a job has made."""
+    """Return the video of a job, or None."""
     media = job.reply.media if job.reply is not None else ()
     return next((piece.ref for piece in media if piece.ref.kind is MediaKind.VIDEO), None)
 
@@ -49,14 +49,14 @@ def film(job: Job) -> MediaRef | None:
 def _error(job: Job) -> wire.VideoError | None:
     if job.error is not None:
         return wire.VideoError(code=job.error.code, message=job.error.message)
-    if job.reply is not None and film(job) is None:  # the model declined, in words
+    if job.reply is not None and film(job) is None:  # the model declined with a text
         message = job.reply.text.strip()[:_MESSAGE_SHOWN] or "The model made no video."
         return wire.VideoError(code="content_filter", message=message)
     return None
 
 
 def _progress(job: Job, now: float) -> int:
-    """Estimate how much is done, in percent, by the time that has passed."""
+    """Estimate the progress in percent from the elapsed time."""
     if job.state is JobState.COMPLETED:
         return 100
     if job.state is not JobState.IN_PROGRESS:

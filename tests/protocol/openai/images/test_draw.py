@@ -111,7 +111,9 @@ async def test_a_first_turn_that_is_refused_is_the_answer():
 async def test_a_first_turn_without_pictures_tells_the_models_words_cut_short():
     with pytest.raises(Refused) as caught:
         await pictures(Engine("I cannot draw that. " * 100), 2)
-    assert caught.value.message.startswith("The model made no picture of this prompt. It said: I cannot draw that.")
+    assert caught.value.message.startswith(
+        "The model drew no image for this prompt: change the prompt. It answered: I cannot draw that."
+    )
     assert len(caught.value.message) < 600
 
 

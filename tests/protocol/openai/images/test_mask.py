@@ -48,9 +48,9 @@ def test_half_transparent_pixels_stay():
         (mask((10, 10), (0, 0, 5, 5)), "10x10"),
         (png(Image.new("RGB", (20, 20))), "no transparency"),
         (png(Image.new("RGBA", (20, 20), (0, 0, 0, 255))), "fully transparent"),
-        (mask((20, 20), (0, 0, 5, 5))[:50], "no PNG"),
-        (b"GIF89a", "no PNG"),
-        (b"", "no PNG"),
+        (mask((20, 20), (0, 0, 5, 5))[:50], "not a readable PNG"),
+        (b"GIF89a", "not a readable PNG"),
+        (b"", "not a readable PNG"),
     ],
     ids=["size", "no alpha", "opaque", "cut", "other", "empty"],
 )
