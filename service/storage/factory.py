@@ -12,7 +12,7 @@ from service.config.schema import Store as StoreSettings
 from service.earlier import bring_over
 from transports.clock import Clock
 from transports.store import Cipher, EncryptedStore, ReplicatedStore, SqliteStore, Store, StoreDown
-from transports.store.instrumented import StoreObserver, observed
+from transports.store.instrumented import StoreObserver, instrumented
 
 KEY_BYTES = 32
 _FILE = "sqlite:"
@@ -198,13 +198,13 @@ async def open_plain(
     observer = observer or _Deaf()
     if location.path is not None:
         with closing(SqliteStore(location.path, clock)) as store:
-            yield observed(store, clock, observer)
+            yield instrumented(store, clock, observer)
         return
     from transports.store.redis import RedisOptions, open_redis
 
     options = RedisOptions(url=location.url, prefix=settings.prefix, timeout_seconds=settings.timeout_seconds)
     async with open_redis(options, clock, observer) as store:
-        yield observed(store, clock, observer)
+        yield instrumented(store, clock, observer)
 
 
 class _Deaf:

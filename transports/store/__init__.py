@@ -1,4 +1,4 @@
-"""The store that all processes of a gateway share, and its kinds."""
+"""The store that all processes of a gateway share: its port and its implementations."""
 
 from transports.store.barrier import Barrier
 from transports.store.change_feed import ChangeFeed

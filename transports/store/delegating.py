@@ -1,4 +1,4 @@
-"""A store over another one: what a kind of it does not do otherwise, the other does."""
+"""A store that passes every call to another store; base class for stores that change some of the calls."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from transports.store.port import Bucket, Change, Collection, Record, Store
 
 
 class DelegatingStore:
-    """Hands every call on; who inherits overrides what it changes. What the methods promise: see the port."""
+    """Passes every call to another store; see `port.Store` for what the methods do."""
 
     def __init__(self, store: Store) -> None:
-        """Keep everything in `store`."""
+        """Pass calls to `store`."""
         self._store = store
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept."""
+        """Return a record."""
         return await self._store.get(collection, key)
 
     async def put(
@@ -25,15 +25,15 @@ class DelegatingStore:
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
+        """Write a record; return its version, or None if the expected version did not match."""
         return await self._store.put(collection, key, value, expected=expected, seconds=seconds)
 
     async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
+        """Remove a record; return whether it was removed."""
         return await self._store.remove(collection, key, expected=expected)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes."""
+        """Apply several changes."""
         return await self._store.write(changes)
 
     async def scan(
@@ -61,19 +61,19 @@ class DelegatingStore:
         return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by collection that changes with what is in it."""
+        """Return the revision of each collection."""
         return await self._store.revisions()
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lock of this name, unless another owner does; return its fence."""
+        """Acquire a lock unless another owner holds it; return a fencing token."""
         return await self._store.acquire(name, owner, seconds, epoch)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        """Extend a lock; return False if the owner no longer holds it."""
         return await self._store.renew(name, owner, seconds)
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lock, if it is the owner's."""
+        """Release a lock if the owner holds it."""
         await self._store.release(name, owner)
 
     async def take_slot(
@@ -89,25 +89,25 @@ class DelegatingStore:
         return await self._store.take_slot(name, holder, slots=slots, seconds=seconds, buckets=buckets)
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep slots for so long from now."""
+        """Extend slots to `seconds` from now."""
         await self._store.renew_slots(slots, seconds)
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
-        """Give slots back."""
+        """Release slots."""
         await self._store.release_slots(slots)
 
     async def count_slots(self, name: str) -> int:
-        """Return how many slots of this name are taken."""
+        """Return the number of slots taken under a name."""
         return await self._store.count_slots(name)
 
     async def now(self) -> float:
-        """Return the store's time, in epoch seconds."""
+        """Return the store's time in epoch seconds."""
         return await self._store.now()
 
     async def epoch(self) -> str:
-        """Return who the store's server is."""
+        """Return the identifier of the store's server."""
         return await self._store.epoch()
 
     async def settle(self) -> bool:
-        """Wait until what was written is where it survives."""
+        """Wait until earlier writes are safe."""
         return await self._store.settle()

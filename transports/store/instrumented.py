@@ -1,4 +1,4 @@
-"""A store whose calls somebody hears of."""
+"""A store that reports the duration and outcome of every call to an observer."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -11,24 +11,24 @@ from transports.store.port import Store, StoreDown
 
 
 class StoreObserver(BreakerObserver, Protocol):
-    """Hears of every call of a store."""
+    """Is notified about every call of a store."""
 
     def store_call(self, operation: str, seconds: float, outcome: str) -> None:
-        """A call of this name took so long; `outcome` is ok, cancelled, error, or why the store is down."""
+        """Handle the end of a call; `outcome` is ok, cancelled, error, or the reason of a StoreDown."""
         ...
 
     def store_evicts(self, *, evicts: bool) -> None:
-        """The server may, or may not, forget records to make room for others."""
+        """Handle whether the server may evict records to make room for others."""
         ...
 
 
-def observed(store: Store, clock: Clock, observer: StoreObserver) -> Store:
-    """Return the store, with `observer` hearing of its calls."""
+def instrumented(store: Store, clock: Clock, observer: StoreObserver) -> Store:
+    """Wrap a store so that `observer` is notified about its calls."""
     return cast("Store", _Observed(store, clock, observer))
 
 
 class _Observed:
-    """Has the methods of the store, each made when it is first called."""
+    """Wraps each method of the store on its first use."""
 
     def __init__(self, store: Store, clock: Clock, observer: StoreObserver) -> None:
         self._store, self._clock, self._observer = store, clock, observer

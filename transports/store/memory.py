@@ -1,4 +1,4 @@
-"""A store that forgets when the process ends: for tests, and for what has nothing to lose."""
+"""A store in the memory of one process, for tests and for data that need not survive the process."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from transports.clock import Clock
 from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, Record
 
 _GRAIN = 1e-6
-"""A wait so short is none: it comes from how numbers are rounded."""
+"""Shorter waits are rounding errors."""
 
 
 class _Kept(msgspec.Struct):
@@ -21,7 +21,7 @@ class MemoryStore:
     """A store in memory; its methods never wait."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin empty."""
+        """Create an empty store."""
         self._clock = clock
         self._collections: dict[str, dict[str, _Kept]] = {collection.name: {} for collection in COLLECTIONS}
         self._revisions = dict.fromkeys(self._collections, 0)
@@ -31,7 +31,7 @@ class MemoryStore:
         self._buckets: dict[str, tuple[float, float]] = {}
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is."""
+        """Return a record, or None if there is none."""
         kept = self._find(collection, key)
         return None if kept is None else self._record(key, kept)
 
@@ -44,7 +44,7 @@ class MemoryStore:
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
+        """Write a record; return its version, or None if the expected version did not match."""
         kept = self._find(collection, key)
         if expected is not None and expected != (kept.version if kept is not None else 0):
             return None
@@ -55,7 +55,7 @@ class MemoryStore:
         return self._versions
 
     async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
+        """Remove a record; return whether it was removed."""
         kept = self._find(collection, key)
         if kept is None or expected not in {None, kept.version}:
             return False
@@ -65,7 +65,7 @@ class MemoryStore:
         return True
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes; return what became of each."""
+        """Apply several changes; return the result of each."""
         return [await self._change(change) for change in changes]
 
     async def scan(
@@ -77,7 +77,7 @@ class MemoryStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, in their order."""
+        """Return the records whose keys begin with `prefix`, sorted by key."""
         names = await self.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
         return [self._record(key, self._collections[collection.name][key]) for key in names]
 
@@ -90,7 +90,7 @@ class MemoryStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys that begin with `prefix`, in their order."""
+        """Return the keys that begin with `prefix`, sorted."""
         there = [key for key in self._collections[collection.name] if key.startswith(prefix)]
         found = sorted((key for key in there if self._find(collection, key)), reverse=reverse)
         if after:
@@ -98,11 +98,11 @@ class MemoryStore:
         return found[:limit]
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by collection that changes with what is in it."""
+        """Return the revision of each collection."""
         return dict(self._revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lock of this name, unless another owner does; return its fence."""
+        """Acquire a lock unless another owner holds it; return a fencing token."""
         holder, until = self._locks.get(name, (owner, 0.0))
         now = self._clock.monotonic()
         if epoch or (holder != owner and until > now):
@@ -112,7 +112,7 @@ class MemoryStore:
         return self._fences
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        """Extend a lock; return False if the owner no longer holds it."""
         holder, until = self._locks.get(name, ("", 0.0))
         now = self._clock.monotonic()
         if holder != owner or until <= now:
@@ -121,7 +121,7 @@ class MemoryStore:
         return True
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lock, if it is the owner's."""
+        """Release a lock if the owner holds it."""
         if self._locks.get(name, ("", 0.0))[0] == owner:
             del self._locks[name]
 
@@ -148,13 +148,13 @@ class MemoryStore:
         return 0.0
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep slots for so long from now."""
+        """Extend slots to `seconds` from now."""
         now = self._clock.monotonic()
         for name, holder in slots:
             self._taken(name, now)[holder] = now + seconds
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
-        """Give slots back."""
+        """Release slots."""
         for name, holder in slots:
             taken = self._slots.get(name, {})
             taken.pop(holder, None)
@@ -162,19 +162,19 @@ class MemoryStore:
                 self._slots.pop(name, None)
 
     async def count_slots(self, name: str) -> int:
-        """Return how many slots of this name are taken."""
+        """Return the number of slots taken under a name."""
         return len(self._taken(name, self._clock.monotonic()))
 
     async def now(self) -> float:
-        """Return the time, in epoch seconds."""
+        """Return the time in epoch seconds."""
         return self._clock.wall()
 
     async def epoch(self) -> str:
-        """Return nothing: no lock is ever forgotten while anybody lives who could know of it."""
+        """Return an empty string: locks live as long as the process that uses them."""
         return ""
 
     async def settle(self) -> bool:
-        """Have nothing to wait for."""
+        """Return True at once: there is nothing to wait for."""
         return True
 
     async def _change(self, change: Change) -> int | None:

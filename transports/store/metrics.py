@@ -1,4 +1,4 @@
-"""The store's calls, for Prometheus."""
+"""Prometheus metrics of the store."""
 
 from functools import cache
 
@@ -8,14 +8,14 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class PrometheusStoreObserver:
-    """Counts into a registry."""
+    """Records store calls, the circuit breaker and the eviction policy as Prometheus metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register the metrics."""
+        """Register the metrics in `registry`."""
         self._seconds = cache(
             Histogram(
                 "gateway_store_seconds",
-                "Calls of the store: how long they took, and whether it did them.",
+                "Duration of store calls, by operation and outcome.",
                 ["operation", "outcome"],
                 buckets=_SECONDS,
                 registry=registry,
@@ -23,25 +23,25 @@ class PrometheusStoreObserver:
         )
         self._breaker = Gauge(
             "gateway_store_breaker_open",
-            "1 while the store is out of reach, so that each process goes on by itself.",
+            "1 while the store cannot be reached and each process works without it.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._evicts = Gauge(
             "gateway_store_evicts",
-            "1 where the store's server may forget records to make room: its maxmemory-policy must be noeviction.",
+            "1 if the store's server may evict records: set its maxmemory-policy to noeviction.",
             registry=registry,
             multiprocess_mode="livemax",
         )
 
     def store_call(self, operation: str, seconds: float, outcome: str) -> None:
-        """Count a call."""
+        """Record one call."""
         self._seconds(operation, outcome).observe(seconds)
 
     def store_breaker(self, *, is_open: bool) -> None:
-        """Note that the breaker has opened or closed."""
+        """Record that the breaker has opened or closed."""
         self._breaker.set(is_open)
 
     def store_evicts(self, *, evicts: bool) -> None:
-        """Note whether the server evicts."""
+        """Record whether the server may evict records."""
         self._evicts.set(evicts)

@@ -1,4 +1,4 @@
-"""Why a server cannot be used, in one word of a closed set; the word is all that is kept of an error."""
+"""Maps errors of the Redis client to a fixed set of reasons, safe for logs and metrics: no other part is kept."""
 
 import re
 import socket
@@ -9,14 +9,14 @@ from redis import exceptions
 from transports.store.port import StoreDown
 
 OPEN = "open"
-"""It was not asked: it did not answer a moment ago."""
+"""The circuit breaker is open: the server was not asked."""
 TIMEOUT = "timeout"
 
 _CODES = {
     *("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "MOVED"),
     *("NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "WRONGPASS", "WRONGTYPE"),
 }
-"""What servers begin an error with, where an operator can do something about it."""
+"""Error codes of servers that an operator can act on."""
 
 _CLASSES: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.OutOfMemoryError, "OOM"),
@@ -37,20 +37,20 @@ _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLError, "tls"),
     (socket.gaierror, "name"),
 )
-"""What redis-py makes a connection's error of."""
+"""Causes of redis-py's connection errors."""
 
 
-class OutageReason(StoreDown):
-    """The server did not do it, or did not say so."""
+class RedisUnavailable(StoreDown):
+    """The server did not do a call, or its answer did not arrive."""
 
     def __init__(self, where: str, reason: str) -> None:
-        """Tell where the server is, and the reason why it cannot be used."""
+        """Name the server's address and the reason."""
         self.reason = reason
-        super().__init__(f"the store at {where} is out of reach or out of order: {reason}")
+        super().__init__(f"the store at {where} is unavailable: {reason}")
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the word for an error of the client's."""
+    """Return the reason for an error of the client."""
     cause = error.__cause__ or error.__context__ if isinstance(error, exceptions.ConnectionError) else error
     for found, kinds in ((error, _CLASSES), (cause, _CAUSES)):
         for kind, reason in kinds:

@@ -21,7 +21,7 @@ from transports.store.breaker import Breaker
 from transports.store.instrumented import StoreObserver
 from transports.store.lua import LuaScript
 from transports.store.redis_connection import Line, TlsLine, Word
-from transports.store.redis_errors import OPEN, TIMEOUT, OutageReason, reason_of
+from transports.store.redis_errors import OPEN, TIMEOUT, RedisUnavailable, reason_of
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 60.0
@@ -83,7 +83,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class RedisConnections:
-    """A server; its calls raise Unreachable, soon."""
+    """A server; its calls raise RedisUnavailable within a short time."""
 
     def __init__(self, address: RedisAddress, clock: Clock, observer: StoreObserver, seconds: float) -> None:
         """Give a call so many seconds."""
@@ -97,7 +97,7 @@ class RedisConnections:
         """Run a script; `length`: of what is sent and returned, where it is long.
 
         Raises:
-            Unreachable: the server did not do it, or did not say so.
+            RedisUnavailable: the server did not do it, or did not say so.
 
         """
 
@@ -110,7 +110,7 @@ class RedisConnections:
         """Run scripts one after the other, in one round trip; `length`: of all that is sent.
 
         Raises:
-            Unreachable: the server did not do one of them, or did not say so.
+            RedisUnavailable: the server did not do one of them, or did not say so.
 
         """
 
@@ -122,10 +122,10 @@ class RedisConnections:
     async def ask(self, talk: Callable[[Line], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
         """Talk over a connection; raise as `run`."""
         if self.breaker.is_open:
-            raise OutageReason(self._address.where, OPEN)
+            raise RedisUnavailable(self._address.where, OPEN)
         try:
             answer = await self._talk(talk, self._seconds + more_seconds)
-        except OutageReason as error:
+        except RedisUnavailable as error:
             self.breaker.fail(waited=error.reason == TIMEOUT)
             self._tell(error.reason)
             raise
@@ -141,7 +141,7 @@ class RedisConnections:
         self._forget()
         try:
             facts = await self._talk(ask, self._seconds)
-        except OutageReason as error:
+        except RedisUnavailable as error:
             self._tell(error.reason)
             return False
         trouble = _trouble(facts)
@@ -169,7 +169,7 @@ class RedisConnections:
         """Talk over a connection, breaker or no breaker.
 
         Raises:
-            Unreachable: it came to nothing.
+            RedisUnavailable: it failed.
 
         """
         try:
@@ -180,7 +180,7 @@ class RedisConnections:
                 self._room.release()
         except (RedisError, OSError, EOFError, ValueError) as error:
             reason = reason_of(error)
-        raise OutageReason(self._address.where, reason) from None
+        raise RedisUnavailable(self._address.where, reason) from None
 
     async def _enter(self, seconds: float) -> None:
         """Wait until there is room for one more connection."""

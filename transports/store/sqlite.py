@@ -1,6 +1,6 @@
-"""The store of one machine: one SQLite file (WAL) that the processes of one gateway share and only its owner may read.
+"""The store of one machine: a SQLite file (WAL) that the processes of one gateway share, readable by its owner only.
 
-Reads are done at once on the event loop: they take less time than a thread takes to start. Writes go through one
+Reads run directly on the event loop, because they take less time than starting a thread. Writes go through one
 writer: see `transports.store.sqlite_writer`.
 """
 
@@ -19,8 +19,8 @@ from transports.store.port import FULL, Bucket, Change, Collection, Record, Stor
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
 _BUSY_SECONDS = 5.0
-_SELDOM_SECONDS = 1.0
-_ALIKE_SECONDS = 0.1
+_MAINTENANCE_SECONDS = 1.0
+_DRIFT_SECONDS = 0.1
 _SCHEMA = """
 PRAGMA journal_mode=WAL;
 CREATE TABLE IF NOT EXISTS record (
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS lock (name TEXT PRIMARY KEY, owner TEXT NOT NULL, unt
 CREATE TABLE IF NOT EXISTS slot (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder))
 WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS moment (
+CREATE TABLE IF NOT EXISTS clock (
     one INTEGER PRIMARY KEY CHECK (one = 1), wall REAL NOT NULL, monotonic REAL NOT NULL, boot TEXT NOT NULL
 );
 """
@@ -42,34 +42,34 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER = 100
 _PAGE = slice(16, 18)
 _LARGEST_PAGE = 65536
-"""What the header says as 1."""
+"""Page size that the header stores as 1."""
 
 Database = sqlite3.Connection
 ResultT = TypeVar("ResultT")
 
 
 class SqliteStore:
-    """A store in a file."""
+    """A store in a SQLite file."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Use the file at `path`, made when missing; `close` it.
+        """Open the file at `path`, creating it if missing; call `close` when done.
 
         Raises:
-            OSError: it cannot be opened or made.
+            OSError: it cannot be opened or created.
 
         """
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._followed = self._pruned = float("-inf")
+        self._adjusted_at = self._pruned = float("-inf")
         self._offset = 0.0
-        """What the wall clock said more than the monotonic one when it was last looked at."""
+        """Wall clock minus monotonic clock at the last adjustment."""
         self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
         _check_whole(path)
         try:
             with closing(self._connect(_BUSY_SECONDS)) as database:
                 database.executescript(_SCHEMA)
-                transaction(database, self._follow, "BEGIN IMMEDIATE")
+                transaction(database, self._adjust_clock, "BEGIN IMMEDIATE")
             self._quick = self._connect(0.0)
             self._quick.execute("PRAGMA wal_autocheckpoint=0")  # that waits for the disk: a thread does it
             self._writer = Writer(self._quick, lambda: self._connect(_BUSY_SECONDS))
@@ -77,11 +77,11 @@ class SqliteStore:
             raise self._down(error) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._writer.close()
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is."""
+        """Return a record, or None if there is none."""
         return await self._read(lambda database: sqlite_queries.get(database, collection.name, key, self._clock.wall()))
 
     async def put(
@@ -93,7 +93,7 @@ class SqliteStore:
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
+        """Write a record; return its version, or None if the expected version did not match."""
 
         def query(database: Database) -> int | None:
             now = self._clock.wall()
@@ -104,7 +104,7 @@ class SqliteStore:
         return await self._write(query, durable=collection.durable)
 
     async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
+        """Remove a record; return whether it was removed."""
 
         def query(database: Database) -> bool:
             return sqlite_queries.remove(database, collection.name, key, expected, self._clock.wall())
@@ -112,7 +112,7 @@ class SqliteStore:
         return await self._write(query, durable=collection.durable)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes in one transaction; return what became of each."""
+        """Apply several changes in one transaction; return the result of each."""
 
         def query(database: Database) -> list[int | None]:
             now = self._clock.wall()
@@ -130,9 +130,9 @@ class SqliteStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, in their order."""
-        span = sqlite_queries.Span(collection.name, prefix, after, limit, reverse)
-        return await self._read(lambda database: sqlite_queries.scan(database, span, self._clock.wall()))
+        """Return the records whose keys begin with `prefix`, sorted by key."""
+        key_range = sqlite_queries.KeyRange(collection.name, prefix, after, limit, reverse)
+        return await self._read(lambda database: sqlite_queries.scan(database, key_range, self._clock.wall()))
 
     async def keys(
         self,
@@ -143,16 +143,16 @@ class SqliteStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys that begin with `prefix`, in their order."""
-        span = sqlite_queries.Span(collection.name, prefix, after, limit, reverse)
-        return await self._read(lambda database: sqlite_queries.keys(database, span, self._clock.wall()))
+        """Return the keys that begin with `prefix`, sorted."""
+        key_range = sqlite_queries.KeyRange(collection.name, prefix, after, limit, reverse)
+        return await self._read(lambda database: sqlite_queries.keys(database, key_range, self._clock.wall()))
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by collection that changes with what is in it."""
+        """Return the revision of each collection."""
         return await self._read(sqlite_queries.revisions)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lock of this name, unless another owner does; return its fence."""
+        """Acquire a lock unless another owner holds it; return a fencing token."""
         if epoch:
             return None
 
@@ -162,7 +162,7 @@ class SqliteStore:
         return await self._write(query, durable=True)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        """Extend a lock; return False if the owner no longer holds it."""
 
         def query(database: Database) -> bool:
             now = self._clock.wall()
@@ -172,7 +172,7 @@ class SqliteStore:
         return await self._write(query)
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lock, if it is the owner's."""
+        """Release a lock if the owner holds it."""
         freed = "DELETE FROM lock WHERE name = ? AND owner = ?"
         await self._write(lambda database: database.execute(freed, (name, owner)))
 
@@ -199,31 +199,31 @@ class SqliteStore:
         return await self._write(query)
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep slots for so long from now."""
+        """Extend slots to `seconds` from now."""
         until = self._clock.wall() + seconds
         kept = [(name, holder, until) for name, holder in slots]
         await self._write(lambda database: database.executemany("REPLACE INTO slot VALUES (?, ?, ?)", kept))
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
-        """Give slots back."""
+        """Release slots."""
         left = "DELETE FROM slot WHERE name = ? AND holder = ?"
         await self._write(lambda database: database.executemany(left, slots))
 
     async def count_slots(self, name: str) -> int:
-        """Return how many slots of this name are taken."""
+        """Return the number of slots taken under a name."""
         taken = "SELECT COUNT(*) FROM slot WHERE name = ? AND until > ?"
         return await self._read(lambda database: database.execute(taken, (name, self._clock.wall())).fetchone()[0])
 
     async def now(self) -> float:
-        """Return the machine's time, in epoch seconds."""
+        """Return the machine's time in epoch seconds."""
         return self._clock.wall()
 
     async def epoch(self) -> str:
-        """Return nothing: locks are in the file."""
+        """Return an empty string: locks are in the file and cannot be lost separately."""
         return ""
 
     async def settle(self) -> bool:
-        """Have nothing to wait for: what is durable was on the disk when it was written."""
+        """Return True at once: durable writes are on disk when they return."""
         return True
 
     def _connect(self, patience: float) -> Database:
@@ -236,10 +236,10 @@ class SqliteStore:
         return database
 
     async def _read(self, query: Callable[[Database], ResultT]) -> ResultT:
-        """Run a query that changes nothing.
+        """Run a read-only query.
 
         Raises:
-            StoreDown: the database is out of order.
+            StoreDown: the database failed.
 
         """
         try:
@@ -248,58 +248,58 @@ class SqliteStore:
             except sqlite3.OperationalError as error:
                 if not is_busy(error):  # only while another process recovers or removes the journal
                     raise
-            return await anyio.to_thread.run_sync(self._read_patiently, query)
+            return await anyio.to_thread.run_sync(self._read_in_thread, query)
         except sqlite3.Error as error:
             raise self._down(error) from error
 
-    def _read_patiently(self, query: Callable[[Database], ResultT]) -> ResultT:
+    def _read_in_thread(self, query: Callable[[Database], ResultT]) -> ResultT:
         with closing(self._connect(_BUSY_SECONDS)) as database:
             return transaction(database, query, "BEGIN")
 
     async def _write(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
-        """Run a query that changes something; with `durable`, return once the disk has the change.
+        """Run a query that writes; with `durable`, return once the change is on disk.
 
         Raises:
-            StoreDown: the database is out of order; nothing was changed.
+            StoreDown: the database failed; nothing was changed.
 
         """
 
-        def timely(database: Database) -> ResultT:
-            self._follow(database)
+        def adjusted(database: Database) -> ResultT:
+            self._adjust_clock(database)
             return query(database)
 
         try:
-            return await self._writer.write(timely, durable=durable)
+            return await self._writer.write(adjusted, durable=durable)
         except sqlite3.Error as error:
-            self._followed = float("-inf")  # what was done with it is undone
+            self._adjusted_at = float("-inf")  # the transaction's clock adjustment was rolled back
             raise self._down(error) from error
 
-    def _follow(self, database: Database) -> None:
-        """Heed how the clocks go; while they go alike, that is needed once a second."""
+    def _adjust_clock(self, database: Database) -> None:
+        """Adjust expiries if the wall clock was set; checked once a second while both clocks run alike."""
         wall, now = self._clock.wall(), self._clock.monotonic()
-        if now - self._followed < _SELDOM_SECONDS and abs(wall - now - self._offset) < _ALIKE_SECONDS:
+        if now - self._adjusted_at < _MAINTENANCE_SECONDS and abs(wall - now - self._offset) < _DRIFT_SECONDS:
             return
-        sqlite_queries.follow(database, sqlite_queries.Moment(wall, now, self._boot))
-        self._followed, self._offset = now, wall - now
+        sqlite_queries.adjust_expiries(database, sqlite_queries.ClockReading(wall, now, self._boot))
+        self._adjusted_at, self._offset = now, wall - now
 
     def _prune(self, database: Database, now: float) -> None:
-        """Let go of what is over, once a second, too."""
-        if abs(now - self._pruned) >= _SELDOM_SECONDS:
+        """Delete expired records, at most once a second."""
+        if abs(now - self._pruned) >= _MAINTENANCE_SECONDS:
             sqlite_queries.prune(database, now)
             self._pruned = now
 
     def _down(self, error: sqlite3.Error) -> StoreDown:
-        return StoreDown(f"the store {self._path} is out of order: {error}")
+        return StoreDown(f"the store {self._path} failed: {error}")
 
 
 def _check_whole(path: Path) -> None:
-    """Raise StoreDown for a file that was cut off: the database would find that late, or begin it anew."""
+    """Raise StoreDown if the file was truncated: SQLite would notice late, or start with an empty database."""
     journal = path.with_name(f"{path.name}-wal")
     if journal.exists() and journal.stat().st_size:
-        return  # what is not whole yet comes from there
+        return  # the write-ahead log completes the file
     with path.open("rb") as file:
         header = file.read(_HEADER)
     size, page = path.stat().st_size, int.from_bytes(header[_PAGE])
     short = size < _HEADER or size % (page if page > 1 else _LARGEST_PAGE)
     if size and short and header.startswith(_MAGIC[:size]):
-        raise StoreDown(f"the store {path} is out of order: the file was cut off; put back a copy of it")
+        raise StoreDown(f"the store {path} is truncated; restore it from a backup")

@@ -1,4 +1,4 @@
-"""The SQLite store's queries; each happens inside a transaction of its caller's, which tells the time."""
+"""Queries of the SQLite store. The caller runs each in a transaction and passes the current time."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -8,28 +8,28 @@ import msgspec
 from transports.store.port import Bucket, Change, Record
 
 _LOCKS = "~lock"
-"""Its revision, beside those of the collections, is the last fence."""
+"""Pseudo collection whose revision is the last fencing token."""
 _GRAIN = 1e-6
-"""A wait so short is none: it comes from how numbers are rounded."""
+"""Shorter waits are rounding errors."""
 _SLACK = 1.0
-"""Clocks are set by so many seconds without notice."""
+"""Smaller clock corrections, in seconds, are ignored."""
 _BEHIND = "\x7f"
-"""Behind every character that a key may have."""
+"""Sorts after every character that a key may have."""
 _PRUNED = 1000
-"""So many records whose time is over go at once."""
+"""Most expired records to delete at once."""
 
 
-class Moment(msgspec.Struct, frozen=True):
-    """What a machine's clocks say at once."""
+class ClockReading(msgspec.Struct, frozen=True):
+    """One reading of a machine's clocks."""
 
     wall: float
     monotonic: float
     boot: str
-    """Since when the monotonic one counts."""
+    """Id of the boot since which the monotonic clock counts."""
 
 
-class Span(msgspec.Struct, frozen=True):
-    """Which records of a collection, and in which order."""
+class KeyRange(msgspec.Struct, frozen=True):
+    """A range of keys in a collection, and its order."""
 
     collection: str
     prefix: str
@@ -38,7 +38,7 @@ class Span(msgspec.Struct, frozen=True):
     reverse: bool
 
     def query(self, columns: str, now: float) -> tuple[str, list[object]]:
-        """Return the query that selects `columns` of them, and its values."""
+        """Return the SQL query that selects `columns` of the range, and its parameters."""
         order, beyond = ("DESC", "<") if self.reverse else ("ASC", ">")
         text = (
             f"SELECT {columns} FROM record WHERE collection = ? AND key >= ? AND key < ?"  # noqa: S608 -- constants
@@ -51,25 +51,25 @@ class Span(msgspec.Struct, frozen=True):
         return f"{text} ORDER BY key {order} LIMIT ?", [*values, -1 if self.limit is None else self.limit]
 
 
-def follow(database: sqlite3.Connection, moment: Moment) -> None:
-    """Keep what has time left at the time that it has left, where the machine's clock was set since the last write.
+def adjust_expiries(database: sqlite3.Connection, reading: ClockReading) -> None:
+    """Shift expiries if the machine's wall clock was set since the last write, so that the time left stays the same.
 
-    Where it was set forward, or the machine slept, only locks and slots are kept: the rest ends in the time of day.
+    If it was set forward, or the machine slept, only locks and slots are shifted: records expire by the wall clock.
     Source: reliability 6.5.
     """
-    row = database.execute("SELECT wall, monotonic, boot FROM moment").fetchone()
-    last = Moment(*row) if row is not None else moment
-    passed = moment.monotonic - last.monotonic
-    known = moment.boot == last.boot and passed > -_SLACK
-    shift = moment.wall - last.wall - (passed if known else 0.0)
+    row = database.execute("SELECT wall, monotonic, boot FROM clock").fetchone()
+    last = ClockReading(*row) if row is not None else reading
+    passed = reading.monotonic - last.monotonic
+    known = reading.boot == last.boot and passed > -_SLACK
+    shift = reading.wall - last.wall - (passed if known else 0.0)
     if shift < -_SLACK:
         _shift(database, shift, ("record", "lock", "slot"))
         database.execute("UPDATE bucket SET since = since + ?", (shift,))
     elif known and shift > _SLACK:
         _shift(database, shift, ("lock", "slot"))
-    elif row is not None and abs(moment.wall - last.wall) < _SLACK:
+    elif row is not None and abs(reading.wall - last.wall) < _SLACK:
         return
-    database.execute("REPLACE INTO moment VALUES (1, ?, ?, ?)", (moment.wall, moment.monotonic, moment.boot))
+    database.execute("REPLACE INTO clock VALUES (1, ?, ?, ?)", (reading.wall, reading.monotonic, reading.boot))
 
 
 def _shift(database: sqlite3.Connection, seconds: float, tables: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def _shift(database: sqlite3.Connection, seconds: float, tables: Sequence[str]) 
 
 
 def get(database: sqlite3.Connection, collection: str, key: str, now: float) -> Record | None:
-    """Return a record that is there and whose time is not over."""
+    """Return a record that has not expired."""
     found = "SELECT value, version, until FROM record WHERE collection = ? AND key = ? AND (until IS NULL OR until > ?)"
     row = database.execute(found, (collection, key, now)).fetchone()
     return None if row is None else _record((key, *row), now)
@@ -90,19 +90,19 @@ def put(
     expected: int | None,
     now: float,
 ) -> int | None:
-    """Keep `(collection, key, value, until)`; return its version, None where the expected one is not there."""
+    """Write `(collection, key, value, until)`; return its version, or None if the expected version did not match."""
     collection, key, value, until = row
     found = "SELECT version, until FROM record WHERE collection = ? AND key = ?"
     last, lived = database.execute(found, (collection, key)).fetchone() or (0, None)
     if expected is not None and expected != (last if lived is None or lived > now else 0):
         return None
-    version = _moved(database, collection)
+    version = _next_revision(database, collection)
     database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", (collection, key, value, version, until))
     return version
 
 
 def change(database: sqlite3.Connection, change: Change, now: float) -> int | None:
-    """Put or remove a record; return its version, 0 for a removal, None where the expected version is not there."""
+    """Put or remove a record; return its version, 0 for a removal, or None if the expected version did not match."""
     if change.value is None:
         return 0 if remove(database, change.collection.name, change.key, change.expected, now) else None
     until = None if change.seconds is None else now + change.seconds
@@ -110,49 +110,49 @@ def change(database: sqlite3.Connection, change: Change, now: float) -> int | No
 
 
 def prune(database: sqlite3.Connection, now: float) -> None:
-    """Forget records whose time is over; not too many at once."""
+    """Delete a limited number of expired records."""
     over = "SELECT rowid FROM record WHERE until <= ? LIMIT ?"
     database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
 
 
 def remove(database: sqlite3.Connection, collection: str, key: str, expected: int | None, now: float) -> bool:
-    """Forget a record; say whether it was there, in the expected version."""
+    """Remove a record of the expected version; return whether it was removed."""
     there = "collection = ? AND key = ? AND (until IS NULL OR until > ?) AND version = coalesce(?, version)"
     removed = database.execute(f"DELETE FROM record WHERE {there}", (collection, key, now, expected)).rowcount == 1  # noqa: S608 -- constants
     if removed:
-        _moved(database, collection)
+        _next_revision(database, collection)
     return removed
 
 
-def scan(database: sqlite3.Connection, span: Span, now: float) -> list[Record]:
-    """Return the records of a span."""
-    return [_record(row, now) for row in database.execute(*span.query("key, value, version, until", now))]
+def scan(database: sqlite3.Connection, key_range: KeyRange, now: float) -> list[Record]:
+    """Return the records of a key range."""
+    return [_record(row, now) for row in database.execute(*key_range.query("key, value, version, until", now))]
 
 
-def keys(database: sqlite3.Connection, span: Span, now: float) -> list[str]:
-    """Return the keys of a span."""
-    return [row[0] for row in database.execute(*span.query("key", now))]
+def keys(database: sqlite3.Connection, key_range: KeyRange, now: float) -> list[str]:
+    """Return the keys of a key range."""
+    return [row[0] for row in database.execute(*key_range.query("key", now))]
 
 
 def acquire(database: sqlite3.Connection, name: str, owner: str, seconds: float, now: float) -> int | None:
-    """Take a lock that is free, over or the owner's already; return its fence."""
+    """Take a lock that is free, expired or already the owner's; return a fencing token."""
     row = database.execute("SELECT owner, until FROM lock WHERE name = ?", (name,)).fetchone()
     if row and row[0] != owner and row[1] > now:
         return None
     database.execute("DELETE FROM lock WHERE until <= ?", (now,))
     database.execute("REPLACE INTO lock VALUES (?, ?, ?)", (name, owner, now + seconds))
-    return _moved(database, _LOCKS)
+    return _next_revision(database, _LOCKS)
 
 
 def free(database: sqlite3.Connection, name: str, holder: str, slots: int, now: float) -> bool:
-    """Say whether a slot is free for a holder, or its own."""
+    """Return whether a slot is free for a holder or already taken by it."""
     database.execute("DELETE FROM slot WHERE name = ? AND until <= ?", (name, now))
     others = "SELECT COUNT(*) FROM slot WHERE name = ? AND holder <> ?"
     return database.execute(others, (name, holder)).fetchone()[0] < slots
 
 
 def draw(database: sqlite3.Connection, buckets: Sequence[Bucket], now: float) -> float:
-    """Draw a token from each bucket, or from none; return the seconds until there may be one in all."""
+    """Take a token from each bucket, or from none; return the seconds until all buckets may have one."""
     levels: dict[str, float] = {}
     for bucket in buckets:
         row = database.execute("SELECT level, since FROM bucket WHERE name = ?", (bucket.name,)).fetchone()
@@ -172,13 +172,13 @@ def _record(row: tuple[str, bytes, int, float | None], now: float) -> Record:
 
 
 def revisions(database: sqlite3.Connection) -> dict[str, int]:
-    """Return the revisions by collection."""
+    """Return the revision of each collection."""
     return dict(database.execute("SELECT collection, number FROM revision WHERE collection <> ?", (_LOCKS,)))
 
 
-def _moved(database: sqlite3.Connection, collection: str) -> int:
-    """Return the next revision: it never comes back, so that it is the version of what was put, too."""
-    moved = (
+def _next_revision(database: sqlite3.Connection, collection: str) -> int:
+    """Increment and return the revision; it never repeats, so it is also the version of the record that was put."""
+    query = (
         "INSERT INTO revision VALUES (?, 1) ON CONFLICT (collection) DO UPDATE SET number = number + 1 RETURNING number"
     )
-    return database.execute(moved, (collection,)).fetchall()[0][0]
+    return database.execute(query, (collection,)).fetchall()[0][0]

@@ -1,8 +1,8 @@
 """The one writer of a process's SQLite file. Source: reliability 6.3.
 
 SQLite lets one connection write at a time. A second connection that writes waits in SQLite's busy handler, which
-sleeps and polls; several of them starve one another, even inside one process. So all writes of a process go through
-one `Writer`, which never has two under way:
+sleeps and polls; several such connections starve one another, even inside one process. So all writes of a process go
+through one `Writer`, which runs one transaction at a time:
 
 - A write that may be lost in a power failure is done at once on the event loop: it takes less time than a thread takes
   to start. A transaction costs more than what is written in it, so there is one each `_GATHER_SECONDS` at most: writes
@@ -13,7 +13,7 @@ one `Writer`, which never has two under way:
   itself.
 
 The caller whose write is first in line does the work for the batch, then passes the lead on. A caller that is
-cancelled while its write waits takes it back; once the write is under way, it is finished.
+cancelled while its write waits takes it back; a write that has begun is always finished.
 """
 
 import math
@@ -31,7 +31,7 @@ _MOST_AT_ONCE = 256
 _GATHER_SECONDS = 0.002
 _TRIES = 5
 _CHECKPOINT_EVERY = 250
-"""After so many transactions on the event loop, one is done in a thread, whose connection checkpoints the journal."""
+"""Transactions on the event loop before one is run in a thread, whose connection checkpoints the journal."""
 _PRIMARY = 0xFF
 """The bits of an SQLite error code that name the error; the others give details."""
 

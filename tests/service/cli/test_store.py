@@ -187,7 +187,7 @@ def test_check_says_what_a_server_holds_and_that_it_is_gone(folder, server):
     assert f"Store: the server at {server.url}" in lines
     assert {"Writable: yes", "  session\t1", "  park\t0"} <= set(lines)
     server.kill()
-    with pytest.raises(SettingsError, match=r"store\.url: the store at 127\.0\.0\.1:\d+ is out of reach"):
+    with pytest.raises(SettingsError, match=r"store\.url: the store at 127\.0\.0\.1:\d+ is unavailable"):
         run("check")
 
 

@@ -4,7 +4,7 @@ import pytest
 from tests.clock import ManualClock
 from tests.servers import StoreEar
 from transports.store import MemoryStore, StoreDown
-from transports.store.instrumented import observed
+from transports.store.instrumented import instrumented
 from transports.store.port import SESSIONS
 
 
@@ -21,7 +21,7 @@ class Troubled(MemoryStore):
 
 async def test_every_call_is_heard_of_with_what_came_of_it():
     ear, clock = StoreEar(), ManualClock()
-    store = observed(Troubled(clock), clock, ear)
+    store = instrumented(Troubled(clock), clock, ear)
     version = await store.put(SESSIONS, "a", b"1", expected=0)
     assert (await store.get(SESSIONS, "a")).version == version
     with pytest.raises(StoreDown):

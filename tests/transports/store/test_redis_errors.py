@@ -5,7 +5,7 @@ import pytest
 from redis import exceptions
 from redis._parsers.base import BaseParser
 
-from transports.store.redis_errors import OutageReason, reason_of
+from transports.store.redis_errors import RedisUnavailable, reason_of
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_happened_to_a_connection_is_one_word(error, reason):
 
 
 def test_an_error_says_where_and_why():
-    error = OutageReason("cache.example:6379", "OOM")
+    error = RedisUnavailable("cache.example:6379", "OOM")
     assert error.reason == "OOM"
     assert "cache.example:6379" in str(error)
     assert "OOM" in str(error)

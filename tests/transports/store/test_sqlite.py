@@ -121,7 +121,7 @@ async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
 @pytest.mark.parametrize("collection", [SESSIONS, COOLDOWNS], ids=lambda collection: collection.name)
 async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, collection):
     monkeypatch.setattr("transports.store.sqlite._BUSY_SECONDS", 0.01)
-    with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: database is locked"):
+    with pytest.raises(StoreDown, match=r"store\.sqlite3 failed: database is locked"):
         await contended[0].put(collection, "a", b"1")
     assert await contended[0].keys(collection) == []
 
@@ -132,7 +132,7 @@ async def test_a_full_disk_is_told_and_what_was_there_stays(opened, collection):
     await store.put(collection, "a", b"1")
     resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
     try:
-        with pytest.raises(StoreDown, match=r"out of order: (disk I/O error|database or disk is full)"):
+        with pytest.raises(StoreDown, match=r"failed: (disk I/O error|database or disk is full)"):
             await store.put(collection, "a", bytes(1024 * 1024))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -157,7 +157,7 @@ async def test_a_file_that_was_cut_off_anywhere_is_refused(path, opened):
     assert [file.name for file in path.parent.iterdir()] == ["store.sqlite3"]
     for size in (1, 15, 16, 17, 99, 100, 101, *range(512, len(whole), 509), len(whole) - 4096, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(StoreDown, match=r"store\.sqlite3 is out of order: "):
+        with pytest.raises(StoreDown, match=r"store\.sqlite3 (is truncated|failed: )"):
             opened()
         assert path.read_bytes() == whole[:size]
     path.write_bytes(whole)
@@ -176,7 +176,7 @@ async def test_a_file_with_foreign_bytes_is_told_and_nothing_else_breaks(path, o
         try:
             await opened().scan(SESSIONS)
         except OSError as error:
-            told += "out of order" in str(error)
+            told += "failed" in str(error)
     assert told
 
 

@@ -263,8 +263,8 @@ class Protocol(RuleBasedStateMachine):
     @rule()
     def another_server_that_has_forgotten_the_leases(self):
         self.store.server += 1
-        self.store._leases.clear()
-        self.store._places["intent"].clear()
+        self.store._locks.clear()
+        self.store._collections["intent"].clear()
 
     @invariant()
     def never_two_rotations_at_once(self):
