@@ -78,7 +78,7 @@ def redeclared(
             _check_account(account)
             fresh[account.id] = ConfiguredAccount(settings=account, cookies=read_cookies(account))
         except ValueError:
-            useless.append(_place(account))
+            useless.append(_source_of(account))
         if known is not None and fresh.get(account.id, known) == known and _is_free(owners, known):
             found[account.id] = known
     for account, known in fresh.items():  # may take a session that another account gave up, but not one in use
@@ -88,7 +88,7 @@ def redeclared(
         if _is_free(owners, known):
             found[account] = known
             continue
-        useless.append(_place(known.settings))
+        useless.append(_source_of(known.settings))
         if there is not None and _is_free(owners, there):
             found[account] = there
     return {account.id: found[account.id] for account in config.accounts if account.id in found}, useless
@@ -99,7 +99,7 @@ def files_of(config: WebConfig) -> list[Path]:
     return [account.cookies_file for account in config.accounts if account.cookies_file is not None]
 
 
-def _place(account: WebAccount) -> str:
+def _source_of(account: WebAccount) -> str:
     return str(account.cookies_file or account.id)
 
 

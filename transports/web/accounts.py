@@ -85,14 +85,14 @@ class ConnectedAccount:
     def unuse(self) -> None:
         """Undo one call of `use`."""
         self._uses -= 1
-        self._look()
+        self._close_if_unused()
 
     def leave(self) -> None:
         """Close the account once its last request has ended."""
         self.leaving.set()
-        self._look()
+        self._close_if_unused()
 
-    def _look(self) -> None:
+    def _close_if_unused(self) -> None:
         if self.leaving.is_set() and not self._uses:
             self.over.set()
 
@@ -146,9 +146,9 @@ class WebAccounts:
 
     async def start(self) -> None:
         """Connect the accounts of the settings and, if it is available, the store; then follow the store's changes."""
-        await self._become(self._declared)
+        await self._apply(self._declared)
         if self._config.guest and self._deps.only is None:
-            await self._tasks.start(self._live, None)
+            await self._tasks.start(self._run_account, None)
             self._publish()
         try:
             await self.follow()
@@ -167,13 +167,13 @@ class WebAccounts:
         """
         if not self._closing:
             self._entries = await self._deps.roster.entries(self._deps.name)
-            await self._become(self._all(self._entries))
+            await self._apply(self._all(self._entries))
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
         """Read the accounts of the settings and their files again; return the files or accounts that are invalid."""
         self._declared, useless = redeclared(config, self._declared)
         if not self._closing:
-            await self._become(self._all(self._entries))
+            await self._apply(self._all(self._entries))
         return useless
 
     async def close(self) -> None:
@@ -209,7 +209,7 @@ class WebAccounts:
         self._left_out = left_out
         return wanted
 
-    async def _become(self, wanted: dict[str, ConfiguredAccount]) -> None:
+    async def _apply(self, wanted: dict[str, ConfiguredAccount]) -> None:
         only = self._deps.only
         wanted = {account: known for account, known in wanted.items() if only in {None, account}}
         async with self._changing:
@@ -223,7 +223,7 @@ class WebAccounts:
                 held = self.held.get(account)
                 if self._closing or (held is not None and held.known == known):
                     continue
-                await self._tasks.start(self._live, known)  # before the old one leaves, so that there is no gap
+                await self._tasks.start(self._run_account, known)  # before the old one leaves, so that there is no gap
                 if held is not None:
                     held.leave()
                 changed = True
@@ -238,7 +238,7 @@ class WebAccounts:
         )
         self.sequence = tuple(held.account for held in known)
 
-    async def _live(self, known: ConfiguredAccount | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def _run_account(self, known: ConfiguredAccount | None, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Run a connected account until it leaves and its last request has ended."""
         self._open += 1
         try:

@@ -57,7 +57,7 @@ class _Examination:
             page = await self._session.page()
         except GatewayError as error:
             failure = error
-        yield self._way_out(failure)
+        yield self._egress(failure)
         if failure is not None and failure.certainty is Certainty.NOT_SENT:
             return
         yield self._page(page, failure)
@@ -115,7 +115,7 @@ class _Examination:
         words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
         return warning("stored session", words, "If the page check fails, give the account a new export.")
 
-    def _way_out(self, failure: GatewayError | None) -> Finding:
+    def _egress(self, failure: GatewayError | None) -> Finding:
         egress = self._held.account.egress
         way = f"the proxy {egress}" if egress else "this machine"
         if failure is None or failure.certainty is not Certainty.NOT_SENT:

@@ -22,7 +22,7 @@ PENDING = "正在生成视频，这可能需要几分钟时间，请稍后回来
 
 
 def captured(name, **teller):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=MediaRefs(**teller))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, refs=MediaRefs(**teller))
     body = (CAPTURES / f"{name}.txt").read_bytes()
     for position in range(0, len(body), 7):
         yield from reader.feed(body[position : position + 7])

@@ -3,10 +3,10 @@
 The site sends the sources of a marker in a separate field, possibly after the marker itself. Text that was sent cannot
 be taken back, so a marker and everything after it is held back until its sources are known or the answer is complete:
 
-    say("It is blue [cite: 1], ")       -> "It is blue "
+    push("It is blue [cite: 1], ")       -> "It is blue "
     learn(marker "[cite: 1]" -> url)
-    say("he said.")                     -> "[[1]](url)", Citation(start=11, end=21), ", he said."
-    settle()                            -> nothing: no text is held back
+    push("he said.")                     -> "[[1]](url)", Citation(start=11, end=21), ", he said."
+    flush()                              -> nothing: no text is held back
 
 A claim has no marker: the site names a range of its text and the sources, at the end of the answer. `Prose` records
 how positions in the site's text map to positions in the text that was sent (links are longer than their markers), so
@@ -49,7 +49,7 @@ class Prose:
         self._held: list[str] = []
         self._awaited = ""
         """The unknown marker that the held text starts with, if that is why it is held."""
-        self._said = 0
+        self._sent = 0
         """Number of characters sent."""
         self._taken = 0
         """Number of characters of the site's text that were sent, replaced or skipped."""
@@ -63,7 +63,7 @@ class Prose:
     @property
     def any(self) -> bool:
         """Whether any text was sent."""
-        return self._said > 0
+        return self._sent > 0
 
     def learn(self, groups: Iterable[Cited]) -> None:
         """Store the sources of markers."""
@@ -72,7 +72,7 @@ class Prose:
             if _MARKER.fullmatch(marker):
                 self._known[marker] = group.sources
 
-    def say(self, text: str) -> list[Text | Citation]:
+    def push(self, text: str) -> list[Text | Citation]:
         """Take the next piece of text; return what can be sent."""
         if not self._held and "[" not in text:
             return self._plain(text)
@@ -80,15 +80,15 @@ class Prose:
             self._held.append(text)
         if not self._held or (self._awaited and self._awaited not in self._known):
             return []
-        return self._told(last=False)
+        return self._replace_markers(last=False)
 
-    def settle(self) -> list[Text | Citation]:
+    def flush(self) -> list[Text | Citation]:
         """Return all held text; markers without known sources stay unchanged."""
-        return self._told(last=True) if self._held else []
+        return self._replace_markers(last=True) if self._held else []
 
     def verbatim(self, text: str) -> list[Text | Citation]:
         """Take a piece of text in which nothing is a marker; return it after all held text."""
-        events = self.settle()
+        events = self.flush()
         if text:
             events.append(self._text(text))
         return events
@@ -114,7 +114,7 @@ class Prose:
     def _note(self, size: int, length: int, *, link: bool) -> None:
         """Record that the next `size` characters of the site's text became the last `length` characters sent."""
         last = self._spans[-1] if self._spans else None
-        start = self._said - length
+        start = self._sent - length
         adjacent = last is not None and (last.taken + last.size, last.said + last.length) == (self._taken, start)
         if last is not None and adjacent and not (link or last.link):
             last.size += size
@@ -123,7 +123,7 @@ class Prose:
             self._spans.append(_Span(taken=self._taken, size=size, said=start, length=length, link=link))
         self._taken += size
 
-    def _told(self, *, last: bool) -> list[Text | Citation]:
+    def _replace_markers(self, *, last: bool) -> list[Text | Citation]:
         text = "".join(self._held)
         self._held, self._awaited = [], ""
         events: list[Text | Citation] = []
@@ -163,7 +163,7 @@ class Prose:
         return [said]
 
     def _text(self, text: str) -> Text:
-        self._said += len(text)
+        self._sent += len(text)
         return Text(text=text)
 
     def _linked(self, before: str, marker: str, sources: tuple[SourceLink, ...]) -> list[Text | Citation]:
@@ -177,7 +177,7 @@ class Prose:
             links += " " if place else ""
             url = link_to(source.url)
             link = f"[[{number}]]({url})" if url else f"[{number}]"
-            start = self._said + len(links)
+            start = self._sent + len(links)
             links += link
             if url:
                 citations.append(Citation(start=start, end=start + len(link), url=source.url, title=source.title))

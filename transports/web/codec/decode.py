@@ -40,15 +40,15 @@ class AnswerReader:
     After a complete candidate the answer stands: later error codes, failures and broken frames are ignored.
     """
 
-    def __init__(self, *, max_frame: int, input_tokens: int, teller: MediaRefs | None = None, turn: int = 0) -> None:
+    def __init__(self, *, max_frame: int, input_tokens: int, refs: MediaRefs | None = None, turn: int = 0) -> None:
         """Reject frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
 
         `turn` is the index of the turn in its conversation.
         """
         self._frames = FrameParser(max_frame)
         self._snapshots = SnapshotReader(self._frames)
-        self._teller = teller or MediaRefs()
-        self._narrator = EventBuilder(self._teller)
+        self._refs = refs or MediaRefs()
+        self._builder = EventBuilder(self._refs)
         self._input_tokens = input_tokens
         self._turn = turn
         self._accepted = self._answered = False
@@ -81,7 +81,7 @@ class AnswerReader:
     @property
     def begun(self) -> bool:
         """Whether part of the answer was yielded; progress lines do not count."""
-        return self._narrator.begun
+        return self._builder.begun
 
     @property
     def rid(self) -> str:
@@ -137,7 +137,7 @@ class AnswerReader:
         if text is None or text.startswith(wire.CARD_TEXT_PREFIXES):
             return self._parts(self._snapshots.read(frame, fresh))
         self._growing = True
-        return self._narrator.grow(text, (self._kept.cid, self._kept.rid)) or (Waiting(),)
+        return self._builder.grow(text, (self._kept.cid, self._kept.rid)) or (Waiting(),)
 
     def _parts(self, read: FrameParts) -> Iterator[Event]:
         for part in read.parts:
@@ -170,7 +170,7 @@ class AnswerReader:
         """Handle the part that closes the stream."""
         if not self._answered:
             raise _broken_off() if self._accepted else _no_answer()
-        if self._running and not (self._pending or self._teller.capability.lasting):
+        if self._running and not (self._pending or self._refs.capability.lasting):
             raise _broken_off()
         return self._finish()
 
@@ -188,10 +188,10 @@ class AnswerReader:
         self._keep_conversation(inner)
         self.model_id = jspb.text(inner, wire.INNER_MODEL_ID) or self.model_id
         self.model_name = jspb.text(inner, wire.INNER_MODEL_NAME) or self.model_name
-        doing = _doing(inner)
-        events: list[Event] = self._narrator.note(doing) if doing else []
+        progress = _progress_line(inner)
+        events: list[Event] = self._builder.add_progress(progress) if progress else []
         if candidate is not None:
-            events += self._tell(candidate, read)
+            events += self._update(candidate, read)
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
@@ -204,7 +204,7 @@ class AnswerReader:
         self._rcid = jspb.identifier(candidates[0], wire.CANDIDATE_ID) or self._rcid
         return candidates[0]
 
-    def _tell(self, candidate: Any, read: FrameParts) -> list[Event]:
+    def _update(self, candidate: Any, read: FrameParts) -> list[Event]:
         now = read_candidate(candidate, read.known)
         grows = now.text is not None and not now.card and not now.complete
         self._growing = grows and self._snapshots.learn(read, self._rcid, now.text or "")
@@ -212,15 +212,15 @@ class AnswerReader:
         self._pending = self._pending or now.pending
         self._running = (self._running or now.running) and not now.complete
         self.complete = (self.complete or now.complete) and not now.running
-        return self._narrator.tell(now, (self._kept.cid, self._kept.rid))
+        return self._builder.update(now, (self._kept.cid, self._kept.rid))
 
     def _finish(self) -> list[Event]:
         if self.finished:
             return []
-        events = self._narrator.end()
+        events = self._builder.end()
         self.complete = self.finished = True
-        usage = self._narrator.usage(self._input_tokens)
-        return [*events, Finish(reason="stop", usage=usage, rewritten=self._narrator.rewritten(self._input_tokens))]
+        usage = self._builder.usage(self._input_tokens)
+        return [*events, Finish(reason="stop", usage=usage, rewritten=self._builder.rewritten(self._input_tokens))]
 
     def _keep_conversation(self, inner: Any) -> None:
         """Store the ids in a frame; ids that it leaves out keep their value."""
@@ -235,7 +235,7 @@ class AnswerReader:
         )
 
 
-def _doing(inner: Any) -> str:
+def _progress_line(inner: Any) -> str:
     """Return a progress line for the tool that runs: the site's own text, else the tool's name; empty if none runs."""
     news = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
     for tool in (news, jspb.field(inner, wire.INNER_TOOL)):

@@ -3,10 +3,10 @@
 Every frame carries the whole candidate so far: text, thoughts, pictures, perhaps a document. `EventBuilder` compares
 it with what it already returned and returns only what is new:
 
-    tell(text="It is", thoughts="Hm.")                       -> Thought("Hm."), Text("It is")
-    tell(text="It is a cat.", thoughts="Hm.")                -> Text(" a cat.")
-    tell(text="It is a cat.", pictures=[p], complete=True)   -> Media(p)
-    end()                                                    -> nothing: the candidate was complete
+    update(text="It is", thoughts="Hm.")                       -> Thought("Hm."), Text("It is")
+    update(text="It is a cat.", thoughts="Hm.")                -> Text(" a cat.")
+    update(text="It is a cat.", pictures=[p], complete=True)   -> Media(p)
+    end()                                                      -> nothing: the candidate was complete
 
 The text passes through three filters in this order: `TextDelta` (what is new and no longer flickers), `Cleaner` (site
 markup removed), `Prose` (citation markers replaced by links). Each may hold back the end of the text, so pictures are
@@ -60,9 +60,9 @@ class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
 class EventBuilder:
     """Convert the candidate snapshots of one answer into events."""
 
-    def __init__(self, teller: MediaRefs) -> None:
+    def __init__(self, refs: MediaRefs) -> None:
         """Start an empty answer."""
-        self._teller = teller
+        self._refs = refs
         self._prose = Prose()
         self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
@@ -71,7 +71,7 @@ class EventBuilder:
         """Whether the text waits for the document, and whether the document has started."""
         self._seen_before = False
         """An earlier frame had a document."""
-        self._came: set[str] = set()
+        self._seen_media: set[str] = set()
         self._pictures: list[Media] = []
         """All pictures received; a book shows its own."""
         self._shown = 0
@@ -80,22 +80,22 @@ class EventBuilder:
         self._cited: set[tuple[int, int, str]] = set()
         self._final: list[Event] | None = None
         """The events of the whole answer, if the site rewrote it."""
-        self._said: list[str] = []
-        self._thought: list[str] = []
+        self._sent_text: list[str] = []
+        self._sent_thoughts: list[str] = []
         """All text and all thoughts returned so far."""
         self._text_alone = False
         """Text is the only part of the candidate that `grow` has to process."""
         self.begun = False
         """Part of the answer was returned; progress lines do not count."""
 
-    def tell(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
+    def update(self, now: Candidate, address: tuple[str, str] = ("", "")) -> list[Event]:
         """Take a snapshot of the candidate; return the new events. `address` is the conversation id and the turn id.
 
         If the snapshot contradicts what was returned, return nothing more until a later snapshot agrees again.
         """
         before = self._last
         now = self._last = self._joined(before, now)
-        events = self._tell(before, now, address)
+        events = self._update(before, now, address)
         self._count(events)
         self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
         shown = not (now.web_pictures or now.music or now.film) and self._shown == len(self._pictures)
@@ -106,12 +106,12 @@ class EventBuilder:
         """Take a snapshot in which only the candidate's text has changed; return the new events."""
         now = msgspec.structs.replace(self._last, text=text)
         if not self._text_alone:
-            return self.tell(now, address)
+            return self.update(now, address)
         self._last = now
         fresh = self._cleaner.push(self._text.push(text))
         if not fresh:
             return []
-        events: list[Event] = [*self._prose.say(fresh)]
+        events: list[Event] = [*self._prose.push(fresh)]
         self._count(events)
         self.begun = self.begun or bool(events)
         return events
@@ -130,31 +130,31 @@ class EventBuilder:
             film=now.film or before.film,
         )
 
-    def _tell(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
+    def _update(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
         self._prose.learn(now.citations)
-        events = self._thinking.think(now.thoughts, last=now.complete)
+        events = self._thinking.update(now.thoughts, last=now.complete)
         self.begun = self.begun or bool(events)
-        events += self._thinking.note(now.progress)
+        events += self._thinking.add_progress(now.progress)
         settled = now.complete or now.text == before.text
         self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
-        if not self._departed(now):
+        if not self._contradicts(now):
             events += self._write(now, settled=settled)
         if now.complete:
             events += self._cite(now)
         waiting = self._prose.holding or self._cleaner.holding or (not settled and self._text.behind(now.text or ""))
         return events if waiting and not now.complete else [*events, *self._show(now)]
 
-    def note(self, line: str) -> list[Event]:
+    def add_progress(self, line: str) -> list[Event]:
         """Take a progress line of the site; return it as a thought the first time."""
-        events = self._thinking.note((line,))
+        events = self._thinking.add_progress((line,))
         self._count(events)
         return events
 
     def end(self) -> list[Event]:
         """Complete the answer; return everything that was held back."""
         last = self._last
-        events = [] if last.complete else self.tell(msgspec.structs.replace(last, complete=True))
-        if self._departed(self._last) or self._thinking.departed(self._last.thoughts):
+        events = [] if last.complete else self.update(msgspec.structs.replace(last, complete=True))
+        if self._contradicts(self._last) or self._thinking.contradicted_by(self._last.thoughts):
             self._final = self._repeated()
             rest = self._rest(self._final)
             self._count(rest)
@@ -165,11 +165,11 @@ class EventBuilder:
         """Return the whole answer if it differs from what was returned, else None. Call this after `end`."""
         if self._final is None:
             return None
-        thoughts = "".join(self._thought)
-        if self._thinking.departed(self._last.thoughts):
+        thoughts = "".join(self._sent_thoughts)
+        if self._thinking.contradicted_by(self._last.thoughts):
             thoughts = "".join(f"{line}\n" for line in self._thinking.lines) + clean(self._last.thoughts)
         pieces = tuple(event for event in self._final if isinstance(event, Piece))
-        said = ("".join(self._said), "".join(self._thought))
+        said = ("".join(self._sent_text), "".join(self._sent_thoughts))
         if (_text(self._final), thoughts) == said and all(isinstance(piece, Text) for piece in pieces):
             return None  # only text that was held back has changed
         return Rewritten(
@@ -180,14 +180,14 @@ class EventBuilder:
 
     def _repeated(self) -> list[Event]:
         """Return the events of the current answer as if it had arrived in one frame, with all pictures received."""
-        again = EventBuilder(self._teller)
+        again = EventBuilder(self._refs)
         again._pictures = list(self._pictures)
-        again._came = {picture.id or picture.url for picture in self._last.pictures}
-        return again.tell(self._last)
+        again._seen_media = {picture.id or picture.url for picture in self._last.pictures}
+        return again.update(self._last)
 
     def _rest(self, final: list[Event]) -> list[Event]:
         """Return the rest of a rewritten text if it still starts with what was returned (held-back text differed)."""
-        said, now = "".join(self._said), _text(final)
+        said, now = "".join(self._sent_text), _text(final)
         if self._document(self._last) is not None or len(now) <= len(said) or not now.startswith(said):
             return []
         cited = [event for event in final if isinstance(event, Citation) and event.start >= len(said)]
@@ -195,13 +195,13 @@ class EventBuilder:
 
     def usage(self, input_tokens: int) -> Usage:
         """Return the token usage of the answer returned so far."""
-        return _usage(input_tokens, "".join(self._said), "".join(self._thought))
+        return _usage(input_tokens, "".join(self._sent_text), "".join(self._sent_thoughts))
 
     def _count(self, events: list[Event]) -> None:
-        self._said += [event.text for event in events if isinstance(event, Text)]
-        self._thought += [event.text for event in events if isinstance(event, Thought)]
+        self._sent_text += [event.text for event in events if isinstance(event, Text)]
+        self._sent_thoughts += [event.text for event in events if isinstance(event, Thought)]
 
-    def _departed(self, now: Candidate) -> bool:
+    def _contradicts(self, now: Candidate) -> bool:
         """Return whether text or document contradict what was returned of them."""
         if not self._text.extended_by(now.text or ""):
             return True
@@ -235,15 +235,15 @@ class EventBuilder:
     def _document(self, now: Candidate) -> Opened | None:
         """Return the candidate's document if it belongs in the answer; not cards or long-running work read later."""
         document = now.document
-        if document is None or not document.body or self._teller.capability.lasting:
+        if document is None or not document.body or self._refs.capability.lasting:
             return None
-        asked = self._teller.capability in {Capability.CANVAS, Capability.STORYBOOK}
+        asked = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
         return document if asked or document.marked or fenced(document.body) else None
 
     def _say(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
         fresh = self._text.flush(text) if last else self._text.push(text)
-        return [*self._prose.say(self._clean(fresh, last=last)), *(self._prose.settle() if last else ())]
+        return [*self._prose.push(self._clean(fresh, last=last)), *(self._prose.flush() if last else ())]
 
     def _clean(self, fresh: str, *, last: bool) -> str:
         return self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
@@ -274,7 +274,7 @@ class EventBuilder:
         return events
 
     def _open(self, document: Opened) -> Canvas | Book:
-        if self._teller.capability is Capability.STORYBOOK:
+        if self._refs.capability is Capability.STORYBOOK:
             return Book(document.id, self._pictures)
         return Canvas(document.id)
 
@@ -283,7 +283,7 @@ class EventBuilder:
         shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
         text = text[: shaky.start()] if shaky else text
         fresh = self._text.flush(text) if settled else self._text.push(text)
-        return [*self._prose.say(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.settle()]
+        return [*self._prose.push(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.flush()]
 
     def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
         """Return what is new in the document; if another document became the longest, append that one whole."""
@@ -313,7 +313,7 @@ class EventBuilder:
         spoken = fresh.lstrip("\n")
         events = self._prose.verbatim("\n\n")
         self._prose.skip(len(fresh) - len(spoken))
-        return [*events, *self._prose.say(spoken), *self._prose.settle()]
+        return [*events, *self._prose.push(spoken), *self._prose.flush()]
 
     def _show(self, now: Candidate) -> list[Event]:
         """Return new pictures, music and videos."""
@@ -322,14 +322,14 @@ class EventBuilder:
             for found in now.web_pictures
             if found.url.startswith(("http://", "https://")) and self._first(found.url)
         ]
-        book = self._teller.capability is Capability.STORYBOOK
+        book = self._refs.capability is Capability.STORYBOOK
         if not book or (now.complete and self._opened is None):
             events += self._pictures[self._shown :]
             self._shown = len(self._pictures)
         music, film = now.music, now.film
         if music is not None:
             events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
-        if film is not None and not self._teller.capability.lasting:
+        if film is not None and not self._refs.capability.lasting:
             events += self._media(MediaKind.VIDEO, film.url)
         return events
 
@@ -338,22 +338,22 @@ class EventBuilder:
 
     def _first(self, name: str) -> bool:
         """Record a media id or URL; return whether it is new."""
-        if not name or name in self._came:
+        if not name or name in self._seen_media:
             return False
-        self._came.add(name)
+        self._seen_media.add(name)
         return True
 
     def _media(self, kind: MediaKind, url: str) -> list[Event]:
         if not self._first(url):
             return []
-        return [Media(ref=MediaRef(transport=self._teller.transport, account=self._teller.account, kind=kind, url=url))]
+        return [Media(ref=MediaRef(transport=self._refs.transport, account=self._refs.account, kind=kind, url=url))]
 
     def _picture(self, picture: SitePicture, now: Candidate, address: tuple[str, str]) -> Media:
         cid, rid = address
         known = cid and rid and now.rcid and picture.id
         ref = MediaRef(
-            transport=self._teller.transport,
-            account=self._teller.account,
+            transport=self._refs.transport,
+            account=self._refs.account,
             kind=MediaKind.IMAGE,
             url=picture.url,
             original=msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else "",
@@ -384,7 +384,7 @@ class Thinking:
         """The progress lines, in order."""
         self._open_line = False
 
-    def think(self, thoughts: str, *, last: bool) -> list[Event]:
+    def update(self, thoughts: str, *, last: bool) -> list[Event]:
         """Take a snapshot of the thoughts; return what is new."""
         text = self._cleaner.push(self._delta.flush(thoughts) if last else self._delta.push(thoughts))
         text += self._cleaner.flush() if last else ""
@@ -393,7 +393,7 @@ class Thinking:
         self._open_line = not text.endswith("\n")
         return [Thought(text=text)]
 
-    def note(self, lines: tuple[str, ...]) -> list[Event]:
+    def add_progress(self, lines: tuple[str, ...]) -> list[Event]:
         """Take progress lines; return those that are new."""
         fresh = [line for line in dict.fromkeys(lines) if line not in self.lines]
         if not fresh:
@@ -403,6 +403,6 @@ class Thinking:
         self._open_line = False
         return [Thought(text=text)]
 
-    def departed(self, thoughts: str) -> bool:
+    def contradicted_by(self, thoughts: str) -> bool:
         """Return whether a snapshot of the thoughts contradicts what was returned."""
         return not self._delta.extended_by(thoughts)

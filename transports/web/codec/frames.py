@@ -154,7 +154,7 @@ class FrameParser:
             elif self._length:
                 frame = self._body()
             else:
-                frame = self._at_once() or self._header()
+                frame = self._complete_frame() or self._header()
             if frame is not None:
                 return frame
         self._data, self._at = b"", 0
@@ -178,7 +178,7 @@ class FrameParser:
 
         """
         if self._length:
-            self._read_by_line(self._held())
+            self._read_by_line(self._frame_bytes())
             while (frame := self.find()) is not None:
                 yield frame
             self.check()
@@ -195,7 +195,7 @@ class FrameParser:
         """Whether the input ends inside a frame."""
         return bool(self._length or any(self._pieces) or self._head.strip())
 
-    def _at_once(self) -> Frame | None:
+    def _complete_frame(self) -> Frame | None:
         """Return the next frame if it is complete, on one line and starts with all of `shared`; else consume nothing.
 
         This is the fast path: most frames of an answer arrive whole.
@@ -263,16 +263,16 @@ class FrameParser:
         self._at = end
         if newline < 0:
             if self._taken > _MOST_BYTES * self._length:
-                self._read_by_line(self._held() + data[end:])
+                self._read_by_line(self._frame_bytes() + data[end:])
             return None
         if self._agreed < self._size:  # the units of part of the prefix are unknown, so the length cannot be checked
-            self._differ()
+            self._unshare()
         if self._units < self._length:
             self._several_lines = True
             return None
         frame = Frame(self._base, self._size, b"".join(self._pieces))
         if self._units > self._length or (self._several_lines and not _is_json(frame.whole())):
-            self._read_by_line(self._held() + data[end:])
+            self._read_by_line(self._frame_bytes() + data[end:])
             return None
         self._length = 0
         self._pieces.clear()
@@ -288,19 +288,19 @@ class FrameParser:
                 self._agreed += len(known)
                 piece = piece[len(known) :]
             else:
-                self._differ()
+                self._unshare()
         if piece:
             self._pieces.append(piece)
             self._units += utf16_units(piece)
 
-    def _differ(self) -> None:
+    def _unshare(self) -> None:
         """Treat the frame as not shared: copy the bytes that matched so far."""
         same = bytes(self._base.data[: self._agreed])
         self._pieces[:] = [same]
         self._units = utf16_units(same)
         self._size = self._agreed = 0
 
-    def _held(self) -> bytes:
+    def _frame_bytes(self) -> bytes:
         """Return all bytes of the current frame."""
         return bytes(self._base.data[: self._agreed]) + b"".join(self._pieces)
 

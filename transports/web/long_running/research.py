@@ -151,7 +151,7 @@ def _said(report: Opened) -> list[Text | Citation]:
     """Return a report's text, with links where it has markers."""
     prose = Prose()
     prose.learn(report.citations)
-    return [*prose.say(clean(report.body)), *prose.settle()]
+    return [*prose.push(clean(report.body)), *prose.flush()]
 
 
 class _Progress:

@@ -181,7 +181,7 @@ class TurnSender:
         reader = AnswerReader(
             max_frame=session.site.config.max_frame,
             input_tokens=estimate_tokens(words.prompt),
-            teller=self._teller,
+            refs=self._teller,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
         generation = Generation(session.site, ready, self._call(ready, model, words, forms), reader)

@@ -52,10 +52,10 @@ def test_any_text_with_markers_cut_anywhere_comes_out_with_its_links(text, data)
     for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(text)], strict=True)):
         if number == known_at:
             prose.learn(GROUPS)
-        events += prose.say(text[start:end])
+        events += prose.push(text[start:end])
         assert replaced(text).startswith(said(events)) or known_at > number
     prose.learn(GROUPS)
-    events += [*prose.say(""), *prose.settle()]
+    events += [*prose.push(""), *prose.flush()]
     assert said(events) == replaced(text)
     assert len([event for event in events if isinstance(event, Citation)]) == replaced(text).count("](")
     check_citations(events)
@@ -63,24 +63,24 @@ def test_any_text_with_markers_cut_anywhere_comes_out_with_its_links(text, data)
 
 def test_a_marker_waits_until_its_group_is_known_and_nothing_before_it_does():
     prose = Prose()
-    assert said(prose.say("A fact [cite: 1, 2] and")) == "A fact "
-    assert prose.say(" more") == []
+    assert said(prose.push("A fact [cite: 1, 2] and")) == "A fact "
+    assert prose.push(" more") == []
     assert prose.holding
     prose.learn(GROUPS)
-    assert said(prose.say("")) == LINKS["[cite: 1, 2]"] + " and more"
+    assert said(prose.push("")) == LINKS["[cite: 1, 2]"] + " and more"
     assert not prose.holding
 
 
 def test_a_marker_that_stays_unknown_stays_as_it_is():
     prose = Prose()
     text = "A fact [cite: 5] and [cite: 6"
-    assert said([*prose.say(text), *prose.settle()]) == text
+    assert said([*prose.push(text), *prose.flush()]) == text
 
 
 def test_what_is_no_marker_is_not_held_back():
     prose = Prose()
     for text in ("a [link](https://x) ", "[", "x]", " [ ] [cite 1] "):
-        events = prose.say(text)
+        events = prose.push(text)
     assert said(events).endswith("[cite 1] ")
     assert not prose.holding
 
@@ -88,7 +88,7 @@ def test_what_is_no_marker_is_not_held_back():
 def test_verbatim_text_is_said_as_it_is_behind_what_waited():
     prose = Prose()
     prose.learn(GROUPS)
-    events = [*prose.say("see [cite"), *prose.verbatim("[cite: 1]"), *prose.say("[cite: 1]")]
+    events = [*prose.push("see [cite"), *prose.verbatim("[cite: 1]"), *prose.push("[cite: 1]")]
     assert said(events) == "see [cite[cite: 1]" + LINKS["[cite: 1]"]
     check_citations(events)
 
@@ -97,7 +97,7 @@ def test_verbatim_text_is_said_as_it_is_behind_what_waited():
 def test_only_addresses_of_the_web_become_links(url):
     prose = Prose()
     prose.learn([Cited(marker="[cite: 1]", sources=(SourceLink(url=url),))])
-    events = prose.say("x [cite: 1] y")
+    events = prose.push("x [cite: 1] y")
     assert events == [Text(text="x "), Text(text="[1]"), Text(text=" y")]
 
 
@@ -107,7 +107,7 @@ def test_an_address_cannot_break_out_of_its_link():
 
 def test_waiting_costs_nothing_again():
     prose = Prose()
-    prose.say("[cite: 9]")
+    prose.push("[cite: 9]")
     pieces = ["word " * 10] * 2000
-    assert not any(map(prose.say, pieces))
-    assert said(prose.settle()) == "[cite: 9]" + "".join(pieces)
+    assert not any(map(prose.push, pieces))
+    assert said(prose.flush()) == "[cite: 9]" + "".join(pieces)

@@ -230,7 +230,7 @@ def test_work_that_is_pending_does_not_break_an_answer_off(field, ending):
 
 @pytest.mark.parametrize("capability", [Capability.VIDEO, Capability.DEEPSEARCH])
 def test_a_turn_whose_work_is_polled_may_close_while_it_is_running(capability):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, teller=MediaRefs(capability=capability))
+    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, refs=MediaRefs(capability=capability))
     events = [*reader.feed(encode.PREFIX + HALF + encode.end(1)), *reader.end()]
     assert isinstance(events[-1], Finish)
 

@@ -58,10 +58,10 @@ def short(events):
 
 def test_a_picture_comes_once_over_all_frames_with_what_finds_its_original():
     one = narrator(Capability.IMAGEN)
-    events = one.tell(now("Here"), ("c", "r"))
+    events = one.update(now("Here"), ("c", "r"))
     for _ in range(3):
-        events += one.tell(now("Here you are", pictures=(picture(1), picture(2))), ("c", "r"))
-    events += one.tell(now("Here you are", pictures=(picture(1), picture(2)), complete=True), ("c", "r"))
+        events += one.update(now("Here you are", pictures=(picture(1), picture(2))), ("c", "r"))
+    events += one.update(now("Here you are", pictures=(picture(1), picture(2)), complete=True), ("c", "r"))
     events += one.end()
     assert short(events) == ["Here you are", ("media", "1"), ("media", "2")]
     ref = next(event.ref for event in events if isinstance(event, Media))
@@ -71,34 +71,34 @@ def test_a_picture_comes_once_over_all_frames_with_what_finds_its_original():
 
 def test_a_picture_waits_for_text_that_is_held_back():
     one = narrator()
-    events = one.tell(now("see `code`", pictures=(picture(1),)))
+    events = one.update(now("see `code`", pictures=(picture(1),)))
     assert short(events) == ["see"]
-    events += one.tell(now("see `code` there", complete=True, pictures=(picture(1),)))
+    events += one.update(now("see `code` there", complete=True, pictures=(picture(1),)))
     assert short(events) == ["see `code` there", ("media", "1")]
 
 
 def test_placeholder_links_are_no_text():
     one = narrator(Capability.IMAGEN)
     text = "Here:\n\nhttp://googleusercontent.com/image_generation_content/0\n"
-    events = one.tell(now(text, pictures=(picture(1),), complete=True))
+    events = one.update(now(text, pictures=(picture(1),), complete=True))
     assert short(events) == ["Here:\n\n\n", ("media", "1")]
 
 
 def test_a_turn_that_was_asked_for_a_picture_and_got_words_ends_with_words():
     one = narrator(Capability.IMAGEN)
-    assert short(one.tell(now("I can't draw that.", complete=True))) == ["I can't draw that."]
+    assert short(one.update(now("I can't draw that.", complete=True))) == ["I can't draw that."]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 40])
 def test_a_canvas_is_said_behind_the_text_before_it_and_before_the_text_after_it(frames):
     one = narrator(Capability.CANVAS)
     body = "```html\n<h1>`Hi`</h1>\n\\n\n```"
-    events = one.tell(now("Here is `page.html`"))
+    events = one.update(now("Here is `page.html`"))
     for number in range(1, frames + 1):
         part = body[: len(body) * number // frames] + ("\n```" if number < frames else "")
-        events += one.tell(now("Here is `page.html`", document=paper(part)))
-    events += one.tell(now("Here is `page.html`", document=paper(body)))
-    events += one.tell(now("Here is `page.html`\nEnjoy.", document=paper(body), complete=True))
+        events += one.update(now("Here is `page.html`", document=paper(part)))
+    events += one.update(now("Here is `page.html`", document=paper(body)))
+    events += one.update(now("Here is `page.html`\nEnjoy.", document=paper(body), complete=True))
     assert short([*events, *one.end()]) == [
         "Here is `page.html`\n\n",
         ("document", "A page", "html"),
@@ -108,22 +108,22 @@ def test_a_canvas_is_said_behind_the_text_before_it_and_before_the_text_after_it
 
 def test_a_canvas_streams_as_it_grows():
     one = narrator(Capability.CANVAS)
-    events = one.tell(now("Here."))
+    events = one.update(now("Here."))
     body = "```python\nprint('the first line of it')\n"
-    events += one.tell(now("Here.", document=paper(body)))
+    events += one.update(now("Here.", document=paper(body)))
     assert said(events) == f"Here.\n\n{body}"
-    events += one.tell(now("Here.", document=paper(f"{body}print(2)")))
+    events += one.update(now("Here.", document=paper(f"{body}print(2)")))
     assert said(events) == f"Here.\n\n{body}print(2)"
 
 
 def test_a_fence_that_the_site_left_open_is_closed():
     one = narrator(Capability.CANVAS)
-    assert said(one.tell(now(document=paper("```\nx = 1"), complete=True))) == "```\nx = 1\n```"
+    assert said(one.update(now(document=paper("```\nx = 1"), complete=True))) == "```\nx = 1\n```"
 
 
 def test_a_document_in_prose_stands_without_a_fence():
     one = narrator(Capability.CANVAS)
-    events = one.tell(now(document=paper("# Title\n\nWords"), complete=True))
+    events = one.update(now(document=paper("# Title\n\nWords"), complete=True))
     assert short(events) == [("document", "A page", "markdown"), "# Title\n\nWords"]
 
 
@@ -137,7 +137,7 @@ def test_a_document_in_prose_stands_without_a_fence():
     ],
 )
 def test_in_an_ordinary_turn_only_what_is_a_document_is_told(document, told):
-    events = narrator().tell(now("text", document=document, complete=True))
+    events = narrator().update(now("text", document=document, complete=True))
     assert any(isinstance(event, Document) for event in events) is told
     assert said(events).startswith("text")
 
@@ -146,9 +146,9 @@ def test_of_two_documents_both_are_said_whole():
     one = narrator(Capability.CANVAS)
     first = "```a\nas long as it has to be to be settled\n"
     second = f"```b\n{'longer than the first ' * 4}\n```"
-    events = one.tell(now(document=paper(first, id="a")))
-    events += one.tell(now(document=paper(f"{first}2", id="a")))
-    events += one.tell(now(document=paper(second, id="b"), complete=True))
+    events = one.update(now(document=paper(first, id="a")))
+    events += one.update(now(document=paper(f"{first}2", id="a")))
+    events += one.update(now(document=paper(second, id="b"), complete=True))
     assert short(events) == [
         ("document", "A page", "a"),
         f"{first}2\n```\n\n",
@@ -159,9 +159,9 @@ def test_of_two_documents_both_are_said_whole():
 
 def test_a_document_that_was_changed_stops_the_stream_and_is_whole_in_the_end():
     one = narrator(Capability.CANVAS)
-    events = one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
-    events += one.tell(now(document=paper("```a\nwhat was said here, and that is so\n")))
-    events += one.tell(now("Text.", document=paper("```a\nother\n```"), complete=True))
+    events = one.update(now(document=paper("```a\nwhat was said here, and that is so\n")))
+    events += one.update(now(document=paper("```a\nwhat was said here, and that is so\n")))
+    events += one.update(now("Text.", document=paper("```a\nother\n```"), complete=True))
     events += one.end()
     assert short(events) == [("document", "A page", "a"), "```a\nwhat was said here, and that is so\n"]
     assert short(one.rewritten(0).pieces) == ["Text.\n\n", ("document", "A page", "a"), "```a\nother\n```"]
@@ -177,13 +177,13 @@ def test_nothing_of_text_and_canvas_is_lost_whatever_flickers(before, body, afte
     one = narrator(Capability.CANVAS)
     events = []
     for end in sorted(data.draw(st.lists(st.integers(0, len(before)), max_size=4))):
-        events += one.tell(now(before[:end] + data.draw(FLICKERS)))
-    events += one.tell(now(before))
+        events += one.update(now(before[:end] + data.draw(FLICKERS)))
+    events += one.update(now(before))
     for end in sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6))):
-        events += one.tell(now(before, document=paper(body[:end] + data.draw(FLICKERS))))
+        events += one.update(now(before, document=paper(body[:end] + data.draw(FLICKERS))))
     for end in sorted(data.draw(st.lists(st.integers(0, len(after)), max_size=4))):
-        events += one.tell(now(before + after[:end] + data.draw(FLICKERS), document=paper(body)))
-    events += one.tell(now(before + after, document=paper(body), complete=True))
+        events += one.update(now(before + after[:end] + data.draw(FLICKERS), document=paper(body)))
+    events += one.update(now(before + after, document=paper(body), complete=True))
     told = short([*events, *one.end()])
     document = told.index(("document", "A page", "js"))
     rest = "".join(told[document + 1 :])
@@ -220,16 +220,16 @@ BOOK = "http://googleusercontent.com/a/0\n\nOne `x`\n\n---\n\nhttp://googleuserc
 def test_a_book_is_page_and_picture_in_turn_however_many_there_are(pictures, wanted, step, early):
     one = narrator(Capability.STORYBOOK)
     drawn = tuple(picture(number) for number in range(1, pictures + 1))
-    events = one.tell(now("A story."))
+    events = one.update(now("A story."))
     for end in range(step, len(BOOK), step):
-        events += one.tell(now("A story.", document=paper(BOOK[:end]), pictures=drawn if early else ()))
-    events += one.tell(now("A story.", document=paper(BOOK), pictures=drawn, complete=True))
+        events += one.update(now("A story.", document=paper(BOOK[:end]), pictures=drawn if early else ()))
+    events += one.update(now("A story.", document=paper(BOOK), pictures=drawn, complete=True))
     assert short([*events, *one.end()]) == ["A story.\n\n", ("document", "A page", "markdown"), *wanted]
 
 
 def test_a_book_that_is_refused_ends_with_words_and_what_was_drawn():
     one = narrator(Capability.STORYBOOK)
-    assert short(one.tell(now("No.", pictures=(picture(1),), complete=True))) == ["No.", ("media", "1")]
+    assert short(one.update(now("No.", pictures=(picture(1),), complete=True))) == ["No.", ("media", "1")]
 
 
 def test_citations_index_all_text_so_far():
@@ -238,8 +238,8 @@ def test_citations_index_all_text_so_far():
     text = "A fact [cite: 1]. Another [cite: 1]."
     events = []
     for end in range(0, len(text), 5):
-        events += one.tell(now(text[:end]))
-    events += one.tell(now(text, citations=cited, complete=True))
+        events += one.update(now(text[:end]))
+    events += one.update(now(text, citations=cited, complete=True))
     whole = said(events)
     assert whole == f"A fact [[1]]({PAGE}). Another [[1]]({PAGE})."
     places = [(event.start, event.end) for event in events if isinstance(event, Citation)]
@@ -250,14 +250,14 @@ def test_code_in_a_canvas_keeps_what_looks_like_a_marker():
     one = narrator(Capability.CANVAS)
     cited = (Cited(marker="[cite: 1]", sources=(SourceLink(url=PAGE),)),)
     body = "```js\nx = y[cite: 1]\n```"
-    assert said(one.tell(now("T [cite: 1]", citations=cited, document=paper(body), complete=True))).endswith(body)
+    assert said(one.update(now("T [cite: 1]", citations=cited, document=paper(body), complete=True))).endswith(body)
 
 
 def test_web_images_music_and_films_come_once_they_are_ready():
     one = narrator()
     found = (WebPicture(url="https://x/1.jpg", alt="x"), WebPicture(url="javascript:1"))
-    events = one.tell(now("t", web_pictures=found, music=Music(mp3="", mp4=""), film=Film(url="")))
-    events += one.tell(now("t", web_pictures=found, music=Music(mp3="https://a/1", mp4="https://a/2"), complete=True))
+    events = one.update(now("t", web_pictures=found, music=Music(mp3="", mp4=""), film=Film(url="")))
+    events += one.update(now("t", web_pictures=found, music=Music(mp3="https://a/1", mp4="https://a/2"), complete=True))
     assert [event for event in events if isinstance(event, WebImage)] == [WebImage(url="https://x/1.jpg", alt="x")]
     kinds = [event.ref.kind for event in events if isinstance(event, Media)]
     assert kinds == [MediaKind.AUDIO, MediaKind.VIDEO]
@@ -265,23 +265,28 @@ def test_web_images_music_and_films_come_once_they_are_ready():
 
 def test_what_is_being_done_is_a_thought_once_a_line():
     one = narrator()
-    events = one.tell(now("", thoughts="Hm"))
-    events += [*one.note("Running data_analysis_tool…"), *one.note("Running data_analysis_tool…")]
+    events = one.update(now("", thoughts="Hm"))
+    events += [*one.add_progress("Running data_analysis_tool…"), *one.add_progress("Running data_analysis_tool…")]
     for _ in range(2):
-        events += one.tell(now("", thoughts="Hm", progress=("Reading", "Reading")))
+        events += one.update(now("", thoughts="Hm", progress=("Reading", "Reading")))
     assert said(events, Thought) == "Hm\nRunning data_analysis_tool…\nReading\n"
 
 
 def test_thoughts_that_flicker_beside_text_are_right_in_the_end():
     one = narrator()
-    events = one.tell(now("text", thoughts="so `x\n```"))
-    events += one.tell(now("text more", thoughts="so `x` it is"))
-    events += one.tell(now("text more", thoughts="so `x` it is", complete=True))
+    events = one.update(now("text", thoughts="so `x\n```"))
+    events += one.update(now("text more", thoughts="so `x` it is"))
+    events += one.update(now("text more", thoughts="so `x` it is", complete=True))
     assert said(events, Thought) == "so `x` it is"
 
 
 def test_a_frame_without_text_takes_nothing_back():
     one = narrator()
-    events = [*one.tell(now("what was said")), *one.tell(now(None)), *one.tell(now(None, complete=True)), *one.end()]
+    events = [
+        *one.update(now("what was said")),
+        *one.update(now(None)),
+        *one.update(now(None, complete=True)),
+        *one.end(),
+    ]
     assert said(events) == "what was said"
     assert one.usage(0).output_tokens == 4
