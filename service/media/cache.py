@@ -1,4 +1,8 @@
-"""Media cached on disk, so that links outlive the upstream's: what is opened once is cached until the room runs out."""
+"""Caches media on disk, so that media URLs outlive the upstream's: opened files stay until the space is needed.
+
+A file is written under a `.partial` name, locked, and renamed when complete, so that several processes can share the
+folder. The least recently used files are removed first.
+"""
 
 import fcntl
 import os
@@ -17,21 +21,21 @@ from transports.clock import SystemClock
 
 _PIECE_BYTES = 64 * 1024
 _PARTIAL = ".partial"
-"""A file that is being written. Its process holds a lock on it, which ends with the process."""
+"""Suffix of files that are being written. The writing process holds a lock, which ends with the process."""
 _PARTIAL_SECONDS = 3600.0
-"""Where files cannot be locked, one that was not written to for so long has no process any more."""
+"""If files cannot be locked, a partial file that was not written to for this long is abandoned."""
 
 _log = structlog.get_logger()
 
 
 class MediaCache:
-    """A folder of so many bytes at the most; the longest unused goes first. Several processes may share it."""
+    """A folder of limited size with least-recently-used eviction; several processes may share it."""
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
-        """Keep files below `folder`, made when missing.
+        """Cache files below `folder`, which is created if missing.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the folder cannot be created.
 
         """
         self._folder, self._most = folder, most_bytes
@@ -42,18 +46,18 @@ class MediaCache:
 
     @asynccontextmanager
     async def open(self, name: str, source: AbstractAsyncContextManager[MediaStream]) -> AsyncGenerator[MediaStream]:
-        """Yield what is cached under `name`, taken whole from `source` first where nothing is.
+        """Yield the file cached under `name`; if there is none, read all of `source` into the cache first.
 
         Raises:
-            GatewayError: as `source` does.
-            Saturated: there is no room on the disk.
+            GatewayError: as raised by `source`.
+            Saturated: the disk is full.
 
         """
         cached = await anyio.to_thread.run_sync(self._lookup, name)
         if cached is None:
             async with source as stream:
                 length = stream.length or 0
-                if self._arriving + length > self._most:  # there is no room for it: pass it on
+                if self._arriving + length > self._most:  # too large for the cache: pass it on
                     yield stream
                     return
                 self._arriving += length
@@ -89,11 +93,11 @@ class MediaCache:
                 raise
         except OSError as error:
             _log.error("media_cache_write_failed", error=error.strerror)
-            raise Saturated("The gateway has no room for this.", code="state_unavailable") from None
+            raise Saturated("The gateway cannot write to its media cache.", code="state_unavailable") from None
         return _CachedFile(file, suffix)
 
     async def _fill(self, file: BinaryIO, stream: MediaStream) -> None:
-        """Write what comes, and go back to its beginning."""
+        """Write the stream to the file and seek to its start."""
         filling = anyio.wrap_file(file)
         async for piece in stream:
             await filling.write(piece)
@@ -109,7 +113,7 @@ class MediaCache:
                 cached.unlink(missing_ok=True)
 
     def _remove_stale_partials(self, before: float) -> None:
-        """Remove what processes began that were killed."""
+        """Remove partial files of processes that were killed."""
         for path in self._folder.glob(f"*{_PARTIAL}"):
             with suppress(FileNotFoundError), path.open("rb") as file:
                 locked = _lock(file.fileno())
@@ -140,13 +144,13 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _drop(file: BinaryIO, path: Path) -> None:
-    with suppress(OSError):  # what is still to be written has no room either
+    with suppress(OSError):  # the disk is full for buffered data too
         file.close()
     path.unlink(missing_ok=True)
 
 
 class _CachedFile:
-    """A file of the shelf, open."""
+    """An open file of the cache, as a media stream."""
 
     def __init__(self, file: BinaryIO, suffix: str) -> None:
         self.file = file

@@ -1,8 +1,9 @@
-"""Fetches what a caller's URL names, if the operator allows it: public addresses only, and nothing told of others.
+"""Fetches the files that callers name by URL, from public addresses only (SSRF protection).
 
-Every URL, a redirect's too, is read once and checked by its text; what its name resolves to is checked, and the
-address of each socket once more before it connects, so that no name can point elsewhere in between. All that fails
-fails alike: one message, after one of a few set times, so that nobody can look around a network through it.
+Each URL, including redirects, is checked three times: its text, all addresses that its name resolves to, and the
+address of each socket before it connects, so that DNS rebinding does not help. All failures look alike (one message,
+after one of a few fixed delays), so that a caller cannot scan a private network. For example, `http://10.0.0.1/` and
+a name without an address both fail with `image_url_unreachable` after one second.
 """
 
 import ipaddress
@@ -35,18 +36,18 @@ _LONGEST_URL = 8192
 _ODD = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029]")
 _NAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+(?!\d+$|0x)[a-z0-9-]{2,63}")
 _FAILURE_SECONDS = (1.0, 4.0)
-"""Seconds at which a failure is told; one that took longer is told at the deadline."""
+"""Seconds after which a failure is reported; one that took longer is reported at the deadline."""
 
 Resolve = aiohttp.abc.AbstractResolver
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str | int, ...]]
 
 
 class _NotFetched(Exception):
-    """It shall not be, or cannot be; nobody is told which."""
+    """The URL is refused or unreachable; the caller does not learn which."""
 
 
 class FetchTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a fetch may take, in seconds, and how many go on at once."""
+    """Time limits of a fetch, in seconds, and the number of concurrent fetches."""
 
     connect: float = 3.0
     total: float = 10.0
@@ -54,12 +55,12 @@ class FetchTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int = 16
 
     def failure_after(self, passed: float) -> float:
-        """Return how long after its beginning a failure is told that took so long."""
+        """Return when, counted from the start, to report a failure that occurred after `passed` seconds."""
         return next((at for at in self.failure_seconds if at >= passed), self.total)
 
 
 async def refuse_to_fetch(url: str, collect: Collect, *, most: int) -> Content:  # noqa: ARG001 -- the interface's
-    """Refuse, since the settings do not allow it.
+    """Refuse every URL: fetching is disabled in the settings.
 
     Raises:
         BadRequest: always.
@@ -71,10 +72,10 @@ async def refuse_to_fetch(url: str, collect: Collect, *, most: int) -> Content: 
 
 @asynccontextmanager
 async def fetching(settings: FetchSettings, public_url: str, origin: Origin) -> AsyncGenerator[Fetch]:
-    """Yield what the settings allow; never a way to this gateway itself.
+    """Yield the fetcher that the settings allow; it refuses the gateway's own address.
 
     Raises:
-        SettingsError: what is refused cannot be read.
+        SettingsError: as `fetch_policy`.
 
     """
     policy = fetch_policy(settings, public_url, origin)
@@ -87,16 +88,16 @@ async def fetching(settings: FetchSettings, public_url: str, origin: Origin) -> 
 
 
 def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> FetchPolicy:
-    """Return how far the settings let it go.
+    """Return the fetch policy of the settings.
 
     Raises:
-        SettingsError: what is refused, or this gateway's own address, cannot be read.
+        SettingsError: an entry of `fetch.refuse`, or `server.public_url`, is invalid.
 
     """
     try:
         own = URL(public_url).raw_host
     except ValueError:
-        raise SettingsError(f"{origin.name}: server.public_url: is no address of a gateway") from None
+        raise SettingsError(f"{origin.name}: server.public_url: not a valid URL") from None
     try:
         return FetchPolicy.of(settings.hosts, (*settings.refuse, *((own,) if own else ())))
     except ValueError as error:
@@ -107,7 +108,7 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
 async def open_fetcher(
     policy: FetchPolicy, timeouts: FetchTimeouts, resolver: Resolve | None = None
 ) -> AsyncGenerator[Fetch]:
-    """Yield a fetcher with a client of its own, which knows no cookie, no proxy and no environment."""
+    """Yield a fetcher with its own HTTP client, which uses no cookies, no proxy and no environment settings."""
     connector = aiohttp.TCPConnector(
         resolver=_CheckedResolver(resolver or aiohttp.ThreadedResolver(), policy.allows_address),
         socket_factory=_checked_socket_factory(policy.allows_address),
@@ -130,7 +131,7 @@ class Fetcher:
     """Fetches public files (`protocol.http.context.Fetch`)."""
 
     def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, timeouts: FetchTimeouts) -> None:
-        """Use a client whose sockets are guarded."""
+        """Use a client session whose resolver and sockets check `policy`."""
         self._session, self._policy, self._timeouts = session, policy, timeouts
         self._slots = anyio.Semaphore(timeouts.at_once)
 
@@ -138,7 +139,7 @@ class Fetcher:
         """Return what `collect` makes of at most `most` bytes of a public http(s) address.
 
         Raises:
-            BadRequest: `image_url_unreachable`, whatever the reason.
+            BadRequest: `image_url_unreachable`, for every reason.
 
         """
         start = anyio.current_time()
@@ -163,10 +164,10 @@ class Fetcher:
         raise _NotFetched
 
     def _read(self, text: str, base: URL | None) -> URL:
-        """Return the URL of a text, a redirect's where there is a base, if it may be asked at all.
+        """Parse and check a URL; for a redirect, `base` is the URL that it came from.
 
         Raises:
-            _NotFetched: it may not.
+            _NotFetched: the URL is not allowed.
 
         """
         if not text or len(text) > _LONGEST_URL or _ODD.search(text):
@@ -202,7 +203,7 @@ async def _body(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[by
 
 
 class _CheckedResolver(aiohttp.abc.AbstractResolver):
-    """Resolves names all of whose addresses are allowed."""
+    """Resolves names; fails if any of the addresses is not allowed."""
 
     def __init__(self, resolver: Resolve, allows: Callable[[str], bool]) -> None:
         self._resolver, self._allows = resolver, allows
@@ -220,7 +221,7 @@ class _CheckedResolver(aiohttp.abc.AbstractResolver):
 
 
 def _checked_socket_factory(allows: Callable[[str], bool]) -> Callable[[AddressInfo], socket.socket]:
-    """Return a maker of sockets for allowed addresses only: the last look, at what will be connected to."""
+    """Return a socket factory that refuses addresses that are not allowed: the last check before connecting."""
 
     def make(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info

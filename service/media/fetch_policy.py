@@ -1,4 +1,8 @@
-"""Which hosts may be fetched from: public ones, of those the operator allows, and never this gateway's own."""
+"""Decides which hosts and addresses may be fetched from (SSRF protection).
+
+Only public addresses are allowed, only hosts that the operator allows, and never the gateway itself. An IPv6 address
+that wraps an IPv4 address (6to4, Teredo, NAT64, …) is public only if the wrapped one is: `::ffff:10.0.0.1` is refused.
+"""
 
 import ipaddress
 from collections.abc import Iterable
@@ -12,12 +16,12 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _PLATFORM = (ipaddress.ip_network("168.63.129.16/32"), ipaddress.ip_network("192.88.99.0/24"))
-"""Public by their numbers, but a cloud's own host seen from inside it, and relays that lead anywhere."""
+"""Globally routable, but refused: Azure's host endpoint and the 6to4 relays."""
 _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
 
 
 def is_public(text: str) -> bool:
-    """Say whether an address is on the public internet, and so is any IPv4 address that is wrapped in it."""
+    """Return whether an address, and any IPv4 address wrapped in it, is on the public internet."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -32,7 +36,7 @@ def is_public(text: str) -> bool:
 
 
 def _inside(address: ipaddress.IPv6Address) -> tuple[Address, ...] | None:
-    """Return the IPv4 addresses that this one stands for; None where it stands for itself."""
+    """Return the IPv4 addresses wrapped in an IPv6 address; None if it wraps none."""
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
     if address.sixtofour is not None:
@@ -40,7 +44,7 @@ def _inside(address: ipaddress.IPv6Address) -> tuple[Address, ...] | None:
     if address.teredo is not None:
         return address.teredo
     low = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _NAT64_LOCAL:  # the prefix's length, and so the place of the address, is the network's own choice
+    if address in _NAT64_LOCAL:  # the network chooses the prefix length, and with it the position of the address
         middle = int(address) >> 40 & 0xFFFFFFFFFF
         return (low, ipaddress.IPv4Address((middle >> 8 & 0xFFFF0000) | (middle & 0xFFFF)))
     return (low,) if address in _NAT64 or address in _COMPATIBLE else None
@@ -53,19 +57,19 @@ def _is_plain_public(address: Address) -> bool:
 
 
 class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How far fetching goes."""
+    """Allowed and refused hosts and networks."""
 
     hosts: tuple[str, ...] = ()
-    """Names, or `*.domain` for all below one; empty: any."""
+    """Host names, or `*.domain` for all subdomains; empty: any host."""
     refused_names: tuple[str, ...] = ()
     refused_networks: tuple[Network, ...] = ()
 
     @classmethod
     def of(cls, hosts: Iterable[str], refused: Iterable[str]) -> "FetchPolicy":
-        """Sort what is refused into names and networks.
+        """Build a policy; `refused` mixes names and networks.
 
         Raises:
-            ValueError: something has a slash and is no network.
+            ValueError: an entry has a slash and is not a valid network.
 
         """
         names: list[str] = []
@@ -75,7 +79,7 @@ class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 networks.append(ipaddress.ip_network(text, strict=False))
             except ValueError:
                 if "/" in text:
-                    raise ValueError(f"{text!r} is no network") from None
+                    raise ValueError(f"{text!r} is not a valid network") from None
                 names.append(_plain(text))
         return cls(
             hosts=tuple(map(_plain, hosts)),
@@ -84,13 +88,13 @@ class FetchPolicy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def allows_host(self, host: str) -> bool:
-        """Say whether a host may be asked for by this name, in lower case and without a final dot."""
+        """Return whether a URL may name this host, given in lower case and without a final dot."""
         if _fits(host, self.refused_names) or _fits(host, tuple(f"*.{name}" for name in _LOCAL_NAMES)):
             return False
         return not self.hosts or _fits(host, self.hosts)
 
     def allows_address(self, address: str) -> bool:
-        """Say whether an address may be connected to."""
+        """Return whether a connection to this address is allowed."""
         if not is_public(address):
             return False
         parsed = ipaddress.ip_address(address)

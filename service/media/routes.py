@@ -1,7 +1,7 @@
-"""`GET {prefix}/media/{token}`: what a sealed link stands for, for browsers that carry neither key nor cookie.
+"""Serves `GET {prefix}/media/{token}`: media behind signed URLs, for browsers without a license key.
 
-The link itself is the permission: see `service.media.signed_urls`. It names the license it was made for, and ends
-with it.
+The signed URL itself is the permission (see `service.media.signed_urls`). It names the license it was made for, and
+stops working when that license does.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ from service.media.cache import MediaCache
 from service.media.signed_urls import PATH, UrlSigner
 
 _POLICY = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox allow-same-origin"
-"""Nothing runs. The page that a browser makes around a film keeps its origin: without one, Chromium plays none."""
+"""No script runs. The page keeps its origin: without one, Chromium plays no video in the page it builds around it."""
 _HEADERS = {
     "cache-control": "private, max-age=3600",
     "content-security-policy": _POLICY,
@@ -32,7 +32,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
-"""What a browser shows and does not run."""
+"""Media types that a browser displays and does not execute."""
 
 Valid = Callable[[str], Awaitable[bool]]
 
@@ -40,14 +40,14 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class MediaRoutes:
-    """Answers the route."""
+    """Serves signed media URLs."""
 
     def __init__(self, engine: Engine, signer: UrlSigner, valid: Valid, cache: MediaCache | None) -> None:
         """Serve links of licenses whose id is `valid`; keep what was opened on `cache`, where there is one."""
         self._engine, self._signer, self._valid, self._cache = engine, signer, valid, cache
 
     def route(self, refuse: Refuse) -> Route:
-        """Return the route; `refuse` writes errors."""
+        """Return the route; `refuse` writes its errors."""
 
         async def answer(request: Request) -> Download:
             return await self._download(request, refuse)
@@ -57,7 +57,7 @@ class MediaRoutes:
     async def _download(self, request: Request, refuse: Refuse) -> Download:
         signed = self._signer.open(request.path_params["token"])
         if signed is None or not await self._valid(signed.license):
-            raise HttpError(404, "not_found", "There is nothing behind this link, or not any more.")
+            raise HttpError(404, "not_found", "This media link is invalid or has expired.")
         name = sha256(_encode((signed.ref, signed.look))).hexdigest()
         media = self._media(signed.ref, signed.look, context_of(request.scope))
         if self._cache is not None:
@@ -68,7 +68,7 @@ class MediaRoutes:
     async def _media(self, ref: MediaRef, look: Look, context: RequestContext) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
-                raise UpstreamFailed("The upstream sent something else than media.")
+                raise UpstreamFailed("The upstream did not return a media file.")
             if look.size is None and look.format is None:
                 yield stream
                 return
@@ -80,13 +80,13 @@ class MediaRoutes:
 
 
 class OpenedMedia:
-    """Media that this process holds, in memory or on disk."""
+    """Media content in memory or on disk, as a stream."""
 
     def __init__(self, data: FileContent, mime: str) -> None:
-        """Hold it."""
+        """Stream `data`."""
         self._data, self.mime, self.length = data, mime, len(data)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield it."""
+        """Yield the content in slices."""
         async for piece in slices(self._data):
             yield piece

@@ -1,7 +1,7 @@
-"""Sealed links to media: what is behind one is encrypted inside it, so that any replica can serve it, without state.
+"""Makes and opens signed media URLs. The token in the URL is encrypted, so that any replica can serve it, statelessly.
 
-A link holds the upstream's place, the license it was made for and when it ends, under AEAD: nobody can read,
-change or make one. Whoever has a link may open it until then, as with any shared link.
+A token holds the upstream's URL, the license it was made for and its expiry, encrypted and authenticated with AES-GCM:
+it cannot be read, changed or forged without the key. Until it expires, anyone who has the URL can open it.
 """
 
 import base64
@@ -30,7 +30,7 @@ LONGEST = 8192
 
 
 class SignedUrl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a link holds."""
+    """The content of a token."""
 
     ref: MediaRef
     license: str
@@ -44,18 +44,18 @@ _decode = msgspec.msgpack.Decoder(SignedUrl).decode
 
 
 class UrlSigner:
-    """Makes and opens what links hold."""
+    """Encrypts and decrypts tokens."""
 
     def __init__(self, key: bytes, clock: Clock, seconds: float) -> None:
-        """Use a key of 32 bytes; links last `seconds`."""
+        """Use a key of 32 bytes; tokens are valid for `seconds`."""
         self._keys, self._clock, self._seconds = [key], clock, seconds
 
     def adopt(self, key: bytes) -> None:
-        """Make links with another key from now on; those of the earlier one still open here."""
+        """Use another key for new tokens; tokens of earlier keys can still be opened here."""
         self._keys.insert(0, key)
 
     def token(self, ref: MediaRef, license_id: str, look: Look) -> str:
-        """Return a link's token, fit for a URL's path."""
+        """Return a token, safe in a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
         plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, look=look))
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -63,12 +63,12 @@ class UrlSigner:
         return _text(encrypted)
 
     def open(self, token: str) -> SignedUrl | None:
-        """Return what a token holds; None where it is not ours, was changed, or has ended."""
+        """Return the content of a token; None if it is invalid or has expired."""
         if len(token) > LONGEST or not token.isascii():
             return None
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            if _text(raw) != token:  # other letters that stand for the same bytes
+            if _text(raw) != token:  # a different encoding of the same bytes
                 return None
             signed = self._opened(raw)
         except (binascii.Error, ValueError, msgspec.MsgspecError):
@@ -98,22 +98,22 @@ def _text(encrypted: bytes) -> str:
 
 
 class MediaUrls:
-    """Links below one address (`protocol.http.context.Links`)."""
+    """Signed media URLs below one base URL (`protocol.http.context.Links`)."""
 
     def __init__(self, seal: UrlSigner, base: Callable[[], str]) -> None:
-        """Put links below what `base` returns, as `https://host/prefix`; most requests need no link, nor call it."""
+        """Make URLs below the result of `base`, such as `https://host/prefix`; `base` is called only when needed."""
         self._seal, self._base = seal, base
 
     def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
-        """Return a link for this caller."""
+        """Return a signed URL for this caller."""
         return f"{self._base()}{PATH}{self._seal.token(ref, caller.id, look)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
-        """Return what is behind a link made for this caller; None where it is no such link."""
+        """Return the media that a URL signed for this caller refers to; None if it is invalid."""
         _, found, token = url.partition(PATH)
         signed = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
         return signed.ref if signed is not None and signed.license == caller.id else None
 
     def ours(self, url: str) -> bool:
-        """Say whether a URL is where such links lead, whether or not it opens."""
+        """Return whether a URL points to this gateway's media, valid or not."""
         return url.startswith(self._base() + PATH)

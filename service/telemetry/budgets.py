@@ -1,4 +1,4 @@
-"""Metrics of what long bodies and pictures hold: in memory, and on disk."""
+"""Exports metrics of the memory and disk space that long bodies and pictures use."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,17 +14,17 @@ _LOOK_SECONDS = 1.0
 
 
 class BudgetMetrics:
-    """Shows the budget of memory and the spool, as of the last second."""
+    """Metrics of the memory budget and the spool, updated every second."""
 
     def __init__(self, memory: ByteBudget, spool: Spool, registry: CollectorRegistry) -> None:
         """Register the metrics."""
         self._memory, self._spool, self._registry = memory, spool, registry
         self._reserved = self._gauge("gateway_body_memory_bytes", "Memory reserved for long bodies and pictures.")
-        self._waiting = self._gauge("gateway_body_memory_waiting", "Requests that wait for memory.")
+        self._waiting = self._gauge("gateway_body_memory_waiting", "Requests waiting for memory.")
         self._bytes = self._gauge("gateway_spool_bytes", "Bytes of the files of open requests on disk.")
         self._files = self._gauge("gateway_spool_files", "Files of open requests on disk.")
         self._gauge("gateway_body_memory_limit_bytes", "Memory that can be reserved.").set(memory.total)
-        self._gauge("gateway_spool_limit_bytes", "Bytes that the files may have.").set(spool.total)
+        self._gauge("gateway_spool_limit_bytes", "Bytes that files of open requests may use on disk.").set(spool.total)
         self._refused = (
             Counter(
                 "gateway_body_memory_refused",
@@ -33,7 +33,7 @@ class BudgetMetrics:
             ),
             Counter(
                 "gateway_spool_refused",
-                "Requests answered 503 because no space on disk was left.",
+                "Requests answered 503 because the disk space was used up.",
                 registry=registry,
             ),
         )
@@ -43,7 +43,7 @@ class BudgetMetrics:
         return Gauge(name, words, registry=self._registry, multiprocess_mode="livesum")
 
     def look(self) -> None:
-        """Show what is held now."""
+        """Update the metrics."""
         self._reserved.set(self._memory.used)
         self._waiting.set(self._memory.waiting)
         self._bytes.set(self._spool.used)
@@ -54,7 +54,7 @@ class BudgetMetrics:
 
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
-        """Look each second for as long as the context lasts."""
+        """Update the metrics every second until the context exits."""
 
         async def run() -> None:
             while True:

@@ -1,4 +1,4 @@
-"""Logs: JSON lines in production, readable in a terminal; never a secret."""
+"""Configures logging: JSON lines in production, readable text in a terminal, secrets redacted in both."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ _LONGEST = 8000
 
 
 def configure(settings: Log) -> None:
-    """Set up structlog, and the standard library's logging to speak through it."""
+    """Configure structlog and route the standard library's logging through it."""
     console = is_console(settings)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -48,19 +48,19 @@ def configure(settings: Log) -> None:
 
 
 def is_console(settings: Log) -> bool:
-    """Say whether a person reads it."""
+    """Return whether logs are formatted for a terminal."""
     return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
 
 
 def redacted(text: str) -> str:
-    """Return a text with what looks like a cookie or a key blotted out."""
+    """Return a text with cookies and keys replaced by `***`."""
     if not _may_hold_a_secret(text):
         return text
     return _SECRETS.sub(lambda found: f"{found['name'] or found['bearer'] or ''}***", text)
 
 
 def _may_hold_a_secret(text: str) -> bool:
-    """Say whether a text has what every secret has; most texts have not, and are not searched."""
+    """Return whether a text may contain a secret: a cheap check that spares most texts the full search."""
     return "=" in text or "earer" in text or "sk-gg-" in text
 
 
@@ -69,7 +69,7 @@ def _level(name: str) -> int:
 
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Redact the values, before they are rendered: a secret may hold any character, a quote too."""
+    """Redact values before they are rendered: a secret may contain any character, even a quote."""
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = redacted(value)
@@ -97,13 +97,13 @@ _to_json = json.JSONEncoder(default=repr).encode
 
 
 def _line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    """Render an event as JSON. A line that may hold a secret is rendered again from redacted values.
+    """Render an event as JSON; a line that may contain a secret is rendered again from redacted values.
 
-    JSON escapes none of the characters that are looked for, so what holds no secret as JSON holds none as values.
+    JSON escapes none of the characters that `_may_hold_a_secret` searches for, so checking the line is enough.
     """
     try:
         line = _to_json(event)
-    except (TypeError, ValueError):  # a key that is no text, or a value inside itself
+    except (TypeError, ValueError):  # a key that is not a string, or a circular value
         line = None
     if line is not None and not _may_hold_a_secret(line):
         return line
@@ -117,7 +117,7 @@ def _drop_meta(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> M
 
 
 def _printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape what could forge a line or move the cursor; the trace alone has lines."""
+    """Escape control characters, which could forge a line or move the cursor; only tracebacks keep line breaks."""
     for key, value in event.items():
         if isinstance(value, str) and key not in {"exception", "stack"}:
             event[key] = _CONTROL.sub(lambda found: repr(found[0])[1:-1], value[:_LONGEST])

@@ -1,4 +1,4 @@
-"""The requests' metrics, for Prometheus."""
+"""Defines the Prometheus metrics of requests."""
 
 from functools import cache
 
@@ -11,10 +11,10 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
 class Metrics:
-    """The requests' metrics; labels come from closed sets, so that what each leads to is kept."""
+    """Metrics of requests. Label values come from closed sets, so the labelled children are cached."""
 
     def __init__(self, registry: CollectorRegistry, most: int) -> None:
-        """Register them; `most` requests are let in at once."""
+        """Register the metrics; `most` is the limit of concurrent requests."""
         self.requests = Counter(
             "gateway_requests",
             "Requests answered.",
@@ -29,14 +29,14 @@ class Metrics:
         )
         self.first_token = Histogram(
             "gateway_time_to_first_token_seconds",
-            "From a request's arrival to the first text or thought of its answer.",
+            "Seconds from a request's arrival to the first text or thought of its response.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.duration = Histogram(
             "gateway_request_duration_seconds",
-            "From a request's arrival to the end of its answer.",
+            "Seconds from a request's arrival to the end of its response.",
             ["route"],
             buckets=_SECONDS,
             registry=registry,
@@ -44,7 +44,7 @@ class Metrics:
         self._register_use(registry)
         Gauge(
             "gateway_requests_in_flight_limit",
-            "Requests that are let in at once.",
+            "Limit of concurrent requests.",
             registry=registry,
             multiprocess_mode="livesum",
         ).set(most)
@@ -53,22 +53,22 @@ class Metrics:
         self._duration_of = cache(self.duration.labels)
 
     def _register_use(self, registry: CollectorRegistry) -> None:
-        """Register what tells who uses how much."""
+        """Register the metrics of usage by model and license."""
         self.tokens = Counter(
             "gateway_tokens",
-            "Tokens, as far as they are known or estimated.",
+            "Tokens used, reported or estimated.",
             ["model", "direction"],
             registry=registry,
         )
         self.licenses = Counter(
             "gateway_license_requests",
-            "Requests answered, by whose they were and how they ended: ok, refused, failed, left.",
+            "Requests answered by license and outcome: ok, refused, failed, left.",
             ["license", "outcome"],
             registry=registry,
         )
         self.license_tokens = Counter(
             "gateway_license_tokens",
-            "Tokens, as far as they are known or estimated, by whose request they were of.",
+            "Tokens used by license, reported or estimated.",
             ["license", "direction"],
             registry=registry,
         )
@@ -77,7 +77,7 @@ class Metrics:
         self._license_tokens_of = cache(self.license_tokens.labels)
 
     def observe(self, route: str, status: int, context: RequestContext, seconds: float) -> None:
-        """Count one answered request."""
+        """Record one answered request."""
         record = context.record
         model = record.model or "none"
         self._requests_of(route, model, str(status)).inc()
@@ -99,7 +99,7 @@ class Metrics:
 
 
 def outcome_of(status: int) -> str:
-    """Return how a request ended, in a word."""
+    """Return the outcome label of a status."""
     if status == CLIENT_GONE_STATUS:
         return "left"
     return "ok" if status < 400 else "refused" if status < 500 else "failed"

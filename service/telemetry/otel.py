@@ -1,4 +1,4 @@
-"""Tells a collector of spans, by OpenTelemetry's own means. Imported where tracing is on, and nowhere else."""
+"""Exports spans to a collector with the OpenTelemetry SDK. Imported only if tracing is enabled."""
 
 import logging
 import threading
@@ -29,19 +29,19 @@ from service.telemetry.tracing import Tracing
 from transports.tracing import Attributes, Sort
 
 _FLUSH_SECONDS = 3.0
-"""What is left to be told may take so long at the end; then it is lost."""
+"""How long exporting the remaining spans may take at exit; then they are lost."""
 _EXPORT_SECONDS = 10.0
-"""For one batch to be taken, beside all else."""
+"""Timeout of exporting one batch, in the exporter's own thread."""
 _KINDS = {Sort.INTERNAL: SpanKind.INTERNAL, Sort.CLIENT: SpanKind.CLIENT}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
 
 _log = structlog.get_logger()
 _parent: ContextVar[Parent | None] = ContextVar("gemini_gateway_trace", default=None)
-"""The request that this task, and those that it starts, answer."""
+"""The request's trace context, inherited by the tasks that work on it."""
 
 
-class _Told:
-    """A span, as `transports.tracing.Span`, and the context of what it is of."""
+class _OtelSpan:
+    """Implements `transports.tracing.Span`."""
 
     def __init__(self, span: Span) -> None:
         self._span, self._over = span, False
@@ -67,12 +67,12 @@ class _Told:
         elif isinstance(error, Exception):
             self.failed("internal_error")
         elif kind is not None and not self._over:
-            self.event("cancelled")  # nobody wants it any more: the request's own span says why
+            self.event("cancelled")  # the request's own span says why
         self._span.end()
 
 
-class _Request:
-    """The span of a request, as `service.telemetry.tracing.RequestSpan`."""
+class _OtelRequestSpan:
+    """Implements `service.telemetry.tracing.RequestSpan`."""
 
     def __init__(self, span: Span, method: str, token: Token[Parent | None]) -> None:
         self._span, self._method, self._token = span, method, token
@@ -92,7 +92,7 @@ class _Request:
         span.set_attributes({name: value for name, value in known.items() if value is not None})
         if route is not None:
             span.update_name(f"{self._method} {route}")
-        if status >= 500 or (record.error and status < 400):  # below, it is the caller's own doing
+        if status >= 500 or (record.error and status < 400):  # a 4xx is the caller's error
             span.set_status(StatusCode.ERROR)
         span.end()
 
@@ -101,11 +101,11 @@ class OtelTraces:
     """Implements `service.telemetry.tracing.Traces`."""
 
     def __init__(self, tracer: Tracer) -> None:
-        """Tell `tracer`."""
+        """Record spans with `tracer`."""
         self._tracer, self._callers = tracer, TraceContextTextMapPropagator()
 
-    def begin(self, scope: Any, context: RequestContext) -> _Request:
-        """Begin a request, as a part of what its caller is tracing."""
+    def begin(self, scope: Any, context: RequestContext) -> _OtelRequestSpan:
+        """Start the span of a request, as a child of its caller's trace if there is one."""
         method = scope["method"] if scope["method"] in _METHODS else None
         span = self._tracer.start_span(
             method or "HTTP",
@@ -121,21 +121,21 @@ class OtelTraces:
         told = span.get_span_context()
         context.record.trace = format_trace_id(told.trace_id)
         context.record.sampled = told.trace_flags.sampled
-        return _Request(span, method or "HTTP", _parent.set(set_span_in_context(span, Parent())))
+        return _OtelRequestSpan(span, method or "HTTP", _parent.set(set_span_in_context(span, Parent())))
 
-    def span(self, name: str, sort: Sort, attributes: Attributes) -> _Told:
-        """Begin a span; as `transports.tracing.Tracer`."""
-        return _Told(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[sort], attributes))
+    def span(self, name: str, sort: Sort, attributes: Attributes) -> _OtelSpan:
+        """Start a span; see `transports.tracing.Tracer`."""
+        return _OtelSpan(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[sort], attributes))
 
 
 def _traceparent(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return what a caller says of its trace; `tracestate` goes no further, as it would tell others' words."""
+    """Return the caller's `traceparent`; `tracestate` is dropped so that callers' data does not reach the collector."""
     said = next((value for name, value in headers if name == b"traceparent"), b"")
     return {"traceparent": said.decode("latin-1")}
 
 
-class _Telling(SpanExporter):
-    """Tells once where the collector is out of reach, and once where it is back; works in a thread of its own."""
+class _LoggingExporter(SpanExporter):
+    """Wraps an exporter: logs once when the collector becomes unreachable and once when it is back."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -144,17 +144,17 @@ class _Telling(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             result = self._exporter.export(spans)
-        except Exception:  # noqa: BLE001 -- spans are not worth more than themselves
+        except Exception:  # noqa: BLE001 -- losing spans must not break anything else
             result = SpanExportResult.FAILURE
         if result is not SpanExportResult.SUCCESS:
-            self.fails()
+            self.report_failure()
         elif self._failing:
             self._failing = False
             _log.info("trace_export_recovered")
         return result
 
-    def fails(self) -> None:
-        """Tell that spans are lost, unless that is known."""
+    def report_failure(self) -> None:
+        """Log that spans are lost, unless that was logged already."""
         if not self._failing:
             self._failing = True
             _log.warning("trace_export_failed", advice="Spans are lost. Check tracing.endpoint and the collector.")
@@ -168,19 +168,19 @@ class _Telling(SpanExporter):
 
 @asynccontextmanager
 async def open_traces(tracing: Tracing, headers: Mapping[str, str]) -> AsyncGenerator[OtelTraces]:
-    """Tell the collector from now on; leaving tells it the rest, or gives up."""
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # `_Telling` says once what it would say each time
-    telling = _Telling(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
+    """Export spans to the collector; on exit, export the remaining ones or give up."""
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # `_LoggingExporter` logs each outage once
+    exporter = _LoggingExporter(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(tracing.sample_ratio)),
         resource=_resource(tracing),
         shutdown_on_exit=False,
     )
-    provider.add_span_processor(BatchSpanProcessor(telling))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield OtelTraces(provider.get_tracer("gemini-gateway", version("gemini-gateway")))
     finally:
-        await _end(provider, telling)
+        await _end(provider, exporter)
 
 
 def _resource(tracing: Tracing) -> Resource:
@@ -193,17 +193,17 @@ def _resource(tracing: Tracing) -> Resource:
     )
 
 
-async def _end(provider: TracerProvider, telling: _Telling) -> None:
-    """Have the rest told by a thread that the process does not wait for."""
+async def _end(provider: TracerProvider, exporter: _LoggingExporter) -> None:
+    """Export the remaining spans in a daemon thread; wait a few seconds for it."""
     done, loop = anyio.Event(), anyio.lowlevel.current_token()
 
     def end() -> None:
         provider.shutdown()
-        with suppress(RuntimeError):  # nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended
             anyio.from_thread.run_sync(done.set, token=loop)
 
     threading.Thread(target=end, name="last-spans", daemon=True).start()
     with anyio.move_on_after(_FLUSH_SECONDS, shield=True) as patience:
         await done.wait()
     if patience.cancelled_caught:
-        telling.fails()
+        exporter.report_failure()

@@ -1,4 +1,4 @@
-"""Tracing: its settings and its interface. Only `service.telemetry.otel` imports OpenTelemetry."""
+"""Defines tracing settings and interfaces. Only `service.telemetry.otel` imports OpenTelemetry."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,26 +28,26 @@ class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RequestSpan(Protocol):
-    """The answering of one request."""
+    """The span of one request."""
 
     def end(self, route: str | None, status: int, context: RequestContext) -> None:
-        """Tell how it ended, where it led, and whose it was."""
+        """End the span with the route, the status and the record of the request."""
         ...
 
 
 class Traces(Tracer, Protocol):
-    """Tells of requests, and of what happens for them."""
+    """Records spans of requests and of the work done for them."""
 
     def begin(self, scope: Any, context: RequestContext) -> RequestSpan:
-        """Begin an ASGI request: what the task does until the end of it is part of it. Note its trace in the record."""
+        """Start the span of an ASGI request, the parent of later spans of its task; note its trace in the record."""
         ...
 
 
 def headers_of(tracing: Tracing, origin: Origin) -> dict[str, str]:
-    """Return the headers that the collector asks for.
+    """Return the headers to send to the collector.
 
     Raises:
-        SettingsError: the file cannot be read, or holds something else.
+        SettingsError: the file cannot be read, or a line is malformed.
 
     """
     path = tracing.headers_file
@@ -71,10 +71,10 @@ def headers_of(tracing: Tracing, origin: Origin) -> dict[str, str]:
 
 
 def check_tracing(tracing: Tracing, origin: Origin) -> None:
-    """Check that spans can be told of, where they are to be.
+    """Check that tracing can start, if it is enabled.
 
     Raises:
-        SettingsError: the extra is missing, or as `headers_of`.
+        SettingsError: the extra `otel` is not installed, or as `headers_of`.
 
     """
     if tracing.enabled:
@@ -97,7 +97,7 @@ def _implementation(origin: Origin) -> Any:
 
 @asynccontextmanager
 async def open_tracing(tracing: Tracing, origin: Origin) -> AsyncGenerator[Traces | None]:
-    """Yield what is told of requests; None: nobody wants to know. Leaving tells the rest, for a few seconds at most.
+    """Yield the tracer of requests; None: tracing is off. Remaining spans are exported on exit, for a few seconds.
 
     Raises:
         SettingsError: as `check_tracing`.

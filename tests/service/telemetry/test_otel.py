@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from protocol.model import RateLimited, UpstreamFailed
-from service.telemetry.otel import OtelTraces, _Telling
+from service.telemetry.otel import OtelTraces, _LoggingExporter
 from transports.tracing import Sort
 
 
@@ -25,7 +25,7 @@ class Exporter:
 
 def test_a_collector_that_fails_and_comes_back_is_told_of_once_each():
     good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
-    telling = _Telling(Exporter(good, bad, OSError("a secret in it"), bad, good, good, bad))
+    telling = _LoggingExporter(Exporter(good, bad, OSError("a secret in it"), bad, good, good, bad))
     with structlog.testing.capture_logs() as logged:
         for _ in range(7):
             telling.export(())
