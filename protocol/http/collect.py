@@ -1,4 +1,4 @@
-"""Collects a file that arrives in pieces: a short one in memory, a longer one on disk."""
+"""Collects a file that arrives in pieces: short files in memory, longer ones on disk."""
 
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
@@ -63,7 +63,7 @@ class ContentWriter:
             self._block = bytearray()
 
     def drop(self) -> None:
-        """Let go of what was written: the frames of an error may keep this object."""
+        """Drop the content: a traceback may keep this object alive."""
         self._file, self._block = None, bytearray()
 
     def finish(self) -> Content:

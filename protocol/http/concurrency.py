@@ -1,4 +1,4 @@
-"""Does several things at once and waits for all."""
+"""Runs several coroutines concurrently and waits for all."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -11,7 +11,7 @@ ValueT = TypeVar("ValueT")
 
 
 async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT | GatewayError]:
-    """Return what came of each work, in their order: its value, or its error."""
+    """Run all functions concurrently; return the value or error of each, in order."""
     if not works:
         return []
     done: dict[int, ValueT | GatewayError] = {}
@@ -29,10 +29,10 @@ async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[Val
 
 
 async def values(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT]:
-    """Return the values of all works, in their order.
+    """Run all functions concurrently; return their values, in order.
 
     Raises:
-        GatewayError: the first in order that failed.
+        GatewayError: the first error, in order.
 
     """
     got: list[ValueT] = []

@@ -1,4 +1,4 @@
-"""What a request carries beside its ASGI scope: its id, its caller, and the line that is logged of it."""
+"""Defines the context of a request: its id, caller, limits, and the record that is logged and counted."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, Protocol, cast
@@ -17,15 +17,15 @@ _KEY = "gemini_gateway.context"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request may take; the service's settings fill it."""
+    """Limits of one request, from the settings."""
 
     body_bytes: int = 30 * 1024 * 1024
     body_seconds: float = 30.0
     """The time for the whole body, plus one second per 256 KiB received, at most four times as long."""
     heartbeat_seconds: float = 10.0
-    """A stream that says nothing for so long gets an SSE comment."""
+    """A stream that is silent for this long gets an SSE comment."""
     write_stall_seconds: float = 60.0
-    """A client that takes nothing for so long is given up."""
+    """A client that reads nothing for this long is disconnected."""
     file_bytes: int = 20 * 1024 * 1024
     """One file that a caller sends or names."""
     pictures: int = 10
@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):
-    """What a request's access line and metrics tell; protocols fill in what they know."""
+    """Fields of a request's access line and metrics; protocols fill them in."""
 
     model: str | None = None
     stream: bool = False
@@ -56,12 +56,12 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     prompt: str | None = None
     """Only where the operator switched it on."""
     trace: str | None = None
-    """The trace that it is a part of, in hexadecimal; None: nobody traces."""
+    """The trace id, in hexadecimal; None: tracing is off."""
     sampled: bool = False
     """Whether the trace is kept."""
 
     def note_served(self, served: Served) -> None:
-        """Note who answers, as far as it is known; call it again when more of the answer has come."""
+        """Record the transport, account and model; call it again when more of the response is known."""
         self.transport, self.account = served.transport, served.account
         self.upstream_model_asked = served.asked.id or None
         if served.answered is not None:
@@ -75,7 +75,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How a piece of media is wanted."""
+    """The requested form of a piece of media: rendition, size, format, quality."""
 
     rendition: Rendition = Rendition.USUAL
     size: tuple[int, int] | None = None
@@ -93,15 +93,15 @@ class Links(Protocol):
     """Links to media that open in a browser without a key, below the address this request came to."""
 
     def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
-        """Return a link for this caller; it tells nothing of what is behind it, and expires."""
+        """Return a signed URL for this caller; it is opaque and expires."""
         ...
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
-        """Return what is behind a link that `seal` made for this caller; None where it is no such link."""
+        """Return the media of a URL that `sign` made for this caller; None if it is invalid."""
         ...
 
     def ours(self, url: str) -> bool:
-        """Say whether a URL is where such links lead, whether or not it opens."""
+        """Return whether a URL points to this gateway's media, valid or not."""
         ...
 
 
@@ -110,7 +110,7 @@ Collect = Callable[[AsyncIterable[bytes]], Awaitable[Content]]
 
 
 class Fetch(Protocol):
-    """Fetches what a caller's URL names."""
+    """Fetches the file that a caller names by URL."""
 
     async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
         """Return what `collect` makes of at most `most` bytes of a public http(s) address.
@@ -134,7 +134,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     now: Callable[[], float]
     """The monotonic clock."""
     closing: ShutdownEvent
-    """Set when the process gives up on open streams."""
+    """Set when shutdown closes open requests."""
     record: RequestRecord
     limits: Limits
     links: Links

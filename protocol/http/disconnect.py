@@ -1,6 +1,6 @@
 """Runs a handler until it finishes, its client disconnects or the process shuts down.
 
-The server tells of a disconnect by a callback, in an ASGI extension (`CLIENT`): a task that waits for it in `receive`
+The server reports a disconnect by a callback, in an ASGI extension (`CLIENT`): a task that waits for it in `receive`
 would cost each request 10 µs.
 """
 
@@ -21,31 +21,31 @@ class Client(Protocol):
     """The client at the other end of a request."""
 
     def set_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the client disconnects, at once if it has, until `forget`; there is one at a time."""
+        """Call `callback` when the client disconnects, or now if it has. There is one callback at a time."""
         ...
 
     def clear_callback(self) -> None:
-        """Call the callback no more."""
+        """Remove the callback."""
         ...
 
 
 class DisconnectWatcher:
-    """One request's work, cancelled at once when its client leaves or the process gives up on it."""
+    """Watches one request: cancels its work when the client disconnects or shutdown closes open requests."""
 
     def __init__(self, scope: Any) -> None:
-        """Attend the request of an ASGI scope; its body has been read."""
+        """Watch the request of an ASGI scope, whose body has been read."""
         self._client: Client = scope["extensions"][CLIENT]
         self._closing = context_of(scope).closing
         self._scope = anyio.CancelScope()
         self.finished = False
-        """The answer is whole: set it before its last bytes, since the server reports a disconnect after them."""
+        """Set before the last bytes of the response, after which the server reports a disconnect anyway."""
         self.gone = False
-        """The client left before the end."""
+        """Whether the client disconnected before the end."""
         self.closed = False
-        """The process ends, and the work with it."""
+        """Whether shutdown cut the work short."""
 
     async def run(self, work: Callable[[], Awaitable[ResultT]]) -> ResultT | None:
-        """Do the work and return its result; None: it was cut short, as `gone` or `closed` says."""
+        """Run the work and return its result; None: it was cancelled, see `gone` and `closed`."""
         self._closing.add_callback(self._close)
         self._client.set_callback(self._leave)
         try:

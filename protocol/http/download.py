@@ -1,8 +1,7 @@
-"""A download: one piece of media, or the part of it that a `Range` asks for, at the client's pace.
+"""Sends one piece of media, or the `Range` of it that the client requests, at the client's pace.
 
-The media is opened inside the response, so that leaving it, by its end, an error or the client's departure, ends
-the upstream's response at once. What breaks off after the status was sent cuts the connection: a client must not
-take half a picture for a whole one.
+The media is opened inside the response, so that its end, an error or a disconnect ends the upstream's response at
+once. An error after the status was sent closes the connection: a client must not mistake half a picture for a whole.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -20,7 +19,7 @@ from protocol.model import GatewayError, MediaStream, released
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What the client is told of a download besides its bytes."""
+    """Response headers of a download."""
 
     etag: str
     """Names the content: the same for the same bytes."""

@@ -1,7 +1,7 @@
-"""Answers that hold files in base64: encoded and sent in slices, so that no file is in memory as a whole.
+"""Sends responses that contain base64 files: encoded and sent in slices, so that no whole file is in memory.
 
-The text is encoded with a random word in place of each file. What is sent is the text between these words and, in their
-places, the base64 of the files. Its length is known beforehand.
+The JSON is encoded with a random placeholder for each file. Then the text between the placeholders is sent, and the
+base64 of a file in place of each. The length is known in advance.
 """
 
 import binascii

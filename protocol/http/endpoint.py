@@ -1,4 +1,4 @@
-"""An endpoint of a dialect: a function from request to response, whose errors speak the dialect."""
+"""Turns a handler function into an ASGI app whose errors are written in the dialect's form."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +19,7 @@ class Endpoint:
     """The ASGI app of one route."""
 
     def __init__(self, handle: Callable[[Request], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
-        """Answer with what `handle` returns; `refuse` writes an error in the dialect's form."""
+        """Send the response that `handle` returns; `refuse` writes an error in the dialect's form."""
         self._handle = handle
         self.refuse = refuse
 

@@ -1,10 +1,10 @@
-"""What is wrong with a request as HTTP, before any dialect has a say."""
+"""Errors of HTTP requests that are independent of the dialect."""
 
 from protocol.model import BadRequest
 
 
 class HttpError(BadRequest):
-    """A request that HTTP itself has a status for; `status` is that."""
+    """A bad request with an HTTP status of its own."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         """Take the status, the public code and a message fit for the client."""
@@ -13,4 +13,4 @@ class HttpError(BadRequest):
 
 
 class ClientGone(Exception):
-    """The client left; there is nobody to answer."""
+    """The client disconnected before the response."""

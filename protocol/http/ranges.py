@@ -1,4 +1,4 @@
-"""Which bytes a `Range` header asks for (RFC 9110, section 14); no I/O."""
+"""Parses the `Range` header (RFC 9110, section 14); no I/O."""
 
 import re
 

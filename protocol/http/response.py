@@ -1,4 +1,4 @@
-"""A response that is worked out while somebody waits for it."""
+"""Responses with a complete body: the work runs inside the response and stops if the client disconnects."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from protocol.model import GatewayError, Saturated, released
 
 
 def shutting_down() -> Saturated:
-    """Return the error of requests that the process's end cuts short."""
+    """Return the error of requests that shutdown cuts short."""
     return Saturated("The gateway is shutting down.", code="shutting_down")
 
 
 class Payload:
-    """A response whose body is there: starlette's costs as much as the body's JSON does."""
+    """A response with a complete body; cheaper than Starlette's, which costs as much as encoding the JSON."""
 
     def __init__(self, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Answer with 200, these headers, and the body's length."""
@@ -29,7 +29,7 @@ class Payload:
 
 
 class WholeResponse:
-    """Does the work and sends its response; the work is cancelled at once when the client leaves."""
+    """Runs the work and sends its response; the work is cancelled if the client disconnects."""
 
     def __init__(self, work: Callable[[], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
         """Take the work; `refuse` writes an error in the dialect's form."""

@@ -1,4 +1,4 @@
-"""The moment at which the process gives up on what is still open."""
+"""An event with callbacks that reports the steps of a shutdown."""
 
 from collections.abc import Callable
 
@@ -6,33 +6,33 @@ import anyio
 
 
 class ShutdownEvent:
-    """Comes once, or never; whoever is open is told at once, without a task of its own to wait for it."""
+    """An event that also calls callbacks when it is set, so that requests need no waiting task."""
 
     def __init__(self) -> None:
-        """Begin before it. Call it inside the event loop."""
+        """Start unset. Call this inside the event loop."""
         self._event = anyio.Event()
         self._open: set[Callable[[], None]] = set()
 
     def is_set(self) -> bool:
-        """Say whether it has come."""
+        """Return whether the event is set."""
         return self._event.is_set()
 
     async def wait(self) -> None:
-        """Return when it has come."""
+        """Wait until the event is set."""
         await self._event.wait()
 
     def set(self) -> None:
-        """Let it come."""
+        """Set the event and call the callbacks."""
         self._event.set()
         for tell in tuple(self._open):
             tell()
 
     def add_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when it comes, or at once if it has come, until `forget`."""
+        """Call `callback` when the event is set, or now if it is."""
         self._open.add(callback)
         if self.is_set():
             callback()
 
     def remove_callback(self, callback: Callable[[], None]) -> None:
-        """Call a callback no more."""
+        """Remove a callback."""
         self._open.discard(callback)

@@ -1,8 +1,8 @@
-"""Server-sent events: a response that owns its exchange.
+"""Writes server-sent events (SSE): a streaming response that owns its exchange.
 
-The exchange is opened inside the response, so that leaving it, by its end, an error or the client's departure,
-closes exchange, upstream response and lease in that order and at once. The status waits for the first event; an
-upstream that says nothing for a heartbeat's time gets the client a 200 and a comment, so that nothing gives up.
+The exchange is opened inside the response, so that its end, an error or a disconnect closes exchange, upstream
+response and lease in that order and at once. The status waits for the first event. If the upstream sends nothing for
+one heartbeat, the client gets a 200 and an SSE comment (`: keep-alive`), so that no proxy or client times out.
 """
 
 import asyncio
@@ -35,23 +35,23 @@ StepT_contra = TypeVar("StepT_contra", contravariant=True)
 
 
 class Answer(Protocol[StepT_co]):
-    """What comes of a request, step by step: an `Exchange`, or what a dialect makes of one."""
+    """The events of a response: an `Exchange`, or a dialect's transformation of one."""
 
     @property
     def served(self) -> Served:
-        """Who answers."""
+        """The transport, account and model that serve the request."""
         ...
 
     def __aiter__(self) -> AsyncIterator[StepT_co]:
-        """Yield the steps; raises GatewayError where the answer breaks off."""
+        """Yield the events; raises GatewayError if the response breaks off."""
         ...
 
 
 class EventWriter(Protocol[StepT_contra]):
-    """Writes one answer's events in a dialect."""
+    """Encodes the events of one response in a dialect."""
 
     def opened(self) -> bytes:
-        """Return what goes before the first event."""
+        """Return the bytes before the first event."""
         ...
 
     def event(self, event: StepT_contra, /) -> bytes | Pieces:
@@ -60,7 +60,7 @@ class EventWriter(Protocol[StepT_contra]):
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is whole: what still comes is not wanted."""
+        """Whether the response is complete: later events are ignored."""
         ...
 
     def error(self, error: GatewayError) -> bytes:
@@ -69,7 +69,7 @@ class EventWriter(Protocol[StepT_contra]):
 
 
 class EventStream(Generic[EventT]):
-    """Streams an exchange to the client."""
+    """Streams an exchange to the client as SSE."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class EventStream(Generic[EventT]):
                     context.record.note_served(exchange.served)
         except GatewayError as error:
             return released(error)
-        except Exception:  # noqa: BLE001 -- a bug of ours must not look like the end of the answer
+        except Exception:  # noqa: BLE001 -- a bug must not look like the end of the response
             _log.exception("request_failed", request=context.id)
             return GatewayError("The gateway failed.")
         return None
 
     async def _write(self, exchange: Answer[EventT], context: RequestContext, wire: "_Wire") -> None:
-        """Write events up to a whole answer; the exchange is taken to its end all the same, as by `fold`."""
+        """Write events until the response is complete; then read the exchange to its end, as `fold` does."""
         writer = self._writer
         opened = writer.opened()
         try:
@@ -145,7 +145,7 @@ class EventStream(Generic[EventT]):
 
 
 class _Wire:
-    """One client's connection: sends one piece at a time, and a comment whenever nothing was sent for a while.
+    """Sends the bytes of one SSE response, and a comment whenever nothing was sent for one heartbeat.
 
     The comment is sent by a shared timer (`protocol.http.timers`). A piece that comes while a comment is being sent
     waits for it.

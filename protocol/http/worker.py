@@ -1,4 +1,4 @@
-"""Work on many bytes or pixels, done in threads beside the event loop."""
+"""Runs CPU-heavy work in worker threads, so that the event loop stays free."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ _limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.worker")
 
 
 async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
-    """Do work in a thread; no more than two pieces of it at once, the others wait."""
+    """Run `work` in a worker thread; at most two run at once."""
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = anyio.CapacityLimiter(_AT_ONCE)
@@ -24,12 +24,12 @@ async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
 
 
 async def in_thread(work: Callable[[], ValueT], limiter: anyio.CapacityLimiter | None = None) -> ValueT:
-    """Do work in a thread, which has let go of it when its result is here."""
+    """Run `work` in a thread, which keeps no reference to it after it returns."""
     return await anyio.to_thread.run_sync(_Once(work), limiter=limiter)
 
 
 class _Once(Generic[ValueT]):
-    """Work that is done once, and dropped then."""
+    """A callable that runs once and then drops its reference to the work."""
 
     def __init__(self, work: Callable[[], ValueT]) -> None:
         self._work = [work]

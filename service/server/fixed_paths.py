@@ -1,4 +1,4 @@
-"""Finds the route of a path that is the same for every request; Starlette finds the others.
+"""Routes paths without parameters by one dictionary lookup; Starlette routes the others.
 
 Starlette tries one route after another, and wraps an app's `send` twice, which costs each piece of a stream.
 """

@@ -1,4 +1,4 @@
-"""The garbage collector's work, kept out of the way of requests.
+"""Schedules Python's garbage collector so that it does not delay requests.
 
 Requests leave no cycles of objects behind: reference counts free what they used. The collector is there for the rare
 cycle, as of an error and its traceback. But by default it looks through all open streams again and again: a thousand

@@ -1,4 +1,4 @@
-"""The operator's routes: `/livez`, `/readyz`, `/metrics`, and `/healthz`, which is the first one's older name."""
+"""Serves `/livez`, `/readyz`, `/metrics`, and `/healthz`, an alias of `/livez`."""
 
 import os
 from typing import Any
@@ -43,13 +43,13 @@ class Operations:
         return app
 
     async def livez(self, _: Request) -> Response:
-        """Say whether the process answers; who asks again and again is to start it anew where it does not."""
+        """Report whether the event loop runs; an orchestrator restarts the process if it does not."""
         if not self._monitor.alive:
             return JSONResponse({"status": "stuck"}, 503)
         return JSONResponse({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        """Say whether new requests are taken; upstreams' health is no part of it, each request tells."""
+        """Report whether new requests are accepted; the health of upstreams does not count."""
         if self._shutdown.leaving:
             return JSONResponse({"status": "draining"}, 503)
         if self._monitor.overloaded:
@@ -57,7 +57,7 @@ class Operations:
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
-        """Show the metrics of this process, or of all workers: as OpenMetrics, with traces, for who asks for it."""
+        """Return the metrics of this process, or of all workers; as OpenMetrics, with exemplars, on request."""
         registry = self._registry
         if MULTIPROCESS_DIRECTORY in os.environ:
             registry = CollectorRegistry()

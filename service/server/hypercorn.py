@@ -1,4 +1,4 @@
-"""Run apps on hypercorn: sockets, signals and a shutdown that does not hang.
+"""Runs apps on hypercorn: sockets, signals and a shutdown that does not hang.
 
 Only this module and `service.server.connection` import hypercorn.
 """
@@ -29,11 +29,11 @@ from transports.clock import SystemClock
 from transports.tasks import background_tasks
 
 _STOP_SECONDS = 5.0
-"""hypercorn is given so long to close idle connections."""
+"""How long hypercorn may take to close idle connections."""
 
 _HEADER_BYTES = 32 * 1024
 _REQUEST_LINE_BYTES = 1024
-"""What may go before the headers, so that whoever looks at them answers, and not the server."""
+"""Allowance for the request line, so that the HTTP validation middleware rejects long headers, not the server."""
 
 _READ_AHEAD = 4
 """Pieces of a body, each up to 64 KiB, that are read before the app asks for them."""
@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 
 
 class Supervisor:
-    """Who is told that this process answers, and whose end is its own too."""
+    """The supervisor of this worker: it learns when the worker is ready, and the worker ends when it exits."""
 
     def __init__(
         self,
@@ -54,19 +54,19 @@ class Supervisor:
         self._started, self._parent, self._greet = started, parent, greet
 
     async def show_summary(self, running: Running) -> None:
-        """Tell what is about to answer."""
+        """Show the startup summary."""
         if self._greet is not None:
             self._greet(await running.summarize())
 
     def started(self) -> None:
-        """Tell that requests are answered from now on."""
+        """Report that requests are answered from now on."""
         self._started()
         if self._parent is not None:
             with suppress(OSError):  # it is gone: `gone` tells
                 self._parent.send(b"1")
 
     async def wait_gone(self) -> None:
-        """Return when the parent is no more."""
+        """Wait until the parent process exits."""
         if self._parent is None:
             await anyio.sleep_forever()
         else:
@@ -208,13 +208,13 @@ async def _serving_all(running: Running, listening: Sockets, settings: Settings)
 
 
 def _abort_stalled(listening: socket.socket, seconds: float) -> None:
-    """Have the kernel abort connections whose client takes nothing for so long; the server would wait for ever."""
+    """Make the kernel abort connections whose client reads nothing for `seconds`; the server would wait forever."""
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    """Have SIGHUP take over what has changed; what comes too late for that is ignored, and ends nothing."""
+    """Reload on SIGHUP; ignore SIGHUP after that, so that it cannot end a process that is shutting down."""
     try:
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
             task_status.started()
@@ -225,7 +225,7 @@ async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStat
 
 
 async def _end(signals: Any, overseer: Supervisor) -> None:
-    """Return at the first signal, or when the overseer is no more."""
+    """Return at the first signal, or when the supervisor exits."""
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:

@@ -1,4 +1,4 @@
-"""Where a gateway listens: for callers always, and for others on sockets of their own, where the settings want it."""
+"""Lists the gateway's listeners: the API, and optionally probes with metrics and the admin API."""
 
 import socket
 from collections.abc import Iterable, Mapping

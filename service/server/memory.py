@@ -1,4 +1,4 @@
-"""The memory of this process and of its container (cgroup v2 and v1): how much is taken, and how it is given back."""
+"""Measures the memory of the container (cgroup v2 and v1) and returns freed memory to the system."""
 
 import ctypes
 import sys

@@ -1,8 +1,8 @@
-"""Takes over what has changed in files of keys and cookies, and at SIGHUP in the settings, while requests are answered.
+"""Reloads changed secret files (keys and cookies) while requests are answered, and the settings on SIGHUP.
 
-A file is looked at through the links that lead to it: Kubernetes swaps the folder behind them. It is taken over when it
-has stood still for a moment and all of it can be used; where it is half written, empty or gone, what it held before
-holds.
+Files are checked through symbolic links, because Kubernetes swaps the folder behind them. A changed file is reloaded
+once it has been unchanged for a moment and is valid; if it is incomplete, empty or missing, the previous content stays
+active.
 """
 
 import os
@@ -25,9 +25,9 @@ from transports.clock import Clock
 from transports.tasks import background_tasks
 
 _SETTLE_SECONDS = 1.0
-"""A file that was changed within so long may be half written."""
+"""A file that changed more recently than this may be incomplete."""
 _LIVE = frozenset({"licenses", "transports"})
-"""The sections that are taken over."""
+"""The sections that can be reloaded."""
 
 _log = structlog.get_logger()
 
@@ -35,49 +35,49 @@ Mark = tuple[int, int, int, int]
 
 
 class ReloadPart(msgspec.Struct, frozen=True):
-    """Something else that can change."""
+    """Another set of files that can be reloaded."""
 
     files: Sequence[Path]
     take_over: Callable[[], Sequence[str]]
-    """Takes over what the files hold now; returns those of no use: there, what was before holds."""
+    """Reloads the files; returns the invalid ones, whose previous content stays active."""
 
 
 class Reload:
-    """What can change while the process runs."""
+    """Watches and reloads licenses, transports and other parts."""
 
     def __init__(self, settings: Settings, origin: Origin, licenses: Licenses, registry: CollectorRegistry) -> None:
-        """Begin with what has just been read."""
+        """Start from settings that have just been read."""
         self._settings, self._origin, self._licenses = settings, origin, licenses
         self._configs = wiring.transport_settings(settings, origin)
         self._transports: dict[str, Transport] = {}
         self._parts: list[ReloadPart] = []
         self._marks = self._look()
         self._turn = anyio.Lock()
-        self._done = Counter("gateway_config_reloads", "Times that changed files were taken over.", registry=registry)
+        self._done = Counter("gateway_config_reloads", "Reloads of changed files.", registry=registry)
         self._failed = Counter(
             "gateway_config_reload_failed",
-            "Changed files that could not be used: what they held before holds.",
+            "Changed files that were invalid; their previous content stays active.",
             registry=registry,
         )
 
     def follow(self, transport: Transport) -> None:
-        """Have a transport take over its part."""
+        """Reload the accounts of a transport too."""
         self._transports[transport.name] = transport
 
     def add(self, part: ReloadPart) -> None:
-        """Have another part look after itself."""
+        """Reload another part too."""
         self._parts.append(part)
         self._marks |= {path: _mark(path) for path in part.files}
 
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
-        """Look at the files for as long as the context lasts."""
+        """Watch the files until the context exits."""
         async with background_tasks() as tasks:
             tasks.start_soon(self._watch, clock)
             yield
 
     async def reload(self) -> None:
-        """Take over all there is, and what the settings say of it."""
+        """Reload the settings and all files."""
         async with self._turn:
             settings = self._read()
             if settings is not None:
@@ -86,7 +86,7 @@ class Reload:
             await self._take_over()
 
     async def check_files(self, clock: Clock) -> None:
-        """Take over files that have changed and stand still; what is no use is said once."""
+        """Reload files that have changed and are stable; an invalid file is logged once."""
         async with self._turn:
             seen = self._look()
             if seen == self._marks:
@@ -102,7 +102,7 @@ class Reload:
             await self.check_files(clock)
 
     def _look(self) -> dict[Path, Mark | None]:
-        """Return what tells whether the files' content is another one."""
+        """Return a fingerprint of each file."""
         return {path: _mark(path) for path in self._paths()}
 
     def _paths(self) -> Iterable[Path]:
@@ -129,7 +129,7 @@ class Reload:
             _log.info("config_reloaded")
 
     def _read(self) -> Settings | None:
-        """Return the settings as their file is now; None: it is as it was, as far as it matters, or no use."""
+        """Return the settings as their file is now; None: there is no file, or it is invalid."""
         if self._origin.path is None:
             return None
         try:
@@ -157,7 +157,7 @@ def _mark(path: Path) -> Mark | None:
 def _at_start(
     before: Settings, after: Settings, configs: dict[str, msgspec.Struct], now: dict[str, msgspec.Struct]
 ) -> list[str]:
-    """Return what has changed and is read at the start alone."""
+    """Return the changed settings that need a restart."""
     names = [name for name in before.__struct_fields__ if name not in _LIVE]
     changed = [name for name in names if getattr(before, name) != getattr(after, name)]
     others = [name for name in sorted({*configs, *now}) if _rest(configs.get(name)) != _rest(now.get(name))]
@@ -172,9 +172,9 @@ def _rest(config: Any) -> msgspec.Struct | None:
 def reload_licenses(
     settings: Sequence[LicenseSetting], origin: Origin, before: Sequence[tuple[str, License]]
 ) -> tuple[list[tuple[str, License]], list[str]]:
-    """Return the settings' licenses with the keys that their files hold now, and the files, or licenses, of no use.
+    """Return the licenses of the settings with the current keys of their files, and the invalid files or licenses.
 
-    Where one is no use, what was there before holds.
+    An invalid license keeps its previous key.
     """
     there = {granted.id: (key, granted) for key, granted in before}
     found: dict[str, tuple[str, License]] = {}

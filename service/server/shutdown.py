@@ -1,7 +1,7 @@
-"""The end of the process, in order: not ready, finish what is open, tell the rest, close.
+"""Shuts the process down in order: report not ready, drain open requests, cancel the rest, close.
 
-hypercorn's own graceful stop hangs while a stream is open (Python 3.12 and later), so it is told to stop only
-when nothing is open any more.
+hypercorn's own graceful stop hangs while a stream is open (Python 3.12 and later), so hypercorn is stopped only after
+the last request has ended.
 """
 
 import anyio
@@ -9,22 +9,22 @@ import anyio
 from protocol.http.shutdown import ShutdownEvent
 
 _AFTER_CLOSING_SECONDS = 5.0
-"""Streams that were told to end have so long to do it."""
+"""How long requests may take to end after `closing` is set."""
 
 
 class Shutdown:
-    """What is open, and whether the process is ending."""
+    """The state of a shutdown and the number of open requests."""
 
     def __init__(self) -> None:
-        """Begin open for work. Call it inside the event loop."""
+        """Start in normal operation. Call this inside the event loop."""
         self.leaving = False
-        """Others are to be asked, and whoever asks is answered all the same."""
+        """Whether shutdown was announced: `/readyz` reports not ready, and requests are still answered."""
         self.draining = False
-        """No more work is taken."""
+        """Whether new requests are refused."""
         self.ending = ShutdownEvent()
-        """Set when the end begins: for what goes on for ever, and need not be finished."""
+        """Set when draining begins; ends endless streams, such as the admin feed."""
         self.closing = ShutdownEvent()
-        """Set when open requests are told to end."""
+        """Set when open requests must end."""
         self.in_flight = 0
         self._idle = anyio.Event()
 
@@ -39,17 +39,17 @@ class Shutdown:
             self._idle.set()
 
     def is_leaving(self) -> bool:
-        """Say whether others are to be asked."""
+        """Return whether shutdown was announced."""
         return self.leaving
 
     async def announce(self, notice_seconds: float) -> None:
-        """Have others asked, for so long or until it is to hurry; until then balancers may not have noticed."""
+        """Report not ready for `notice_seconds`, or until `close_now`, so that load balancers notice."""
         self.leaving = True
         with anyio.move_on_after(notice_seconds):
             await self.closing.wait()
 
     async def run(self, grace_seconds: float) -> None:
-        """Take no more work; return when nothing is open, or what is open had its chance."""
+        """Refuse new requests; return when the open ones have ended or their grace period is over."""
         self.leaving = self.draining = True
         self.ending.set()
         if not self.in_flight:
@@ -62,7 +62,7 @@ class Shutdown:
             tasks.cancel_scope.cancel()
 
     def close_now(self) -> None:
-        """Tell open requests to end now."""
+        """End open requests now."""
         self.closing.set()
 
     async def _close_after(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Several workers on the same sockets: started, restarted when one dies, drained together."""
+"""Supervises several worker processes on the same sockets: starts them, restarts dead ones, stops them together."""
 
 import os
 import signal
@@ -20,25 +20,25 @@ BAD_SETTINGS = 78
 """The exit status of a process whose settings are wrong (EX_CONFIG)."""
 
 _TRIES = 3
-"""A worker that dies so often before any has answered will not answer."""
+"""Give up if a worker dies this often before any worker was ready."""
 
 _log = structlog.get_logger()
 
 
 class RestartBackoff:
-    """How long to wait before a worker is started again; longer each time that it dies without having answered."""
+    """Exponential backoff before a worker is restarted that died before it was ready."""
 
     def __init__(self, first: float = 1.0, most: float = 30.0) -> None:
         """Wait `first` seconds, then twice as long each time, up to `most`."""
         self._first, self._most = first, most
 
     def seconds(self, failures: int) -> float:
-        """Return the seconds to wait after so many failures in a row."""
+        """Return the seconds to wait after `failures` consecutive failures."""
         return min(self._first * 2 ** min(failures, 16), self._most)
 
 
 class Workers:
-    """The processes that share the sockets."""
+    """The worker processes that share the sockets."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class Workers:
         self._patience = patience or RestartBackoff()
         self._processes: set[anyio.abc.Process] = set()
         self._heard: set[anyio.abc.Process] = set()
-        """Those that answer."""
+        """Workers that are ready."""
         self._hangups = 0
         self._answered = False
         self._status = 0
 
     def run(self) -> int:
-        """Run them until a signal; return the exit status."""
+        """Run the workers until a signal; return the exit status."""
         with tempfile.TemporaryDirectory(prefix="gemini-gateway-metrics-") as directory:
             os.environ[MULTIPROCESS_DIRECTORY] = directory
             run_loop(self._main, "asyncio")
@@ -82,7 +82,7 @@ class Workers:
                 self._stop()
                 continue
             self._hangups += 1
-            for process in self._heard:  # the others could not bear it yet: they get it once they answer
+            for process in self._heard:  # it would kill a worker that is starting: those get it once they are ready
                 process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:
@@ -107,9 +107,9 @@ class Workers:
                     await self._stopping.wait()
 
     async def _run_one(self) -> tuple[int, bool]:
-        """Run a worker to its end; return its status, and whether it ever answered.
+        """Run a worker until it exits; return its status, and whether it was ever ready.
 
-        It is told of our end by the socket that we hold the other end of.
+        A socket pair tells the worker when this process exits.
         """
         ours, theirs = socket.socketpair()
         with ours:
@@ -141,7 +141,7 @@ class Workers:
         )
 
     async def _hear(self, worker: socket.socket, process: anyio.abc.Process) -> None:
-        """Note that a worker answers, and have it take over what has changed since it began."""
+        """Wait until a worker is ready; reload it if a SIGHUP arrived while it started."""
         before = self._hangups
         await anyio.wait_readable(worker)
         if not worker.recv(1):
@@ -155,7 +155,7 @@ class Workers:
 
 
 def _exit_status(status: int) -> int:
-    """Return what a shell would; a worker that a stop's SIGTERM met before it could listen has ended well."""
+    """Return the exit status as a shell does; ending by SIGTERM counts as success."""
     if status == -signal.SIGTERM:
         return 0
     return status if status >= 0 else 128 - status
