@@ -1,4 +1,4 @@
-"""Opens a transport for a while, for a command that looks at one of its accounts beside the running gateways."""
+"""Open a transport briefly, so that a command can check one account while gateways may be running."""
 
 import uuid
 from collections.abc import AsyncGenerator, Mapping
@@ -24,9 +24,9 @@ from transports.store import ChangeFeed, Store
 def transport_opener(
     configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None
 ) -> OpenTransport:
-    """Return what opens a transport of these settings: as a gateway would, with leases of its own, for one account.
+    """Return a function that opens a configured transport for one account, as a gateway would.
 
-    `copy` is this machine's own copy of the sessions, beside a store that is shared.
+    `copy` is the local replica of a shared store.
     """
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What can be done with accounts, whoever asks for it; every change is logged with who did it."""
+"""Account operations: list, add, remove, pause, resume, check and export. Each change is logged with its author."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -19,22 +19,22 @@ from transports.store import Store
 from transports.store.port import SESSIONS, Unreadable
 
 OpenTransport = Callable[[str, str], AbstractAsyncContextManager[Transport]]
-"""Opens the transport of this name for a while, for a look at the account of this id."""
+"""Opens a transport, by name, for operations on one account, by id."""
 
 _log = structlog.get_logger()
 
 
 class AccountError(Exception):
-    """What was asked for cannot be done; `code` is a word of a closed set, the message is for a person."""
+    """An account operation that failed, with a `code` for programs and a message for people."""
 
     def __init__(self, code: str, message: str) -> None:
-        """Say why."""
+        """Store the code and the message."""
         super().__init__(message)
         self.code = code
 
 
 class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An account to be added."""
+    """A request to add or replace an account."""
 
     id: str
     secret: str
@@ -43,20 +43,23 @@ class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool = False
 
     def __repr__(self) -> str:
-        """Show no secret."""
-        return f"Adding(id={self.id!r}, transport={self.transport!r})"
+        """Hide the secret."""
+        return f"NewAccountRequest(id={self.id!r}, transport={self.transport!r})"
 
 
 class AccountService:
-    """The accounts of the settings and the store; every method may raise OSError: the store is out of order."""
+    """Operations on the accounts of the settings and the store.
+
+    Every method may raise OSError if the store is unavailable.
+    """
 
     def __init__(self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, reach: OpenTransport) -> None:
-        """Know the transports' settings, by their names."""
+        """Operate on the transports in `configs`, which are keyed by name."""
         self._configs, self._store, self._clock, self._open_transport = configs, store, clock, reach
         self._registry = AccountRegistry(store, clock)
 
     async def list_accounts(self) -> list[AccountView]:
-        """Return all accounts as they are shown: those of the settings, then those of the store."""
+        """Return views of all accounts: those of the settings, then those of the store."""
         entries = await self._registry.entries()
         declared = self._declared()
         added = [entry for entry in entries if entry.id not in declared]
@@ -65,10 +68,10 @@ class AccountService:
         return [*rows, *(self._view(entry, seen) for entry in added)]
 
     async def get_account(self, account: str) -> AccountView:
-        """Return one account as it is shown.
+        """Return the view of one account.
 
         Raises:
-            AccountError: there is none of this id.
+            AccountError: there is no account with this id.
 
         """
         for row in await self.list_accounts():
@@ -77,10 +80,10 @@ class AccountService:
         raise AccountError("not_found", f"there is no account {account[:64]!r}")
 
     async def add(self, request: NewAccountRequest, *, by: str) -> AddResult:
-        """Add an account, or with `replace` change one: running gateways take it up within a second or two.
+        """Add an account, or change one with `replace`; running gateways use it within two seconds.
 
         Raises:
-            AccountError: it could not be used, or is there already.
+            AccountError: the account is invalid or exists already.
 
         """
         kind, config = self._kind(request.transport)
@@ -91,32 +94,36 @@ class AccountService:
             code = "declared" if request.id in self._declared() else "invalid_value"
             raise AccountError(code, str(error)) from None
         if request.id in self._declared():
-            raise AccountError("declared", f"account {request.id!r}: the settings name it already, and theirs holds")
+            raise AccountError(
+                "declared", f"account {request.id!r} is defined in the settings; choose another id or change it there"
+            )
         await self._check_identity(kind, admitted)
         added = await self._registry.add(admitted, replace=request.replace)
         if added is AddResult.THERE:
-            raise AccountError("exists", f"account {request.id!r} is there already; replace it if that is meant")
+            raise AccountError("exists", f"account {request.id!r} exists already; add it with --replace to change it")
         _log.info("account_added", account=request.id, transport=request.transport, came=added.value, by=by)
         return added
 
     async def remove(self, account: str, *, by: str) -> None:
-        """Forget an account of the store, and its session.
+        """Remove an account and its session from the store.
 
         Raises:
-            AccountError: there is none of this id, or the settings name it.
+            AccountError: there is no account with this id, or it is defined in the settings.
 
         """
         if account in self._declared():
-            raise AccountError("declared", f"account {account!r} is in the settings; take it out of them, or pause it")
+            raise AccountError(
+                "declared", f"account {account!r} is defined in the settings; remove it there, or pause it"
+            )
         if not await self._registry.remove(account, by=by):
             raise AccountError("not_found", f"there is no account {account[:64]!r}")
         _log.info("account_removed", account=account, by=by)
 
     async def pause(self, account: str, *, by: str, reason: str = "") -> None:
-        """Have no gateway ask an account; what it is asked already goes on.
+        """Stop sending requests to an account; open requests continue.
 
         Raises:
-            AccountError: there is none of this id.
+            AccountError: there is no account with this id.
 
         """
         await self.get_account(account)
@@ -124,10 +131,10 @@ class AccountService:
         _log.info("account_paused", account=account, by=by, reason=reason)
 
     async def resume(self, account: str, *, by: str) -> bool:
-        """End an account's pause, park and rests; say whether there was any.
+        """End an account's pause, attention state and cooldowns; return whether it had any.
 
         Raises:
-            AccountError: there is none of this id.
+            AccountError: there is no account with this id.
 
         """
         await self.get_account(account)
@@ -136,10 +143,10 @@ class AccountService:
         return resumed
 
     async def check(self, account: str) -> AsyncGenerator[Finding]:
-        """Walk the whole path with an account, and tell of each step when it is done.
+        """Test an account step by step, without a prompt, and yield each finding.
 
         Raises:
-            AccountError: there is none of this id, or its transport cannot be opened.
+            AccountError: there is no account with this id, or its transport cannot be opened.
 
         """
         row = await self.get_account(account)
@@ -152,10 +159,10 @@ class AccountService:
                 yield finding
 
     async def export(self, account: str, *, by: str) -> str:
-        """Return what signs an account's requests as it is now: secret.
+        """Return the current session of an account, which is secret.
 
         Raises:
-            AccountError: there is none of this id, or it cannot be had.
+            AccountError: there is no account with this id, or its session is unavailable.
 
         """
         row = await self.get_account(account)
@@ -172,7 +179,9 @@ class AccountService:
         config = self._configs.get(transport)
         if config is None:
             known = ", ".join(self._configs) or "none"
-            raise AccountError("invalid_value", f"the settings have no transport {transport[:64]!r}; there is {known}")
+            raise AccountError(
+                "invalid_value", f"the settings have no transport {transport[:64]!r}; expected one of: {known}"
+            )
         return wiring.TRANSPORTS[transport], config
 
     def _record(self, adding: NewAccountRequest, by: str) -> AccountRecord:
@@ -187,17 +196,17 @@ class AccountService:
         try:
             return msgspec.convert(entry, AccountRecord)
         except msgspec.ValidationError:
-            message = f"{adding.id[:64]!r} is no id: expected 1 to 64 letters, digits and any of . _ @ + -"
+            message = f"{adding.id[:64]!r} is not a valid id: expected 1 to 64 letters, digits or any of . _ @ + -"
             raise AccountError("invalid_value", message) from None
 
     async def _check_identity(self, kind: Kind[Any], entry: AccountRecord) -> None:
-        """Raise AccountError where another account of the store is the same one."""
+        """Raise AccountError if another account of the store has the same identity."""
         identity = kind.identity(entry)
         for other in await self._registry.entries(entry.transport):
             if other.id != entry.id and _identity(kind, other) == identity:
                 message = (
-                    f"account {entry.id!r}: its session is that of {other.id!r}, and only one account may renew a "
-                    "session, also with another authuser; sign in to it in a browser profile of its own and export that"
+                    f"account {entry.id!r} has the same session as {other.id!r}, and two accounts cannot rotate one "
+                    "session, even with another authuser; sign in in a separate browser profile and export its cookies"
                 )
                 raise AccountError("exists", message)
 
@@ -241,7 +250,7 @@ class AccountService:
 
 
 def _identity(kind: Kind[Any], entry: AccountRecord) -> str | None:
-    """Return an account's identity, None where it cannot be used."""
+    """Return an account's identity, or None if its record is invalid."""
     try:
         return kind.identity(entry)
     except ValueError:
@@ -249,6 +258,6 @@ def _identity(kind: Kind[Any], entry: AccountRecord) -> str | None:
 
 
 async def _findings(transport: Transport, account: str) -> AsyncGenerator[Finding]:
-    """Return an examination as a generator, which can be closed."""
+    """Wrap the diagnostics of an account in a generator that can be closed."""
     async for finding in transport.examine(account):
         yield finding

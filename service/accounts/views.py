@@ -1,4 +1,4 @@
-"""How an account is shown: what the settings, the store and all processes say of it, brought together. No secret."""
+"""Account views: state merged from the settings, the store and all processes, without secrets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -11,71 +11,72 @@ from transports.accounts.records import AccountLoad, AttentionRecord, CooldownRe
 from transports.accounts.registry import AccountRecord, PauseRecord
 
 _REASONS = {
-    CooldownReason.QUOTA: "its allowance is used up",
-    CooldownReason.PACE: "it was asked too often",
-    CooldownReason.ADDRESS: "its address is not welcome at the upstream",
-    CooldownReason.ERRORS: "its requests failed one after the other",
+    CooldownReason.QUOTA: "its quota is used up",
+    CooldownReason.PACE: "the upstream rate-limited it",
+    CooldownReason.ADDRESS: "the upstream refuses its IP address",
+    CooldownReason.ERRORS: "its requests failed repeatedly",
 }
 
 
 class AccountStatus(StrEnum):
-    """Whether an account is asked."""
+    """State of an account: whether it receives requests, and if not, why."""
 
     READY = "ready"
     RESTING = "resting"
     PARKED = "parked"
     PAUSED = "paused"
     UNUSABLE = "unusable"
-    """No gateway can use it as it is kept."""
+    """Its record is invalid."""
 
 
 class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account is not asked for until a time."""
+    """A cooldown of an account for a family of models and a capability."""
 
     scope: str
-    """`family/capability`; a star stands for all."""
+    """`family/capability`; `*` matches all."""
     reason: CooldownReason
     until: float
-    """Epoch seconds."""
+    """End of the cooldown, in epoch seconds."""
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as it is shown."""
+    """An account with its current state, without secrets."""
 
     id: str
     transport: str
     kind: str
     declared: bool
-    """The settings name it; else it was added by command."""
+    """Whether it is defined in the settings; otherwise it is in the store."""
     state: AccountStatus
     reason: str = ""
-    """A word of a closed set."""
+    """Machine-readable reason of the state."""
     words: str = ""
-    """The same for a person, and what to do about it."""
+    """Explanation of the state, and what to do about it."""
     by: str = ""
-    """Who paused it."""
+    """User or admin token that paused it."""
     rests: tuple[CooldownView, ...] = ()
+    """Its cooldowns."""
     in_flight: int = 0
-    """Over all processes."""
+    """Open requests in all processes."""
     concurrency: int = 0
     weight: float = 1.0
     per_minute: int = 0
     per_day: dict[str, int] = {}
     capabilities: tuple[str, ...] = ()
     egress: str = ""
-    """The way out that its requests take, without credentials."""
+    """Proxy that its requests use, without credentials."""
     plan: str = ""
     quotas: tuple[Quota, ...] = ()
     rotated_at: float | None = None
     expires_at: float | None = None
     renewal: str = ""
-    """How its session is renewed, in words, where that is unusual."""
+    """A note about how its session is renewed, if that is unusual."""
     added_at: float | None = None
     added_by: str = ""
 
 
 class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the store says at one time."""
+    """A snapshot of what the store knows about all accounts."""
 
     now: float
     pauses: Mapping[str, PauseRecord]
@@ -83,11 +84,11 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
     cooldowns: Sequence[tuple[CooldownRecord, float]]
     replicas: Sequence[ReplicaRecord]
     facts: Mapping[str, Facts]
-    """What the kept sessions tell of themselves, by the accounts' ids."""
+    """Facts read from the stored sessions, by account id."""
 
 
 def account_view(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
-    """Return an account as it is shown; `entry` is None for one of the settings."""
+    """Build the view of an account; `entry` is None for an account of the settings."""
     rests = tuple(_cooldowns(account, seen))
     carried = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
     return AccountView(
@@ -109,7 +110,7 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
 
 
 def unusable_view(entry: AccountRecord, why: str) -> AccountView:
-    """Return an account of the store that no transport can use."""
+    """Build the view of an account whose record no transport accepts."""
     advice = f"{why}. Add it again with --replace, or remove it"
     return AccountView(
         id=entry.id,
@@ -149,7 +150,7 @@ def _cooldowns(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
 
 
 def _load_and_facts(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
-    """Return what the processes and the kept session say; the newest session's times hold."""
+    """Return an account's load, plan, quotas and session times; the newest session's times win."""
     ages = [(one.rotated_at or 0.0, one.expires_at) for one in (*carried, kept)]
     rotated_at, expires_at = max(ages, key=lambda age: age[0])
     return {

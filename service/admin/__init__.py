@@ -1,4 +1,4 @@
-"""The admin API: what can be done with accounts, as JSON, and a feed of what becomes of them.
+"""The admin API: account operations as JSON, and a feed of account changes.
 
-It answers at a socket of its own, to those whose token the settings name, and to nobody else.
+It has its own listener, and every request needs an admin token from the settings.
 """

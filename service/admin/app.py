@@ -1,4 +1,4 @@
-"""The admin API as an app: every request carries a token, and only what the table of operations has is answered."""
+"""The admin API's ASGI app: token authentication, and a route for each operation in `operations`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ _IDENTITY = "gemini_gateway.who"
 
 
 def admin_app(ground: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
-    """Return the app; the service sees to each request's context."""
+    """Create the app; `RequestContextMiddleware` must wrap it."""
     desk = AdminHandlers(ground)
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(routes=routes(desk, ground.drain), exception_handlers=handlers)
@@ -36,7 +36,7 @@ def admin_app(ground: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
 
 
 def routes(desk: AdminHandlers, drain: Shutdown) -> list[Route]:
-    """Return a route for each path of the table."""
+    """Return one route per path of the operations."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
         endpoint = Endpoint(_OperationEndpoint(operation, desk, drain), refusal)
@@ -44,13 +44,13 @@ def routes(desk: AdminHandlers, drain: Shutdown) -> list[Route]:
     found: list[Route] = []
     for path, endpoints in by_path.items():
         route = Route(path, _MethodRouter(endpoints), methods=list(endpoints), name=f"admin {path}")
-        route.methods = set(endpoints)  # no HEAD of its own
+        route.methods = set(endpoints)  # Starlette would add HEAD
         found.append(route)
     return found
 
 
 class _MethodRouter:
-    """The operations of one path."""
+    """Dispatches the requests of one path by HTTP method."""
 
     def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
         self._endpoints = endpoints
@@ -60,7 +60,7 @@ class _MethodRouter:
 
 
 class _TokenAuth:
-    """Lets through what carries a token; tells nobody else what there is."""
+    """Middleware that refuses every request without a valid admin token, before it looks at the path."""
 
     def __init__(self, app: Any, tokens: AdminTokens) -> None:
         self._app, self._tokens = app, tokens
@@ -75,14 +75,14 @@ class _TokenAuth:
             scope[_IDENTITY] = who
             await self._app(scope, receive, send)
             return
-        error = Unauthorized("Send a token of the admin API as 'Authorization: Bearer <token>'.", code="unauthorized")
+        error = Unauthorized("Send an admin token as 'Authorization: Bearer <token>'.", code="unauthorized")
         context_of(scope).record.error = error.code
         await discard_body(scope, receive)
         await refusal(error)(scope, receive, send)
 
 
 class _OperationEndpoint:
-    """Answers one operation's requests."""
+    """Endpoint of one operation: checks permission, decodes the body and calls the handler."""
 
     def __init__(self, operation: Operation, desk: AdminHandlers, drain: Shutdown) -> None:
         self._operation, self._desk, self._drain = operation, desk, drain
@@ -95,7 +95,7 @@ class _OperationEndpoint:
         who: AdminIdentity = request.scope[_IDENTITY]
         if self._operation.changes and who.read_only:
             await discard_body(request.scope, request.receive)
-            raise HttpError(403, "forbidden", "This token may look, but neither change nor export anything.")
+            raise HttpError(403, "forbidden", "This token is read-only: it cannot change or export anything.")
         asked = AdminRequest(
             identity=who,
             account=request.path_params.get("id", ""),
@@ -107,7 +107,7 @@ class _OperationEndpoint:
         return WholeResponse(lambda: self._counted(asked), refusal)
 
     async def _counted(self, asked: AdminRequest) -> ASGIResponse:
-        """Do it; the process does not end meanwhile."""
+        """Run the handler; shutdown waits until it returns."""
         self._drain.count_in()
         try:
             return await self._operation.handle(self._desk, asked)
@@ -122,23 +122,23 @@ class _OperationEndpoint:
             return None
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise HttpError(415, "unsupported_media_type", "Send JSON, as application/json.")
+            raise HttpError(415, "unsupported_media_type", "Send a JSON body with Content-Type: application/json.")
         return await decode_body(body, self._decode)
 
 
 async def _internal_error(request: Request, _: Exception) -> ASGIResponse:
-    """Tell of a bug; `service.middleware.request_context`, which Starlette raises it to, logs it."""
-    error = GatewayError("The gateway failed.")
+    """Respond to an unexpected exception; Starlette raises it on to `RequestContextMiddleware`, which logs it."""
+    error = GatewayError("The gateway failed unexpectedly; see its log.")
     context_of(request.scope).record.error = error.code
     return refusal(error)
 
 
 async def _http_error(request: Request, error: Exception) -> ASGIResponse:
-    """Answer what no route claimed."""
-    assert isinstance(error, HTTPException)  # noqa: S101 -- what it is registered for
+    """Respond to an unknown path or a method that the path does not support."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for HTTPException only
     if error.status_code == 405:
         fault = HttpError(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
     else:
-        fault = HttpError(404, "not_found", "There is nothing at this path; see /openapi.json.")
+        fault = HttpError(404, "not_found", "This path does not exist; see /openapi.json.")
     context_of(request.scope).record.error = fault.code
     return refusal(fault, dict(error.headers or {}))

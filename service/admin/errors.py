@@ -1,4 +1,4 @@
-"""Errors of the admin API: `{"error": {"code", "message"}}`."""
+"""Admin API errors: their HTTP status and their body `{"error": {"code", "message"}}`."""
 
 import math
 from collections.abc import Generator
@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def status_of(error: GatewayError) -> int:
-    """Return an error's HTTP status."""
+    """Return the HTTP status of an error."""
     match error:
         case HttpError():
             return error.status
@@ -37,7 +37,7 @@ def status_of(error: GatewayError) -> int:
 
 
 def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
-    """Return an error as a response."""
+    """Build the response for an error."""
     told = {"Cache-Control": "no-store", **(headers or {})}
     if isinstance(error, Unauthorized):
         told["WWW-Authenticate"] = "Bearer"
@@ -49,14 +49,14 @@ def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Respo
 
 @contextmanager
 def map_errors() -> Generator[None]:
-    """Make of what goes wrong with accounts, or with the store, an error that is answered."""
+    """Convert account and store errors to errors with an HTTP status."""
     try:
         yield
     except AccountError as error:
         raise HttpError(_ACCOUNT_STATUSES[error.code], error.code, _sentence(str(error))) from None
     except OSError as error:
-        _log.warning("admin_without_store", reason=error.strerror or str(error))
-        message = "The store does not answer; see whether it runs. Whether a change was made is not known."
+        _log.warning("admin_store_failed", reason=error.strerror or str(error))
+        message = "The store does not answer; check that it is running. The change may or may not have been made."
         raise Saturated(message, retry_after=_STORE_SECONDS, code="store_unavailable") from None
 
 

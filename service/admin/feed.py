@@ -1,4 +1,8 @@
-"""The changes of accounts that this process has made or heard of, kept for a while and told to who follows them."""
+"""A bounded buffer of recent account changes, which any number of clients up to a limit can follow.
+
+Each event has the id `EPOCH-COUNT`. The epoch is random per process, so an id of another process is never mistaken
+for one of this process: a client that reconnects elsewhere gets `lost` and reads the accounts again.
+"""
 
 import secrets
 from collections import deque
@@ -17,26 +21,26 @@ _RETRY_SECONDS = 5.0
 
 
 class FeedEvent(msgspec.Struct, frozen=True):
-    """A change, and what it is called in the feed."""
+    """A change with its id in the feed."""
 
     id: str
     change: Change
 
 
 class Feed:
-    """Hears of changes; a bounded number of them can be read again."""
+    """Buffer of account changes that followers wait for and read."""
 
     def __init__(self, kept: int = _KEPT, followers: int = _FOLLOWERS) -> None:
-        """Keep so many changes, for so many followers at once."""
+        """Keep at most `kept` changes and accept at most `followers` followers."""
         self._changes: deque[Change] = deque(maxlen=kept)
         self._max_followers, self._followers = followers, 0
         self._epoch = secrets.token_hex(4)
-        """Another word in each process: no two count alike."""
+        """Random per process, because each process counts its own changes."""
         self._count = 0
         self._published = anyio.Event()
 
     def publish(self, change: Change) -> None:
-        """Take a change."""
+        """Add a change and wake the followers."""
         self._changes.append(change)
         self._count += 1
         news, self._published = self._published, anyio.Event()
@@ -44,14 +48,17 @@ class Feed:
 
     @contextmanager
     def follow(self, last: str | None = None) -> Generator["Follower"]:
-        """Follow it for as long as the context lasts: from behind the id `last`, or from now on.
+        """Follow the feed within the context: from after the event `last`, or from now on.
 
         Raises:
-            Saturated: as many follow it as may.
+            Saturated: the feed has its maximum number of followers.
 
         """
         if self._followers >= self._max_followers:
-            raise Saturated("The feed has as many followers as it takes.", retry_after=_RETRY_SECONDS)
+            raise Saturated(
+                "The feed has too many followers; try again later.",
+                retry_after=_RETRY_SECONDS,
+            )
         self._followers += 1
         try:
             yield Follower(self, self._known_count(last))
@@ -59,16 +66,16 @@ class Feed:
             self._followers -= 1
 
     def event_id(self, count: int) -> str:
-        """Return the id of the change that was the `count`-th."""
+        """Return the id of the change number `count`."""
         return f"{self._epoch}-{count}"
 
     @property
     def count(self) -> int:
-        """How many changes there have been."""
+        """Number of changes published so far."""
         return self._count
 
     def since(self, count: int) -> list[FeedEvent] | None:
-        """Return the changes after the first `count`; None: some of them are not kept any more."""
+        """Return the changes after number `count`, or None if some were dropped from the buffer."""
         first = self._count - len(self._changes)
         if count < first:
             return None
@@ -76,12 +83,12 @@ class Feed:
         return [FeedEvent(self.event_id(count + number), change) for number, change in enumerate(kept, 1)]
 
     async def wait(self, count: int) -> None:
-        """Return when there are more than `count` changes."""
+        """Wait until more than `count` changes are published."""
         while self._count <= count:
             await self._published.wait()
 
     def _known_count(self, last: str | None) -> int | None:
-        """Return how many changes a follower knows; None: it asks for some that are not known here."""
+        """Return the number of the change with id `last`, or None if this feed cannot resume after it."""
         if not last:
             return self._count
         epoch, _, number = last.rpartition("-")
@@ -92,24 +99,24 @@ class Feed:
 
 
 class Follower:
-    """Who follows a feed."""
+    """A reader of the feed with its own position."""
 
     def __init__(self, feed: Feed, known: int | None) -> None:
-        """Know so many changes already; None: what was asked for cannot be had."""
+        """Start after change number `known`; None: the requested position is lost."""
         self._feed = feed
         self.lost = known is None
-        """What it knows last is not known here: it begins anew."""
+        """Whether the requested position is unknown here; the follower then starts from now."""
         self._known = feed.count if known is None else known
 
     @property
     def at(self) -> str:
-        """The id of the last change that it knows."""
+        """Id of the last change that was read."""
         return self._feed.event_id(self._known)
 
     async def next(self, seconds: float) -> list[FeedEvent] | None:
-        """Return the changes that come next, none where there are none for so long.
+        """Return the next changes, or an empty list after `seconds` without one.
 
-        None: it has read so slowly that some are not kept any more.
+        None: the follower was too slow, and changes were dropped from the buffer.
         """
         with anyio.move_on_after(seconds):
             await self._feed.wait(self._known)

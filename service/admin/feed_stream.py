@@ -1,4 +1,4 @@
-"""The feed as server-sent events, for as long as its client reads and the process is not about to end."""
+"""Stream the feed as server-sent events until the client disconnects or shutdown begins."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from service.admin.feed import Feed, FeedEvent, Follower
 from service.admin.wire import Lost
 
 BEAT_SECONDS = 10.0
-LOST = Lost(words="What came after the last event that you have seen is not kept here: read the accounts anew.")
+LOST = Lost(words="Events after your last one are no longer available: read the accounts again.")
 _LOST = "lost"
 _RETRY = b"retry: 3000\n"
 _BEAT = b": keep-alive\n\n"
@@ -24,14 +24,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class FeedStream:
-    """Streams a feed to one client."""
+    """ASGI response that streams the feed to one client."""
 
     def __init__(self, feed: Feed, last: str | None, ending: ShutdownEvent, beat_seconds: float = BEAT_SECONDS) -> None:
-        """Begin behind the event `last`, or now; end when `ending` comes."""
+        """Start after the event `last`, or now; stop at the `ending` event."""
         self._feed, self._last, self._ending, self._beat = feed, last, ending, beat_seconds
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
+        """Send the response."""
         record = context_of(scope).record
         try:
             with self._feed.follow(self._last) as follower:
@@ -43,7 +43,7 @@ class FeedStream:
             await refusal(error)(scope, receive, send)
 
     async def _run(self, follower: Follower, receive: Any, send: Any) -> bool:
-        """Tell of changes; say whether the client has left."""
+        """Send events; return whether the client disconnected."""
         gone = False
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
         async with anyio.create_task_group() as tasks:
@@ -68,7 +68,7 @@ class FeedStream:
         return gone
 
     async def _send_events(self, follower: Follower, send: Any) -> None:
-        """Send what comes, and something where nothing does; return where the client has read too slowly."""
+        """Send events, and a heartbeat comment when there are none; return if the client reads too slowly."""
         first = _event(follower.at, _LOST, LOST) if follower.lost else _event(follower.at)
         await send(_body_chunk(_RETRY + first))
         while (heard := await follower.next(self._beat)) is not None:
@@ -80,7 +80,7 @@ def _change_event(heard: FeedEvent) -> bytes:
 
 
 def _event(identity: str, name: str = "", data: msgspec.Struct | None = None) -> bytes:
-    """Return an event; without data only its id is noted by who reads it."""
+    """Encode an event; without data it only sets the client's last event id."""
     lines = f"id: {identity}\n".encode()
     if data is not None:
         lines += f"event: {name}\n".encode() + b"data: " + _encode(data) + b"\n"

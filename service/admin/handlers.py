@@ -1,4 +1,4 @@
-"""What the admin API's operations do: what is asked in, a response out."""
+"""Handlers of the admin API's operations."""
 
 from collections import Counter
 from typing import Any
@@ -32,44 +32,44 @@ from transports.accounts.registry import AddResult
 from transports.store import ChangeFeed, Store, StoreDown
 
 _BREAKER_OPEN = "open"
-"""The reason of a store that is not asked."""
+"""Failure reason of the store while its circuit breaker is open."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, by whom."""
+    """An authenticated and decoded request."""
 
     identity: AdminIdentity
     account: str = ""
-    """The one that the path names."""
+    """Account id from the path."""
     body: Any = None
-    """As the operation takes it."""
+    """Decoded body, of the operation's request type."""
     last_event_id: str | None = None
-    """The last event that the client has seen."""
+    """`Last-Event-ID` of the client."""
 
 
 class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operations stand on."""
+    """Dependencies of the handlers."""
 
     accounts: AccountService
     store: Store
     watch: ChangeFeed
-    """Looked at after each change: this process heeds it at once, the others soon."""
+    """Polled after each change, so that this process applies it at once."""
     kind: str
-    """Of the store."""
+    """Kind of the store: sqlite or redis."""
     encrypted: bool
     feed: Feed
     drain: Shutdown
     description: bytes
-    """Of the operations: OpenAPI."""
+    """OpenAPI document."""
 
 
 class AdminHandlers:
-    """Does what is asked."""
+    """One handler per operation."""
 
     def __init__(self, ground: AdminDeps) -> None:
-        """Stand on these."""
+        """Use these dependencies."""
         self._deps, self._accounts = ground, ground.accounts
 
     async def accounts(self, _: AdminRequest) -> ASGIResponse:
@@ -83,7 +83,7 @@ class AdminHandlers:
             return _json(await self._accounts.get_account(asked.account))
 
     async def add(self, asked: AdminRequest) -> ASGIResponse:
-        """Add an account, or change one."""
+        """Add an account, or replace one."""
         new: NewAccount = asked.body
         adding = NewAccountRequest(
             id=new.id,
@@ -98,7 +98,7 @@ class AdminHandlers:
         return _json(row, 200 if added is AddResult.CHANGED else 201)
 
     async def remove(self, asked: AdminRequest) -> ASGIResponse:
-        """Forget an account."""
+        """Remove an account."""
         with map_errors():
             await self._accounts.remove(asked.account, by=asked.identity.actor)
             await self._deps.watch.look()
@@ -112,13 +112,13 @@ class AdminHandlers:
             return _json(await self._refreshed(asked.account))
 
     async def resume(self, asked: AdminRequest) -> ASGIResponse:
-        """End an account's pause, park and rests."""
+        """End an account's pause, attention state and cooldowns."""
         with map_errors():
             await self._accounts.resume(asked.account, by=asked.identity.actor)
             return _json(await self._refreshed(asked.account))
 
     async def check(self, asked: AdminRequest) -> ASGIResponse:
-        """Examine an account."""
+        """Check an account step by step."""
         with map_errors():
             findings = tuple([finding async for finding in self._accounts.check(asked.account)])
         well = not any(finding.level is Level.FAILED for finding in findings)
@@ -131,7 +131,7 @@ class AdminHandlers:
         return _json(Exported(account=asked.account, session=session))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
-        """Return how the gateway is, whether the store answers or not."""
+        """Return the gateway's status, also when the store does not answer."""
         reason, processes, accounts = "", None, None
         try:
             processes = await _processes(self._deps.store)
@@ -161,11 +161,11 @@ class AdminHandlers:
         return FeedStream(self._deps.feed, asked.last_event_id, self._deps.drain.ending)
 
     async def description(self, _: AdminRequest) -> ASGIResponse:
-        """Return what describes all this."""
+        """Return the OpenAPI document."""
         return Response(self._deps.description, media_type="application/json")
 
     async def _refreshed(self, account: str) -> AccountView:
-        """Have this process heed what was changed; return the account."""
+        """Apply a change in this process at once and return the account."""
         await self._deps.watch.look()
         return await self._accounts.get_account(account)
 

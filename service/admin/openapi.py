@@ -1,4 +1,4 @@
-"""The admin API's description, made of the table of operations and of the types that they take and answer with."""
+"""Generate the admin API's OpenAPI document from the operations and their request and response types."""
 
 import json
 import sys
@@ -12,11 +12,11 @@ from transports.observer import Change
 
 _TEMPLATE = "#/components/schemas/{name}"
 _EVENTS = (Change, Lost)
-"""What the feed's `data` may be."""
+"""Types of the feed's `data`."""
 
 
 def document() -> dict[str, Any]:
-    """Return the description, as OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document."""
     kinds = [*_body_types(), AdminErrorBody, *_EVENTS]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
@@ -28,8 +28,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "gemini-gateway admin API",
             "version": "1",
-            "description": "What can be done with the accounts of a gateway. It answers at a listener of its own, "
-            "where the settings name a token: see [admin].",
+            "description": "Manage the accounts of a gateway. The admin API has its own listener and is on if the "
+            "settings have a token in [admin].",
         },
         "security": [{"token": []}],
         "paths": paths,
@@ -41,7 +41,7 @@ def document() -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the description as it is kept."""
+    """Return the document as formatted JSON."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The table of the admin API's operations: its routes and its documentation are made of it."""
+"""The operations of the admin API, from which its routes and its OpenAPI document are built."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,44 +15,46 @@ Handle = Callable[[AdminHandlers, AdminRequest], Awaitable[ASGIResponse]]
 STREAM = "text/event-stream"
 
 _ANY = {
-    400: "The request cannot be understood.",
-    401: "There is no token, or nobody's.",
-    404: "There is nothing at this path, or no such account.",
-    405: "The path takes another method.",
-    503: "The store does not answer, or the gateway is ending.",
+    400: "The request is malformed.",
+    401: "The token is missing or unknown.",
+    404: "The path or the account does not exist.",
+    405: "The path does not support this method.",
+    503: "The store does not answer, or the gateway is shutting down.",
 }
-_CHANGES = {403: "The token may look, but neither change nor export anything."}
+_CHANGES = {403: "The token is read-only: it cannot change or export anything."}
 _READS = {
     408: "The body did not arrive in time.",
-    413: "The body is too long.",
-    415: "The body is no JSON, or compressed.",
-    422: "A value cannot be used.",
+    413: "The body is too large.",
+    415: "The body is not JSON, or it is compressed.",
+    422: "A value is invalid.",
 }
-_CONFLICT = {409: "The account is there already, is another's session, is in the settings, or cannot be used."}
+_CONFLICT = {
+    409: "The account exists already, shares a session with another one, is defined in the settings, or is unusable."
+}
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One of them."""
+    """One operation: method, path, handler and documentation."""
 
     method: str
     path: str
     name: str
-    """The operation's own name."""
+    """`operationId` in the OpenAPI document."""
     handle: Handle
     description: str
     responses: Mapping[int, tuple[Any, str]]
-    """By status: the type of the body and what it means; None: there is no body."""
+    """Body type and description by status; the type is None if there is no body."""
     changes: bool = True
-    """Whether it changes or exports anything: not for tokens that may only look."""
+    """Whether it changes or exports something and needs more than a read-only token."""
     request_type: type[msgspec.Struct] | None = None
     body_optional: bool = False
-    """The body may be left out."""
+    """Whether the body may be omitted."""
     conflicts: bool = False
-    """It may not go with what an account is."""
+    """Whether it may fail with 409."""
 
     @property
     def errors(self) -> Mapping[int, str]:
-        """What it may be refused with, by status."""
+        """Descriptions of the possible errors by status."""
         found = dict(_ANY)
         for applies, more in ((self.changes, _CHANGES), (self.request_type, _READS), (self.conflicts, _CONFLICT)):
             if applies:
@@ -69,8 +71,8 @@ OPERATIONS = (
     ),
     Operation(
         "POST", "/v1/accounts", "addAccount", AdminHandlers.add,
-        "Add an account, or with `replace` change one; every process takes it up within a second or two.",
-        {201: (AccountView, "It was added."), 200: (AccountView, "It was there, and is changed.")},
+        "Add an account, or change one with `replace`; every process uses it within two seconds.",
+        {201: (AccountView, "The account was added."), 200: (AccountView, "The account was changed.")},
         request_type=NewAccount, conflicts=True,
     ),
     Operation(
@@ -81,53 +83,53 @@ OPERATIONS = (
     ),
     Operation(
         "DELETE", "/v1/accounts/{id}", "removeAccount", AdminHandlers.remove,
-        "Forget an account that was added, and its session; what it is asked already goes on.",
-        {204: (None, "It is forgotten.")},
+        "Remove an account and its session from the store; open requests continue.",
+        {204: (None, "The account was removed.")},
         conflicts=True,
     ),
     Operation(
         "POST", "/v1/accounts/{id}/pause", "pauseAccount", AdminHandlers.pause,
-        "Have no process ask an account until it is resumed; what it is asked already goes on.",
+        "Stop sending requests to an account until it is resumed; open requests continue.",
         {200: (AccountView, "The account, paused.")},
         request_type=Pausing, body_optional=True,
     ),
     Operation(
         "POST", "/v1/accounts/{id}/resume", "resumeAccount", AdminHandlers.resume,
-        "End an account's pause, its park and its rests; where there is none, nothing is changed.",
-        {200: (AccountView, "The account as it stands now.")},
+        "End an account's pause, attention state and cooldowns, if it has any.",
+        {200: (AccountView, "The account after the change.")},
     ),
     Operation(
         "POST", "/v1/accounts/{id}/check", "checkAccount", AdminHandlers.check,
-        "Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent; its "
-        "session may be renewed. It takes some seconds.",
-        {200: (Examined, "What was found, whether all is well or not.")},
+        "Check an account step by step and report problems with advice. It sends no prompt, may rotate the "
+        "session and takes several seconds.",
+        {200: (Examined, "The findings, including failures.")},
         conflicts=True,
     ),
     Operation(
         "GET", "/v1/accounts/{id}/export", "exportAccount", AdminHandlers.export,
-        "Return an account's session as it is now, in a form that can be added again. It is secret.",
+        "Return an account's current session in a form that can be added again. It is secret.",
         {200: (Exported, "The session.")},
         conflicts=True,
     ),
     Operation(
         "GET", "/v1/status", "showStatus", AdminHandlers.status,
-        "Say how the gateway is, whether its store answers or not.",
-        {200: (Status, "How it is.")},
+        "Show the gateway's status, also when its store does not answer.",
+        {200: (Status, "The status.")},
         changes=False,
     ),
     Operation(
         "GET", "/v1/events", "followEvents", AdminHandlers.events,
-        "Follow what becomes of accounts, as server-sent events: `event` is what has happened, `data` a Change. "
-        "With `Last-Event-ID` it goes on behind that event; where this process does not keep what came after it, the "
-        "first event is `lost`, and the accounts are to be read anew. A comment comes each ten seconds. The stream "
-        "ends when the process begins to end.",
-        {200: (STREAM, "The events, as they come.")},
+        "Follow account changes as server-sent events: `event` names the change, `data` is a Change. "
+        "With `Last-Event-ID` the stream resumes after that event; if later events are no longer available, the "
+        "first event is `lost`: read the accounts again. A heartbeat comment is sent after ten seconds without an "
+        "event. The stream ends when shutdown begins.",
+        {200: (STREAM, "The stream of events.")},
         changes=False,
     ),
     Operation(
         "GET", "/openapi.json", "describe", AdminHandlers.description,
-        "Return this description.",
-        {200: (dict[str, Any], "OpenAPI 3.1.")},
+        "Return this document.",
+        {200: (dict[str, Any], "The OpenAPI 3.1 document.")},
         changes=False,
     ),
 )  # fmt: skip

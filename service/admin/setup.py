@@ -1,4 +1,4 @@
-"""The admin API of a gateway that runs: over its own transports and store, and what its accounts tell."""
+"""Build the admin API on the transports, store and feed of the running gateway."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ from transports.store import ChangeFeed, Store
 
 
 class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is of a gateway that runs."""
+    """Parts of the running gateway that the admin API uses."""
 
     engine: Router
     watch: ChangeFeed
@@ -39,10 +39,10 @@ class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
-    """Return the app; it answers to the tokens of the settings.
+    """Create the admin app and reload its tokens when their files change.
 
     Raises:
-        SettingsError: they cannot be used.
+        SettingsError: a token or a transport's settings are invalid.
 
     """
     configs, means = wiring.transport_settings(settings, origin), inside.request_deps
@@ -65,7 +65,7 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
 
 
 def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
-    """Return what has the tokens be those that their files hold."""
+    """Return the reload step that reads the token files again."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
     def take_over() -> list[str]:
@@ -79,16 +79,16 @@ def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Re
 
 
 def running_transport_opener(engine: Router, watch: ChangeFeed) -> OpenTransport:
-    """Return what reaches the transports that are open: nothing is opened for a look at one of their accounts."""
+    """Return a function that yields a transport of the running gateway instead of opening another one."""
 
     @asynccontextmanager
     async def reach(name: str, _account: str) -> AsyncGenerator[Transport]:
-        await watch.look()  # what was just added is to be found
+        await watch.look()  # find an account that was just added
         for rotation in engine.failovers:
             if rotation.transport.name == name:
                 yield rotation.transport
                 return
-        raise AccountError("unusable", f"the transport {name[:64]!r} is not open here")
+        raise AccountError("unusable", f"the transport {name[:64]!r} is not running in this process")
 
     return reach
 

@@ -1,4 +1,4 @@
-"""Who may administer: tokens by name, from the settings or from files beside them."""
+"""Authenticate admin API requests by named tokens, from the settings or from token files."""
 
 import hmac
 import re
@@ -16,31 +16,31 @@ _MIN_LENGTH = 16
 _TOKEN = re.compile(rf"[\x21-\x7e]{{{_MIN_LENGTH},256}}")
 _PLACEHOLDER = re.compile(r"change.?me|example|sample|placeholder|your.?token|insert|xxxx|\.\.\.|[<>]", re.IGNORECASE)
 _MIN_DISTINCT = 6
-"""A token of fewer different characters was not made by chance."""
+"""A random token has at least this number of distinct characters."""
 
 
 class AdminIdentity(msgspec.Struct, frozen=True):
-    """Whose token a request carries."""
+    """Name and permission of the token that a request carries."""
 
     name: str
     read_only: bool
 
     @property
     def actor(self) -> str:
-        """What logs and feeds say of them."""
+        """Name in logs and in the feed."""
         return f"admin:{self.name}"
 
 
 class AdminTokens:
-    """The tokens, as digests: how long a look takes says nothing of them."""
+    """The known tokens, stored as digests and compared in constant time."""
 
     def __init__(self, tokens: Sequence[tuple[str, AdminIdentity]]) -> None:
-        """Know these tokens and whose they are."""
+        """Store the digests of these tokens with their identities."""
         self.known = [(_digest(token.encode()), who) for token, who in tokens]
-        """May be replaced by those of others."""
+        """Digests and identities; a reload replaces them."""
 
     def identify(self, authorization: bytes) -> AdminIdentity | None:
-        """Return who an `Authorization` header is from; every token is looked at, whichever it is."""
+        """Return the identity for an `Authorization` header; it compares every token, to take constant time."""
         scheme, _, token = authorization.strip().partition(b" ")
         digest, found = _digest(token.strip()), None
         for known, who in self.known:
@@ -50,10 +50,10 @@ class AdminTokens:
 
 
 def tokens_of(admin: Admin, origin: Origin) -> AdminTokens:
-    """Return the tokens of the settings.
+    """Read and check the tokens of the settings; messages never show a token.
 
     Raises:
-        SettingsError: one of them is missing, too short, a sample, or another one's too; no message shows it.
+        SettingsError: a token is missing, too short, a placeholder, or used twice.
 
     """
     found: list[tuple[str, AdminIdentity]] = []
@@ -65,13 +65,13 @@ def tokens_of(admin: Admin, origin: Origin) -> AdminTokens:
         found.append((token, AdminIdentity(one.name, one.read_only)))
     for kind, words in (("name", [who.name for _, who in found]), ("token", [token for token, _ in found])):
         if any(times > 1 for times in Counter(words).values()):
-            raise SettingsError(f"{where}: admin.tokens: two of them have the same {kind}")
+            raise SettingsError(f"{where}: admin.tokens: two entries have the same {kind}")
     return AdminTokens(found)
 
 
 def _token(one: AdminToken, place: str) -> str:
     if (one.token_file is None) is not bool(one.token):
-        raise SettingsError(f"{place}: expected one of token and token_file")
+        raise SettingsError(f"{place}: set either token or token_file")
     return one.token if one.token_file is None else _read(one.token_file, f"{place}.token_file")
 
 
@@ -86,10 +86,10 @@ def _read(path: Path, place: str) -> str:
 
 def _check(token: str, place: str) -> None:
     if not _TOKEN.fullmatch(token):
-        raise SettingsError(f"{place}: expected {_MIN_LENGTH} to 256 printable ASCII characters without a space")
+        raise SettingsError(f"{place}: expected {_MIN_LENGTH} to 256 printable ASCII characters without spaces")
     if _PLACEHOLDER.search(token) or len(set(token)) < _MIN_DISTINCT:
-        advice = "make one of your own, as by `openssl rand -base64 32`"
-        raise SettingsError(f"{place}: is a sample and no secret; {advice}")
+        advice = "generate one with `openssl rand -base64 32`"
+        raise SettingsError(f"{place}: is a placeholder, not a secret; {advice}")
 
 
 def _digest(token: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What the admin API takes and answers, as JSON."""
+"""JSON request and response types of the admin API."""
 
 from typing import Annotated, Any
 
@@ -12,112 +12,115 @@ Reason = Annotated[str, Meta(max_length=500)]
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of what is taken."""
+    """Base class of request bodies."""
 
 
 class NewAccount(Taken, frozen=True):
-    """An account to be added."""
+    """An account to add or replace."""
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
     session: Annotated[str, Meta(min_length=1)]
-    """What signs its requests: a Cookie header, a browser's JSON or Netscape export, or the two values on two lines."""
+    """The session cookies: a Cookie header, a browser's JSON or Netscape export, or the two values on two lines."""
     transport: str = "web"
-    """What it is for, as the settings name it."""
+    """Name of the transport in the settings."""
     options: dict[str, Any] = {}
-    """What else the transport's settings would say of an account, as `concurrency`, `weight` or `proxy`."""
+    """Other account settings of the transport, such as `concurrency`, `weight` or `proxy`."""
     replace: bool = False
-    """Change the account of this id if there is one."""
+    """Replace the account with this id if it exists."""
 
     def __repr__(self) -> str:
-        """Show no session."""
+        """Hide the session."""
         return f"NewAccount(id={self.id!r})"
 
 
 class Pausing(Taken, frozen=True):
-    """Why an account is paused."""
+    """A request to pause an account."""
 
     reason: Reason = ""
+    """Why the account is paused."""
 
 
 class AccountList(msgspec.Struct, frozen=True, kw_only=True):
-    """All accounts: those of the settings, then those that were added."""
+    """All accounts: those of the settings, then those of the store."""
 
     accounts: tuple[AccountView, ...]
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """What an examination of an account has found."""
+    """Result of an account check."""
 
     account: str
     well: bool
-    """Nothing has failed."""
+    """Whether no step failed."""
     findings: tuple[Finding, ...]
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session as it is now: whoever has it is signed in as the account."""
+    """The current session of an account; it gives full access to the account."""
 
     account: str
     session: str
 
     def __repr__(self) -> str:
-        """Show no session."""
+        """Hide the session."""
         return f"Exported(account={self.account!r})"
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """A process of the gateway that is there now."""
+    """A running process of the gateway."""
 
     id: str
     started: float
-    """Epoch seconds."""
+    """Start time in epoch seconds."""
     in_flight: int
-    """Requests that it has with accounts."""
+    """Requests that are open on accounts."""
 
 
 class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How the store is."""
+    """Status of the store."""
 
     kind: str
-    """sqlite or redis"""
+    """sqlite or redis."""
     encrypted: bool
-    """Whether what is secret in it is encrypted."""
+    """Whether secrets in the store are encrypted."""
     answers: bool
+    """Whether the store answers."""
     breaker_open: bool
-    """It is not asked now: it did not answer a moment ago."""
+    """Whether the circuit breaker is open after a recent failure, so that calls fail at once."""
     reason: str = ""
-    """Why it does not answer, in a word of a closed set."""
+    """Machine-readable reason why the store does not answer."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """How the gateway is."""
+    """Status of the gateway."""
 
     version: str
     draining: bool
-    """Whether the process that answers is ending."""
+    """Whether this process is shutting down."""
     store: StoreStatus
     processes: tuple[Process, ...] | None
-    """None: the store does not say."""
+    """Running processes; None: the store does not answer."""
     accounts: dict[AccountStatus, int] | None
-    """How many are in each state; None: the store does not say."""
+    """Number of accounts in each state; None: the store does not answer."""
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """That the feed could not be gone on with where it was left: read the accounts anew."""
+    """Data of the `lost` event: the stream cannot resume, so read the accounts again."""
 
     words: str
+    """Explanation for people."""
 
 
 class AdminError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why something was not done."""
+    """An error of the admin API."""
 
     code: str
-    """A word of a closed set."""
+    """Machine-readable error code."""
     message: str
-    """For a person."""
+    """Explanation for people."""
 
 
 class AdminErrorBody(msgspec.Struct, frozen=True, kw_only=True):
-    """The body that holds it."""
+    """Body of an error response."""
 
     error: AdminError

@@ -1,4 +1,4 @@
-"""Accounts as a person reads them: a table that fits the terminal, and one account in lines."""
+"""Format accounts for a terminal: a table that fits its width, and the details of one account."""
 
 import sys
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ _MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.FAIL
 
 
 def console() -> Console:
-    """Return what prints to standard output: in colors on a terminal only."""
+    """Return a console for standard output, with colors on a terminal only."""
     return Console(file=sys.stdout, highlight=False)
 
 
 def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table:
-    """Return the accounts as a table for a terminal so wide."""
+    """Return the accounts as a table for a terminal of this width."""
     return _wide(rows, now) if width >= _WIDE else _narrow(rows, now)
 
 
@@ -52,7 +52,7 @@ def _wide(rows: Sequence[AccountView], now: float) -> Table:
 
 
 def _narrow(rows: Sequence[AccountView], now: float) -> Table:
-    """Return what matters most in few columns; `show` tells the rest."""
+    """Return the most important columns only; `accounts show` prints the rest."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ACCOUNT", "STATE", "LOAD", "LEFT"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
@@ -64,10 +64,10 @@ def _narrow(rows: Sequence[AccountView], now: float) -> Table:
 
 
 def account_notes(rows: Sequence[AccountView]) -> list[str]:
-    """Return what a table has no room for, marked up: what is wrong with accounts and what to do, each in a line."""
+    """Return problems and advice that do not fit into the table, one line of markup each."""
     notes: list[str] = []
     for row in rows:
-        said = "" if row.state is AccountStatus.RESTING else row.words  # a rest says enough, and ends by itself
+        said = "" if row.state is AccountStatus.RESTING else row.words  # a cooldown ends without help
         by = f"paused by {row.by}" if row.by else ""
         if said or by:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
@@ -77,24 +77,24 @@ def account_notes(rows: Sequence[AccountView]) -> list[str]:
 
 
 def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
-    """Return everything that is known of an account, as names and values."""
+    """Return all details of an account as names and values."""
     until = [f"{rest.scope}: {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
     return [
         ("account", row.id),
         ("from", "the settings" if row.declared else f"added {ago(row.added_at, now)} by {row.added_by}"),
         ("transport", row.transport),
         ("kind", row.kind or "-"),
-        ("plan", row.plan or "not known yet"),
+        ("plan", row.plan or "unknown"),
         ("state", row.state.value),
         ("reason", " - ".join(part for part in (row.reason, row.words) if part) or "-"),
         *([("paused by", row.by)] if row.by else []),
-        *([("rests from", "; ".join(until))] if until else []),
+        *([("cooldowns", "; ".join(until))] if until else []),
         ("load", _load(row)),
         ("weight", f"{row.weight:g}"),
         ("per minute", str(row.per_minute or "no limit")),
         ("per day", ", ".join(f"{name} {most}" for name, most in row.per_day.items()) or "no limit"),
         ("capabilities", ", ".join(row.capabilities) or "-"),
-        ("way out", row.egress or "direct"),
+        ("proxy", row.egress or "direct"),
         ("left", _quotas(row.quotas, now, "; ")),
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),
@@ -103,19 +103,19 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
 
 
 def finding_line(finding: Finding) -> str:
-    """Return a step of an examination, marked up."""
+    """Return a finding of an account check as markup."""
     mark, color = _MARKS[finding.level]
     advice = f"\n  [bold]{escape(finding.advice)}[/]" if finding.advice else ""
     return f"[{color}]{mark}[/] {escape(finding.step)}: {escape(finding.words)}{advice}"
 
 
 def ago(at: float | None, now: float) -> str:
-    """Say how long something is past."""
+    """Format a past time as `5m ago`."""
     return "-" if at is None else f"{_span(max(0.0, now - at))} ago"
 
 
 def ahead(at: float | None, now: float) -> str:
-    """Say when something will be."""
+    """Format a future time as `in 5m (12:30 UTC)`."""
     if at is None:
         return "-"
     if at <= now:
@@ -124,14 +124,14 @@ def ahead(at: float | None, now: float) -> str:
 
 
 def ahead_short(at: float | None, now: float) -> str:
-    """Say when something will be, in few words."""
+    """Format a future time as `in 5m`."""
     if at is None or at <= now:
         return ago(at, now)
     return f"in {_span(at - now)}"
 
 
 def _state(row: AccountView, now: float) -> str:
-    """Return an account's state in short; `notes_of` tells the rest."""
+    """Return an account's state in short; `account_notes` adds the rest."""
     color = _COLORS[row.state]
     said = [f"[{color}]{row.state.value}[/]"]
     if row.state is AccountStatus.PARKED:
@@ -154,7 +154,7 @@ def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
 def _quota(quota: Quota, now: float) -> str:
     if quota.unlimited:
         return f"{quota.name} unlimited"
-    spent = f", anew {ahead_short(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
+    spent = f", resets {ahead_short(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
     return f"{quota.name} {quota.left}/{quota.total}{spent}"
 
 

@@ -1,4 +1,4 @@
-"""`gemini-gateway accounts`: what people do with accounts, while gateways run and while none does."""
+"""`gemini-gateway accounts`: manage accounts, whether a gateway is running or not."""
 
 import getpass
 import os
@@ -33,35 +33,41 @@ _account = click.argument("account", metavar="ID")
 
 @click.group("accounts")
 def accounts() -> None:
-    """Add, show, check, pause and remove accounts; running gateways heed it at once."""
+    """Add, list, check, pause and remove accounts.
+
+    Running gateways apply changes within two seconds.
+    """
 
 
 @accounts.command("add")
 @click.argument("account", metavar="ID")
-@click.option("--transport", default="web", show_default=True, help="What the account is for, as the settings name it.")
+@click.option("--transport", default="web", show_default=True, help="Name of the transport in the settings.")
 @click.option(
-    "--file", type=click.Path(path_type=Path), help="A Cookie header, or a browser's JSON or Netscape export."
+    "--file", type=click.Path(path_type=Path), help="File with a Cookie header, or a JSON or Netscape cookie export."
 )
-@click.option("--cookies-stdin", is_flag=True, help="Read the same from standard input.")
-@click.option("--psid", envvar=VARIABLES[0], show_envvar=True, help="The value of __Secure-1PSID.")
-@click.option("--psidts", envvar=VARIABLES[1], show_envvar=True, help="The value of __Secure-1PSIDTS.")
-@click.option("--concurrency", type=click.IntRange(1), help="Requests at once, over all processes.")
-@click.option("--weight", type=click.FloatRange(0, min_open=True), help="Its part of the load, beside others.")
-@click.option("--proxy", help="A proxy for this account alone.")
-@click.option("--per-minute", type=click.IntRange(0), help="Requests a minute, over all processes; 0: no limit.")
-@click.option("--authuser", type=click.IntRange(0, 99), help="N of gemini.google.com/u/N/app.")
-@click.option("--user-agent", help="Of the browser that the session is from.")
+@click.option("--cookies-stdin", is_flag=True, help="Read the cookies from standard input.")
+@click.option("--psid", envvar=VARIABLES[0], show_envvar=True, help="Value of __Secure-1PSID.")
+@click.option("--psidts", envvar=VARIABLES[1], show_envvar=True, help="Value of __Secure-1PSIDTS.")
+@click.option("--concurrency", type=click.IntRange(1), help="Concurrency limit over all processes.")
+@click.option("--weight", type=click.FloatRange(0, min_open=True), help="Share of the load, relative to others.")
+@click.option("--proxy", help="Proxy for this account only.")
+@click.option("--per-minute", type=click.IntRange(0), help="Rate limit over all processes; 0: no limit.")
+@click.option("--authuser", type=click.IntRange(0, 99), help="N in gemini.google.com/u/N/app.")
+@click.option("--user-agent", help="User-Agent of the browser that the session is from.")
 @click.option(
     "--capability",
     "capabilities",
     multiple=True,
     type=click.Choice([capability.value for capability in Capability]),
-    help="What it is asked for; repeatable; by default everything.",
+    help="Allowed capability; repeatable; default: all.",
 )
-@click.option("--replace", is_flag=True, help="Change the account of this id if there is one.")
+@click.option("--replace", is_flag=True, help="Replace the account if it exists.")
 @config_option
 def add_account(account: str, transport: str, config_path: Path | None, *, replace: bool, **given: Any) -> None:
-    """Add an account; without --file, --cookies-stdin or --psid its session is asked for."""
+    """Add an account.
+
+    Prompts for its session unless --file, --cookies-stdin or --psid is given.
+    """
     secret = session_of(given.pop("file"), given.pop("cookies_stdin"), given.pop("psid"), given.pop("psidts"))
     capabilities = given.pop("capabilities")
     options = {name: value for name, value in given.items() if value is not None}
@@ -69,7 +75,7 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
         options["capabilities"] = list(capabilities)
     adding = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
     added = _with_accounts(config_path, lambda office: office.add(adding, by=current_user()), writes=True)
-    click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways take it up now.")
+    click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways will use it now.")
     click.echo(f"Next: gemini-gateway accounts check {account}")
 
 
@@ -77,7 +83,7 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
 @_json_option
 @config_option
 def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
-    """List all accounts: how each stands, what it carries, and what is left of its limits."""
+    """List accounts with state, load and quota."""
     rows = _with_accounts(config_path, lambda office: office.list_accounts())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
@@ -96,7 +102,7 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
 @_json_option
 @config_option
 def show_account(account: str, config_path: Path | None, *, as_json: bool) -> None:
-    """Show all that is known of an account, but for its secrets."""
+    """Show an account's details (no secrets)."""
     row = _with_accounts(config_path, lambda office: office.get_account(account))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row)))
@@ -110,9 +116,12 @@ def show_account(account: str, config_path: Path | None, *, as_json: bool) -> No
 @click.option("--all", "every", is_flag=True, help="Check all accounts.")
 @config_option
 def check_account(account: str | None, config_path: Path | None, *, every: bool) -> None:
-    """Walk the whole path with an account, and say what is wrong and what to do. No prompt is sent."""
+    """Check that an account works.
+
+    Tests each step without sending a prompt and gives advice on problems.
+    """
     if (account is None) is not every:
-        raise click.UsageError("name an account, or say --all")
+        raise click.UsageError("give either an account id or --all")
 
     async def work(office: AccountService) -> bool:
         names = [account] if account is not None else [row.id for row in await office.list_accounts()]
@@ -122,7 +131,7 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
 
 
 async def _checked(office: AccountService, account: str) -> bool:
-    """Print what an examination finds as it does; say whether nothing failed."""
+    """Print the findings of an account check; return whether no step failed."""
     out, well = console(), True
     out.print(f"[bold]{account}[/]")
     async for finding in office.check(account):
@@ -133,10 +142,13 @@ async def _checked(office: AccountService, account: str) -> bool:
 
 @accounts.command("pause")
 @_account
-@click.option("--reason", default="", help="Why; the list shows it.")
+@click.option("--reason", default="", help="Reason shown in the list.")
 @config_option
 def pause_account(account: str, reason: str, config_path: Path | None) -> None:
-    """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
+    """Stop sending requests to an account.
+
+    Open requests continue. `accounts resume` ends the pause.
+    """
     _with_accounts(config_path, lambda office: office.pause(account, by=current_user(), reason=reason), writes=True)
     click.echo(f"Paused {account}.")
 
@@ -145,9 +157,14 @@ def pause_account(account: str, reason: str, config_path: Path | None) -> None:
 @_account
 @config_option
 def resume_account(account: str, config_path: Path | None) -> None:
-    """End an account's pause, its park and its rests."""
+    """Resume an account: end pause and cooldowns.
+
+    Also clears the state "needs attention".
+    """
     resumed = _with_accounts(config_path, lambda office: office.resume(account, by=current_user()), writes=True)
-    click.echo(f"Resumed {account}." if resumed else f"{account} was neither paused, parked nor resting.")
+    click.echo(
+        f"Resumed {account}." if resumed else f"{account} was neither paused, cooling down nor in need of attention."
+    )
 
 
 @accounts.command("remove")
@@ -155,23 +172,26 @@ def resume_account(account: str, config_path: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def remove_account(account: str, config_path: Path | None, *, yes: bool) -> None:
-    """Forget an account that was added, and its session."""
+    """Remove an account and its session."""
     if not yes:
-        click.confirm(f"Forget {account} and its session?", abort=True, err=True)
+        click.confirm(f"Remove {account} and its session?", abort=True, err=True)
     _with_accounts(config_path, lambda office: office.remove(account, by=current_user()), writes=True)
     click.echo(f"Removed {account}.")
 
 
 @accounts.command("export")
 @_account
-@click.option("--output", type=click.Path(path_type=Path), help="Write it to this file, which only you can read.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file, readable only by you.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def export_account(account: str, output: Path | None, config_path: Path | None, *, yes: bool) -> None:
-    """Print an account's session as it is now. Whoever has it is signed in as the account."""
-    click.echo("warning: this is secret: whoever has it is signed in as the account", err=True)
+    """Print an account's current session.
+
+    The session is secret: it gives full access to the account.
+    """
+    click.echo("warning: the session is secret: it gives full access to the account", err=True)
     if output is None and not yes and sys.stdout.isatty():
-        click.confirm("Print it here?", abort=True, err=True)
+        click.confirm("Print the session to this terminal?", abort=True, err=True)
     secret = _with_accounts(config_path, lambda office: office.export(account, by=current_user()), writes=True)
     if output is None:
         click.echo(secret)
@@ -181,14 +201,14 @@ def export_account(account: str, output: Path | None, config_path: Path | None, 
 
 
 def _write(path: Path, secret: str) -> None:
-    """Write a file that only its owner can read, whatever was there before."""
+    """Write a file that only its owner can read, even if it existed with other permissions."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(secret + "\n")
 
 
 def current_user() -> str:
-    """Return who runs the command."""
+    """Return the user and host that run the command, for logs and the feed."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -202,7 +222,7 @@ def _with_accounts(
     *,
     writes: bool = False,
 ) -> ResultT:
-    """Open the accounts and do something with them; what goes wrong is told in one line."""
+    """Run `work` on the accounts; report an error in one line."""
     path, settings, origin = settings_at(config_path)
     log = settings.log if writes else msgspec.structs.replace(settings.log, level="error")
     logs.configure(log)
@@ -223,8 +243,8 @@ def _with_accounts(
     except AccountError as error:
         raise click.ClickException(str(error)) from None
     except StoreDown as error:
-        raise click.ClickException(f"{error}; see whether it runs") from None
+        raise click.ClickException(f"{error}; check that the store is running") from None
     except OSError as error:
         where = location_of(settings.store, origin, store_path)
-        raise click.ClickException(f"{where} is out of order: {error.strerror or error}") from None
+        raise click.ClickException(f"{where} is unavailable: {error.strerror or error}") from None
     return done[0]

@@ -1,4 +1,4 @@
-"""What `serve` would refuse, found before anything is opened, and without asking any site."""
+"""Validate everything that `serve` needs, without opening the store or contacting an upstream."""
 
 import os
 from pathlib import Path
@@ -17,10 +17,10 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def check(settings: Settings, origin: Origin, store_path: Path) -> None:
-    """Check the settings against one another and against the files that they name.
+    """Check the settings together and the files that they name.
 
     Raises:
-        SettingsError: `serve` would not start with them.
+        SettingsError: `serve` would not start with these settings.
 
     """
     wiring.check_transports(settings, origin)
@@ -40,16 +40,16 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
 
 
 def _check_folder(folder: Path, where: str) -> None:
-    """Raise SettingsError unless the folder is there, or can be made, for us to write to."""
+    """Raise SettingsError unless the folder exists or can be created, and is writable."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise SettingsError(f"{where}: {folder}: {there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise SettingsError(f"{where}: {folder}: may not write to {there}")
+        raise SettingsError(f"{where}: {folder}: no permission to write to {there}")
 
 
 def _check_store(path: Path, where: str) -> None:
-    """Raise SettingsError unless the store is there and a database, or can be made."""
+    """Raise SettingsError unless the store is a SQLite file or can be created."""
     _check_folder(path.parent, where)
     if not path.exists():
         return

@@ -1,19 +1,19 @@
-"""`gemini-gateway completion`: the script by which a shell completes the command."""
+"""`gemini-gateway completion`: print a shell completion script."""
 
 import click
 from click.shell_completion import get_completion_class
 
 _COMMAND = "gemini-gateway"
 _VARIABLE = "_GEMINI_GATEWAY_COMPLETE"
-"""The shell sets it when it asks; click knows it by this name."""
+"""Environment variable by which the script asks click for completions."""
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script by which a shell completes this command, to be read by it at its start."""
+    """Print the shell completion script; source it in the shell's startup file."""
     made = get_completion_class(shell)
-    if made is None:  # only where click no longer knows a shell
-        raise click.ClickException(f"nothing completes in {shell} here")
+    if made is None:  # this version of click does not support the shell
+        raise click.ClickException(f"completion is not supported for {shell}")
     click.echo(made(context.find_root().command, {}, _COMMAND, _VARIABLE).source())

@@ -1,4 +1,4 @@
-"""The command `gemini-gateway config`: prints the settings as TOML, without secrets, and checks them."""
+"""`gemini-gateway config`: print the effective settings without secrets, and check them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ def config() -> None:
 @config.command("show")
 @config_option
 def show_config(config_path: Path | None) -> None:
-    """Print the settings that hold, secrets as ***."""
+    """Print the effective settings, secrets as ***."""
     _, settings, origin = settings_at(config_path)
     click.echo(shown(settings, transport_settings(settings, origin)), nl=False)
 
@@ -33,14 +33,14 @@ def show_config(config_path: Path | None) -> None:
 @config.command("check")
 @config_option
 def check_config(config_path: Path | None) -> None:
-    """Say whether `serve` would start with the settings; nothing is asked of any site."""
+    """Check the settings; no upstream is contacted."""
     path, settings, origin = settings_at(config_path)
     check(settings, origin, store_path_of(settings, path))
     click.echo(f"{origin.name}: ok")
 
 
 def shown(settings: Settings, transports: Mapping[str, msgspec.Struct]) -> str:
-    """Return the settings, defaults included, as TOML; secrets are `***`."""
+    """Return the settings with defaults as TOML, with secrets replaced by `***`."""
     tree = _masked(msgspec.to_builtins(msgspec.structs.replace(settings, transports={}), enc_hook=str), _SECRETS)
     tree["store"]["url"] = shown_url(settings.store.url)
     tree["transports"] = {

@@ -1,4 +1,4 @@
-"""Where a session that is to be added comes from: a file, standard input, two values, or a prompt that shows none."""
+"""Read the session of an account from a file, standard input, options or a hidden prompt."""
 
 import sys
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 import click
 
 VARIABLES = ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS")
-_NONE = "no session was given: name a file with --file, pipe one to --cookies-stdin, or run it in a terminal"
+_NONE = "no session given: use --file, pipe the cookies to --cookies-stdin, or run the command in a terminal"
 
 
 def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | None) -> str:
-    """Return what the operator gives as the session, in a form that `Kind.admit` takes.
+    """Return the session in a form that `Kind.admit` accepts.
 
     Raises:
-        click.ClickException: nothing, or too much, was given.
+        click.ClickException: no source, or more than one, was given.
 
     """
     if sum((file is not None, stdin, psid is not None)) > 1:
-        raise click.UsageError("give one of --file, --cookies-stdin and --psid")
+        raise click.UsageError("give only one of --file, --cookies-stdin and --psid")
     if file is not None:
         return _read(file)
     if stdin:
@@ -40,7 +40,7 @@ def _read(file: Path) -> str:
 
 
 def _warn_of_arguments() -> None:
-    """Warn where the values were typed as arguments."""
+    """Warn if the values were given as arguments, which other users can see."""
     source = click.get_current_context().get_parameter_source("psid")
     if source is click.core.ParameterSource.COMMANDLINE:
         message = f"other users of this machine can see arguments; use the variables {' and '.join(VARIABLES)} instead"
@@ -48,7 +48,7 @@ def _warn_of_arguments() -> None:
 
 
 def _prompt() -> str:
-    """Ask for the two values, or for a Cookie header; what is longer than a terminal's line belongs into a file."""
+    """Prompt for the two values, or for a Cookie header; longer exports need --file."""
     first: str = click.prompt("__Secure-1PSID, or a Cookie header (not shown)", hide_input=True, err=True)
     if "=" in first.rstrip("="):
         return first

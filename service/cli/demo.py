@@ -1,4 +1,4 @@
-"""The commands that run the simulated site: behind the gateway (`demo`), or alone (`simulate`)."""
+"""`gemini-gateway demo` and `simulate`: run the simulated site, behind the gateway or alone."""
 
 import tempfile
 from pathlib import Path
@@ -26,10 +26,13 @@ _DEMO_LICENSE = "demo"
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
-@click.option("--license-key", help="The license key to accept; by default a new one.")
+@click.option("--license-key", help="License key to accept; default: a new one.")
 @click.option("--simulator-port", type=click.IntRange(1, 65535), help="Loopback port of the simulated site.")
 def demo(host: str, port: int, license_key: str | None, simulator_port: int | None) -> None:
-    """Run the gateway with the embedded simulator as its upstream: nothing to set up, nothing is kept."""
+    """Run with simulated answers, without setup.
+
+    The gateway uses an embedded simulator as its upstream and stores nothing.
+    """
     key = license_key or new_key()
     try:
         check_license(_DEMO_LICENSE, key)
@@ -52,7 +55,7 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
         click.echo(f"Base URL:    {base}")
         click.echo(f"License key: {key}")
         click.echo(f"Simulator:   http://127.0.0.1:{site_port}/simulator/state")
-        click.echo("The answers are simulated; Ctrl-C ends it. Try:\n")
+        click.echo("The answers are simulated; press Ctrl-C to stop. Try:\n")
         click.echo(f"{curl_line(base, key)}\n")
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
@@ -64,34 +67,39 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
-@click.option("--tls", is_flag=True, help="Speak TLS, with a self-signed certificate.")
-@click.option("--tls-name", "tls_names", multiple=True, help="A host name in the certificate. Repeatable.")
+@click.option("--tls", is_flag=True, help="Use TLS with a self-signed certificate.")
+@click.option("--tls-name", "tls_names", multiple=True, help="Host name in the certificate; repeatable.")
 @click.option(
     "--account",
     "accounts",
     multiple=True,
     metavar="PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]",
-    help=f"An account of the site; plans are {', '.join(simulator.PLANS)}, the quota is in answers. Repeatable.",
+    help=f"Account of the site; plans: {', '.join(simulator.PLANS)}; the quota counts answers; repeatable.",
 )
 @click.option(
     "--profile",
     type=click.Choice(simulator.PROFILES),
     default="site",
     show_default=True,
-    help="strict: refuse what this gateway's own client should not send.",
+    help="strict: refuse requests that the gateway's client should not send.",
 )
 @click.option(
     "--page-token",
     type=click.Choice(simulator.PAGE_TOKENS),
     default="SNlM0e",
     show_default=True,
-    help="The key of the access token in /app.",
+    help="Key of the access token in /app.",
 )
-@click.option("--first-token-seconds", default=0.2, show_default=True, help="The wait before an answer.")
-@click.option("--tokens-per-second", default=60.0, show_default=True, help="How fast answers come; 0: at once.")
-@click.option("--chunk-bytes", default=0, show_default=True, help="Cut bodies into chunks of so many bytes.")
+@click.option("--first-token-seconds", default=0.2, show_default=True, help="Delay before an answer.")
+@click.option("--tokens-per-second", default=60.0, show_default=True, help="Speed of answers; 0: no delay.")
+@click.option("--chunk-bytes", default=0, show_default=True, help="Chunk size of bodies; 0: as written.")
 @click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
-@click.option("--rotation-gap-seconds", default=60.0, show_default=True, help="Nearer rotations are answered 429.")
+@click.option(
+    "--rotation-gap-seconds",
+    default=60.0,
+    show_default=True,
+    help="Rotations closer together get 429.",
+)
 def simulate(
     host: str,
     port: int,
@@ -101,9 +109,9 @@ def simulate(
     accounts: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Run the simulated Gemini site alone, for a gateway or a test to talk to."""
+    """Run the simulated Gemini site alone."""
     if not tls and tls_names:
-        raise click.UsageError("--tls-name needs --tls.")
+        raise click.UsageError("--tls-name requires --tls.")
     logs.configure(Log())
     known = tuple(_parse_account(text) for text in accounts)
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
@@ -142,6 +150,6 @@ def _parse_account(text: str) -> simulator.SimulatedAccount:
 
 
 def _free_port() -> int:
-    """Return a loopback port that is free just now."""
+    """Return a free loopback port."""
     with open_listener("127.0.0.1", 0, 1) as listening:
         return int(listening.getsockname()[1])

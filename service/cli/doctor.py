@@ -1,4 +1,4 @@
-"""`gemini-gateway doctor`: walks the whole path, from the settings to each account, and says what it found."""
+"""`gemini-gateway doctor`: diagnose the settings, the listener, the store, the licenses and each account."""
 
 import http.client
 import sys
@@ -33,7 +33,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding, and what it is about."""
+    """A finding with its subject."""
 
     about: str
     finding: Finding
@@ -43,7 +43,10 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def doctor(config_path: Path | None, *, as_json: bool) -> None:
-    """Look at the settings, the store, the listener, the licenses and each account; say what to do about them."""
+    """Diagnose settings, store and accounts.
+
+    Also checks the listener and the licenses, and gives advice on problems.
+    """
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
     examination = Diagnosis(settings, origin, store_path_of(settings, path))
@@ -61,20 +64,20 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
-        out.print(f"{len(found)} steps: {broken} failed, {warned} to look at, {len(found) - broken - warned} well.")
+        out.print(f"{len(found)} steps: {broken} failed, {warned} warnings, {len(found) - broken - warned} ok.")
     sys.exit(1 if broken else 0)
 
 
 class Diagnosis:
-    """The steps, in the order of the path."""
+    """The diagnostic steps, from the settings to the accounts."""
 
     def __init__(self, settings: Settings, origin: Origin, store_path: Path) -> None:
-        """Look at what these settings set up."""
+        """Diagnose the gateway with these settings."""
         self._settings, self._origin, self._path = settings, origin, store_path
         self._clock = SystemClock()
 
     async def run(self) -> AsyncGenerator[DoctorFinding]:
-        """Tell of each step when it is done."""
+        """Run all steps and yield each finding."""
         yield _finding("settings", self._checked())
         async for finding in self._listening():
             yield _finding("listener", finding)
@@ -84,13 +87,13 @@ class Diagnosis:
                 async for found in self._in(store, where):
                     yield found
         except SettingsError as error:
-            yield _finding("store", failed("store", str(error), "See whether it runs, and what [store] says."))
+            yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
 
     def _checked(self) -> Finding:
         try:
             check(self._settings, self._origin, self._path)
         except SettingsError as error:
-            return failed("config check", str(error), "`serve` will not start before this is mended.")
+            return failed("config check", str(error), "Fix it first: `serve` does not start with these settings.")
         return ok("config check", f"{self._origin.name}: ok")
 
     async def _listening(self) -> AsyncGenerator[Finding]:
@@ -102,10 +105,10 @@ class Diagnosis:
             yield warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
             return
         if status == 200:
-            yield ok("gateway", f"A gateway answers at {where}, and is ready.")
+            yield ok("gateway", f"A gateway answers at {where} and is ready.")
         else:
-            advice = "It may be ending, or it is no gateway."
-            yield warning("gateway", f"What answers at {where} says {status} to /readyz.", advice)
+            advice = "It may be shutting down, or another program uses this address."
+            yield warning("gateway", f"{where} answers /readyz with status {status}.", advice)
 
     async def _in(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
         try:
@@ -115,37 +118,37 @@ class Diagnosis:
             async for found in self._accounts(store):
                 yield found
         except OSError as error:
-            yield _finding("store", failed("store", f"{where}: {error.strerror or error}", "See whether it runs."))
+            yield _finding("store", failed("store", f"{where}: {error.strerror or error}", "Check that it is running."))
 
     async def _store(self, store: Store, where: str) -> AsyncGenerator[Finding]:
         skew = abs(await store.now() - self._clock.wall())
         yield ok("reachable", f"{where} answers.")
         await store.acquire(_LEASE, _OWNER, 1.0)
         await store.release(_LEASE, _OWNER)
-        yield ok("writable", "It can be written.")
+        yield ok("writable", "It is writable.")
         if cipher_of(self._settings.store, self._origin).can_encrypt:
-            yield ok("encrypted", "What is secret is encrypted.")
+            yield ok("encrypted", "Secrets are encrypted.")
         else:
-            yield warning("encrypted", "Cookies, keys and prompts are kept as plain text.", "Set store.key_file.")
+            yield warning("encrypted", "Cookies, keys and prompts are stored as plain text.", "Set store.key_file.")
         if skew > _SKEW_SECONDS:
-            yield warning("clock", f"Its clock and this machine's are {skew:.0f} s apart.", "Set them by NTP.")
+            yield warning("clock", f"Its clock and this machine's differ by {skew:.0f} s.", "Synchronize with NTP.")
         else:
             yield ok("clock", "Its clock and this machine's agree.")
         replicas = await read_replicas(store)
-        yield ok("processes", f"{len(replicas)} gateway processes are there.")
+        yield ok("processes", f"{len(replicas)} gateway processes are running.")
 
     async def _licenses(self, store: Store) -> Finding:
         kept = [one for one in await LicenseStore(store, self._clock).all() if one.revoked is None]
         count = len(kept) + len(self._settings.licenses)
         if count:
-            return ok("licenses", f"{count} can be used.")
-        return warning("licenses", "Nobody can use the gateway.", "Add one: gemini-gateway licenses add NAME")
+            return ok("licenses", f"{count} licenses are valid.")
+        return warning("licenses", "No client can use the gateway.", "Add one: gemini-gateway licenses add NAME")
 
     async def _accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
         try:
             configs = wiring.transport_settings(self._settings, self._origin)
         except SettingsError:
-            return  # the settings' check has told
+            return  # reported by the settings step
         async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
             office = AccountService(configs, store, self._clock, transport_opener(configs, store, self._clock, copy))
             async for found in _check_accounts(office, configs):
@@ -153,25 +156,25 @@ class Diagnosis:
 
 
 async def _check_accounts(office: AccountService, names: Iterable[str]) -> AsyncGenerator[DoctorFinding]:
-    """Tell of each transport's accounts, and of each account."""
+    """Count each transport's accounts and check every account."""
     rows = await office.list_accounts()
     for name in names:
         count = sum(row.transport == name for row in rows)
         advice = "Add one: gemini-gateway accounts add ID"
-        none = warning("accounts", "It has no account of yours.", advice)
-        yield _finding(name, ok("accounts", f"It has {count}.") if count else none)
+        none = warning("accounts", "It has no account.", advice)
+        yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
     for row in rows:
         if row.words:
-            yield _finding(row.id, warning("state", f"It is {row.state}: {row.words}", ""))
+            yield _finding(row.id, warning("state", f"The account is {row.state}: {row.words}", ""))
         try:
             async for finding in office.check(row.id):
                 yield _finding(row.id, finding)
         except AccountError as error:
-            yield _finding(row.id, failed("account", str(error), "Add it again, or remove it."))
+            yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
 
 
 def _readyz_status(server: Server) -> int:
-    """Return the status of the gateway that the settings would have listen."""
+    """Return the status of /readyz at the address in the settings."""
     host = _WILDCARDS.get(server.host, server.host)
     connection = http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)
     try:

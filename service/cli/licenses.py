@@ -1,4 +1,4 @@
-"""`gemini-gateway licenses`: add, list and revoke."""
+"""`gemini-gateway licenses`: add, list and revoke license keys."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,18 +28,21 @@ def licenses() -> None:
 @licenses.command("add")
 @click.argument("identity", metavar="ID")
 @click.option(
-    "--model", "models", multiple=True, metavar="PATTERN", help="A model it may use, as gemini-3-*; repeatable."
+    "--model", "models", multiple=True, metavar="PATTERN", help="Allowed models, such as gemini-3-*; repeatable."
 )
 @click.option(
     "--feature",
     "features",
     multiple=True,
     type=click.Choice([feature.value for feature in Feature]),
-    help="What it is for; repeatable; by default everything.",
+    help="Allowed feature; repeatable; default: all.",
 )
 @config_option
 def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...], config_path: Path | None) -> None:
-    """Add a license; its key is printed once and stored as a digest only."""
+    """Add a license and print its key once.
+
+    The store keeps only a digest of the key.
+    """
     key = new_key()
     granted = License(
         id=identity,
@@ -54,7 +57,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
 @licenses.command("list")
 @config_option
 def list_licenses(config_path: Path | None) -> None:
-    """List licenses, without their keys, which nobody knows."""
+    """List licenses (keys are never shown)."""
     for found in _with_licenses(config_path, lambda book: book.all()):
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
@@ -65,13 +68,13 @@ def list_licenses(config_path: Path | None) -> None:
 @click.argument("identity", metavar="ID")
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
-    """Revoke a license: running gateways refuse it from now on."""
+    """Revoke a license; gateways refuse it at once."""
     _with_licenses(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
     click.echo(f"revoked {identity}")
 
 
 def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
-    """Open the book of licenses and do something with it; what goes wrong is told in one line."""
+    """Run `work` on the license store; report an error in one line."""
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
     store_path, done = store_path_of(settings, path), list[ResultT]()

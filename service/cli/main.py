@@ -1,4 +1,4 @@
-"""The command `gemini-gateway`. A subcommand is imported when it runs: `--help` and `--version` import none."""
+"""The command `gemini-gateway`. It imports a subcommand only to run it, so `--help` and `--version` stay fast."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from service.imports import spare
 
 
 class _Subcommand(NamedTuple):
-    """Where a subcommand is."""
+    """Module, function and summary of a subcommand."""
 
     module: str
     name: str
     summary: str
-    """For the group's help: at most 45 characters."""
+    """Line in the group's help, at most 45 characters."""
 
 
 _SUBCOMMANDS = {
@@ -28,7 +28,7 @@ _SUBCOMMANDS = {
     "doctor": _Subcommand("service.cli.doctor", "doctor", "Diagnose settings, store and accounts."),
     "init": _Subcommand("service.cli.init.command", "init", "Set up a gateway step by step."),
     "licenses": _Subcommand("service.cli.licenses", "licenses", "Add, list and revoke licenses."),
-    "probe": _Subcommand("service.cli.main", "probe_url", "Ask a health check's URL."),
+    "probe": _Subcommand("service.cli.main", "probe_url", "Exit with 0 if a health URL answers 200."),
     "serve": _Subcommand("service.cli.serve", "serve", "Run the gateway."),
     "simulate": _Subcommand("service.cli.demo", "simulate", "Run the simulated Gemini site alone."),
     "store": _Subcommand("service.cli.store", "store", "Inspect and migrate the store."),
@@ -36,7 +36,7 @@ _SUBCOMMANDS = {
 
 
 class _Commands(Mapping[str, click.Command]):
-    """The subcommands by name; looking one up imports it."""
+    """Subcommands by name, imported on lookup."""
 
     def __getitem__(self, name: str) -> click.Command:
         place = _SUBCOMMANDS[name]
@@ -51,7 +51,7 @@ class _Commands(Mapping[str, click.Command]):
 
 
 class _Group(click.Group):
-    """Shows the summaries of subcommands without importing them."""
+    """Command group whose help does not import the subcommands."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -67,12 +67,15 @@ def cli() -> None:
 @click.command("probe")
 @click.argument("url")
 def probe_url(url: str) -> None:
-    """Ask a probe's URL, as http://127.0.0.1:9090/livez; exit with 0 if it answers 200 within two seconds."""
+    """Exit with 0 if a health URL answers 200.
+
+    URL is, for example, http://127.0.0.1:9090/livez; the timeout is two seconds.
+    """
     sys.exit(probe(url))
 
 
 def main() -> None:
-    """Run the command. Wrong settings end it with status 78 and one line, an unavailable store with 1."""
+    """Run the command; invalid settings exit with status 78, an unavailable store with 1, and one line each."""
     try:
         cli()
     except Exception as error:
@@ -84,7 +87,7 @@ def main() -> None:
 
 
 def _explained(error: Exception) -> tuple[str, int | None]:
-    """Return an error's line and exit status; no status for a bug."""
+    """Return an error's message and exit status; the status is None for an unexpected error."""
     from service.config.loader import SettingsError
     from service.server.workers import BAD_SETTINGS
     from service.storage.factory import StoreUnreachable

@@ -1,4 +1,4 @@
-"""Where the command line finds its settings and its store."""
+"""Options that commands share: locate the settings file and the store."""
 
 import os
 from pathlib import Path
@@ -16,15 +16,15 @@ config_option = click.option(
     "config_path",
     type=click.Path(path_type=Path),
     envvar=CONFIG_VARIABLE,
-    help=f"The settings file; by default {DEFAULT_CONFIG} in this folder, where there is one.",
+    help=f"Settings file; default: {DEFAULT_CONFIG} in this folder, if it exists.",
 )
 
 
 def settings_at(path: Path | None) -> tuple[Path | None, Settings, Origin]:
-    """Return the path, default included, the settings that hold, and where they come from.
+    """Load the settings; return the path of the file, the effective settings and their origin.
 
     Raises:
-        SettingsError: something in them is wrong.
+        SettingsError: a setting is invalid.
 
     """
     if path is None and DEFAULT_CONFIG.exists():
@@ -33,7 +33,7 @@ def settings_at(path: Path | None) -> tuple[Path | None, Settings, Origin]:
 
 
 def store_path_of(settings: Settings, path: Path | None) -> Path:
-    """Return where the store is, given the path of the settings' file."""
+    """Return the path of the SQLite store: next to the settings file, or in the user's state folder."""
     if path is not None:
         return path.absolute().parent / settings.store.path
     state = os.environ.get("XDG_STATE_HOME")

@@ -1,4 +1,8 @@
-"""Reads a session that is pasted: nothing of it is shown, and nothing is left over for whoever reads next."""
+"""Read a pasted session without echoing it.
+
+A terminal limits a line to 4096 bytes in canonical mode, which is less than a Cookie header may have. So canonical
+mode is off while reading, and input left after the blank line is flushed, so that the shell does not run it.
+"""
 
 import codecs
 import os
@@ -14,10 +18,10 @@ _MAX_LENGTH = 1 << 20
 
 
 def paste(prompt: str) -> str:
-    """Ask for text of several lines, which ends with an empty line or Ctrl-D.
+    """Prompt for text that ends with an empty line or Ctrl-D.
 
     Raises:
-        click.Abort: nothing more comes, and nothing came.
+        click.Abort: the input ended without text.
 
     """
     if not sys.stdin.isatty():
@@ -31,13 +35,13 @@ def paste(prompt: str) -> str:
 
 
 def read_until_blank(lines: Iterator[str]) -> str:
-    """Return what comes up to an empty line; those before the first line that tells something do not count."""
+    """Return the text up to an empty line, ignoring empty lines before the first line that is not a comment."""
     found: list[str] = []
     size = 0
     for line in lines:
         size += len(line)
         if size > _MAX_LENGTH:
-            raise click.ClickException("that is too long for a session")
+            raise click.ClickException("the input is too long for a session")
         if line.strip():
             found.append(line.rstrip("\r\n"))
         elif any(not line.startswith("#") for line in found):
@@ -49,8 +53,8 @@ def read_until_blank(lines: Iterator[str]) -> str:
 
 @contextmanager
 def _raw_terminal(terminal: int) -> Generator[Callable[[], bytes]]:
-    """Yield what reads from a terminal that shows nothing and takes lines of any length; Ctrl-C works as ever."""
-    import termios  # no part of Windows' Python, which takes the way of `paste` for what is no terminal
+    """Turn off echo and canonical mode, keeping Ctrl-C, and yield a function that reads from the terminal."""
+    import termios  # missing on Windows
 
     before = termios.tcgetattr(terminal)
     during = list(before)
@@ -59,11 +63,11 @@ def _raw_terminal(terminal: int) -> Generator[Callable[[], bytes]]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, during)
         yield lambda: os.read(terminal, 4096)
     finally:
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)  # what else was pasted goes nowhere
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)  # discard the rest of the input
 
 
 def _lines(more: Callable[[], bytes]) -> Iterator[str]:
-    """Return the lines that are typed."""
+    """Yield typed lines, handling backspace and Ctrl-D."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     line = ""
     while data := more():

@@ -1,6 +1,6 @@
-"""Asks a probe's URL and says by the exit status whether it answered well: a container's health check.
+"""Request a health URL and report the result as exit status, for a container's health check.
 
-It is started every few seconds for as long as a container lives, so it takes nothing but the standard library.
+It runs every few seconds while a container lives, so it imports only the standard library.
 """
 
 import sys
@@ -12,7 +12,7 @@ SECONDS = 2.0
 
 
 class _ProbeThread(threading.Thread):
-    """Asks, beside who waits no longer than it wants to."""
+    """Sends the request in a thread, so that the caller can stop waiting at its deadline."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -35,7 +35,7 @@ def _status(url: str) -> int:
 
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http:// or https:// URL")
+        raise ValueError("expected an http:// or https:// URL")
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname, parts.port, timeout=2 * SECONDS)
     try:
@@ -46,7 +46,7 @@ def _status(url: str) -> int:
 
 
 def probe(url: str) -> int:
-    """Return the exit status: 0 where the URL answers 200 in time; else 1, and one line says why."""
+    """Return 0 if the URL answers 200 in time; otherwise write the reason and return 1."""
     asking = _ProbeThread(url)
     asking.start()
     asking.join(SECONDS)
@@ -57,5 +57,5 @@ def probe(url: str) -> int:
 
 
 def is_probe(arguments: Sequence[str]) -> bool:
-    """Say whether a command line is `probe URL`, and not a question for its help."""
+    """Return whether the arguments are `probe URL` and not a request for help."""
     return len(arguments) == 2 and arguments[0] == "probe" and not arguments[1].startswith("-")

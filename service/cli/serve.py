@@ -1,4 +1,4 @@
-"""The command `gemini-gateway serve`."""
+"""`gemini-gateway serve`: run the gateway, in this process or in worker processes."""
 
 import signal
 import socket
@@ -24,13 +24,13 @@ from transports.clock import SystemClock
 
 @click.command()
 @config_option
-@click.option("--host", help="Listen here instead of where the settings say.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of the settings'.")
+@click.option("--host", help="Address to listen on; overrides the settings.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; overrides the settings.")
 @click.option("--fd", "fds", multiple=True, hidden=True)
 @click.option("--parent", type=int, hidden=True)
 def serve(config_path: Path | None, host: str | None, port: int | None, **handed: Any) -> None:
     """Run the gateway."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one that comes before all is open has nothing to take over
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nothing to reload during startup
     path, settings, origin = settings_at(config_path)
     logs.configure(settings.log)
     store_path = store_path_of(settings, path)
@@ -57,7 +57,7 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
 
 
 async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[StartupSummary], None]) -> None:
-    """Have the store made, or found broken, before the workers want it, and tell what there is."""
+    """Create or check the store before the workers start, and print the startup summary."""
     clock = SystemClock()
     async with open_store(settings.store, origin, path, clock) as opened:
         greet(await startup_summary(settings, origin, location_of(settings.store, origin, path), opened, clock))
@@ -75,7 +75,7 @@ def open_listener(host: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        click.ClickException: the address cannot be listened on.
+        click.ClickException: the address is in use or not available.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""What a gateway is when it begins to serve: some lines for a person, one line for a log."""
+"""Summarize the gateway at startup: lines for a console, or one log event."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,33 +21,33 @@ from transports.store import Store, Unreadable
 _MAX_NAMED = 8
 _STATES = {
     AccountStatus.READY: "ready",
-    AccountStatus.RESTING: "resting",
-    AccountStatus.PARKED: "waiting for a person",
+    AccountStatus.RESTING: "cooling down",
+    AccountStatus.PARKED: "needs attention",
     AccountStatus.PAUSED: "paused",
-    AccountStatus.UNUSABLE: "of no use",
+    AccountStatus.UNUSABLE: "unusable",
 }
 
 _log = structlog.get_logger()
 
 
 class StartupSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is, and what is not."""
+    """The configured parts, and the missing ones."""
 
     store: str
     encrypted: bool
     transports: tuple[str, ...]
     accounts: dict[str, list[str]] = {}
-    """Their ids, by how they stand."""
+    """Account ids by state."""
     licenses: int | None = None
-    """None: the store does not say."""
+    """Number of licenses; None: the store does not answer."""
     missing: tuple[str, ...] = ()
-    """In words, with the command that helps."""
+    """Missing parts, each with the command that adds it."""
 
 
 async def startup_summary(
     settings: Settings, origin: Origin, location: StoreLocation, store: Store, clock: Clock
 ) -> StartupSummary:
-    """Look at what there is; no site is asked, and a store that is away is a finding."""
+    """Collect the summary without contacting an upstream; an unavailable store is reported as missing."""
     configs = wiring.transport_settings(settings, origin)
     found = StartupSummary(
         store=str(location),
@@ -60,7 +60,7 @@ async def startup_summary(
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
     except OSError:
-        return msgspec.structs.replace(found, missing=("the store is away: what is kept there is looked for",))
+        return msgspec.structs.replace(found, missing=("the store does not answer; accounts are unknown",))
     licenses = len(settings.licenses) + len(book)
     return msgspec.structs.replace(
         found, accounts=_standing(rows), licenses=licenses, missing=tuple(_missing(found, rows, licenses))
@@ -68,23 +68,23 @@ async def startup_summary(
 
 
 def say(found: StartupSummary, log: Log) -> None:
-    """Tell of it as the log's settings want it: to a person, or to who reads logs."""
+    """Print the summary to a console, or log it as one event."""
     told = msgspec.structs.asdict(found)
     if not logs.is_console(log):
-        _log.info("serving", version=VERSION, **told)
+        _log.info("gateway_started", version=VERSION, **told)
         return
     for line in lines(found):
         click.echo(line, err=True)
 
 
 def lines(found: StartupSummary) -> list[str]:
-    """Return what a person reads."""
+    """Return the summary as lines for a console."""
     accounts = "; ".join(f"{len(names)} {state} ({_named(names)})" for state, names in found.accounts.items())
-    encrypted = "what is secret is encrypted" if found.encrypted else "not encrypted"
-    licenses = "not known" if found.licenses is None else str(found.licenses)
+    encrypted = "secrets encrypted" if found.encrypted else "not encrypted"
+    licenses = "unknown" if found.licenses is None else str(found.licenses)
     told = [
         ("upstream", ", ".join(found.transports)),
-        ("accounts", accounts or "none of yours"),
+        ("accounts", accounts or "none"),
         ("licenses", licenses),
         ("store", f"{found.store}, {encrypted}"),
         *(("missing", words) for words in found.missing),
@@ -106,9 +106,9 @@ def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> l
     if not rows and "web" in found.transports:
         missing.append("an account: gemini-gateway accounts add NAME")
     if not licenses:
-        missing.append("a license, without which nobody can ask: gemini-gateway licenses add NAME")
+        missing.append("a license, which clients need: gemini-gateway licenses add NAME")
     if not found.encrypted:
-        missing.append("store.key_file, with which cookies and prompts are encrypted where they are kept")
+        missing.append("store.key_file, to encrypt cookies and prompts in the store")
     return missing
 
 
@@ -119,6 +119,6 @@ def _named(names: list[str]) -> str:
 
 @asynccontextmanager
 async def _nowhere(name: str, _account: str) -> AsyncGenerator[Transport]:
-    """Open nothing: a look at what is kept is enough."""
+    """Refuse to open a transport; the summary needs only stored data."""
     raise AccountError("unusable", name)
     yield

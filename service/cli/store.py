@@ -1,4 +1,4 @@
-"""`gemini-gateway store`: say what the store is and holds, and move it."""
+"""`gemini-gateway store`: inspect the store, and migrate it to another place."""
 
 import sys
 from collections.abc import AsyncGenerator
@@ -21,7 +21,7 @@ from transports.store import COLLECTIONS, Cipher, Collection, EncryptedStore, St
 from transports.store.encrypted import is_encrypted
 
 _CALL_SECONDS = 10.0
-"""Nobody waits for an answer meanwhile."""
+"""Longer than in a gateway, because no request waits for it."""
 _LEASE, _OWNER = "store-check", "store-check"
 
 
@@ -30,33 +30,33 @@ class StoreContents(msgspec.Struct, kw_only=True):
 
     records: int = 0
     plain: int = 0
-    """Secret values that are not encrypted."""
+    """Number of secret values that are not encrypted."""
     unreadable: int = 0
 
     def words(self, collection: Collection) -> str:
-        """Say it."""
+        """Format the counts as one line."""
         more: list[str] = []
         if collection.encrypted and self.plain:
             more.append(f"{self.plain} not encrypted")
         if self.unreadable:
-            more.append(f"{self.unreadable} unreadable with the keys that are given")
+            more.append(f"{self.unreadable} unreadable with the given keys")
         return f"{collection.name}\t{self.records}" + (f" ({', '.join(more)})" if more else "")
 
 
 @click.group()
 def store() -> None:
-    """Show what the store is and holds, and move it."""
+    """Inspect and migrate the store."""
 
 
 @store.command("check")
 @config_option
 def check_store(config_path: Path | None) -> None:
-    """Say what the store is, whether it can be written, whether it is encrypted, and what it holds."""
+    """Check the store and count its records."""
     path, settings, origin = settings_at(config_path)
     location = location_of(settings.store, origin, store_path_of(settings, path))
     cipher = cipher_of(settings.store, origin)
     if location.path is not None and not location.path.exists():
-        click.echo(f"Store: {location}, which `serve` will make: there is no such file yet")
+        click.echo(f"Store: {location} does not exist yet; `serve` creates it")
         click.echo(_encryption(cipher))
         return
     logs.configure(settings.log)
@@ -67,26 +67,29 @@ def check_store(config_path: Path | None) -> None:
 
 @store.command("migrate")
 @click.option("--from", "source", required=True, metavar="URL", help="sqlite:PATH, redis://… or rediss://…")
-@click.option("--to", "target", required=True, metavar="URL", help="The same.")
+@click.option("--to", "target", required=True, metavar="URL", help="sqlite:PATH, redis://… or rediss://…")
 @click.option(
     "--from-key-file",
     type=click.Path(path_type=Path),
-    help="The secret that the source is encrypted with; by default the settings'.",
+    help="Key file of the source; default: that of the settings.",
 )
 @click.option(
     "--to-key-file",
     type=click.Path(path_type=Path),
-    help="The secret to encrypt the target with; by default the settings'.",
+    help="Key file of the target; default: that of the settings.",
 )
-@click.option("--force", is_flag=True, help="Move though gateways run, or the target is not empty.")
+@click.option("--force", is_flag=True, help="Migrate even if gateways run or the target is not empty.")
 @config_option
 def migrate_store(config_path: Path | None, source: str, target: str, *, force: bool, **keys: Path | None) -> None:
-    """Move everything from one store to another; the first stays as it is."""
+    """Copy all records to another store.
+
+    The source store stays unchanged.
+    """
     _, settings, origin = settings_at(config_path)
     logs.configure(settings.log)
     ends = _location(source, "--from"), _location(target, "--to")
     if ends[0] == ends[1]:
-        raise click.BadParameter("is where everything is already", param_hint="--to")
+        raise click.BadParameter("is the same store as --from", param_hint="--to")
     if ends[0].path is not None and not ends[0].path.exists():
         raise SettingsError(f"--from: {ends[0].path}: there is no such file")
     plain = cipher_of(settings.store, origin)
@@ -100,7 +103,7 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
     except MigrateError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"{error}; {ends[0]} is as it was: do it again when this is mended") from None
+        raise click.ClickException(f"{error}; {ends[0]} is unchanged; fix the problem and run it again") from None
 
 
 def _location(text: str, option: str) -> StoreLocation:
@@ -113,11 +116,11 @@ def _location(text: str, option: str) -> StoreLocation:
 def _encryption(cipher: Cipher) -> str:
     if cipher.can_encrypt:
         return "Encryption: with the key of store.key_file"
-    return "Encryption: none; set store.key_file to encrypt what is secret"
+    return "Encryption: none; set store.key_file to encrypt secrets"
 
 
 async def _check(location: StoreLocation, settings: StoreSettings, cipher: Cipher) -> bool:
-    """Print what a store is and holds; say whether all is well."""
+    """Print the store's location, state and contents; return whether it is writable and readable."""
     async with open_plain(location, settings, SystemClock()) as plain:
         click.echo(f"Store: {location}")
         writable = await _is_writable(plain)

@@ -303,4 +303,4 @@ def test_it_says_once_what_it_is_before_it_says_that_it_listens(start_gateway, w
     for words in ("upstream  simulator", "licenses  1", "gateway.sqlite3, not encrypted", "store.key_file"):
         assert words in block
     lines = start_gateway(text.replace("console", "json")).text().splitlines()
-    assert [json.loads(line)["licenses"] for line in lines if '"serving"' in line] == [1]
+    assert [json.loads(line)["licenses"] for line in lines if '"gateway_started"' in line] == [1]

@@ -1,4 +1,4 @@
-"""Sets up what was planned: all of it, or nothing."""
+"""Apply a setup plan completely, or undo it."""
 
 import os
 import secrets
@@ -27,11 +27,11 @@ from transports.store import Store
 
 ResultT = TypeVar("ResultT")
 Confirm = Callable[[str], bool]
-"""Asks the operator."""
+"""Asks the operator about an account and returns the answer."""
 
 
 class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings that hold, and the store that they lead to."""
+    """The effective settings and the path of their store."""
 
     path: Path
     settings: Settings
@@ -39,33 +39,32 @@ class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_path(self) -> Path:
-        """Return where the store is, if it is a file."""
+        """Path of the store, if it is a SQLite file."""
         return store_path_of(self.settings, self.path)
 
 
 class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was set up."""
+    """Result of a setup."""
 
     target: SetupTarget
     license: str
     key: str
     previous: Path | None
-    """Where the settings of before are."""
+    """Backup of the previous settings."""
 
     def __repr__(self) -> str:
-        """Show no key."""
-        return f"Made(path={str(self.target.path)!r}, license={self.license!r})"
+        """Hide the key."""
+        return f"SetupResult(path={str(self.target.path)!r}, license={self.license!r})"
 
 
 def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
-    """Write the settings, check them, and put the account and a first license into the store.
+    """Write and check the settings, and add the account and a first license to the store.
 
-    What goes wrong on the way, or is interrupted, leaves all files as they were. `may_change` is asked of an account
-    that is there already.
+    An error or an interruption restores all files. `may_change` decides whether to replace an existing account.
 
     Raises:
-        SettingsError: the settings, with what the environment lays over them, would not start a gateway.
-        AccountError: the account cannot be had.
+        SettingsError: the settings, overridden by the environment, are invalid.
+        AccountError: the account cannot be added.
         OSError: a file cannot be written.
 
     """
@@ -90,7 +89,7 @@ def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
 
 
 def check_account(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
-    """Walk the whole path with an account, telling of each step; say whether nothing failed.
+    """Check an account, pass each finding to `tell`, and return whether no step failed.
 
     Raises:
         AccountError: its transport cannot be opened.
@@ -121,7 +120,7 @@ def _add_account(place: SetupTarget, plan: SetupPlan, by: str, may_change: Confi
 
 
 def _add_license(place: SetupTarget, name: str) -> tuple[str, str]:
-    """Add a license of this name, or of one like it where it is taken; return its name and its key."""
+    """Add a license, with a numbered name if the name is taken; return its name and key."""
     key = new_key()
 
     async def work(store: Store) -> str:
@@ -162,7 +161,7 @@ def _make_folder(folder: Path, undo: ExitStack) -> None:
 
 
 def _write(path: Path, text: str, undo: ExitStack) -> None:
-    """Write a new file that its owner alone can read."""
+    """Write a new file that only its owner can read."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     undo.callback(path.unlink, missing_ok=True)
     with os.fdopen(file, "w", encoding="utf-8") as out:
@@ -170,7 +169,7 @@ def _write(path: Path, text: str, undo: ExitStack) -> None:
 
 
 def _move_aside(path: Path, undo: ExitStack) -> Path | None:
-    """Put the file that is there, if there is one, out of the way; return where it is then."""
+    """Rename an existing file to a backup name and return that name, or None."""
     if not path.exists():
         return None
     number = 1

@@ -1,4 +1,4 @@
-"""The command `gemini-gateway init`: asks what there is, sets it up, tests it and says what comes next."""
+"""`gemini-gateway init`: ask for an account, set up a gateway, test it and print the next steps."""
 
 import sys
 from pathlib import Path
@@ -25,24 +25,25 @@ from service.telemetry import logs
     "config_path",
     type=click.Path(path_type=Path),
     envvar=CONFIG_VARIABLE,
-    help=f"Write the settings here; by default {DEFAULT_CONFIG} in this folder.",
+    help=f"Settings file to write; default: {DEFAULT_CONFIG} in this folder.",
 )
-@click.option("--simulator", is_flag=True, help="There is no account yet: have a simulator make the answers up.")
+@click.option("--simulator", is_flag=True, help="Use simulated answers instead of an account.")
 @click.option(
     "--cookies-file",
     type=click.Path(path_type=Path),
-    help="An account's Cookie header, or a browser's JSON or Netscape export.",
+    help="File with a Cookie header, or a JSON or Netscape cookie export.",
 )
-@click.option("--account", help="The account's name; by default first.")
-@click.option("--license", "license_id", help="Whom the first license is for; by default me.")
-@click.option("--replace", is_flag=True, help="Replace the settings, and the account of this name, that are there.")
-@click.option("--yes", is_flag=True, help="Ask nothing: take what the options say, and the defaults.")
+@click.option("--account", help="Name of the account; default: first.")
+@click.option("--license", "license_id", help="Name of the first license; default: me.")
+@click.option("--replace", is_flag=True, help="Replace existing settings and an existing account.")
+@click.option("--yes", is_flag=True, help="Do not prompt; use the options and defaults.")
 def init(
     config_path: Path | None, cookies_file: Path | None, *, simulator: bool, yes: bool, **given: str | None
 ) -> None:
-    """Set up a gateway: ask what you have, write the settings, test them, and say what comes next.
+    """Set up a gateway step by step.
 
-    The session may come from the variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS too.
+    Asks for an account, writes and tests the settings, and prints the next steps. The session can also come from the
+    environment variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS.
     """
     if simulator and cookies_file is not None:
         raise click.UsageError("give one of --simulator and --cookies-file")
@@ -63,22 +64,22 @@ def init(
 
 
 def _print_result(made: SetupResult) -> None:
-    """Say what was done; the key before anything can go wrong, since nobody can ask for it again."""
-    kept = f" What was there before is in {made.previous}." if made.previous else ""
-    click.echo(f"\nWrote {made.target.path}, and checked it.{kept}")
+    """Print the result; the key comes before the account check, because it cannot be shown again."""
+    kept = f" The previous settings are in {made.previous}." if made.previous else ""
+    click.echo(f"\nWrote and checked {made.target.path}.{kept}")
     click.echo(f"License {made.license}: {made.key}")
-    click.echo("Keep the key: it is not shown again.")
+    click.echo("Save the key: it is not shown again.")
 
 
 def _print_check(made: SetupResult, account: str) -> bool:
-    """Show an examination; say whether nothing failed."""
+    """Check the account and print the findings; return whether no step failed."""
     out = console()
     out.print(f"\n[bold]{escape(account)}[/]")
     well = check_account(made.target, account, lambda finding: out.print(finding_line(finding)))
     if not well:
         path = made.target.path
-        click.echo("\nAll is set up, but the account does not work yet. Check it again when that is mended; the second")
-        click.echo("line gives it other cookies:\n")
+        click.echo("\nThe gateway is set up, but the account does not work yet. Fix the problem and check it again;")
+        click.echo("the second command replaces its cookies:\n")
         click.echo(f"  {command_line(path, 'accounts', 'check', account)}")
         click.echo(f"  {command_line(path, 'accounts', 'add', account, '--replace')}")
     return well
@@ -89,5 +90,5 @@ def _print_next_steps(made: SetupResult, *, simulated: bool) -> None:
     click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
     click.echo(f"  {curl_line(base_url(made.target.settings.server), made.key)}")
     if simulated:
-        click.echo("\nA simulator makes the answers up. When you have an account:\n")
+        click.echo("\nThe answers are simulated. When you have an account:\n")
         click.echo(f"  {command_line(path, 'init', '--replace')}")

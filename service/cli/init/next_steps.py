@@ -1,4 +1,4 @@
-"""What can be pasted into a shell next."""
+"""Build the commands that `init` suggests as next steps."""
 
 import os
 import shlex
@@ -7,23 +7,23 @@ from pathlib import Path
 from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
 from service.config.schema import Server
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- loopback address for a wildcard
 _BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 
 def command_line(path: Path, *words: str) -> str:
-    """Return a command of ours that uses the settings at `path`."""
+    """Return a `gemini-gateway` command line that uses the settings at `path`."""
     found = path.absolute() == DEFAULT_CONFIG.absolute() and not os.environ.get(CONFIG_VARIABLE)
     return shlex.join(["gemini-gateway", *words, *([] if found else ["--config", str(path)])])
 
 
 def base_url(server: Server) -> str:
-    """Return what a client on this machine is given as the base URL."""
+    """Return the base URL for a client on this machine."""
     host = _WILDCARDS.get(server.host, server.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{server.prefix}/v1"
 
 
 def curl_line(base: str, key: str) -> str:
-    """Return a first request."""
+    """Return a curl command that sends a first request."""
     headers = f"-H {shlex.quote(f'Authorization: Bearer {key}')} -H 'Content-Type: application/json'"
     return f"curl {shlex.quote(f'{base}/chat/completions')} {headers} -d {shlex.quote(_BODY)}"

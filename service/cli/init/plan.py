@@ -1,4 +1,4 @@
-"""What is to be set up, and the settings' file that says so."""
+"""The setup plan, and the settings file that results from it."""
 
 import tomllib
 from pathlib import Path
@@ -14,40 +14,40 @@ KEY_FILE = "gateway.key"
 _TRANSPORT = "web"
 
 _HEAD = """\
-# Written by `gemini-gateway init`. `gemini-gateway config check` says whether all is well with it, and
-# gateway.example.toml, in the sources' folder deploy, has every setting there is.
+# Written by `gemini-gateway init`. Run `gemini-gateway config check` after changes; all settings are listed in
+# deploy/gateway.example.toml of the source tree.
 
-# The key encrypts what is secret in the store: back both up, apart.
+# The key encrypts secrets in the store: back up both, in separate places.
 """
 _SITE = """
-# The accounts are in the store: see `gemini-gateway accounts`.
+# Accounts are kept in the store: see `gemini-gateway accounts`.
 [transports.web]
 """
 _SIMULATOR = """
-# Answers are made up. With an account of yours: gemini-gateway init --replace
+# Answers are simulated. To use your own account: gemini-gateway init --replace
 [transports.simulator]
 """
 
 
 class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be set up."""
+    """What `init` sets up."""
 
     path: Path
-    """Of the settings."""
+    """Path of the settings file."""
     license: str = "me"
     account: str = "first"
     session: str | None = None
-    """What signs the account's requests; None: there is no account, and the simulator answers."""
+    """The account's session; None: use the simulator."""
 
     def __repr__(self) -> str:
-        """Show no session."""
-        return f"Plan(path={str(self.path)!r}, account={self.account!r}, simulated={self.session is None})"
+        """Hide the session."""
+        return f"SetupPlan(path={str(self.path)!r}, account={self.account!r}, simulated={self.session is None})"
 
 
 def store_section(path: Path) -> dict[str, Any]:
-    """Return the store's section for the settings at `path`: what is there says where accounts and licenses are kept.
+    """Return the [store] section for the settings at `path`, keeping the store of an existing file.
 
-    What is kept on this machine is encrypted from now on; the key of a store that others share is theirs to choose.
+    A local store gets an encryption key file; a shared store keeps its own setting, because its other users must agree.
     """
     try:
         found: Any = tomllib.loads(path.read_text("utf-8")).get("store", {})
@@ -60,26 +60,26 @@ def store_section(path: Path) -> dict[str, Any]:
 
 
 def settings_text(plan: SetupPlan, store: dict[str, Any]) -> str:
-    """Return the settings' file with this section of the store."""
+    """Return the text of the settings file."""
     return _HEAD + tomli_w.dumps({"store": store}) + (_SIMULATOR if plan.session is None else _SITE)
 
 
 def valid_account_name(account: str) -> str:
-    """Return an account's name as it is.
+    """Return an account's name if it is valid.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the name is invalid.
 
     """
     try:
         return msgspec.convert(account, AccountId)
     except msgspec.ValidationError:
-        expected = "expected 1 to 64 letters, digits and any of . _ @ + -"
-        raise ValueError(f"{account[:64]!r} is no name for an account: {expected}") from None
+        expected = "expected 1 to 64 letters, digits or any of . _ @ + -"
+        raise ValueError(f"{account[:64]!r} is not a valid account name: {expected}") from None
 
 
 def account_problem(account: str, session: str) -> str | None:
-    """Say why an account cannot be one, None where it can; no site is asked, and nothing of the session is shown."""
+    """Return why an account is invalid, or None; it contacts no upstream and never quotes the session."""
     kind = wiring.TRANSPORTS[_TRANSPORT]
     try:
         entry = AccountRecord(

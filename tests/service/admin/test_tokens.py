@@ -15,14 +15,14 @@ def tokens(*pairs, **more):
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("", "one of token and token_file"),
+        ("", "either token or token_file"),
         ("Zk3v8Q-b7NcT1yW", "16 to 256"),
         ("Zk3v8Q-b7NcT 1yWmm", "16 to 256"),
         ("Zk3v8Q-b7NcT1yWé", "16 to 256"),
-        ("change-me-change-me", "sample"),
-        ("your-token-goes-here", "sample"),
-        ("<the-token-of-ops>", "sample"),
-        ("aaaaaaaaaaaaaaaaaaaa", "sample"),
+        ("change-me-change-me", "placeholder"),
+        ("your-token-goes-here", "placeholder"),
+        ("<the-token-of-ops>", "placeholder"),
+        ("aaaaaaaaaaaaaaaaaaaa", "placeholder"),
     ],
 )
 def test_a_token_that_is_no_secret_is_refused_by_its_place_alone(token, words):
@@ -48,7 +48,7 @@ def test_a_file_holds_a_token(tmp_path):
 
 def test_no_two_have_one_name_or_one_token():
     for pairs in ((("a", GOOD), ("a", GOOD[::-1])), (("a", GOOD), ("b", GOOD))):
-        with pytest.raises(SettingsError, match="two of them have the same"):
+        with pytest.raises(SettingsError, match="two entries have the same"):
             tokens(*pairs)
 
 

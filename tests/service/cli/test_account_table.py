@@ -18,7 +18,7 @@ ROWS = [
         declared=False,
         state=AccountStatus.RESTING,
         reason="quota",
-        words="its allowance is used up",
+        words="its quota is used up",
         rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
         quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
     ),
@@ -52,7 +52,7 @@ def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(w
     lines = out.getvalue().splitlines()
     assert len(lines) <= 1 + 2 * len(ROWS)
     assert all(len(line) <= width for line in lines)
-    for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, anew in 3h"):
+    for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, resets in 3h"):
         assert words in out.getvalue()
     for note in account_notes(ROWS):
         console.print(note)

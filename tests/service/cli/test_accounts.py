@@ -95,10 +95,10 @@ def test_a_session_is_added_from_every_form_of_export(accounts, export):
 def test_what_cannot_be_added_is_refused_in_one_line(accounts):
     assert accounts("add", "first", "--cookies-stdin", given=HEADER).returncode == 0
     for name, export, words in (
-        ("first", HEADER, "is there already"),
-        ("second", HEADER, "its session is that of 'first'"),
+        ("first", HEADER, "exists already"),
+        ("second", HEADER, "has the same session as 'first'"),
         ("third", "Cookie: NID=1", "__Secure-1PSID"),
-        ("a b", HEADER, "is no id"),
+        ("a b", HEADER, "is not a valid id"),
     ):
         done = accounts("add", name, "--cookies-stdin", given=export)
         assert done.returncode == 1

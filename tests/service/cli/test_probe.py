@@ -42,7 +42,7 @@ def test_an_answer_of_200_is_well_and_anything_else_is_said_in_one_line(server, 
         (f"{server}/302", "answered 302"),
         (f"{server}/0", "no answer within 0.2 seconds"),
         ("http://127.0.0.1:1/livez", "Connection refused"),
-        ("ftp://x", "is not an http:// or https:// URL"),
+        ("ftp://x", "expected an http:// or https:// URL"),
         ("http://127.0.0.1:x/", "Port"),
     ]:
         assert probe(url) == 1

@@ -41,9 +41,9 @@ async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
     text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
     found = await surveyed(tmp_path, text, store)
     told = "\n".join(lines(found))
-    assert "1 ready (well); 1 waiting for a person (dead); 1 paused (paused)" in told
+    assert "1 ready (well); 1 needs attention (dead); 1 paused (paused)" in told
     assert "a working session of dead: gemini-gateway accounts show dead" in told
-    assert "what is secret is encrypted" in told
+    assert "secrets encrypted" in told
     assert "canary" not in told
     assert "licenses  1" in told
 
@@ -65,7 +65,7 @@ async def test_a_store_that_is_away_is_a_finding(tmp_path):
 
     found = await surveyed(tmp_path, "[transports.web]\n", Away(ManualClock()))
     assert found.licenses is None
-    assert "the store is away" in "\n".join(lines(found))
+    assert "the store does not answer" in "\n".join(lines(found))
 
 
 async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
@@ -74,7 +74,7 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
     with capture_logs() as logs:
         say(found, Log(format="json"))
-    assert [(line["event"], line["transports"]) for line in logs] == [("serving", ("web",))]
+    assert [(line["event"], line["transports"]) for line in logs] == [("gateway_started", ("web",))]
     assert capfd.readouterr().err == ""
     say(found, Log(format="console"))
     assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")

@@ -81,14 +81,14 @@ def test_check_finds_what_is_not_encrypted_and_what_cannot_be_read(folder):
     (folder / "gateway.sqlite3").unlink()
     fill(folder / "gateway.sqlite3", folder / "other.key")
     done = run("check")
-    assert "  session\t1 (1 unreadable with the keys that are given)" in done.output.splitlines()
+    assert "  session\t1 (1 unreadable with the given keys)" in done.output.splitlines()
     assert done.exit_code == 1
 
 
 def test_check_makes_no_file(folder):
     done = run("check")
     assert done.exit_code == 0
-    assert "there is no such file yet" in done.output
+    assert "does not exist yet" in done.output
     assert not (folder / "gateway.sqlite3").exists()
 
 
@@ -147,7 +147,7 @@ def test_migrate_leaves_a_target_with_other_records_alone(folder):
     [
         ("old.sqlite3", "sqlite:new.sqlite3", "--from"),
         ("sqlite:old.sqlite3", "redis://:hidden@host:x/0", "--to"),
-        ("sqlite:old.sqlite3", "sqlite:old.sqlite3", "is where everything is already"),
+        ("sqlite:old.sqlite3", "sqlite:old.sqlite3", "is the same store as --from"),
     ],
 )
 def test_migrate_tells_of_what_is_no_store(folder, source, target, words):
@@ -196,7 +196,7 @@ def test_a_server_that_is_gone_leaves_the_source_as_it_was(folder, server):
     server.kill()
     done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)
     assert done.exit_code == 1
-    assert "SQLite at old.sqlite3 is as it was: do it again" in done.output
+    assert "SQLite at old.sqlite3 is unchanged; fix the problem and run it again" in done.output
     assert len(read(folder / "old.sqlite3", None)) == 3
 
 

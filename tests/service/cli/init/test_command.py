@@ -18,7 +18,7 @@ from tests.conftest import ROOT, Process
 
 PSID, PSIDTS = "canary-psid-alive", "canary-psidts-alive"
 HEADER = f"Cookie: __Secure-1PSID={PSID}; __Secure-1PSIDTS={PSIDTS}"
-ASKED = ("Where shall the settings be?", "You have", "The account's name", "A file with the cookies", "not shown")
+ASKED = ("Path of the settings file", "You have", "Name of the account", "File with the cookies", "not shown")
 """The questions, in their order, up to the session."""
 
 
@@ -56,7 +56,7 @@ def test_with_nothing_yet_the_simulator_is_set_up_and_the_printed_lines_work(run
     settings = tomllib.loads((tmp_path / "gateway.toml").read_text())
     assert list(settings["transports"]) == ["simulator"]
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in files(tmp_path)} == {0o600}
-    assert "A simulator makes the answers up" in done.output
+    assert "The answers are simulated" in done.output
     assert "\n  gemini-gateway serve\n" in done.output
     gateway = start_command("serve", "--port", "0")
     origin = gateway.wait_for("Listening on").rpartition(" ")[2]
@@ -97,14 +97,14 @@ def test_a_session_is_pasted_or_in_the_environment(run, site, given, env):
 def test_what_is_no_session_is_asked_for_again(run, site):
     done = run(given=f"\naccount\n\nnowhere\n\nNID=1\n\n\n{HEADER}\n\n\n", env=site)
     assert done.exit_code == 0
-    assert "nowhere: No such file or directory. Once more:" in done.output
-    assert re.search("first.*__Secure-1PSID.*Once more:", done.output)
+    assert "nowhere: No such file or directory. Try again:" in done.output
+    assert re.search("first.*__Secure-1PSID.*Try again:", done.output)
 
 
 def test_a_name_that_is_none_is_asked_for_again(run, tmp_path, site):
     done = run(given=f"\naccount\na b\n\n\n{HEADER}\n\nc d\nteam\n", env=site)
     assert done.exit_code == 0, done.output
-    assert "'a b' is no name for an account" in done.output
+    assert "'a b' is not a valid account name" in done.output
     assert "a license's id is" in done.output
     assert "License team:" in done.output
 
@@ -117,9 +117,9 @@ def test_a_session_that_does_not_sign_in_is_set_up_and_says_what_to_do(run, tmp_
     (tmp_path / "cookies").write_text(HEADER)
     again = run("--cookies-file", "cookies", given="\ny\n\n\ny\n", env=site)
     assert again.exit_code == 0, again.output
-    assert "There is an account first already" in again.output
+    assert "Account first exists already" in again.output
     assert "License me-2:" in again.output
-    assert "What was there before is in gateway.toml.old." in again.output
+    assert "The previous settings are in gateway.toml.old." in again.output
 
 
 def test_what_is_there_is_written_over_only_when_that_is_said(run, tmp_path):
@@ -161,7 +161,7 @@ def test_other_places_are_named_in_what_comes_next(run, tmp_path):
         (["--yes"], "--simulator or --cookies-file"),
         (["--yes", "--simulator", "--cookies-file", "x"], "give one of"),
         (["--yes", "--cookies-file", "nowhere"], "nowhere: No such file"),
-        (["--yes", "--cookies-file", "cookies", "--account", "a b"], "no name for an account"),
+        (["--yes", "--cookies-file", "cookies", "--account", "a b"], "not a valid account name"),
         (["--yes", "--cookies-file", "cookies", "--license", "a b"], "a license's id is"),
     ],
 )
@@ -287,7 +287,7 @@ def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_
         terminal.type("\n")
     terminal.wait_for(ASKED[-1])
     terminal.type(f"{export}\n\ncanary\n")
-    terminal.wait_for("Whom is the first license for?")
+    terminal.wait_for("Name of the first license")
     terminal.type("\n")
     terminal.wait_for("curl")
     assert terminal.status() == 0
