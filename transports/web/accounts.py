@@ -33,15 +33,15 @@ from transports.web.account_config import (
 )
 from transports.web.config import WebConfig
 from transports.web.media.upload import AccountUploads, UploadForms
-from transports.web.session.background import open_errands
+from transports.web.session.background import open_background_work
 from transports.web.session.client import SiteClient
-from transports.web.session.flush import offer
+from transports.web.session.flush import flush
 from transports.web.session.rotation import SessionRotation
 from transports.web.session.session import CHECK_SESSION, Session
 from transports.web.session.store import SessionStore
 from transports.web.session.sync import SessionSync
 from transports.web.session.token_refresh import TokenRefresh
-from transports.web.turns.continuation import Reuse
+from transports.web.turns.continuation import ConversationReuse
 
 _LINGER_SECONDS = 1800.0
 """Requests of a removed account may continue for this long."""
@@ -125,7 +125,7 @@ class WebAccounts:
         self.sequence: Sequence[Account] = ()
         """Replaced by a new object when an account is added, changed or removed."""
         self._upload_forms = UploadForms(config.upload_protocol)
-        self.reuse = Reuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
+        self.reuse = ConversationReuse(deps.conversations, self.sessions, deps.clock, config.reuse_seconds)
 
     def of(self, account: str) -> ConnectedAccount:
         """Return an account.
@@ -156,7 +156,7 @@ class WebAccounts:
             _log.warning("accounts_not_read", transport=self._deps.name)
         self._starting = False
         self._deps.watch.on(ACCOUNTS, self.follow)
-        SessionSync(self._deps, lambda: list(self.held.values())).listen()
+        SessionSync(self._deps, lambda: list(self.held.values())).start()
 
     async def follow(self) -> None:
         """Apply the accounts added, changed and removed in the store.
@@ -257,13 +257,13 @@ class WebAccounts:
                 self._closed.set()
 
     def _runs(self, held: ConnectedAccount) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        vault = held.session.site.vault
-        if held.rotation is None or vault is None or self._deps.only is not None:
+        session_store = held.session.site.session_store
+        if held.rotation is None or session_store is None or self._deps.only is not None:
             return []
         spread = min(_LONGEST_SPREAD, _SPREAD_SECONDS * max(1, len(self._declared))) if self._starting else 0.0
         fresh = TokenRefresh(held.session, self._deps.clock, spread)
-        saving = partial(offer, vault, self._deps.clock)
-        return [held.rotation.run, saving, fresh.run, partial(self.reuse.sweep, held.account.id)]
+        saving = partial(flush, session_store, self._deps.clock)
+        return [held.rotation.run, saving, fresh.run, partial(self.reuse.delete_expired, held.account.id)]
 
     def _report(self, session: Session, check: str, error: SignedOut | None) -> None:
         """Report the result of a session check to the pool, unless the session was replaced."""
@@ -277,28 +277,28 @@ class WebAccounts:
         async with AsyncExitStack() as stack:
             proxy = settings.proxy if settings is not None else None
             http = await stack.enter_async_context(client(config.timeouts, proxy=proxy, ca_file=config.ca_file))
-            errands = await stack.enter_async_context(open_errands(deps.clock))
+            background = await stack.enter_async_context(open_background_work(deps.clock))
             if known is None or settings is None:
                 account = guest_of(config, deps.name)
-                session = Session(account.id, SiteClient(config, http, errands, vault=None), deps.clock)
+                session = Session(account.id, SiteClient(config, http, background, session_store=None), deps.clock)
                 yield ConnectedAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms), None)
                 return
-            vault = SessionStore(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
-            await _load(vault, settings.id)
-            site = SiteClient(config, http, errands, vault=vault, account=settings)
+            session_store = SessionStore(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
+            await _load(session_store, settings.id)
+            site = SiteClient(config, http, background, session_store=session_store, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
-            session.tell = partial(self._report, session)
-            account = account_of(settings, deps.name, _LiveFacts(session, vault))
-            rotation = SessionRotation(session, vault, deps)
+            session.report = partial(self._report, session)
+            account = account_of(settings, deps.name, _LiveFacts(session, session_store))
+            rotation = SessionRotation(session, session_store, deps)
             held = ConnectedAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms), rotation)
             held.known = known
             yield held
 
 
-async def _load(vault: SessionStore, account: str) -> None:
+async def _load(session_store: SessionStore, account: str) -> None:
     """Load the stored session; if the store is unavailable, it is loaded when the session is fetched."""
     try:
-        await vault.load()
+        await session_store.load()
     except OSError:
         _log.warning("session_not_loaded", account=account)
 
@@ -306,12 +306,12 @@ async def _load(vault: SessionStore, account: str) -> None:
 class _LiveFacts:
     """Return an account's facts; cached, because the pool reads them often."""
 
-    def __init__(self, session: Session, vault: SessionStore) -> None:
-        self._session, self._vault = session, vault
-        self._saved, self._facts = vault.saved, facts_of(vault.saved)
+    def __init__(self, session: Session, session_store: SessionStore) -> None:
+        self._session, self._session_store = session, session_store
+        self._saved, self._facts = session_store.saved, facts_of(session_store.saved)
 
     def __call__(self) -> Facts:
-        saved, session = self._vault.saved, self._session
+        saved, session = self._session_store.saved, self._session
         if saved is not self._saved:
             self._saved, self._facts = saved, facts_of(saved)
         if session.plan != self._facts.plan or session.quotas != self._facts.quotas:

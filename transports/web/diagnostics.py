@@ -42,12 +42,12 @@ class _Examination:
 
     def __init__(self, held: ConnectedAccount, clock: Clock) -> None:
         self._held, self._session, self._clock = held, held.session, clock
-        self._vault = held.session.site.vault
+        self._session_store = held.session.site.session_store
         self._signed_out = False
         self.before: list[Step] = []
-        if self._vault is not None:
-            vault = self._vault
-            self.before = [lambda: self._credential(vault), lambda: self._stored(vault)]
+        if self._session_store is not None:
+            session_store = self._session_store
+            self.before = [lambda: self._credential(session_store), lambda: self._stored(session_store)]
 
     async def at_the_site(self) -> AsyncGenerator[Finding]:
         """Run the checks that need the site."""
@@ -63,7 +63,7 @@ class _Examination:
         yield self._page(page, failure)
         if page is None:
             return
-        if self._vault is not None:
+        if self._session_store is not None:
             async for finding in self._account(page):
                 yield finding
             if self._signed_out:
@@ -92,24 +92,24 @@ class _Examination:
                 yield await self._quota(page)
         yield await self._rotation()
 
-    async def _credential(self, vault: SessionStore) -> Finding:
-        names = len(vault.cookies)
-        if wire.PSIDTS in vault.cookies:
+    async def _credential(self, session_store: SessionStore) -> Finding:
+        names = len(session_store.cookies)
+        if wire.PSIDTS in session_store.cookies:
             return ok("credential", f"The export is readable; the session has {names} cookies.")
         words = f"The export is readable; its session has {names} cookies, without {wire.PSIDTS}."
         return ok("credential", f"{words} Some accounts have none.")
 
-    async def _stored(self, vault: SessionStore) -> Finding:
+    async def _stored(self, session_store: SessionStore) -> Finding:
         try:
-            await vault.load()
+            await session_store.load()
         except OSError:
             words = "The store is unavailable; this process uses its own copy of the session."
             return warning("stored session", words, _CHECK_STORE)
-        if not vault.version:
+        if not session_store.version:
             return ok("stored session", "No session is stored yet; the exported one is used.")
-        if not vault.saved.rotated_at:
+        if not session_store.saved.rotated_at:
             return ok("stored session", "A session is stored and has not been renewed yet.")
-        age = self._clock.wall() - vault.saved.rotated_at
+        age = self._clock.wall() - session_store.saved.rotated_at
         if age < wire.UNREFRESHED_SECONDS:
             return ok("stored session", f"The session was renewed {_span(age)} ago.")
         words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
@@ -128,7 +128,7 @@ class _Examination:
             return failed("page", f"The site returns another page ({failure.reason}).", failure.words)
         if failure is not None:
             return failed("page", f"The site does not return its page. {failure.message}", _LATER)
-        if self._vault is None:
+        if self._session_store is None:
             return ok("page", "The site serves guests.")
         if page is not None and page.access_token is not None:
             return ok("page", "The site returns its page, with an access token.")
@@ -150,7 +150,7 @@ class _Examination:
         return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
     async def _quota(self, page: AppPage) -> Finding:
-        await quota.ask(self._session, page, self._clock)
+        await quota.refresh(self._session, page, self._clock)
         if not self._session.quotas:
             return warning("quota", "The site does not report the account's quotas.", "No action is needed.")
         words = f"{'; '.join(map(_left, self._session.quotas))}."
@@ -159,15 +159,15 @@ class _Examination:
         return warning("quota", words, "Wait for the reset, or add an account: other accounts serve until then.")
 
     async def _rotation(self) -> Finding:
-        rotation, vault = self._held.rotation, self._vault
-        if rotation is None or vault is None or not self._session.site.config.rotate_seconds:
+        rotation, session_store = self._held.rotation, self._session_store
+        if rotation is None or session_store is None or not self._session.site.config.rotate_seconds:
             return warning("rotation", "Session renewal is off in the settings.", "Set rotate_seconds.")
-        age = self._clock.wall() - vault.saved.rotated_at
-        if 0 <= age < _JUST_SECONDS and not vault.saved.never:
+        age = self._clock.wall() - session_store.saved.rotated_at
+        if 0 <= age < _JUST_SECONDS and not session_store.saved.never:
             words = f"Not tried: the session was renewed {_span(age)} ago, and the site allows one renewal a minute."
             return ok("rotation", words)
         try:
-            return await _rotated(rotation, vault, self._clock)
+            return await _rotated(rotation, session_store, self._clock)
         except SignedOut as error:
             return _not_renewed(error)
         except GatewayError as error:
@@ -185,16 +185,16 @@ class _Examination:
         return ok("upload host", f"{host} is reachable.")
 
 
-async def _rotated(rotation: SessionRotation, vault: SessionStore, clock: Clock) -> Finding:
+async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock: Clock) -> Finding:
     """Renew the session, unless another process is doing so or just did."""
-    before = vault.saved
-    if not await rotation.once():
+    before = session_store.saved
+    if not await rotation.rotate_now():
         return ok("rotation", "Not tried: another process is renewing it.")
-    if vault.saved.never:
+    if session_store.saved.never:
         return _never()
-    if vault.saved.rotated_at == before.rotated_at:
+    if session_store.saved.rotated_at == before.rotated_at:
         return ok("rotation", f"Not tried: the session was renewed {_span(clock.wall() - before.rotated_at)} ago.")
-    if vault.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
+    if session_store.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
         return ok("rotation", "The session was renewed; the site sent no new value, which is normal.")
     return ok("rotation", "The session was renewed.")
 

@@ -43,8 +43,8 @@ from transports.web.media.download import fetched_file, open_media
 from transports.web.session import quota
 from transports.web.session.cookies import header
 from transports.web.session.session import Session
-from transports.web.turns.continuation import Resumed, Told
-from transports.web.turns.image_retry import Drawing, in_words
+from transports.web.turns.continuation import Resumed, ReusableAnswer
+from transports.web.turns.image_retry import ImageAnswer, without_tool
 from transports.web.turns.prompt import lay_out
 from transports.web.turns.turn import Answer, TurnContent, TurnSender
 
@@ -73,7 +73,7 @@ class WebTransport:
         """See `transports.base.Transport.served_by`; a guest cannot choose, so the model of its last answer is used."""
         held = self._accounts.held.get(account.id)
         if held is None or account.guest:
-            return held.session.answered if held is not None else None
+            return held.session.last_model if held is not None else None
         ready = held.session.current
         if ready is None:
             return None
@@ -82,33 +82,33 @@ class WebTransport:
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request continues, if there is one."""
-        return None if request.selection.capability.lasting else await self._reuse.home(request)
+        return None if request.selection.capability.lasting else await self._reuse.account_of(request)
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
         held, reuse = self._accounts.of(account.id), self._reuse
         session, capability = held.session, request.selection.capability
         teller = MediaRefs(transport=self.name, account=account.id, capability=capability)
-        speaker = TurnSender(session, request.selection, teller, self._clock)
+        sender = TurnSender(session, request.selection, teller, self._clock)
         held.use()
         stack.callback(self._leave, held)
         if capability.lasting:
-            return await open_work(stack, self._desk(session, speaker), request, await self._prompt(request, held))
+            return await open_work(stack, self._desk(session, sender), request, await self._prompt(request, held))
         if not reuse.seconds or account.guest:
             temporary = session.site.config.temporary
-            answer = await self._said(stack, speaker, request, held, temporary=temporary)
+            answer = await self._said(stack, sender, request, held, temporary=temporary)
             return Exchange(lambda: answer.served, answer.events)
         resumed = await reuse.take(request, account.id)
-        answer = await self._resumed(stack, speaker, resumed, held) if resumed is not None else None
+        answer = await self._resumed(stack, sender, resumed, held) if resumed is not None else None
         if answer is None:
             try:
-                answer = await self._said(stack, speaker, request, held, temporary=False)
+                answer = await self._said(stack, sender, request, held, temporary=False)
             except BaseException:
-                if speaker.conversation is not None:  # its state is unknown, so it is not continued
-                    reuse.forget(account.id, speaker.conversation)
+                if sender.conversation is not None:  # its state is unknown, so it is not continued
+                    reuse.delete_soon(account.id, sender.conversation)
                 raise
         told = answer
-        followed = reuse.follow(request, told)
+        followed = reuse.record(request, told)
         stack.callback(followed.close)
         return Exchange(lambda: told.served, followed.events())
 
@@ -116,24 +116,24 @@ class WebTransport:
         """Release an account; if due, read its quotas in the background."""
         session = held.session
         if quota.due(session, self._clock):
-            session.site.errands.later(0.0, "learn_quotas", partial(quota.learn, session, self._clock))
+            session.site.background.later(0.0, "learn_quotas", partial(quota.refresh_if_due, session, self._clock))
         held.unuse()
 
     async def _resumed(
         self,
         stack: AsyncExitStack,
-        speaker: TurnSender,
+        sender: TurnSender,
         resumed: Resumed,
         held: ConnectedAccount,
-    ) -> Told | None:
+    ) -> ReusableAnswer | None:
         """Send the new messages in the existing conversation; None if the site refuses to continue it.
 
         If no answer starts, the conversation can be continued later only if the site certainly did not take the turn.
         """
         reuse = self._reuse
-        speaker.conversation = resumed.conversation
+        sender.conversation = resumed.conversation
         try:
-            return await self._said(stack, speaker, resumed.request, held, temporary=False)
+            return await self._said(stack, sender, resumed.request, held, temporary=False)
         except BaseException as error:
             downgraded = isinstance(error, ModelDowngraded)  # the site answered, so the conversation has a new turn
             refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
@@ -142,57 +142,57 @@ class WebTransport:
             if untouched and not gone:
                 await reuse.put_back(resumed, held.account.id)
                 raise
-            reuse.forget(held.account.id, resumed.conversation)
+            reuse.delete_soon(held.account.id, resumed.conversation)
             if not gone:
                 raise
-        speaker.conversation = None
+        sender.conversation = None
         return None
 
     async def _said(
         self,
         stack: AsyncExitStack,
-        speaker: TurnSender,
+        sender: TurnSender,
         request: GenerationRequest,
         held: ConnectedAccount,
         *,
         temporary: bool,
-    ) -> Told:
+    ) -> ReusableAnswer:
         capability, tools = request.selection.capability, held.session.site.config.tools
         slots = slots_of(capability, tools)
         image = capability is Capability.IMAGEN
         plain = image and bool(slots) and tools.image_retry
-        before = speaker.conversation
+        before = sender.conversation
         while True:
             prompt = await self._prompt(request, held)
             words = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             if image and not slots:
-                words = in_words(words)
+                words = without_tool(words)
             try:
-                answer = await speaker.answer(stack, words)
+                answer = await sender.answer(stack, words)
             except RequestRejected:  # the site may have deleted an uploaded file
                 if not held.uploads.forget(prompt.files):
                     raise
             except ImageRefused:  # nothing was made
                 if not plain:
                     raise
-                slots, plain, speaker.conversation = {}, False, before
+                slots, plain, sender.conversation = {}, False, before
             else:
-                again = partial(self._without_tool, stack, speaker, words, held)
-                return Drawing(answer, again) if plain and before is None else answer
+                again = partial(self._without_tool, stack, sender, words, held)
+                return ImageAnswer(answer, again) if plain and before is None else answer
 
     async def _without_tool(
         self,
         stack: AsyncExitStack,
-        speaker: TurnSender,
+        sender: TurnSender,
         words: TurnContent,
         held: ConnectedAccount,
         first: SiteConversation | None,
     ) -> Answer:
         """Ask for an image in words, without the tool's number, and delete the `first` conversation at the site."""
-        speaker.conversation = None
-        answer = await speaker.answer(stack, in_words(words))
+        sender.conversation = None
+        answer = await sender.answer(stack, without_tool(words))
         if first is not None and not words.temporary:
-            self._reuse.forget(held.account.id, first)
+            self._reuse.delete_soon(held.account.id, first)
         return answer
 
     async def _prompt(self, request: GenerationRequest, held: ConnectedAccount) -> Prompt:
@@ -201,11 +201,11 @@ class WebTransport:
         fetch = partial(self._fetch, request.caller.id)
         return Prompt(layout.prompt, await held.uploads.bring(attached, fetch) if attached else ())
 
-    def _desk(self, session: Session, speaker: TurnSender) -> LongRunningDeps:
+    def _desk(self, session: Session, sender: TurnSender) -> LongRunningDeps:
         return LongRunningDeps(
             session=session,
-            speaker=speaker,
-            errands=session.site.errands,
+            sender=sender,
+            background=session.site.background,
             reuse=self._reuse,
             clock=self._clock,
             open_media=lambda ref: self.media(ref, Rendition.USUAL),
@@ -260,11 +260,11 @@ class WebTransport:
 
     async def export(self, account: str) -> str:
         """Return the current session as a Cookie header; see `transports.base.Transport.export`."""
-        vault = self._accounts.of(account).session.site.vault
-        if vault is None:
+        session_store = self._accounts.of(account).session.site.session_store
+        if session_store is None:
             raise Unsupported("A guest has no session.", param="account")
-        await vault.load()
-        return header(vault.cookies)
+        await session_store.load()
+        return header(session_store.cookies)
 
 
 def slots_of(capability: Capability, tools: Tools) -> dict[int, object]:

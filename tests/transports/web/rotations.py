@@ -11,7 +11,7 @@ from transports.web.session.rotation import SessionRotation
 
 def rotation_of(transport, store, clock):
     session = transport._accounts.sessions["one"]
-    return SessionRotation(session, session.site.vault, deps_for(clock, store))
+    return SessionRotation(session, session.site.session_store, deps_for(clock, store))
 
 
 async def ask(transport):
@@ -34,7 +34,7 @@ class Ear(NullObserver):
 
 def heard_rotation_of(transport, store, clock, ear):
     session = transport._accounts.sessions["one"]
-    return SessionRotation(session, session.site.vault, replace(deps_for(clock, store), observer=ear))
+    return SessionRotation(session, session.site.session_store, replace(deps_for(clock, store), observer=ear))
 
 
 class Heard:

@@ -7,7 +7,7 @@ from protocol.model import Capability
 from transports import web
 from transports.accounts.registry import AccountRecord
 from transports.web.account_config import declared, expiry, facts, redeclared
-from transports.web.session.record import encode, seeded
+from transports.web.session.record import encode, from_export
 
 EXPORT = "__Secure-1PSID=psid-secret; __Secure-1PSIDTS=ts-secret"
 NETSCAPE = "\n".join(
@@ -97,7 +97,7 @@ def test_the_settings_accounts_are_told_with_their_limits():
 
 
 def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
-    saved = msgspec.structs.replace(seeded({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
+    saved = msgspec.structs.replace(from_export({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
     told = facts(encode(saved))
     assert (told.rotated_at, told.expires_at) == (1000.0, 2200.0)
     renewed = facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"__Secure-1PSIDTS": "t2"})))

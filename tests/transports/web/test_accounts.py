@@ -133,8 +133,8 @@ async def test_another_credential_and_other_options_take_effect_for_the_next_req
             assert transport._accounts.of("two") is not first
             assert await ask(transport, "two") == "ok"
             assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
-        vault = transport._accounts.of("two").session.site.vault
-        assert vault.cookies["__Secure-1PSID"] == THIRD.psid
+        session_store = transport._accounts.of("two").session.site.session_store
+        assert session_store.cookies["__Secure-1PSID"] == THIRD.psid
 
 
 async def test_a_stored_account_with_an_id_of_the_settings_is_skipped_and_logged_once(open_site):
@@ -145,7 +145,7 @@ async def test_a_stored_account_with_an_id_of_the_settings_is_skipped_and_logged
         told = [log for log in logs if log["event"] == "account_skipped"]
         assert [log["account"] for log in told] == ["one"]
         assert known(transport) == ["one", "two", "web-guest"]
-        assert transport._accounts.of("one").session.site.vault.cookies["__Secure-1PSID"] == ACCOUNT.psid
+        assert transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSID"] == ACCOUNT.psid
 
 
 async def test_two_accounts_never_share_a_session(open_site):
@@ -293,11 +293,11 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
     async with opened(open_site, declared, guest=False) as (_, _, transport):
         config = web.WebConfig(accounts=(declared,))
         assert await ask(transport, "one") == "ok"
-        vault = transport._accounts.of("one").session.site.vault
-        await vault.renew(vault.saved, [], at=1.0, by="me")  # something has become of the export
-        generation = vault.saved.gen
+        session_store = transport._accounts.of("one").session.site.session_store
+        await session_store.renew(session_store.saved, [], at=1.0, by="me")  # something has become of the export
+        generation = session_store.saved.gen
         assert await transport.reload(config) == []
-        assert transport._accounts.of("one").session.site.vault is vault
+        assert transport._accounts.of("one").session.site.session_store is session_store
         account = account_of(transport, "one")
         path.write_text(simulator.export_of(SECOND))
         async with asking(transport, request_for("<echo>old</echo>"), account) as answer:
@@ -306,10 +306,10 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
                 while account_of(transport, "one") is account:
                     assert await ask(transport, "one") == "ok"
             assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
-        vault = transport._accounts.of("one").session.site.vault
-        await vault.load()
-        assert vault.cookies["__Secure-1PSID"] == SECOND.psid
-        assert vault.saved.gen == generation + 1
+        session_store = transport._accounts.of("one").session.site.session_store
+        await session_store.load()
+        assert session_store.cookies["__Secure-1PSID"] == SECOND.psid
+        assert session_store.saved.gen == generation + 1
         path.write_text("")
         assert await transport.reload(config) == [str(path)]
         assert await ask(transport, "one") == "ok"

@@ -122,25 +122,25 @@ class Process:
         self.task = self.hearing = None
         self.free = asyncio.Event()
         store = Wire(world.store, self)
-        self.vault = world.vault_type("one", SEED, store, world.clock, Disk(copy, self))
+        self.session_store = world.session_store_type("one", SEED, store, world.clock, Disk(copy, self))
         config = SimpleNamespace(rotate_seconds=480.0, timeouts=Timeouts(), hosts=SimpleNamespace(accounts=""))
         config.rotate_cookies = "pair"
         site = SimpleNamespace(config=config, call=self.call)
         session = SimpleNamespace(
-            name="one", site=site, forget=self.nothing, condemn=self.nothing, signed_in=self.signed_in
+            name="one", site=site, forget=self.nothing, report_signed_out=self.nothing, signed_in=self.signed_in
         )
         deps = deps_for(world.clock, store)
-        self.rotation = world.rotation_type(session, self.vault, deps)
+        self.rotation = world.rotation_type(session, self.session_store, deps)
 
     async def nothing(self, *_):
         """Hear of it."""
 
     async def signed_in(self):
         await self.gate()
-        return self.world.google.opens(self.vault.cookies)
+        return self.world.google.opens(self.session_store.cookies)
 
     async def call(self, *_, **__):
-        return await self.world.google.rotate(self.vault.cookies, self.gate)
+        return await self.world.google.rotate(self.session_store.cookies, self.gate)
 
     async def gate(self):
         await asyncio.sleep(0)
@@ -151,11 +151,11 @@ class Process:
 
     async def turn(self):
         with suppress(OSError, SignedOut, Throttled, Killed):
-            await self.rotation.once()
+            await self.rotation.rotate_now()
 
     async def hear(self, cookie):
         with suppress(OSError, Killed):
-            await self.vault.take([cookie], since=self.vault.version)
+            await self.session_store.merge_cookies([cookie], since=self.session_store.version)
 
     async def kill(self):
         self.dead = True
@@ -166,7 +166,7 @@ class Process:
 class Protocol(RuleBasedStateMachine):
     """Three processes, one account."""
 
-    vault_type, rotation_type, cas, grace = SessionStore, SessionRotation, True, 120.0
+    session_store_type, rotation_type, cas, grace = SessionStore, SessionRotation, True, 120.0
 
     def __init__(self):
         super().__init__()
@@ -175,7 +175,7 @@ class Protocol(RuleBasedStateMachine):
         self.store, self.google = Shared(self.clock), Google(self.clock, self.grace)
         self.processes = [self.run(self.process(MemoryStore(self.clock))) for _ in range(3)]
         for process in self.processes:
-            self.run(process.rotation._begin())
+            self.run(process.rotation._start())
         self.clock.advance(50)
         self.newest = (0, 0, 0.0, 0)
 
@@ -272,8 +272,8 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def the_newest_value_is_somewhere(self):
-        holders = [process.vault.saved for process in self.processes]
-        holders += [process.vault._unsaved for process in self.processes if process.vault.unsaved]
+        holders = [process.session_store.saved for process in self.processes]
+        holders += [process.session_store._unsaved for process in self.processes if process.session_store.unsaved]
         places = [self.store, *(process.copy for process in self.processes)]
         kept = [place._find(SESSIONS, "one") for place in places]
         holders += [decode(record.value) for record in kept if record is not None]
@@ -321,8 +321,8 @@ class Lagging(Protocol):
             self.goes_on(number)
         self.run(self.pass_time(30))
         for process in self.processes * 2:
-            self.run(process.vault.load())
-        found = [self.google.opens(process.vault.cookies) for process in self.processes]
+            self.run(process.session_store.load())
+        found = [self.google.opens(process.session_store.cookies) for process in self.processes]
         assert self.google.underway or all(found), "somebody has not found the newest value"
 
 
@@ -383,14 +383,14 @@ class SeedFirst(SessionStore):
 
 @pytest.mark.parametrize("take", [nobodys, at_once])
 def test_without_the_lease_or_its_barrier_two_rotate_at_once(monkeypatch, take):
-    monkeypatch.setattr(RotationLock, "take", take)
+    monkeypatch.setattr(RotationLock, "acquire", take)
     with pytest.raises(AssertionError, match="two rotations at once"):
         run(Protocol, 400)
 
 
 def test_a_value_that_is_used_before_it_is_saved_is_lost_with_its_process():
     class Wrong(Protocol):
-        vault_type = UsedBeforeSaved
+        session_store_type = UsedBeforeSaved
 
     with pytest.raises(AssertionError, match="nobody has the newest value"):
         run(Wrong, 400)
@@ -398,7 +398,7 @@ def test_a_value_that_is_used_before_it_is_saved_is_lost_with_its_process():
 
 def test_a_seed_that_overwrites_what_is_stored_is_an_older_value_in_the_place_of_a_newer():
     class Wrong(Protocol):
-        vault_type = SeedFirst
+        session_store_type = SeedFirst
 
     with pytest.raises(AssertionError, match="an older value"):
         run(Wrong, 400)
@@ -430,7 +430,7 @@ def test_only_who_believes_a_store_that_lacks_its_last_writes_does_not_find_the_
         grace = 0.0
 
     class Wrong(Right):
-        vault_type = StoreFirst
+        session_store_type = StoreFirst
 
     rolled_back(Right)
     with pytest.raises(AssertionError, match="somebody has not found the newest value"):

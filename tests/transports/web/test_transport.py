@@ -314,7 +314,7 @@ async def test_no_secret_is_in_an_error_or_a_repr(site):
             repr(caught.value),
             str(caught.value),
             repr(session._ready),
-            repr(session.site.vault.saved),
+            repr(session.site.session_store.saved),
             repr(transport),
         ]
         shown += [repr(caught.value.__context__) if not caught.value.__suppress_context__ else ""]

@@ -22,10 +22,10 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web.long_running import research, video
-from transports.web.long_running.work import LongRunningWork, Prompt, WorkLocation, WorkSettings, place_of
+from transports.web.long_running.work import LongRunningWork, Prompt, WorkLocation, WorkSettings, location_of
 from transports.web.session.background import BackgroundWork
 from transports.web.session.session import Session
-from transports.web.turns.continuation import Reuse
+from transports.web.turns.continuation import ConversationReuse
 from transports.web.turns.saved import Chats
 from transports.web.turns.turn import TurnSender
 
@@ -36,9 +36,9 @@ class LongRunningDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What work is done with."""
 
     session: Session
-    speaker: TurnSender
-    errands: BackgroundWork
-    reuse: Reuse
+    sender: TurnSender
+    background: BackgroundWork
+    reuse: ConversationReuse
     clock: Clock
     open_media: OpenMedia
     """Opens what was made, to see whether it is ready."""
@@ -53,33 +53,35 @@ async def open_work(
         GatewayError: the site refused, or the outcome is not known.
 
     """
-    if desk.session.site.vault is None:
+    if desk.session.site.session_store is None:
         raise Unsupported("This needs a signed-in account; the model is served without one.", param="model")
-    asked = await desk.speaker.served()
+    asked = await desk.sender.served()
     work = _work(desk, asked)
     if request.handle is not None:
-        told = _picked_up(desk, work, request, place_of(request.handle))
+        told = _pick_up(desk, work, request, location_of(request.handle))
     else:
-        told = _asked(desk, work, request, prompt)
-    watched = _looked_after(desk, asked.account, told)
+        told = _ask(desk, work, request, prompt)
+    watched = _delete_if_abandoned(desk, asked.account, told)
     stack.push_async_callback(watched.aclose)
     events = PutBack(watched)
     if await peek(events) is None:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-    return Exchange(lambda: msgspec.structs.replace(asked, answered=desk.speaker.answered), events)
+    return Exchange(lambda: msgspec.structs.replace(asked, answered=desk.sender.answered), events)
 
 
-async def _looked_after(desk: LongRunningDeps, account: str, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+async def _delete_if_abandoned(
+    desk: LongRunningDeps, account: str, events: AsyncGenerator[Event]
+) -> AsyncGenerator[Event]:
     """Yield events; a conversation whose work nobody sees to its end is deleted all the same, in time."""
     config = desk.session.site.config
     place: WorkLocation | None = None
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Begun) and config.temporary:
-                place = place_of(event.handle)
-                await desk.reuse.watch(account, place.cid, config.abandoned_seconds)
+                place = location_of(event.handle)
+                await desk.reuse.delete_later(account, place.cid, config.abandoned_seconds)
             elif isinstance(event, Finish) and place is not None:
-                await desk.reuse.unwatch(account, place.cid)
+                await desk.reuse.cancel_deletion(account, place.cid)
             yield event
 
 
@@ -94,10 +96,10 @@ def _work(desk: LongRunningDeps, served: Served) -> LongRunningWork:
         tools=config.tools,
         retry_video=config.video_1053 == "look",
     )
-    return LongRunningWork(desk.speaker, Chats(desk.session), desk.errands, desk.clock, settings)
+    return LongRunningWork(desk.sender, Chats(desk.session), desk.background, desk.clock, settings)
 
 
-async def _asked(
+async def _ask(
     desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, prompt: Prompt
 ) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
@@ -107,25 +109,25 @@ async def _asked(
     async with aclosing(begun):
         async for event in begun:
             yield event
-    watched = _watched(desk, work, request)
+    watched = _watch(desk, work, request)
     async with aclosing(watched):
         async for event in watched:
             yield event
 
 
-async def _picked_up(
+async def _pick_up(
     desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, place: WorkLocation
 ) -> AsyncGenerator[Event]:
-    begun = work.at(place)
-    await work.look()
+    begun = work.move_to(place)
+    await work.read_turns()
     yield begun
-    watched = _watched(desk, work, request)
+    watched = _watch(desk, work, request)
     async with aclosing(watched):
         async for event in watched:
             yield event
 
 
-def _watched(desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
+def _watch(desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
         return video.watch(work, _plays(desk.open_media))
     return research.watch(work)

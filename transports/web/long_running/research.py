@@ -18,7 +18,7 @@ from transports.web.turns.saved import SavedTurn
 
 _CONFIRM = "Start research"
 """Confirms a plan that does not say how."""
-_TOLD_EVERY = 60.0
+_REPORT_SECONDS = 60.0
 """Seconds between two words about a progress of which nothing is known."""
 
 
@@ -42,12 +42,12 @@ async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
         GatewayError: the account cannot read it any more, or the outcome is not known.
 
     """
-    assert work.place is not None, "work is watched where it is"  # noqa: S101
-    if work.place.phase is Phase.PLAN:
+    assert work.location is not None, "work is watched where it is"  # noqa: S101
+    if work.location.phase is Phase.PLAN:
         async with aclosing(_plan(work)) as events:
             async for event in events:
                 yield event
-    if work.place.phase is not Phase.PLAN:  # else it ended with words instead of a plan
+    if work.location.phase is not Phase.PLAN:  # else it ended with words instead of a plan
         async with aclosing(_report(work)) as events:
             async for event in events:
                 yield event
@@ -56,44 +56,44 @@ async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
 async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
     """Wait for the plan, tell it, confirm it."""
     while True:
-        turns = await work.look()
+        turns = await work.read_turns()
         candidate = _newest(turns)
         if candidate is not None and (candidate.plan is not None or candidate.complete):
             break
         yield Waiting()
-        await work.rest()
-    work.found()
+        await work.wait_to_poll()
+    work.reset_misses()
     if candidate.plan is None:
         text = clean(candidate.text or "").strip()
         yield Text(text=text)
         yield work.finish(text)
         return
-    yield Thought(text=_told(candidate.plan))
-    yield _moved(work, Phase.CONFIRMING)
-    await work.go_on(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)
-    yield _moved(work, Phase.REPORT)
+    yield Thought(text=_plan_text(candidate.plan))
+    yield _set_phase(work, Phase.CONFIRMING)
+    await work.send_next(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)
+    yield _set_phase(work, Phase.REPORT)
 
 
 async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
     """Wait for the report, tell how it goes, yield it."""
     progress = _Progress(work.clock.monotonic())
     while True:
-        turns = await work.look()
+        turns = await work.read_turns()
         _check(work, turns)
         report = _finished(turns)
         candidate = _newest(turns)
         if report is not None or (candidate is not None and _declined(candidate)):
             break
-        word = progress.word(candidate.progress if candidate else (), work.clock.monotonic())
+        word = progress.report(candidate.progress if candidate else (), work.clock.monotonic())
         yield Thought(text=word) if word else Waiting()
-        await work.rest()
+        await work.wait_to_poll()
     if report is None:
         text = clean(candidate.text or "").strip() if candidate is not None else ""
         yield Text(text=text)
         yield work.finish(text)
         return
     yield Document(title=report.title, kind="markdown")
-    for event in _said(report):
+    for event in _report_text(report):
         yield event
     yield work.finish(report.body)
 
@@ -109,9 +109,9 @@ def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
     if newest is None:
         return
     if newest.plan is not None and len(turns) == 1:
-        work.missed()
+        work.note_miss()
     else:
-        work.found()
+        work.reset_misses()
 
 
 def _newest(turns: list[SavedTurn]) -> Candidate | None:
@@ -123,12 +123,12 @@ def _declined(candidate: Candidate) -> bool:
     return candidate.complete and candidate.document is None and candidate.plan is None and bool(candidate.text)
 
 
-def _moved(work: LongRunningWork, phase: Phase) -> Begun:
-    assert work.place is not None, "work moves on from where it is"  # noqa: S101
-    return work.at(msgspec.structs.replace(work.place, phase=phase))
+def _set_phase(work: LongRunningWork, phase: Phase) -> Begun:
+    assert work.location is not None, "work moves on from where it is"  # noqa: S101
+    return work.move_to(msgspec.structs.replace(work.location, phase=phase))
 
 
-def _told(plan: ResearchPlan) -> str:
+def _plan_text(plan: ResearchPlan) -> str:
     """Return a plan in words."""
     steps = [f"{number}. {step.label or step.body}" for number, step in enumerate(plan.steps, 1)]
     bodies = [f"\n   {step.body}" if step.label and step.body else "" for step in plan.steps]
@@ -147,7 +147,7 @@ def _finished(turns: list[SavedTurn]) -> Opened | None:
     return None
 
 
-def _said(report: Opened) -> list[Text | Citation]:
+def _report_text(report: Opened) -> list[Text | Citation]:
     """Return a report's text, with links where it has markers."""
     prose = Prose()
     prose.learn(report.citations)
@@ -158,16 +158,16 @@ class _Progress:
     """What has been told of how a research goes."""
 
     def __init__(self, now: float) -> None:
-        self._began = self._told_at = now
-        self._told: set[str] = set()
+        self._began = self._reported_at = now
+        self._reported: set[str] = set()
 
-    def word(self, lines: tuple[str, ...], now: float) -> str:
+    def report(self, lines: tuple[str, ...], now: float) -> str:
         """Return what is new, or at times that it goes on; mostly nothing."""
-        fresh = [line for line in dict.fromkeys(lines) if line not in self._told]
-        self._told.update(fresh)
-        if not fresh and now - self._told_at >= _TOLD_EVERY:
+        fresh = [line for line in dict.fromkeys(lines) if line not in self._reported]
+        self._reported.update(fresh)
+        if not fresh and now - self._reported_at >= _REPORT_SECONDS:
             fresh = [f"The research is going on… {now - self._began:.0f} s"]
         if not fresh:
             return ""
-        self._told_at = now
+        self._reported_at = now
         return "\n".join(fresh) + "\n"

@@ -24,11 +24,11 @@ from transports.web.turns.saved import SavedTurn
 
 _PRIMER = "Hello! Please answer with one short word."
 """Some accounts refuse a video in a conversation's first turn: this one goes before it then."""
-_TOLD_EVERY = 20.0
+_REPORT_SECONDS = 20.0
 """Seconds between two words about the progress."""
 
 
-Plays = Callable[[MediaRef], Awaitable[bool]]
+IsReady = Callable[[MediaRef], Awaitable[bool]]
 """Says whether a video is ready."""
 
 
@@ -57,12 +57,12 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
             async for event in events:
                 yield event
     except Unsupported:
-        if work.place is not None or not work.retry_video:
+        if work.location is not None or not work.retry_video:
             work.discard()
             raise
-        async for _ in work.talk.say(_PRIMER, FRESH):
+        async for _ in work.sender.send(_PRIMER, FRESH):
             yield Waiting()
-        if work.talk.conversation is None:
+        if work.sender.conversation is None:
             raise
         try:
             async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
@@ -80,10 +80,10 @@ async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, said
             async for event in events:
                 yield event
     except Unsupported:
-        taken = await work.accepted(prompt.text, said_at) if work.retry_video else None
+        taken = await work.find_refused_turn(prompt.text, said_at) if work.retry_video else None
         if taken is None:
             raise
-        yield work.begun(taken, Phase.VIDEO, prompt)
+        yield work.resume_at(taken, Phase.VIDEO, prompt)
 
 
 async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
@@ -93,7 +93,7 @@ async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGene
             yield event if isinstance(event, Begun | Thought) else Waiting()
 
 
-async def watch(work: LongRunningWork, plays: Plays) -> AsyncGenerator[Event]:
+async def watch(work: LongRunningWork, plays: IsReady) -> AsyncGenerator[Event]:
     """Read the conversation until the video, or the reason why there is none, is there; yield it.
 
     Raises:
@@ -101,18 +101,18 @@ async def watch(work: LongRunningWork, plays: Plays) -> AsyncGenerator[Event]:
 
     """
     started = work.clock.monotonic()
-    told = -_TOLD_EVERY
+    told = -_REPORT_SECONDS
     while True:
-        candidate = _newest(work, await work.look())
+        candidate = _newest(work, await work.read_turns())
         if candidate is not None and await _over(work, candidate, plays):
             break
         waited = work.clock.monotonic() - started
-        if waited - told >= _TOLD_EVERY:
+        if waited - told >= _REPORT_SECONDS:
             told = waited
             yield Thought(text=f"The video is being made… {waited:.0f} s\n")
         else:
             yield Waiting()
-        await work.rest()
+        await work.wait_to_poll()
     text = clean(candidate.text or "").strip()
     if text:
         yield Text(text=text)
@@ -123,21 +123,21 @@ async def watch(work: LongRunningWork, plays: Plays) -> AsyncGenerator[Event]:
 
 def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
     if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is not there
-        work.missed()
+        work.note_miss()
         return None
     if not turns or not turns[0].candidates:
         return None
-    work.found()
+    work.reset_misses()
     return read_candidate(turns[0].candidates[0])
 
 
-async def _over(work: LongRunningWork, candidate: Candidate, plays: Plays) -> bool:
+async def _over(work: LongRunningWork, candidate: Candidate, plays: IsReady) -> bool:
     """Say whether the answer is there: a video that plays, or words instead of one."""
     if candidate.film is not None and candidate.film.url:
         try:
             return await plays(work.ref(candidate.film.url))
         except (UpstreamFailed, RateLimited) as error:
-            work.missed(error)
+            work.note_miss(error)
             return False
     text = candidate.text or ""
     words = bool(text.strip()) and not has_placeholder(text)

@@ -33,17 +33,17 @@ from transports.web.codec.decode import SiteConversation
 from transports.web.codec.encode import Uploaded
 from transports.web.config import Tools
 from transports.web.session.background import BackgroundWork
-from transports.web.turns.detached import TURN_SECONDS, saying
+from transports.web.turns.detached import TURN_SECONDS, detached_turn
 from transports.web.turns.saved import Chats, SavedTurn
 
-_MOST_MISSES = 30
+_MAX_MISSES = 30
 """So many readings in a row may fail, or not show what should be there."""
-_MOST_SEARCHES = 5
+_MAX_SEARCHES = 5
 """So often a conversation is looked for."""
 _SKEW_SECONDS = 120
 """The site's clock and ours may differ by so much."""
 _CHATS_READ = 10
-_MOST_LOOKS = 3
+_MAX_LOOKS = 3
 """So often a turn is looked for that the site has named, and refused."""
 
 _log = structlog.get_logger()
@@ -83,7 +83,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(WorkLocation).decode
 
 
-def place_of(handle: Handle) -> WorkLocation:
+def location_of(handle: Handle) -> WorkLocation:
     """Read a handle of this transport.
 
     Raises:
@@ -104,14 +104,14 @@ def outcome_unknown() -> UpstreamFailed:
     )
 
 
-class Talk(Protocol):
+class ConversationSender(Protocol):
     """Says turns in one account's name; remembers the conversation that the last one was in."""
 
     conversation: SiteConversation | None
     turn: str
     """Id of the last turn, where the site has named one, be it one that it refused."""
 
-    def say(self, text: str, slots: Slots, files: Files = ()) -> AsyncGenerator[Event]:
+    def send(self, text: str, slots: Slots, files: Files = ()) -> AsyncGenerator[Event]:
         """Say a turn, in the conversation of the last one; yield what its stream says."""
         ...
 
@@ -133,12 +133,14 @@ class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
 class LongRunningWork:
     """One request's work."""
 
-    def __init__(self, talk: Talk, chats: Chats, errands: BackgroundWork, clock: Clock, settings: WorkSettings) -> None:
+    def __init__(
+        self, sender: ConversationSender, chats: Chats, background: BackgroundWork, clock: Clock, settings: WorkSettings
+    ) -> None:
         """Begin with no conversation."""
-        self.talk, self.chats, self.clock = talk, chats, clock
-        self._errands, self._settings = errands, settings
+        self.sender, self.chats, self.clock = sender, chats, clock
+        self._background, self._settings = background, settings
         self.tools, self.retry_video = settings.tools, settings.retry_video
-        self.place: WorkLocation | None = None
+        self.location: WorkLocation | None = None
         self._misses = 0
 
     async def begin(self, prompt: Prompt, slots: Slots, phase: Phase) -> AsyncGenerator[Event]:
@@ -151,50 +153,54 @@ class LongRunningWork:
             GatewayError: the site refused.
 
         """
-        said_at, before = self.clock.wall(), self.talk.conversation
+        said_at, before = self.clock.wall(), self.sender.conversation
         tokens = estimate_tokens(prompt.text)
         try:
-            async with saying(self._errands, self.talk.say(prompt.text, slots, prompt.files)) as turn:
+            async with detached_turn(self._background, self.sender.send(prompt.text, slots, prompt.files)) as turn:
                 async for event in turn:
-                    now = self.talk.conversation
-                    if self.place is None and now is not None and now != before:
-                        turn.keep()
-                        yield self.at(WorkLocation(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
+                    now = self.sender.conversation
+                    if self.location is None and now is not None and now != before:
+                        turn.keep_running()
+                        yield self.move_to(WorkLocation(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
                     if not isinstance(event, Finish):
                         yield event
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
-                taken = await self.accepted(prompt.text, said_at) if self.talk.turn and self.place is None else None
+                taken = (
+                    await self.find_refused_turn(prompt.text, said_at)
+                    if self.sender.turn and self.location is None
+                    else None
+                )
                 if taken is None:
                     raise
-                yield self.begun(taken, phase, prompt)
+                yield self.resume_at(taken, phase, prompt)
                 return
-            _log.info("answer_lost", account=self._settings.account, code=error.code, begun=self.place is not None)
-        place = self.place
-        if place is None:
-            now = self.talk.conversation
-            cid = now.cid if now else await self._find(prompt.text, said_at)
-            place = WorkLocation(cid=cid, phase=phase, input_tokens=tokens)
-        yield self.at(place)
+            _log.info("answer_lost", account=self._settings.account, code=error.code, begun=self.location is not None)
+        location = self.location
+        if location is None:
+            now = self.sender.conversation
+            cid = now.cid if now else await self._find_by_prompt(prompt.text, said_at)
+            location = WorkLocation(cid=cid, phase=phase, input_tokens=tokens)
+        yield self.move_to(location)
 
     def ref(self, url: str) -> MediaRef:
         """Return where a video of this account is."""
         settings = self._settings
         return MediaRef(transport=settings.transport, account=settings.account, kind=MediaKind.VIDEO, url=url)
 
-    def at(self, place: WorkLocation, *, settled: bool = True) -> Begun:
+    def move_to(self, location: WorkLocation, *, settled: bool = True) -> Begun:
         """Note where the work is now; return the event that tells."""
-        conversation = self.talk.conversation
+        conversation = self.sender.conversation
         if conversation is not None and conversation.context:
-            place = msgspec.structs.replace(place, context=conversation.context)
-        self.place = place
+            location = msgspec.structs.replace(location, context=conversation.context)
+        self.location = location
         settings = self._settings
         return Begun(
-            handle=Handle(transport=settings.transport, account=settings.account, token=_encode(place).decode()),
+            handle=Handle(transport=settings.transport, account=settings.account, token=_encode(location).decode()),
             settled=settled,
         )
 
-    async def look(self) -> list[SavedTurn]:
+    async def read_turns(self) -> list[SavedTurn]:
         """Read the conversation, newest turn first; nothing where it cannot be read for once.
 
         Raises:
@@ -202,21 +208,21 @@ class LongRunningWork:
             GatewayError: the account is of no use any more.
 
         """
-        assert self.place is not None, "work is looked at where it is"  # noqa: S101
+        assert self.location is not None, "work is looked at where it is"  # noqa: S101
         try:
-            turns = await self.chats.turns(self.place.cid)
+            turns = await self.chats.turns(self.location.cid)
         except (UpstreamFailed, RateLimited) as error:
-            self.missed(error)
+            self.note_miss(error)
             return []
         if not turns:
-            self.missed()
+            self.note_miss()
         return turns
 
-    def found(self) -> None:
+    def reset_misses(self) -> None:
         """Note that what was looked for is there."""
         self._misses = 0
 
-    def missed(self, error: GatewayError | None = None) -> None:
+    def note_miss(self, error: GatewayError | None = None) -> None:
         """Note that what was looked for is not there, though it should be.
 
         Raises:
@@ -224,28 +230,28 @@ class LongRunningWork:
 
         """
         self._misses += 1
-        if self._misses >= _MOST_MISSES:
+        if self._misses >= _MAX_MISSES:
             raise error or outcome_unknown()
 
-    async def rest(self) -> None:
+    async def wait_to_poll(self) -> None:
         """Wait until it is time to look again."""
         await self.clock.sleep(self._settings.poll_seconds)
 
     def finish(self, text: str, thoughts: str = "") -> Finish:
         """Return the last event; the conversation, read to its end, will be deleted."""
-        assert self.place is not None, "work ends where it is"  # noqa: S101
-        cid, settings = self.place.cid, self._settings
+        assert self.location is not None, "work ends where it is"  # noqa: S101
+        cid, settings = self.location.cid, self._settings
         if settings.delete:
-            self._errands.later(settings.delete_seconds, "delete_conversation", lambda: self.chats.delete(cid))
+            self._background.later(settings.delete_seconds, "delete_conversation", lambda: self.chats.delete(cid))
         reasoning = estimate_tokens(thoughts)
         usage = Usage(
-            input_tokens=self.place.input_tokens,
+            input_tokens=self.location.input_tokens,
             output_tokens=estimate_tokens(text) + reasoning,
             reasoning_tokens=reasoning,
         )
         return Finish(reason="stop", usage=usage)
 
-    async def go_on(self, turn: SavedTurn, text: str, slots: Slots) -> None:
+    async def send_next(self, turn: SavedTurn, text: str, slots: Slots) -> None:
         """Say the next turn, behind `turn`; that its answer breaks off is no failure: it is read afterwards.
 
         Whoever waits for the work may leave meanwhile: what is being said is said to its end all the same, since
@@ -255,14 +261,14 @@ class LongRunningWork:
             GatewayError: the site refused.
 
         """
-        assert self.place is not None, "work goes on where it is"  # noqa: S101
-        place = self.place
-        self.talk.conversation = SiteConversation(
-            cid=place.cid, rid=turn.rid, rcid=turn.rcid, context=place.context, turn=turn.index
+        assert self.location is not None, "work goes on where it is"  # noqa: S101
+        location = self.location
+        self.sender.conversation = SiteConversation(
+            cid=location.cid, rid=turn.rid, rcid=turn.rcid, context=location.context, turn=turn.index
         )
         try:
-            async with saying(self._errands, self.talk.say(text, slots)) as said:
-                said.keep()
+            async with detached_turn(self._background, self.sender.send(text, slots)) as said:
+                said.keep_running()
                 with anyio.move_on_after(TURN_SECONDS):
                     async for _ in said:
                         pass
@@ -270,29 +276,29 @@ class LongRunningWork:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise
 
-    async def _find(self, text: str, said_at: float) -> str:
+    async def _find_by_prompt(self, text: str, said_at: float) -> str:
         """Return the conversation that a turn went to whose answer was lost."""
         found: list[str] = []
-        for _ in range(_MOST_SEARCHES):
+        for _ in range(_MAX_SEARCHES):
             try:
-                found = [cid async for cid in self._fitting(text, said_at)]
+                found = [cid async for cid in self._matching(text, said_at)]
             except (UpstreamFailed, RateLimited):
                 found = []
             if found:
                 break
-            await self.rest()
+            await self.wait_to_poll()
         if len(found) != 1:  # of two alike, nobody can tell which is whose
             raise outcome_unknown()
         return found[0]
 
-    async def _fitting(self, text: str, said_at: float) -> AsyncGenerator[str]:
+    async def _matching(self, text: str, said_at: float) -> AsyncGenerator[str]:
         chats = [chat for chat in await self.chats.latest() if chat.seconds >= said_at - _SKEW_SECONDS]
         for chat in sorted(chats, key=lambda chat: -chat.seconds)[:_CHATS_READ]:
             turns = await self.chats.turns(chat.cid)
-            if len(turns) == 1 and turns[0].says(text):
+            if len(turns) == 1 and turns[0].has_prompt(text):
                 yield chat.cid
 
-    async def accepted(self, text: str, said_at: float) -> str | None:
+    async def find_refused_turn(self, text: str, said_at: float) -> str | None:
         """Return the conversation of a turn that the site refused and took all the same; None: there is none.
 
         The site may list it late: it is looked for a few times where the site had named the turn before it refused it.
@@ -301,11 +307,11 @@ class LongRunningWork:
             UpstreamFailed: `upstream_outcome_unknown`: the last look failed, or found several that fit.
 
         """
-        rid = self.talk.turn
-        looks = _MOST_LOOKS if rid else 1
+        rid = self.sender.turn
+        looks = _MAX_LOOKS if rid else 1
         for look in range(1, looks + 1):
             try:
-                found = await self._taken(text, said_at, rid)
+                found = await self._find_by_turn(text, said_at, rid)
             except (UpstreamFailed, RateLimited):
                 if look == looks:
                     raise outcome_unknown() from None
@@ -315,18 +321,18 @@ class LongRunningWork:
             if found:
                 return found[0]
             if look < looks:
-                await self.rest()
+                await self.wait_to_poll()
         return None
 
-    async def _taken(self, text: str, said_at: float, rid: str) -> list[str]:
+    async def _find_by_turn(self, text: str, said_at: float, rid: str) -> list[str]:
         """Return the conversations that a refused turn may be in: the one with its id, else those with its words."""
-        now = self.talk.conversation
+        now = self.sender.conversation
         if now is not None:
             turns = await self.chats.turns(now.cid)
-            if turns and (turns[0].says(text) or (rid and turns[0].rid == rid)):
+            if turns and (turns[0].has_prompt(text) or (rid and turns[0].rid == rid)):
                 return [now.cid]
         if not rid:
-            return [cid async for cid in self._fitting(text, said_at)]
+            return [cid async for cid in self._matching(text, said_at)]
         chats = sorted(await self.chats.latest(), key=lambda chat: -chat.seconds)
         named = [chat.cid for chat in chats if chat.rid == rid]
         fitting: list[str] = []
@@ -334,22 +340,22 @@ class LongRunningWork:
             turns = await self.chats.turns(chat.cid)
             if any(turn.rid == rid for turn in turns):
                 return [chat.cid]
-            if len(turns) == 1 and turns[0].says(text) and chat.seconds >= said_at - _SKEW_SECONDS:
+            if len(turns) == 1 and turns[0].has_prompt(text) and chat.seconds >= said_at - _SKEW_SECONDS:
                 fitting.append(chat.cid)
         return named or fitting
 
-    def begun(self, cid: str, phase: Phase, prompt: Prompt) -> Begun:
+    def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> Begun:
         """Go on in a conversation that was found; return the event that tells where the work is."""
-        if self.talk.conversation is not None and self.talk.conversation.cid != cid:
-            self.talk.conversation = None
-        return self.at(WorkLocation(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
+        if self.sender.conversation is not None and self.sender.conversation.cid != cid:
+            self.sender.conversation = None
+        return self.move_to(WorkLocation(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
 
     def discard(self) -> None:
         """Have the site forget the conversation of the last turn: no work is in it."""
-        conversation, settings = self.talk.conversation, self._settings
+        conversation, settings = self.sender.conversation, self._settings
         if conversation is not None and settings.delete:
             cid = conversation.cid
-            self._errands.later(0.0, "delete_conversation", lambda: self.chats.delete(cid))
+            self._background.later(0.0, "delete_conversation", lambda: self.chats.delete(cid))
 
 
 FRESH: Slots = {}

@@ -99,7 +99,7 @@ class AccountUploads:
         """
         if not attached:
             return ()
-        if self._session.site.vault is None:
+        if self._session.site.session_store is None:
             message = "This model is served without an account and takes no files. Use another model or send no files."
             raise Unsupported(message, param="messages")
         names: dict[str, Attached] = {one.name: one for one in attached}

@@ -21,7 +21,7 @@ class BackgroundWork:
     """Owns what is left to do."""
 
     def __init__(self, tasks: anyio.abc.TaskGroup, clock: Clock) -> None:
-        """Run errands in `tasks`."""
+        """Run background in `tasks`."""
         self._tasks, self._clock = tasks, clock
         self._open = 0
         self._closing = anyio.Event()
@@ -67,11 +67,11 @@ class BackgroundWork:
 
 
 @asynccontextmanager
-async def open_errands(clock: Clock) -> AsyncGenerator[BackgroundWork]:
-    """Yield a place for errands; leaving runs what is open and waits a little for it."""
+async def open_background_work(clock: Clock) -> AsyncGenerator[BackgroundWork]:
+    """Yield a place for background; leaving runs what is open and waits a little for it."""
     async with background_tasks() as tasks:
-        errands = BackgroundWork(tasks, clock)
+        background = BackgroundWork(tasks, clock)
         try:
-            yield errands
+            yield background
         finally:
-            await errands.close()
+            await background.close()

@@ -32,21 +32,21 @@ _LAST_BYTES_SECONDS = 0.5
 
 
 class SiteClient:
-    """Sends requests with an account's cookies, or a guest's none (`vault` is None)."""
+    """Sends requests with an account's cookies, or a guest's none (`session_store` is None)."""
 
     def __init__(
         self,
         config: WebConfig,
         http: aiohttp.ClientSession,
-        errands: BackgroundWork,
+        background: BackgroundWork,
         *,
-        vault: SessionStore | None,
+        session_store: SessionStore | None,
         account: WebAccount | None = None,
     ) -> None:
         """Begin with a client identity and a request counter of its own; a guest has no `account`."""
         self.config = config
-        self.errands = errands
-        self.vault = vault
+        self.background = background
+        self.session_store = session_store
         self.client_uuid = str(uuid.uuid4())
         self.access_token: str | None = None
         """The session's newest access token, from a page or from an HTTP 400; None: not known, or a guest's.
@@ -98,13 +98,13 @@ class SiteClient:
     ) -> Any:
         """Return a request to enter, with the account's cookies or those named in `only`; follows no redirect."""
         headers = {"User-Agent": self._user_agent, **headers}
-        if self.vault is not None:
-            cookie = cookies.header(self.vault.cookies, only)
+        if self.session_store is not None:
+            cookie = cookies.header(self.session_store.cookies, only)
             headers |= {"Cookie": cookie} if cookie else {}
         request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
-        if self.vault is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
+        if self.session_store is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
             return request
-        return SiteResponse(request, partial(self.hear, since=self.cookies_version))
+        return SiteResponse(request, partial(self.note_cookies, since=self.cookies_version))
 
     def post(self, path: str, page: AppPage, headers: dict[str, str], data: bytes) -> Any:
         """Return a call of one of the site's paths, to be awaited once; give its response to `hear`, then close it.
@@ -113,7 +113,7 @@ class SiteClient:
         """
         url = self._endpoint(path).with_query(self.query(page))
         headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
-        cookie = cookies.header(self.vault.cookies) if self.vault is not None else ""
+        cookie = cookies.header(self.session_store.cookies) if self.session_store is not None else ""
         if cookie:
             headers["Cookie"] = cookie
         return self._http.request(
@@ -123,21 +123,21 @@ class SiteClient:
     @property
     def cookies_version(self) -> int:
         """Changes whenever the session has been renewed."""
-        return self.vault.version if self.vault is not None else 0
+        return self.session_store.version if self.session_store is not None else 0
 
-    def hear(self, response: aiohttp.ClientResponse, *, since: int) -> None:
+    def note_cookies(self, response: aiohttp.ClientResponse, *, since: int) -> None:
         """Take over the cookies that a response sets, unless the session was renewed after the version `since`.
 
         The response does not wait for it.
         """
-        vault, set_cookies = self.vault, response.headers.getall("Set-Cookie", [])
-        if vault is None or not set_cookies or response.status != 200 or is_html(response.headers):
+        session_store, set_cookies = self.session_store, response.headers.getall("Set-Cookie", [])
+        if session_store is None or not set_cookies or response.status != 200 or is_html(response.headers):
             return
         if str(response.url.origin()) != str(URL(self.config.hosts.site).origin()):
             return
-        seconds = vault.hear(set_cookies, since=since)
+        seconds = session_store.note_cookies(set_cookies, since=since)
         if seconds is not None:
-            self.errands.later(seconds, "save_cookies", vault.save_heard)
+            self.background.later(seconds, "save_cookies", session_store.save_noted)
 
     async def call(self, method: str, url: str, headers: dict[str, str], **options: Any) -> tuple[int, Any, bytes]:
         """Make a short call; return status, headers and body.
@@ -154,10 +154,10 @@ class SiteClient:
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 
-    def leave(self, response: aiohttp.ClientResponse) -> None:
+    def finish_response(self, response: aiohttp.ClientResponse) -> None:
         """Let go of an answer that is whole, so that its connection can be used again; nobody waits for its end."""
         if response.connection is not None:
-            self.errands.later(0.0, "end_answer", partial(_end, response))
+            self.background.later(0.0, "end_answer", partial(_end, response))
 
     async def batch(self, page: AppPage, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
         """Make batch calls, once more with the token that an HTTP 400 brings; `source_path` is the page they are of.
@@ -171,12 +171,12 @@ class SiteClient:
         try:
             return await self._batch(page, calls, source_path)
         except StaleToken as error:
-            self.keep(error)
+            self.use_token(error)
         return await self._batch(page, calls, source_path)
 
-    def keep(self, error: StaleToken) -> None:
+    def use_token(self, error: StaleToken) -> None:
         """Use the token of a refusal from now on. A guest has none."""
-        self.access_token = error.token if self.vault is not None else None
+        self.access_token = error.token if self.session_store is not None else None
 
     async def _batch(self, page: AppPage, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
         query = self.query(page) | {
@@ -196,9 +196,9 @@ class SiteClient:
 class SiteResponse:
     """A request to enter or to await, whose answer somebody else hears of first."""
 
-    def __init__(self, request: Any, hear: Callable[[aiohttp.ClientResponse], None]) -> None:
+    def __init__(self, request: Any, on_response: Callable[[aiohttp.ClientResponse], None]) -> None:
         """Call `hear` when the answer has begun."""
-        self._request, self._hear = request, hear
+        self._request, self._on_response = request, on_response
 
     def __await__(self) -> Generator[Any, None, aiohttp.ClientResponse]:
         """Return the answer."""
@@ -214,7 +214,7 @@ class SiteResponse:
 
     async def _answer(self, answer: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
         response = await answer
-        self._hear(response)
+        self._on_response(response)
         return response
 
 

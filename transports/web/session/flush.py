@@ -15,14 +15,14 @@ _WAIT_SECONDS = 1.0
 _LAST_SECONDS = 20.0
 
 
-async def offer(vault: SessionStore, clock: Clock) -> None:
+async def flush(session_store: SessionStore, clock: Clock) -> None:
     """Save what the store has not got, tried every second, whenever there is something; its end waits for it."""
     try:
         while True:
-            await vault.wanted.wait()
-            vault.wanted = anyio.Event()
+            await session_store.wanted.wait()
+            session_store.wanted = anyio.Event()
             await clock.sleep(_WAIT_SECONDS)
-            await vault.save(math.inf)
+            await session_store.save(math.inf)
     finally:
         with anyio.move_on_after(_LAST_SECONDS, shield=True):
-            await vault.save(_LAST_SECONDS)
+            await session_store.save(_LAST_SECONDS)

@@ -66,7 +66,7 @@ def _family_of(limit: Any, asked: Family) -> str:
 
 async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock: Clock) -> float | None:
     """Ask when an account may be asked again, and note what is left; None where the site does not tell."""
-    payload = await _asked(session, ready.page, family)
+    payload = await _fetch(session, ready.page, family)
     reset = decode_reset(payload)
     return None if reset is None else min(_LONGEST_SECONDS, max(1.0, reset - clock.wall()))
 
@@ -74,25 +74,25 @@ async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock
 def due(session: Session, clock: Clock) -> bool:
     """Say whether it is time to ask what is left of an account's limits."""
     seconds, asked_at = session.site.config.quota_seconds, session.asked_quotas_at
-    known = session.current is not None and session.site.vault is not None
+    known = session.current is not None and session.site.session_store is not None
     return known and bool(seconds) and (asked_at is None or clock.monotonic() - asked_at >= seconds)
 
 
-async def learn(session: Session, clock: Clock) -> None:
+async def refresh_if_due(session: Session, clock: Clock) -> None:
     """Ask what is left of all limits, if that is due."""
     if session.current is not None and due(session, clock):
-        await ask(session, session.current.page, clock)
+        await refresh(session, session.current.page, clock)
 
 
-async def ask(session: Session, page: AppPage, clock: Clock) -> None:
+async def refresh(session: Session, page: AppPage, clock: Clock) -> None:
     """Ask what is left of all limits."""
     session.asked_quotas_at = clock.monotonic()
     await session.ask_usage(page)
     for family in (Family.FLASH, Family.PRO):
-        await _asked(session, page, family)
+        await _fetch(session, page, family)
 
 
-async def _asked(session: Session, page: AppPage, family: Family) -> Any:
+async def _fetch(session: Session, page: AppPage, family: Family) -> Any:
     """Ask for a family's limits, and note what is left; None where the site does not tell."""
     try:
         answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))

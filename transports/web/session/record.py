@@ -7,7 +7,7 @@ import msgspec
 
 from transports.web import wire
 
-_MOST_EARLIER = 32
+_MAX_EARLIER = 32
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,33 +47,33 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(SessionRecord).decode
 
 
-def seeded(cookies: dict[str, str]) -> SessionRecord:
+def from_export(cookies: dict[str, str]) -> SessionRecord:
     """Return the session that an export begins."""
     digest = sha256(msgspec.json.encode(sorted(cookies.items()))).hexdigest()
     return SessionRecord(seed=digest, cookies=cookies, gen=0)
 
 
-def begun_anew(seed: SessionRecord, there: SessionRecord) -> SessionRecord:
+def restart_from_export(seed: SessionRecord, there: SessionRecord) -> SessionRecord:
     """Return the session of another export than the one that is there: it goes on from its numbers."""
     return msgspec.structs.replace(
         seed,
         gen=there.gen + 1,
         turn=there.turn + 1,
         ver=there.ver + 1,
-        earlier=tuple(dict.fromkeys((*seed.earlier, *there.earlier, there.seed)))[-_MOST_EARLIER:],
+        earlier=tuple(dict.fromkeys((*seed.earlier, *there.earlier, there.seed)))[-_MAX_EARLIER:],
     )
 
 
-def prevailing(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> SessionRecord | None:
+def resolve(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> SessionRecord | None:
     """Return what is to be put in the place of what is stored; None: that holds. `seed` is what is mounted here."""
-    if knows(stored, seed) or mine.gen > stored.gen:
+    if includes_export(stored, seed) or mine.gen > stored.gen:
         if mine.order <= stored.order or mine.gen == 0:
             return None
         return msgspec.structs.replace(mine, ver=max(mine.ver, stored.ver + 1))
-    return begun_anew(mine if mine.seed == seed.seed else seed, stored)
+    return restart_from_export(mine if mine.seed == seed.seed else seed, stored)
 
 
-def knows(saved: SessionRecord, seed: SessionRecord) -> bool:
+def includes_export(saved: SessionRecord, seed: SessionRecord) -> bool:
     """Say whether a session began with this export, or with one after it."""
     return seed.seed == saved.seed or seed.seed in saved.earlier
 
@@ -83,7 +83,7 @@ def newer(one: SessionRecord, other: SessionRecord) -> SessionRecord:
     return one if one.order > other.order else other
 
 
-def same_signing(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def same_credentials(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Say whether the cookies that sign in are the same."""
     return all(one.get(name) == other.get(name) for name in (wire.PSID, wire.PSIDTS))
 

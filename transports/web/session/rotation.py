@@ -22,7 +22,7 @@ from transports.web import wire
 from transports.web.attention_reasons import NEVER_ROTATED, AttentionReason
 from transports.web.codec.refusals import answer_error
 from transports.web.errors import signed_out
-from transports.web.session.record import SessionRecord, fingerprint, same_signing
+from transports.web.session.record import SessionRecord, fingerprint, same_credentials
 from transports.web.session.rotation_intent import RotationIntent, encode_intent, read_intent
 from transports.web.session.rotation_lock import CALL_SECONDS, LEASE_SECONDS, RotationLock
 from transports.web.session.rotation_outcome import Outcome, RotationReporter, outcome_of, read_interval
@@ -30,16 +30,16 @@ from transports.web.session.session import Session
 from transports.web.session.store import SessionStore
 
 _JITTER = 0.1
-_SOON_SECONDS = 60.0
+_MIN_GAP_SECONDS = 60.0
 """No two calls are nearer to one another than that, whoever makes them; also the wait for a value of unknown age: one
 whose age is known, and that is due when the process begins, is not left to die meanwhile."""
-_OTHERS_SECONDS = (30.0, 60.0)
+_OTHER_REPLICA_SECONDS = (30.0, 60.0)
 """So much later come those who did not rotate last."""
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 """The wait for another writer to be done."""
 _FRESH = 0.5
 """A value younger than this part of the interval needs no rotation: someone else has just done it."""
-_LAST_SECONDS = 20.0
+_FLUSH_SECONDS = 20.0
 """The process's end waits so long for a value that is not saved."""
 
 _log = structlog.get_logger()
@@ -48,55 +48,55 @@ _log = structlog.get_logger()
 class SessionRotation:
     """Keeps one session alive."""
 
-    def __init__(self, session: Session, vault: SessionStore, deps: Deps) -> None:
+    def __init__(self, session: Session, session_store: SessionStore, deps: Deps) -> None:
         """Prepare; `run` does it."""
-        self._session, self._vault, self._deps = session, vault, deps
+        self._session, self._session_store, self._deps = session, session_store, deps
         self._store, self._clock = deps.store, deps.clock
-        self._teller = RotationReporter(deps, session.name)
+        self._reporter = RotationReporter(deps, session.name)
         self._seconds = session.site.config.rotate_seconds
-        self._soon = min(_SOON_SECONDS, self._seconds)
+        self._soon = min(_MIN_GAP_SECONDS, self._seconds)
         self._barrier = Barrier(deps.store, deps.clock, LEASE_SECONDS)
-        self._ahead: float | None = None
+        self._clock_offset: float | None = None
         """The store's clock less this process's monotonic one."""
-        self._wait = 0.0
+        self._retry_wait = 0.0
         """Not before so many seconds, as the last attempt has found."""
-        self._open: RotationIntent | None = None
+        self._other_intent: RotationIntent | None = None
         """A rotation of somebody else's that is under way, as far as is known."""
-        self._news = anyio.Event()
+        self._wake = anyio.Event()
         self._owner = ""
         """Whose intents are this object's, while it rotates."""
-        self._tried_again = self._dead = False
+        self._retried = self._signed_out = False
 
     @property
     def _interval(self) -> float:
         """Seconds from one rotation to the next: the site's own, else the setting's."""
-        return self._vault.saved.interval or self._seconds
+        return self._session_store.saved.interval or self._seconds
 
     async def run(self) -> None:
         """Rotate whenever it is due, for as long as the session lives; its end waits for what is not saved."""
         if not self._seconds:
             return
         try:
-            await self._begin()
+            await self._start()
             delay = self._due()
             while True:
-                await wait_for(self._news, delay, self._clock)
-                news, self._news = self._news.is_set(), anyio.Event()
-                delay = self._due() if news and self._open is None else await self._turn()
+                await wait_for(self._wake, delay, self._clock)
+                news, self._wake = self._wake.is_set(), anyio.Event()
+                delay = self._due() if news and self._other_intent is None else await self._run_rotation()
         finally:
-            await self._end()
+            await self._flush()
 
-    async def heed(self, record: Record) -> None:
+    async def note_intent(self, record: Record) -> None:
         """Hear of an intent: what another process has begun is looked after, if it comes to no end."""
         intent = read_intent(record.value)
-        current = intent is not None and intent.old_hash == fingerprint(self._vault.cookies)
-        if intent is not None and current and intent.open and intent.owner != self._owner and not self._open:
-            self._open = intent
-            self._news.set()
+        current = intent is not None and intent.old_hash == fingerprint(self._session_store.cookies)
+        if intent is not None and current and intent.open and intent.owner != self._owner and not self._other_intent:
+            self._other_intent = intent
+            self._wake.set()
         elif not current or (intent is not None and not intent.open):
-            self._open = None
+            self._other_intent = None
 
-    async def once(self) -> bool:
+    async def rotate_now(self) -> bool:
         """Rotate now, unless it has just been done; False where another writer is at it, or may be.
 
         Raises:
@@ -106,87 +106,89 @@ class SessionRotation:
 
         """
         outcome = await self._attempt()
-        self._teller.ended(outcome)
+        self._reporter.report_outcome(outcome)
         return outcome != "busy"
 
-    async def _begin(self) -> None:
+    async def _start(self) -> None:
         """Have the barrier's time begin, and look whether a rotation was under way when this process was not there."""
         with suppress(OSError):
             await self._barrier.passed()
-            await self._tell_time()
+            await self._read_store_time()
             found = await self._store.get(INTENTS, self._session.name)
             if found is not None:
-                await self.heed(found)
+                await self.note_intent(found)
 
-    async def _end(self) -> None:
-        with anyio.move_on_after(_LAST_SECONDS, shield=True):
-            if not self._vault.unsaved or await self._vault.save(_LAST_SECONDS):
+    async def _flush(self) -> None:
+        with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
+            if not self._session_store.unsaved or await self._session_store.save(_FLUSH_SECONDS):
                 return
         _log.error("session_lost_unless_copied", account=self._session.name)
 
-    async def _turn(self) -> float:
+    async def _run_rotation(self) -> float:
         """Rotate; return the seconds to the next turn."""
         name = self._session.name
-        self._open, self._wait = None, 0.0
-        if self._vault.saved.never:
+        self._other_intent, self._retry_wait = None, 0.0
+        if self._session_store.saved.never:
             return self._due()
         if self._deps.leaving():
-            return min(_LOOK_SECONDS, self._seconds)  # it is another process's by now
+            return min(_POLL_SECONDS, self._seconds)  # it is another process's by now
         try:
-            done = await self.once()
+            done = await self.rotate_now()
         except SignedOut as error:
-            await self._died(error)
+            await self._report_signed_out(error)
             return self._spread_interval()
         except (GatewayError, OSError) as error:
             outcome = outcome_of(error)
-            self._teller.ended(outcome)
+            self._reporter.report_outcome(outcome)
             _log.warning("rotation_failed", account=name, outcome=outcome, error=type(error).__name__)
             wait = error.retry_after if isinstance(error, Throttled) and error.retry_after else 0.0
             return max(wait, self._soon * random.uniform(1, 1 + _JITTER))  # noqa: S311 -- spreads load, hides nothing
         if not done:
-            return max(self._wait, min(_LOOK_SECONDS, self._seconds))
-        if self._dead:
+            return max(self._retry_wait, min(_POLL_SECONDS, self._seconds))
+        if self._signed_out:
             _log.info("account_works_again", account=name)
-        self._dead = False
-        self._session.absolve()
+        self._signed_out = False
+        self._session.report_rotated()
         return self._due()
 
-    async def _died(self, error: SignedOut) -> None:
+    async def _report_signed_out(self, error: SignedOut) -> None:
         """Tell everybody that a person is needed."""
-        self._teller.ended(outcome_of(error))
-        if not self._dead:
+        self._reporter.report_outcome(outcome_of(error))
+        if not self._signed_out:
             _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
-            self._teller.changed("not_rotated", error.reason, error.words)
-        self._dead = True
-        await self._session.condemn(error)
+            self._reporter.report_change("not_rotated", error.reason, error.words)
+        self._signed_out = True
+        await self._session.report_signed_out(error)
 
     def _due(self) -> float:
         """Return the seconds until the value, as old as it is, needs a rotation; who rotated last comes first."""
-        if self._open is not None:
-            return min(_LOOK_SECONDS, self._seconds)
-        saved, due = self._vault.saved, self._spread_interval()
+        if self._other_intent is not None:
+            return min(_POLL_SECONDS, self._seconds)
+        saved, due = self._session_store.saved, self._spread_interval()
         if saved.never:
             return due  # another export may have come by then
         if saved.by and saved.by != self._deps.replica:
-            due += random.uniform(*_OTHERS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
-        age = (self._clock.wall() if self._ahead is None else self._clock.monotonic() + self._ahead) - saved.rotated_at
-        soonest = _spread(self._soon if not saved.rotated_at else min(_LOOK_SECONDS, self._soon))
+            due += random.uniform(*_OTHER_REPLICA_SECONDS)  # noqa: S311 -- spreads load, hides nothing
+        age = (
+            self._clock.wall() if self._clock_offset is None else self._clock.monotonic() + self._clock_offset
+        ) - saved.rotated_at
+        soonest = _spread(self._soon if not saved.rotated_at else min(_POLL_SECONDS, self._soon))
         return min(due, max(soonest, due - age))
 
     def _spread_interval(self) -> float:
         """Return the interval with some jitter: never less than the site's own, about the setting's."""
-        if self._vault.saved.interval:
+        if self._session_store.saved.interval:
             return self._interval * random.uniform(1, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing
         return _spread(self._seconds)
 
-    async def _tell_time(self) -> float:
+    async def _read_store_time(self) -> float:
         now = await self._store.now()
-        self._ahead = now - self._clock.monotonic()
+        self._clock_offset = now - self._clock.monotonic()
         return now
 
     async def _attempt(self) -> Outcome:
         lease = RotationLock(f"rotate/{self._session.name}", self._store, self._clock)
-        if not await lease.take(self._barrier):
+        if not await lease.acquire(self._barrier):
             return "busy"
         self._owner = lease.owner
         try:
@@ -194,18 +196,18 @@ class SessionRotation:
         finally:
             self._owner = ""
             with anyio.CancelScope(shield=True):
-                await lease.leave()
+                await lease.release()
 
     async def _rotate(self, lease: RotationLock) -> Outcome:
         await self._reload()
-        now = await self._tell_time()
-        if self._vault.saved.never:
+        now = await self._read_store_time()
+        if self._session_store.saved.never:
             return "never"
         if self._fresh(now):
             return "fresh"
         found = await self._store.get(INTENTS, self._session.name)
         before = read_intent(found.value) if found is not None else None
-        unsure = before is not None and before.open and before.old_hash == fingerprint(self._vault.cookies)
+        unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
         if before is not None and unsure and now - before.started >= CALL_SECONDS:
             _log.warning("rotation_taken_over", account=self._session.name)
             await self._session.signed_in()  # tells the site that the value is in use, and may give another one
@@ -217,16 +219,16 @@ class SessionRotation:
         return outcome  # noqa: RET504 -- the scope may seem to swallow it
 
     def _fresh(self, now: float) -> bool:
-        return 0 <= now - self._vault.saved.rotated_at < _FRESH * self._interval
+        return 0 <= now - self._session_store.saved.rotated_at < _FRESH * self._interval
 
     def _too_soon(self, before: RotationIntent, now: float) -> bool:
         """Say whether the last call was so lately that the site would refuse the next, whatever came of it."""
         age = now - before.started
-        self._wait = _SOON_SECONDS - age if 0 <= age < _SOON_SECONDS else 0.0
-        return self._wait > 0
+        self._retry_wait = _MIN_GAP_SECONDS - age if 0 <= age < _MIN_GAP_SECONDS else 0.0
+        return self._retry_wait > 0
 
     async def _reload(self) -> bool:
-        changed = await self._vault.load()
+        changed = await self._session_store.load()
         if changed:
             await self._session.forget()
         return changed
@@ -236,9 +238,9 @@ class SessionRotation:
 
         `bare`: without the rolling cookies, after the site has refused the session with them.
         """
-        if not await lease.confirm():
+        if not await lease.renew_if_needed():
             return "busy"
-        sent, started = self._vault.saved, await self._tell_time()
+        sent, started = self._session_store.saved, await self._read_store_time()
         intent = RotationIntent(
             fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies)
         )
@@ -246,19 +248,19 @@ class SessionRotation:
         if noted is None:
             return "busy"
         if not await self._store.settle():
-            self._teller.ended("weak")
-        if not lease.enough():
-            await self._noted("unknown" if unsure else "busy", intent, noted)
+            self._reporter.report_outcome("weak")
+        if not lease.has_time_for_call():
+            await self._write_outcome("unknown" if unsure else "busy", intent, noted)
             return "busy"
         try:
             outcome = await self._call(sent, started, bare=bare)
         except (GatewayError, OSError) as error:
             nothing = unsure and not isinstance(error, SignedOut)
-            await self._noted("unknown" if nothing else outcome_of(error), intent, noted)
+            await self._write_outcome("unknown" if nothing else outcome_of(error), intent, noted)
             if isinstance(error, SignedOut):
-                return await self._refused(error, sent, lease, bare=bare)
+                return await self._retry_refused(error, sent, lease, bare=bare)
             raise
-        return await self._noted(outcome, intent, noted)
+        return await self._write_outcome(outcome, intent, noted)
 
     async def _call(self, sent: SessionRecord, started: float, *, bare: bool) -> Outcome:
         """Ask for a new value and keep it; nothing is awaited before the request is sent."""
@@ -279,21 +281,21 @@ class SessionRotation:
         _log.debug("rotation_answered", account=self._session.name, status=status)
         interval = read_interval(body)
         if status == 403 and interval == math.inf:
-            await self._vault.give_up(sent)
-            self._tell_never()
+            await self._session_store.mark_never_rotated(sent)
+            self._report_never_rotated()
             return "never"
         if status != 200:
             raise answer_error(status, headers)
         set_cookies = headers.getall("Set-Cookie", [])
-        saved = await self._vault.renew(sent, set_cookies, at=started, by=self._deps.replica, interval=interval)
+        saved = await self._session_store.renew(sent, set_cookies, at=started, by=self._deps.replica, interval=interval)
         _log.debug("rotation_saved", account=self._session.name, saved=saved)
-        if not saved or self._vault.weak:
-            self._teller.ended("weak" if saved else "not_saved")
-        new = sent.cookies.get(wire.PSIDTS) != self._vault.cookies.get(wire.PSIDTS)
+        if not saved or self._session_store.weak:
+            self._reporter.report_outcome("weak" if saved else "not_saved")
+        new = sent.cookies.get(wire.PSIDTS) != self._session_store.cookies.get(wire.PSIDTS)
         _log.info("session_rotated", account=self._session.name, new_value=new, interval=self._interval)
-        self._teller.changed("rotated")
+        self._reporter.report_change("rotated")
         if interval == math.inf:
-            self._tell_never()
+            self._report_never_rotated()
         await self._session.forget()
         return "rotated" if new else "unchanged"
 
@@ -303,21 +305,23 @@ class SessionRotation:
         names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
         return [name for name in names if not bare or name not in wire.ROLLING_COOKIES]
 
-    def _tell_never(self) -> None:
+    def _report_never_rotated(self) -> None:
         _log.warning("rotation_withheld", account=self._session.name)
-        self._teller.changed("not_rotated", "never", NEVER_ROTATED)
+        self._reporter.report_change("not_rotated", "never", NEVER_ROTATED)
 
-    async def _refused(self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool) -> Outcome:
+    async def _retry_refused(
+        self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool
+    ) -> Outcome:
         """Try once what another process has renewed, then once without the rolling cookies; else a person is needed."""
         await self._reload()
-        if not self._tried_again and not same_signing(self._vault.cookies, sent.cookies):
-            if self._fresh(await self._tell_time()):
+        if not self._retried and not same_credentials(self._session_store.cookies, sent.cookies):
+            if self._fresh(await self._read_store_time()):
                 return "fresh"
-            self._tried_again = True
+            self._retried = True
             try:
                 return await self._renew(lease, await self._intent_version())
             finally:
-                self._tried_again = False
+                self._retried = False
         if not bare and wire.PSIDTS in sent.cookies:
             return await self._renew(lease, await self._intent_version(), bare=True)
         if not sent.rotated_at and await self._session.signed_in():
@@ -328,7 +332,7 @@ class SessionRotation:
         found = await self._store.get(INTENTS, self._session.name)
         return found.version if found is not None else 0
 
-    async def _noted(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
+    async def _write_outcome(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
         """Note what came of it, if nobody has noted anything since."""
         with suppress(OSError):
             done = encode_intent(replace(intent, outcome=outcome))

@@ -27,7 +27,7 @@ class RotationLock:
         self._name, self._store, self._clock = name, store, clock
         self._since = 0.0
 
-    async def take(self, barrier: Barrier) -> bool:
+    async def acquire(self, barrier: Barrier) -> bool:
         """Take it; False: another one has it, or it may not be taken yet.
 
         Raises:
@@ -39,7 +39,7 @@ class RotationLock:
         self.fence = fence or 0
         return fence is not None
 
-    async def confirm(self) -> bool:
+    async def renew_if_needed(self) -> bool:
         """Have it for a whole while again if some of it has passed; False: it is another's now.
 
         Raises:
@@ -54,12 +54,12 @@ class RotationLock:
         self._since = since
         return True
 
-    def enough(self) -> bool:
+    def has_time_for_call(self) -> bool:
         """Say whether there is time for a call, and nobody stood still since this was last certain."""
         passed = self._clock.monotonic() - self._since
         return passed <= GAP_SECONDS and LEASE_SECONDS - passed - MARGIN_SECONDS >= CALL_SECONDS
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         """Let go of it; where the store is out of order, it ends by itself."""
         with suppress(OSError):
             await self._store.release(self._name, self.owner)

@@ -65,12 +65,14 @@ class RotationReporter:
         """Tell `deps.observer`."""
         self._deps, self._account = deps, account
 
-    def ended(self, outcome: Outcome) -> None:
+    def report_outcome(self, outcome: Outcome) -> None:
         """Tell that one came to an end."""
         self._deps.observer.rotated(self._deps.name, self._account, outcome)
 
-    def changed(self, what: str, reason: str = "", words: str = "") -> None:
+    def report_change(self, what: str, reason: str = "", message: str = "") -> None:
         """Tell what has become of the account's session."""
         at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
-        change = Change(at=at, account=self._account, transport=transport, what=what, reason=reason, words=words, by=by)
+        change = Change(
+            at=at, account=self._account, transport=transport, what=what, reason=reason, words=message, by=by
+        )
         self._deps.observer.changed(change)

@@ -62,12 +62,12 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the fetch attempt that produced this session."""
 
 
-Tell = Callable[[str, SignedOut | None], None]
+ReportCheck = Callable[[str, SignedOut | None], None]
 """Takes the name of a check and what it found; None: the account works."""
 CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
 
 
-def _unheard(_check: str, _error: SignedOut | None) -> None:
+def _ignore_report(_check: str, _error: SignedOut | None) -> None:
     """Ignore a report."""
 
 
@@ -78,8 +78,8 @@ class SessionFailure(msgspec.Struct, frozen=True):
     """Number of these attempts."""
     at: float
     """When the last of them ended, by the monotonic clock."""
-    signing: tuple[int, str] | None
-    """`Session.signing` at that time."""
+    credentials_id: tuple[int, str] | None
+    """`Session.credentials_id` at that time."""
 
 
 class Session:
@@ -98,20 +98,20 @@ class Session:
 
         `capacity` and `field13` go before what the account's plan and flags tell; see `AccountStatus`.
         """
-        self.tell: Tell = _unheard
+        self.report: ReportCheck = _ignore_report
         """Takes what the session's checks find out, whether or not a request waits for it."""
-        self.refused: SessionFailure | None = None
+        self.needs_attention: SessionFailure | None = None
         """Set while a person is needed, as the last attempt found."""
         self.name = name
         self.site = site
-        self.forms = site.config.slots
+        self.request_forms = site.config.slots
         """How requests are written; another form holds from the time on that the site has taken it."""
         self._capacity, self._field13 = capacity, field13
         self._tier: str | None = None
         """The plan, as the usage call last told it."""
         self.plan = ""
         """As the site last said."""
-        self.answered: UpstreamModel | None = None
+        self.last_model: UpstreamModel | None = None
         """The model that the site says has answered last."""
         self.quotas: tuple[Quota, ...] = ()
         """As the site last said: what is left by family, and in windows of time."""
@@ -146,7 +146,7 @@ class Session:
 
         """
         self.used_at = self._clock.monotonic()
-        if self.site.vault is not None and await self.site.vault.look():
+        if self.site.session_store is not None and await self.site.session_store.load_if_old():
             await self.forget()
         if self._ready is not None and self._ready is not stale:
             return self._ready
@@ -167,21 +167,21 @@ class Session:
                 self._ready = self._failure = None
                 self.wanted.set()
 
-    async def renewed(self, since: object) -> bool:
-        """Say whether the cookies that sign in are others than when `signing` was that, as the store knows them now."""
+    async def credentials_changed(self, since: object) -> bool:
+        """Reload from the store; return whether `credentials_id` differs from `since`."""
         await self._reload()
-        return self.signing != since
+        return self.credentials_id != since
 
-    async def condemn(self, error: SignedOut) -> None:
+    async def report_signed_out(self, error: SignedOut) -> None:
         """Drop the session and tell the pool: its rotation has found it dead."""
         await self.forget()
-        self.tell(CHECK_ROTATION, error)
+        self.report(CHECK_ROTATION, error)
 
-    def absolve(self) -> None:
+    def report_rotated(self) -> None:
         """Tell the pool that the session is rotated: it is not dead, as far as that tells."""
-        self.tell(CHECK_ROTATION, None)
+        self.report(CHECK_ROTATION, None)
 
-    def rearm(self) -> None:
+    def clear_wanted(self) -> None:
         """Have `wanted` tell of what is dropped from now on."""
         if self.wanted.is_set():
             self.wanted = anyio.Event()
@@ -243,7 +243,7 @@ class Session:
         """
         now, seconds = self._clock.monotonic(), self.site.config.activity_seconds
         due = self._pinged_at is None or now - self._pinged_at >= seconds
-        if self.site.vault is None or not seconds or not due:
+        if self.site.session_store is None or not seconds or not due:
             return
         self._pinged_at = now
         try:
@@ -275,56 +275,56 @@ class Session:
                 error.certainty = Certainty.NOT_SENT  # what the session is wanted for, not the call that failed
             self._attempts, self._failure = self._attempts + 1, copy(error)
             if isinstance(error, SignedOut):
-                self._refuse(error)
+                self._note_needs_attention(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None
         self.fetched_at = self._clock.monotonic()
         if ready.status.known:
             self.plan = ready.status.plan
-            self.refused = None
+            self.needs_attention = None
             self._check(None)
         return msgspec.structs.replace(ready, attempt=self._attempts)
 
-    def _refuse(self, error: SignedOut) -> None:
+    def _note_needs_attention(self, error: SignedOut) -> None:
         """Note that a person is needed, and have `wanted` tell whatever looks after the session."""
-        count = self.refused.count + 1 if self.refused is not None else 1
-        self.refused = SessionFailure(count, self._clock.monotonic(), self.signing)
+        count = self.needs_attention.count + 1 if self.needs_attention is not None else 1
+        self.needs_attention = SessionFailure(count, self._clock.monotonic(), self.credentials_id)
         self.wanted.set()
         self._check(error)
 
     def _check(self, error: SignedOut | None) -> None:
         """Tell what a fetch has found, where later ones follow by themselves and tell when it is over."""
         if self.site.config.refresh_seconds:
-            self.tell(CHECK_SESSION, error)
+            self.report(CHECK_SESSION, error)
 
     async def _bootstrap(self) -> Ready:
         await self._reload()
-        before = self.signing
+        before = self.credentials_id
         try:
             return await self._fetch()
         except SignedOut:
             await self._reload()
-            if self.signing == before:
+            if self.credentials_id == before:
                 raise
         return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
 
     async def _reload(self) -> None:
         """Take over what another process has stored."""
         try:
-            if self.site.vault is not None:
-                await self.site.vault.load()
+            if self.site.session_store is not None:
+                await self.site.session_store.load()
         except OSError:
             _log.warning("session_not_loaded", account=self.name)
 
     @property
-    def signing(self) -> tuple[int, str] | None:
+    def credentials_id(self) -> tuple[int, str] | None:
         """What is another one whenever the cookies that sign in are, whoever renewed them."""
-        vault = self.site.vault
-        return (vault.renewals, vault.saved.seed) if vault is not None else None
+        session_store = self.site.session_store
+        return (session_store.renewals, session_store.saved.seed) if session_store is not None else None
 
     async def _fetch(self) -> Ready:
         page = await self.page()
-        if self.site.vault is None:
+        if self.site.session_store is None:
             return Ready(page=page, status=_GUEST)
         try:
             status = await self.status(page)
@@ -352,15 +352,15 @@ class Session:
             GatewayError: the site answers with another page, or with none.
 
         """
-        vault = self.site.vault
-        version = vault.version if vault is not None else 0
+        session_store = self.site.session_store
+        version = session_store.version if session_store is not None else 0
         status, headers, body = await self._load(self.site.url(wire.APP_PATH))
         if status != 200:
             raise answer_error(status, headers, body)
         page = read_page(body.decode("utf-8", "replace"))
         if page is None:
             raise html_instead_of_frames()
-        if vault is not None:
+        if session_store is not None:
             self.site.access_token = page.access_token or self.site.access_token
             self._set_by_page = (headers.getall("Set-Cookie", []), version)
             if page.access_token is not None:
@@ -426,8 +426,8 @@ class Session:
 
     async def _take_cookies(self) -> None:
         """Keep the cookies that the page has set: it is the account's page, not a guest's."""
-        vault, told = self.site.vault, self._set_by_page
+        session_store, told = self.site.session_store, self._set_by_page
         self._set_by_page = None
-        if vault is not None and told is not None:
+        if session_store is not None and told is not None:
             set_cookies, since = told
-            await vault.take(set_cookies, since=since)
+            await session_store.merge_cookies(set_cookies, since=since)

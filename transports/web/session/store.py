@@ -21,20 +21,20 @@ from transports.store.port import SESSIONS, Record, StoreDown
 from transports.web.session.cookies import merge
 from transports.web.session.record import (
     SessionRecord,
-    begun_anew,
     decode,
     encode,
-    knows,
+    from_export,
+    includes_export,
     newer,
-    prevailing,
-    same_signing,
-    seeded,
+    resolve,
+    restart_from_export,
+    same_credentials,
 )
 
 _RETRY_SECONDS = 1.0
 _SAVE_SECONDS = 20.0
 """So long a rotated value is not used before it is saved."""
-_SELDOM_SECONDS = 60.0
+_REFRESH_SECONDS = 60.0
 """Cookies of no weight are saved at most so often, and what is known of the store is read anew when it is so old."""
 _TRIES = 16
 
@@ -49,19 +49,19 @@ class SessionStore:
     ) -> None:
         """Begin with the export's cookies until `load`; `copy` is this machine's own, beside a store of several."""
         self._account, self._store, self._clock, self._copy = account, store, clock, copy
-        self._seed = self.saved = seeded(seed)
+        self._seed = self.saved = from_export(seed)
         self._unsaved: SessionRecord | None = None
         """The newest value, if nobody knows that the store has it."""
         self._copied: SessionRecord | None = None
-        self._recalled = copy is None
-        self._heard: dict[str, str] | None = None
+        self._copy_loaded = copy is None
+        self._noted: dict[str, str] | None = None
         """The cookies as ordinary answers have set them since they were last saved."""
-        self._heard_saved_at: float | None = None
-        self._planned = self.weak = False
+        self._noted_saved_at: float | None = None
+        self._save_planned = self.weak = False
         """`weak`: the store cannot say that the value that was put there last would survive its server."""
         self._version = self._renewals = 0
         self._looked_at: float | None = None
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
         self.wanted = anyio.Event()
         """Set when there is something to save."""
 
@@ -97,16 +97,16 @@ class SessionStore:
             OSError: the store is out of order; this machine's own copy has been looked at all the same.
 
         """
-        async with self._turn:
+        async with self._lock:
             before = self.cookies
-            await self._recall()
-            await self._agree()
+            await self._load_copy()
+            await self._sync()
             return self.cookies != before
 
-    async def look(self) -> bool:
+    async def load_if_old(self) -> bool:
         """Do the same if the last look is old, for the first of many at once; an error of the store's is logged."""
         now = self._clock.monotonic()
-        if self._looked_at is not None and now - self._looked_at < _SELDOM_SECONDS:
+        if self._looked_at is not None and now - self._looked_at < _REFRESH_SECONDS:
             return False
         self._looked_at = now
         try:
@@ -115,40 +115,40 @@ class SessionStore:
             _log.warning("session_not_loaded", account=self._account)
             return False
 
-    async def take(self, set_cookies: Iterable[str], *, since: int) -> None:
+    async def merge_cookies(self, set_cookies: Iterable[str], *, since: int) -> None:
         """Merge what an answer sets, unless the session has been renewed since its request was sent."""
-        self.hear(set_cookies, since=since)
-        await self.save_heard()
+        self.note_cookies(set_cookies, since=since)
+        await self.save_noted()
 
-    def hear(self, set_cookies: Iterable[str], *, since: int) -> float | None:
-        """Note what an answer sets; return in how many seconds `save_heard` is to be called, None: not for that."""
-        if since != self.version or self._coming:
+    def note_cookies(self, set_cookies: Iterable[str], *, since: int) -> float | None:
+        """Note what an answer sets; return in how many seconds `save_noted` is to be called, None: not for that."""
+        if since != self.version or self._has_unused_value:
             return None
-        before = self._heard or self.cookies
+        before = self._noted or self.cookies
         fresh = merge(before, set_cookies)
         if fresh == before:
             return None
-        self._heard = fresh
-        if not same_signing(fresh, before):
+        self._noted = fresh
+        if not same_credentials(fresh, before):
             return 0.0
-        if self._planned:
+        if self._save_planned:
             return None
-        self._planned = True
-        passed = _SELDOM_SECONDS if self._heard_saved_at is None else self._clock.monotonic() - self._heard_saved_at
-        return max(0.0, _SELDOM_SECONDS - passed)
+        self._save_planned = True
+        passed = _REFRESH_SECONDS if self._noted_saved_at is None else self._clock.monotonic() - self._noted_saved_at
+        return max(0.0, _REFRESH_SECONDS - passed)
 
-    async def save_heard(self) -> None:
+    async def save_noted(self) -> None:
         """Save what was heard, then use it; a rolling cookie is never dropped, whatever the store or a caller does."""
         with anyio.CancelScope(shield=True):
-            async with self._turn:
-                await self._save_heard()
+            async with self._lock:
+                await self._save_noted()
 
-    async def _save_heard(self) -> None:
-        heard, self._heard, self._planned = self._heard, None, False
-        rolling = heard is not None and not same_signing(heard, self.cookies)
-        if heard is None or self._coming or (self.unsaved and not rolling):
+    async def _save_noted(self) -> None:
+        heard, self._noted, self._save_planned = self._noted, None, False
+        rolling = heard is not None and not same_credentials(heard, self.cookies)
+        if heard is None or self._has_unused_value or (self.unsaved and not rolling):
             return
-        self._heard_saved_at = self._clock.monotonic()
+        self._noted_saved_at = self._clock.monotonic()
         fresh = self._next(heard)
         if rolling:
             fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=await self._store_time())
@@ -156,7 +156,7 @@ class SessionStore:
             await self._keep_copy(fresh)
         self._unsaved = fresh
         try:
-            await self._agree()
+            await self._sync()
         except OSError:
             _log.warning("session_not_saved", account=self._account)
             self._use(newer(fresh, self.saved) if rolling else self.saved)
@@ -168,7 +168,7 @@ class SessionStore:
     ) -> bool:
         """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
 
-        It is tried for a while; from then on the value is used, and `offer` goes on with it. `interval` is when the
+        It is tried for a while; from then on the value is used, and `flush` keeps trying. `interval` is when the
         site wants the next rotation, in seconds: infinity means never, None that it did not say.
         """
         cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
@@ -184,15 +184,15 @@ class SessionStore:
         self._use(newer(fresh, self.saved))
         return False
 
-    async def give_up(self, sent: SessionRecord) -> None:
+    async def mark_never_rotated(self, sent: SessionRecord) -> None:
         """Note that the site never rotates the session of `sent`; where the store is down, this process knows it."""
-        async with self._turn:
-            if self.saved.gen != sent.gen or self._coming:
+        async with self._lock:
+            if self.saved.gen != sent.gen or self._has_unused_value:
                 return
             fresh = replace(self._next(self.cookies), never=True)
             self._unsaved = fresh
             try:
-                await self._agree()
+                await self._sync()
             except OSError:
                 _log.warning("session_not_saved", account=self._account)
                 self._use(fresh)
@@ -211,11 +211,11 @@ class SessionStore:
         return True
 
     @property
-    def _coming(self) -> bool:
+    def _has_unused_value(self) -> bool:
         """Whether there is a newer value than the one in use, that is not used before it is saved."""
         return self._unsaved is not None and self._unsaved.turn > self.saved.turn
 
-    async def _agree(self) -> None:
+    async def _sync(self) -> None:
         """Put what is newer here into the store, or use what is newer there."""
         for _ in range(_TRIES):
             found = await self._store.get(SESSIONS, self._account)
@@ -248,7 +248,7 @@ class SessionStore:
         mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
         if stored is None:
             return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
-        return prevailing(mine, self._seed, stored)
+        return resolve(mine, self._seed, stored)
 
     async def _store_time(self) -> float:
         try:
@@ -256,21 +256,21 @@ class SessionStore:
         except OSError:
             return self.saved.rotated_at
 
-    async def _recall(self) -> None:
+    async def _load_copy(self) -> None:
         """Take over this machine's own copy, once."""
-        if self._recalled or self._copy is None:
+        if self._copy_loaded or self._copy is None:
             return
         try:
             copied = self._read(await self._copy.get(SESSIONS, self._account))
         except OSError:
             _log.error("session_copy_unreadable", account=self._account)
             return
-        self._recalled = True
+        self._copy_loaded = True
         if copied is None:
             return
         self._copied = copied
-        if not knows(copied, self._seed):
-            self._use(newer(begun_anew(self._seed, copied), self.saved))
+        if not includes_export(copied, self._seed):
+            self._use(newer(restart_from_export(self._seed, copied), self.saved))
         elif copied.order > self.saved.order:
             self._use(copied)
 
@@ -302,10 +302,10 @@ class SessionStore:
             return None
 
     def _use(self, saved: SessionRecord) -> None:
-        if not same_signing(saved.cookies, self.cookies):
+        if not same_credentials(saved.cookies, self.cookies):
             self._renewals += 1
         if saved.turn != self.saved.turn or saved.gen != self.saved.gen:
-            self._heard = None
+            self._noted = None
         self.saved = saved
 
     def _use_stored(self, saved: SessionRecord) -> None:

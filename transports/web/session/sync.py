@@ -9,7 +9,7 @@ from transports.web.session.rotation import SessionRotation
 from transports.web.session.session import Session
 
 
-class Holder(Protocol):
+class SyncedAccount(Protocol):
     """An account that is connected."""
 
     @property
@@ -26,41 +26,41 @@ class Holder(Protocol):
 class SessionSync:
     """Looks at all accounts' sessions and intents whenever some of them have changed."""
 
-    def __init__(self, deps: Deps, held: Callable[[], Sequence[Holder]]) -> None:
+    def __init__(self, deps: Deps, connected: Callable[[], Sequence[SyncedAccount]]) -> None:
         """Hear from `deps.watch` once `listen` is called; `held` returns the accounts that are there."""
-        self._deps, self._held = deps, held
+        self._deps, self._connected = deps, connected
 
-    def listen(self) -> None:
+    def start(self) -> None:
         """Hear of it from now on."""
-        self._deps.watch.on(SESSIONS, self.heed_sessions)
-        self._deps.watch.on(INTENTS, self.heed_intents)
+        self._deps.watch.on(SESSIONS, self.sync_sessions)
+        self._deps.watch.on(INTENTS, self.sync_intents)
 
-    async def heed_sessions(self) -> None:
+    async def sync_sessions(self) -> None:
         """Take over the sessions that are of another version than is known here.
 
         Raises:
             OSError: the store is out of order.
 
         """
-        held = self._held()
-        there = {record.key: record.version for record in await self._deps.store.scan(SESSIONS)} if held else {}
-        for one in held:
-            vault = one.session.site.vault
-            if vault is None or there.get(one.session.name, 0) == vault.record:
+        connected = self._connected()
+        there = {record.key: record.version for record in await self._deps.store.scan(SESSIONS)} if connected else {}
+        for one in connected:
+            session_store = one.session.site.session_store
+            if session_store is None or there.get(one.session.name, 0) == session_store.record:
                 continue
-            if await vault.load():
+            if await session_store.load():
                 await one.session.forget()
 
-    async def heed_intents(self) -> None:
+    async def sync_intents(self) -> None:
         """Tell of the rotations that have been begun, and of those that have ended.
 
         Raises:
             OSError: the store is out of order.
 
         """
-        held = self._held()
-        there = {record.key: record for record in await self._deps.store.scan(INTENTS)} if held else {}
-        for one in held:
+        connected = self._connected()
+        there = {record.key: record for record in await self._deps.store.scan(INTENTS)} if connected else {}
+        for one in connected:
             record = there.get(one.session.name)
             if one.rotation is not None and record is not None:
-                await one.rotation.heed(record)
+                await one.rotation.note_intent(record)

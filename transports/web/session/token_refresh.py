@@ -47,7 +47,7 @@ class TokenRefresh:
 
     def _wait(self, *, failed: bool) -> float:
         """Return the seconds until the next fetch, unless something happens before."""
-        refused = self._session.refused
+        refused = self._session.needs_attention
         if refused is not None:
             return max(1.0, refused.at + self._recheck(refused) - self._clock.monotonic())
         return self._soon if failed else self._until_old()
@@ -68,11 +68,11 @@ class TokenRefresh:
         used = session.used_at is not None and now - session.used_at < _USED_SECONDS
         fetched_at = session.fetched_at
         old = fetched_at is None or now - fetched_at >= self._seconds * (1 - _JITTER)
-        session.rearm()
-        refused = session.refused
+        session.clear_wanted()
+        refused = session.needs_attention
         if refused is not None:
             waited = now - refused.at >= self._recheck(refused) * (1 - _JITTER)
-            return waited or session.signing != refused.signing
+            return waited or session.credentials_id != refused.credentials_id
         return used and (failed or old or session.current is None)
 
     async def _fetched(self) -> bool:
@@ -85,7 +85,7 @@ class TokenRefresh:
         except GatewayError as error:
             _log.info("tokens_not_fetched", account=self._session.name, error=type(error).__name__)
             return False
-        await quota.learn(self._session, self._clock)
+        await quota.refresh_if_due(self._session, self._clock)
         return ready.status.known
 
 

@@ -32,10 +32,10 @@ from transports.web.turns.history import answered, key_of, split
 from transports.web.turns.saved import Chats
 
 _SWEEP_SECONDS = 60.0
-_SWEPT_AT_ONCE = 50
-_AGAIN_SECONDS = 600.0
+_SWEEP_BATCH = 50
+_RETRY_SECONDS = 600.0
 """What could not be deleted is tried again so much later."""
-_MOST_TRIES = 5
+_MAX_TRIES = 5
 """… and so often; then it is left to the account's owner."""
 
 _KEPT = (Text, Media, WebImage)
@@ -46,7 +46,7 @@ _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger()
 
 
-class Told(Protocol):
+class ReusableAnswer(Protocol):
     """An answer that tells where the site keeps it."""
 
     @property
@@ -65,7 +65,7 @@ class Told(Protocol):
         ...
 
 
-class Over(msgspec.Struct, frozen=True, kw_only=True):
+class ExpiredConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation whose time is over: of what is kept of it, that which its deletion needs."""
 
     cid: str
@@ -74,7 +74,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(SiteConversation).decode
-_decode_over = msgspec.json.Decoder(Over).decode
+_decode_expired = msgspec.json.Decoder(ExpiredConversation).decode
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """Only what is new."""
 
 
-class Reuse:
+class ConversationReuse:
     """The conversations of one transport's accounts."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Reuse:
         self._kept, self._sessions, self._clock = kept, sessions, clock
         self.seconds = seconds
 
-    async def home(self, request: GenerationRequest) -> str | None:
+    async def account_of(self, request: GenerationRequest) -> str | None:
         """Return the account that has the conversation which a request goes on with."""
         parts = split(request.turns) if self.seconds else None
         if parts is None:
@@ -132,19 +132,19 @@ class Reuse:
         """Remember a conversation that was taken and is as it was: the site has said no to what is new."""
         await self._keep(resumed.key, Kept(account=account, conversation=_encode(resumed.conversation)), self.seconds)
 
-    def forget(self, account: str, conversation: SiteConversation) -> None:
+    def delete_soon(self, account: str, conversation: SiteConversation) -> None:
         """Have the site forget a conversation, as soon as it is convenient."""
         session = self._sessions.get(account)
         if session is None:
             return
         chats = Chats(session)
-        session.site.errands.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
+        session.site.background.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
 
-    def follow(self, request: GenerationRequest, answer: Told) -> "Followed":
+    def record(self, request: GenerationRequest, answer: ReusableAnswer) -> "ConversationRecorder":
         """Follow an answer, to remember its conversation when it is whole."""
-        return Followed(self, request, answer)
+        return ConversationRecorder(self, request, answer)
 
-    async def keep(self, request: GenerationRequest, answer: Told, turns: tuple[Turn, ...]) -> bool:
+    async def keep(self, request: GenerationRequest, answer: ReusableAnswer, turns: tuple[Turn, ...]) -> bool:
         """Remember where a whole answer is, all that was said being `turns`; say whether it can be gone on with."""
         conversation = answer.conversation
         if conversation is None or not (conversation.rid and conversation.context):
@@ -152,41 +152,41 @@ class Reuse:
         kept = Kept(account=answer.served.account, conversation=_encode(conversation))
         return await self._keep(key_of(request, turns), kept, self.seconds)
 
-    async def watch(self, account: str, cid: str, seconds: float) -> None:
+    async def delete_later(self, account: str, cid: str, seconds: float) -> None:
         """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
         conversation = SiteConversation(cid=cid, rid="")
-        await self._keep(_watched(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
+        await self._keep(_abandoned_key(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
 
-    async def unwatch(self, account: str, cid: str) -> None:
+    async def cancel_deletion(self, account: str, cid: str) -> None:
         """Leave a conversation to whoever has read it."""
         try:
-            await self._kept.take(_watched(cid), account)
+            await self._kept.take(_abandoned_key(cid), account)
         except OSError:
             _log.warning("conversations_unreadable")
 
-    async def sweep(self, account: str) -> None:
+    async def delete_expired(self, account: str) -> None:
         """Have the site forget an account's conversations when their time is over, for as long as this runs."""
         while True:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
-                while found := await self._kept.overdue(account, most=_SWEPT_AT_ONCE):
-                    await self._delete(account, _over(found))
+                while found := await self._kept.overdue(account, most=_SWEEP_BATCH):
+                    await self._delete(account, _decode_expired_all(found))
             except OSError:
                 _log.warning("conversations_unreadable")
 
-    async def _delete(self, account: str, over: list[Over]) -> None:
+    async def _delete(self, account: str, over: list[ExpiredConversation]) -> None:
         session = self._sessions.get(account)
         if not over or session is None:
             return
         try:
             await Chats(session).delete(*(one.cid for one in over))
         except GatewayError as error:
-            again = [msgspec.structs.replace(one, tries=one.tries + 1) for one in over if one.tries + 1 < _MOST_TRIES]
+            again = [msgspec.structs.replace(one, tries=one.tries + 1) for one in over if one.tries + 1 < _MAX_TRIES]
             _log.info("conversations_not_deleted", account=account, error=type(error).__name__, code=error.code)
             if len(again) < len(over):
                 _log.warning("conversations_left_at_the_site", account=account, count=len(over) - len(again))
             for one in again:
-                await self._keep(_again(one.cid), Kept(account=account, conversation=_encode(one)), _AGAIN_SECONDS)
+                await self._keep(_retry_key(one.cid), Kept(account=account, conversation=_encode(one)), _RETRY_SECONDS)
 
     async def _keep(self, key: bytes, kept: Kept, seconds: float) -> bool:
         """Remember; say whether that could be done."""
@@ -198,43 +198,43 @@ class Reuse:
         return True
 
 
-def _over(kept: Iterable[Kept]) -> list[Over]:
+def _decode_expired_all(kept: Iterable[Kept]) -> list[ExpiredConversation]:
     """Return what can be deleted of what was kept; what cannot be read is no conversation."""
-    over: list[Over] = []
+    over: list[ExpiredConversation] = []
     for one in kept:
         try:
-            over.append(_decode_over(one.conversation))
+            over.append(_decode_expired(one.conversation))
         except msgspec.MsgspecError:
             _log.warning("conversations_unreadable")
     return over
 
 
-def _watched(cid: str) -> bytes:
+def _abandoned_key(cid: str) -> bytes:
     return b"watched:" + cid.encode("utf-8", "surrogatepass")
 
 
-def _again(cid: str) -> bytes:
+def _retry_key(cid: str) -> bytes:
     return b"again:" + cid.encode("utf-8", "surrogatepass")
 
 
-class Followed:
+class ConversationRecorder:
     """Follows an answer: remembers its conversation when it is whole, and has the site forget it otherwise."""
 
-    def __init__(self, reuse: Reuse, request: GenerationRequest, answer: Told) -> None:
+    def __init__(self, reuse: ConversationReuse, request: GenerationRequest, answer: ReusableAnswer) -> None:
         """Follow the answer to `request`, all of which the conversation holds."""
         self._reuse, self._request, self._answer = reuse, request, answer
         self._kept = False
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
-        got = _Spoken()
+        got = _AnswerContent()
         async for event in self._answer.events:
             if isinstance(event, _KEPT):
                 got.add(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
-                    got = _Spoken(rewritten.pieces)
+                    got = _AnswerContent(rewritten.pieces)
                 turns = answered(self._request, got.text.getvalue(), got.shown)
                 self._kept = await self._reuse.keep(self._request, self._answer, turns)
             yield event
@@ -243,10 +243,10 @@ class Followed:
         """Have the site forget the conversation of an answer that is not whole; to be called in any case."""
         conversation = self._answer.conversation
         if not self._kept and conversation is not None:
-            self._reuse.forget(self._answer.served.account, conversation)
+            self._reuse.delete_soon(self._answer.served.account, conversation)
 
 
-class _Spoken:
+class _AnswerContent:
     """What an answer said and showed, as its conversation's key needs it; it holds no object for each event."""
 
     def __init__(self, pieces: Iterable[Piece] = ()) -> None:

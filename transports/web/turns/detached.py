@@ -19,14 +19,14 @@ class DetachedTurn:
     def __init__(self, turn: AsyncGenerator[Event]) -> None:
         """Take a turn that has not begun."""
         self._turn = turn
-        self._told, self._heard = anyio.create_memory_object_stream[Event](math.inf)
+        self._sender, self._receiver = anyio.create_memory_object_stream[Event](math.inf)
         self._scope = anyio.CancelScope()
         self._error: Exception | None = None
-        self._kept = self._left = False
+        self._keeps_running = self._detached = False
 
-    def keep(self) -> None:
+    def keep_running(self) -> None:
         """Say it to its end though nobody should listen any more; without this, it is cut then."""
-        self._kept = True
+        self._keeps_running = True
 
     def __aiter__(self) -> "DetachedTurn":
         """Listen."""
@@ -40,7 +40,7 @@ class DetachedTurn:
 
         """
         try:
-            return await self._heard.receive()
+            return await self._receiver.receive()
         except anyio.EndOfStream:
             raise self._error or StopAsyncIteration from None
 
@@ -51,33 +51,33 @@ class DetachedTurn:
             GatewayError: as `__anext__`, where nobody listens any more.
 
         """
-        with self._scope, self._told:
+        with self._scope, self._sender:
             try:
                 async with aclosing(self._turn) as events:
                     async for event in events:
                         with suppress(anyio.BrokenResourceError):  # nobody listens
-                            self._told.send_nowait(event)
+                            self._sender.send_nowait(event)
             except Exception as error:  # raised where somebody listens
-                if self._left:
+                if self._detached:
                     raise
                 self._error = error
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """Listen no more."""
-        self._left = True
-        self._heard.close()
-        if self._kept:
+        self._detached = True
+        self._receiver.close()
+        if self._keeps_running:
             self._scope.deadline = anyio.current_time() + TURN_SECONDS
         else:
             self._scope.cancel()
 
 
 @asynccontextmanager
-async def saying(errands: BackgroundWork, turn: AsyncGenerator[Event]) -> AsyncGenerator[DetachedTurn]:
+async def detached_turn(background: BackgroundWork, turn: AsyncGenerator[Event]) -> AsyncGenerator[DetachedTurn]:
     """Begin to say a turn, and listen to it; leaving listens no more."""
     said = DetachedTurn(turn)
-    errands.later(0.0, "say_turn", said.run)
+    background.later(0.0, "say_turn", said.run)
     try:
         yield said
     finally:
-        said.leave()
+        said.detach()

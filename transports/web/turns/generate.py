@@ -61,7 +61,7 @@ class Generation:
         try:
             async with asyncio.timeout_at(until):
                 self._response = response = await request
-            site.hear(response, since=version)
+            site.note_cookies(response, since=version)
             self._chunks = _Chunks(response.content, until, timeouts.between_frames)
             await _check(response)
         except CLIENT_ERRORS as error:
@@ -112,7 +112,7 @@ class Generation:
         if response is None:
             return
         if self._reader.finished:
-            self._site.leave(response)
+            self._site.finish_response(response)
         else:
             response.close()
 

@@ -54,7 +54,7 @@ def _digest(turn: Turn) -> bytes:
     """Return the digest of a turn; worked out once, since a request's history is looked up, taken and kept."""
     found = turn.digests.get(__name__)
     if found is None:
-        said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_said(turn)])
+        said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_content(turn)])
         found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
     return found
 
@@ -70,7 +70,7 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
         yield [call.id, call.name, call.arguments]
 
 
-def _said(turn: Turn) -> Iterator[str | bytes]:
+def _content(turn: Turn) -> Iterator[str | bytes]:
     """Yield a turn's text, and what tells its files and pictures from others."""
     text = turn.text
     if turn.role is Role.ASSISTANT and "](" in text:

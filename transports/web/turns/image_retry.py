@@ -21,19 +21,19 @@ _WISH = "Generate an image for this request:\n\n"
 _log = structlog.get_logger()
 
 
-Again = Callable[[SiteConversation | None], Awaitable[Answer]]
+SendAgain = Callable[[SiteConversation | None], Awaitable[Answer]]
 """Sends a turn once more, given the conversation of its first answer."""
 
 
-def in_words(words: TurnContent) -> TurnContent:
+def without_tool(content: TurnContent) -> TurnContent:
     """Return the turn without the tool's number: its words ask for the image."""
-    return msgspec.structs.replace(words, prompt=f"{_WISH}{words.prompt}", slots={})
+    return msgspec.structs.replace(content, prompt=f"{_WISH}{content.prompt}", slots={})
 
 
-class Drawing:
+class ImageAnswer:
     """An answer that should hold an image, and the answer that replaces it if it does not."""
 
-    def __init__(self, answer: Answer, again: Again) -> None:
+    def __init__(self, answer: Answer, again: SendAgain) -> None:
         """Take an answer, and the function that sends its turn once more."""
         self._answer, self._again = answer, again
         self.events = self._deliver()

@@ -60,7 +60,7 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
     if sum(len(text) for turn in turns for text in _texts(turn)) > most:
         raise too_long(most)
     attached = _attached(turns)
-    wish = _wish(request)
+    wish = _aspect_hint(request)
     last = turns[-1]
     if len(turns) == 1 and last.role is Role.USER and last.name is None:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
@@ -101,7 +101,7 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, 
     return prompt + wish, history
 
 
-def _wish(request: GenerationRequest) -> str:
+def _aspect_hint(request: GenerationRequest) -> str:
     """Return what the request wants of the picture, in words."""
     if request.aspect is None or request.selection.capability is not Capability.IMAGEN:
         return ""

@@ -25,7 +25,7 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     index: int = 0
     """Position in the conversation, from 0; of long conversations, in the part of it that was read."""
 
-    def says(self, text: str) -> bool:
+    def has_prompt(self, text: str) -> bool:
         """Return whether these are the words of the turn; the site may have changed its white space."""
         return self.prompt.split() == text.split()
 

@@ -36,7 +36,7 @@ from transports.web.turns.generate import Generation
 
 _TEMPORARY_PAUSE = 1.5
 
-_MENDABLE = (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut)
+_RETRYABLE = (StaleToken, StaleBuild, TokenRefused, ModelMismatch, Temporary, SignedOut)
 
 _log = structlog.get_logger()
 
@@ -97,19 +97,19 @@ class Answer(Exchange):
 class TurnSender:
     """One account's turns for one request."""
 
-    def __init__(self, session: Session, selection: Selection, teller: MediaRefs, clock: Clock) -> None:
+    def __init__(self, session: Session, selection: Selection, media_refs: MediaRefs, clock: Clock) -> None:
         """Begin without a conversation."""
         self.conversation: SiteConversation | None = None
         """The one that the next turn goes on with; None: a fresh one."""
         self.turn = ""
         """Id of the last turn, where the site has named one."""
-        self._session, self._selection, self._teller, self._clock = session, selection, teller, clock
+        self._session, self._selection, self._media_refs, self._clock = session, selection, media_refs, clock
         self.answered: UpstreamModel | None = None
         """The model that the site says has answered the last turn, so far."""
         refuses = session.site.config.model_mismatch == "refuse"
         self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
 
-    async def answer(self, stack: AsyncExitStack, words: TurnContent) -> Answer:
+    async def answer(self, stack: AsyncExitStack, content: TurnContent) -> Answer:
         """Say a turn and wait for the first event of its answer, which is open for as long as `stack` is.
 
         Errors that one more try with the same account can mend are mended, each kind once. An attachment that is
@@ -121,43 +121,43 @@ class TurnSender:
 
         """
         session, before = self._session, self.conversation
-        usual = session.forms
+        usual = session.request_forms
         forms: Slots = usual
         mended: set[type[GatewayError]] = set()
         stale: Ready | None = None
         while True:
             ready = await session.ready(stale)
-            signing = session.signing
+            signing = session.credentials_id
             try:
-                answer = await self._attempt(stack, ready, words, forms)
+                answer = await self._attempt(stack, ready, content, forms)
             except AttachmentRefused:
-                if not words.files or forms.attachments == "short":
+                if not content.files or forms.attachments == "short":
                     raise
                 _log.info("attachment_form_refused", account=session.name)
                 forms, stale = msgspec.structs.replace(forms, attachments="short"), None
                 mended.clear()
-            except _MENDABLE as error:
-                if not await self._can_mend(error, ready, signing) or type(error) in mended:
+            except _RETRYABLE as error:
+                if not await self._can_retry(error, ready, signing) or type(error) in mended:
                     raise
                 mended.add(type(error))
-                stale = await self._mend(error, ready) or stale
+                stale = await self._prepare_retry(error, ready) or stale
             except RateLimited as error:
-                await self._learn_reset(ready, error)
+                await self._read_reset(ready, error)
                 raise
             else:
-                session.forms = session.forms if forms is usual else forms
+                session.request_forms = session.request_forms if forms is usual else forms
                 return answer
             self.conversation = before
 
-    async def _can_mend(self, error: GatewayError, ready: Ready, signing: object) -> bool:
+    async def _can_retry(self, error: GatewayError, ready: Ready, signing: object) -> bool:
         """Return whether one more try may help; a session that is signed out must have been renewed meanwhile."""
         if isinstance(error, SignedOut):
             await self._session.forget(ready)
-        if type(error) is SignedOut and not await self._session.renewed(signing):
+        if type(error) is SignedOut and not await self._session.credentials_changed(signing):
             return False
         return not (self._selection.capability.lasting and self.turn)
 
-    async def _mend(self, error: GatewayError, ready: Ready) -> Ready | None:
+    async def _prepare_retry(self, error: GatewayError, ready: Ready) -> Ready | None:
         """Do what an error asks for before the call is sent again; return the session if it must be fetched again."""
         match error:
             case Temporary():
@@ -166,7 +166,7 @@ class TurnSender:
             case StaleToken():
                 # The page is still good. The request gets a new UUID: the site refused the first one before
                 # it did anything, and never sees the same UUID twice.
-                self._session.site.keep(error)
+                self._session.site.use_token(error)
                 return None
             case TokenRefused():
                 await self._session.forget_token(ready)
@@ -174,18 +174,18 @@ class TurnSender:
             case _:
                 return ready
 
-    async def _attempt(self, stack: AsyncExitStack, ready: Ready, words: TurnContent, forms: Slots) -> Answer:
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, content: TurnContent, forms: Slots) -> Answer:
         session = self._session
         await session.ping(ready)
         model = self._model(ready)
         reader = AnswerReader(
             max_frame=session.site.config.max_frame,
-            input_tokens=estimate_tokens(words.prompt),
-            refs=self._teller,
+            input_tokens=estimate_tokens(content.prompt),
+            refs=self._media_refs,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
-        generation = Generation(session.site, ready, self._call(ready, model, words, forms), reader)
-        answer = Answer(Answering(self, ready, reader, self._asked(model, ready)).served, generation, reader)
+        generation = Generation(session.site, ready, self._call(ready, model, content, forms), reader)
+        answer = Answer(ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader)
         lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
         self.turn = ""
         try:
@@ -205,26 +205,26 @@ class TurnSender:
         _note_code(reader, self._session.name)
         self.conversation = reader.conversation or self.conversation
 
-    async def _learn_reset(self, ready: Ready, error: RateLimited) -> None:
+    async def _read_reset(self, ready: Ready, error: RateLimited) -> None:
         """Find out when a limit that is used up is reset, where the site tells an account."""
         told = error.retry_after is not None or isinstance(error, Throttled)
-        if not told and self._session.site.vault is not None:
+        if not told and self._session.site.session_store is not None:
             family = self._selection.model.family
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
     def _call(
-        self, ready: Ready, model: encode.ModelHeader | None, words: TurnContent, forms: Slots
+        self, ready: Ready, model: encode.ModelHeader | None, content: TurnContent, forms: Slots
     ) -> encode.GenerateCall:
         return encode.GenerateCall(
-            prompt=words.prompt,
+            prompt=content.prompt,
             language=ready.page.language,
             request_uuid=str(uuid.uuid4()).upper(),
             client_uuid=self._session.site.client_uuid,
             model=model,
             extended=self._selection.extended,
-            temporary=words.temporary,
-            files=words.files,
-            slots=words.slots,
+            temporary=content.temporary,
+            files=content.files,
+            slots=content.slots,
             forms=forms,
             conversation=self.conversation,
         )
@@ -237,27 +237,27 @@ class TurnSender:
 
         """
         ready = await self._session.ready()
-        return self._asked(self._model(ready), ready)
+        return self._served_by(self._model(ready), ready)
 
-    def _asked(self, model: encode.ModelHeader | None, ready: Ready) -> Served:
+    def _served_by(self, model: encode.ModelHeader | None, ready: Ready) -> Served:
         described = models.asked(self._selection.model, model, ready.status)
-        return Served(transport=self._teller.transport, account=self._session.name, asked=described)
+        return Served(transport=self._media_refs.transport, account=self._session.name, asked=described)
 
     def note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
         """Return the model that has answered, as far as the site has said, and note it."""
         found = models.answered(reader.model_id, reader.model_name, ready.status)
         if found is not None:
-            self.answered = self._session.answered = found
+            self.answered = self._session.last_model = found
         return found
 
     def _model(self, ready: Ready) -> encode.ModelHeader | None:
         session = self._session
-        if session.site.vault is None:
+        if session.site.session_store is None:
             return None
         chosen = self._selection.model
-        return models.choose(chosen, self._teller.transport, ready.status)
+        return models.choose(chosen, self._media_refs.transport, ready.status)
 
-    async def say(
+    async def send(
         self,
         text: str,
         slots: Mapping[int, object],
@@ -276,20 +276,20 @@ class TurnSender:
                 yield event
 
 
-class Answering:
+class ServedTracker:
     """Says who answers a turn, as far as the site has said; computed again only when it has said more."""
 
-    def __init__(self, speaker: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
+    def __init__(self, sender: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
         """Know who was `asked`."""
-        self._speaker, self._ready, self._reader, self._served = speaker, ready, reader, asked
-        self._said = ("", "")
+        self._sender, self._ready, self._reader, self._served = sender, ready, reader, asked
+        self._model_seen = ("", "")
 
     def served(self) -> Served:
         """Return who answers."""
         said = (self._reader.model_id, self._reader.model_name)
-        if said != self._said:
-            answered = self._speaker.note_answered(self._ready, self._reader)
-            self._said, self._served = said, msgspec.structs.replace(self._served, answered=answered)
+        if said != self._model_seen:
+            answered = self._sender.note_answered(self._ready, self._reader)
+            self._model_seen, self._served = said, msgspec.structs.replace(self._served, answered=answered)
         return self._served
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from protocol.model import Begun, Citation, Document, Finish, Text, Thought
 from tests.transports.conftest import asking, request_for
-from transports.web.long_running.work import Phase, place_of
+from transports.web.long_running.work import Phase, location_of
 
 MODEL = "gemini-3-pro-deepsearch"
 FAST = {"poll_seconds": 0.05, "delete_seconds": 0.0}
@@ -33,7 +33,7 @@ async def test_a_research_is_planned_confirmed_waited_for_and_reported(open_site
     assert state["departures"] == []
     assert state["seen"]["generate"] == 2
     assert state["seen"]["rpc_GzXR5e"] == 1
-    assert [place_of(event.handle).phase for event in of(Begun, events)] == [
+    assert [location_of(event.handle).phase for event in of(Begun, events)] == [
         Phase.PLAN,
         Phase.PLAN,
         Phase.CONFIRMING,
@@ -83,7 +83,7 @@ async def test_a_confirmation_that_was_lost_on_its_way_is_not_said_again(open_si
                     seen += isinstance(event, Begun)
                     if seen == 3:
                         break
-        assert place_of(event.handle).phase is Phase.CONFIRMING
+        assert location_of(event.handle).phase is Phase.CONFIRMING
         async with site.connect(**FAST) as transport:
             with pytest.raises(Exception, match="may have begun") as caught:
                 await research(transport, "tea", handle=event.handle)

@@ -20,7 +20,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator
 from transports.simulator import sample_media
-from transports.web.long_running.work import Phase, place_of
+from transports.web.long_running.work import Phase, location_of
 
 MODEL = "gemini-3-pro-video"
 FAST = {"poll_seconds": 0.05, "delete_seconds": 0.0}
@@ -157,7 +157,7 @@ async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_sit
         async with site.connect(**FAST) as transport:
             async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 begun = await anext(aiter(answer))
-        assert place_of(begun.handle).phase is Phase.VIDEO
+        assert location_of(begun.handle).phase is Phase.VIDEO
         asked = await site.seen("generate")
         async with site.connect(**FAST) as transport:
             events = await film(transport, "a cat", handle=begun.handle)

@@ -13,15 +13,15 @@ from protocol.model import (
 from tests.clock import ManualClock
 from transports.web.codec.decode import SiteConversation
 from transports.web.config import Tools
-from transports.web.long_running.work import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, place_of
-from transports.web.session.background import open_errands
+from transports.web.long_running.work import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, location_of
+from transports.web.session.background import open_background_work
 from transports.web.turns.saved import SavedChat, SavedTurn
 
 HERE = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
 RESET = UpstreamFailed("reset")
 
 
-class Talk:
+class Sender:
     """Says nothing; answers with steps: a conversation to be in, an event, an error."""
 
     def __init__(self, *steps):
@@ -30,7 +30,7 @@ class Talk:
         self.steps = steps
         self.said = []
 
-    async def say(self, text, slots, files=()):
+    async def send(self, text, slots, files=()):
         self.said.append(text)
         for step in self.steps:
             if isinstance(step, Exception):
@@ -72,30 +72,30 @@ async def work_with():
     settings = WorkSettings(
         transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
     )
-    async with open_errands(Patient()) as errands:
-        yield lambda talk, chats: LongRunningWork(talk, chats, errands, Patient(), settings)
+    async with open_background_work(Patient()) as background:
+        yield lambda sender, chats: LongRunningWork(sender, chats, background, Patient(), settings)
 
 
 async def begun(work, text="a cat"):
     events = [event async for event in work.begin(Prompt(text), {}, Phase.VIDEO)]
-    return [place_of(event.handle).cid for event in events if isinstance(event, Begun)]
+    return [location_of(event.handle).cid for event in events if isinstance(event, Begun)]
 
 
 async def test_where_the_work_is_is_told_as_soon_as_it_is_known(work_with):
-    work = work_with(Talk(HERE, Text(text="soon"), Text(text="…")), Chats())
+    work = work_with(Sender(HERE, Text(text="soon"), Text(text="…")), Chats())
     events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
     assert [type(event) for event in events] == [Begun, Text, Text, Begun]
     assert (events[0].settled, events[-1].settled) == (False, True)
     assert events[0].handle == events[-1].handle
-    place = place_of(events[0].handle)
+    place = location_of(events[0].handle)
     assert (place.cid, place.phase, place.context) == ("c_1", Phase.VIDEO, "ctx")
     assert (events[0].handle.transport, events[0].handle.account) == ("web", "one")
 
 
 async def test_an_answer_that_breaks_off_is_looked_for_where_it_was(work_with):
-    talk = Talk(HERE, Text(text="soon"), RESET)
-    assert await begun(work_with(talk, Chats())) == ["c_1", "c_1"]
-    assert talk.said == ["a cat"]
+    sender = Sender(HERE, Text(text="soon"), RESET)
+    assert await begun(work_with(sender, Chats())) == ["c_1", "c_1"]
+    assert sender.said == ["a cat"]
 
 
 async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(work_with):
@@ -106,64 +106,64 @@ async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(wor
         c_longer=(now, ["a cat", "hello"]),
         c_ours=(now, ["a  cat"]),
     )
-    talk = Talk(RESET)
-    assert await begun(work_with(talk, chats)) == ["c_ours"]
-    assert talk.said == ["a cat"]
+    sender = Sender(RESET)
+    assert await begun(work_with(sender, chats)) == ["c_ours"]
+    assert sender.said == ["a cat"]
 
 
 async def test_it_is_looked_for_again_where_reading_fails_for_once(work_with):
     chats = Chats(c_ours=(int(Patient().wall()), ["a cat"]))
     chats.failures = [RESET, RateLimited("slow")]
-    assert await begun(work_with(Talk(RESET), chats)) == ["c_ours"]
+    assert await begun(work_with(Sender(RESET), chats)) == ["c_ours"]
 
 
 @pytest.mark.parametrize("alike", [0, 2])
 async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(work_with, alike):
     now = int(Patient().wall())
-    talk = Talk(RESET)
+    sender = Sender(RESET)
     with pytest.raises(UpstreamFailed) as caught:
-        await begun(work_with(talk, Chats(**{f"c_{number}": (now, ["a cat"]) for number in range(alike)})))
+        await begun(work_with(sender, Chats(**{f"c_{number}": (now, ["a cat"]) for number in range(alike)})))
     assert caught.value.code == "upstream_outcome_unknown"
-    assert talk.said == ["a cat"]
+    assert sender.said == ["a cat"]
 
 
 async def test_what_the_site_refused_is_raised_as_it_is(work_with):
     refused = UpstreamFailed("no", certainty=Certainty.REFUSED)
     with pytest.raises(UpstreamFailed) as caught:
-        await begun(work_with(Talk(refused), Chats()))
+        await begun(work_with(Sender(refused), Chats()))
     assert caught.value is refused
 
 
 async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
     chats = Chats(c_1=(0, ["a cat"]))
-    work = work_with(Talk(), chats)
-    work.at(WorkLocation(cid="c_1", phase=Phase.VIDEO))
+    work = work_with(Sender(), chats)
+    work.move_to(WorkLocation(cid="c_1", phase=Phase.VIDEO))
     chats.failures = [RESET] * 29
     for _ in range(29):
-        assert await work.look() == []
-    assert len(await work.look()) == 1
-    work.found()
+        assert await work.read_turns() == []
+    assert len(await work.read_turns()) == 1
+    work.reset_misses()
     chats.failures = [RateLimited("slow")] * 30
     for _ in range(29):
-        assert await work.look() == []
+        assert await work.read_turns() == []
     with pytest.raises(RateLimited):
-        await work.look()
+        await work.read_turns()
 
 
 async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with):
-    work = work_with(Talk(), Chats())
-    work.at(WorkLocation(cid="c_gone", phase=Phase.VIDEO))
+    work = work_with(Sender(), Chats())
+    work.move_to(WorkLocation(cid="c_gone", phase=Phase.VIDEO))
     for _ in range(29):
-        assert await work.look() == []
+        assert await work.read_turns() == []
     with pytest.raises(UpstreamFailed) as caught:
-        await work.look()
+        await work.read_turns()
     assert caught.value.code == "upstream_outcome_unknown"
 
 
 @pytest.mark.parametrize("token", ["", "{}", '{"cid": 1}', msgspec.json.encode({"cid": "c", "phase": "x"}).decode()])
 def test_a_handle_that_is_none_of_ours_is_the_callers_fault(token):
     with pytest.raises(BadRequest):
-        place_of(Handle(transport="web", account="one", token=token))
+        location_of(Handle(transport="web", account="one", token=token))
 
 
 class Listed(Chats):
@@ -190,9 +190,9 @@ OURS = (NOW, [("r_ours", "another text")])
 
 
 async def taken(work_with, chats, turn="r_ours"):
-    talk = Talk()
-    talk.turn = turn
-    return await work_with(talk, chats).accepted("a cat", NOW)
+    sender = Sender()
+    sender.turn = turn
+    return await work_with(sender, chats).find_refused_turn("a cat", NOW)
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -243,9 +243,9 @@ async def test_a_look_that_fails_last_leaves_the_outcome_unknown(work_with, turn
 
 
 async def test_a_turn_that_was_refused_in_a_known_conversation_is_looked_for_there(work_with):
-    talk = Talk()
-    talk.conversation = HERE
+    sender = Sender()
+    sender.conversation = HERE
     chats = Listed({"c_1": (0, [("r_9", "a cat"), ("r_1", "hello")])})
-    assert await work_with(talk, chats).accepted("a cat", NOW) == "c_1"
+    assert await work_with(sender, chats).find_refused_turn("a cat", NOW) == "c_1"
     chats = Listed({"c_1": (0, [("r_1", "hello")])})
-    assert await work_with(talk, chats).accepted("a cat", NOW) is None
+    assert await work_with(sender, chats).find_refused_turn("a cat", NOW) is None

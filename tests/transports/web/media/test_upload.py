@@ -260,7 +260,7 @@ def test_a_file_may_go_to_the_upload_hosts_only(url, allowed):
 
 
 def forms_of(transport):
-    return transport._accounts.of("one").session.forms.attachments
+    return transport._accounts.of("one").session.request_forms.attachments
 
 
 async def test_a_refused_attachment_is_named_in_the_short_form_and_the_account_keeps_to_it(site):

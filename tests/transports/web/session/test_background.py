@@ -3,7 +3,7 @@ import pytest
 
 from protocol.model import UpstreamFailed
 from tests.clock import ManualClock
-from transports.web.session.background import open_errands
+from transports.web.session.background import open_background_work
 
 
 class Errand:
@@ -21,8 +21,8 @@ class Errand:
 
 async def test_an_errand_waits_its_time_and_nobody_waits_for_it():
     clock, errand = ManualClock(), Errand()
-    async with open_errands(clock) as errands:
-        errands.later(60.0, "delete", errand)
+    async with open_background_work(clock) as background:
+        background.later(60.0, "delete", errand)
         await clock.until_asleep()
         assert not errand.done.is_set()
         clock.advance(60)
@@ -31,9 +31,9 @@ async def test_an_errand_waits_its_time_and_nobody_waits_for_it():
 
 async def test_at_the_end_all_that_waits_is_done_at_once():
     first, second = Errand(), Errand()
-    async with open_errands(ManualClock()) as errands:
-        errands.later(60.0, "delete", first)
-        errands.later(3600.0, "delete", second)
+    async with open_background_work(ManualClock()) as background:
+        background.later(60.0, "delete", first)
+        background.later(3600.0, "delete", second)
     assert first.done.is_set()
     assert second.done.is_set()
 
@@ -41,10 +41,10 @@ async def test_at_the_end_all_that_waits_is_done_at_once():
 @pytest.mark.parametrize("error", [UpstreamFailed("no"), KeyError("bug")])
 async def test_a_failure_is_an_errands_own_and_so_is_a_bug(error):
     failing, other = Errand(error=error), Errand()
-    async with open_errands(ManualClock()) as errands:
-        errands.later(0.0, "delete", failing)
+    async with open_background_work(ManualClock()) as background:
+        background.later(0.0, "delete", failing)
         await failing.done.wait()
-        errands.later(0.0, "delete", other)
+        background.later(0.0, "delete", other)
         await other.done.wait()
 
 
@@ -52,12 +52,12 @@ async def test_an_errand_that_hangs_is_given_up_at_the_end(monkeypatch):
     monkeypatch.setattr("transports.web.session.background._CLOSE_SECONDS", 0.05)
     stuck = Errand(wait=anyio.Event())
     with anyio.fail_after(5):
-        async with open_errands(ManualClock()) as errands:
-            errands.later(0.0, "delete", stuck)
+        async with open_background_work(ManualClock()) as background:
+            background.later(0.0, "delete", stuck)
     assert not stuck.done.is_set()
 
 
 async def test_what_goes_wrong_inside_is_raised_as_it_is():
     with pytest.raises(KeyError):
-        async with open_errands(ManualClock()):
+        async with open_background_work(ManualClock()):
             raise KeyError("inside")

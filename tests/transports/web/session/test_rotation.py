@@ -39,8 +39,8 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
     async with open_site(clock=clock, grace_seconds=60) as site:
         async with site.connect(deps=deps_for(clock, store)) as transport:
             await ask(transport)
-            await rotation_of(transport, store, clock).once()
-            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
+            await rotation_of(transport, store, clock).rotate_now()
+            assert transport._accounts.sessions["one"].site.session_store.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
             await ask(transport)
         clock.advance(600)  # the first value has expired by now
         async with site.connect(deps=deps_for(clock, store)) as transport:
@@ -71,9 +71,9 @@ async def test_two_at_once_rotate_once(open_site):
         site.connect(deps=deps_for(clock, store)) as two,
     ):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rotation_of(one, store, clock).once)
-            tasks.start_soon(rotation_of(two, store, clock).once)
-        await rotation_of(two, store, clock).once()
+            tasks.start_soon(rotation_of(one, store, clock).rotate_now)
+            tasks.start_soon(rotation_of(two, store, clock).rotate_now)
+        await rotation_of(two, store, clock).rotate_now()
         assert await site.seen("rotate") == 1
         await ask(one)
         await ask(two)
@@ -85,7 +85,7 @@ async def test_a_dead_session_says_that_a_person_is_needed(open_site):
     dead = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; __Secure-1PSIDTS=dead")
     async with open_site(clock=clock) as site, site.connect(dead, deps=deps_for(clock, store)) as transport:
         with pytest.raises(SignedOut):
-            await rotation_of(transport, store, clock).once()
+            await rotation_of(transport, store, clock).rotate_now()
         assert await site.seen("rotate") == 2
 
 
@@ -95,7 +95,7 @@ async def test_a_rotation_sends_the_page_s_headers_and_body_and_the_pair_of_cook
     account = web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT) + "; NID=1; SAPISID=2")
     async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
         heard = Heard(transport)
-        await rotation_of(transport, store, clock).once()
+        await rotation_of(transport, store, clock).rotate_now()
         headers, cookies, body = heard.calls[0]
         assert headers == {"Content-Type": "application/json", "Origin": site.base}
         assert (cookies, body) == (PAIR, b'[000,"-0000000000000000000"]')
@@ -110,7 +110,7 @@ async def test_all_cookies_go_along_where_the_setting_says_so(open_site):
     async with open_site(clock=clock) as site, site.connect(account, **settings) as transport:
         heard = Heard(transport)
         heard.answers = [REFUSED, (200, [], b"")]
-        await rotation_of(transport, store, clock).once()
+        await rotation_of(transport, store, clock).rotate_now()
         assert [cookies for _, cookies, _ in heard.calls] == [
             ["NID", "__Secure-1PSID", "__Secure-1PSIDTS", "__Secure-3PSIDTS"],
             ["NID", "__Secure-1PSID"],
@@ -125,10 +125,10 @@ async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_
         heard = Heard(transport)
         heard.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
         rotation = heard_rotation_of(transport, store, clock, ear)
-        await rotation._turn()
+        await rotation._run_rotation()
         assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
         assert ear.outcomes == ["rotated"]
-        assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "fresh"
+        assert transport._accounts.sessions["one"].site.session_store.cookies["__Secure-1PSIDTS"] == "fresh"
 
 
 async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
@@ -137,7 +137,7 @@ async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
     account = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; NID=1")
     async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
         with pytest.raises(SignedOut):
-            await rotation_of(transport, store, clock).once()
+            await rotation_of(transport, store, clock).rotate_now()
         assert await site.seen("rotate") == 1
 
 
@@ -148,7 +148,7 @@ async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(ope
         heard = Heard(transport)
         heard.answers = [REFUSED, (429, [], b"")]
         rotation = heard_rotation_of(transport, store, clock, ear)
-        assert await rotation._turn() >= 0
+        assert await rotation._run_rotation() >= 0
         assert ear.outcomes == ["throttled"]
         assert ear.changes == []
 
@@ -158,10 +158,10 @@ async def test_a_changed_export_wins_over_what_is_stored(open_site):
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site:
         async with site.connect(deps=deps_for(clock, store)) as transport:
-            await rotation_of(transport, store, clock).once()
+            await rotation_of(transport, store, clock).rotate_now()
         fresh = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=newer; NID=1")
         async with site.connect(fresh, deps=deps_for(clock, store)) as transport:
-            assert transport._accounts.sessions["one"].site.vault.cookies["__Secure-1PSIDTS"] == "newer"
+            assert transport._accounts.sessions["one"].site.session_store.cookies["__Secure-1PSIDTS"] == "newer"
 
 
 class FailingStore(MemoryStore):
@@ -184,15 +184,15 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
     clock = ManualClock()
     store = FailingStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        vault = transport._accounts.sessions["one"].site.vault
+        session_store = transport._accounts.sessions["one"].site.session_store
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rotation_of(transport, store, clock).once)
+            tasks.start_soon(rotation_of(transport, store, clock).rotate_now)
             for _ in range(2):
                 await clock.until_asleep(2)  # the sweeper and this
-                assert vault.cookies["__Secure-1PSIDTS"] == ACCOUNT.psidts
+                assert session_store.cookies["__Secure-1PSIDTS"] == ACCOUNT.psidts
                 clock.advance(1)
                 await anyio.lowlevel.checkpoint()
-        assert vault.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
+        assert session_store.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
         assert await site.seen("rotate") == 1
 
 
@@ -206,8 +206,8 @@ async def test_a_rotation_without_a_new_value_is_a_rotation_for_all(open_site):
         site.connect(account, deps=deps_for(clock, store)) as one,
         site.connect(account, deps=deps_for(clock, store)) as two,
     ):
-        assert await rotation_of(one, store, clock).once()
-        assert await rotation_of(two, store, clock).once()
+        assert await rotation_of(one, store, clock).rotate_now()
+        assert await rotation_of(two, store, clock).rotate_now()
         assert await site.seen("rotate") == 1
 
 
@@ -215,18 +215,18 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        vault = transport._accounts.sessions["one"].site.vault
+        session_store = transport._accounts.sessions["one"].site.session_store
         await store.acquire("rotate/one", "another process", 45)
         await clock.until_asleep(2)
         clock.advance(70)  # the writer's lease is renewed, as time goes by
         await store.acquire("rotate/one", "another process", 45)
         await anyio.wait_all_tasks_blocked()
-        theirs = SessionStore("one", vault.saved.cookies, store, clock)
+        theirs = SessionStore("one", session_store.saved.cookies, store, clock)
         await theirs.renew(theirs.saved, ["__Secure-1PSIDTS=theirs"], at=clock.wall(), by="another")
         await store.release("rotate/one", "another process")
         clock.advance(5)
         await anyio.wait_all_tasks_blocked()
-        assert vault.cookies["__Secure-1PSIDTS"] == "theirs"
+        assert session_store.cookies["__Secure-1PSIDTS"] == "theirs"
         assert await site.seen("rotate") == 0
 
 
@@ -239,9 +239,9 @@ async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
         Heard(transport).answers = [REFUSED] * 4
         with capture_logs() as logs:
             for _ in range(2):
-                assert await rotation._turn() >= 60
+                assert await rotation._run_rotation() >= 60
                 clock.advance(600)
-            assert await rotation._turn() > 60
+            assert await rotation._run_rotation() > 60
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
         {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "bound"},
@@ -257,9 +257,9 @@ async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_
         site.connect(deps=deps_for(clock, MemoryStore(clock)), rotate_seconds=0) as other,
         site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport,
     ):
-        await rotation_of(other, MemoryStore(clock), clock).once()
+        await rotation_of(other, MemoryStore(clock), clock).rotate_now()
         with capture_logs() as logs:
-            assert await rotation_of(transport, store, clock)._turn() >= 60
+            assert await rotation_of(transport, store, clock)._run_rotation() >= 60
         assert logs[-1]["error"] == "Throttled"
 
 
@@ -279,7 +279,7 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
 
             session.site.call = slow
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(rotation_of(transport, store, clock).once)
+                tasks.start_soon(rotation_of(transport, store, clock).rotate_now)
                 await answered.wait()
                 tasks.cancel_scope.cancel()
                 stopping.set()
@@ -293,7 +293,7 @@ async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_b
     store = MemoryStore(clock)
     bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
     async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        await heard_rotation_of(transport, store, clock, ear)._turn()
+        await heard_rotation_of(transport, store, clock, ear)._run_rotation()
         assert ear.outcomes == ["bound"]
         assert ear.changes == [("not_rotated", "bound")]
         assert await site.seen("rotate") == 2
@@ -311,7 +311,7 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         await store.acquire("rotate/one", "dead", 45)
         started = await store.now()
         intent = RotationIntent(
-            fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.vault.cookies)
+            fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.session_store.cookies)
         )
         await store.put(INTENTS, "one", encode_intent(intent))
         await session.site.call(  # and the answer came to nobody
@@ -324,7 +324,7 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         rotation = heard_rotation_of(two, store, clock, ear)
         while "rotated" not in ear.outcomes:
             assert clock.now < 1120
-            clock.advance(await rotation._turn() if clock.now < 1120 else 0)
+            clock.advance(await rotation._run_rotation() if clock.now < 1120 else 0)
         clock.advance(300)
         await ask(two)
 
@@ -338,12 +338,12 @@ async def test_two_calls_are_a_minute_apart_whoever_makes_them(open_site):
         site.connect(deps=deps_for(clock, store)) as two,
     ):
         await order(site, where="rotate", status=429)
-        assert await heard_rotation_of(one, store, clock, ear)._turn() >= 60
+        assert await heard_rotation_of(one, store, clock, ear)._run_rotation() >= 60
         clock.advance(30)
-        assert await heard_rotation_of(two, store, clock, ear)._turn() >= 30
+        assert await heard_rotation_of(two, store, clock, ear)._run_rotation() >= 30
         assert await site.seen("rotate") == 1
         clock.advance(31)
-        await heard_rotation_of(two, store, clock, ear)._turn()
+        await heard_rotation_of(two, store, clock, ear)._run_rotation()
         assert ear.outcomes == ["throttled", "busy", "rotated"]
 
 
@@ -356,9 +356,9 @@ async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tel
         site.connect(deps=ours) as one,
         site.connect(deps=deps_for(clock, store)) as two,
     ):
-        await rotation_of(two, store, clock).once()
+        await rotation_of(two, store, clock).rotate_now()
         await ours.watch.look()
-        vaults = [transport._accounts.sessions["one"].site.vault for transport in (one, two)]
+        vaults = [transport._accounts.sessions["one"].site.session_store for transport in (one, two)]
         assert vaults[0].cookies == vaults[1].cookies
         assert vaults[0].version == 1
 
@@ -369,7 +369,7 @@ async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait
     async with open_site(clock=clock, cookie_every=1) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await ask(transport)
-            before = dict(transport._accounts.sessions["one"].site.vault.cookies)
+            before = dict(transport._accounts.sessions["one"].site.session_store.cookies)
             clock.advance(60)
             await ask(transport)
         kept = decode((await store.get(SESSIONS, "one")).value).cookies
@@ -412,9 +412,9 @@ async def test_who_begins_rotates_at_once_what_is_overdue_and_leaves_to_others_w
         open_site(clock=clock) as site,
         site.connect(deps=deps_for(clock, store), rotate_seconds=480) as transport,
     ):
-        vault = transport._accounts.sessions["one"].site.vault
-        await vault.renew(vault.saved, [], at=await store.now() - age, by=by)
+        session_store = transport._accounts.sessions["one"].site.session_store
+        await session_store.renew(session_store.saved, [], at=await store.now() - age, by=by)
         rotation = rotation_of(transport, store, clock)
-        await rotation._begin()
+        await rotation._start()
         for _ in range(50):
             assert least <= rotation._due() <= most

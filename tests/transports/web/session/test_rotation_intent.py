@@ -23,7 +23,7 @@ def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
 
 async def begin_and_vanish(site, transport, store):
     """Rotate as a process that is killed before it has the answer."""
-    cookies = transport._accounts.sessions["one"].site.vault.cookies
+    cookies = transport._accounts.sessions["one"].site.session_store.cookies
     intent = RotationIntent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
     await store.put(INTENTS, "one", encode_intent(intent))
     headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": simulator.export_of(ACCOUNT)}
@@ -39,9 +39,9 @@ async def test_it_is_taken_over_as_soon_as_the_site_takes_another_and_no_sooner(
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await begin_and_vanish(site, transport, store)
             clock.advance(50)
-            assert not await rotation_of(transport, store, clock).once()
+            assert not await rotation_of(transport, store, clock).rotate_now()
             clock.advance(11)
-            assert await rotation_of(transport, store, clock).once()
+            assert await rotation_of(transport, store, clock).rotate_now()
         (judged,) = (await site.state())["accounts"]
     assert (judged["rotations"], judged["forks"], judged["hasty"]) == (2, 1, 0)
 
@@ -55,10 +55,10 @@ async def test_a_call_that_changes_nothing_leaves_it_open_to_all(open_site):
             clock.advance(61)
             await order(site, {"where": "rotate", "status": 503})
             with pytest.raises(Exception, match="upstream"):
-                await rotation_of(transport, store, clock).once()
+                await rotation_of(transport, store, clock).rotate_now()
             assert read_intent((await store.get(INTENTS, "one")).value).open
             clock.advance(61)
-            assert await rotation_of(transport, store, clock).once()
+            assert await rotation_of(transport, store, clock).rotate_now()
             assert not read_intent((await store.get(INTENTS, "one")).value).open
 
 

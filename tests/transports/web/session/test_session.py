@@ -28,7 +28,7 @@ def session_of(transport):
 
 def rotation_of(transport, store, clock):
     session = session_of(transport)
-    return SessionRotation(session, session.site.vault, deps_for(clock, store))
+    return SessionRotation(session, session.site.session_store, deps_for(clock, store))
 
 
 async def ask(transport, text="<echo>ok</echo>"):
@@ -73,10 +73,10 @@ async def two_workers(open_site, store_type=MemoryStore):
 async def test_a_worker_learns_of_anothers_rotation_when_its_own_session_has_become_stale(open_site):
     async with two_workers(open_site) as (clock, store, _, one, two):
         await ask(two)
-        await rotation_of(one, store, clock).once()
+        await rotation_of(one, store, clock).rotate_now()
         clock.advance(600)  # the old value has expired by now
         assert await ask(two) == "ok"
-        assert session_of(two).site.vault.cookies == session_of(one).site.vault.cookies
+        assert session_of(two).site.session_store.cookies == session_of(one).site.session_store.cookies
 
 
 class LateStore(MemoryStore):
@@ -96,7 +96,7 @@ async def test_a_worker_whose_page_is_a_guests_looks_once_more_whether_another_h
     async with two_workers(open_site, LateStore) as (clock, store, site, one, two):
 
         async def rotate():
-            await rotation_of(one, store, clock).once()
+            await rotation_of(one, store, clock).rotate_now()
             clock.advance(600)
 
         store.after = rotate
@@ -280,8 +280,8 @@ async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_
             status, answered, body = await call(method, url, headers, **options)
             if url.endswith("/app"):
                 session.site.call = call
-                tasks.start_soon(rotation_of(transport, store, clock).once)
-                while not session.site.vault.renewals:
+                tasks.start_soon(rotation_of(transport, store, clock).rotate_now)
+                while not session.site.session_store.renewals:
                     await anyio.lowlevel.checkpoint()
                 answered = answered.copy()
                 answered.add("Set-Cookie", "__Secure-1PSIDTS=late; Domain=.google.com")
@@ -291,7 +291,7 @@ async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_
         session.site.call = slow
         async with anyio.create_task_group() as tasks:
             await ask(transport)
-        assert "late" not in session.site.vault.cookies.values()
+        assert "late" not in session.site.session_store.cookies.values()
         assert await ask(transport) == "ok"
 
 
@@ -309,7 +309,7 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
         session.site.call = guests
         with pytest.raises(SignedOut):
             await ask(transport)
-        assert "NID" not in session.site.vault.cookies
+        assert "NID" not in session.site.session_store.cookies
 
 
 async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
@@ -323,7 +323,7 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
 
         # the rotation is done, and lost on its way to the other worker
         theirs = MemoryStore(clock)
-        await SessionRotation(session_of(one), session_of(one).site.vault, deps_for(clock, theirs)).once()
+        await SessionRotation(session_of(one), session_of(one).site.session_store, deps_for(clock, theirs)).rotate_now()
         found = await store.get(SESSIONS, "one")
         await store.remove(SESSIONS, "one")
         clock.advance(600)
@@ -333,7 +333,7 @@ async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed
             await ask_pool()
         assert await site.seen("bootstrap") == 1
         await store.put(SESSIONS, "one", found.value)
-        await rotation_of(two, store, clock).once()  # its own turn finds what was stored
+        await rotation_of(two, store, clock).rotate_now()  # its own turn finds what was stored
         assert await ask_pool() == "ok"
 
 
@@ -346,8 +346,8 @@ async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_
 
         async def refused(method, url, headers, **options):
             session.site.call = call
-            tasks.start_soon(rotation_of(transport, store, clock).once)
-            while not session.site.vault.renewals:
+            tasks.start_soon(rotation_of(transport, store, clock).rotate_now)
+            while not session.site.session_store.renewals:
                 await anyio.lowlevel.checkpoint()
             return 200, {}, b"<html>Sign in</html>"
 
@@ -359,8 +359,8 @@ async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_
 async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_that_came_since(open_site):
     async with two_workers(open_site) as (clock, store, _, one, two):
         await ask(two)
-        await session_of(two).condemn(SignedOut("gone", reason="signed_out"))
-        await rotation_of(one, store, clock).once()
+        await session_of(two).report_signed_out(SignedOut("gone", reason="signed_out"))
+        await rotation_of(one, store, clock).rotate_now()
         clock.advance(60)
         assert await ask(two) == "ok"
 
@@ -373,7 +373,7 @@ async def test_a_page_instead_of_an_answer_is_asked_again_where_another_worker_h
 
         async def refused(ready):
             session.ping = ping
-            await rotation_of(one, store, clock).once()
+            await rotation_of(one, store, clock).rotate_now()
             raise SignedOut("a page instead of an answer", reason="signed_out")
 
         session.ping = refused

@@ -9,7 +9,7 @@ from tests.clock import ManualClock
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
 from transports.tasks import background_tasks
-from transports.web.session.flush import offer
+from transports.web.session.flush import flush
 from transports.web.session.store import SessionStore
 
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
@@ -20,60 +20,67 @@ def vaults(number=2, store=None):
     return [SessionStore("one", SEED, store, store._clock) for _ in range(number)]
 
 
-def psidts(vault):
-    return vault.cookies["__Secure-1PSIDTS"]
+def psidts(session_store):
+    return session_store.cookies["__Secure-1PSIDTS"]
 
 
-async def renew(vault, value, *, at=1.0, sent=None):
-    return await vault.renew(sent or vault.saved, [f"__Secure-1PSIDTS={value}"], at=at, by="me")
+async def renew(session_store, value, *, at=1.0, sent=None):
+    return await session_store.renew(sent or session_store.saved, [f"__Secure-1PSIDTS={value}"], at=at, by="me")
 
 
 async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
-    (vault,) = vaults(1)
-    await vault.take(["SIDCC=a; Domain=.google.com"], since=vault.version)
-    assert vault.cookies == {**SEED, "SIDCC": "a"}
-    assert (vault.saved.gen, vault.saved.ver, vault.version, vault.renewals) == (1, 1, 0, 0)
+    (session_store,) = vaults(1)
+    await session_store.merge_cookies(["SIDCC=a; Domain=.google.com"], since=session_store.version)
+    assert session_store.cookies == {**SEED, "SIDCC": "a"}
+    assert (session_store.saved.gen, session_store.saved.ver, session_store.version, session_store.renewals) == (
+        1,
+        1,
+        0,
+        0,
+    )
 
 
 async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_since():
-    (vault,) = vaults(1)
-    sent = vault.version
-    await renew(vault, "ts-2")
-    await vault.take(["__Secure-1PSIDTS=ts-1b; Domain=.google.com", "SIDCC=a; Domain=.google.com"], since=sent)
-    assert vault.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
+    (session_store,) = vaults(1)
+    sent = session_store.version
+    await renew(session_store, "ts-2")
+    await session_store.merge_cookies(
+        ["__Secure-1PSIDTS=ts-1b; Domain=.google.com", "SIDCC=a; Domain=.google.com"], since=sent
+    )
+    assert session_store.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
 
 
 async def test_what_an_answer_sets_is_dropped_when_another_process_has_renewed_the_session():
     ours, theirs = vaults()
     await renew(theirs, "ts-2")
-    await ours.take(["SIDCC=a; Domain=.google.com"], since=ours.version)
+    await ours.merge_cookies(["SIDCC=a; Domain=.google.com"], since=ours.version)
     assert ours.cookies == theirs.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
 
 
 async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_and_is_another_turn():
     ours, theirs = vaults()
-    assert ours.hear(["__Secure-1PSIDTS=ts-2"], since=ours.version) == 0.0
+    assert ours.note_cookies(["__Secure-1PSIDTS=ts-2"], since=ours.version) == 0.0
     assert psidts(ours) == "ts-1"
-    await ours.save_heard()
+    await ours.save_noted()
     assert (psidts(ours), ours.version, ours.renewals) == ("ts-2", 1, 1)
     await theirs.load()
     assert theirs.cookies == ours.cookies
 
 
 async def test_cookies_of_no_weight_are_saved_once_a_minute():
-    (vault,) = vaults(1)
-    assert vault.hear(["SIDCC=a"], since=0) == 0.0
-    await vault.save_heard()
-    assert vault.hear(["SIDCC=b"], since=0) == 60.0
-    assert vault.hear(["SIDCC=c"], since=0) is None
-    vault._clock.advance(60)
-    await vault.save_heard()
-    assert (vault.cookies["SIDCC"], vault.saved.ver) == ("c", 2)
+    (session_store,) = vaults(1)
+    assert session_store.note_cookies(["SIDCC=a"], since=0) == 0.0
+    await session_store.save_noted()
+    assert session_store.note_cookies(["SIDCC=b"], since=0) == 60.0
+    assert session_store.note_cookies(["SIDCC=c"], since=0) is None
+    session_store._clock.advance(60)
+    await session_store.save_noted()
+    assert (session_store.cookies["SIDCC"], session_store.saved.ver) == ("c", 2)
 
 
 async def test_an_answer_never_changes_whose_session_it_is():
-    (vault,) = vaults(1)
-    assert vault.hear(["__Secure-1PSID=another"], since=0) is None
+    (session_store,) = vaults(1)
+    assert session_store.note_cookies(["__Secure-1PSID=another"], since=0) is None
 
 
 async def test_a_renewal_is_counted_by_who_did_it_and_by_who_hears_of_it():
@@ -95,9 +102,9 @@ async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
 async def test_what_is_unreadable_is_left_alone():
     store = MemoryStore(ManualClock())
     await store.put(SESSIONS, "one", b"nonsense")
-    (vault,) = vaults(1, store)
-    assert not await vault.load()
-    assert vault.cookies == SEED
+    (session_store,) = vaults(1, store)
+    assert not await session_store.load()
+    assert session_store.cookies == SEED
 
 
 @pytest.mark.parametrize("seed", [{"__Secure-1PSID": "other"}, {**SEED, "NID": "1"}])
@@ -111,9 +118,9 @@ async def test_another_export_wins_and_an_old_one_that_is_still_mounted_somewher
     assert (new.cookies, new.saved.gen) == (seed, 2)
     for _ in range(3):
         again = SessionStore("one", SEED, store, clock)
-        for vault in (again, old, new):
-            await vault.load()
-            assert (vault.cookies, vault.saved.gen) == (seed, 2)
+        for session_store in (again, old, new):
+            await session_store.load()
+            assert (session_store.cookies, session_store.saved.gen) == (seed, 2)
     version = (await store.get(SESSIONS, "one")).version
     assert new.record == version
 
@@ -143,12 +150,12 @@ async def passing(clock, seconds, done):
         await anyio.wait_all_tasks_blocked()
 
 
-async def renew_in_vain(vault, clock, value, **options):
+async def renew_in_vain(session_store, clock, value, **options):
     """Renew while the store is out of order; pass the time."""
     done, results = anyio.Event(), []
 
     async def act():
-        results.append(await renew(vault, value, **options))
+        results.append(await renew(session_store, value, **options))
         done.set()
 
     async with anyio.create_task_group() as tasks:
@@ -162,39 +169,39 @@ async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_l
     clock = ManualClock()
     store = Sick(clock)
     store.before = True
-    (vault,) = vaults(1, store)
+    (session_store,) = vaults(1, store)
     with capture_logs() as logs:
-        assert not await renew_in_vain(vault, clock, "ts-2")
+        assert not await renew_in_vain(session_store, clock, "ts-2")
     assert [entry for entry in logs if entry["log_level"] == "error"] == [
         {"event": "rotated_session_not_saved", "log_level": "error", "account": "one"}
     ]
-    assert (psidts(vault), vault.unsaved) == ("ts-2", True)
+    assert (psidts(session_store), session_store.unsaved) == ("ts-2", True)
     with pytest.raises(OSError, match="before"):
-        await vault.load()
+        await session_store.load()
     store.before = False
-    assert not await vault.load()
-    assert not vault.unsaved
+    assert not await session_store.load()
+    assert not session_store.unsaved
     other = SessionStore("one", SEED, store, clock)
     assert await other.load()
-    assert psidts(other) == psidts(vault) == "ts-2"
+    assert psidts(other) == psidts(session_store) == "ts-2"
 
 
 async def test_a_write_whose_answer_was_lost_is_recognised():
     clock = ManualClock()
     store = Sick(clock)
     store.after = True
-    (vault,) = vaults(1, store)
-    assert await renew_in_vain(vault, clock, "ts-2")
-    assert (psidts(vault), vault.saved.ver, vault.unsaved) == ("ts-2", 1, False)
-    assert vault.record == (await store.get(SESSIONS, "one")).version == 1
+    (session_store,) = vaults(1, store)
+    assert await renew_in_vain(session_store, clock, "ts-2")
+    assert (psidts(session_store), session_store.saved.ver, session_store.unsaved) == ("ts-2", 1, False)
+    assert session_store.record == (await store.get(SESSIONS, "one")).version == 1
 
 
 async def test_a_rotated_value_holds_against_what_another_process_only_added_to():
     ours, theirs = vaults()
     sent = ours.saved
-    await theirs.take(["SIDCC=a"], since=0)
+    await theirs.merge_cookies(["SIDCC=a"], since=0)
     theirs._clock.advance(60)
-    await theirs.take(["SIDCC=b"], since=0)
+    await theirs.merge_cookies(["SIDCC=b"], since=0)
     assert await renew(ours, "ts-2", sent=sent)
     assert (psidts(ours), ours.saved.ver) == ("ts-2", 3)
     await theirs.load()
@@ -254,35 +261,35 @@ async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_
     clock = ManualClock()
     copy = MemoryStore(clock)
     await renew(SessionStore("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
-    for vault, value in (
+    for session_store, value in (
         (SessionStore("one", SEED, Down(clock), clock, copy), "ts-2"),
         (*vaults(1, Down(clock)), "ts-1"),
     ):
         with pytest.raises(OSError, match="down"):
-            await vault.load()
-        assert psidts(vault) == value
+            await session_store.load()
+        assert psidts(session_store) == value
 
 
 async def test_a_changed_export_wins_over_the_copy():
     clock = ManualClock()
     store, copy = MemoryStore(clock), MemoryStore(clock)
     await renew(SessionStore("one", SEED, store, clock, copy), "ts-2")
-    vault = SessionStore("one", {**SEED, "NID": "1"}, MemoryStore(clock), clock, copy)
-    await vault.load()
-    assert (vault.cookies, vault.saved.gen) == ({**SEED, "NID": "1"}, 2)
+    session_store = SessionStore("one", {**SEED, "NID": "1"}, MemoryStore(clock), clock, copy)
+    await session_store.load()
+    assert (session_store.cookies, session_store.saved.gen) == ({**SEED, "NID": "1"}, 2)
 
 
 async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
     clock = ManualClock()
     store, copy = MemoryStore(clock), Sick(clock)
     copy.before = True
-    vault = SessionStore("one", SEED, store, clock, copy)
+    session_store = SessionStore("one", SEED, store, clock, copy)
     with capture_logs() as logs:
-        assert await renew(vault, "ts-2")
+        assert await renew(session_store, "ts-2")
     assert {entry["event"] for entry in logs} == {"session_not_copied"}
-    assert psidts(vault) == "ts-2"
+    assert psidts(session_store) == "ts-2"
     copy.before = False
-    await vault.load()
+    await session_store.load()
     assert (await copy.get(SESSIONS, "one")) is not None
 
 
@@ -290,9 +297,9 @@ async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old(
     ours, theirs = vaults()
     await ours.load()
     await renew(theirs, "ts-2")
-    assert not await ours.look()
+    assert not await ours.load_if_old()
     ours._clock.advance(60)
-    assert await ours.look()
+    assert await ours.load_if_old()
 
 
 async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
@@ -301,13 +308,13 @@ async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
             await anyio.lowlevel.checkpoint()
             return await super().get(place, key)
 
-    (vault,) = vaults(1, Slow(ManualClock()))
+    (session_store,) = vaults(1, Slow(ManualClock()))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(vault.take, ["__Secure-1PSIDTS=ts-2"], since=0))
+        tasks.start_soon(partial(session_store.merge_cookies, ["__Secure-1PSIDTS=ts-2"], since=0))
         await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
-    assert psidts(vault) == "ts-2"
-    (other,) = vaults(1, vault._store)
+    assert psidts(session_store) == "ts-2"
+    (other,) = vaults(1, session_store._store)
     await other.load()
     assert psidts(other) == "ts-2"
 
@@ -315,14 +322,14 @@ async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
 async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is_kept():
     clock = ManualClock()
     store = Sick(clock)
-    (vault,) = vaults(1, store)
+    (session_store,) = vaults(1, store)
     store.before = True
-    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
-    await vault.take(["SIDCC=a"], since=vault.version)
-    await vault.take(["__Secure-1PSIDTS=ts-3"], since=vault.version)
-    assert (psidts(vault), vault.unsaved) == ("ts-3", True)
+    await session_store.merge_cookies(["__Secure-1PSIDTS=ts-2"], since=session_store.version)
+    await session_store.merge_cookies(["SIDCC=a"], since=session_store.version)
+    await session_store.merge_cookies(["__Secure-1PSIDTS=ts-3"], since=session_store.version)
+    assert (psidts(session_store), session_store.unsaved) == ("ts-3", True)
     store.before = False
-    assert await vault.save(1.0)
+    assert await session_store.save(1.0)
     (other,) = vaults(1, store)
     await other.load()
     assert psidts(other) == "ts-3"
@@ -331,35 +338,35 @@ async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is
 async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is():
     clock = ManualClock()
     store = Sick(clock)
-    (vault,) = vaults(1, store)
+    (session_store,) = vaults(1, store)
     async with background_tasks() as tasks:
-        tasks.start_soon(offer, vault, clock)
+        tasks.start_soon(flush, session_store, clock)
         store.before = True
-        await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+        await session_store.merge_cookies(["__Secure-1PSIDTS=ts-2"], since=session_store.version)
         for _ in range(90):
             await clock.until_asleep()
             clock.advance(1)
             await anyio.wait_all_tasks_blocked()
-        assert vault.unsaved
+        assert session_store.unsaved
         store.before = False
         clock.advance(1)
         await anyio.wait_all_tasks_blocked()
-        assert not vault.unsaved
+        assert not session_store.unsaved
         tasks.cancel_scope.cancel()
 
 
 async def test_the_end_waits_for_a_value_that_is_not_saved():
     clock = ManualClock()
     store = Sick(clock)
-    (vault,) = vaults(1, store)
+    (session_store,) = vaults(1, store)
     store.before = True
-    await vault.take(["__Secure-1PSIDTS=ts-2"], since=vault.version)
+    await session_store.merge_cookies(["__Secure-1PSIDTS=ts-2"], since=session_store.version)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(offer, vault, clock)
+        tasks.start_soon(flush, session_store, clock)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
             await clock.until_asleep(1)
             store.before = False
             clock.advance(1)
-    assert not vault.unsaved
+    assert not session_store.unsaved

@@ -196,8 +196,8 @@ async def test_an_account_is_looked_at_at_once_when_another_process_has_renewed_
         await reported(reports, 1)
         await settled(clock)
         session = session_of(transport)
-        vault = session.site.vault
-        await vault.renew(vault.saved, ["__Secure-1PSIDTS=psidts-1b"], at=clock.wall(), by="another")
+        session_store = session.site.session_store
+        await session_store.renew(session_store.saved, ["__Secure-1PSIDTS=psidts-1b"], at=clock.wall(), by="another")
         await session.forget()
         await reported(reports, 2)
         assert await site.seen("bootstrap") == 2
@@ -214,7 +214,7 @@ async def test_a_session_that_another_one_has_replaced_reports_nothing(open_site
         await transport.reload(config)
         await reported(reports, 2)  # the new one is looked at without a wait
         assert session_of(transport) is not old
-        await old.condemn(SignedOut("dead", reason="bound"))
+        await old.report_signed_out(SignedOut("dead", reason="bound"))
         assert reasons(reports) == [("one", "session", None)] * 2
 
 

@@ -230,7 +230,7 @@ async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, stream
             yield Text(text="the first")
             yield Finish(reason="stop", usage=usage, rewritten=rewritten)
 
-    assert [event async for event in transport._reuse.follow(request, Answer()).events()]
+    assert [event async for event in transport._reuse.record(request, Answer()).events()]
     got, other = ("the first", "the last") if streamed else ("the last", "the first")
     assert await transport.home(asked("x", got, "y")) == "one"
     assert await transport.home(asked("x", other, "y")) is None

@@ -3,8 +3,8 @@ import pytest
 
 from protocol.model import Text, UpstreamFailed
 from tests.clock import ManualClock
-from transports.web.session.background import open_errands
-from transports.web.turns.detached import saying
+from transports.web.session.background import open_background_work
+from transports.web.turns.detached import detached_turn
 
 FIRST, SECOND = Text(text="first"), Text(text="second")
 
@@ -33,33 +33,33 @@ class Turn:
 
 
 @pytest.fixture
-async def errands():
-    async with open_errands(ManualClock()) as opened:
+async def background():
+    async with open_background_work(ManualClock()) as opened:
         yield opened
 
 
-async def test_whoever_stays_hears_all_of_it(errands):
-    async with saying(errands, Turn(FIRST, SECOND).say()) as said:
+async def test_whoever_stays_hears_all_of_it(background):
+    async with detached_turn(background, Turn(FIRST, SECOND).say()) as said:
         assert [event async for event in said] == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("error", [UpstreamFailed("broke"), KeyError("a bug of ours")])
-async def test_whoever_stays_is_told_what_went_wrong(errands, error):
+async def test_whoever_stays_is_told_what_went_wrong(background, error):
     heard = []
     with pytest.raises(type(error)) as caught:
-        async with saying(errands, Turn(FIRST, error).say()) as said:
+        async with detached_turn(background, Turn(FIRST, error).say()) as said:
             async for event in said:
                 heard.append(event)
     assert caught.value is error
     assert heard == [FIRST]
 
 
-async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listens(errands):
+async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listens(background):
     go = anyio.Event()
     turn = Turn(FIRST, go, SECOND, UpstreamFailed("broke"))
-    async with saying(errands, turn.say()) as said:
+    async with detached_turn(background, turn.say()) as said:
         assert await anext(said) == FIRST
-        said.keep()
+        said.keep_running()
     assert not turn.ended.is_set()
     go.set()
     with anyio.fail_after(5):
@@ -67,20 +67,20 @@ async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listen
     assert not turn.cut
 
 
-async def test_a_turn_that_nobody_could_find_again_is_cut(errands):
+async def test_a_turn_that_nobody_could_find_again_is_cut(background):
     turn = Turn(FIRST, anyio.Event())
-    async with saying(errands, turn.say()) as said:
+    async with detached_turn(background, turn.say()) as said:
         assert await anext(said) == FIRST
     with anyio.fail_after(5):
         await turn.ended.wait()
     assert turn.cut
 
 
-async def test_a_kept_turn_that_never_ends_is_cut_in_time(errands, monkeypatch):
+async def test_a_kept_turn_that_never_ends_is_cut_in_time(background, monkeypatch):
     monkeypatch.setattr("transports.web.turns.detached.TURN_SECONDS", 0.01)
     turn = Turn(FIRST, anyio.Event())
-    async with saying(errands, turn.say()) as said:
-        said.keep()
+    async with detached_turn(background, turn.say()) as said:
+        said.keep_running()
     with anyio.fail_after(5):
         await turn.ended.wait()
     assert turn.cut
@@ -90,10 +90,10 @@ async def test_the_end_of_the_transport_waits_for_a_turn_that_is_being_said():
     go = anyio.Event()
     turn = Turn(FIRST, go, SECOND)
     async with anyio.create_task_group() as tasks:
-        async with open_errands(ManualClock()) as errands:
-            async with saying(errands, turn.say()) as said:
+        async with open_background_work(ManualClock()) as background:
+            async with detached_turn(background, turn.say()) as said:
                 await anext(said)
-                said.keep()
+                said.keep_running()
 
             async def soon():
                 await anyio.lowlevel.checkpoint()

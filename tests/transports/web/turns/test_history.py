@@ -121,8 +121,8 @@ def test_two_histories_have_one_key_only_if_they_say_the_same(one, other):
 def test_a_turn_is_read_once_however_often_its_conversation_is_looked_for(monkeypatch):
     turns = (turn("user", "a"), turn("assistant", "b"), turn("user", "c"))
     read = []
-    said = history._said
-    monkeypatch.setattr(history, "_said", lambda turn: read.append(turn.text) or said(turn))
+    said = history._content
+    monkeypatch.setattr(history, "_content", lambda turn: read.append(turn.text) or said(turn))
     assert key(turns[:2]) == key(turns[:2])
     whole = key(turns)
     assert read == ["a", "b", "c"]

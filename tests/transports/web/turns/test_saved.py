@@ -39,7 +39,7 @@ def test_a_recorded_list_tells_the_last_turn_where_it_names_one():
     ("read", "text", "same"), [("a  cat\n", "a cat", True), ("a cat", "acat", False), ("", "", True)]
 )
 def test_the_words_of_a_turn_are_compared_without_their_white_space(read, text, same):
-    assert SavedTurn(rid="r", prompt=read, candidates=()).says(text) is same
+    assert SavedTurn(rid="r", prompt=read, candidates=()).has_prompt(text) is same
 
 
 def test_turns_are_counted_from_the_first():

@@ -47,8 +47,8 @@ async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
     async with open_site(page_token="absent") as site, site.connect(activity_seconds=0) as transport:
         session = transport._accounts.sessions["one"]
         refusals = []
-        keep = session.site.keep
-        session.site.keep = lambda error: (refusals.append(error), keep(error))
+        keep = session.site.use_token
+        session.site.use_token = lambda error: (refusals.append(error), keep(error))
         for _ in range(3):
             assert await ask(transport) == "ok"
         await session.forget()  # the next page has no token either
@@ -81,7 +81,7 @@ async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_ac
         await ask(transport)
         session = transport._accounts.sessions["one"]
         sent = await site.seen("generate")
-        session.site.keep = lambda error: order_again(error, session)
+        session.site.use_token = lambda error: order_again(error, session)
 
         def order_again(error, session):
             session.site.access_token = "not this one either"
