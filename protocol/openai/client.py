@@ -19,7 +19,7 @@ class Deprecations:
 
     def __init__(self) -> None:
         """Start with no model logged."""
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def headers(self, selection: Selection) -> dict[str, str]:
         """Return the headers for an answer of this selection.
@@ -28,8 +28,8 @@ class Deprecations:
         """
         if selection.deprecated is None:
             return {}
-        if selection.deprecated not in self._told:
-            self._told.add(selection.deprecated)
+        if selection.deprecated not in self._logged:
+            self._logged.add(selection.deprecated)
             _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
         text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers; use that name."
         since = f"@{selection.model.created}" if selection.model.created > 0 else "true"

@@ -70,7 +70,7 @@ async def take(
         raise _too_long(context.limits, param)
     if not data:
         raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
-    mime = await _beside(len(data), _check, data, declared or "", param, context.limits)
+    mime = await _run(len(data), _check, data, declared or "", param, context.limits)
     if isinstance(data, bytes):
         return FilePart(data=data, mime=mime, name=_name(name, mime))
     return FilePart(stored=data, mime=mime, name=_name(name, mime))
@@ -92,7 +92,7 @@ async def from_base64(
     if len(text) > context.limits.file_bytes * 2:
         raise _too_long(context.limits, param)
     try:
-        data = await _beside(len(text), _decode, text)
+        data = await _run(len(text), _decode, text)
     except ValueError:
         raise _no_base64(param) from None
     return await take(data, name=name, param=param, declared=declared, context=context)
@@ -168,7 +168,7 @@ def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart
     raise BadRequest(f"The file at '{param}' is not of the kind '{kind}': send one that is.", param=param, code=code)
 
 
-async def _beside(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, **kwargs: ArgsP.kwargs) -> ValueT:
+async def _run(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, **kwargs: ArgsP.kwargs) -> ValueT:
     """Run `work`, in a worker thread if `size` is large."""
     if size <= _OFF_LOOP_BYTES:
         return work(*args, **kwargs)

@@ -85,7 +85,7 @@ class _Keeper:
             try:
                 await hold.enter_async_context(self._jobs.hold(self._job.id))
             except GatewayError as error:
-                self._not_kept(error)
+                self._log_failure(error)
 
     async def _keep(self, **changes: object) -> None:
         model = self._exchange.served.model or self._job.upstream_model
@@ -93,9 +93,9 @@ class _Keeper:
         try:
             await self._jobs.keep(self._job)
         except GatewayError as error:
-            self._not_kept(error)
+            self._log_failure(error)
 
-    def _not_kept(self, error: GatewayError) -> None:
+    def _log_failure(self, error: GatewayError) -> None:
         """Log that the job could not be stored: the waiting client still gets the answer, but cannot fetch it later."""
         _log.warning("completion_store_failed", completion=self._job.id, code=error.code)
 

@@ -42,7 +42,7 @@ class Rendering:
         """Return the deltas of a piece, in order."""
         match piece:
             case Text():
-                text, more = self.say(piece.text)
+                text, more = self.add_text(piece.text)
                 return [response_wire.Delta(content=text), *more] if text else more
             case Media():
                 return [self._media(piece)]
@@ -58,7 +58,7 @@ class Rendering:
             case Document():
                 return [response_wire.Delta(document=response_wire.DocumentEntry(title=piece.title, kind=piece.kind))]
 
-    def say(self, text: str) -> tuple[str, list[response_wire.Delta]]:
+    def add_text(self, text: str) -> tuple[str, list[response_wire.Delta]]:
         """Return the content that a text adds, and the deltas that follow it."""
         if not text:
             return "", []

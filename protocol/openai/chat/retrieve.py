@@ -64,10 +64,10 @@ class Completions:
                 if job.reply is not None:
                     return job.reply
                 if mine:
-                    return await self._go_on(context, job)
+                    return await self._resume(context, job)
             await anyio.sleep(_LOOK_SECONDS)
 
-    async def _go_on(self, context: RequestContext, job: Job) -> Reply:
+    async def _resume(self, context: RequestContext, job: Job) -> Reply:
         request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
         job = msgspec.structs.replace(job, request=request)
         async with opened_and_kept(self._engine, context.jobs, job, held=True) as exchange:

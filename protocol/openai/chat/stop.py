@@ -110,7 +110,7 @@ class Cutter:
         return held
 
 
-class _Said:
+class _Output:
     """The text and thoughts so far, counted against the token limit."""
 
     def __init__(self, tokens: int | None) -> None:
@@ -150,7 +150,7 @@ class _Cut:
     """Cuts one answer at its first bound."""
 
     def __init__(self, bounds: Bounds, input_tokens: int) -> None:
-        self._cutter, self._said = Cutter(bounds.stops), _Said(bounds.tokens)
+        self._cutter, self._said = Cutter(bounds.stops), _Output(bounds.tokens)
         self._input_tokens = input_tokens
         self.finish: Finish | None = None
         """Set once a bound is reached."""

@@ -96,7 +96,7 @@ class ChunkWriter:
         """Return the chunks of an event."""
         match event:
             case Text():
-                text, more = self._rendering.say(event.text)
+                text, more = self._rendering.add_text(event.text)
                 return (self._text(text) if text else b"") + self._chunks(more)
             case Media() | WebImage() | Citation() | Document():
                 return self._chunks(self._rendering.render(event))

@@ -43,7 +43,7 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     """The usage of its turn for the first image of a turn, else zero."""
 
 
-class _Aside:
+class _ConcurrentTurns:
     """Runs concurrent turns and queues their outcomes."""
 
     def __init__(self, engine: Engine, request: GenerationRequest, tasks: TaskGroup) -> None:
@@ -76,7 +76,7 @@ class _Aside:
 class Drawing:
     """A drawing whose first turn has begun."""
 
-    def __init__(self, first: Exchange, turn: AsyncExitStack, aside: _Aside) -> None:
+    def __init__(self, first: Exchange, turn: AsyncExitStack, aside: _ConcurrentTurns) -> None:
         """Read `first` to its end and close `turn`, which holds it; draw missing images with `aside`."""
         self._first, self._turn, self._aside = first, turn, aside
 
@@ -104,11 +104,11 @@ class Drawing:
             outcome = await self._aside.outcome()
             under_way -= 1
             if isinstance(outcome, GatewayError):
-                failure = failure if _is_in_doubt(failure) else outcome
+                failure = failure if _may_be_running(failure) else outcome
             else:
                 yield outcome[:missing]
                 missing = max(0, missing - len(outcome))
-            if not under_way and not _is_in_doubt(failure):
+            if not under_way and not _may_be_running(failure):
                 patience = 0 if missing < before else patience - 1
                 under_way, before = (missing if patience >= 0 else 0), missing
                 self._aside.begin(under_way)
@@ -126,7 +126,7 @@ async def drawing(engine: Engine, request: GenerationRequest) -> AsyncGenerator[
     """
     failure: GatewayError | None = None
     async with anyio.create_task_group() as tasks:
-        aside = _Aside(engine, request, tasks)
+        aside = _ConcurrentTurns(engine, request, tasks)
         try:
             async with AsyncExitStack() as turn:
                 first = await turn.enter_async_context(engine.open(request))
@@ -154,5 +154,5 @@ def drawn_in(reply: Reply) -> list[Drawn]:
     return [Drawn(media=media, usage=reply.usage if index == 0 else _NONE) for index, media in enumerate(pictures)]
 
 
-def _is_in_doubt(failure: GatewayError | None) -> bool:
+def _may_be_running(failure: GatewayError | None) -> bool:
     return failure is not None and failure.certainty is Certainty.MAYBE_ACCEPTED

@@ -61,7 +61,7 @@ class Images:
         context = context_of(request.scope)
         caller = caller_of(context)
         body = await read_generation(request)
-        wanted = self._understand(body, context, caller)
+        wanted = self._parse(body, context, caller)
         asked = wanted.request(caller, context.id, attempts_before(request), _NOTHING)
         return self._answer(context, wanted, asked, "image_generation.completed")
 
@@ -70,13 +70,13 @@ class Images:
         context = context_of(request.scope)
         caller = caller_of(context)
         body, files = await read_edit(request)
-        wanted = self._understand(body, context, caller)
+        wanted = self._parse(body, context, caller)
         admit_pictures(wanted.selection, self._engine.catalogue)
         inputs = await take_inputs(body, files, context)
         asked = wanted.request(caller, context.id, attempts_before(request), inputs)
         return self._answer(context, wanted, asked, "image_edit.completed")
 
-    def _understand(self, body: wire.Ask, context: RequestContext, caller: Caller) -> Wanted:
+    def _parse(self, body: wire.Ask, context: RequestContext, caller: Caller) -> Wanted:
         wanted = understand(body, self._engine.catalogue, caller)
         context.record.model = wanted.selection.id
         context.record.stream = wanted.stream
