@@ -1,4 +1,4 @@
-"""Reads bodies, under a cap, a deadline and a budget of memory, and decodes them.
+"""Reads request bodies under a size limit, a deadline and a memory budget, and decodes them.
 
 A body of up to 64 KiB takes no part of the budget; how many there are at once is bounded otherwise. Of a longer one no
 more than that is read before its part is reserved, so a client that sends nothing holds nothing; one that stops later
@@ -29,7 +29,7 @@ from protocol.model import BadRequest, GatewayError
 ValueT = TypeVar("ValueT")
 
 FREE_BYTES = 64 * 1024
-"""A body of up to so many bytes takes no part of the budget."""
+"""A body of up to this many bytes takes no part of the budget."""
 _BYTES_PER_SECOND = 256 * 1024
 _LONGEST_FACTOR = 4
 _LEAST_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""A budget of bytes: what all requests of a process hold in memory at once.
+"""A memory budget that all requests of a process share.
 
 A request reserves bytes before it takes them, and waits a short time where there is no room. A request whose owner (a
 license) holds more than its fair share of the bytes for other requests comes after those of other owners. Among the

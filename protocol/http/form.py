@@ -1,4 +1,4 @@
-"""Reads `multipart/form-data` while it arrives: long files go to disk, and their names are never paths."""
+"""Parses `multipart/form-data` while it arrives: long files go to disk; file names are never used as paths."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -30,9 +30,9 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
     field: str
     name: str
-    """What the caller calls the file: a label, nothing else."""
+    """The file name that the caller sent; used only as a label."""
     mime: str | None
-    """What the caller says that it is."""
+    """The media type that the caller sent."""
     data: Content
     """Where it is longer than a file may be, the end is missing; its length tells."""
 

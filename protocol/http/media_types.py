@@ -1,4 +1,4 @@
-"""What a file is, by its own first bytes, and how large a picture is, by its header: nothing is decoded here."""
+"""Detects a file's media type by its first bytes, and a picture's size by its header, without decoding it."""
 
 import codecs
 import re

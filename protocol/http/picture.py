@@ -1,7 +1,7 @@
-"""Makes of an upstream's picture the one that was asked for: so many pixels, in such a format.
+"""Converts an upstream's picture to the requested size and format.
 
-Covers: the picture fills the frame, what sticks out is cut off evenly. What a picture says beside its pixels
-(camera, place) is left out, its colour profile is kept.
+The picture fills the frame and is cropped evenly ("cover"). Metadata such as camera and location is removed; the
+colour profile is kept.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Work on decoded pictures: in threads, bounded by the pixels of all that is in work.
+"""Runs work on decoded pictures in threads, limited by the total number of pixels being processed.
 
 Small pictures are worked on side by side, one of 50 megapixels alone. Waiting work is served in turns of one per
 license. What takes more than 64 MiB decoded is reserved from the budget of memory first.

@@ -1,4 +1,4 @@
-"""Files of requests on disk, so that they take no memory.
+"""Keeps large files of requests on disk, so that they use no memory.
 
 A file is made without a name (or loses it at once), for its owner alone: nothing is left of it when the process ends,
 however that happens. A folder that is memory itself (tmpfs) gains nothing: its files count as memory.
@@ -22,7 +22,7 @@ TOTAL = 1536 * 1024 * 1024
 
 
 class Spool:
-    """Makes files, and bounds what all of them hold."""
+    """Creates temporary files and limits their total size."""
 
     def __init__(self, folder: Path | None = None, total: int = TOTAL) -> None:
         """Make files in `folder`, by default the system's for temporary files; `total` is in bytes."""

@@ -188,11 +188,11 @@ def run(
                 collector.begin()
                 async with background_tasks() as tasks:
                     tasks.start_soon(collector.run)
-                    await tasks.start(_reload_when_told, running)
+                    await tasks.start(_reload_on_sighup, running)
                     await overseer.show_summary(running)
                     overseer.started()
                     await _end(signals, overseer)
-                    await _drain(running, settings.drain, signals)
+                    await _shut_down(running, settings.drain, signals)
 
     run_loop(main, settings.server.loop)
 
@@ -213,7 +213,7 @@ def _abort_stalled(listening: socket.socket, seconds: float) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
-async def _reload_when_told(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+async def _reload_on_sighup(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     """Reload on SIGHUP; ignore SIGHUP after that, so that it cannot end a process that is shutting down."""
     try:
         with anyio.open_signal_receiver(signal.SIGHUP) as signals:
@@ -237,7 +237,7 @@ async def _end(signals: Any, overseer: Supervisor) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _drain(running: Running, terms: DrainTerms, signals: Any) -> None:
+async def _shut_down(running: Running, terms: DrainTerms, signals: Any) -> None:
     _log.info("shutdown_started", in_flight=running.shutdown.in_flight, **msgspec.structs.asdict(terms))
     async with anyio.create_task_group() as tasks:
 
@@ -274,15 +274,15 @@ def run_loop(main: Callable[[], Any], loop: str) -> None:
     try:
         anyio.run(main, backend_options={"use_uvloop": _use_uvloop(loop)})
     except BaseExceptionGroup as group:
-        raise _alone(group) from None
+        raise _unwrap(group) from None
 
 
-def _alone(error: BaseException) -> BaseException:
+def _unwrap(error: BaseException) -> BaseException:
     """Take an error out of the groups that hold nothing else."""
     if isinstance(error, BaseExceptionGroup):
         held = cast("BaseExceptionGroup[BaseException]", error).exceptions
         if len(held) == 1:
-            return _alone(held[0])
+            return _unwrap(held[0])
     return cast("BaseException", error)
 
 

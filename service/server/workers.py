@@ -53,7 +53,7 @@ class Workers:
         self._started = started
         self._patience = patience or RestartBackoff()
         self._processes: set[anyio.abc.Process] = set()
-        self._heard: set[anyio.abc.Process] = set()
+        self._ready: set[anyio.abc.Process] = set()
         """Workers that are ready."""
         self._hangups = 0
         self._answered = False
@@ -82,7 +82,7 @@ class Workers:
                 self._stop()
                 continue
             self._hangups += 1
-            for process in self._heard:  # it would kill a worker that is starting: those get it once they are ready
+            for process in self._ready:  # it would kill a worker that is starting: those get it once they are ready
                 process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:
@@ -120,12 +120,12 @@ class Workers:
                 process.terminate()
             status = 0
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._hear, ours, process)
+                tasks.start_soon(self._wait_ready, ours, process)
                 status = await process.wait()
                 tasks.cancel_scope.cancel()
-        answered = process in self._heard
+        answered = process in self._ready
         self._processes.discard(process)
-        self._heard.discard(process)
+        self._ready.discard(process)
         mark_process_dead(process.pid)
         return status, answered
 
@@ -140,13 +140,13 @@ class Workers:
             start_new_session=True,
         )
 
-    async def _hear(self, worker: socket.socket, process: anyio.abc.Process) -> None:
+    async def _wait_ready(self, worker: socket.socket, process: anyio.abc.Process) -> None:
         """Wait until a worker is ready; reload it if a SIGHUP arrived while it started."""
         before = self._hangups
         await anyio.wait_readable(worker)
         if not worker.recv(1):
             return
-        self._heard.add(process)
+        self._ready.add(process)
         if self._hangups != before:
             process.send_signal(signal.SIGHUP)
         if not self._answered:
