@@ -1,4 +1,4 @@
-"""One job under way: asked, or gone on with where it was asked; kept at every step."""
+"""Runs one job: starts it upstream, or resumes it from its handle, and saves it after every step."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -26,23 +26,23 @@ _RETRY_SECONDS = 5.0
 _LONGEST_RETRY = 60.0
 
 Keep = Callable[[Job], Awaitable[None]]
-"""Keeps a job as it is now."""
+"""Saves the current state of a job."""
 
 
 class JobExecution:
-    """One job under way."""
+    """One run of a job."""
 
     def __init__(self, job: Job, keep: Keep) -> None:
-        """Begin, or go on from the job's handle."""
+        """Prepare to start the job, or to resume it from its handle."""
         self.job, self._keep = job, keep
         self._settled = anyio.Event()
         self._settled.set()
 
     async def run(self, engine: Engine) -> Reply:
-        """Ask; return the whole answer.
+        """Run the job; return the complete answer.
 
         Raises:
-            GatewayError: there is none, or not now.
+            GatewayError: it failed, or cannot run now.
 
         """
         self._settled = anyio.Event()
@@ -51,14 +51,14 @@ class JobExecution:
             async with engine.open(msgspec.structs.replace(self.job.request, handle=self.job.handle)) as exchange:
                 return await fold(self._watched(exchange))
         except (RateLimited, Saturated, SignedOut, Blocked):
-            if self.job.handle is None:  # it was refused: nothing is under way
+            if self.job.handle is None:  # it was refused before it began upstream
                 await self._note(state=JobState.QUEUED)
             raise
         finally:
             self._settled.set()
 
     async def settled(self) -> None:
-        """Return when nothing is being asked that would be lost if this process ended."""
+        """Wait until the process may end without losing a request that is being sent."""
         await self._settled.wait()
 
     async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
@@ -76,7 +76,7 @@ class JobExecution:
 
 
 def pause(error: GatewayError, *, begun: bool) -> float | None:
-    """Return how long to wait before trying again; None: do not."""
+    """Return the seconds to wait before a retry; None: do not retry."""
     if isinstance(error, Saturated):
         return max(error.retry_after, _RETRY_SECONDS)
     if begun and isinstance(error, RateLimited | SignedOut | Blocked):
@@ -85,7 +85,7 @@ def pause(error: GatewayError, *, begun: bool) -> float | None:
 
 
 def trimmed(job: Job) -> Job:
-    """Return a job without the files of its request, which nobody needs once it was sent."""
+    """Return a job without the files of its request, which are not needed once it was sent."""
     turns = tuple(
         msgspec.structs.replace(turn, parts=tuple(part for part in turn.parts if isinstance(part, TextPart)))
         for turn in job.request.turns

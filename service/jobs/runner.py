@@ -1,7 +1,8 @@
-"""Does jobs that outlive their requests, and goes on with those that a process before this one left unfinished.
+"""Runs jobs that outlive their requests, and resumes jobs that another process left unfinished.
 
-A job is held by one worker at a time, for as long as it renews its hold; a worker that dies lets go by dying, and
-another goes on from the job's handle. What may have been sent without anybody knowing where is not sent again.
+One worker at a time holds the lock of a job, and renews it while it works. If the worker dies, the lock expires and
+another worker resumes the job from its handle. A job that may have been sent, but has no handle, is failed and not sent
+again.
 """
 
 import secrets
@@ -32,21 +33,21 @@ from transports.clock import Clock
 from transports.tasks import background_tasks
 
 _CLOSE_SECONDS = 5.0
-"""What is just being asked is given so long to say where it is, when the process ends."""
+"""At shutdown, requests that are being sent get this long to return a handle."""
 _FULL_SECONDS = 60.0
 _PATIENCE_SECONDS = 1800.0
-"""A job waits so long for an account to be free."""
+"""How long a job waits for a free account."""
 
 _log = structlog.get_logger()
 
 _UNKNOWN = JobError(
     code="upstream_outcome_unknown",
-    message="The gateway was restarted while it asked for this; whether the upstream began is not known.",
+    message="The gateway was restarted while it sent this request; whether the upstream began is unknown. Try again.",
 )
 
 
 class Runner:
-    """Implements `protocol.model.Jobs` over a ledger and an engine."""
+    """Implements `protocol.model.Jobs` with a job store and an engine."""
 
     def __init__(
         self,
@@ -57,70 +58,72 @@ class Runner:
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         """Run jobs in `tasks`."""
-        self._ledger, self._engine, self._clock, self._settings, self._tasks = ledger, engine, clock, settings, tasks
+        self._store, self._engine, self._clock, self._settings, self._tasks = ledger, engine, clock, settings, tasks
         self._slots = anyio.CapacityLimiter(settings.at_once)
         self._held: dict[str, anyio.CancelScope | None] = {}
-        """The holders of this process, and what to cancel where a hold is lost."""
+        """Lock holders of this process, and the scope to cancel if the lock is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
-        self._courses: dict[str, JobExecution] = {}
+        self._executions: dict[str, JobExecution] = {}
         self._closing = False
         self.leaving: Callable[[], bool] = lambda: False
-        """Whether the process is about to end: nothing is adopted then."""
+        """Whether the process is shutting down; it adopts no jobs then."""
 
     async def submit(self, job: Job) -> None:
-        """Keep a new job and do it, whoever stays or leaves.
+        """Save a new job and run it, even if the client disconnects.
 
         Raises:
-            RateLimited: the license has as many unfinished jobs as it may.
-            Saturated: the store is out of order.
+            RateLimited: the license has too many unfinished jobs.
+            Saturated: the store failed.
 
         """
-        if await self._ledger.unfinished(job.request.caller.id, job.kind) >= self._settings.unfinished:
-            message = f"This license has {self._settings.unfinished} unfinished jobs, as many as it may."
+        if await self._store.unfinished(job.request.caller.id, job.kind) >= self._settings.unfinished:
+            message = (
+                f"This license has {self._settings.unfinished} unfinished jobs, the maximum. Wait until one completes."
+            )
             raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
         holder = _holder()
-        await self._ledger.put(job, self._expires(job), JobLock(holder, self._settings.hold_seconds))
+        await self._store.put(job, self._expires(job), JobLock(holder, self._settings.hold_seconds))
         self._tasks.start_soon(self._work, job, holder)
 
     async def keep(self, job: Job) -> None:
-        """Keep a job as it is now; it is done by whoever holds it."""
+        """Save the current state of a job without running it."""
         if job.over and job.completed is None:
             job = msgspec.structs.replace(job, completed=self._clock.wall())
-        await self._ledger.put(trimmed(job), self._expires(job))
+        await self._store.put(trimmed(job), self._expires(job))
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
-        return await self._ledger.find(license_id, kind, job_id)
+        return await self._store.find(license_id, kind, job_id)
 
     async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
-        return await self._ledger.page(license_id, kind, page)
+        return await self._store.page(license_id, kind, page)
 
     async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
-        """Forget a license's job, and stop it; say whether there was one."""
-        removed = await self._ledger.remove(license_id, kind, job_id)
+        """Remove a license's job, and cancel it if it runs; return whether it existed."""
+        removed = await self._store.remove(license_id, kind, job_id)
         if removed and job_id in self._running:
             self._running[job_id].cancel()
         return removed
 
     @asynccontextmanager
     async def hold(self, job_id: str) -> AsyncGenerator[bool]:
-        """Be the only one at work on a job for as long as the context lasts; False: somebody else is."""
+        """Hold the lock of a job within the context; yields False if another worker holds it."""
         holder = _holder()
-        if await self._ledger.acquire(job_id, JobLock(holder, self._settings.hold_seconds)) is None:
+        if await self._store.acquire(job_id, JobLock(holder, self._settings.hold_seconds)) is None:
             yield False
             return
         self._held[holder] = None
         try:
             yield True
         finally:
-            await self._let_go(holder)
+            await self._release(holder)
 
     async def adopt(self) -> None:
-        """Go on with what nobody is at work on."""
-        for job_id in await self._ledger.idle(JobKind.VIDEO):
+        """Resume unfinished jobs that no worker holds."""
+        for job_id in await self._store.idle(JobKind.VIDEO):
             holder = _holder()
-            job = await self._ledger.acquire(job_id, JobLock(holder, self._settings.hold_seconds))
+            job = await self._store.acquire(job_id, JobLock(holder, self._settings.hold_seconds))
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
@@ -129,57 +132,57 @@ class Runner:
                 continue
             if not job.over:
                 await self._change(holder, self._failed(job, _UNKNOWN))
-            await self._ledger.release(holder)
+            await self._store.release(holder)
 
     async def tend(self) -> None:
-        """Renew holds, and look for jobs to adopt, for ever."""
+        """Renew locks and adopt jobs periodically, until cancelled."""
         while True:
             try:
                 held = frozenset(self._held)
-                kept = await self._ledger.renew(tuple(held), self._settings.hold_seconds)
+                kept = await self._store.renew(tuple(held), self._settings.hold_seconds)
                 for scope in map(self._held.get, held - kept):
                     if scope is not None:
                         scope.cancel()
                 if not self.leaving():
                     await self.adopt()
             except GatewayError as error:
-                _log.warning("jobs_not_tended", code=error.code)
+                _log.warning("jobs_poll_failed", code=error.code)
             await self._clock.sleep(self._settings.hold_seconds / 4)
 
     async def close(self) -> None:
-        """Begin nothing more, and wait a little for what is just being asked: it would be lost otherwise."""
+        """Start nothing more, and wait briefly for requests that are being sent, which would be lost otherwise."""
         self._closing = True
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            for course in tuple(self._courses.values()):
-                await course.settled()
+            for execution in tuple(self._executions.values()):
+                await execution.settled()
 
     async def _work(self, job: Job, holder: str) -> None:
-        """Do one job, to its end or to this process's."""
+        """Run one job until it ends or the process does."""
         with anyio.CancelScope() as scope:
             self._held[holder] = self._running[job.id] = scope
             try:
                 async with self._slots:
                     await self._attempts(job, holder)
-            except Exception:  # noqa: BLE001 -- a bug of ours is the job's end, not the gateway's
+            except Exception:  # noqa: BLE001 -- a bug fails the job, not the gateway
                 _log.exception("job_failed", job=job.id)
                 await self._fail(holder, job, JobError(code="internal_error", message="The gateway failed."))
             finally:
                 self._running.pop(job.id, None)
-                self._courses.pop(holder, None)
-                await self._let_go(holder)
+                self._executions.pop(holder, None)
+                await self._release(holder)
 
     async def _attempts(self, job: Job, holder: str) -> None:
-        course = self._courses[holder] = JobExecution(job, partial(self._note, holder))
+        execution = self._executions[holder] = JobExecution(job, partial(self._note, holder))
         until = self._clock.monotonic() + _PATIENCE_SECONDS
         while not self._closing:
             try:
-                reply = await course.run(self._engine)
-                await self._note(holder, self._done(course.job, state=JobState.COMPLETED, reply=reply))
+                reply = await execution.run(self._engine)
+                await self._note(holder, self._done(execution.job, state=JobState.COMPLETED, reply=reply))
             except GatewayError as error:
-                seconds = pause(error, begun=course.job.handle is not None)
+                seconds = pause(error, begun=execution.job.handle is not None)
                 if seconds is None or self._clock.monotonic() + seconds >= until:
                     _log.warning("job_failed", job=job.id, license=job.request.caller.id, code=error.code)
-                    await self._fail(holder, course.job, JobError(code=error.code, message=error.message))
+                    await self._fail(holder, execution.job, JobError(code=error.code, message=error.message))
                     return
                 await self._clock.sleep(seconds)
             else:
@@ -189,23 +192,23 @@ class Runner:
                     job=job.id,
                     license=job.request.caller.id,
                     model=job.model,
-                    upstream_model=course.job.upstream_model or None,
+                    upstream_model=execution.job.upstream_model or None,
                     seconds=seconds,
                 )
                 return
 
     async def _note(self, holder: str, job: Job) -> None:
-        """Keep how far a job is; where it is not this worker's any more, stop."""
+        """Save a job's progress; stop if this worker no longer holds it."""
         if not await self._change(holder, job):
             self._running[job.id].cancel()
             await anyio.lowlevel.checkpoint()
 
     async def _fail(self, holder: str, job: Job, error: JobError) -> None:
-        """Keep how a job failed; where the store does not work just then, whoever adopts the job finds out."""
+        """Save a job's failure; if the store fails too, the worker that adopts the job fails it later."""
         try:
             await self._change(holder, self._failed(job, error))
         except GatewayError as failure:
-            _log.warning("job_not_kept", job=job.id, code=failure.code)
+            _log.warning("job_write_failed", job=job.id, code=failure.code)
 
     def _done(self, job: Job, **changes: object) -> Job:
         return msgspec.structs.replace(trimmed(job), completed=self._clock.wall(), **changes)
@@ -215,18 +218,18 @@ class Runner:
 
     async def _change(self, holder: str, job: Job) -> bool:
         expires = self._expires(job)
-        return await self._ledger.change(msgspec.structs.replace(job, expires=expires), expires, holder)
+        return await self._store.change(msgspec.structs.replace(job, expires=expires), expires, holder)
 
     def _expires(self, job: Job) -> float:
         return (job.completed or job.created) + self._settings.keep_seconds
 
-    async def _let_go(self, holder: str) -> None:
+    async def _release(self, holder: str) -> None:
         self._held.pop(holder, None)
         with anyio.CancelScope(shield=True):
             try:
-                await self._ledger.release(holder)
+                await self._store.release(holder)
             except Saturated:
-                _log.warning("hold_not_released")
+                _log.warning("job_lock_release_failed")
 
 
 def _holder() -> str:
@@ -235,7 +238,7 @@ def _holder() -> str:
 
 @asynccontextmanager
 async def open_jobs(ledger: JobStore, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
-    """Yield the jobs' runner; leaving stops it: what is unfinished keeps its record, for whoever comes next."""
+    """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process."""
     async with background_tasks() as tasks:
         runner = Runner(ledger, engine, clock, settings, tasks)
         tasks.start_soon(runner.tend)

@@ -1,8 +1,8 @@
-"""The jobs of all processes with one store: what was asked, how far it is, and who is at work on it.
+"""Jobs in the store: request, progress and the lock of the worker that runs the job.
 
-A job's record is found by its id. Two more keys lead to it, which say all that lists need: one among its license's
-jobs, and one among those that have not come to their end. Both are written before the record and removed after it, so
-that a write that breaks off leaves a key that leads nowhere, never a job that nobody finds.
+A job's record is stored under its id. Two index entries lead to it: one in the list of its license's jobs, and one in
+the list of unfinished jobs. Both are written before the record and removed after it, so an interrupted write may
+leave an index entry without a job, but never a job that no list contains.
 """
 
 import json
@@ -20,7 +20,7 @@ from transports.store import Record, Store, Unreadable
 from transports.store.port import JOB_INDEX, JOBS
 
 _ID = re.compile(r"[\x21-\x2e\x30-\x7e]{1,128}")
-"""No slash: keys are made of it."""
+"""No slash, because keys use it as separator."""
 _RETRY_SECONDS = 5.0
 _LEAST_SECONDS = 0.001
 _TRIES = 5
@@ -33,26 +33,32 @@ _decode = msgspec.json.Decoder(Job).decode
 
 
 class JobLock(msgspec.Struct, frozen=True):
-    """Who is at work on a job, and for how many seconds unless it is renewed."""
+    """The lock of a job: its holder, and the seconds until it expires unless renewed."""
 
     holder: str
     seconds: float
 
 
 class JobStore:
-    """Jobs in the store; what is written is durable when a call returns. Every method may raise Saturated."""
+    """Jobs in the store. Writes are durable when a call returns; every method may raise Saturated."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         """Keep them in `store`."""
         self._store, self._clock = store, clock
         self._held: dict[str, tuple[str, float]] = {}
-        """The job, and the seconds of the hold, of each holder of this process."""
+        """Job id and lock seconds of each lock holder in this process."""
 
-    async def put(self, job: Job, expires: float, hold: JobLock | None = None) -> None:
-        """Keep a job, new or known, until `expires`; one that is held stays so unless `hold` says by whom."""
-        with _told(), anyio.CancelScope(shield=True):  # whoever leaves meanwhile may come back for it
-            if hold is not None and await self._store.acquire(_lease(job.id), hold.holder, hold.seconds) is not None:
-                self._held[hold.holder] = (job.id, hold.seconds)
+    async def put(self, job: Job, expires: float, lock: JobLock | None = None) -> None:
+        """Save a new or known job until `expires`; with `lock`, also acquire its lock."""
+        with (
+            _store_errors(),
+            anyio.CancelScope(shield=True),
+        ):  # a client that disconnects meanwhile may fetch the job later
+            if (
+                lock is not None
+                and await self._store.acquire(_lock_name(job.id), lock.holder, lock.seconds) is not None
+            ):
+                self._held[lock.holder] = (job.id, lock.seconds)
             seconds = self._seconds(expires)
             await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=seconds)
             if not job.over:
@@ -62,13 +68,13 @@ class JobStore:
                 await self._store.remove(JOB_INDEX, _key(_OPEN, job))
 
     async def change(self, job: Job, expires: float, holder: str) -> bool:
-        """Keep a known job as it is now; False: it is not held by `holder` any more, or is gone."""
+        """Save a known job; return False if `holder` no longer holds its lock, or the job was removed."""
         job_id, seconds = self._held.get(holder, ("", 0.0))
         done = False
         if job_id != job.id:
             return done
-        with _told(), anyio.CancelScope(shield=True):
-            held = await self._store.renew(_lease(job_id), holder, seconds)
+        with _store_errors(), anyio.CancelScope(shield=True):
+            held = await self._store.renew(_lock_name(job_id), holder, seconds)
             done = held and await self._replace(job, expires)
             if done and job.over:
                 await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=self._seconds(expires))
@@ -77,7 +83,7 @@ class JobStore:
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
-        with _told():
+        with _store_errors():
             job = await self._read(job_id)
         return job if job is not None and (job.request.caller.id, job.kind) == (license_id, kind) else None
 
@@ -90,7 +96,7 @@ class JobStore:
                 return [], False
             after = _key(_LISTED, last)
         found: list[Job] = []
-        with _told():
+        with _store_errors():
             while len(found) <= page.limit:
                 most = page.limit + 1 - len(found)
                 keys = await self._store.keys(JOB_INDEX, prefix, after=after, limit=most, reverse=reverse)
@@ -102,64 +108,64 @@ class JobStore:
         return found[: page.limit], len(found) > page.limit
 
     async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
-        """Forget a license's job; say whether there was one."""
+        """Remove a license's job; return whether it existed."""
         job = await self.find(license_id, kind, job_id)
         if job is None:
             return False
-        with _told():
+        with _store_errors():
             removed = await self._store.remove(JOBS, job_id)
             for index in (_LISTED, _OPEN):
                 await self._store.remove(JOB_INDEX, _key(index, job))
         return removed
 
     async def unfinished(self, license_id: str, kind: JobKind) -> int:
-        """Count a license's jobs that have not come to their end."""
-        with _told():
+        """Count a license's unfinished jobs."""
+        with _store_errors():
             return len(await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
 
-    async def acquire(self, job_id: str, hold: JobLock) -> Job | None:
-        """Be the only one at work on a job; None: somebody else is, or there is none that can be read."""
+    async def acquire(self, job_id: str, lock: JobLock) -> Job | None:
+        """Acquire the lock of a job and return the job; None if another worker holds it or the job is unreadable."""
         if not _ID.fullmatch(job_id):
             return None
-        with _told():
-            if await self._store.acquire(_lease(job_id), hold.holder, hold.seconds) is None:
+        with _store_errors():
+            if await self._store.acquire(_lock_name(job_id), lock.holder, lock.seconds) is None:
                 return None
             job = await self._read(job_id)
-            if job is None or job.over:  # nobody can go on with it: it is not to be offered again
+            if job is None or job.over:  # it cannot be resumed: do not offer it again
                 await self._close(job_id)
             if job is None:
-                await self._store.release(_lease(job_id), hold.holder)
+                await self._store.release(_lock_name(job_id), lock.holder)
                 return None
-        self._held[hold.holder] = (job_id, hold.seconds)
+        self._held[lock.holder] = (job_id, lock.seconds)
         return job
 
     async def renew(self, holders: Sequence[str], seconds: float) -> set[str]:
-        """Go on being at work on jobs; return the holders that still are."""
+        """Renew locks; return the holders that still hold theirs."""
         kept: set[str] = set()
-        with _told():
+        with _store_errors():
             for holder in holders:
                 job_id, _ = self._held.get(holder, ("", 0.0))
-                if job_id and await self._store.renew(_lease(job_id), holder, seconds):
+                if job_id and await self._store.renew(_lock_name(job_id), holder, seconds):
                     kept.add(holder)
         return kept
 
     async def release(self, holder: str) -> None:
-        """Stop being at work on a job."""
+        """Release the lock of a job."""
         job_id, _ = self._held.pop(holder, ("", 0.0))
         if job_id:
-            with _told():
-                await self._store.release(_lease(job_id), holder)
+            with _store_errors():
+                await self._store.release(_lock_name(job_id), holder)
 
     async def idle(self, kind: JobKind) -> Sequence[str]:
-        """Return the unfinished jobs that this process is not at work on, oldest first; `acquire` tells who else is."""
+        """Return ids of unfinished jobs that this process does not run, oldest first; others may hold their locks."""
         held = {job_id for job_id, _ in self._held.values()}
-        with _told():
+        with _store_errors():
             keys = await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/")
         jobs = [_id(key) for key in sorted(keys, key=lambda key: key.rsplit("/", 2)[1:])]
         return [job_id for job_id in jobs if job_id not in held]
 
     async def _replace(self, job: Job, expires: float) -> bool:
-        """Keep a job that is there; whoever else writes to it at the same time does so before."""
+        """Overwrite a stored job, after any simultaneous write; return False if it was removed."""
         for _ in range(_TRIES):
             there = await self._get(job.id)
             if there is None:
@@ -170,7 +176,7 @@ class JobStore:
         return False
 
     async def _close(self, job_id: str) -> None:
-        """Take a job out of the unfinished ones, whoever's it is."""
+        """Remove a job from the index of unfinished jobs."""
         for key in await self._store.keys(JOB_INDEX, f"{_OPEN}/"):
             if _id(key) == job_id:
                 await self._store.remove(JOB_INDEX, key)
@@ -191,15 +197,15 @@ class JobStore:
 
 
 @contextmanager
-def _told() -> Generator[None]:
-    """Tell who asks that the store is out of order: a promise that cannot be kept is refused.
+def _store_errors() -> Generator[None]:
+    """Turn an error of the store into the error for the client.
 
     Source: reliability 6.3
     """
     try:
         yield
     except OSError:
-        message = "The gateway's store is out of order."
+        message = "The gateway's store is not available. Try again later."
         raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
 
 
@@ -211,7 +217,7 @@ def _id(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _lease(job_id: str) -> str:
+def _lock_name(job_id: str) -> str:
     return f"job/{job_id}"
 
 
@@ -234,7 +240,7 @@ def _loaded(job: Job) -> Job:
 
 
 def _unpack(job_id: str, body: bytes) -> Job | None:
-    """Return a job; None: it cannot be read, whatever wrote it."""
+    """Decode a job; None if that fails."""
     try:
         try:
             return _decode(body)

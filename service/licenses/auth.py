@@ -1,4 +1,4 @@
-"""Who is calling, and what they may use: checked on every matched route."""
+"""License check of every matched route: identifies the caller, and what it may use, by its license key."""
 
 import secrets
 from collections.abc import Generator, Iterable, Sequence
@@ -22,15 +22,15 @@ _log = structlog.get_logger()
 
 
 def new_key() -> str:
-    """Return a fresh key."""
+    """Generate a license key."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[tuple[str, License]]:
-    """Return the settings' licenses, each with its key.
+    """Return the licenses of the settings, each with its key.
 
     Raises:
-        SettingsError: a key cannot be read or is none, or an id or a key occurs twice.
+        SettingsError: a key cannot be read or is invalid, or an id or a key occurs twice.
 
     """
     found: dict[str, License] = {}
@@ -61,16 +61,16 @@ def _read_key(path: Path, where: str) -> str:
 
 
 class Licenses:
-    """All licenses: the settings', and the book's."""
+    """All licenses: those of the settings, and those of the store."""
 
-    def __init__(self, fixed: Iterable[tuple[str, License]], book: LicenseStore) -> None:
-        """Take the settings' `(key, license)`, checked."""
-        self._book = book
+    def __init__(self, fixed: Iterable[tuple[str, License]], store: LicenseStore) -> None:
+        """Use `fixed`, the checked `(key, license)` pairs of the settings, and the store's licenses."""
+        self._store = store
         self.fixed = list(fixed)
 
     @property
     def fixed(self) -> Sequence[tuple[str, License]]:
-        """The settings', each with its key; those that are set are in force at once."""
+        """Licenses of the settings, each with its key; setting them takes effect at once."""
         return self._fixed
 
     @fixed.setter
@@ -80,56 +80,56 @@ class Licenses:
         self._fixed_ids = {granted.id for _, granted in fixed}
 
     async def caller(self, authorization: bytes) -> Caller | None:
-        """Return who an `Authorization` header's license belongs to.
+        """Return the caller that an `Authorization` header identifies, or None if its key is not valid.
 
         Raises:
-            Saturated: the book is out of order.
+            Saturated: the store failed.
 
         """
         scheme, _, key = authorization.strip().partition(b" ")
         key = key.strip()
         if scheme.lower() != b"bearer" or not KEY.fullmatch(key):
             return None
-        digest = digest_of(key)  # a look-up by digest leaks no part of a key through its timing
+        digest = digest_of(key)  # looking keys up by digest leaks no part of a key through timing
         found = self._by_digest.get(digest)
         if found is None:
-            with _readable():
-                found = await self._book.find(digest)
+            with _store_errors():
+                found = await self._store.find(digest)
         return Caller(id=found.id, models=found.models, features=found.features) if found else None
 
     async def valid(self, identity: str) -> bool:
-        """Say whether there is a license of this id that was not revoked.
+        """Return whether there is a license with this id that is not revoked.
 
         Raises:
-            Saturated: the book is out of order.
+            Saturated: the store failed.
 
         """
         if identity in self._fixed_ids:
             return True
-        with _readable():
-            return await self._book.valid(identity)
+        with _store_errors():
+            return await self._store.valid(identity)
 
 
 @contextmanager
-def _readable() -> Generator[None]:
-    """Tell a request that the book cannot be read now."""
+def _store_errors() -> Generator[None]:
+    """Turn an error of the store into the error for the client."""
     try:
         yield
     except OSError as error:
         _log.warning("licenses_unavailable", reason=error.strerror or str(error))
-        message = "The gateway cannot look licenses up now."
+        message = "The gateway cannot check licenses at the moment. Try again later."
         raise Saturated(message, retry_after=_RETRY_SECONDS, code="state_unavailable") from None
 
 
 class Licensed:
-    """Lets a matched route's request through if it carries a license; refuses it in the route's dialect if not."""
+    """Middleware that passes a request with a valid license key on, and refuses others in the route's dialect."""
 
     def __init__(self, endpoint: DialectApp, licenses: Licenses) -> None:
         """Guard `endpoint`."""
         self._endpoint, self._licenses = endpoint, licenses
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
+        """Handle one request."""
         context = context_of(scope)
         refusal = await self._identify(scope, context)
         if refusal is None:
@@ -140,7 +140,7 @@ class Licensed:
         await self._endpoint.refuse(refusal)(scope, receive, send)
 
     async def _identify(self, scope: Any, context: RequestContext) -> GatewayError | None:
-        """Note who calls; return why the request goes no further, or None."""
+        """Set the request's caller; return the error for a request without a valid license."""
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         try:
             context.caller = await self._licenses.caller(sent[0]) if len(sent) == 1 else None

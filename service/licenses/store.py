@@ -1,7 +1,7 @@
-"""The book of licenses: records of the store, each with the digest of its key; who reads sees what others wrote.
+"""Licenses in the store, each with the digest of its key, and a cache of them that follows changes of other processes.
 
-Where the store is a file, every look sees to it that nothing has changed; elsewhere that is done each second, and once
-more for a key that is not known. A store that is out of reach leaves what is known in force for a day.
+With a SQLite store, every lookup checks for changes; with Redis, that happens once a second, and for every unknown key.
+While the store cannot be reached, cached licenses stay valid for a day.
 
 Source: reliability 6.3
 """
@@ -23,17 +23,17 @@ KEY = re.compile(rb"[\x21-\x7e]{8,256}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _KNOWN_SECONDS = 86400.0
 _ALL = "*"
-"""In the store: all features, those to come included."""
+"""Stored for all features, including future ones."""
 
 _log = structlog.get_logger()
 
 
 class LicenseError(ValueError):
-    """A license that cannot be added or found; the message is fit for the operator."""
+    """A license cannot be added or found; the message is safe to show to the operator."""
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
-    """One license; its key is known to its holder alone."""
+    """One license. Its key is not stored, only the key's digest."""
 
     id: str
     models: tuple[str, ...] = ("*",)
@@ -44,7 +44,7 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A license as the store holds it, by its id."""
+    """A license as it is stored under its id."""
 
     digest: bytes
     models: tuple[str, ...]
@@ -58,30 +58,30 @@ _decode = msgspec.json.Decoder(_Entry).decode
 
 
 def digest_of(key: bytes) -> bytes:
-    """Return what is stored of a key."""
+    """Return the digest of a key, which is stored in its place."""
     return sha256(key).digest()
 
 
 class LicenseStore:
-    """The licenses of the command line; every method may raise OSError: the store is out of order."""
+    """Licenses in the store, added by command or admin API. Every method may raise OSError if the store fails."""
 
     def __init__(self, store: Store, clock: Clock, *, fresh_seconds: float = 0.0) -> None:
-        """Look for changes no oftener than after so many seconds, but for what is not known."""
+        """Check for changes at most every `fresh_seconds`, except for unknown keys."""
         self._store, self._clock, self._fresh = store, clock, fresh_seconds
         self._entries: dict[str, _Entry] = {}
         self._ids: dict[bytes, str] = {}
-        """The licenses that are not revoked, by the digests of their keys."""
+        """Ids of the licenses that are not revoked, by the digests of their keys."""
         self._revision = -1
         self._looks, self._down = 0, False
         self._looked = self._known = -math.inf
-        """When the last look was begun, and the last one that the store has answered."""
+        """Start times of the last check, and of the last check that succeeded."""
         self._lock = anyio.Lock(fast_acquire=True)
 
     async def add(self, granted: License, key: str) -> None:
-        """Add a license; one that was revoked may be added anew, with another key.
+        """Add a license; a revoked one may be added again, with another key.
 
         Raises:
-            LicenseError: the id is in use or no id, or the key is in use or not fit for a header.
+            LicenseError: the id or key is invalid or in use.
 
         """
         check(granted.id, key)
@@ -98,10 +98,10 @@ class LicenseStore:
             raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
 
     async def revoke(self, identity: str, now: float) -> None:
-        """Make a license worthless from now on.
+        """Revoke a license.
 
         Raises:
-            LicenseError: there is none of this id.
+            LicenseError: there is no such license, it is revoked already, or it was changed at the same time.
 
         """
         there = await self._store.get(LICENSES, identity) if _ID.fullmatch(identity) else None
@@ -110,7 +110,7 @@ class LicenseStore:
             raise LicenseError(f"there is no license {identity!r} that is not revoked already")
         value = _encode(msgspec.structs.replace(entry, revoked=now))
         if await self._store.put(LICENSES, identity, value, expected=there.version) is None:
-            raise LicenseError(f"somebody else has just changed the license {identity!r}: look, and try again")
+            raise LicenseError(f"the license {identity!r} was changed at the same time: try again")
 
     async def all(self) -> list[License]:
         """Return all licenses, oldest first."""
@@ -118,39 +118,39 @@ class LicenseStore:
         return sorted(found, key=lambda one: (one.created, one.id))
 
     async def find(self, digest: bytes) -> License | None:
-        """Return the valid license of a key's digest."""
+        """Return the valid license with this key digest."""
         await self._look()
         if digest not in self._ids:
-            await self._look(anew=True)
+            await self._look(force=True)
         identity = self._ids.get(digest)
         return _license(identity, self._entries[identity]) if identity is not None else None
 
     async def valid(self, identity: str) -> bool:
-        """Say whether there is a license of this id that was not revoked."""
+        """Return whether there is a license with this id that is not revoked."""
         await self._look()
         if identity not in self._entries:
-            await self._look(anew=True)
+            await self._look(force=True)
         return identity in self._entries and self._entries[identity].revoked is None
 
-    async def _look(self, *, anew: bool = False) -> None:
-        """See what has changed, if it is time to; with `anew` in any case, but at once for all who ask at once.
+    async def _look(self, *, force: bool = False) -> None:
+        """Check for changes if it is time to, with `force` in any case; simultaneous callers share one check.
 
         Raises:
-            StoreDown: that could not be seen, and what is known does not do.
+            StoreDown: the check failed, and the cached licenses cannot be used.
 
         """
         now, looks = self._clock.monotonic(), self._looks
         lasting = now - self._known < _KNOWN_SECONDS
-        if not anew and lasting and (now - self._looked < self._fresh or self._lock.locked()):
+        if not force and lasting and (now - self._looked < self._fresh or self._lock.locked()):
             return
         async with self._lock:
             if self._looks == looks:
                 await self._read()
-        if self._down and (anew or not lasting):
+        if self._down and (force or not lasting):
             raise StoreDown("licenses cannot be looked up")
 
     async def _read(self) -> None:
-        """Bring what is known up to date; note whether the store answers."""
+        """Update the cached licenses, and note whether the store answers."""
         self._looks, self._looked = self._looks + 1, self._clock.monotonic()
         try:
             revision = (await self._store.revisions()).get(LICENSES.name, 0)
@@ -169,7 +169,7 @@ class LicenseStore:
 
 
 def _entry(record: Record) -> _Entry | None:
-    """Return what a record says; None: it cannot be read."""
+    """Return a decoded record, or None if it cannot be decoded."""
     try:
         return _decode(record.value)
     except msgspec.MsgspecError:
@@ -189,7 +189,7 @@ def _license(identity: str, entry: _Entry) -> License:
 
 
 def check(identity: str, key: str) -> None:
-    """Raise LicenseError unless id and key are fit for logs and headers."""
+    """Raise LicenseError unless id and key are valid: both appear in logs or headers."""
     if not _ID.fullmatch(identity):
         raise LicenseError("a license's id is 1 to 64 letters, digits, '.', '_', '@' or '-'")
     if not KEY.fullmatch(key.encode("utf-8", "surrogatepass")):

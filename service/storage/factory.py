@@ -1,4 +1,4 @@
-"""Where the store of the settings is, and what its secret values are encrypted with."""
+"""Builds the store that the settings describe: its location, cipher, local replica and instrumentation."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -21,35 +21,35 @@ _log = structlog.get_logger()
 
 
 class StoreUnreachable(SettingsError):
-    """The server that the settings name does not answer: nothing else is known to be wrong with them."""
+    """The store's server does not answer; the settings may be valid."""
 
 
 class StoreLocation(msgspec.Struct, frozen=True):
-    """Where a store is: in a file, or at the URL of a server."""
+    """Location of a store: a file, or the URL of a server."""
 
     path: Path | None
     url: str = ""
 
     def __repr__(self) -> str:
-        """Show no password."""
+        """Leave out the password."""
         return f"Location({str(self)!r})"
 
     def __str__(self) -> str:
-        """Say where it is, without what signs in there."""
+        """Return the location without the password."""
         return f"SQLite at {self.path}" if self.path is not None else f"the server at {shown_url(self.url)}"
 
 
 def location_of(settings: StoreSettings, origin: Origin, path: Path) -> StoreLocation:
-    """Return where the settings want the store, whose file would be at `path`.
+    """Return the store's location by the settings: a server, or else the file at `path`.
 
     Raises:
-        SettingsError: they say it twice, in a file that cannot be read, or not as a URL.
+        SettingsError: the URL is invalid, given twice, or in a file that cannot be read.
 
     """
     url, where = settings.url, origin.of("store.url")
     if settings.url_file is not None:
         if url:
-            raise SettingsError(f"{where}: store.url: stands beside store.url_file; one of them is enough")
+            raise SettingsError(f"{where}: store.url: set together with store.url_file; set only one")
         where = origin.of("store.url_file")
         url = _read(settings.url_file, f"{where}: store.url_file").decode("utf-8", "replace")
         if not url:
@@ -65,10 +65,10 @@ def location_of(settings: StoreSettings, origin: Origin, path: Path) -> StoreLoc
 
 
 def location_at(text: str) -> StoreLocation:
-    """Return the location that `sqlite:PATH`, `redis://…` or `rediss://…` names.
+    """Parse a location: `sqlite:PATH`, `redis://…` or `rediss://…`.
 
     Raises:
-        ValueError: it names none; the message shows nothing of it.
+        ValueError: it is invalid; the message shows no part of it.
 
     """
     if text.startswith(_FILE):
@@ -83,10 +83,10 @@ def location_at(text: str) -> StoreLocation:
 
 
 def cipher_of(settings: StoreSettings, origin: Origin) -> Cipher:
-    """Return what seals with the keys of the settings.
+    """Return the cipher with the keys of the settings.
 
     Raises:
-        SettingsError: the file of a key cannot be read, or holds too little.
+        SettingsError: a key file cannot be read, or is too short.
 
     """
     where = origin.of("store.old_key_files")
@@ -97,10 +97,10 @@ def cipher_of(settings: StoreSettings, origin: Origin) -> Cipher:
 
 
 def secret_in(path: Path, where: str) -> bytes:
-    """Return the secret that a file holds; `where` names the setting.
+    """Return the secret in a file; `where` names the setting.
 
     Raises:
-        SettingsError: it cannot be read, or holds too little.
+        SettingsError: it cannot be read, or is too short.
 
     """
     secret = _read(path, where)
@@ -117,20 +117,20 @@ async def open_store(
     clock: Clock,
     observer: StoreObserver | None = None,
 ) -> AsyncGenerator[Store]:
-    """Open the store of the settings; leaving closes it. `observer` hears of its calls.
+    """Open the store of the settings, with encryption, and close it afterwards; `observer` is notified of its calls.
 
     Raises:
-        SettingsError: it, or a key of it, cannot be opened.
+        SettingsError: the store or a key cannot be opened.
 
     """
-    location, sealer = location_of(settings, origin, path), cipher_of(settings, origin)
+    location, cipher = location_of(settings, origin, path), cipher_of(settings, origin)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
-            sealed = EncryptedStore(store, sealer)
+            encrypted = EncryptedStore(store, cipher)
             if location.path is not None:
-                await bring_over(location.path, sealed, clock)
-        yield sealed
+                await bring_over(location.path, encrypted, clock)
+        yield encrypted
 
 
 @asynccontextmanager
@@ -141,10 +141,10 @@ async def open_stores(
     clock: Clock,
     observer: StoreObserver,
 ) -> AsyncGenerator[tuple[Store, Store | None]]:
-    """Open a gateway's store, and this machine's own copy beside one that is shared: what is lost is put back.
+    """Open the gateway's store, and for a shared store also the local replica from which lost records are restored.
 
     Raises:
-        SettingsError: one of them, or a key, cannot be opened.
+        SettingsError: a store or a key cannot be opened.
 
     """
     async with (
@@ -164,7 +164,7 @@ async def open_copy(
     path: Path,
     clock: Clock,
 ) -> AsyncGenerator[Store | None]:
-    """Open this machine's own copy of what must last, sealed as the store is; None where the store is its own already.
+    """Open this machine's replica, encrypted like the store; yields None if the store is a local file.
 
     Raises:
         SettingsError: it cannot be opened.
@@ -189,13 +189,13 @@ async def open_plain(
     clock: Clock,
     observer: StoreObserver | None = None,
 ) -> AsyncGenerator[Store]:
-    """Open a store as it is, sealed values and all; leaving closes it.
+    """Open a store without encryption, and close it afterwards.
 
     Raises:
         OSError: it cannot be opened.
 
     """
-    observer = observer or _Deaf()
+    observer = observer or _NullObserver()
     if location.path is not None:
         with closing(SqliteStore(location.path, clock)) as store:
             yield instrumented(store, clock, observer)
@@ -207,22 +207,22 @@ async def open_plain(
         yield instrumented(store, clock, observer)
 
 
-class _Deaf:
-    """Hears of a store's calls where nobody asks for their numbers."""
+class _NullObserver:
+    """Ignores the calls of a store."""
 
     def store_call(self, operation: str, seconds: float, outcome: str) -> None:
-        """Hear of a call."""
+        """Ignore a call."""
 
     def store_breaker(self, *, is_open: bool) -> None:
-        """Hear of the breaker."""
+        """Ignore the breaker."""
 
     def store_evicts(self, *, evicts: bool) -> None:
-        """Hear of the server's policy."""
+        """Ignore the server's policy."""
 
 
 @contextmanager
 def naming(location: StoreLocation, origin: Origin) -> Generator[None]:
-    """Name the setting that an error of the store comes from."""
+    """Turn an error of the store into a SettingsError that names the setting."""
     try:
         yield
     except OSError as error:
@@ -233,7 +233,7 @@ def naming(location: StoreLocation, origin: Origin) -> Generator[None]:
 
 
 def shown_url(url: str) -> str:
-    """Return a server's URL without what signs in there."""
+    """Return a server's URL without password and query."""
     scheme, mark, rest = url.partition("://")
     rest, asked, _ = rest.partition("?")
     signing, at, host = rest.rpartition("@")
@@ -242,7 +242,7 @@ def shown_url(url: str) -> str:
 
 
 def _check_url(url: str) -> None:
-    """Raise ValueError for what is no server's URL."""
+    """Raise ValueError unless this is a valid server URL."""
     from transports.store.redis_server import RedisAddress
 
     RedisAddress.of(url)

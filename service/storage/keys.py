@@ -1,4 +1,4 @@
-"""Keys that the gateway's processes share: from the operator's file, or kept in the store and made when missing."""
+"""Secret keys that the gateway's processes share: from the operator's file, or generated and kept in the store."""
 
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -24,11 +24,11 @@ _log = structlog.get_logger()
 
 
 async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
-    """Return the key that seals links to media.
+    """Return the key that encrypts media links.
 
     Raises:
-        SettingsError: its file cannot be read, or holds too little.
-        OSError: the store is out of order.
+        SettingsError: its file cannot be read, or is too short.
+        OSError: the store failed.
 
     """
     if media.key_file is None:
@@ -40,11 +40,11 @@ async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
 async def open_url_signer(
     media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool
 ) -> AsyncGenerator[UrlSigner]:
-    """Open the seal of links; `patient`: where the store is away, begin with a key that this process alone has.
+    """Yield the signer of media links; `patient`: if the store is unavailable, start with a temporary key.
 
     Raises:
-        SettingsError: the key's file cannot be read, or holds too little.
-        OSError: the store is out of order.
+        SettingsError: the key's file cannot be read, or is too short.
+        OSError: the store failed, unless `patient`.
 
     """
 
@@ -53,32 +53,32 @@ async def open_url_signer(
 
     async with background_tasks() as tasks:
         try:
-            seal = UrlSigner(await read(), clock, media.link_seconds)
+            signer = UrlSigner(await read(), clock, media.link_seconds)
         except StoreDown:
             if not patient:
                 raise
-            _log.warning("media_key_not_known", hint="until the store is back, links open in this process alone")
-            seal = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
-            tasks.start_soon(_learn, read, seal, clock)
-        yield seal
+            _log.warning("media_key_unavailable", hint="until the store is back, media links open in this process only")
+            signer = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
+            tasks.start_soon(_adopt_shared_key, read, signer, clock)
+        yield signer
 
 
-async def _learn(read: Callable[[], Awaitable[bytes]], seal: UrlSigner, clock: Clock) -> None:
-    """Have the key that processes share adopted as soon as the store that keeps it is back."""
+async def _adopt_shared_key(read: Callable[[], Awaitable[bytes]], signer: UrlSigner, clock: Clock) -> None:
+    """Switch the signer to the shared key once the store is back."""
     while True:
         await clock.sleep(_RETRY_SECONDS)
         try:
-            seal.adopt(await read())
+            signer.adopt(await read())
         except OSError:
             continue
         return
 
 
 def file_key(path: Path, where: str) -> bytes:
-    """Return the key of a secret in a file.
+    """Derive a key from the secret in a file.
 
     Raises:
-        SettingsError: it cannot be read, or holds too little.
+        SettingsError: it cannot be read, or is too short.
 
     """
     try:
@@ -91,10 +91,10 @@ def file_key(path: Path, where: str) -> bytes:
 
 
 async def stored_key(store: Store, name: str) -> bytes:
-    """Return the key of that name: random bytes that are the same for every process with this store.
+    """Return a named key from the store, generating it if missing; all processes of the store get the same key.
 
     Raises:
-        OSError: the store is out of order.
+        OSError: the store failed.
 
     """
     record = await store.get(KEYS, name)

@@ -1,4 +1,4 @@
-"""The wait before the first lock, after anything that may have made the store forget one.
+"""Waits out old locks after anything that may have made the store lose them, before new ones are acquired.
 
 Source: reliability 6.2
 """
@@ -8,23 +8,23 @@ from transports.store.port import Store, StoreDown
 
 
 class Barrier:
-    """Lets locks through once the store has been one and the same for as long as a lock may last.
+    """Allows locks once the store has been available, with the same epoch, for as long as a lock may last.
 
-    Its time begins with the first look, anew after an outage that a look or a lock met, and anew when the store's
-    epoch is another than before.
+    The wait starts with the first check. It restarts when a check or an acquisition fails, and when the store's epoch
+    changes.
     """
 
     def __init__(self, store: Store, clock: Clock, seconds: float) -> None:
-        """Wait `seconds`: as long as the longest lock that anybody may hold."""
+        """Wait `seconds`, the duration of the longest lock that another process may hold."""
         self._store, self._clock, self._seconds = store, clock, seconds
         self._epoch: str | None = None
         self._since = 0.0
 
     async def passed(self) -> bool:
-        """Look at the store, and say whether locks may be acquired.
+        """Check the store, and return whether locks may be acquired.
 
         Raises:
-            StoreDown: it is out of reach; the wait begins anew when it is back.
+            StoreDown: it cannot be reached; the wait restarts when it is back.
 
         """
         try:
@@ -37,10 +37,10 @@ class Barrier:
         return not epoch or self._clock.monotonic() - self._since >= self._seconds
 
     async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
-        """Acquire a lock as the store does, None too while it may not be; only from the server that was waited for.
+        """Acquire a lock as the store does, but return None during the wait or if the server has changed since.
 
         Raises:
-            StoreDown: it is out of reach.
+            StoreDown: the store cannot be reached.
 
         """
         if not await self.passed():

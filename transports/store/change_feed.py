@@ -1,4 +1,4 @@
-"""Tells who wants to know that something in the store has changed, whoever changed it."""
+"""Calls handlers when a collection of the store changes, no matter which process changed it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,47 +7,47 @@ import structlog
 from transports.clock import Clock
 from transports.store.port import Collection, Store
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 _log = structlog.get_logger()
 
-Heed = Callable[[], Awaitable[None]]
+ChangeHandler = Callable[[], Awaitable[None]]
 
 
 class ChangeFeed:
-    """Looks at the store's revisions, and calls those who wait for a collection to change."""
+    """Polls the store's revisions, and calls the handlers of each collection that has changed."""
 
-    def __init__(self, store: Store, clock: Clock, seconds: float = _LOOK_SECONDS) -> None:
-        """Look every so many seconds, once `run` runs."""
+    def __init__(self, store: Store, clock: Clock, seconds: float = _POLL_SECONDS) -> None:
+        """Poll every `seconds` while `run` runs."""
         self._store, self._clock, self._seconds = store, clock, seconds
-        self._heeds: dict[str, list[Heed]] = {}
-        self._seen: dict[str, int] = {}
+        self._handlers: dict[str, list[ChangeHandler]] = {}
+        self._handled: dict[str, int] = {}
 
-    def on(self, collection: Collection, heed: Heed) -> None:
-        """Call `heed` after each change of the collection, and once at first; one that fails is called again."""
-        self._heeds.setdefault(collection.name, []).append(heed)
-        self._seen.pop(collection.name, None)
+    def on(self, collection: Collection, handler: ChangeHandler) -> None:
+        """Call `handler` once at first and after each change of the collection; if it fails, it is called again."""
+        self._handlers.setdefault(collection.name, []).append(handler)
+        self._handled.pop(collection.name, None)
 
     async def look(self) -> None:
-        """Look now; an error of the store's, or of one who is called, is logged, and looked at again."""
+        """Poll once. An error of the store or a handler is logged, and tried again at the next poll."""
         try:
             revisions = await self._store.revisions()
         except OSError:
-            _log.debug("store_not_watched")
+            _log.debug("store_poll_failed")
             return
-        for collection, heeds in list(self._heeds.items()):  # one who is called may bring others to call
+        for collection, handlers in list(self._handlers.items()):  # a handler may add handlers
             revision = revisions.get(collection, 0)
-            if self._seen.get(collection) == revision:
+            if self._handled.get(collection) == revision:
                 continue
             try:
-                for heed in heeds:
-                    await heed()
-                self._seen[collection] = revision
+                for handler in handlers:
+                    await handler()
+                self._handled[collection] = revision
             except OSError:
-                _log.warning("store_change_not_heeded", collection=collection)
+                _log.warning("store_change_handler_failed", collection=collection)
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Poll until cancelled."""
         while True:
             await self.look()
             await self._clock.sleep(self._seconds)

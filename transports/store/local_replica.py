@@ -1,17 +1,22 @@
-"""This machine's own copy of what a shared store must not lose, and how it is put back into one that was emptied.
+"""This machine's local replica of the records that a shared store must not lose, and their restoration.
 
-A store is recognised by its mark, which the first who uses it leaves there. While the mark is there, what is missing
-was removed by somebody, and the copy follows. Without it the store was emptied: everybody puts back what its copy
-holds, and the first sets the mark again, of the same id, with a round of its own. Whoever meets a round that its copy
-does not know puts its own back too, once. So the copies of all machines come together, whenever each comes back:
+A store is identified by its mark, which its first user writes. While the mark is present, a missing record was
+removed on purpose, and the replica follows. If the mark is missing, the store was emptied: every machine restores the
+records of its replica, and the first one writes the mark again, with the same id and a new `round`. A machine that
+finds a round unknown to its replica restores its own records too, once. So the replicas of all machines are merged,
+whenever each machine returns:
 
-- Beside what was put back stands the version that it had before: of two copies the later change holds, and a removal
-  is a change like any other, so that an old copy brings nothing back that a newer one knows to be removed.
-- What was changed, added or removed since then holds over every copy.
-- What nobody had seen yet when the store was lost, about one look, is lost; so is a removal that nobody saw.
+- Next to a restored record, its earlier version is stored. Of two replicas, the later change wins. A removal is a
+  change too, so an old replica does not bring back a record that a newer one knows to be removed.
+- A change made after the restoration wins over every replica.
+- A change that no replica had seen when the store was lost (about one poll interval) is lost, removals included.
 
-Another mark is that of another store, and the copy begins anew; but one that was made after the copy last saw its own
-is a newcomer's, who found the store empty.
+A mark with another id belongs to another store: the replica starts again from it. The exception is a mark that was
+created after the replica last saw its own: a new machine found the emptied store first.
+
+Example: machines A and B know account x in version 5 and 7, and the store is emptied. A restores version 5 and writes
+the mark with a new round. B finds the unknown round, sees that its version 7 is newer than the restored 5, and
+replaces it.
 
 Source: reliability 6.1
 """
@@ -40,29 +45,29 @@ from transports.store.port import (
 )
 
 REPLICATED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
-"""The collections that are copied; sessions have a copy of their own kind."""
+"""The replicated collections; sessions are saved separately on each machine."""
 _MARK = "mark"
 _ID_BYTES = 16
 _TRIES = 8
 _SEEN_SECONDS = 60.0
-"""The copy notes no oftener than this that it has seen its store."""
+"""Shortest time between two notes of when the store was last seen."""
 
 _log = structlog.get_logger()
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store is recognised by."""
+    """Identifies a store."""
 
     id: str
     round: str
-    """Another one whenever the store was emptied and is whole again."""
+    """Changes whenever the store was emptied and restored."""
     born: float
-    """By the store's clock."""
+    """When the store was created, by its own clock."""
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The mark of the store that a copy is of."""
+    """The mark of the store that a replica belongs to."""
 
     mark: _Mark
     at: float
@@ -70,52 +75,52 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A record as it was last seen."""
+    """A replicated record."""
 
     version: int
     value: bytes | None
-    """None: it was removed."""
+    """None: the record was removed."""
 
 
 class _Back(msgspec.Struct, frozen=True, kw_only=True):
-    """What was put back under a key."""
+    """A restored record."""
 
     version: int
-    """What the copy knew it as."""
+    """Its version in the replica."""
     put: int = 0
-    """What it was put as; 0: that it was removed."""
+    """Its version in the restored store; 0: it was removed there."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class LocalReplica:
-    """A store and this machine's copy of it."""
+    """Keeps this machine's replica of a store up to date, and restores the store from it."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
-        """Keep in `copy`, which processes of this machine share, what `store` holds."""
+        """Replicate `store` to `copy`, which the processes of this machine share."""
         self._store, self._copy, self._clock = store, copy, clock
         self._mark: _Mark | None = None
-        """The store's, as it was when it was last found whole."""
+        """The store's mark when it was last complete."""
         self._revisions: dict[str, int] = {}
-        """Of what the copy has taken over."""
+        """Revisions of the collections that the replica has caught up with."""
         self._noted = -math.inf
         self._failed = False
 
     @property
     def round(self) -> str | None:
-        """Which time it is that the store is whole; None: nobody has looked yet."""
+        """The store's current round; None before the first check."""
         return self._mark.round if self._mark is not None else None
 
     async def same(self) -> bool:
-        """Say whether the store has not been emptied since it was last found whole."""
+        """Return whether the store was not emptied since it was last complete."""
         return self._mark is not None and await self._read_mark() == self._mark
 
     async def restore(self) -> None:
-        """See to it that the store is whole: put everything back if it was emptied.
+        """Restore all records if the store was emptied.
 
         Raises:
-            OSError: it is out of order, or it was emptied and the copy cannot be read.
+            OSError: the store failed, or it was emptied and the replica cannot be read.
 
         """
         for _ in range(_TRIES):
@@ -135,10 +140,10 @@ class LocalReplica:
                 self._mark, self._revisions = whole, {}
                 await self._note()
                 return
-        raise StoreDown("the store is emptied all the time")
+        raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
 
     def is_up_to_date(self, revisions: dict[str, int]) -> bool:
-        """Say whether with these revisions the store is whole, and the copy like it: they never come back."""
+        """Return whether these revisions show a complete store and a current replica; revisions never repeat."""
         known = revisions.get(MARKS.name, 0) > 0 and all(
             revisions.get(collection.name, 0) == self._revisions.get(collection.name)
             for collection in (MARKS, *REPLICATED)
@@ -146,10 +151,10 @@ class LocalReplica:
         return known and self._clock.monotonic() - self._noted < _SEEN_SECONDS
 
     async def follow(self, revisions: dict[str, int], before: dict[str, int]) -> None:
-        """Take over into the copy what has changed in a store that is whole; `before` it was last found so.
+        """Copy changes of a complete store to the replica; `before` are the revisions from before it was checked.
 
         Raises:
-            OSError: the store is out of order; where the copy is, that is logged, and tried again.
+            OSError: the store failed; a failure of the replica is logged and tried again.
 
         """
         for collection in REPLICATED:
@@ -171,9 +176,9 @@ class LocalReplica:
             await self._note()
 
     async def _whole(self, mark: _Mark | None, seen: _Seen | None) -> _Mark | None:
-        """Make the store and the copy fit together; return the mark, None: somebody else has set one meanwhile."""
+        """Merge the store and the replica; return the mark, or None if another machine has set one meanwhile."""
         if mark is None:
-            back = await self._put_back()
+            back = await self._restore_records()
             if seen is not None:
                 _log.warning("store_restored", records=back)
             born = seen.mark.born if seen is not None else await self._store.now()
@@ -184,22 +189,22 @@ class LocalReplica:
         if seen is None or mark == seen.mark:
             return mark
         if mark.id == seen.mark.id or mark.born > seen.at:
-            _log.warning("store_restored", records=await self._put_back())
+            _log.warning("store_restored", records=await self._restore_records())
         else:
-            _log.warning("store_is_another", hint="the copy of the one before is forgotten")
+            _log.warning("store_is_another", hint="the replica of the previous store is discarded")
             await self._forget()
         return mark
 
-    async def _put_back(self) -> int:
-        """Put back what the copy holds, wherever the store knows nothing newer; return how many records that were."""
+    async def _restore_records(self) -> int:
+        """Restore the replica's records unless the store has newer ones; return the number of restored records."""
         back = 0
         for collection in REPLICATED:
             for record in await self._copy.scan(collection):
                 kept = _decode(record, _Kept)
-                back += kept is not None and await self._put_back_one(collection, record.key, kept)
+                back += kept is not None and await self._restore_record(collection, record.key, kept)
         return back
 
-    async def _put_back_one(self, collection: Collection, key: str, kept: _Kept) -> bool:
+    async def _restore_record(self, collection: Collection, key: str, kept: _Kept) -> bool:
         try:
             there = await self._store.get(collection, key)
         except Unreadable:
@@ -214,7 +219,7 @@ class LocalReplica:
         return kept.value is not None
 
     async def _replace(self, collection: Collection, key: str, kept: _Kept, version: int) -> int | None:
-        """Put a record in the place of that version; return its own, 0 for a removal, None where another is there."""
+        """Replace a version of a record; return the new version, 0 for a removal, None if another version is there."""
         if kept.value is not None:
             return await self._store.put(collection, key, kept.value, expected=version)
         if version and not await self._store.remove(collection, key, expected=version):
@@ -222,7 +227,7 @@ class LocalReplica:
         return 0
 
     async def _take(self, collection: Collection, names: set[str], records: list[Record], revision: int) -> None:
-        """Have the copy say what the store says; what was removed there was so at `revision` at the latest."""
+        """Copy a collection to the replica; removed records get `revision` as version, an upper bound."""
         known = {record.key: _decode(record, _Kept) for record in await self._copy.scan(collection)}
         for record in records:
             kept = _Kept(version=record.version, value=record.value)
@@ -241,7 +246,7 @@ class LocalReplica:
                 await self._copy.remove(collection, key)
 
     async def _note(self) -> None:
-        """Note that the copy is of this store, and when it saw it."""
+        """Note in the replica which store it belongs to, and when the store was last seen."""
         if self._mark is None:
             return
         now = await self._store.now()
@@ -258,14 +263,14 @@ class LocalReplica:
         return _decode(await self._copy.get(MARKS, _MARK), _Seen)
 
     def _fail(self) -> None:
-        """Tell, once, that the copy does not work."""
+        """Log once that the replica failed."""
         if not self._failed:
-            _log.error("store_not_copied", hint="look at the disk of store.copy_path")
+            _log.error("store_replica_write_failed", hint="check the disk of store.copy_path")
         self._failed = True
 
 
 def _is_newer(kept: _Kept, there: Record | None, back: _Back | None) -> bool:
-    """Say whether a copy's record is newer than what is there, and what was put back there."""
+    """Return whether a replica's record is newer than the store's record and than what was restored there."""
     if back is None:
         return there is None or there.value == kept.value
     if back.put != (there.version if there is not None else 0):
@@ -274,7 +279,7 @@ def _is_newer(kept: _Kept, there: Record | None, back: _Back | None) -> bool:
 
 
 def _decode(record: Record | None, kind: type[StructT]) -> StructT | None:
-    """Return what a record says; None: there is none, or it cannot be read."""
+    """Return the decoded record; None if there is none, or it cannot be decoded."""
     try:
         return msgspec.msgpack.decode(record.value, type=kind) if record is not None else None
     except msgspec.MsgspecError:

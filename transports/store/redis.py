@@ -1,4 +1,4 @@
-"""The store that the replicas of a gateway share: a Redis or a Valkey.
+"""The store that the replicas of a gateway share, on a Redis or Valkey server.
 
 Source: reliability 6.3
 """
@@ -19,36 +19,36 @@ from transports.store.redis_server import Call, RedisAddress, RedisConnections, 
 from transports.tasks import background_tasks
 
 _BEHIND = "\x7f"
-"""Behind every character that a key may have."""
+"""Sorts after every character that a key may have."""
 _SHORT = 1024 * 1024
-"""What is longer is asked for by itself, with more time."""
+"""Longer values, in bytes, are fetched one by one, with more time."""
 _NAMES, _RECORDS = 1000, 200
-"""On one page."""
+"""Page sizes."""
 _REPLICA_SECONDS = 0.2
 
 _MILLISECONDS, _MICROSECONDS = 1000.0, 1_000_000.0
 
 
 class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to use a server."""
+    """Connection options of the Redis store."""
 
     url: str
     prefix: str = "gw"
-    """Begins every key."""
+    """Prefix of every key."""
     timeout_seconds: float = 0.25
-    """For one call."""
+    """Timeout of one call."""
 
     def __repr__(self) -> str:
-        """Show no password."""
+        """Leave out the URL, which may hold a password."""
         return f"RedisOptions(prefix={self.prefix!r})"
 
 
 @asynccontextmanager
 async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserver) -> AsyncGenerator["RedisStore"]:
-    """Open a store whose server is looked after until the context ends, whether it is there now or not.
+    """Open a store, and probe its server until the context ends; the server need not be available yet.
 
     Raises:
-        ValueError: the URL is wrong; the message shows nothing of it.
+        ValueError: the URL is invalid; the message shows no part of it.
 
     """
     server = RedisConnections(RedisAddress.of(options.url), clock, observer, options.timeout_seconds)
@@ -63,17 +63,17 @@ async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserve
 
 
 class RedisStore:
-    """A store on a server."""
+    """A store on a Redis or Valkey server."""
 
     def __init__(self, server: RedisConnections, prefix: str) -> None:
-        """Use a server; it is the caller's to look after."""
+        """Use `server`, which the caller opens and closes."""
         self._server, self._prefix = server, prefix
         self._replicated = False
         self._shared_keys: dict[str, tuple[str, str, str]] = {}
-        """By collection, those that all its records have."""
+        """By collection: its index, due and revision keys."""
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is."""
+        """Return a record, or None if there is none."""
         record, limit = self._key("record", collection.name, key), _SHORT
         while True:
             found = await self._server.run(lua.GET, [record], limit, length=limit)
@@ -93,17 +93,17 @@ class RedisStore:
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
+        """Write a record; return its version, or None if the expected version did not match."""
         change = Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
         return (await self.write((change,)))[0]
 
     async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; say whether it was there."""
+        """Remove a record; return whether it was removed."""
         change = Change(collection=collection, key=key, value=None, expected=expected)
         return (await self.write((change,)))[0] is not None
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes, in one round trip; return what became of each."""
+        """Apply several changes in one round trip; return the result of each."""
         if not changes:
             return []
         if len({(change.collection.name, change.key) for change in changes}) < len(changes):
@@ -123,7 +123,7 @@ class RedisStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, in their order; each is there when it is looked at."""
+        """Return the records whose keys begin with `prefix`, sorted by key; not a snapshot: each is read separately."""
         found: list[Record] = []
         async for name, version, left, _, value in self._pages(
             _Span(collection, prefix, after, reverse), _RECORDS, _SHORT
@@ -145,7 +145,7 @@ class RedisStore:
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys that begin with `prefix`, in their order."""
+        """Return the keys that begin with `prefix`, sorted."""
         found: list[str] = []
         async for name in self._pages(_Span(collection, prefix, after, reverse), _NAMES, -1):
             if limit is not None and len(found) >= limit:
@@ -154,22 +154,22 @@ class RedisStore:
         return found
 
     async def revisions(self) -> dict[str, int]:
-        """Return a number by collection that changes with what is in it."""
+        """Return the revision of each collection."""
         found = await self._server.run(lua.REVISIONS, [self._key("revision")])
         return {name.decode(): int(version) for name, version in zip(found[::2], found[1::2], strict=True)}
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
-        """Hold the lock of this name, unless another owner does; return its fence."""
+        """Acquire a lock unless another owner holds it; return a fencing token."""
         keys = [self._key("lock", name), self._key("fence")]
         fence = await self._server.run(lua.ACQUIRE, keys, owner, _ms(seconds), epoch or "")
         return None if fence is None else int(fence)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
-        """Hold the lock for so long from now; False: it is not the owner's any more."""
+        """Extend a lock; return False if the owner no longer holds it."""
         return bool(await self._server.run(lua.RENEW, [self._key("lock", name)], owner, _ms(seconds)))
 
     async def release(self, name: str, owner: str) -> None:
-        """Let go of a lock, if it is the owner's."""
+        """Release a lock if the owner holds it."""
         await self._server.run(lua.RELEASE, [self._key("lock", name)], owner)
 
     async def take_slot(
@@ -187,29 +187,29 @@ class RedisStore:
         return float(await self._server.run(lua.TAKE_SLOT, keys, holder, slots, _ms(seconds), *sizes))
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
-        """Keep slots for so long from now."""
+        """Extend slots to `seconds` from now."""
         rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
         await self._server.run(lua.RENEW_SLOTS, rooms, _ms(seconds), *holders)
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
-        """Give slots back."""
+        """Release slots."""
         rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
         await self._server.run(lua.RELEASE_SLOTS, rooms, *holders)
 
     async def count_slots(self, name: str) -> int:
-        """Return how many slots of this name are taken."""
+        """Return the number of slots taken under a name."""
         return await self._server.run(lua.COUNT_SLOTS, [self._key("slots", name)])
 
     async def now(self) -> float:
-        """Return the server's time, in epoch seconds."""
+        """Return the server's time in epoch seconds."""
         return int(await self._server.run(lua.NOW, [])) / _MICROSECONDS
 
     async def epoch(self) -> str:
-        """Return who the server is, and whose data it has."""
+        """Return the server's run id and replication id."""
         return (await self._server.run(lua.EPOCH, [])).decode()
 
     async def settle(self) -> bool:
-        """Wait until a replica has what was written; False: none says so, though there is one, or was a while ago."""
+        """Wait until a replica has earlier writes; return False if none confirms, though one is or was connected."""
 
         async def ask(line: Line) -> bool:
             replicas = int(await evaluate(line, lua.SETTLE, [self._key("settle")]))
@@ -221,7 +221,7 @@ class RedisStore:
         return await self._server.ask(ask, _REPLICA_SECONDS)
 
     def _call(self, change: Change) -> Call:
-        """Return the script's call that makes a change."""
+        """Return the script call that applies a change."""
         collection, key = change.collection.name, change.key
         wanted = "" if change.expected is None else change.expected
         if change.value is None:
@@ -230,7 +230,7 @@ class RedisStore:
         return Call(lua.PUT, self._keys_of(change.collection, key), (collection, key, change.value, wanted, lifetime))
 
     async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
-        """Yield what PAGE finds, page after page."""
+        """Yield the results of the PAGE script, page after page."""
         keys = [self._key("index", span.collection.name)]
         prefix = self._key("record", span.collection.name, "")
         while True:
@@ -243,7 +243,7 @@ class RedisStore:
             span = msgspec.structs.replace(span, after=last.decode())
 
     def _keys_of(self, collection: Collection, key: str) -> list[str]:
-        """Return the keys of a record, and of its collection's index, times and revision."""
+        """Return the Redis keys of a record, its collection's index, due times and revision."""
         name = collection.name
         shared = self._shared_keys.get(name)
         if shared is None:
@@ -256,7 +256,7 @@ class RedisStore:
 
 
 class _Span(msgspec.Struct, frozen=True):
-    """Which records of a collection, and in which order."""
+    """A range of keys in a collection, and its order."""
 
     collection: Collection
     prefix: str
@@ -264,7 +264,7 @@ class _Span(msgspec.Struct, frozen=True):
     reverse: bool
 
     def ends(self) -> tuple[str, str]:
-        """Return where it begins and ends, as the server writes it."""
+        """Return both ends in the syntax of ZRANGEBYLEX."""
         first, last = f"[{self.prefix}", f"({self.prefix}{_BEHIND}"
         if not self.reverse:
             return f"({self.after}" if self.after and self.after >= self.prefix else first, last
@@ -272,7 +272,7 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 def _outcome(change: Change, answer: Any) -> int | None:
-    """Return what became of a change: its version, 0 for a removal, None where it did not apply."""
+    """Return the result of a change: its version, 0 for a removal, None if it did not apply."""
     if change.value is None:
         return 0 if answer else None
     return None if answer is None else int(answer)

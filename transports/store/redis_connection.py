@@ -3,7 +3,7 @@
 redis-py connects, signs in and encrypts. After that the connection's transport is handed to `_Answers`, a protocol of
 asyncio: a command is then one write, one future, and one callback when the answer has come. redis-py's streams, with
 their locks, tasks and timeouts for each call, are not needed. hiredis, the parser in C that redis-py uses too, packs
-commands and reads answers (RESP 2): it goes on where it stopped when an answer comes in many parts.
+commands and reads answers (RESP 2), incrementally: it continues where it stopped when an answer comes in many parts.
 
 redis-py has no public way to its transport: `Connection._reader` and `_writer` (redis/asyncio/connection.py) are read
 here, which `tests/transports/store/test_redis_connection.py` would notice if they changed.
@@ -32,20 +32,20 @@ class _Answers(asyncio.Protocol):
     """Reads the answers of one connection."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
-        """Read what comes from now on."""
+        """Read the answers that arrive on `transport` from now on."""
         self._transport = transport
         self._reader = Reader(protocolError=InvalidResponse, replyError=_error_of, notEnoughData=_INCOMPLETE)
         self._received = 0
-        """Bytes of the answer that have come."""
+        """Bytes of the current answer received so far."""
         self._waiting: asyncio.Future[Any] | None = None
         self._several = 0
-        """How many answers are waited for together; 0: one, by itself."""
+        """Number of answers that the waiting call collects; 0: a single answer, returned as it is."""
         self._answers: list[Any] = []
-        """Those of the several that have come."""
+        """Answers collected so far for a call that waits for several."""
         self.open = True
 
     def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
-        """Send a command; return its answer, which is an exception where the server says so."""
+        """Send a command; return its answer, an exception if the server answered an error."""
         return self._send(_pack(words), 0)
 
     def ask_all(self, commands: Sequence[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
@@ -61,7 +61,7 @@ class _Answers(asyncio.Protocol):
         return self._waiting
 
     def data_received(self, data: bytes) -> None:
-        """Take in a part of an answer; what comes unasked ends the connection, or the next call would get it."""
+        """Parse received data. Unsolicited data closes the connection, or the next call would get a wrong answer."""
         self._received += len(data)
         try:
             self._reader.feed(data)
@@ -82,11 +82,11 @@ class _Answers(asyncio.Protocol):
         return answer is not _INCOMPLETE and len(self._answers) + 1 < self._several
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail what waits."""
+        """Fail the waiting call."""
         self._end(exc or EOFError())
 
     def cut(self, error: Exception) -> None:
-        """Close the connection at once, with all that was still to be sent."""
+        """Close the connection at once, and drop unsent data."""
         self._end(error)
         self._transport.abort()
 
@@ -112,7 +112,7 @@ class _Answers(asyncio.Protocol):
 
 
 class Line(Connection):
-    """A connection that can be cut off, with all that was still to be sent."""
+    """A connection that can be closed at once, without sending what is still buffered."""
 
     _answers: _Answers | None = None
 
@@ -143,7 +143,7 @@ class Line(Connection):
         return self._answers.ask_all(commands)
 
     def cut(self, error: Exception | None = None) -> None:
-        """Close it at once; a call under way fails with the error."""
+        """Close the connection at once; a waiting call fails with `error`."""
         if self._answers is not None:
             self._answers.cut(error or ConnectionResetError())
         elif self._writer is not None:
@@ -151,15 +151,15 @@ class Line(Connection):
         self._reader = self._writer = self._answers = None
 
     async def disconnect(self, *_: Any, **__: Any) -> None:
-        """Do the same whenever redis-py gives it up."""
+        """Close the connection at once, also when redis-py disconnects it."""
         self.cut()
         await super().disconnect()
 
 
 class TlsLine(SSLConnection, Line):
-    """The same, encrypted."""
+    """A `Line` over TLS."""
 
 
 def _error_of(text: str) -> ResponseError:
-    """Return an error that the server answered."""
+    """Return the exception for an error answer of the server."""
     return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text)

@@ -1,7 +1,7 @@
-"""One Redis or Valkey server: its connections, a deadline for each call, and a breaker.
+"""A connection pool for one Redis or Valkey server, with a timeout for each call and a circuit breaker.
 
-A connection is used again only when its whole answer was read. One that a call failed on, was late on or was cancelled
-on is cut off: nobody gets another's answer.
+A connection is reused only after its whole answer was read. After a failed, late or cancelled call it is closed, so no
+call can get the answer of another.
 Source: reliability 6.3
 """
 
@@ -25,11 +25,11 @@ from transports.store.redis_errors import OPEN, TIMEOUT, RedisUnavailable, reaso
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 60.0
-"""A connection that was not used for so long may have been forgotten on the way."""
+"""Connections idle for longer are not reused: a firewall may have dropped them."""
 _BYTES_PER_SECOND = 16 * 1024 * 1024
-"""What is long is given more time."""
-_TOLD_SECONDS = 60.0
-"""The same trouble is told of so often."""
+"""Long requests and answers get more time, at this rate."""
+_LOG_SECONDS = 60.0
+"""The same failure is logged at most this often."""
 _OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 
 ResultT = TypeVar("ResultT")
@@ -38,20 +38,20 @@ _log = structlog.get_logger()
 
 
 class RedisAddress(msgspec.Struct, frozen=True):
-    """Where a server is, and how to sign in."""
+    """Address and credentials of a server."""
 
     where: str
-    """For people."""
+    """Host and port, for logs and messages."""
     tls: bool
     options: dict[str, Any]
-    """Of redis-py's connection."""
+    """Arguments of redis-py's connection."""
 
     @classmethod
     def of(cls, url: str) -> "RedisAddress":
         """Read a URL, as `rediss://user:password@host:6379/0?ssl_ca_certs=ca.pem`.
 
         Raises:
-            ValueError: it cannot be read; the message shows nothing of it.
+            ValueError: it is invalid; the message shows no part of it.
 
         """
         try:
@@ -70,12 +70,12 @@ class RedisAddress(msgspec.Struct, frozen=True):
         return cls(f"{host}:{port}", url.startswith("rediss:"), options)
 
     def __repr__(self) -> str:
-        """Show no password."""
+        """Leave out the password."""
         return f"Address({self.where!r})"
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A script to be run with these keys and arguments."""
+    """A call of a script with keys and arguments."""
 
     script: LuaScript
     keys: list[str]
@@ -86,7 +86,7 @@ class RedisConnections:
     """A server; its calls raise RedisUnavailable within a short time."""
 
     def __init__(self, address: RedisAddress, clock: Clock, observer: StoreObserver, seconds: float) -> None:
-        """Give a call so many seconds."""
+        """Allow each call `seconds`."""
         self._address, self._clock, self._observer, self._seconds = address, clock, observer, seconds
         self.breaker = Breaker(clock, observer)
         self._room = anyio.Semaphore(_MOST_CONNECTIONS)
@@ -120,7 +120,7 @@ class RedisConnections:
         return await self.ask(ask, length / _BYTES_PER_SECOND)
 
     async def ask(self, talk: Callable[[Line], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
-        """Talk over a connection; raise as `run`."""
+        """Use a connection from the pool, unless the breaker is open; raise as `run`."""
         if self.breaker.is_open:
             raise RedisUnavailable(self._address.where, OPEN)
         try:
@@ -133,7 +133,7 @@ class RedisConnections:
         return answer
 
     async def greet(self) -> bool:
-        """Ask the server who it is, breaker or no breaker; say whether it answered."""
+        """Ask the server for its state, even if the breaker is open; return whether it can be used."""
 
         async def ask(line: Line) -> dict[str, str]:
             return _facts(await line.ask(("INFO",)))
@@ -161,12 +161,12 @@ class RedisConnections:
         return True
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._forget()
-        await anyio.lowlevel.checkpoint()  # transports end in the loop's next turn
+        await anyio.lowlevel.checkpoint()  # transports close in the loop's next iteration
 
     async def _talk(self, talk: Callable[[Line], Awaitable[ResultT]], seconds: float) -> ResultT:
-        """Talk over a connection, breaker or no breaker.
+        """Use a connection from the pool, even if the breaker is open.
 
         Raises:
             RedisUnavailable: it failed.
@@ -183,7 +183,7 @@ class RedisConnections:
         raise RedisUnavailable(self._address.where, reason) from None
 
     async def _enter(self, seconds: float) -> None:
-        """Wait until there is room for one more connection."""
+        """Wait until another connection may be opened."""
         try:
             self._room.acquire_nowait()
         except anyio.WouldBlock:
@@ -230,13 +230,13 @@ class RedisConnections:
 
     def _tell(self, reason: str) -> None:
         now = self._clock.monotonic()
-        if now - self._told.get(reason, -_TOLD_SECONDS) >= _TOLD_SECONDS:
+        if now - self._told.get(reason, -_LOG_SECONDS) >= _LOG_SECONDS:
             self._told[reason] = now
             _log.warning("store_out_of_order", where=self._address.where, reason=reason)
 
 
 async def evaluate(line: Line, script: LuaScript, keys: list[str], *arguments: Word) -> Any:
-    """Run a script; send it where the server does not know it yet."""
+    """Run a script by its digest; send its text if the server does not know it yet."""
     given = (len(keys), *keys, *arguments)
     try:
         return await line.ask(("EVALSHA", script.digest, *given))
@@ -245,7 +245,7 @@ async def evaluate(line: Line, script: LuaScript, keys: list[str], *arguments: W
 
 
 async def evaluate_all(line: Line, calls: Sequence[Call]) -> list[Any]:
-    """Run scripts in one round trip; send those that the server does not know yet in another.
+    """Run scripts by their digests in one round trip; a second one sends the texts that the server does not know yet.
 
     Raises:
         ResponseError: the server refused one of them.
@@ -271,7 +271,7 @@ def _facts(info: bytes) -> dict[str, str]:
 
 
 def _trouble(facts: dict[str, str]) -> str:
-    """Return why a server that answers cannot be used, if that is so."""
+    """Return why a server that answers cannot be used, or an empty string."""
     if facts.get("loading", "0") != "0":
         return "LOADING"
     return "READONLY" if facts.get("role") == "slave" else ""

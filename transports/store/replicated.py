@@ -1,8 +1,8 @@
-"""A shared store that this machine keeps a copy of: what was lost there is put back before anybody misses it.
+"""A shared store with a local replica on this machine, from which lost records are restored before they are missed.
 
-Every look for changes sees to it that the store is whole, and so does every reading of what is copied, after the fact:
-what was read of a store that was emptied meanwhile is read again once it is whole. While it cannot be made so, it is
-out of order for whoever reads, and nobody takes what was lost for what was removed.
+Every poll for changes checks that the store was not emptied, and restores it if it was. So does every read of a
+replicated collection, after the read: if the store was emptied meanwhile, it is restored and read again. While it
+cannot be restored, reads raise StoreDown, so a lost record is never mistaken for a removed one.
 
 Source: reliability 6.1
 """
@@ -25,17 +25,17 @@ class ReplicatedStore(DelegatingStore):
     """A store over another one, with a local replica that restores lost records."""
 
     def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
-        """Keep everything in `store`; `copy` is this machine's own."""
+        """Store records in `store`, and replicate them to `copy` on this machine."""
         super().__init__(store)
-        self._copied = LocalReplica(store, copy, clock)
+        self._replica = LocalReplica(store, copy, clock)
         self._turn = anyio.Lock()
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is and nothing was lost."""
+        """Return a record, or None if there is none and none was lost."""
         found = await self._store.get(collection, key)
         if found is not None or collection not in REPLICATED:
             return found
-        return await self._surely(lambda: self._store.get(collection, key))
+        return await self._read_restored(lambda: self._store.get(collection, key))
 
     async def scan(
         self,
@@ -46,12 +46,12 @@ class ReplicatedStore(DelegatingStore):
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, those that were lost included."""
+        """Return the records whose keys begin with `prefix`, including restored ones."""
 
-        async def look() -> list[Record]:
+        async def read() -> list[Record]:
             return await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse)
 
-        return await (self._surely(look) if collection in REPLICATED else look())
+        return await (self._read_restored(read) if collection in REPLICATED else read())
 
     async def keys(
         self,
@@ -62,41 +62,41 @@ class ReplicatedStore(DelegatingStore):
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys of what `scan` would, and of what does not open."""
+        """Return the keys of the records that `scan` would return, and of those that cannot be decrypted."""
 
-        async def look() -> list[str]:
+        async def read() -> list[str]:
             return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
 
-        return await (self._surely(look) if collection in REPLICATED else look())
+        return await (self._read_restored(read) if collection in REPLICATED else read())
 
     async def revisions(self) -> dict[str, int]:
         """Return the revision of each collection, after restoring the store and updating the replica if needed.
 
         Raises:
-            StoreDown: it is out of order, or was emptied and cannot be made whole.
+            StoreDown: the store failed, or was emptied and cannot be restored.
 
         """
         found = await self._store.revisions()
-        if self._copied.is_up_to_date(found):
+        if self._replica.is_up_to_date(found):
             return found
         async with self._turn:
             before = await self._store.revisions()
-            await self._copied.restore()
+            await self._replica.restore()
             found = await self._store.revisions()
-            await self._copied.follow(found, before)
+            await self._replica.follow(found, before)
         return found
 
-    async def _surely(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
-        """Return what a look finds in a store that is whole until it has been found.
+    async def _read_restored(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
+        """Read until the store was not emptied during the read, restoring it in between.
 
         Raises:
-            StoreDown: it is not.
+            StoreDown: it keeps being emptied.
 
         """
         for _ in range(_TRIES):
             found = await look()
-            if await self._copied.same():
+            if await self._replica.same():
                 return found
             async with self._turn:
-                await self._copied.restore()
-        raise StoreDown("the store is emptied all the time")
+                await self._replica.restore()
+        raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")

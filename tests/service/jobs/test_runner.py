@@ -307,7 +307,7 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
                 await locked.tried.wait()
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
-    assert {"event": "job_not_kept", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
+    assert {"event": "job_write_failed", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
     async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED
 

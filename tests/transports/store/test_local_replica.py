@@ -290,7 +290,7 @@ async def test_while_nothing_changes_a_look_is_one_call(machine, shared):
             calls.append(name)
             return getattr(shared, name)
 
-    one.store._store = one.store._copied._store = Counted()
+    one.store._store = one.store._replica._store = Counted()
     await one.watch.look()
     assert calls == ["revisions"]
 
