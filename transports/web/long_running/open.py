@@ -1,4 +1,4 @@
-"""Opens work that takes minutes as one exchange: asked for anew, or picked up where a handle says that it is."""
+"""Opens long-running work as one exchange: starts it, or resumes it from a handle."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
@@ -33,7 +33,7 @@ OpenMedia = Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]]
 
 
 class LongRunningDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What work is done with."""
+    """Dependencies of long-running work."""
 
     session: Session
     sender: TurnSender
@@ -41,52 +41,54 @@ class LongRunningDeps(msgspec.Struct, frozen=True, kw_only=True):
     reuse: ConversationReuse
     clock: Clock
     open_media: OpenMedia
-    """Opens what was made, to see whether it is ready."""
+    """Opens a generated medium, to check whether it is ready."""
 
 
 async def open_work(
-    stack: AsyncExitStack, desk: LongRunningDeps, request: GenerationRequest, prompt: Prompt
+    stack: AsyncExitStack, deps: LongRunningDeps, request: GenerationRequest, prompt: Prompt
 ) -> Exchange:
-    """Ask for what the request wants, or pick it up by its handle; the first event tells where it is.
+    """Start the work of a request, or resume it from its handle; the first event announces its location.
 
     Raises:
         GatewayError: the site refused, or the outcome is not known.
 
     """
-    if desk.session.site.session_store is None:
-        raise Unsupported("This needs a signed-in account; the model is served without one.", param="model")
-    asked = await desk.sender.served()
-    work = _work(desk, asked)
+    if deps.session.site.session_store is None:
+        raise Unsupported(
+            "This model needs a signed-in account, but only guests serve it here. Add an account.", param="model"
+        )
+    asked = await deps.sender.served()
+    work = _work(deps, asked)
     if request.handle is not None:
-        told = _pick_up(desk, work, request, location_of(request.handle))
+        work_events = _pick_up(deps, work, request, location_of(request.handle))
     else:
-        told = _ask(desk, work, request, prompt)
-    watched = _delete_if_abandoned(desk, asked.account, told)
+        work_events = _ask(deps, work, request, prompt)
+    watched = _delete_if_abandoned(deps, asked.account, work_events)
     stack.push_async_callback(watched.aclose)
     events = PutBack(watched)
     if await peek(events) is None:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-    return Exchange(lambda: msgspec.structs.replace(asked, answered=desk.sender.answered), events)
+    return Exchange(lambda: msgspec.structs.replace(asked, answered=deps.sender.answered), events)
 
 
 async def _delete_if_abandoned(
-    desk: LongRunningDeps, account: str, events: AsyncGenerator[Event]
+    deps: LongRunningDeps, account: str, events: AsyncGenerator[Event]
 ) -> AsyncGenerator[Event]:
-    """Yield events; a conversation whose work nobody sees to its end is deleted all the same, in time."""
-    config = desk.session.site.config
-    place: WorkLocation | None = None
+    """Yield events; schedule the deletion of a conversation that is not read to its end."""
+    config = deps.session.site.config
+    location: WorkLocation | None = None
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Begun) and config.temporary:
-                place = location_of(event.handle)
-                await desk.reuse.delete_later(account, place.cid, config.abandoned_seconds)
-            elif isinstance(event, Finish) and place is not None:
-                await desk.reuse.cancel_deletion(account, place.cid)
+                location = location_of(event.handle)
+                await deps.reuse.delete_later(account, location.cid, config.abandoned_seconds)
+            elif isinstance(event, Finish) and location is not None:
+                await deps.reuse.cancel_deletion(account, location.cid)
             yield event
 
 
-def _work(desk: LongRunningDeps, served: Served) -> LongRunningWork:
-    config = desk.session.site.config
+def _work(deps: LongRunningDeps, served: Served) -> LongRunningWork:
+    config = deps.session.site.config
     settings = WorkSettings(
         transport=served.transport,
         account=served.account,
@@ -96,11 +98,11 @@ def _work(desk: LongRunningDeps, served: Served) -> LongRunningWork:
         tools=config.tools,
         retry_video=config.video_1053 == "look",
     )
-    return LongRunningWork(desk.sender, Chats(desk.session), desk.background, desk.clock, settings)
+    return LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
 
 
 async def _ask(
-    desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, prompt: Prompt
+    deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, prompt: Prompt
 ) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
         begun = video.begin(work, prompt, request.aspect)
@@ -109,32 +111,32 @@ async def _ask(
     async with aclosing(begun):
         async for event in begun:
             yield event
-    watched = _watch(desk, work, request)
+    watched = _watch(deps, work, request)
     async with aclosing(watched):
         async for event in watched:
             yield event
 
 
 async def _pick_up(
-    desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, place: WorkLocation
+    deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, location: WorkLocation
 ) -> AsyncGenerator[Event]:
-    begun = work.move_to(place)
+    begun = work.move_to(location)
     await work.read_turns()
     yield begun
-    watched = _watch(desk, work, request)
+    watched = _watch(deps, work, request)
     async with aclosing(watched):
         async for event in watched:
             yield event
 
 
-def _watch(desk: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
+def _watch(deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
-        return video.watch(work, _plays(desk.open_media))
+        return video.watch(work, _readiness_check(deps.open_media))
     return research.watch(work)
 
 
-def _plays(open_media: OpenMedia) -> Callable[[MediaRef], Awaitable[bool]]:
-    async def plays(ref: MediaRef) -> bool:
+def _readiness_check(open_media: OpenMedia) -> Callable[[MediaRef], Awaitable[bool]]:
+    async def is_ready(ref: MediaRef) -> bool:
         try:
             async with open_media(ref):
                 return True
@@ -143,4 +145,4 @@ def _plays(open_media: OpenMedia) -> Callable[[MediaRef], Awaitable[bool]]:
                 raise
             return False
 
-    return plays
+    return is_ready

@@ -1,6 +1,6 @@
-"""Deep research: a plan, its confirmation, and minutes later a report. Source: "Capabilities as turns".
+"""Runs deep research: a plan, its confirmation and, minutes later, a report. Source: "Capabilities as turns".
 
-Where it stands is read from its saved conversation, so that any process can go on from there.
+The state is read from the saved conversation, so that any process can resume it.
 """
 
 from collections.abc import AsyncGenerator
@@ -17,13 +17,13 @@ from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prom
 from transports.web.turns.saved import SavedTurn
 
 _CONFIRM = "Start research"
-"""Confirms a plan that does not say how."""
+"""Confirms a plan that names no confirmation text."""
 _REPORT_SECONDS = 60.0
-"""Seconds between two words about a progress of which nothing is known."""
+"""Seconds between two progress messages while the site reports none."""
 
 
 async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
-    """Ask for a plan. Yields `Begun` and waiting; the plan is read from the conversation.
+    """Request a plan; yield `Begun` and `Waiting`. The plan itself is read from the conversation.
 
     Raises:
         GatewayError: the site refused, or the outcome is not known.
@@ -36,25 +36,25 @@ async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
 
 
 async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Go on from where the work is: confirm the plan, wait for the report, yield it.
+    """Resume the work in its phase: confirm the plan, wait for the report, yield it.
 
     Raises:
-        GatewayError: the account cannot read it any more, or the outcome is not known.
+        GatewayError: the account cannot read the conversation any more, or the outcome is unknown.
 
     """
-    assert work.location is not None, "work is watched where it is"  # noqa: S101
+    assert work.location is not None, "watch needs a location"  # noqa: S101
     if work.location.phase is Phase.PLAN:
         async with aclosing(_plan(work)) as events:
             async for event in events:
                 yield event
-    if work.location.phase is not Phase.PLAN:  # else it ended with words instead of a plan
+    if work.location.phase is not Phase.PLAN:  # else the site answered with text instead of a plan
         async with aclosing(_report(work)) as events:
             async for event in events:
                 yield event
 
 
 async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Wait for the plan, tell it, confirm it."""
+    """Wait for the plan, yield it, confirm it."""
     while True:
         turns = await work.read_turns()
         candidate = _newest(turns)
@@ -75,7 +75,7 @@ async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
 
 
 async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Wait for the report, tell how it goes, yield it."""
+    """Wait for the report, yield progress, then the report."""
     progress = _Progress(work.clock.monotonic())
     while True:
         turns = await work.read_turns()
@@ -84,8 +84,8 @@ async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
         candidate = _newest(turns)
         if report is not None or (candidate is not None and _declined(candidate)):
             break
-        word = progress.report(candidate.progress if candidate else (), work.clock.monotonic())
-        yield Thought(text=word) if word else Waiting()
+        message = progress.report(candidate.progress if candidate else (), work.clock.monotonic())
+        yield Thought(text=message) if message else Waiting()
         await work.wait_to_poll()
     if report is None:
         text = clean(candidate.text or "").strip() if candidate is not None else ""
@@ -99,10 +99,10 @@ async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
 
 
 def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
-    """See that the confirmation is in the conversation.
+    """Check that the conversation contains the confirmation.
 
     Raises:
-        UpstreamFailed: it is not: it was lost on its way, or nobody knows; it is not said again.
+        UpstreamFailed: it is still missing after many reads; it is not sent again.
 
     """
     newest = _newest(turns)
@@ -119,17 +119,17 @@ def _newest(turns: list[SavedTurn]) -> Candidate | None:
 
 
 def _declined(candidate: Candidate) -> bool:
-    """Say whether an answer is words instead of a report."""
+    """Return whether the answer is plain text instead of a report."""
     return candidate.complete and candidate.document is None and candidate.plan is None and bool(candidate.text)
 
 
 def _set_phase(work: LongRunningWork, phase: Phase) -> Begun:
-    assert work.location is not None, "work moves on from where it is"  # noqa: S101
+    assert work.location is not None, "a phase needs a location"  # noqa: S101
     return work.move_to(msgspec.structs.replace(work.location, phase=phase))
 
 
 def _plan_text(plan: ResearchPlan) -> str:
-    """Return a plan in words."""
+    """Return a plan as text."""
     steps = [f"{number}. {step.label or step.body}" for number, step in enumerate(plan.steps, 1)]
     bodies = [f"\n   {step.body}" if step.label and step.body else "" for step in plan.steps]
     lines = [f"Research plan: {plan.title}", *map("".join, zip(steps, bodies, strict=True))]
@@ -137,7 +137,7 @@ def _plan_text(plan: ResearchPlan) -> str:
 
 
 def _finished(turns: list[SavedTurn]) -> Opened | None:
-    """Return the report, if it is there: a document with a body, and a task's id or an answer that is complete."""
+    """Return the report: a document with a body, and a task id or a complete answer; None if there is none yet."""
     for turn in turns:
         for candidate in map(read_candidate, turn.candidates):
             document = candidate.document
@@ -148,25 +148,25 @@ def _finished(turns: list[SavedTurn]) -> Opened | None:
 
 
 def _report_text(report: Opened) -> list[Text | Citation]:
-    """Return a report's text, with links where it has markers."""
+    """Return a report's text with its citation markers replaced by links."""
     prose = Prose()
     prose.learn(report.citations)
     return [*prose.push(clean(report.body)), *prose.flush()]
 
 
 class _Progress:
-    """What has been told of how a research goes."""
+    """Tracks which progress messages were reported."""
 
     def __init__(self, now: float) -> None:
         self._began = self._reported_at = now
         self._reported: set[str] = set()
 
     def report(self, lines: tuple[str, ...], now: float) -> str:
-        """Return what is new, or at times that it goes on; mostly nothing."""
+        """Return new progress lines, or a sign of life once a minute; else an empty text."""
         fresh = [line for line in dict.fromkeys(lines) if line not in self._reported]
         self._reported.update(fresh)
         if not fresh and now - self._reported_at >= _REPORT_SECONDS:
-            fresh = [f"The research is going on… {now - self._began:.0f} s"]
+            fresh = [f"Research in progress… {now - self._began:.0f} s"]
         if not fresh:
             return ""
         self._reported_at = now

@@ -1,4 +1,4 @@
-"""Videos: one turn asks for one, and its saved conversation has it minutes later. Source: "Capabilities as turns"."""
+"""Requests a video in one turn and polls its saved conversation for it. Source: "Capabilities as turns"."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -23,37 +23,37 @@ from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prom
 from transports.web.turns.saved import SavedTurn
 
 _PRIMER = "Hello! Please answer with one short word."
-"""Some accounts refuse a video in a conversation's first turn: this one goes before it then."""
+"""Some accounts refuse a video in the first turn; this turn is then sent before it."""
 _REPORT_SECONDS = 20.0
-"""Seconds between two words about the progress."""
+"""Seconds between two progress messages."""
 
 
 IsReady = Callable[[MediaRef], Awaitable[bool]]
-"""Says whether a video is ready."""
+"""Returns whether a video is ready to play."""
 
 
 def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
-    """Return what a turn that asks for a video says besides its prompt."""
+    """Return the request slots of a turn that asks for a video."""
     slots: dict[int, object] = {wire.SLOT_TOOL: tools.video, wire.SLOT_RESEARCH: wire.VIDEO_SLOT_54}
     tall = aspect is not None and aspect[0] < aspect[1]
     return slots | {wire.SLOT_ASPECT: wire.VIDEO_ASPECTS[(9, 16) if tall else (16, 9)]}
 
 
 async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
-    """Ask for a video. Yields `Begun` and waiting.
+    """Request a video; yield `Begun` and `Waiting`.
 
-    Sources contradict one another on a refusal (1053) in a conversation's first turn: the site may make the video all
-    the same, or want it in a later turn. So the conversation is looked for, and only when there is none the video is
-    asked for again, behind a short turn of text: no two are paid for. Source: "Capabilities as turns"
+    Sources differ on a refusal (1053) in the first turn: the site may still make the video, or want the request in a
+    later turn. So the conversation is searched for first. Only if there is none is the video requested again, after a
+    short text turn; two videos are never billed. Source: "Capabilities as turns"
 
     Raises:
         Unsupported: the site refused.
         GatewayError: the site did not answer as it should, or the outcome is not known.
 
     """
-    slots, said_at = slots_for(work.tools, aspect), work.clock.wall()
+    slots, sent_at = slots_for(work.tools, aspect), work.clock.wall()
     try:
-        async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
+        async with aclosing(_ask_or_find(work, prompt, slots, sent_at)) as events:
             async for event in events:
                 yield event
     except Unsupported:
@@ -65,7 +65,7 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
         if work.sender.conversation is None:
             raise
         try:
-            async with aclosing(_ask_or_find(work, prompt, slots, said_at)) as events:
+            async with aclosing(_ask_or_find(work, prompt, slots, sent_at)) as events:
                 async for event in events:
                     yield event
         except Unsupported:
@@ -73,42 +73,42 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
             raise
 
 
-async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, said_at: float) -> AsyncGenerator[Event]:
-    """Ask for a video; where the site refuses it and makes it all the same, go on with that."""
+async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, sent_at: float) -> AsyncGenerator[Event]:
+    """Request a video; if the site refuses but still makes it, continue with that one."""
     try:
         async with aclosing(_ask(work, prompt, slots)) as events:
             async for event in events:
                 yield event
     except Unsupported:
-        taken = await work.find_refused_turn(prompt.text, said_at) if work.retry_video else None
+        taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None
         if taken is None:
             raise
         yield work.resume_at(taken, Phase.VIDEO, prompt)
 
 
 async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
-    """Say the turn; what its stream answers is said better by the saved conversation."""
+    """Send the turn; drop its stream's answer, which the saved conversation has in a better form."""
     async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
         async for event in events:
             yield event if isinstance(event, Begun | Thought) else Waiting()
 
 
-async def watch(work: LongRunningWork, plays: IsReady) -> AsyncGenerator[Event]:
-    """Read the conversation until the video, or the reason why there is none, is there; yield it.
+async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Event]:
+    """Poll the conversation until it has the video or a refusal; yield it.
 
     Raises:
-        GatewayError: the account cannot read it any more.
+        GatewayError: the account cannot read the conversation any more.
 
     """
     started = work.clock.monotonic()
-    told = -_REPORT_SECONDS
+    reported = -_REPORT_SECONDS
     while True:
         candidate = _newest(work, await work.read_turns())
-        if candidate is not None and await _over(work, candidate, plays):
+        if candidate is not None and await _over(work, candidate, is_ready):
             break
         waited = work.clock.monotonic() - started
-        if waited - told >= _REPORT_SECONDS:
-            told = waited
+        if waited - reported >= _REPORT_SECONDS:
+            reported = waited
             yield Thought(text=f"The video is being made… {waited:.0f} s\n")
         else:
             yield Waiting()
@@ -122,7 +122,7 @@ async def watch(work: LongRunningWork, plays: IsReady) -> AsyncGenerator[Event]:
 
 
 def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
-    if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is not there
+    if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is missing
         work.note_miss()
         return None
     if not turns or not turns[0].candidates:
@@ -131,14 +131,14 @@ def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
     return read_candidate(turns[0].candidates[0])
 
 
-async def _over(work: LongRunningWork, candidate: Candidate, plays: IsReady) -> bool:
-    """Say whether the answer is there: a video that plays, or words instead of one."""
+async def _over(work: LongRunningWork, candidate: Candidate, is_ready: IsReady) -> bool:
+    """Return whether the answer is complete: a playable video, or text instead of one."""
     if candidate.film is not None and candidate.film.url:
         try:
-            return await plays(work.ref(candidate.film.url))
+            return await is_ready(work.ref(candidate.film.url))
         except (UpstreamFailed, RateLimited) as error:
             work.note_miss(error)
             return False
     text = candidate.text or ""
-    words = bool(text.strip()) and not has_placeholder(text)
-    return candidate.film is None and candidate.complete and words
+    has_text = bool(text.strip()) and not has_placeholder(text)
+    return candidate.film is None and candidate.complete and has_text

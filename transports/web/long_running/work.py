@@ -1,8 +1,8 @@
-"""Work that takes minutes: said in a turn or two, then read from its saved conversation until it is there.
+"""Runs work that takes minutes: sends a turn or two, then polls the saved conversation for the result.
 
-The site makes videos and researches after the stream of the turn that asked for them has ended. What is known of
-the work is where its conversation is and how far it had come: a handle, that any process with the account can go on
-from. Nothing is said twice: where the answer to a turn was lost, the conversation is looked for and read.
+The site makes videos and research reports after the turn's stream has ended. A handle holds the conversation and
+the phase of the work, so any process with the account can resume it. No turn is sent twice: if its answer was lost,
+the conversation is searched for and read.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -37,14 +37,14 @@ from transports.web.turns.detached import TURN_SECONDS, detached_turn
 from transports.web.turns.saved import Chats, SavedTurn
 
 _MAX_MISSES = 30
-"""So many readings in a row may fail, or not show what should be there."""
+"""Most reads in a row that may fail or lack what is expected."""
 _MAX_SEARCHES = 5
-"""So often a conversation is looked for."""
+"""Most searches for a conversation."""
 _SKEW_SECONDS = 120
-"""The site's clock and ours may differ by so much."""
+"""Most seconds that the site's clock may differ from ours."""
 _CHATS_READ = 10
-_MAX_LOOKS = 3
-"""So often a turn is looked for that the site has named, and refused."""
+_MAX_REFUSED_SEARCHES = 3
+"""Most searches for a turn that the site has named and refused."""
 
 _log = structlog.get_logger()
 
@@ -53,30 +53,30 @@ Files = tuple[Uploaded, ...]
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """What a request's first turn says."""
+    """Text and files of a request's first turn."""
 
     text: str
     files: Files = ()
 
 
 class Phase(StrEnum):
-    """What the conversation is waited for."""
+    """The result that the work waits for next."""
 
     VIDEO = "video"
     PLAN = "plan"
     CONFIRMING = "confirming"
-    """The plan's confirmation has been said, or is just being said."""
+    """The confirmation of the plan is being sent, or was sent."""
     REPORT = "report"
 
 
 class WorkLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where work goes on: what a handle's token holds."""
+    """Conversation and phase of the work: the content of a handle's token."""
 
     cid: str
     phase: Phase
     input_tokens: int = 0
     context: str = ""
-    """The site's word for the conversation, which the next turn repeats."""
+    """The site's context token of the conversation, which the next turn repeats."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -87,37 +87,37 @@ def location_of(handle: Handle) -> WorkLocation:
     """Read a handle of this transport.
 
     Raises:
-        BadRequest: it is none.
+        BadRequest: the handle is invalid.
 
     """
     try:
         return _decode(handle.token)
     except msgspec.MsgspecError:
-        raise BadRequest("This answer cannot be picked up: its handle is not understood.") from None
+        raise BadRequest("The handle of this answer is invalid. Send the request again.") from None
 
 
 def outcome_unknown() -> UpstreamFailed:
-    """Return the error of work that may have begun and cannot be found."""
+    """Return the error of work that may have started but cannot be found."""
     return UpstreamFailed(
-        "The upstream may have begun the work, and no answer of it can be found; it was not asked again.",
+        "The upstream may have started the work, but its result cannot be found. The request was not sent again.",
         code="upstream_outcome_unknown",
     )
 
 
 class ConversationSender(Protocol):
-    """Says turns in one account's name; remembers the conversation that the last one was in."""
+    """Sends turns with one account and remembers the conversation of the last one."""
 
     conversation: SiteConversation | None
     turn: str
-    """Id of the last turn, where the site has named one, be it one that it refused."""
+    """Id of the last turn, if the site has named it, even if it refused the turn."""
 
     def send(self, text: str, slots: Slots, files: Files = ()) -> AsyncGenerator[Event]:
-        """Say a turn, in the conversation of the last one; yield what its stream says."""
+        """Send a turn in the conversation of the last one; yield its events."""
         ...
 
 
 class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to wait."""
+    """How to poll, and what to do with the conversation afterwards."""
 
     transport: str
     account: str
@@ -127,16 +127,16 @@ class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
     delete_seconds: float
     tools: Tools
     retry_video: bool = True
-    """Look what has become of a video that the site refused, and ask once more for it where it is not made."""
+    """Search for a refused video, and request it once more if the site does not make it."""
 
 
 class LongRunningWork:
-    """One request's work."""
+    """The work of one request."""
 
     def __init__(
         self, sender: ConversationSender, chats: Chats, background: BackgroundWork, clock: Clock, settings: WorkSettings
     ) -> None:
-        """Begin with no conversation."""
+        """Start without a conversation."""
         self.sender, self.chats, self.clock = sender, chats, clock
         self._background, self._settings = background, settings
         self.tools, self.retry_video = settings.tools, settings.retry_video
@@ -144,16 +144,16 @@ class LongRunningWork:
         self._misses = 0
 
     async def begin(self, prompt: Prompt, slots: Slots, phase: Phase) -> AsyncGenerator[Event]:
-        """Say the turn that begins the work; yield `Begun` as soon as it is known where, and what the stream says.
+        """Send the turn that starts the work; yield `Begun` once the conversation is known, and the stream's events.
 
-        From then on it is said to its end whoever leaves; a `Begun` that is settled tells of it.
+        From then on the turn runs to its end even if the client leaves; a settled `Begun` follows.
 
         Raises:
-            UpstreamFailed: `upstream_outcome_unknown`: it may have begun, and cannot be found.
+            UpstreamFailed: `upstream_outcome_unknown`: the work may have started, but cannot be found.
             GatewayError: the site refused.
 
         """
-        said_at, before = self.clock.wall(), self.sender.conversation
+        sent_at, before = self.clock.wall(), self.sender.conversation
         tokens = estimate_tokens(prompt.text)
         try:
             async with detached_turn(self._background, self.sender.send(prompt.text, slots, prompt.files)) as turn:
@@ -167,7 +167,7 @@ class LongRunningWork:
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 taken = (
-                    await self.find_refused_turn(prompt.text, said_at)
+                    await self.find_refused_turn(prompt.text, sent_at)
                     if self.sender.turn and self.location is None
                     else None
                 )
@@ -179,17 +179,17 @@ class LongRunningWork:
         location = self.location
         if location is None:
             now = self.sender.conversation
-            cid = now.cid if now else await self._find_by_prompt(prompt.text, said_at)
+            cid = now.cid if now else await self._find_by_prompt(prompt.text, sent_at)
             location = WorkLocation(cid=cid, phase=phase, input_tokens=tokens)
         yield self.move_to(location)
 
     def ref(self, url: str) -> MediaRef:
-        """Return where a video of this account is."""
+        """Return the reference of a video of this account."""
         settings = self._settings
         return MediaRef(transport=settings.transport, account=settings.account, kind=MediaKind.VIDEO, url=url)
 
     def move_to(self, location: WorkLocation, *, settled: bool = True) -> Begun:
-        """Note where the work is now; return the event that tells."""
+        """Set the location of the work; return the event that announces it."""
         conversation = self.sender.conversation
         if conversation is not None and conversation.context:
             location = msgspec.structs.replace(location, context=conversation.context)
@@ -201,14 +201,14 @@ class LongRunningWork:
         )
 
     async def read_turns(self) -> list[SavedTurn]:
-        """Read the conversation, newest turn first; nothing where it cannot be read for once.
+        """Return the conversation's turns, newest first; empty if this read failed.
 
         Raises:
-            UpstreamFailed: it was not to be read so often, or is gone.
-            GatewayError: the account is of no use any more.
+            UpstreamFailed: too many reads failed in a row, or the conversation is gone.
+            GatewayError: the account can no longer be used.
 
         """
-        assert self.location is not None, "work is looked at where it is"  # noqa: S101
+        assert self.location is not None, "read_turns needs a location"  # noqa: S101
         try:
             turns = await self.chats.turns(self.location.cid)
         except (UpstreamFailed, RateLimited) as error:
@@ -219,14 +219,14 @@ class LongRunningWork:
         return turns
 
     def reset_misses(self) -> None:
-        """Note that what was looked for is there."""
+        """Reset the count of misses: the expected turn was found."""
         self._misses = 0
 
     def note_miss(self, error: GatewayError | None = None) -> None:
-        """Note that what was looked for is not there, though it should be.
+        """Count a read that failed or lacked the expected turn.
 
         Raises:
-            GatewayError: it was so too often in a row: `error`, or that nobody knows what has become of the work.
+            GatewayError: too many misses in a row: `error`, or that the outcome is unknown.
 
         """
         self._misses += 1
@@ -234,12 +234,12 @@ class LongRunningWork:
             raise error or outcome_unknown()
 
     async def wait_to_poll(self) -> None:
-        """Wait until it is time to look again."""
+        """Sleep until the next poll."""
         await self.clock.sleep(self._settings.poll_seconds)
 
     def finish(self, text: str, thoughts: str = "") -> Finish:
-        """Return the last event; the conversation, read to its end, will be deleted."""
-        assert self.location is not None, "work ends where it is"  # noqa: S101
+        """Return the final event, and schedule the deletion of the conversation."""
+        assert self.location is not None, "finish needs a location"  # noqa: S101
         cid, settings = self.location.cid, self._settings
         if settings.delete:
             self._background.later(settings.delete_seconds, "delete_conversation", lambda: self.chats.delete(cid))
@@ -252,87 +252,87 @@ class LongRunningWork:
         return Finish(reason="stop", usage=usage)
 
     async def send_next(self, turn: SavedTurn, text: str, slots: Slots) -> None:
-        """Say the next turn, behind `turn`; that its answer breaks off is no failure: it is read afterwards.
+        """Send the next turn after `turn`; a broken stream is not an error, as the result is read by polling.
 
-        Whoever waits for the work may leave meanwhile: what is being said is said to its end all the same, since
-        half a turn would leave nobody knowing whether the site has it.
+        The turn is sent to its end even if the client leaves: after half a turn it would be unknown whether the site
+        has it.
 
         Raises:
             GatewayError: the site refused.
 
         """
-        assert self.location is not None, "work goes on where it is"  # noqa: S101
+        assert self.location is not None, "send_next needs a location"  # noqa: S101
         location = self.location
         self.sender.conversation = SiteConversation(
             cid=location.cid, rid=turn.rid, rcid=turn.rcid, context=location.context, turn=turn.index
         )
         try:
-            async with detached_turn(self._background, self.sender.send(text, slots)) as said:
-                said.keep_running()
+            async with detached_turn(self._background, self.sender.send(text, slots)) as detached:
+                detached.keep_running()
                 with anyio.move_on_after(TURN_SECONDS):
-                    async for _ in said:
+                    async for _ in detached:
                         pass
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise
 
-    async def _find_by_prompt(self, text: str, said_at: float) -> str:
-        """Return the conversation that a turn went to whose answer was lost."""
+    async def _find_by_prompt(self, text: str, sent_at: float) -> str:
+        """Return the conversation of a turn whose answer was lost, found by its prompt."""
         found: list[str] = []
         for _ in range(_MAX_SEARCHES):
             try:
-                found = [cid async for cid in self._matching(text, said_at)]
+                found = [cid async for cid in self._matching(text, sent_at)]
             except (UpstreamFailed, RateLimited):
                 found = []
             if found:
                 break
             await self.wait_to_poll()
-        if len(found) != 1:  # of two alike, nobody can tell which is whose
+        if len(found) != 1:  # two equal prompts cannot be told apart
             raise outcome_unknown()
         return found[0]
 
-    async def _matching(self, text: str, said_at: float) -> AsyncGenerator[str]:
-        chats = [chat for chat in await self.chats.latest() if chat.seconds >= said_at - _SKEW_SECONDS]
+    async def _matching(self, text: str, sent_at: float) -> AsyncGenerator[str]:
+        chats = [chat for chat in await self.chats.latest() if chat.seconds >= sent_at - _SKEW_SECONDS]
         for chat in sorted(chats, key=lambda chat: -chat.seconds)[:_CHATS_READ]:
             turns = await self.chats.turns(chat.cid)
             if len(turns) == 1 and turns[0].has_prompt(text):
                 yield chat.cid
 
-    async def find_refused_turn(self, text: str, said_at: float) -> str | None:
-        """Return the conversation of a turn that the site refused and took all the same; None: there is none.
+    async def find_refused_turn(self, text: str, sent_at: float) -> str | None:
+        """Return the conversation of a turn that the site refused but stored, or None.
 
-        The site may list it late: it is looked for a few times where the site had named the turn before it refused it.
+        The site may list it late, so a turn that the site had named is searched for several times.
 
         Raises:
-            UpstreamFailed: `upstream_outcome_unknown`: the last look failed, or found several that fit.
+            UpstreamFailed: `upstream_outcome_unknown`: the last search failed, or found several matches.
 
         """
         rid = self.sender.turn
-        looks = _MAX_LOOKS if rid else 1
-        for look in range(1, looks + 1):
+        searches = _MAX_REFUSED_SEARCHES if rid else 1
+        for search in range(1, searches + 1):
             try:
-                found = await self._find_by_turn(text, said_at, rid)
+                found = await self._find_by_turn(text, sent_at, rid)
             except (UpstreamFailed, RateLimited):
-                if look == looks:
+                if search == searches:
                     raise outcome_unknown() from None
                 found = []
             if len(found) > 1:
                 raise outcome_unknown()
             if found:
                 return found[0]
-            if look < looks:
+            if search < searches:
                 await self.wait_to_poll()
         return None
 
-    async def _find_by_turn(self, text: str, said_at: float, rid: str) -> list[str]:
-        """Return the conversations that a refused turn may be in: the one with its id, else those with its words."""
+    async def _find_by_turn(self, text: str, sent_at: float, rid: str) -> list[str]:
+        """Return the conversations that may hold a refused turn: by its id, else by its prompt."""
         now = self.sender.conversation
         if now is not None:
             turns = await self.chats.turns(now.cid)
             if turns and (turns[0].has_prompt(text) or (rid and turns[0].rid == rid)):
                 return [now.cid]
         if not rid:
-            return [cid async for cid in self._matching(text, said_at)]
+            return [cid async for cid in self._matching(text, sent_at)]
         chats = sorted(await self.chats.latest(), key=lambda chat: -chat.seconds)
         named = [chat.cid for chat in chats if chat.rid == rid]
         fitting: list[str] = []
@@ -340,18 +340,18 @@ class LongRunningWork:
             turns = await self.chats.turns(chat.cid)
             if any(turn.rid == rid for turn in turns):
                 return [chat.cid]
-            if len(turns) == 1 and turns[0].has_prompt(text) and chat.seconds >= said_at - _SKEW_SECONDS:
+            if len(turns) == 1 and turns[0].has_prompt(text) and chat.seconds >= sent_at - _SKEW_SECONDS:
                 fitting.append(chat.cid)
         return named or fitting
 
     def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> Begun:
-        """Go on in a conversation that was found; return the event that tells where the work is."""
+        """Continue in a conversation that was found; return the event that announces it."""
         if self.sender.conversation is not None and self.sender.conversation.cid != cid:
             self.sender.conversation = None
         return self.move_to(WorkLocation(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
 
     def discard(self) -> None:
-        """Have the site forget the conversation of the last turn: no work is in it."""
+        """Delete the conversation of the last turn: it holds no work."""
         conversation, settings = self.sender.conversation, self._settings
         if conversation is not None and settings.delete:
             cid = conversation.cid
@@ -359,4 +359,4 @@ class LongRunningWork:
 
 
 FRESH: Slots = {}
-"""No slot besides those of every turn."""
+"""No additional slots."""

@@ -1,4 +1,4 @@
-"""What is left to do after a request, which does not wait for it: done in the transport's lifetime, or given up."""
+"""Background work that outlives a request: it runs in the transport's task group and ends at shutdown."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,41 +12,41 @@ from transports.clock import Clock
 from transports.tasks import background_tasks
 
 _CLOSE_SECONDS = 5.0
-"""What is open at the end is given so long."""
+"""How long shutdown waits for open work."""
 
 _log = structlog.get_logger()
 
 
 class BackgroundWork:
-    """Owns what is left to do."""
+    """Runs delayed work in the background."""
 
     def __init__(self, tasks: anyio.abc.TaskGroup, clock: Clock) -> None:
-        """Run background in `tasks`."""
+        """Run the work in `tasks`."""
         self._tasks, self._clock = tasks, clock
         self._open = 0
         self._closing = anyio.Event()
         self._idle = anyio.Event()
 
-    def later(self, seconds: float, name: str, errand: Callable[[], Awaitable[None]]) -> None:
-        """Run an errand after so many seconds, or at the transport's end; its failure is only logged."""
+    def later(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` after `seconds`, or at shutdown if that comes first; errors are only logged."""
         self._open += 1
-        self._tasks.start_soon(self._run, seconds, name, errand)
+        self._tasks.start_soon(self._run, seconds, name, work)
 
     async def close(self) -> None:
-        """Run all now, and wait a little for them."""
+        """Start all delayed work now, and wait briefly for it to end."""
         self._closing.set()
         if self._open:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._idle.wait()
 
-    async def _run(self, seconds: float, name: str, errand: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await self._pause(seconds)
-            await errand()
+            await work()
         except GatewayError as error:
-            _log.info("errand_failed", errand=name, error=type(error).__name__, code=error.code)
-        except Exception:  # noqa: BLE001 -- a bug of ours is the errand's end, not the gateway's
-            _log.exception("errand_failed", errand=name)
+            _log.info("background_work_failed", work=name, error=type(error).__name__, code=error.code)
+        except Exception:  # noqa: BLE001 -- a bug in the work must not stop the gateway
+            _log.exception("background_work_failed", work=name)
         finally:
             self._open -= 1
             if not self._open and self._closing.is_set():
@@ -68,7 +68,7 @@ class BackgroundWork:
 
 @asynccontextmanager
 async def open_background_work(clock: Clock) -> AsyncGenerator[BackgroundWork]:
-    """Yield a place for background; leaving runs what is open and waits a little for it."""
+    """Yield a `BackgroundWork`; on exit start what is delayed and wait briefly for it."""
     async with background_tasks() as tasks:
         background = BackgroundWork(tasks, clock)
         try:

@@ -1,4 +1,4 @@
-"""Calls to the site in one account's name. Source: "Common request parts", "Batch calls"."""
+"""HTTP client of the site for one account. Source: "Common request parts", "Batch calls"."""
 
 import random
 import uuid
@@ -28,11 +28,11 @@ _PAGE_LIMIT = 8 * 1024 * 1024
 
 
 _LAST_BYTES_SECONDS = 0.5
-"""An answer that is whole is given so long to end as HTTP says; else its connection is closed."""
+"""How long a complete answer may take to end its HTTP body, before its connection is closed."""
 
 
 class SiteClient:
-    """Sends requests with an account's cookies, or a guest's none (`session_store` is None)."""
+    """Sends requests with an account's cookies, or without any for a guest (`session_store` is None)."""
 
     def __init__(
         self,
@@ -43,16 +43,16 @@ class SiteClient:
         session_store: SessionStore | None,
         account: WebAccount | None = None,
     ) -> None:
-        """Begin with a client identity and a request counter of its own; a guest has no `account`."""
+        """Start with a new client identity and request counter; a guest has no `account`."""
         self.config = config
         self.background = background
         self.session_store = session_store
         self.client_uuid = str(uuid.uuid4())
         self.access_token: str | None = None
-        """The session's newest access token, from a page or from an HTTP 400; None: not known, or a guest's.
+        """The session's newest access token, from a page or from an HTTP 400; None: unknown, or a guest.
 
-        It is a secret that is not stored: any other process gets its own from its first HTTP 400, which costs one
-        call that the site refuses before it does anything.
+        This secret is not stored: each process gets its own from its first HTTP 400, which the site sends before it
+        does any work.
         """
         self._http = http
         self._user_agent = (account.user_agent if account is not None else None) or config.user_agent
@@ -76,7 +76,7 @@ class SiteClient:
         return f"{self.config.hosts.site}{self._prefix}{path}"
 
     def query(self, page: AppPage) -> dict[str, str]:
-        """Return the query parameters of the next call, without those that the page did not have."""
+        """Return the query parameters of the next call; values that the page lacks are left out."""
         request_id, self._request_id = self._request_id, self._request_id + wire.REQUEST_ID_STEP
         query = {
             wire.QUERY_BUILD_LABEL: page.build_label,
@@ -96,7 +96,7 @@ class SiteClient:
         only: Iterable[str] | None = None,
         **options: Any,
     ) -> Any:
-        """Return a request to enter, with the account's cookies or those named in `only`; follows no redirect."""
+        """Return a request to enter, with all cookies or those named in `only`; redirects are not followed."""
         headers = {"User-Agent": self._user_agent, **headers}
         if self.session_store is not None:
             cookie = cookies.header(self.session_store.cookies, only)
@@ -107,9 +107,9 @@ class SiteClient:
         return SiteResponse(request, partial(self.note_cookies, since=self.cookies_version))
 
     def post(self, path: str, page: AppPage, headers: dict[str, str], data: bytes) -> Any:
-        """Return a call of one of the site's paths, to be awaited once; give its response to `hear`, then close it.
+        """Return a POST to one of the site's paths, to be awaited once; pass the response to `note_cookies`.
 
-        Nothing bounds the time between two reads of the answer: the caller has a timer for all of it.
+        There is no read timeout: the caller has its own timer.
         """
         url = self._endpoint(path).with_query(self.query(page))
         headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
@@ -122,14 +122,11 @@ class SiteClient:
 
     @property
     def cookies_version(self) -> int:
-        """Changes whenever the session has been renewed."""
+        """Number that changes when the session is renewed."""
         return self.session_store.version if self.session_store is not None else 0
 
     def note_cookies(self, response: aiohttp.ClientResponse, *, since: int) -> None:
-        """Take over the cookies that a response sets, unless the session was renewed after the version `since`.
-
-        The response does not wait for it.
-        """
+        """Save the cookies of a response in the background, unless the session was renewed after version `since`."""
         session_store, set_cookies = self.session_store, response.headers.getall("Set-Cookie", [])
         if session_store is None or not set_cookies or response.status != 200 or is_html(response.headers):
             return
@@ -143,7 +140,7 @@ class SiteClient:
         """Make a short call; return status, headers and body.
 
         Raises:
-            UpstreamFailed: no whole answer came in time.
+            UpstreamFailed: no complete answer came in time.
 
         """
         try:
@@ -155,15 +152,15 @@ class SiteClient:
             raise mapped(error) from None
 
     def finish_response(self, response: aiohttp.ClientResponse) -> None:
-        """Let go of an answer that is whole, so that its connection can be used again; nobody waits for its end."""
+        """Read a complete answer's last bytes in the background, so that its connection can be reused."""
         if response.connection is not None:
             self.background.later(0.0, "end_answer", partial(_end, response))
 
     async def batch(self, page: AppPage, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
-        """Make batch calls, once more with the token that an HTTP 400 brings; `source_path` is the page they are of.
+        """Make batch calls; retry once with the token of an HTTP 400. `source_path` is the page they belong to.
 
         Raises:
-            StaleToken: the site refused its own new token as well.
+            StaleToken: the site refused the new token as well.
             StaleBuild: the page is stale; load it and call once more.
             GatewayError: the site did not answer as it should.
 
@@ -175,7 +172,7 @@ class SiteClient:
         return await self._batch(page, calls, source_path)
 
     def use_token(self, error: StaleToken) -> None:
-        """Use the token of a refusal from now on. A guest has none."""
+        """Use the token of a refusal from now on; a guest has none."""
         self.access_token = error.token if self.session_store is not None else None
 
     async def _batch(self, page: AppPage, calls: tuple[tuple[str, str], ...], source_path: str) -> BatchAnswers:
@@ -194,22 +191,22 @@ class SiteClient:
 
 
 class SiteResponse:
-    """A request to enter or to await, whose answer somebody else hears of first."""
+    """A request to enter or await that passes its response to a callback first."""
 
     def __init__(self, request: Any, on_response: Callable[[aiohttp.ClientResponse], None]) -> None:
-        """Call `hear` when the answer has begun."""
+        """Call `on_response` when the response headers arrive."""
         self._request, self._on_response = request, on_response
 
     def __await__(self) -> Generator[Any, None, aiohttp.ClientResponse]:
-        """Return the answer."""
+        """Return the response."""
         return self._answer(self._request).__await__()
 
     async def __aenter__(self) -> aiohttp.ClientResponse:
-        """Return the answer, for as long as the context lasts."""
+        """Return the response; it closes with the context."""
         return await self._answer(self._request.__aenter__())
 
     async def __aexit__(self, *error: object) -> None:
-        """Let go of it."""
+        """Close the response."""
         await self._request.__aexit__(*error)
 
     async def _answer(self, answer: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
@@ -219,7 +216,7 @@ class SiteResponse:
 
 
 async def _end(response: aiohttp.ClientResponse) -> None:
-    """Read what comes behind an answer, if that is little."""
+    """Read the remaining bytes of a complete answer, then close it."""
     try:
         with anyio.move_on_after(_LAST_BYTES_SECONDS), suppress(*CLIENT_ERRORS):
             while await response.content.readany():
@@ -234,5 +231,5 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         body += chunk
         if len(body) > _PAGE_LIMIT:
             response.close()
-            raise UpstreamFailed("The upstream's page is longer than this gateway accepts.")
+            raise UpstreamFailed("The upstream's page is too long.")
     return bytes(body)

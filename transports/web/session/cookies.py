@@ -1,4 +1,4 @@
-"""A session's cookies: reading browsers' exports, writing the header, merging what the site sets. No I/O.
+"""Parses cookie exports, writes the Cookie header and merges Set-Cookie headers. No I/O.
 
 Source: "Session", "Field notes".
 """
@@ -15,16 +15,16 @@ _FORBIDDEN = frozenset(' ;,"\\')
 
 
 class CookieExportError(ValueError):
-    """An export that cannot be read; the message names no value."""
+    """A cookie export that cannot be read; the message contains no value."""
 
 
 def parse_export(text: str) -> dict[str, str]:
     """Read an export: a Cookie header, JSON, Netscape format, or the two values on two lines.
 
-    Of the cookies that do not sign in, those that cannot be sent are left out.
+    Cookies that are not sendable are left out, unless they are the sign-in cookies.
 
     Raises:
-        CookieExportError: it is none of these, `__Secure-1PSID` is missing, or one of the two cannot be sent.
+        CookieExportError: the format is unknown, `__Secure-1PSID` is missing, or a sign-in cookie is not sendable.
 
     """
     text = text.removeprefix("\ufeff").strip()
@@ -92,9 +92,9 @@ def header(cookies: Mapping[str, str], only: Iterable[str] | None = None) -> str
 
 
 def merge(cookies: Mapping[str, str], set_cookies: Iterable[str]) -> dict[str, str]:
-    """Return the cookies after an answer's `Set-Cookie` headers.
+    """Return the cookies after applying `Set-Cookie` headers.
 
-    What would make another identity of it is dropped, and so is what cannot be sent or belongs to another domain.
+    Changes of identity cookies, invalid values and other domains' cookies are ignored.
     """
     merged = dict(cookies)
     for line in set_cookies:

@@ -1,4 +1,4 @@
-"""Offers the store a session's newest value for as long as the process lives: it may hold the only valid one.
+"""Saves a session's newest value in the background until it succeeds: this process may hold the only valid one.
 
 Source: reliability 6.2
 """
@@ -11,12 +11,12 @@ from transports.clock import Clock
 from transports.web.session.store import SessionStore
 
 _WAIT_SECONDS = 1.0
-"""What is saved at once needs no offer."""
+"""Delay before the first attempt; most values are saved at once without it."""
 _LAST_SECONDS = 20.0
 
 
 async def flush(session_store: SessionStore, clock: Clock) -> None:
-    """Save what the store has not got, tried every second, whenever there is something; its end waits for it."""
+    """Save unsaved values, retrying every second; cancellation waits up to 20 seconds for a last save."""
     try:
         while True:
             await session_store.wanted.wait()

@@ -1,4 +1,4 @@
-"""What the page /app tells; no I/O. Source: "Session", step 1."""
+"""Reads tokens and ids from the page /app. No I/O. Source: "Session", step 1."""
 
 import re
 
@@ -11,7 +11,7 @@ _APP = re.compile(rf"({wire.USER_PREFIX.format('[0-9]+')})?{wire.APP_PATH}/?")
 
 
 class AppPage(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests to the site carry from the page that a browser would have loaded.
+    """The values from the app page that every request to the site carries.
 
     Every field may be missing from the page of a signed-in account. Source: "Session", step 1.
     """
@@ -24,12 +24,12 @@ class AppPage(msgspec.Struct, frozen=True, kw_only=True):
     push_id: str = wire.DEFAULT_PUSH_ID
 
     def __repr__(self) -> str:
-        """Show no token."""
-        return f"Page(build_label={self.build_label!r}, token={self.access_token is not None})"
+        """Leave the token out."""
+        return f"AppPage(build_label={self.build_label!r}, token={self.access_token is not None})"
 
 
 def read_page(html: str) -> AppPage | None:
-    """Read the page; None if it has none of the app's keys: it is a sign-in, consent or challenge page."""
+    """Parse the page; return None if it lacks the app's keys (a sign-in, consent or challenge page)."""
     token = _value(html, wire.KEY_ACCESS_TOKEN) or _value(html, wire.KEY_ACCESS_TOKEN_OTHER)
     build_label, session_id = _value(html, wire.KEY_BUILD_LABEL), _value(html, wire.KEY_SESSION_ID)
     language = _value(html, wire.KEY_LANGUAGE)
@@ -45,7 +45,7 @@ def read_page(html: str) -> AppPage | None:
 
 
 def redirected(url: str, location: str) -> str | None:
-    """Return where a redirect of the page at `url` leads, if that is the app on the same host; else None."""
+    """Return the target of a redirect from `url` if it is the app on the same host, else None."""
     try:
         target = URL(url).join(URL(location))
         own = target.origin() == URL(url).origin()

@@ -1,4 +1,4 @@
-"""What is left of an account's limits and when they start anew, in the site's words. Source: "Batch calls", `qpEbW`."""
+"""Reads what is left of an account's quotas and when they reset. Source: "Batch calls", `qpEbW`."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from transports.web.session.page import AppPage
 from transports.web.session.session import Ready, Session
 
 _LONGEST_SECONDS = 86400.0
-"""A clock that is wrong, ours or theirs, shall not let an account rest for longer."""
+"""Longest cooldown from a reset time, in case a clock is wrong."""
 
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ def payload_of(family: Family) -> str:
 def decode_reset(payload: Any) -> int | None:
     """Return the epoch second at which all limits that are used up are reset.
 
-    None where no limit is used up, or none of those tells. A total of 0 is no limit at all.
+    None if no limit is used up, or none of these names its reset. A total of 0 means no limit.
     """
     resets = [
         reset
@@ -38,10 +38,10 @@ def decode_reset(payload: Any) -> int | None:
 
 
 def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
-    """Return what is left by family, of an answer to `payload_of(asked)`.
+    """Return the quotas by family from an answer to `payload_of(asked)`.
 
     A family may have several limits, and the answer does not say which of them binds. The most generous one is
-    returned, so that a family that still answers is never taken for used up.
+    returned, so that a family that still answers never counts as used up.
     """
     found: dict[str, Quota] = {}
     for limit in jspb.array(payload, wire.QUOTA_LIMITS):
@@ -65,27 +65,27 @@ def _family_of(limit: Any, asked: Family) -> str:
 
 
 async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock: Clock) -> float | None:
-    """Ask when an account may be asked again, and note what is left; None where the site does not tell."""
+    """Return the seconds until a family's limits reset, or None if the site names no time; note the quotas."""
     payload = await _fetch(session, ready.page, family)
     reset = decode_reset(payload)
     return None if reset is None else min(_LONGEST_SECONDS, max(1.0, reset - clock.wall()))
 
 
 def due(session: Session, clock: Clock) -> bool:
-    """Say whether it is time to ask what is left of an account's limits."""
+    """Return whether the account's quotas are due for a refresh."""
     seconds, asked_at = session.site.config.quota_seconds, session.asked_quotas_at
     known = session.current is not None and session.site.session_store is not None
     return known and bool(seconds) and (asked_at is None or clock.monotonic() - asked_at >= seconds)
 
 
 async def refresh_if_due(session: Session, clock: Clock) -> None:
-    """Ask what is left of all limits, if that is due."""
+    """Refresh all quotas if due."""
     if session.current is not None and due(session, clock):
         await refresh(session, session.current.page, clock)
 
 
 async def refresh(session: Session, page: AppPage, clock: Clock) -> None:
-    """Ask what is left of all limits."""
+    """Fetch and note all quotas."""
     session.asked_quotas_at = clock.monotonic()
     await session.ask_usage(page)
     for family in (Family.FLASH, Family.PRO):
@@ -93,11 +93,11 @@ async def refresh(session: Session, page: AppPage, clock: Clock) -> None:
 
 
 async def _fetch(session: Session, page: AppPage, family: Family) -> Any:
-    """Ask for a family's limits, and note what is left; None where the site does not tell."""
+    """Fetch and note a family's quotas; return the payload, or None if the call failed."""
     try:
         answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))
     except GatewayError as error:
-        _log.info("quota_unknown", account=session.name, error=type(error).__name__)
+        _log.info("quota_fetch_failed", account=session.name, error=type(error).__name__)
         return None
     payload = answers.get(wire.RPC_QUOTA)
     session.note_quotas(decode_quotas(payload, family))

@@ -1,4 +1,4 @@
-"""A session as it is kept, and which of two is the newer; no I/O. Source: reliability 6.1."""
+"""The stored form of a session, and the order of two records. No I/O. Source: reliability 6.1."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -11,36 +11,36 @@ _MAX_EARLIER = 32
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session, as the store holds it."""
+    """An account's session as stored."""
 
     seed: str
-    """SHA-256 of the export that it began with."""
+    """SHA-256 of the cookie export that the session started from."""
     cookies: dict[str, str]
     rotated_at: float = 0.0
-    """When the call that renewed it was sent, in epoch seconds of the store's clock; 0: never, as far as is known."""
+    """Epoch second, by the store's clock, when the last rotation call was sent; 0: no known rotation."""
     gen: int = 1
-    """Grows with each other export; 0: it is an export that nothing has become of yet."""
+    """Incremented by each new export; 0: an export that was not stored yet."""
     turn: int = 0
-    """Grows with each rotation, and with each other rolling cookie: a request is of the turn that it was sent in."""
+    """Incremented by each rotation and each new rolling cookie; a request belongs to the turn it was sent in."""
     ver: int = 0
-    """Grows with every change."""
+    """Incremented by every change."""
     by: str = ""
-    """Which process rotated it last."""
+    """The replica that rotated it last."""
     interval: float = 0.0
-    """Seconds from one rotation to the next, as the site last said; 0: it did not say."""
+    """Seconds between rotations, as the site last asked; 0: it named none."""
     never: bool = False
-    """The site has said that it never rotates this session."""
+    """Whether the site refuses to rotate this session."""
     earlier: tuple[str, ...] = ()
-    """The digests of the exports before this one: who still has one of them has an old one."""
+    """Digests of earlier exports; a replica that still has one of these has an outdated file."""
 
     @property
     def order(self) -> tuple[int, int, float, int]:
-        """What grows from one to the next; a rotated value is newer than any merge of what was there before."""
+        """Sort key, oldest first; a rotated value is newer than any merge of the value before it."""
         return (self.gen, self.turn, self.rotated_at, self.ver)
 
     def __repr__(self) -> str:
-        """Show no cookie."""
-        return f"Saved(gen={self.gen!r}, turn={self.turn!r}, ver={self.ver!r}, rotated_at={self.rotated_at!r})"
+        """Leave the cookies out."""
+        return f"SessionRecord(gen={self.gen!r}, turn={self.turn!r}, ver={self.ver!r}, rotated_at={self.rotated_at!r})"
 
 
 encode = msgspec.json.Encoder().encode
@@ -48,13 +48,13 @@ decode = msgspec.json.Decoder(SessionRecord).decode
 
 
 def from_export(cookies: dict[str, str]) -> SessionRecord:
-    """Return the session that an export begins."""
+    """Return the record of a new export."""
     digest = sha256(msgspec.json.encode(sorted(cookies.items()))).hexdigest()
     return SessionRecord(seed=digest, cookies=cookies, gen=0)
 
 
 def restart_from_export(seed: SessionRecord, there: SessionRecord) -> SessionRecord:
-    """Return the session of another export than the one that is there: it goes on from its numbers."""
+    """Return the record of a new export that replaces `there`; its numbers continue from there."""
     return msgspec.structs.replace(
         seed,
         gen=there.gen + 1,
@@ -65,7 +65,7 @@ def restart_from_export(seed: SessionRecord, there: SessionRecord) -> SessionRec
 
 
 def resolve(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> SessionRecord | None:
-    """Return what is to be put in the place of what is stored; None: that holds. `seed` is what is mounted here."""
+    """Return the record that replaces `stored`, or None to keep it; `seed` is this replica's export."""
     if includes_export(stored, seed) or mine.gen > stored.gen:
         if mine.order <= stored.order or mine.gen == 0:
             return None
@@ -74,21 +74,21 @@ def resolve(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> 
 
 
 def includes_export(saved: SessionRecord, seed: SessionRecord) -> bool:
-    """Say whether a session began with this export, or with one after it."""
+    """Return whether the session started from this export or from a later one."""
     return seed.seed == saved.seed or seed.seed in saved.earlier
 
 
 def newer(one: SessionRecord, other: SessionRecord) -> SessionRecord:
-    """Return the newer of two."""
+    """Return the newer of two records."""
     return one if one.order > other.order else other
 
 
 def same_credentials(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Say whether the cookies that sign in are the same."""
+    """Return whether two cookie sets have the same sign-in cookies."""
     return all(one.get(name) == other.get(name) for name in (wire.PSID, wire.PSIDTS))
 
 
 def fingerprint(cookies: Mapping[str, str]) -> str:
-    """Return a digest of the cookies that sign in."""
+    """Return a digest of the sign-in cookies."""
     signing = "\n".join(cookies.get(name, "") for name in (wire.PSID, wire.PSIDTS))
     return sha256(signing.encode()).hexdigest()

@@ -1,8 +1,21 @@
-"""Renews one account's rolling cookie, as its only writer. Source: "Session", step 2. Source: reliability 6.2.
+"""Rotates the cookies of one account's session. Source: "Session", step 2. Source: reliability 6.2.
 
-A lease names the one process that may; what it is about to do is noted in the store before, so that whoever takes over
-knows that nobody knows what came of it. A new value is never dropped, whatever has become of the lease meanwhile: which
-of two values is the newer is told by themselves.
+Theory of operation. The site replaces the rolling cookie on request and accepts the old value only for a short grace
+period, so a new value that is lost costs the account. Several replicas share an account; three records keep them safe:
+
+- The lock (`RotationLock`, 45 s) lets one replica rotate at a time. It is checked again just before the call, and the
+  call must end well before the lock does.
+- The intent (`RotationIntent`) is written to the store before the call: owner, start time and a fingerprint of the old
+  cookies. A replica that finds an intent without an outcome knows that the site may have issued a new value.
+- The outcome replaces the empty one of the intent after the call. `unknown` keeps the intent open.
+
+A new value is always kept, even if the lock was lost during the call: `SessionRecord.order` decides which of two values
+is newer, not the order of writes.
+
+Example: replica A writes intent(old=ts-1), calls the site and is killed before it saves ts-2. Replica B gets the lock
+after it expires and finds the open intent for ts-1. B loads the page with ts-1, which is still in its grace period, and
+rotates again. If the site answers 401, B reloads the store, then tries once without the rolling cookies, and only then
+reports that the account needs attention.
 """
 
 import math
@@ -31,25 +44,24 @@ from transports.web.session.store import SessionStore
 
 _JITTER = 0.1
 _MIN_GAP_SECONDS = 60.0
-"""No two calls are nearer to one another than that, whoever makes them; also the wait for a value of unknown age: one
-whose age is known, and that is due when the process begins, is not left to die meanwhile."""
+"""Minimum time between two calls of any replicas; also the delay before rotating a value of unknown age."""
 _OTHER_REPLICA_SECONDS = (30.0, 60.0)
-"""So much later come those who did not rotate last."""
+"""Extra delay of a replica that did not rotate last."""
 _POLL_SECONDS = 5.0
-"""The wait for another writer to be done."""
+"""Delay before checking again while another replica rotates."""
 _FRESH = 0.5
-"""A value younger than this part of the interval needs no rotation: someone else has just done it."""
+"""A value younger than this part of the interval is not rotated again."""
 _FLUSH_SECONDS = 20.0
-"""The process's end waits so long for a value that is not saved."""
+"""How long shutdown waits for an unsaved value."""
 
 _log = structlog.get_logger()
 
 
 class SessionRotation:
-    """Keeps one session alive."""
+    """Rotates one session on schedule."""
 
     def __init__(self, session: Session, session_store: SessionStore, deps: Deps) -> None:
-        """Prepare; `run` does it."""
+        """Create the rotation; `run` starts it."""
         self._session, self._session_store, self._deps = session, session_store, deps
         self._store, self._clock = deps.store, deps.clock
         self._reporter = RotationReporter(deps, session.name)
@@ -57,23 +69,23 @@ class SessionRotation:
         self._soon = min(_MIN_GAP_SECONDS, self._seconds)
         self._barrier = Barrier(deps.store, deps.clock, LEASE_SECONDS)
         self._clock_offset: float | None = None
-        """The store's clock less this process's monotonic one."""
+        """The store's clock minus this process's monotonic clock."""
         self._retry_wait = 0.0
-        """Not before so many seconds, as the last attempt has found."""
+        """Seconds until the next attempt is allowed, as the last attempt found."""
         self._other_intent: RotationIntent | None = None
-        """A rotation of somebody else's that is under way, as far as is known."""
+        """The open intent of another replica, if known."""
         self._wake = anyio.Event()
         self._owner = ""
-        """Whose intents are this object's, while it rotates."""
+        """Owner id of the intents written while it rotates."""
         self._retried = self._signed_out = False
 
     @property
     def _interval(self) -> float:
-        """Seconds from one rotation to the next: the site's own, else the setting's."""
+        """Seconds between rotations: the site's value, else the setting."""
         return self._session_store.saved.interval or self._seconds
 
     async def run(self) -> None:
-        """Rotate whenever it is due, for as long as the session lives; its end waits for what is not saved."""
+        """Rotate whenever a rotation is due, until cancelled; then save what is unsaved."""
         if not self._seconds:
             return
         try:
@@ -87,7 +99,7 @@ class SessionRotation:
             await self._flush()
 
     async def note_intent(self, record: Record) -> None:
-        """Hear of an intent: what another process has begun is looked after, if it comes to no end."""
+        """Take note of a stored intent: an open one of another replica is checked again soon."""
         intent = read_intent(record.value)
         current = intent is not None and intent.old_hash == fingerprint(self._session_store.cookies)
         if intent is not None and current and intent.open and intent.owner != self._owner and not self._other_intent:
@@ -97,12 +109,12 @@ class SessionRotation:
             self._other_intent = None
 
     async def rotate_now(self) -> bool:
-        """Rotate now, unless it has just been done; False where another writer is at it, or may be.
+        """Rotate now unless the value is fresh; return False if another replica is or may be rotating.
 
         Raises:
-            SignedOut: the session is dead; a person must export it anew.
-            GatewayError: it did not work this time.
-            OSError: the store is out of order.
+            SignedOut: the session has ended; the operator must export its cookies again.
+            GatewayError: the rotation failed this time.
+            OSError: the store is unavailable.
 
         """
         outcome = await self._attempt()
@@ -110,7 +122,7 @@ class SessionRotation:
         return outcome != "busy"
 
     async def _start(self) -> None:
-        """Have the barrier's time begin, and look whether a rotation was under way when this process was not there."""
+        """Start the barrier's waiting time, and look for a rotation that began before this process started."""
         with suppress(OSError):
             await self._barrier.passed()
             await self._read_store_time()
@@ -125,13 +137,13 @@ class SessionRotation:
         _log.error("session_lost_unless_copied", account=self._session.name)
 
     async def _run_rotation(self) -> float:
-        """Rotate; return the seconds to the next turn."""
+        """Rotate and report errors; return the seconds to the next attempt."""
         name = self._session.name
         self._other_intent, self._retry_wait = None, 0.0
         if self._session_store.saved.never:
             return self._due()
         if self._deps.leaving():
-            return min(_POLL_SECONDS, self._seconds)  # it is another process's by now
+            return min(_POLL_SECONDS, self._seconds)  # shutting down: another replica takes over
         try:
             done = await self.rotate_now()
         except SignedOut as error:
@@ -152,7 +164,7 @@ class SessionRotation:
         return self._due()
 
     async def _report_signed_out(self, error: SignedOut) -> None:
-        """Tell everybody that a person is needed."""
+        """Report that the account needs attention, and drop the session."""
         self._reporter.report_outcome(outcome_of(error))
         if not self._signed_out:
             _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
@@ -161,12 +173,12 @@ class SessionRotation:
         await self._session.report_signed_out(error)
 
     def _due(self) -> float:
-        """Return the seconds until the value, as old as it is, needs a rotation; who rotated last comes first."""
+        """Return the seconds until the next rotation; the replica that rotated last goes first."""
         if self._other_intent is not None:
             return min(_POLL_SECONDS, self._seconds)
         saved, due = self._session_store.saved, self._spread_interval()
         if saved.never:
-            return due  # another export may have come by then
+            return due  # the operator may have imported another export by then
         if saved.by and saved.by != self._deps.replica:
             due += random.uniform(*_OTHER_REPLICA_SECONDS)  # noqa: S311 -- spreads load, hides nothing
         age = (
@@ -176,7 +188,7 @@ class SessionRotation:
         return min(due, max(soonest, due - age))
 
     def _spread_interval(self) -> float:
-        """Return the interval with some jitter: never less than the site's own, about the setting's."""
+        """Return the interval with jitter; never less than the site's own interval."""
         if self._session_store.saved.interval:
             return self._interval * random.uniform(1, 1 + _JITTER)  # noqa: S311 -- spreads load, hides nothing
         return _spread(self._seconds)
@@ -210,19 +222,19 @@ class SessionRotation:
         unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
         if before is not None and unsure and now - before.started >= CALL_SECONDS:
             _log.warning("rotation_taken_over", account=self._session.name)
-            await self._session.signed_in()  # tells the site that the value is in use, and may give another one
+            await self._session.signed_in()  # shows the site that the value is in use; it may set another one
         if before is not None and self._too_soon(before, now):
             return "busy"
         outcome: Outcome = "busy"
-        with anyio.CancelScope(shield=True):  # the site may answer with a new value: it is taken, come what may
+        with anyio.CancelScope(shield=True):  # the site may answer with a new value, which must not be lost
             outcome = await self._renew(lease, found.version if found is not None else 0, unsure=unsure)
-        return outcome  # noqa: RET504 -- the scope may seem to swallow it
+        return outcome  # noqa: RET504 -- pyright assumes that the scope may swallow exceptions
 
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._session_store.saved.rotated_at < _FRESH * self._interval
 
     def _too_soon(self, before: RotationIntent, now: float) -> bool:
-        """Say whether the last call was so lately that the site would refuse the next, whatever came of it."""
+        """Return whether the last call is too recent for the site to accept another; set the wait."""
         age = now - before.started
         self._retry_wait = _MIN_GAP_SECONDS - age if 0 <= age < _MIN_GAP_SECONDS else 0.0
         return self._retry_wait > 0
@@ -234,9 +246,10 @@ class SessionRotation:
         return changed
 
     async def _renew(self, lease: RotationLock, version: int, *, unsure: bool = False, bare: bool = False) -> Outcome:
-        """Note what is about to happen, do it, and note what came of it; `unsure` as before, if nothing did.
+        """Write the intent, call the site, write the outcome.
 
-        `bare`: without the rolling cookies, after the site has refused the session with them.
+        `unsure`: an earlier outcome is unknown, and stays so if this call does not happen or fails.
+        `bare`: send without the rolling cookies, after the site has refused the session with them.
         """
         if not await lease.renew_if_needed():
             return "busy"
@@ -263,7 +276,7 @@ class SessionRotation:
         return await self._write_outcome(outcome, intent, noted)
 
     async def _call(self, sent: SessionRecord, started: float, *, bare: bool) -> Outcome:
-        """Ask for a new value and keep it; nothing is awaited before the request is sent."""
+        """Ask the site for a new value and save it; nothing is awaited before the request is sent."""
         site = self._session.site
         answer = None
         _log.debug("rotation_sent", account=self._session.name, bare=bare)
@@ -300,7 +313,7 @@ class SessionRotation:
         return "rotated" if new else "unchanged"
 
     def _cookies(self, sent: SessionRecord, *, bare: bool) -> list[str]:
-        """Return the names of the cookies that go along. Source: "Session", step 2."""
+        """Return the names of the cookies to send. Source: "Session", step 2."""
         every = self._session.site.config.rotate_cookies == "all"
         names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
         return [name for name in names if not bare or name not in wire.ROLLING_COOKIES]
@@ -312,7 +325,7 @@ class SessionRotation:
     async def _retry_refused(
         self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool
     ) -> Outcome:
-        """Try once what another process has renewed, then once without the rolling cookies; else a person is needed."""
+        """Retry with cookies that another replica renewed, then without the rolling cookies; else raise."""
         await self._reload()
         if not self._retried and not same_credentials(self._session_store.cookies, sent.cookies):
             if self._fresh(await self._read_store_time()):
@@ -333,7 +346,7 @@ class SessionRotation:
         return found.version if found is not None else 0
 
     async def _write_outcome(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
-        """Note what came of it, if nobody has noted anything since."""
+        """Write the outcome into the intent, unless the intent was changed since."""
         with suppress(OSError):
             done = encode_intent(replace(intent, outcome=outcome))
             await self._store.put(INTENTS, self._session.name, done, expected=version)

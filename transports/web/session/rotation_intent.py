@@ -1,4 +1,4 @@
-"""What is noted of a rotation before it is begun, so that whoever comes after knows of it; no I/O.
+"""The record of a rotation that is stored before its call, for a replica that takes over. No I/O.
 
 Source: reliability 6.2
 """
@@ -7,20 +7,20 @@ import msgspec
 
 
 class RotationIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """A rotation that was begun."""
+    """A rotation that was started, and its outcome."""
 
     fence: int
     owner: str
     started: float
     """Epoch seconds of the store's clock."""
     old_hash: str
-    """A fingerprint of the cookies that it was sent with."""
+    """Fingerprint of the cookies sent with the call."""
     outcome: str = ""
-    """Empty: it is under way, or nobody knows what came of it."""
+    """Empty while the call runs, or if its process ended before it wrote the outcome."""
 
     @property
     def open(self) -> bool:
-        """Whether the site may have given a new value that nobody has: the old one works for its grace only."""
+        """Whether the site may have issued a new value that was not saved; the old one works for its grace period."""
         return self.outcome in {"", "unknown"}
 
 
@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(RotationIntent).decode
 
 
 def read_intent(value: bytes | None) -> RotationIntent | None:
-    """Return what is noted; None where that is nothing, or nothing that can be read."""
+    """Decode a stored intent; return None if it is missing or unreadable."""
     if value is None:
         return None
     try:

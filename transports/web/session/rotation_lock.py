@@ -1,4 +1,4 @@
-"""The right to rotate an account's session. Source: reliability 6.2."""
+"""The lock that lets one replica at a time rotate an account's session. Source: reliability 6.2."""
 
 import uuid
 from contextlib import suppress
@@ -8,30 +8,30 @@ from transports.store import Store
 from transports.store.barrier import Barrier
 
 LEASE_SECONDS = 45.0
-"""As long as who rotates may need; who takes over comes this much later, in time for the old value's grace."""
+"""Longer than a rotation takes, and short enough for a takeover within the old value's grace period."""
 MARGIN_SECONDS = 10.0
-"""The end of a lease that is not relied on."""
+"""Safety margin before the lock expires."""
 CALL_SECONDS = 15.0
-"""A rotation's call takes no longer."""
+"""Timeout of the rotation call."""
 GAP_SECONDS = 5.0
-"""A process that stood still for so long takes its lease for lost."""
+"""A process that was suspended longer than this assumes that it lost the lock."""
 
 
 class RotationLock:
-    """The right to rotate an account: how much of it is left is counted from before it was asked for."""
+    """A lock on one account's rotation; its remaining time counts from before the request for it."""
 
     def __init__(self, name: str, store: Store, clock: Clock) -> None:
-        """Begin without it."""
+        """Create the lock, not acquired."""
         self.owner = uuid.uuid4().hex
         self.fence = 0
         self._name, self._store, self._clock = name, store, clock
         self._since = 0.0
 
     async def acquire(self, barrier: Barrier) -> bool:
-        """Take it; False: another one has it, or it may not be taken yet.
+        """Acquire the lock; return False if another replica holds it or the barrier has not passed.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         self._since = self._clock.monotonic()
@@ -40,10 +40,10 @@ class RotationLock:
         return fence is not None
 
     async def renew_if_needed(self) -> bool:
-        """Have it for a whole while again if some of it has passed; False: it is another's now.
+        """Renew the lock if part of its time has passed; return False if it was lost.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         if self._clock.monotonic() - self._since <= GAP_SECONDS:
@@ -55,11 +55,11 @@ class RotationLock:
         return True
 
     def has_time_for_call(self) -> bool:
-        """Say whether there is time for a call, and nobody stood still since this was last certain."""
+        """Return whether enough time is left for a call, and the process was not suspended since the last check."""
         passed = self._clock.monotonic() - self._since
         return passed <= GAP_SECONDS and LEASE_SECONDS - passed - MARGIN_SECONDS >= CALL_SECONDS
 
     async def release(self) -> None:
-        """Let go of it; where the store is out of order, it ends by itself."""
+        """Release the lock; if the store is unavailable, the lock expires."""
         with suppress(OSError):
             await self._store.release(self._name, self.owner)

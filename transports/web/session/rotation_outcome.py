@@ -1,4 +1,4 @@
-"""What a rotation's answer says, how a rotation came to an end, and who is told of it. Source: reliability 6.2."""
+"""Reads a rotation's response, names its outcome and reports it. Source: reliability 6.2."""
 
 import math
 from typing import Literal
@@ -26,13 +26,13 @@ Outcome = Literal[
     "weak",
     "not_saved",
 ]
-"""How a rotation came to an end; `weak` and `not_saved` are told beside another."""
+"""How a rotation ended; `weak` and `not_saved` are reported in addition to another outcome."""
 
 
 def read_interval(body: bytes) -> float | None:
-    """Return the seconds until the next rotation that a rotation's answer names, as far as they are obeyed.
+    """Return the seconds until the next rotation that the response asks for, within bounds.
 
-    Infinity: the site never rotates this session. None: the answer names nothing. Source: "Session", step 2.
+    Infinity: the site never rotates this session. None: the response names no interval. Source: "Session", step 2.
     """
     try:
         parts = msgspec.json.decode(body.strip().removeprefix(wire.FRAMES_PREFIX.encode()))
@@ -49,7 +49,7 @@ def read_interval(body: bytes) -> float | None:
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """Return how a rotation ended that failed with this."""
+    """Return the outcome of a rotation that failed with `error`."""
     if isinstance(error, SignedOut):
         return "bound" if error.reason == AttentionReason.BOUND else "refused"
     if isinstance(error, Throttled):
@@ -59,18 +59,18 @@ def outcome_of(error: Exception) -> Outcome:
 
 
 class RotationReporter:
-    """Tells of one account's rotations."""
+    """Reports one account's rotations to the observer."""
 
     def __init__(self, deps: Deps, account: str) -> None:
-        """Tell `deps.observer`."""
+        """Report to `deps.observer`."""
         self._deps, self._account = deps, account
 
     def report_outcome(self, outcome: Outcome) -> None:
-        """Tell that one came to an end."""
+        """Report the outcome of one rotation."""
         self._deps.observer.rotated(self._deps.name, self._account, outcome)
 
     def report_change(self, what: str, reason: str = "", message: str = "") -> None:
-        """Tell what has become of the account's session."""
+        """Report a change of the account's session."""
         at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
         change = Change(
             at=at, account=self._account, transport=transport, what=what, reason=reason, words=message, by=by

@@ -43,10 +43,10 @@ from transports.web.session.usage import decode_plan, decode_windows
 
 _GUEST = AccountStatus(problem=None, plan="free", models=())
 _UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
-"""The status of an account that the site does not tell: it is served with the models of the built-in table."""
+"""Status of an account if the site does not name it: the built-in model table is used."""
 
 _USAGE_SECONDS = 5.0
-"""The session does not wait longer for the usage call: it is served without its answer."""
+"""Timeout of the usage call; the session is served without its answer."""
 
 _MOST_REDIRECTS = 4
 
@@ -54,7 +54,7 @@ _log = structlog.get_logger()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that can ask: what the page and the status call said."""
+    """A session ready for calls: the page and the account status."""
 
     page: AppPage
     status: AccountStatus
@@ -63,7 +63,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ReportCheck = Callable[[str, SignedOut | None], None]
-"""Takes the name of a check and what it found; None: the account works."""
+"""Receives the name of a check and its error; None: the account works."""
 CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
 
 
@@ -77,7 +77,7 @@ class SessionFailure(msgspec.Struct, frozen=True):
     count: int
     """Number of these attempts."""
     at: float
-    """When the last of them ended, by the monotonic clock."""
+    """When the last of these ended, by the monotonic clock."""
     credentials_id: tuple[int, str] | None
     """`Session.credentials_id` at that time."""
 
@@ -94,55 +94,55 @@ class Session:
         capacity: int | None = None,
         field13: bool | None = None,
     ) -> None:
-        """Begin with nothing known; the first `ready` fetches it.
+        """Start without data; the first `ready` fetches it.
 
-        `capacity` and `field13` go before what the account's plan and flags tell; see `AccountStatus`.
+        `capacity` and `field13` override the account's plan and flags; see `AccountStatus`.
         """
         self.report: ReportCheck = _ignore_report
-        """Takes what the session's checks find out, whether or not a request waits for it."""
+        """Receives the results of the session's checks."""
         self.needs_attention: SessionFailure | None = None
-        """Set while a person is needed, as the last attempt found."""
+        """Set while the account needs attention, as the last attempt found."""
         self.name = name
         self.site = site
         self.request_forms = site.config.slots
-        """How requests are written; another form holds from the time on that the site has taken it."""
+        """The forms of request slots; updated when the site has accepted another form."""
         self._capacity, self._field13 = capacity, field13
         self._tier: str | None = None
-        """The plan, as the usage call last told it."""
+        """The plan from the last usage call."""
         self.plan = ""
-        """As the site last said."""
+        """The plan from the last account status."""
         self.last_model: UpstreamModel | None = None
-        """The model that the site says has answered last."""
+        """The model that answered last, as the site named it."""
         self.quotas: tuple[Quota, ...] = ()
-        """As the site last said: what is left by family, and in windows of time."""
+        """The last known quotas, by model family and by time window."""
         self.asked_quotas_at: float | None = None
         self.used_at: float | None = None
-        """When a request last wanted it; this and the others by the monotonic clock."""
+        """When a request last used the session, by the monotonic clock, as the other times."""
         self.fetched_at: float | None = None
         self.wanted = anyio.Event()
-        """Set when the session has been dropped; the background task then fetches another one."""
+        """Set when the session has been dropped; the background task then fetches it again."""
         self._clock = clock
         self._ready: Ready | None = None
         self._attempts = 0
         self._failure: GatewayError | None = None
-        """What the last attempt failed with."""
+        """The error of the last attempt."""
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
         self._status: AccountStatus | None = None
-        """The account's status as the site last told it."""
+        """The last known status of the account."""
         self._set_by_page: tuple[list[str], int] | None = None
-        """What the page set, and the session's version at that time, until it is known to be no guest's page."""
+        """Cookies that the page set, and the cookie version then; kept until the page proves to be signed in."""
         self._not_allowed: set[str] = set()
         """RPCs that the site denied to the account while it was signed in."""
 
     async def ready(self, stale: Ready | None = None) -> Ready:
-        """Return the session, fetched if need be; `stale` is one that the site no longer takes.
+        """Return the session, fetching it if needed; `stale` is one that the site no longer accepts.
 
-        An attempt that was begun since this was called, or since `stale` was fetched, is not repeated if it failed.
+        A failed attempt that started after this call, or after `stale` was fetched, is not repeated.
 
         Raises:
-            SignedOut: the account needs a person.
-            GatewayError: the site did not answer as it should.
+            SignedOut: the account needs attention.
+            GatewayError: the site did not answer as expected.
 
         """
         self.used_at = self._clock.monotonic()
@@ -161,7 +161,7 @@ class Session:
             return self._ready
 
     async def forget(self, stale: Ready | None = None) -> None:
-        """Make the next `ready` fetch again; with `stale`, only if there was no fetch since."""
+        """Make the next `ready` fetch again; with `stale`, only if it is still the current session."""
         async with self._lock:
             if stale is None or self._ready is stale:
                 self._ready = self._failure = None
@@ -173,30 +173,30 @@ class Session:
         return self.credentials_id != since
 
     async def report_signed_out(self, error: SignedOut) -> None:
-        """Drop the session and tell the pool: its rotation has found it dead."""
+        """Drop the session and report that its rotation found it signed out."""
         await self.forget()
         self.report(CHECK_ROTATION, error)
 
     def report_rotated(self) -> None:
-        """Tell the pool that the session is rotated: it is not dead, as far as that tells."""
+        """Report that the last rotation worked."""
         self.report(CHECK_ROTATION, None)
 
     def clear_wanted(self) -> None:
-        """Have `wanted` tell of what is dropped from now on."""
+        """Reset `wanted`."""
         if self.wanted.is_set():
             self.wanted = anyio.Event()
 
     @property
     def current(self) -> Ready | None:
-        """What is known now, without asking."""
+        """The session if it is fetched, else None."""
         return self._ready
 
     async def refresh(self) -> Ready:
-        """Fetch anew while what is there serves on; that is dropped where the site does not know the session any more.
+        """Fetch the session again while the current one keeps serving; drop that one if the site signed it out.
 
         Raises:
-            SignedOut: the account needs a person.
-            GatewayError: the site did not answer as it should.
+            SignedOut: the account needs attention.
+            GatewayError: the site did not answer as expected.
 
         """
         known = self._attempts
@@ -219,11 +219,11 @@ class Session:
         await self.forget(ready)
 
     async def ask(self, *calls: tuple[str, str]) -> BatchAnswers:
-        """Make batch calls, once more with a fresh page where the page was stale.
+        """Make batch calls; retry once with a new page if the page was stale.
 
         Raises:
-            SignedOut: the account needs a person.
-            GatewayError: the site did not answer as it should.
+            SignedOut: the account needs attention.
+            GatewayError: the site did not answer as expected.
 
         """
         ready = await self.ready()
@@ -234,7 +234,7 @@ class Session:
         return await self.site.batch(ready.page, *calls)
 
     async def ping(self, ready: Ready) -> None:
-        """Send the activity ping, if it is due; a failure stops nothing, unless it says that the session is stale.
+        """Send the activity ping if it is due; ignore errors other than a stale session.
 
         Raises:
             SessionRefused: the site denies the ping, as it does to guests.
@@ -272,7 +272,9 @@ class Session:
             ready = await self._bootstrap()
         except GatewayError as error:
             if error.certainty is Certainty.MAYBE_ACCEPTED:
-                error.certainty = Certainty.NOT_SENT  # what the session is wanted for, not the call that failed
+                error.certainty = (
+                    Certainty.NOT_SENT
+                )  # refers to the request that needs the session, not to the call that failed
             self._attempts, self._failure = self._attempts + 1, copy(error)
             if isinstance(error, SignedOut):
                 self._note_needs_attention(error)
@@ -286,14 +288,14 @@ class Session:
         return msgspec.structs.replace(ready, attempt=self._attempts)
 
     def _note_needs_attention(self, error: SignedOut) -> None:
-        """Note that a person is needed, and have `wanted` tell whatever looks after the session."""
+        """Record that the account needs attention, and wake the background refresh."""
         count = self.needs_attention.count + 1 if self.needs_attention is not None else 1
         self.needs_attention = SessionFailure(count, self._clock.monotonic(), self.credentials_id)
         self.wanted.set()
         self._check(error)
 
     def _check(self, error: SignedOut | None) -> None:
-        """Tell what a fetch has found, where later ones follow by themselves and tell when it is over."""
+        """Report the result of a fetch, if background refreshes will report a recovery."""
         if self.site.config.refresh_seconds:
             self.report(CHECK_SESSION, error)
 
@@ -309,7 +311,7 @@ class Session:
         return await self._fetch()  # the cookies were renewed meanwhile, here or by another process
 
     async def _reload(self) -> None:
-        """Take over what another process has stored."""
+        """Load what another process has stored."""
         try:
             if self.site.session_store is not None:
                 await self.site.session_store.load()
@@ -318,7 +320,7 @@ class Session:
 
     @property
     def credentials_id(self) -> tuple[int, str] | None:
-        """What is another one whenever the cookies that sign in are, whoever renewed them."""
+        """Identifies the current sign-in cookies; changes when any process renews them."""
         session_store = self.site.session_store
         return (session_store.renewals, session_store.saved.seed) if session_store is not None else None
 
@@ -338,7 +340,7 @@ class Session:
         return Ready(page=page, status=self._adjusted(status))
 
     def _adjusted(self, status: AccountStatus) -> AccountStatus:
-        """Return the status with what the settings say in its place."""
+        """Return the status with the overrides of the settings."""
         return msgspec.structs.replace(
             status,
             capacity=status.capacity if self._capacity is None else self._capacity,
@@ -346,10 +348,10 @@ class Session:
         )
 
     async def page(self) -> AppPage:
-        """Fetch the page, and use its access token from then on, if it has one.
+        """Fetch the page; from then on use its access token, if it has one.
 
         Raises:
-            GatewayError: the site answers with another page, or with none.
+            GatewayError: the site sent another page or none.
 
         """
         session_store = self.site.session_store
@@ -375,14 +377,14 @@ class Session:
             if target is None:
                 return status, headers, body
             url = target
-        raise UpstreamFailed("The upstream's page redirects without end.", code="upstream_protocol_error")
+        raise UpstreamFailed("The upstream redirected too often.", code="upstream_protocol_error")
 
     async def status(self, page: AppPage) -> AccountStatus:
-        """Ask for the account's status; one that cannot serve is no error here.
+        """Fetch the account's status; a status with a problem is returned, not raised.
 
         Raises:
             SignedOut: the site denies the call: the session is signed out.
-            GatewayError: the site did not answer as it should.
+            GatewayError: the site did not answer as expected.
 
         """
         answers = await self.site.batch(page, (wire.RPC_STATUS, wire.STATUS_PAYLOAD))
@@ -390,7 +392,7 @@ class Session:
             raise signed_out(AttentionReason.SIGNED_OUT)
         payload = answers.get(wire.RPC_STATUS)
         if payload is None:
-            raise DriftDetected("The upstream does not tell the account's status.")
+            raise DriftDetected("The upstream's answer lacks the account status.")
         code = jspb.integer(payload, wire.ACCOUNT_STATUS) or wire.STATUS_AVAILABLE
         if code != wire.STATUS_SIGNED_OUT:
             await self.ask_usage(page)
@@ -401,7 +403,7 @@ class Session:
         return msgspec.structs.replace(found, trusted=code != wire.STATUS_UNTRUSTED)
 
     async def ask_usage(self, page: AppPage) -> None:
-        """Ask for the plan and for what is left in each window of time; no answer, or another one, changes nothing."""
+        """Fetch the plan and the quotas of the time windows; errors leave the known values in place."""
         call = (wire.RPC_USAGE, wire.USAGE_PAYLOAD)
         answer: Any = None
         try:
@@ -412,12 +414,12 @@ class Session:
         self._tier = decode_plan(answer) or self._tier
         self.note_quotas(decode_windows(answer, self.quotas))
 
-    def note_quotas(self, told: Iterable[Quota]) -> None:
+    def note_quotas(self, found: Iterable[Quota]) -> None:
         """Replace the quotas of the same names."""
-        self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *told)}.values())
+        self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *found)}.values())
 
     async def signed_in(self) -> bool:
-        """Ask the site whether it takes the session for signed in; False also where it does not tell."""
+        """Return whether the site accepts the session as signed in; False on errors."""
         try:
             problem = (await self.status(await self.page())).problem
         except GatewayError:
@@ -425,9 +427,9 @@ class Session:
         return not (isinstance(problem, SignedOut) and problem.reason == AttentionReason.SIGNED_OUT)
 
     async def _take_cookies(self) -> None:
-        """Keep the cookies that the page has set: it is the account's page, not a guest's."""
-        session_store, told = self.site.session_store, self._set_by_page
+        """Save the cookies that the page set: it proved to be a signed-in page."""
+        session_store, page_cookies = self.site.session_store, self._set_by_page
         self._set_by_page = None
-        if session_store is not None and told is not None:
-            set_cookies, since = told
+        if session_store is not None and page_cookies is not None:
+            set_cookies, since = page_cookies
             await session_store.merge_cookies(set_cookies, since=since)

@@ -1,9 +1,9 @@
-"""Where one account's cookies are kept: the operator's export is the seed, the store holds what became of it.
+"""Stores one account's cookies: the operator's export is the seed, the store holds the current value.
 
-A rotated value that is lost is a lost account. So it goes to this machine's own copy first, then into the store by
-compare-and-set, then it is used; where the store takes too long it is used all the same, and offered for as long as the
-process lives. What is newer holds, whoever has it: a store that has forgotten is told again. A changed export wins over
-what is stored; an unchanged or an earlier one never does. Source: reliability 6.1. Source: reliability 6.2
+A rotated value that is lost costs the account. It is therefore written to this machine's local copy first, then to the
+store by compare-and-set, and only then used. If the store takes too long, the value is used anyway and `flush` keeps
+saving it. The newer value wins wherever it is; a store that lost writes gets them again. A changed export replaces
+the stored session; an unchanged or earlier one never does. Source: reliability 6.1. Source: reliability 6.2
 """
 
 import math
@@ -33,37 +33,37 @@ from transports.web.session.record import (
 
 _RETRY_SECONDS = 1.0
 _SAVE_SECONDS = 20.0
-"""So long a rotated value is not used before it is saved."""
+"""How long a rotated value waits to be saved before it is used."""
 _REFRESH_SECONDS = 60.0
-"""Cookies of no weight are saved at most so often, and what is known of the store is read anew when it is so old."""
+"""Minimum time between saves of minor cookies, and maximum age of what was read from the store."""
 _TRIES = 16
 
 _log = structlog.get_logger()
 
 
 class SessionStore:
-    """One account's saved session; the only place that reads or writes it."""
+    """One account's stored session; the only reader and writer of it."""
 
     def __init__(
         self, account: str, seed: dict[str, str], store: Store, clock: Clock, copy: Store | None = None
     ) -> None:
-        """Begin with the export's cookies until `load`; `copy` is this machine's own, beside a store of several."""
+        """Start with the export's cookies until `load`; `copy` is this machine's local copy of a shared store."""
         self._account, self._store, self._clock, self._copy = account, store, clock, copy
         self._seed = self.saved = from_export(seed)
         self._unsaved: SessionRecord | None = None
-        """The newest value, if nobody knows that the store has it."""
+        """The newest value, until the store is known to have it."""
         self._copied: SessionRecord | None = None
         self._copy_loaded = copy is None
         self._noted: dict[str, str] | None = None
-        """The cookies as ordinary answers have set them since they were last saved."""
+        """The cookies that ordinary responses have set since the last save."""
         self._noted_saved_at: float | None = None
         self._save_planned = self.weak = False
-        """`weak`: the store cannot say that the value that was put there last would survive its server."""
+        """`weak`: the store could not confirm that the last write survives the loss of its server."""
         self._version = self._renewals = 0
         self._looked_at: float | None = None
         self._lock = anyio.Lock()
         self.wanted = anyio.Event()
-        """Set when there is something to save."""
+        """Set when a value needs saving."""
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -72,29 +72,29 @@ class SessionStore:
 
     @property
     def version(self) -> int:
-        """Grows whenever what signs in is renewed: what an answer sets is of the one that its request was sent with."""
+        """Number of the current credentials; a response's cookies belong to the version its request was sent with."""
         return self.saved.turn
 
     @property
     def record(self) -> int:
-        """The version of the store's record as it was last seen."""
+        """Version of the store's record when it was last read."""
         return self._version
 
     @property
     def renewals(self) -> int:
-        """How often the cookies that sign in have changed."""
+        """Number of changes of the sign-in cookies."""
         return self._renewals
 
     @property
     def unsaved(self) -> bool:
-        """Whether the newest value is not in the store, as far as is known."""
+        """Whether the newest value may be missing from the store."""
         return self._unsaved is not None
 
     async def load(self) -> bool:
-        """Bring what is stored and what is known here together; say whether that changed the cookies.
+        """Reconcile this process with the store; return whether the cookies changed.
 
         Raises:
-            OSError: the store is out of order; this machine's own copy has been looked at all the same.
+            OSError: the store is unavailable; the local copy has been read all the same.
 
         """
         async with self._lock:
@@ -104,7 +104,7 @@ class SessionStore:
             return self.cookies != before
 
     async def load_if_old(self) -> bool:
-        """Do the same if the last look is old, for the first of many at once; an error of the store's is logged."""
+        """Call `load` if the last read is old; concurrent callers do not repeat it. Store errors are logged."""
         now = self._clock.monotonic()
         if self._looked_at is not None and now - self._looked_at < _REFRESH_SECONDS:
             return False
@@ -116,12 +116,12 @@ class SessionStore:
             return False
 
     async def merge_cookies(self, set_cookies: Iterable[str], *, since: int) -> None:
-        """Merge what an answer sets, unless the session has been renewed since its request was sent."""
+        """Merge and save a response's cookies, unless the session was renewed since its request was sent."""
         self.note_cookies(set_cookies, since=since)
         await self.save_noted()
 
     def note_cookies(self, set_cookies: Iterable[str], *, since: int) -> float | None:
-        """Note what an answer sets; return in how many seconds `save_noted` is to be called, None: not for that."""
+        """Note a response's cookies; return the seconds until `save_noted` must be called, or None."""
         if since != self.version or self._has_unused_value:
             return None
         before = self._noted or self.cookies
@@ -138,7 +138,7 @@ class SessionStore:
         return max(0.0, _REFRESH_SECONDS - passed)
 
     async def save_noted(self) -> None:
-        """Save what was heard, then use it; a rolling cookie is never dropped, whatever the store or a caller does."""
+        """Save the noted cookies, then use them; a rolling cookie survives store errors and cancellation."""
         with anyio.CancelScope(shield=True):
             async with self._lock:
                 await self._save_noted()
@@ -161,15 +161,15 @@ class SessionStore:
             _log.warning("session_not_saved", account=self._account)
             self._use(newer(fresh, self.saved) if rolling else self.saved)
         if self._unsaved is fresh and not rolling:
-            self._unsaved = None  # it has no weight
+            self._unsaved = None  # minor cookies may be lost
 
     async def renew(
         self, sent: SessionRecord, set_cookies: Iterable[str], *, at: float, by: str, interval: float | None = None
     ) -> bool:
-        """Keep what a rotation of `sent`, begun at `at`, has given, then use it; say whether the store has it.
+        """Save and use the cookies from a rotation of `sent` started at `at`; return whether the store has them.
 
-        It is tried for a while; from then on the value is used, and `flush` keeps trying. `interval` is when the
-        site wants the next rotation, in seconds: infinity means never, None that it did not say.
+        Saving is retried for a while; after that the value is used unsaved and `flush` keeps trying. `interval` is the
+        site's interval until the next rotation: infinity means never, None that the site did not name one.
         """
         cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
         fresh = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
@@ -185,7 +185,7 @@ class SessionStore:
         return False
 
     async def mark_never_rotated(self, sent: SessionRecord) -> None:
-        """Note that the site never rotates the session of `sent`; where the store is down, this process knows it."""
+        """Record that the site never rotates the session of `sent`; in memory only if the store is unavailable."""
         async with self._lock:
             if self.saved.gen != sent.gen or self._has_unused_value:
                 return
@@ -198,7 +198,7 @@ class SessionStore:
                 self._use(fresh)
 
     async def save(self, seconds: float) -> bool:
-        """Offer the store what it has not got, for so long; say whether it has it."""
+        """Retry saving the newest value for `seconds`; return whether the store has it."""
         until = self._clock.monotonic() + seconds
         while self.unsaved:
             try:
@@ -212,11 +212,11 @@ class SessionStore:
 
     @property
     def _has_unused_value(self) -> bool:
-        """Whether there is a newer value than the one in use, that is not used before it is saved."""
+        """Whether a newer value than the one in use waits to be saved."""
         return self._unsaved is not None and self._unsaved.turn > self.saved.turn
 
     async def _sync(self) -> None:
-        """Put what is newer here into the store, or use what is newer there."""
+        """Write the local value to the store if it is newer, else use the stored one."""
         for _ in range(_TRIES):
             found = await self._store.get(SESSIONS, self._account)
             self._looked_at = self._clock.monotonic()
@@ -236,7 +236,7 @@ class SessionStore:
                     await self._settle()
                 self._use_stored(fresh)
                 return
-        raise StoreDown("the session is changed by somebody else all the time")
+        raise StoreDown("the session record keeps changing: too many writers")
 
     async def _settle(self) -> None:
         self.weak = True
@@ -244,7 +244,7 @@ class SessionStore:
             self.weak = not await self._store.settle()
 
     def _for_store(self, stored: SessionRecord | None, *, damaged: bool = False) -> SessionRecord | None:
-        """Return what is to be put in the place of what is stored; None: that holds."""
+        """Return the record that replaces the stored one; None: keep the stored one."""
         mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
         if stored is None:
             return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
@@ -257,7 +257,7 @@ class SessionStore:
             return self.saved.rotated_at
 
     async def _load_copy(self) -> None:
-        """Take over this machine's own copy, once."""
+        """Read this machine's local copy, once."""
         if self._copy_loaded or self._copy is None:
             return
         try:
@@ -275,7 +275,7 @@ class SessionStore:
             self._use(copied)
 
     async def _keep_copy(self, saved: SessionRecord) -> None:
-        """Have this machine's own copy be no older than this; where it cannot be kept, the store has to do."""
+        """Update the local copy to at least `saved`; if that fails, rely on the store."""
         if self._copy is None or (self._copied is not None and self._copied.order >= saved.order):
             return
         try:
@@ -284,7 +284,7 @@ class SessionStore:
             if there is None or there.order < saved.order:
                 version = found.version if found is not None else 0
                 if await self._copy.put(SESSIONS, self._account, encode(saved), expected=version) is None:
-                    return  # another process of this machine is at it: next time
+                    return  # another process of this machine is writing it
             self._copied = saved
         except OSError:
             _log.error("session_not_copied", account=self._account)

@@ -1,4 +1,4 @@
-"""Has each account hear of what other processes have done with its session. Source: reliability 6.2."""
+"""Applies other replicas' session changes to the connected accounts. Source: reliability 6.2."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from transports.web.session.session import Session
 
 
 class SyncedAccount(Protocol):
-    """An account that is connected."""
+    """A connected account."""
 
     @property
     def session(self) -> Session:
@@ -19,27 +19,27 @@ class SyncedAccount(Protocol):
 
     @property
     def rotation(self) -> SessionRotation | None:
-        """What renews it; None: it is the guest."""
+        """The rotation of its session; None for a guest."""
         ...
 
 
 class SessionSync:
-    """Looks at all accounts' sessions and intents whenever some of them have changed."""
+    """Reads the sessions and intents of all connected accounts whenever the store reports a change."""
 
     def __init__(self, deps: Deps, connected: Callable[[], Sequence[SyncedAccount]]) -> None:
-        """Hear from `deps.watch` once `listen` is called; `held` returns the accounts that are there."""
+        """Use `deps.watch` once `start` is called; `connected` returns the connected accounts."""
         self._deps, self._connected = deps, connected
 
     def start(self) -> None:
-        """Hear of it from now on."""
+        """Subscribe to changes of sessions and intents."""
         self._deps.watch.on(SESSIONS, self.sync_sessions)
         self._deps.watch.on(INTENTS, self.sync_intents)
 
     async def sync_sessions(self) -> None:
-        """Take over the sessions that are of another version than is known here.
+        """Load the sessions whose stored version differs from the one known here.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         connected = self._connected()
@@ -52,10 +52,10 @@ class SessionSync:
                 await one.session.forget()
 
     async def sync_intents(self) -> None:
-        """Tell of the rotations that have been begun, and of those that have ended.
+        """Pass each stored rotation intent to its account's rotation.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         connected = self._connected()

@@ -1,7 +1,16 @@
-"""Goes on with conversations that the site keeps, and has it forget those whose time is over.
+"""Continues conversations that the site stores, and deletes them when they expire.
 
-See `transports.web.turns.history` for which request goes on with which. A conversation that nobody can go on with,
-since its answer broke off, is deleted at once; the others when their time is over.
+Theory of operation. OpenAI clients resend the whole history with each request; the site stores conversations and needs
+only the new turns. After a complete answer, `ConversationRecorder` stores the site's ids under a key: a digest of the
+caller, the model and all turns including the answer (see `transports.web.turns.history`). The next request is split
+after its last answer. If the digest of the first part is a stored key, only the rest is sent, in that conversation and
+with the account that owns it. `take` removes the key, so two requests never continue from the same point; `put_back`
+restores it if the site refuses the new turn. A conversation whose answer broke off is deleted at once, the others after
+`reuse_seconds`.
+
+Example: request 1 is [user A] and is answered B. The key of [A, B] is stored with conversation c_1. Request 2 is
+[A, B, user C]: its known part [A, B] matches, so C alone is sent to c_1, and the key of [A, B, C, D] is stored after
+answer D. A request [A, X, user C] matches nothing and is sent whole in a new conversation.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
@@ -34,12 +43,12 @@ from transports.web.turns.saved import Chats
 _SWEEP_SECONDS = 60.0
 _SWEEP_BATCH = 50
 _RETRY_SECONDS = 600.0
-"""What could not be deleted is tried again so much later."""
+"""Delay before a failed deletion is retried."""
 _MAX_TRIES = 5
-"""… and so often; then it is left to the account's owner."""
+"""Attempts to delete a conversation; after that it stays in the account."""
 
 _KEPT = (Text, Media, WebImage)
-"""What a conversation's key is made of."""
+"""The events that a conversation's key depends on."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,16 +56,16 @@ _log = structlog.get_logger()
 
 
 class ReusableAnswer(Protocol):
-    """An answer that tells where the site keeps it."""
+    """An answer with the conversation that the site stores it in."""
 
     @property
     def served(self) -> Served:
-        """Who answers, as far as the site has said."""
+        """The account and model of the answer, as far as known."""
         ...
 
     @property
     def conversation(self) -> SiteConversation | None:
-        """Where the site keeps the turn, as far as it has said."""
+        """The conversation of the turn, if the site has named it."""
         ...
 
     @property
@@ -66,11 +75,11 @@ class ReusableAnswer(Protocol):
 
 
 class ExpiredConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation whose time is over: of what is kept of it, that which its deletion needs."""
+    """An expired conversation: the stored fields that its deletion needs."""
 
     cid: str
     tries: int = 0
-    """So often it could not be deleted."""
+    """Number of failed deletions."""
 
 
 _decode = msgspec.json.Decoder(SiteConversation).decode
@@ -78,16 +87,16 @@ _decode_expired = msgspec.json.Decoder(ExpiredConversation).decode
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that goes on with a conversation."""
+    """A request that continues a stored conversation."""
 
     key: bytes
     conversation: SiteConversation
     request: GenerationRequest
-    """Only what is new."""
+    """The request with the new turns only."""
 
 
 class ConversationReuse:
-    """The conversations of one transport's accounts."""
+    """Stores, finds and deletes the conversations of one transport's accounts."""
 
     def __init__(
         self,
@@ -96,12 +105,12 @@ class ConversationReuse:
         clock: Clock,
         seconds: float,
     ) -> None:
-        """Keep each for so long after its last turn; 0: keep none. `sessions` are those of now."""
+        """Keep each conversation for `seconds` after its last turn; 0 keeps none. `sessions` is a live view."""
         self._kept, self._sessions, self._clock = kept, sessions, clock
         self.seconds = seconds
 
     async def account_of(self, request: GenerationRequest) -> str | None:
-        """Return the account that has the conversation which a request goes on with."""
+        """Return the account that owns the conversation a request continues, or None."""
         parts = split(request.turns) if self.seconds else None
         if parts is None:
             return None
@@ -112,7 +121,7 @@ class ConversationReuse:
             return None
 
     async def take(self, request: GenerationRequest, account: str) -> Resumed | None:
-        """Return what goes on with a conversation of this account; nobody else will go on with it from here."""
+        """Claim the conversation of this account that a request continues; no other request can claim it."""
         parts = split(request.turns)
         if parts is None:
             return None
@@ -129,11 +138,11 @@ class ConversationReuse:
         return Resumed(key=key, conversation=conversation, request=fresh)
 
     async def put_back(self, resumed: Resumed, account: str) -> None:
-        """Remember a conversation that was taken and is as it was: the site has said no to what is new."""
+        """Store a claimed conversation again: the site refused the new turn, so the conversation is unchanged."""
         await self._keep(resumed.key, Kept(account=account, conversation=_encode(resumed.conversation)), self.seconds)
 
     def delete_soon(self, account: str, conversation: SiteConversation) -> None:
-        """Have the site forget a conversation, as soon as it is convenient."""
+        """Delete a conversation at the site in the background."""
         session = self._sessions.get(account)
         if session is None:
             return
@@ -141,11 +150,11 @@ class ConversationReuse:
         session.site.background.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
 
     def record(self, request: GenerationRequest, answer: ReusableAnswer) -> "ConversationRecorder":
-        """Follow an answer, to remember its conversation when it is whole."""
+        """Return a recorder that stores the answer's conversation when it is complete."""
         return ConversationRecorder(self, request, answer)
 
     async def keep(self, request: GenerationRequest, answer: ReusableAnswer, turns: tuple[Turn, ...]) -> bool:
-        """Remember where a whole answer is, all that was said being `turns`; say whether it can be gone on with."""
+        """Store the conversation of a complete answer, which holds `turns`; return whether it can be continued."""
         conversation = answer.conversation
         if conversation is None or not (conversation.rid and conversation.context):
             return False
@@ -153,19 +162,19 @@ class ConversationReuse:
         return await self._keep(key_of(request, turns), kept, self.seconds)
 
     async def delete_later(self, account: str, cid: str, seconds: float) -> None:
-        """Have the site forget a conversation after so long, unless `unwatch` comes before: nobody came back for it."""
+        """Delete an abandoned conversation after `seconds`, unless `cancel_deletion` is called before."""
         conversation = SiteConversation(cid=cid, rid="")
         await self._keep(_abandoned_key(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
 
     async def cancel_deletion(self, account: str, cid: str) -> None:
-        """Leave a conversation to whoever has read it."""
+        """Cancel `delete_later` of a conversation: its answer has been read."""
         try:
             await self._kept.take(_abandoned_key(cid), account)
         except OSError:
             _log.warning("conversations_unreadable")
 
     async def delete_expired(self, account: str) -> None:
-        """Have the site forget an account's conversations when their time is over, for as long as this runs."""
+        """Delete an account's expired conversations once a minute, until cancelled."""
         while True:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
@@ -189,7 +198,7 @@ class ConversationReuse:
                 await self._keep(_retry_key(one.cid), Kept(account=account, conversation=_encode(one)), _RETRY_SECONDS)
 
     async def _keep(self, key: bytes, kept: Kept, seconds: float) -> bool:
-        """Remember; say whether that could be done."""
+        """Store a conversation; return whether the store took it."""
         try:
             await self._kept.keep(key, kept, seconds=seconds)
         except OSError:
@@ -199,7 +208,7 @@ class ConversationReuse:
 
 
 def _decode_expired_all(kept: Iterable[Kept]) -> list[ExpiredConversation]:
-    """Return what can be deleted of what was kept; what cannot be read is no conversation."""
+    """Decode stored conversations; log and skip the unreadable."""
     over: list[ExpiredConversation] = []
     for one in kept:
         try:
@@ -218,36 +227,36 @@ def _retry_key(cid: str) -> bytes:
 
 
 class ConversationRecorder:
-    """Follows an answer: remembers its conversation when it is whole, and has the site forget it otherwise."""
+    """Passes an answer on; stores its conversation when it is complete and deletes it otherwise."""
 
     def __init__(self, reuse: ConversationReuse, request: GenerationRequest, answer: ReusableAnswer) -> None:
-        """Follow the answer to `request`, all of which the conversation holds."""
+        """Record the answer to `request`; the conversation holds all of its turns."""
         self._reuse, self._request, self._answer = reuse, request, answer
         self._kept = False
 
     async def events(self) -> AsyncGenerator[Event]:
-        """Yield the events; the conversation is kept before the last of them, since the next request may be quick."""
-        got = _AnswerContent()
+        """Yield the events; store the conversation before the last one, as the next request may follow at once."""
+        content = _AnswerContent()
         async for event in self._answer.events:
             if isinstance(event, _KEPT):
-                got.add(event)
+                content.add(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
-                    got = _AnswerContent(rewritten.pieces)
-                turns = answered(self._request, got.text.getvalue(), got.shown)
+                    content = _AnswerContent(rewritten.pieces)
+                turns = answered(self._request, content.text.getvalue(), content.shown)
                 self._kept = await self._reuse.keep(self._request, self._answer, turns)
             yield event
 
     def close(self) -> None:
-        """Have the site forget the conversation of an answer that is not whole; to be called in any case."""
+        """Delete the conversation of an incomplete answer; must always be called."""
         conversation = self._answer.conversation
         if not self._kept and conversation is not None:
             self._reuse.delete_soon(self._answer.served.account, conversation)
 
 
 class _AnswerContent:
-    """What an answer said and showed, as its conversation's key needs it; it holds no object for each event."""
+    """An answer's text and media, collected for its conversation's key without keeping each event."""
 
     def __init__(self, pieces: Iterable[Piece] = ()) -> None:
         self.text = StringIO()
@@ -260,7 +269,7 @@ class _AnswerContent:
             case Text():
                 self.text.write(piece.text)
             case Media() | WebImage():
-                self.text.write("\n\n")  # what is shown stands in a paragraph of its own
+                self.text.write("\n\n")  # media are shown in a paragraph of their own
                 self.shown.update({piece.ref: None} if isinstance(piece, Media) else {})
             case _:
                 pass

@@ -1,4 +1,4 @@
-"""Says a turn as an errand, so that its stream is read to its end whoever leaves: a site need not keep a cut turn."""
+"""Runs a turn in the background and reads its stream to the end after a disconnect: the site may drop a cut turn."""
 
 import math
 from collections.abc import AsyncGenerator
@@ -10,14 +10,14 @@ from protocol.model import Event
 from transports.web.session.background import BackgroundWork
 
 TURN_SECONDS = 120.0
-"""A turn that nobody listens to any more has so long for its stream to end."""
+"""How long a turn may run on after its reader has left."""
 
 
 class DetachedTurn:
-    """A turn that is being said: the events of its stream, for as long as somebody listens."""
+    """A turn that runs in the background; iterate over it to read its events."""
 
     def __init__(self, turn: AsyncGenerator[Event]) -> None:
-        """Take a turn that has not begun."""
+        """Take a turn that has not started."""
         self._turn = turn
         self._sender, self._receiver = anyio.create_memory_object_stream[Event](math.inf)
         self._scope = anyio.CancelScope()
@@ -25,11 +25,11 @@ class DetachedTurn:
         self._keeps_running = self._detached = False
 
     def keep_running(self) -> None:
-        """Say it to its end though nobody should listen any more; without this, it is cut then."""
+        """Let the turn run to its end after the reader leaves; without this it is cancelled then."""
         self._keeps_running = True
 
     def __aiter__(self) -> "DetachedTurn":
-        """Listen."""
+        """Return this iterator."""
         return self
 
     async def __anext__(self) -> Event:
@@ -45,25 +45,25 @@ class DetachedTurn:
             raise self._error or StopAsyncIteration from None
 
     async def run(self) -> None:
-        """Say it.
+        """Read the turn to its end.
 
         Raises:
-            GatewayError: as `__anext__`, where nobody listens any more.
+            GatewayError: as `__anext__`, if the reader has left.
 
         """
         with self._scope, self._sender:
             try:
                 async with aclosing(self._turn) as events:
                     async for event in events:
-                        with suppress(anyio.BrokenResourceError):  # nobody listens
+                        with suppress(anyio.BrokenResourceError):  # the reader has left
                             self._sender.send_nowait(event)
-            except Exception as error:  # raised where somebody listens
+            except Exception as error:  # raised in `__anext__` while there is a reader
                 if self._detached:
                     raise
                 self._error = error
 
     def detach(self) -> None:
-        """Listen no more."""
+        """Stop reading; cancel the turn unless `keep_running` was called."""
         self._detached = True
         self._receiver.close()
         if self._keeps_running:
@@ -74,10 +74,10 @@ class DetachedTurn:
 
 @asynccontextmanager
 async def detached_turn(background: BackgroundWork, turn: AsyncGenerator[Event]) -> AsyncGenerator[DetachedTurn]:
-    """Begin to say a turn, and listen to it; leaving listens no more."""
-    said = DetachedTurn(turn)
-    background.later(0.0, "say_turn", said.run)
+    """Start a turn in the background and yield it for reading; detach on exit."""
+    detached = DetachedTurn(turn)
+    background.later(0.0, "send_turn", detached.run)
     try:
-        yield said
+        yield detached
     finally:
-        said.detach()
+        detached.detach()

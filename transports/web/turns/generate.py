@@ -1,4 +1,4 @@
-"""One call to StreamGenerate, as the events of its answer. Source: "StreamGenerate"."""
+"""Sends one StreamGenerate call and iterates over the events of its answer. Source: "StreamGenerate"."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -22,14 +22,13 @@ from transports.web.session.session import Ready
 _REFUSAL_SECONDS = 5.0
 """How long the body of an HTTP 400 is waited for."""
 _AFTER_COMPLETE = 5.0
-"""A whole answer's stream is given so many seconds to end."""
+"""How long the stream of a complete answer may take to end."""
 
 
 class Generation:
     """One call to StreamGenerate: `begin` sends it, then it yields the events of its answer. Always `close` it.
 
-    An event passes this one iterator on its way from the decoder: no generator stands between, and events that were
-    looked at are put back here.
+    This one iterator is all that stands between the decoder and the caller, for speed; peeked events are put back here.
     """
 
     def __init__(self, site: SiteClient, ready: Ready, call: encode.GenerateCall, reader: AnswerReader) -> None:
@@ -38,7 +37,7 @@ class Generation:
         self._response: aiohttp.ClientResponse | None = None
         self._chunks: _Chunks | None = None
         self._events: Iterator[Event] = iter(())
-        """The events of the bytes that were read last."""
+        """Events decoded from the last bytes."""
         self._first: list[Event] = []
         self._over = False
 
@@ -104,7 +103,7 @@ class Generation:
         self._first.extend(events)
 
     def close(self) -> None:
-        """Let go of the response: its connection is used again where the answer is whole, else closed at once."""
+        """Release the response: reuse the connection after a complete answer, else close it."""
         self._over = True
         response, self._response = self._response, None
         if self._chunks is not None:
@@ -118,7 +117,7 @@ class Generation:
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:
-    """Raise what an answer stands for that is no stream of frames."""
+    """Raise the error of a response that is not a stream of frames."""
     if response.status == 400:
         raise answer_error(400, response.headers, await _refusal(response))
     if response.status != 200:
@@ -128,7 +127,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body of a refusal as far as it comes, within bounds: it says more, but the status alone decides."""
+    """Read the body of a refusal within bounds of time and size; it only adds detail to the status."""
     body = bytearray()
     with anyio.move_on_after(_REFUSAL_SECONDS), suppress(*CLIENT_ERRORS):
         while len(body) < LONGEST_REFUSAL and (chunk := await response.content.readany()):
@@ -137,13 +136,13 @@ async def _refusal(response: aiohttp.ClientResponse) -> bytes:
 
 
 class _Chunks:
-    """An answer's bytes as they come, for as long as valid frames come in time; bytes that make none do not count.
+    """Reads a response's bytes, with a timeout that only valid frames reset.
 
     One timer serves the whole answer. A scope around each read would cost as much as the read itself.
     """
 
     def __init__(self, content: aiohttp.StreamReader, until: float, between: float) -> None:
-        """Raise TimeoutError to who waits at `until`, and after each frame `between` seconds later."""
+        """Time out at `until`, and after each frame `between` seconds later."""
         self._content, self._until, self._between = content, until, between
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_at(until, self._look)
@@ -152,7 +151,7 @@ class _Chunks:
         self._waiting = self._complete = False
 
     async def next(self) -> bytes:
-        """Return the next bytes, none at the end; once the answer has begun, let requests that have not go first.
+        """Return the next bytes, empty at the end; after the first frame, yield to requests that have none yet.
 
         Raises:
             TimeoutError: no valid frame came in time.
@@ -168,7 +167,7 @@ class _Chunks:
         return chunk
 
     def note(self, reader: AnswerReader) -> None:
-        """Take it that the reader has read what came."""
+        """Update the timeout from the reader's progress."""
         if reader.complete:
             if not self._complete:
                 self._until = self._loop.time() + _AFTER_COMPLETE
@@ -179,11 +178,11 @@ class _Chunks:
         self._complete, self._frames = reader.complete, reader.frames
 
     def close(self) -> None:
-        """Look no more."""
+        """Cancel the timer."""
         self._timer.cancel()
 
     def _look(self) -> None:
-        """End the wait if it is too long; look again later if it is not, or while the reader is busy."""
+        """Time out a wait that is too long, else check again later."""
         now = self._loop.time()
         if not self._waiting:
             self._until = max(self._until, now + self._between)
@@ -194,7 +193,7 @@ class _Chunks:
 
 
 def _prompted(event: Event, prompt: str) -> Event:
-    """Return an event; media say what prompt they were made of, unless the site has changed it."""
+    """Return the event with the prompt set as `revised_prompt` of media that have none."""
     match event:
         case Media(revised_prompt=""):
             return msgspec.structs.replace(event, revised_prompt=prompt)

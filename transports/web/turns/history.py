@@ -1,9 +1,9 @@
-"""Which conversation of the site a request goes on with: the site keeps them, OpenAI's clients send history again.
+"""Computes the key that matches a request's history with a conversation stored by the site. No I/O.
 
-A conversation is known by its caller, its model and all that was said and shown in it. A request whose history is
-exactly that, up to the last answer, goes on with it, and only what is new is said; any other request says all of it.
-Empty lines and white space at a line's end do not matter, nor does the Markdown by which this gateway shows what an
-answer made: what it made does. No I/O.
+A conversation is identified by its caller, its model and all turns in it. A request whose history, up to the last
+answer, has the same key continues that conversation and sends only its new turns; any other request sends all turns.
+Empty lines, trailing white space and the Markdown with which this gateway shows generated media do not matter; the
+media themselves do.
 """
 
 import re
@@ -16,25 +16,25 @@ from protocol.model import FilePart, GenerationRequest, MediaPart, MediaRef, Rol
 
 _SHOWN = re.compile(
     r"""
-    !\[(?:\\.|[^\[\]\\])*\]\([^\s()]*\)  # a picture, whoever has it
-    | \[(?:\\.|[^\[\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)  # a film or a sound
+    !\[(?:\\.|[^\[\]\\])*\]\([^\s()]*\)  # an image at any address
+    | \[(?:\\.|[^\[\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)  # a video or audio link of this gateway
     """,
     re.VERBOSE,
 )
-"""What an answer shows, as the gateway writes it: with no bracket and no parenthesis of its own left as it is."""
+"""Media in an answer, as this gateway writes them: brackets and parentheses are escaped."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """A request's turns: those that a conversation would have, and what is new."""
+    """A request's turns, split into the known history and the new turns."""
 
     known: tuple[Turn, ...]
     fresh: tuple[Turn, ...]
 
 
 def split(turns: tuple[Turn, ...]) -> Split | None:
-    """Split turns behind the last answer; None where nothing was answered yet, or nothing was said since."""
+    """Split turns after the last answer; None if there is no answer or no turn after it."""
     last = max((index for index, turn in enumerate(turns) if turn.role is Role.ASSISTANT), default=-1)
     if last < 0 or last == len(turns) - 1:
         return None
@@ -51,7 +51,7 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
 
 
 def _digest(turn: Turn) -> bytes:
-    """Return the digest of a turn; worked out once, since a request's history is looked up, taken and kept."""
+    """Return the digest of a turn; cached, as a request's history is looked up, claimed and stored."""
     found = turn.digests.get(__name__)
     if found is None:
         said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_content(turn)])
@@ -71,7 +71,7 @@ def _calls(turn: Turn) -> Iterator[list[str]]:
 
 
 def _content(turn: Turn) -> Iterator[str | bytes]:
-    """Yield a turn's text, and what tells its files and pictures from others."""
+    """Yield a turn's text, and digests or references of its files and media."""
     text = turn.text
     if turn.role is Role.ASSISTANT and "](" in text:
         text = _SHOWN.sub("\n", text)

@@ -1,6 +1,6 @@
-"""The answer to a turn that asks for an image; when no image comes, the turn is sent again without the tool's number.
+"""Retries a turn that asks for an image without the tool's number if its answer has no image.
 
-Sources contradict one another on that number: browsers leave it out, and the words alone decide. An answer without an
+Sources contradict one another on that number: browsers leave it out, and the prompt alone decides. An answer without an
 image has made nothing, so nothing is made twice. Its text may be a refusal or a misunderstanding; the gateway cannot
 tell them apart, so the second answer replaces it. Text is held back until an image comes, because only one of the two
 answers is delivered.
@@ -26,7 +26,7 @@ SendAgain = Callable[[SiteConversation | None], Awaitable[Answer]]
 
 
 def without_tool(content: TurnContent) -> TurnContent:
-    """Return the turn without the tool's number: its words ask for the image."""
+    """Return the turn without the tool's number: its prompt asks for the image."""
     return msgspec.structs.replace(content, prompt=f"{_WISH}{content.prompt}", slots={})
 
 
@@ -75,5 +75,5 @@ class ImageAnswer:
         except GatewayError as error:
             _log.info("image_retry_failed", account=self.served.account, error=type(error).__name__, code=error.code)
             return False
-        _log.info("image_asked_again", account=self.served.account)
+        _log.info("image_retried", account=self.served.account)
         return True

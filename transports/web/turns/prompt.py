@@ -1,8 +1,8 @@
-"""A conversation as the one text that a fresh turn of the site takes, and the files beside it; no I/O.
+"""Lays out a conversation as one prompt and its attached files, for a new turn at the site. No I/O.
 
-A single user message goes as it is. Anything longer is laid out as blocks with their role, every character
-kept, so that the model can tell who said what. A fence longer than any run of backticks inside keeps blocks apart.
-What is too long for one text goes, the oldest blocks first, into a text file beside it.
+A single user message is sent unchanged. Several messages become fenced blocks headed by their role, with every
+character kept. The fence is longer than any run of backticks inside. If the prompt is too long, the oldest blocks move
+to an attached text file.
 """
 
 import re
@@ -16,9 +16,9 @@ from transports.web.errors import too_long
 MAX_PROMPT_BYTES = 130_000
 """Longer text is silently cut by the site. Source: "Field notes"."""
 MAX_FILES = 10
-"""The site takes so many files with one turn."""
+"""The most files that the site takes with one turn."""
 MAX_HISTORY_BYTES = 160_000
-"""An attached text file is read so far. Source: "Field notes"."""
+"""The site reads this much of an attached text file. Source: "Field notes"."""
 
 _OPENING = (
     "The following is a conversation. Each message stands in its own block, headed by its role. "
@@ -35,24 +35,24 @@ _EXTENSIONS = {"image": "png", "video": "mp4", "audio": "mp3"}
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
-    """A file beside the prompt, by the name that the prompt calls it."""
+    """An attached file, and the name that the prompt uses for it."""
 
     name: str
     part: FilePart | MediaPart
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn of the site is given."""
+    """The prompt and the attached files of one turn."""
 
     prompt: str
     attached: tuple[Attached, ...] = ()
 
 
 def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
-    """Return a request's conversation as one turn; without `files` nothing can stand beside the prompt.
+    """Return a request's conversation as one turn; `files` tells whether files can be attached.
 
     Raises:
-        BadRequest: it is longer than the site reads (`context_length_exceeded`).
+        BadRequest: the conversation is longer than the site reads (`context_length_exceeded`).
 
     """
     turns = request.turns
@@ -82,9 +82,9 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
 
 
 def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, str]:
-    """Return the prompt with as many of the newest blocks as it takes, and the older ones.
+    """Return the prompt with the newest blocks that fit, and the older blocks as text.
 
-    What the system says first stays in the prompt, where it leaves room for the rest.
+    Leading system messages stay in the prompt if they leave room for the rest.
     """
     sizes = [_size(block) + 2 for block in blocks]
     leading = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), 0)
@@ -102,7 +102,7 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, 
 
 
 def _aspect_hint(request: GenerationRequest) -> str:
-    """Return what the request wants of the picture, in words."""
+    """Return the sentence that asks for the image's aspect ratio, or an empty text."""
     if request.aspect is None or request.selection.capability is not Capability.IMAGEN:
         return ""
     width, height = request.aspect
@@ -110,7 +110,7 @@ def _aspect_hint(request: GenerationRequest) -> str:
 
 
 def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
-    """Return the files and the turns they belong to, each by a name of its own; one content has one name."""
+    """Return the files with the index of their turn; each distinct content gets a unique name."""
     named: dict[object, str] = {}
     taken = {_HISTORY}
     found: list[tuple[int, Attached]] = []
@@ -127,7 +127,7 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
 
 
 def _newest(attached: list[tuple[int, Attached]]) -> frozenset[str]:
-    """Return the names of the files that a turn has room for: those that came last."""
+    """Return the names of the newest files, as many as one turn can carry."""
     names = dict.fromkeys(one.name for _, one in reversed(attached))
     return frozenset(list(names)[:MAX_FILES])
 
@@ -158,7 +158,7 @@ def _size(text: str) -> int:
 
 
 def _texts(turn: Turn) -> Iterator[str]:
-    """Yield every text of a turn that a block holds."""
+    """Yield every text of a turn that its block contains."""
     yield turn.text
     yield from (turn.name or "", turn.tool_call_id or "")
     for call in turn.tool_calls:
@@ -172,7 +172,7 @@ def _longest_run(turn: Turn) -> int:
 
 
 def _line(text: str) -> str:
-    """Return a name as it may stand in a heading: on one line."""
+    """Return a name on one line, for a heading."""
     if "\n" not in text and "\r" not in text:
         return text
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,4 +1,4 @@
-"""Saved conversations: reads their turns, finds the one that a lost answer went to, deletes them.
+"""Lists, reads and deletes the conversations that the site stores for an account.
 
 Source: "Batch calls".
 """
@@ -26,7 +26,7 @@ class SavedTurn(msgspec.Struct, frozen=True, kw_only=True):
     """Position in the conversation, from 0; of long conversations, in the part of it that was read."""
 
     def has_prompt(self, text: str) -> bool:
-        """Return whether these are the words of the turn; the site may have changed its white space."""
+        """Return whether the turn's prompt is `text`; white space may differ."""
         return self.prompt.split() == text.split()
 
     @property
@@ -60,12 +60,12 @@ def decode_turns(payload: Any) -> list[SavedTurn]:
     turns = jspb.array(payload, wire.TURNS)
     return [
         SavedTurn(
-            index=len(turns) - 1 - place,
+            index=len(turns) - 1 - position,
             rid=jspb.identifier(turn, *wire.TURN_RID),
             prompt=jspb.text(turn, *wire.TURN_PROMPT) or "",
             candidates=tuple(jspb.array(turn, *wire.TURN_CANDIDATES)),
         )
-        for place, turn in enumerate(turns)
+        for position, turn in enumerate(turns)
     ]
 
 
@@ -86,11 +86,11 @@ class Chats:
     """The saved conversations of one account."""
 
     def __init__(self, session: Session) -> None:
-        """Ask in the session's name."""
+        """Use this session for all calls."""
         self._session = session
 
     async def turns(self, cid: str) -> list[SavedTurn]:
-        """Return a conversation's latest turns, newest first; none where there is no such conversation.
+        """Return a conversation's latest turns, newest first; empty if the conversation does not exist.
 
         Raises:
             GatewayError: the site did not answer as it should.
@@ -122,6 +122,6 @@ class Chats:
         answer = answers.get(rpc)
         if answer is None:
             raise UpstreamFailed(
-                "The upstream does not let its account's conversations be read.", code="upstream_rejected"
+                "The upstream refused to read or delete saved conversations of this account.", code="upstream_rejected"
             )
         return answer

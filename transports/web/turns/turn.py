@@ -1,4 +1,4 @@
-"""Says turns at the site in one account's name, in a fresh conversation or going on with one."""
+"""Sends turns to the site with one account, in a new or an existing conversation, with retries."""
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -42,18 +42,18 @@ _log = structlog.get_logger()
 
 
 class TurnContent(msgspec.Struct, frozen=True, kw_only=True):
-    """What one turn says."""
+    """The content of one turn."""
 
     prompt: str
     files: tuple[encode.Uploaded, ...] = ()
     slots: Mapping[int, object] = {}
-    """What its capability wants besides."""
+    """Additional request slots of its capability."""
     temporary: bool = True
-    """The site shall not keep the conversation."""
+    """Ask the site not to store the conversation."""
 
 
 class Answer(Exchange):
-    """The answer to one turn; `first` has been awaited when it is handed out."""
+    """The answer to one turn; `first` has been awaited before callers get it."""
 
     __slots__ = ("_reader", "_source")
 
@@ -64,19 +64,19 @@ class Answer(Exchange):
 
     @property
     def conversation(self) -> SiteConversation | None:
-        """Where the site keeps the turn, as far as it has said."""
+        """The conversation of the turn, if the site has named it."""
         return self._reader.conversation
 
     async def first(self, *, refuse_mismatch: bool = False, past_progress: bool = False) -> None:
-        """Wait for the first event that says something.
+        """Wait for the first event that decides whether the answer is usable.
 
-        `past_progress`: lines about what the site is doing are not enough, only the answer itself is. A code that comes
-        behind such lines is then raised here, where another account can still be asked.
-        `refuse_mismatch`: wait until it is known which model answers, or for the first text.
+        `past_progress`: skip progress lines and wait for the answer itself. An error code after such lines is then
+        raised here, where another account can still be tried.
+        `refuse_mismatch`: wait until the answering model is known, or for the first text.
 
         Raises:
             GatewayError: the site refused.
-            ModelDowngraded: another family answers than was asked for, and that is refused.
+            ModelDowngraded: a model of another family answers, and the settings refuse that.
 
         """
         reader = self._reader
@@ -90,40 +90,40 @@ class Answer(Exchange):
         mismatch = self.served.mismatch if refuse_mismatch else None
         if mismatch is not None:
             asked, answered = mismatch
-            message = f"The upstream answers with a model of the family '{answered}' in place of '{asked}'."
+            message = f"The upstream answered with a model of the family '{answered}' instead of '{asked}'."
             raise ModelDowngraded(message, asked=asked, answered=answered)
 
 
 class TurnSender:
-    """One account's turns for one request."""
+    """Sends the turns of one request with one account."""
 
     def __init__(self, session: Session, selection: Selection, media_refs: MediaRefs, clock: Clock) -> None:
-        """Begin without a conversation."""
+        """Start without a conversation."""
         self.conversation: SiteConversation | None = None
-        """The one that the next turn goes on with; None: a fresh one."""
+        """The conversation that the next turn continues; None: a new one."""
         self.turn = ""
-        """Id of the last turn, where the site has named one."""
+        """Id of the last turn, if the site has named it."""
         self._session, self._selection, self._media_refs, self._clock = session, selection, media_refs, clock
         self.answered: UpstreamModel | None = None
-        """The model that the site says has answered the last turn, so far."""
+        """The model that answered the last turn, if the site has named it."""
         refuses = session.site.config.model_mismatch == "refuse"
-        self._refuses_mismatch = refuses and not selection.capability.lasting  # else it would be paid for twice
+        self._refuses_mismatch = refuses and not selection.capability.lasting  # a retry would be billed twice
 
     async def answer(self, stack: AsyncExitStack, content: TurnContent) -> Answer:
-        """Say a turn and wait for the first event of its answer, which is open for as long as `stack` is.
+        """Send a turn and wait for the first event of its answer, which stays open until `stack` closes.
 
-        Errors that one more try with the same account can mend are mended, each kind once. An attachment that is
-        refused in the long form is named in the short one; an account whose site takes that keeps to it. A turn that
-        begins paid work is not said again once the site has named it: the work may have begun.
+        Each kind of retryable error is retried once with the same account. If attachments in the long form are refused,
+        the short form is tried, and kept for the account if it works. A turn that starts paid work is not sent again
+        once the site has named it: the work may have started.
 
         Raises:
             GatewayError: the site refused.
 
         """
         session, before = self._session, self.conversation
-        usual = session.request_forms
-        forms: Slots = usual
-        mended: set[type[GatewayError]] = set()
+        default = session.request_forms
+        forms: Slots = default
+        retried: set[type[GatewayError]] = set()
         stale: Ready | None = None
         while True:
             ready = await session.ready(stale)
@@ -135,22 +135,22 @@ class TurnSender:
                     raise
                 _log.info("attachment_form_refused", account=session.name)
                 forms, stale = msgspec.structs.replace(forms, attachments="short"), None
-                mended.clear()
+                retried.clear()
             except _RETRYABLE as error:
-                if not await self._can_retry(error, ready, signing) or type(error) in mended:
+                if not await self._can_retry(error, ready, signing) or type(error) in retried:
                     raise
-                mended.add(type(error))
+                retried.add(type(error))
                 stale = await self._prepare_retry(error, ready) or stale
             except RateLimited as error:
                 await self._read_reset(ready, error)
                 raise
             else:
-                session.request_forms = session.request_forms if forms is usual else forms
+                session.request_forms = session.request_forms if forms is default else forms
                 return answer
             self.conversation = before
 
     async def _can_retry(self, error: GatewayError, ready: Ready, signing: object) -> bool:
-        """Return whether one more try may help; a session that is signed out must have been renewed meanwhile."""
+        """Return whether a retry may help; a signed-out session must have been renewed meanwhile."""
         if isinstance(error, SignedOut):
             await self._session.forget(ready)
         if type(error) is SignedOut and not await self._session.credentials_changed(signing):
@@ -158,7 +158,7 @@ class TurnSender:
         return not (self._selection.capability.lasting and self.turn)
 
     async def _prepare_retry(self, error: GatewayError, ready: Ready) -> Ready | None:
-        """Do what an error asks for before the call is sent again; return the session if it must be fetched again."""
+        """Prepare the retry after `error`; return the session if it must be fetched again."""
         match error:
             case Temporary():
                 await self._clock.sleep(_TEMPORARY_PAUSE)
@@ -186,7 +186,7 @@ class TurnSender:
         )
         generation = Generation(session.site, ready, self._call(ready, model, content, forms), reader)
         answer = Answer(ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader)
-        lasting = self._selection.capability.lasting  # its turn may have been paid for: it is not said again
+        lasting = self._selection.capability.lasting  # its turn may have been billed: do not send it again
         self.turn = ""
         try:
             await generation.begin()
@@ -198,7 +198,7 @@ class TurnSender:
         return answer
 
     def _close(self, generation: Generation, ready: Ready, reader: AnswerReader) -> None:
-        """Close an answer, and note what it has told."""
+        """Close an answer; keep its turn id, model, code and conversation."""
         generation.close()
         self.turn = reader.rid
         self.note_answered(ready, reader)
@@ -206,9 +206,9 @@ class TurnSender:
         self.conversation = reader.conversation or self.conversation
 
     async def _read_reset(self, ready: Ready, error: RateLimited) -> None:
-        """Find out when a limit that is used up is reset, where the site tells an account."""
-        told = error.retry_after is not None or isinstance(error, Throttled)
-        if not told and self._session.site.session_store is not None:
+        """Set the retry time of a used-up limit, if the site names it."""
+        known = error.retry_after is not None or isinstance(error, Throttled)
+        if not known and self._session.site.session_store is not None:
             family = self._selection.model.family
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
 
@@ -230,10 +230,10 @@ class TurnSender:
         )
 
     async def served(self) -> Served:
-        """Return who is asked; which model answers is known later.
+        """Return the account and the requested model; the answering model is known later.
 
         Raises:
-            GatewayError: the account cannot.
+            GatewayError: the account cannot serve the model.
 
         """
         ready = await self._session.ready()
@@ -244,7 +244,7 @@ class TurnSender:
         return Served(transport=self._media_refs.transport, account=self._session.name, asked=described)
 
     def note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
-        """Return the model that has answered, as far as the site has said, and note it."""
+        """Return the answering model if the site has named it, and remember it."""
         found = models.answered(reader.model_id, reader.model_name, ready.status)
         if found is not None:
             self.answered = self._session.last_model = found
@@ -263,7 +263,7 @@ class TurnSender:
         slots: Mapping[int, object],
         files: tuple[encode.Uploaded, ...] = (),
     ) -> AsyncGenerator[Event]:
-        """Say a turn that the site keeps, going on with the last one; yield what its stream says.
+        """Send a turn that the site stores, in the conversation of the last one; yield its events.
 
         Raises:
             GatewayError: the site refused, or its answer broke off.
@@ -277,19 +277,19 @@ class TurnSender:
 
 
 class ServedTracker:
-    """Says who answers a turn, as far as the site has said; computed again only when it has said more."""
+    """Tracks which model answers a turn; recomputed only when the site names another one."""
 
     def __init__(self, sender: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
-        """Know who was `asked`."""
+        """Start with the requested model."""
         self._sender, self._ready, self._reader, self._served = sender, ready, reader, asked
         self._model_seen = ("", "")
 
     def served(self) -> Served:
-        """Return who answers."""
-        said = (self._reader.model_id, self._reader.model_name)
-        if said != self._model_seen:
+        """Return the account and the answering model."""
+        seen = (self._reader.model_id, self._reader.model_name)
+        if seen != self._model_seen:
             answered = self._sender.note_answered(self._ready, self._reader)
-            self._model_seen, self._served = said, msgspec.structs.replace(self._served, answered=answered)
+            self._model_seen, self._served = seen, msgspec.structs.replace(self._served, answered=answered)
         return self._served
 
 
