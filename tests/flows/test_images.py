@@ -193,10 +193,9 @@ def test_a_streamed_edit_is_an_event_of_its_own(client):
     assert has_colour(inline(event), MAGENTA)
 
 
-def test_a_stream_ends_in_an_error_where_the_model_declines(client):
-    stream = client.images.generate(prompt='<sim refuse="safety"/>', stream=True)
-    with pytest.raises(openai.APIError) as caught:
-        list(stream)
+def test_a_stream_is_refused_with_a_status_where_the_model_declines(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.images.generate(prompt='<sim refuse="safety"/>', stream=True)
     assert caught.value.code == "content_filter"
 
 
