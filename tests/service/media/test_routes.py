@@ -126,7 +126,8 @@ async def test_a_look_is_obeyed(serve):
 async def test_whatever_is_wrong_with_a_link_it_is_the_same_404(serve):
     async with serve() as server:
         good = server.links.sign(REF, ME)
-        bad = [good[:-2] + "AA", "http://gateway/media/x", server.links.sign(REF, Caller(id="revoked"))]
+        other = "B" if good[-3] == "A" else "A"  # the last character may hold bits that decoding drops
+        bad = [good[:-3] + other + good[-2:], "http://gateway/media/x", server.links.sign(REF, Caller(id="revoked"))]
         answers = [await server.get(link) for link in bad]
         server.clock.advance(61)
         answers.append(await server.get(good))
