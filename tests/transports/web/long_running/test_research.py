@@ -85,7 +85,7 @@ async def test_a_confirmation_that_was_lost_on_its_way_is_not_said_again(open_si
                         break
         assert location_of(event.handle).phase is Phase.CONFIRMING
         async with site.connect(**FAST) as transport:
-            with pytest.raises(Exception, match="may have begun") as caught:
+            with pytest.raises(Exception, match="may have started") as caught:
                 await research(transport, "tea", handle=event.handle)
         assert caught.value.code == "upstream_outcome_unknown"
         assert await site.seen("generate") == 1
