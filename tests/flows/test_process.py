@@ -220,7 +220,7 @@ def test_what_cannot_start_never_says_that_it_listens(start_command, tmp_path, w
         ("[transports.webb]\n", ["transports.webb", "unknown transport", "web"]),
         ("[transports.web]\nguests = true\n", ["transports.web.guests", "unknown key", "guest"]),
         ("", ["transports", "no upstream", "demo"]),
-        ("[transports.simulator]\n[transports.web]\n", ["simulator", "real upstreams"]),
+        ("[transports.simulator]\n[transports.web]\n", ["simulator", "other transports"]),
         ('[transports.web]\n[[transports.web.accounts]]\nid = "a"\ncookies_file = "/nowhere"\n', ["'a'", "/nowhere"]),
         ('[transports.web]\nca_file = "/nowhere.pem"\n', ["transports.web", "ca_file", "/nowhere.pem"]),
         ('[server]\nworkers = 2\n[transports.web]\nca_file = "/nowhere.pem"\n', ["ca_file", "/nowhere.pem"]),
