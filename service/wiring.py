@@ -183,7 +183,7 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             parts.connected(transport)
             policy = FailoverPolicy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
             pool = pools(transport)
-            reports.connect(pool.accounts.learn)
+            reports.connect(pool.accounts.apply_report)
             failovers.append(Failover(_traced(transport, parts.tracer), pool, policy, parts.draining))
         yield Router(
             catalogue,
@@ -230,14 +230,14 @@ async def _open_pools(
     )
     shared_state = SharedState(parts.store, watch, clock)
     rng = random.random  # spreads load; no secrecy is needed
-    pool_deps = PoolDeps(clock=clock, board=shared_state, observer=parts.observer, luck=rng)
+    pool_deps = PoolDeps(clock=clock, shared_state=shared_state, observer=parts.observer, rng=rng)
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
             accounts = AccountStates(transport.name, lambda: transport.accounts, pool_deps, config)
             tracer = parts.tracer
             pool = TracedPool(accounts, limits, config, tracer) if tracer else Pool(accounts, limits, config)
-            heartbeat.tell_of(pool.accounts.carried)
+            heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)
             return pool
 

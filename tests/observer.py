@@ -10,8 +10,8 @@ class NullObserver:
     def upstream_error(self, transport, kind):
         """Ignore an error."""
 
-    def judged(self, transport, verdict):
-        """Ignore a verdict."""
+    def retry_decided(self, transport, decision):
+        """Ignore a retry decision."""
 
     def retried(self, transport):
         """Ignore a retry."""
@@ -40,5 +40,5 @@ class NullObserver:
     def model_mismatched(self, transport, asked, answered):
         """Ignore a model of another family."""
 
-    def census(self, census):
+    def account_stats(self, stats):
         """Ignore how accounts stand."""

@@ -19,8 +19,8 @@ class Heard(NullObserver):
     def changed(self, change):
         self.changes.append(change)
 
-    def judged(self, transport, verdict):
-        self.verdicts.append(verdict)
+    def retry_decided(self, transport, decision):
+        self.verdicts.append(decision)
 
     def retried(self, transport):
         self.retries += 1
@@ -34,8 +34,8 @@ class Heard(NullObserver):
     def throttled(self, transport):
         self.held_back += 1
 
-    def census(self, census):
-        self.seen.append(census)
+    def account_stats(self, stats):
+        self.seen.append(stats)
 
     def answered(self, served):
         self.models.append(served.model)
@@ -68,9 +68,9 @@ class Replica:
         self.heard = Heard()
 
     def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
-        ground = PoolDeps(clock=self.clock, board=self.board, observer=self.heard, luck=luck)
+        deps = PoolDeps(clock=self.clock, shared_state=self.board, observer=self.heard, rng=luck)
         found = PoolConfig(**terms)
-        return Pool(AccountStates(transport, source, ground, found), self.seats, found)
+        return Pool(AccountStates(transport, source, deps, found), self.seats, found)
 
 
 def pool_of(accounts, clock=None, **terms):

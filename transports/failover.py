@@ -70,15 +70,15 @@ def _never() -> bool:
 class Call:
     """One request to the upstream: what it holds, how long it may take, and how far it is."""
 
-    __slots__ = ("begun", "deadline", "failure", "lease", "patience", "request", "stack", "want")
+    __slots__ = ("begun", "deadline", "failure", "lease", "request", "requirement", "stack", "timeout")
 
     def __init__(self, request: GenerationRequest, deadline: float) -> None:
         """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
         self.request, self.deadline = request, deadline
-        self.want = Requirement.of(request.selection)
+        self.requirement = Requirement.of(request.selection)
         self.stack = AsyncExitStack()
         """Holds the account and the upstream's response."""
-        self.patience = anyio.CancelScope(deadline=deadline)
+        self.timeout = anyio.CancelScope(deadline=deadline)
         self.lease: Lease | None = None
         """The account that is asked."""
         self.begun = False
@@ -100,8 +100,8 @@ class Failover:
         """Ask `transport` with the accounts of `pool`; while it is `draining`, nothing is tried again."""
         self.transport, self.pool = transport, pool
         self._policy, self._draining = policy, draining
-        ground = pool.accounts.ground
-        self._clock, self._observer, self._luck = ground.clock, ground.observer, ground.luck
+        deps = pool.accounts.deps
+        self._clock, self._observer, self._rng = deps.clock, deps.observer, deps.rng
         self._throttle = Throttle(policy.throttle_ratio)
         self._in_flight = self._retrying = 0
 
@@ -120,22 +120,26 @@ class Failover:
         self._in_flight += 1
         try:
             home = await transport.home(request)
-            ask = LeaseRequest(want=call.want, license=request.caller.id, home=home, only=only, until=call.deadline)
+            lease_request = LeaseRequest(
+                requirement=call.requirement, license=request.caller.id, home=home, only=only, until=call.deadline
+            )
             while True:
-                lease = await self._lease(call, ask)
+                lease = await self._lease(call, lease_request)
                 try:
                     return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
                 except asyncio.CancelledError:
-                    if not call.patience.cancel_called:
+                    if not call.timeout.cancel_called:
                         self._withdraw(lease)
                     raise
                 except GatewayError as error:
-                    verdict = self._failed(error, call, lease)
+                    decision = self._failed(error, call, lease)
                     await call.stack.aclose()
-                    ask = msgspec.structs.replace(ask, tried=ask.tried | {lease.account.id})
-                    if verdict.next is NextStep.ONCE and not _harmless_twice(request):
+                    lease_request = msgspec.structs.replace(
+                        lease_request, tried=lease_request.tried | {lease.account.id}
+                    )
+                    if decision.next is NextStep.ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
-                    if time() > least or not self._may_retry(verdict, request, len(ask.tried)):
+                    if time() > least or not self._may_retry(decision, request, len(lease_request.tried)):
                         raise
                     call.failure = released(error)
                 self._observer.retried(transport.name)
@@ -145,7 +149,7 @@ class Failover:
             self._in_flight -= 1
             self._retrying -= retrying
 
-    async def _lease(self, call: Call, ask: LeaseRequest) -> Lease:
+    async def _lease(self, call: Call, lease_request: LeaseRequest) -> Lease:
         """Lease an account, unless the upstream as a whole takes too little of what it is sent.
 
         Raises:
@@ -154,16 +158,16 @@ class Failover:
         """
         now, name, observer = self._clock.monotonic(), self.transport.name, self._observer
         try:
-            if not self._throttle.admit(now, self._luck()):
+            if not self._throttle.admit(now, self._rng()):
                 observer.throttled(name)
-                raise held_back(self._luck())
+                raise held_back(self._rng())
             try:
-                lease = await self.pool.lease(ask)
+                lease = await self.pool.lease(lease_request)
             except BaseException:
                 self._throttle.withdraw(now)
                 raise
-        except (Blocked, RateLimited, SignedOut, Saturated) as nobody:
-            raise _sum_up(call.failure, nobody) from None
+        except (Blocked, RateLimited, SignedOut, Saturated) as pool_error:
+            raise _sum_up(call.failure, pool_error) from None
         call.lease = lease
         call.stack.callback(self._release, lease)
         observer.upstream_request(name)
@@ -174,14 +178,14 @@ class Failover:
         self._observer.leased(self.transport.name, -1)
         lease.release()
 
-    def late(self, call: Call) -> GatewayError:
+    def timed_out(self, call: Call) -> GatewayError:
         """Note that the deadline of a request has passed; return the error to raise."""
         lease = call.lease
         if lease is None:
             return _sum_up(call.failure, Saturated("All of the gateway's accounts are busy.", retry_after=2.0))
         if call.begun:
             error = UpstreamTimeout("The answer took longer than this gateway allows.")
-            self._judge(error, call, lease)
+            self._apply_decision(error, call, lease)
             return error
         error = UpstreamTimeout("The upstream did not answer in time.")
         self._failed(error, call, lease)
@@ -205,7 +209,7 @@ class Failover:
         call.stack.callback(self._left, exchange, call.request)
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
-        if self.pool.accounts.mark_working(lease.state, call.want):
+        if self.pool.accounts.mark_working(lease.state, call.requirement):
             _log.info("account_works_again", account=lease.account.id)
         return exchange.over(self._noted(exchange, call, lease))
 
@@ -220,21 +224,21 @@ class Failover:
             async for event in exchange.events:
                 yield event
         except GatewayError as error:
-            self._judge(error, call, lease)
+            self._apply_decision(error, call, lease)
             raise
         lease.state.finish(self._clock.monotonic())
 
     def _failed(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Note an error that came before the first event."""
-        verdict = self._judge(error, call, lease)
+        decision = self._apply_decision(error, call, lease)
         call.lease = None
         if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
             self._withdraw(lease)  # neither the account's health nor the upstream's is at fault
-            return verdict
+            return decision
         now = self._clock.monotonic()
         self._throttle.fail(now)
         lease.state.throttle.fail(now)
-        return verdict
+        return decision
 
     def _note_model(self, served: Served, request: GenerationRequest) -> None:
         """Count which model has answered."""
@@ -256,28 +260,28 @@ class Failover:
         self._throttle.withdraw(now)
         lease.state.throttle.withdraw(now)
 
-    def _judge(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
+    def _apply_decision(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Let the accounts bear what an error means for them; say what it means for the request."""
-        want, now = call.want, self._clock.monotonic()
+        requirement, now = call.requirement, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
         reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
         if isinstance(error, RateLimited) and reason is CooldownReason.QUOTA and error.retry_after is None:
-            error.retry_after = self._reset(lease, want)
-        verdict = decide(error, state.failures(want.key, reason, now), luck=self._luck())
-        if verdict.attention and accounts.mark_needs_attention(state, verdict.attention, verdict.message):
-            _log.error("account_needs_a_person", account=lease.account.id, reason=verdict.attention)
+            error.retry_after = self._reset(lease, requirement)
+        decision = decide(error, state.failures(requirement.key, reason, now), jitter=self._rng())
+        if decision.attention and accounts.mark_needs_attention(state, decision.attention, decision.message):
+            _log.error("account_needs_a_person", account=lease.account.id, reason=decision.attention)
         if isinstance(error, Blocked):
-            error.retry_after = verdict.cooldown
-            accounts.block_egress(lease.account.egress, verdict.cooldown)
-        elif verdict.cooldown:
-            accounts.cool_down(state, want.key, verdict.cooldown, reason)
+            error.retry_after = decision.cooldown
+            accounts.block_egress(lease.account.egress, decision.cooldown)
+        elif decision.cooldown:
+            accounts.cool_down(state, requirement.key, decision.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
             self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
         elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
             _log.warning("account_fails", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
-        self._observer.judged(name, verdict.label)
+        self._observer.retry_decided(name, decision.label)
         _log.warning(
             "upstream_refused",
             request=call.request.id,
@@ -285,23 +289,25 @@ class Failover:
             account=lease.account.id,
             kind=kind,
             code=error.code,
-            parked=verdict.attention or None,
+            parked=decision.attention or None,
         )
-        return verdict
+        return decision
 
-    def _reset(self, lease: Lease, want: Requirement) -> float | None:
+    def _reset(self, lease: Lease, requirement: Requirement) -> float | None:
         """Return the seconds until the allowance starts anew, where the upstream has told of it."""
         quotas = lease.account.facts().quotas
-        reset = next((quota.reset for quota in quotas if quota.name == want.family and not quota.unlimited), None)
+        reset = next(
+            (quota.reset for quota in quotas if quota.name == requirement.family and not quota.unlimited), None
+        )
         return reset_seconds(reset, self._clock.wall())
 
-    def _may_retry(self, verdict: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
+    def _may_retry(self, decision: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
-        if verdict.next in {NextStep.GIVE_UP, NextStep.ANOTHER_TRANSPORT} or self._draining():
+        if decision.next in {NextStep.GIVE_UP, NextStep.ANOTHER_TRANSPORT} or self._draining():
             return False
         if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
             return False
-        most = min(policy.attempts, 2) if verdict.next is NextStep.ONCE else policy.attempts
+        most = min(policy.attempts, 2) if decision.next is NextStep.ONCE else policy.attempts
         budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
 
@@ -319,8 +325,8 @@ def _unknown(error: GatewayError) -> GatewayError:
     return UpstreamFailed(message, code="upstream_outcome_unknown")
 
 
-def _sum_up(failure: GatewayError | None, nobody: GatewayError) -> GatewayError:
+def _sum_up(failure: GatewayError | None, pool_error: GatewayError) -> GatewayError:
     """Return what the caller should know: the pool's word on quota, else what the last account said."""
     if failure is None or isinstance(failure, RateLimited | SignedOut):
-        return nobody
-    return failure if isinstance(failure, UpstreamFailed) else nobody
+        return pool_error
+    return failure if isinstance(failure, UpstreamFailed) else pool_error

@@ -30,7 +30,7 @@ class PrometheusObserver:
 
         self._requests = counter("upstream_requests", "Requests sent to upstreams.")
         self._errors = counter("upstream_errors", "Requests to upstreams that ended with an error, by kind.", "kind")
-        self._verdicts = counter("verdicts", "What was made of errors of upstreams.", "verdict")
+        self._decisions = counter("verdicts", "What was made of errors of upstreams.", "verdict")
         self._retries = counter("retries", "Requests that were tried with another account.")
         self._throttled = counter("throttled", "Requests held back from what takes too little of what it is sent.")
         self._answers = counter(
@@ -47,8 +47,8 @@ class PrometheusObserver:
             "answered",
         )
         self._rotations = counter("rotations", "Renewals of sessions, by outcome.", "outcome")
-        self._rests = counter("rests", "Rests that accounts began, by reason.", "reason")
-        self._parks = counter("parks", "Accounts that began to wait for a person, by reason.", "reason")
+        self._cooldowns = counter("rests", "Rests that accounts began, by reason.", "reason")
+        self._needing_attention = counter("parks", "Accounts that began to wait for a person, by reason.", "reason")
         self._requests_of, self._answers_of = cache(self._requests.labels), cache(self._answers.labels)
 
     def _leases(self, registry: CollectorRegistry) -> None:
@@ -68,7 +68,7 @@ class PrometheusObserver:
         self._in_flight_of, self._held_of = cache(self._in_flight.labels), cache(self._held.labels)
 
     def _accounts(self, registry: CollectorRegistry) -> None:
-        self._standing = Gauge(
+        self._account_states = Gauge(
             "gateway_accounts",
             "Accounts by kind, capability and state: ready, resting, parked, paused.",
             ["transport", "kind", "capability", "state"],
@@ -92,9 +92,9 @@ class PrometheusObserver:
         """Count an error; `kind` is the class name of a GatewayError."""
         self._errors.labels(transport, kind).inc()
 
-    def judged(self, transport: str, verdict: str) -> None:
+    def retry_decided(self, transport: str, decision: str) -> None:
         """Count a verdict."""
-        self._verdicts.labels(transport, verdict).inc()
+        self._decisions.labels(transport, decision).inc()
 
     def retried(self, transport: str) -> None:
         """Count a retry."""
@@ -144,23 +144,23 @@ class PrometheusObserver:
         if change.by == ELSEWHERE:
             return
         if change.what == "rests":
-            self._rests.labels(change.transport, change.reason).inc()
+            self._cooldowns.labels(change.transport, change.reason).inc()
         elif change.what == "parked":
-            self._parks.labels(change.transport, change.reason).inc()
+            self._needing_attention.labels(change.transport, change.reason).inc()
 
-    def census(self, census: AccountStats) -> None:
+    def account_stats(self, stats: AccountStats) -> None:
         """Show how the accounts of a transport stand; what there is no more of is shown as none."""
-        none = AccountStats(transport=census.transport, standing={}, rotated={})
-        before = self._seen.get(census.transport, none)
-        self._seen[census.transport] = census
-        for key in before.standing.keys() - census.standing.keys():
-            self._standing.labels(census.transport, *key).set(0)
-        for key, count in census.standing.items():
-            self._standing.labels(census.transport, *key).set(count)
-        for account in before.rotated.keys() - census.rotated.keys():
+        none = AccountStats(transport=stats.transport, by_status={}, rotated={})
+        before = self._seen.get(stats.transport, none)
+        self._seen[stats.transport] = stats
+        for key in before.by_status.keys() - stats.by_status.keys():
+            self._account_states.labels(stats.transport, *key).set(0)
+        for key, count in stats.by_status.items():
+            self._account_states.labels(stats.transport, *key).set(count)
+        for account in before.rotated.keys() - stats.rotated.keys():
             if _SEVERAL in os.environ:
                 self._rotated.labels(account).set(0)
             else:
                 self._rotated.remove(account)
-        for account, at in census.rotated.items():
+        for account, at in stats.rotated.items():
             self._rotated.labels(account).set(at)

@@ -36,7 +36,7 @@ class AccountStats(msgspec.Struct, frozen=True, kw_only=True):
     """How the accounts of a transport stand."""
 
     transport: str
-    standing: Mapping[tuple[str, str, str], int]
+    by_status: Mapping[tuple[str, str, str], int]
     """How many by kind, capability and one of ready, resting, parked, paused."""
     rotated: Mapping[str, float]
     """When each account's session was last renewed, in epoch seconds, where known; of none that waits for a person."""
@@ -53,8 +53,8 @@ class Observer(Protocol):
         """A request ended with an error; `kind` is the class name of a GatewayError."""
         ...
 
-    def judged(self, transport: str, verdict: str) -> None:
-        """A failure was judged; `verdict` is of a closed set."""
+    def retry_decided(self, transport: str, decision: str) -> None:
+        """A failure was judged; `decision` is of a closed set."""
         ...
 
     def retried(self, transport: str) -> None:
@@ -93,7 +93,7 @@ class Observer(Protocol):
         """A model of another family answered than was asked for; both are of a closed set."""
         ...
 
-    def census(self, census: AccountStats) -> None:
+    def account_stats(self, stats: AccountStats) -> None:
         """The accounts stand otherwise than before."""
         ...
 
@@ -105,9 +105,9 @@ class Fanout:
         """Tell `observer`, then the `hearers`."""
         self._hearers = (observer.changed, *hearers)
         self.upstream_request, self.upstream_error = observer.upstream_request, observer.upstream_error
-        self.judged, self.retried, self.throttled = observer.judged, observer.retried, observer.throttled
+        self.retry_decided, self.retried, self.throttled = observer.retry_decided, observer.retried, observer.throttled
         self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
-        self.rotated, self.census = observer.rotated, observer.census
+        self.rotated, self.account_stats = observer.rotated, observer.account_stats
         self.answered, self.model_mismatched = observer.answered, observer.model_mismatched
 
     def changed(self, change: Change) -> None:

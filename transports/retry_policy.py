@@ -56,15 +56,15 @@ class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
         return "rest" if self.cooldown else self.next.value
 
 
-def decide(error: GatewayError, failures: int, *, luck: float = 1.0) -> RetryDecision:
-    """Judge an error; `failures` in a row make rests longer, `luck` (0 to 1) spreads those that only wait a while."""
+def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryDecision:
+    """Judge an error; `failures` in a row make rests longer, `jitter` (0 to 1) spreads those that only wait a while."""
     match error:
         case Unsupported():
             return RetryDecision(next=NextStep.ANOTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
             return RetryDecision(next=NextStep.GIVE_UP)
         case RateLimited():
-            return RetryDecision(next=NextStep.ANOTHER, cooldown=_rest(error, failures, luck))
+            return RetryDecision(next=NextStep.ANOTHER, cooldown=_cooldown_seconds(error, failures, jitter))
         case SignedOut():
             return RetryDecision(next=NextStep.ANOTHER, attention=error.reason, message=error.words or error.message)
         case Blocked():
@@ -75,11 +75,11 @@ def decide(error: GatewayError, failures: int, *, luck: float = 1.0) -> RetryDec
             )
 
 
-def _rest(error: RateLimited, failures: int, luck: float) -> float:
+def _cooldown_seconds(error: RateLimited, failures: int, jitter: float) -> float:
     if error.retry_after is not None:
         return min(error.retry_after, _LONGEST_TOLD)
     if isinstance(error, Throttled):
-        return max(_LEAST_SECONDS, luck * _doubled(_THROTTLED_SECONDS, failures, _LONGEST_THROTTLED))
+        return max(_LEAST_SECONDS, jitter * _doubled(_THROTTLED_SECONDS, failures, _LONGEST_THROTTLED))
     return _doubled(_LIMIT_SECONDS, failures, _LONGEST_LIMIT)
 
 

@@ -39,21 +39,21 @@ class Router:
     ) -> None:
         """Ask `rotations` in their order; an answer may take `seconds` by its capability, else `chat_seconds`."""
         self.catalogue = catalogue
-        self._rotations = rotations
+        self._failovers = rotations
         self._chat_seconds, self._seconds = chat_seconds, seconds or {}
 
     @property
     def failovers(self) -> Sequence[Failover]:
         """The transports with their pools, in the order in which they are asked."""
-        return self._rotations
+        return self._failovers
 
     def offers(self, selection: Selection) -> bool:
         """Say whether some transport has this model and capability now."""
-        return any(rotation.transport.offers(selection) for rotation in self._rotations)
+        return any(rotation.transport.offers(selection) for rotation in self._failovers)
 
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
-        offering = (rotation for rotation in self._rotations if rotation.transport.offers(selection))
+        offering = (rotation for rotation in self._failovers if rotation.transport.offers(selection))
         return tuple(dict.fromkeys(model for rotation in offering for model in rotation.served_by(selection)))
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ class Router:
         call = Call(request, asyncio.get_running_loop().time() + seconds)
         rotation, *others = self._offering(request)
         async with call.stack:
-            with call.patience:
+            with call.timeout:
                 while True:
                     try:
                         exchange = await rotation.open(call)
@@ -79,12 +79,12 @@ class Router:
                             raise
                         rotation = others.pop(0)
                 yield exchange
-            if call.patience.cancelled_caught:
-                raise rotation.late(call)
+            if call.timeout.cancelled_caught:
+                raise rotation.timed_out(call)
 
     def _offering(self, request: GenerationRequest) -> list[Failover]:
         """Return the transports that can be asked for this, at least one."""
-        offering = [rotation for rotation in self._rotations if rotation.transport.offers(request.selection)]
+        offering = [rotation for rotation in self._failovers if rotation.transport.offers(request.selection)]
         if request.handle is not None:
             offering = [rotation for rotation in offering if rotation.transport.name == request.handle.transport]
             if not any(rotation.has(request.handle.account) for rotation in offering):
@@ -99,7 +99,7 @@ class Router:
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
         """Open a piece of media with the account whose it is; as `Engine.media`."""
-        owner = next((r.transport for r in self._rotations if r.transport.name == ref.transport), None)
+        owner = next((r.transport for r in self._failovers if r.transport.name == ref.transport), None)
         if owner is None or ref.account not in {account.id for account in owner.accounts}:
             raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
         async with owner.media(ref, rendition) as stream:

@@ -74,18 +74,18 @@ class Tracer(Protocol):
 class TracedPool(Pool):
     """A pool that tells how its leases are come by."""
 
-    def __init__(self, accounts: AccountStates, seats: ConcurrencyLimits, terms: PoolConfig, tracer: Tracer) -> None:
+    def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig, tracer: Tracer) -> None:
         """Be a pool as any other."""
-        super().__init__(accounts, seats, terms)
+        super().__init__(accounts, limits, config)
         self._tracer = tracer
 
-    async def lease(self, ask: LeaseRequest) -> Lease:
+    async def lease(self, request: LeaseRequest) -> Lease:
         """As `Pool.lease`; the span ends where the request has its account."""
-        clock = self.accounts.ground.clock
+        clock = self.accounts.deps.clock
         began = clock.monotonic()
         with self._tracer.span("lease", Sort.INTERNAL, {"gateway.transport": self.accounts.transport}) as span:
             try:
-                lease = await super().lease(ask)
+                lease = await super().lease(request)
                 span.set({"gateway.account": lease.account.id})
                 return lease
             finally:
@@ -140,8 +140,8 @@ class TracedTransport:
         except GatewayError as error:  # the stack is closed without it when another account is asked
             span.failed(error.code)
             raise
-        stack.callback(_tell_model, span, exchange)
-        return exchange.over(_told(exchange, span))
+        stack.callback(_set_model, span, exchange)
+        return exchange.over(_traced_events(exchange, span))
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """As `transports.base.Transport.media`."""
@@ -156,12 +156,12 @@ class TracedTransport:
         return await self._transport.export(account)
 
 
-def _tell_model(span: Span, exchange: Exchange) -> None:
+def _set_model(span: Span, exchange: Exchange) -> None:
     if exchange.served.model:
         span.set({"gen_ai.response.model": exchange.served.model})
 
 
-async def _told(exchange: Exchange, span: Span) -> AsyncGenerator[Event]:
+async def _traced_events(exchange: Exchange, span: Span) -> AsyncGenerator[Event]:
     """Yield the events of an answer; tell its span of the first token, of the end and of an error."""
     begun = False
     try:

@@ -60,7 +60,7 @@ class AccountService:
 
     async def list_accounts(self) -> list[AccountView]:
         """Return views of all accounts: those of the settings, then those of the store."""
-        entries = await self._registry.entries()
+        entries = await self._registry.records()
         declared = self._declared()
         added = [entry for entry in entries if entry.id not in declared]
         seen = await self._read_shared_facts([*declared.values()], added)
@@ -202,7 +202,7 @@ class AccountService:
     async def _check_identity(self, kind: Kind[Any], entry: AccountRecord) -> None:
         """Raise AccountError if another account of the store has the same identity."""
         identity = kind.identity(entry)
-        for other in await self._registry.entries(entry.transport):
+        for other in await self._registry.records(entry.transport):
             if other.id != entry.id and _identity(kind, other) == identity:
                 message = (
                     f"account {entry.id!r} has the same session as {other.id!r}, and two accounts cannot rotate one "

@@ -81,7 +81,7 @@ class Engine:
 
     def left_behind(self):
         """Return what is still held for a request."""
-        states = [state for rotation in self.dispatch._rotations for state in rotation.pool.states]
+        states = [state for rotation in self.dispatch._failovers for state in rotation.pool.states]
         found = {"slots": dict(self.memory._slots), "busy": [s.account.id for s in states if s.in_flight]}
         found["locks"] = list(self.memory._locks)
         return {name: what for name, what in found.items() if what}

@@ -253,7 +253,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     rotation = rotation_of(first)
     dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
     async with leasing(
-        rotation.pool, LeaseRequest(want=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
+        rotation.pool, LeaseRequest(requirement=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
     ):
         with pytest.raises(UpstreamFailed):
             async with dispatch.open(request_for("x")):

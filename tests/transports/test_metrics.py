@@ -29,8 +29,8 @@ def test_accounts_are_shown_as_they_stand_and_those_that_are_gone_no_more():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     ready, parked = ("session", "chat", "ready"), ("session", "chat", "parked")
-    observer.census(AccountStats(transport="t", standing={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
-    observer.census(AccountStats(transport="t", standing={parked: 1}, rotated={"b": 7.0}))
+    observer.account_stats(AccountStats(transport="t", by_status={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
+    observer.account_stats(AccountStats(transport="t", by_status={parked: 1}, rotated={"b": 7.0}))
     found = shown(registry)
     labels = 'capability="chat",kind="session",state="{}",transport="t"'
     assert found[f"gateway_accounts{{{labels.format('ready')}}}"] == 0
@@ -45,7 +45,7 @@ def test_leases_waits_verdicts_retries_and_rotations_are_counted():
     observer.leased("t", 1)
     observer.waiting("t", 1)
     observer.waited("t", 0.3)
-    observer.judged("t", "rest")
+    observer.retry_decided("t", "rest")
     observer.retried("t")
     observer.throttled("t")
     observer.rotated("t", "a", "renewed")

@@ -58,5 +58,5 @@ def test_a_blocked_address_rests_for_a_while():
 def test_an_account_that_is_asked_too_often_rests_a_while_and_no_hour():
     assert decide(Throttled("x", retry_after=7), 3).cooldown == 7
     assert [decide(Throttled("x"), failures).cooldown for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
-    assert decide(Throttled("x"), 1, luck=0.5).cooldown == 60
-    assert decide(Throttled("x"), 0, luck=0.0).cooldown == 1
+    assert decide(Throttled("x"), 1, jitter=0.5).cooldown == 60
+    assert decide(Throttled("x"), 0, jitter=0.0).cooldown == 1

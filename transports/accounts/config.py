@@ -20,6 +20,6 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     throttle_ratio: float = 2.0
     """Requests sent for each that is taken, while an upstream takes less than all; 0: as many as come."""
     seat_seconds: float = 60.0
-    """After so long, the seats of a process that died are free."""
+    """After so long, the slots of a process that died are free."""
     probe_seconds: float = 60.0
     """A parked account is tried again so often, where no other is left."""

@@ -30,46 +30,50 @@ class Heartbeat:
         self._replica = replica
         self._started = clock.wall()
         self._accounts: list[Callable[[], Mapping[str, AccountLoad]]] = []
-        self._seen = 1
-        self._told: tuple[float, ReplicaRecord] | None = None
+        self._count = 1
+        self._last_record: tuple[float, ReplicaRecord] | None = None
 
     def replicas(self) -> int:
         """Return how many processes there are, as was last seen."""
-        return max(self._least, self._seen)
+        return max(self._least, self._count)
 
-    def tell_of(self, accounts: Callable[[], Mapping[str, AccountLoad]]) -> None:
+    def add_accounts(self, accounts: Callable[[], Mapping[str, AccountLoad]]) -> None:
         """Tell of these accounts too."""
         self._accounts.append(accounts)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be seen for as long as the context lasts."""
-        async with background_tasks_with_final((self._run,), self._vanish, _LAST_SECONDS):
+        async with background_tasks_with_final((self._run,), self._remove_record, _LAST_SECONDS):
             yield
 
-    async def look(self) -> None:
+    async def beat(self) -> None:
         """Tell of this process where there is something new or it is time to, and count who is there."""
-        now, what = self._clock.monotonic(), self._what()
-        if self._told is not None and self._told[1] == what and now - self._told[0] < _LONGEST_SILENCE:
+        now, what = self._clock.monotonic(), self._record()
+        if (
+            self._last_record is not None
+            and self._last_record[1] == what
+            and now - self._last_record[0] < _LONGEST_SILENCE
+        ):
             return
         await self._store.put(REPLICAS, self._replica, msgspec.json.encode(what), seconds=_LIVES_SECONDS)
-        self._told = (now, what)
-        self._seen = max(1, len(await self._store.keys(REPLICAS)))
+        self._last_record = (now, what)
+        self._count = max(1, len(await self._store.keys(REPLICAS)))
 
     async def _run(self) -> None:
         while True:
             try:
-                await self.look()
+                await self.beat()
             except OSError:
-                _log.debug("presence_not_told")
+                _log.debug("heartbeat_write_failed")
             await self._clock.sleep(_LOOK_SECONDS)
 
-    async def _vanish(self) -> None:
+    async def _remove_record(self) -> None:
         try:
             await self._store.remove(REPLICAS, self._replica)
         except OSError:
-            _log.debug("presence_not_ended")
+            _log.debug("heartbeat_removal_failed")
 
-    def _what(self) -> ReplicaRecord:
+    def _record(self) -> ReplicaRecord:
         accounts = {name: carried for told in self._accounts for name, carried in told().items()}
         return ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)

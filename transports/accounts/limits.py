@@ -1,6 +1,6 @@
 """Limits of concurrent requests and request rates per account, over all processes.
 
-A process without others counts in its own memory. Otherwise each request needs a slot (here: a seat) in the store.
+A process without others counts in its own memory. Otherwise each request needs a slot (here: a slot) in the store.
 While the store is down, each process uses its part of every limit.
 
 A call of the store for each request, and another when it ends, would be dear. So a process keeps a slot whose request
@@ -71,10 +71,10 @@ class Slot(msgspec.Struct):
     """False: it was taken while the store was down."""
 
 
-class _Left(msgspec.Struct, frozen=True):
+class _Release(msgspec.Struct, frozen=True):
     """A slot that is given back in the background."""
 
-    seat: Slot
+    slot: Slot
     then: Callable[[], None]
     at: float
     may_stay: bool = False
@@ -110,7 +110,7 @@ class ConcurrencyLimits:
         """Until when no slot of an account is taken from the store."""
         self._marked: dict[str, float] = {}
         """Until when this process's mark lasts, by account."""
-        self._left: deque[_Left] = deque()
+        self._releases: deque[_Release] = deque()
         self._news = anyio.Event()
         self._kept_at = clock.monotonic()
         self._count = 0
@@ -123,43 +123,43 @@ class ConcurrencyLimits:
             return False
         return sum(self._of.get(account, 0) for account in accounts) < slots / replicas
 
-    async def enter(self, account: Account, want: Requirement) -> tuple[Slot, float]:
+    async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.
 
         A process that is alone has no use for slots: it knows its own requests.
         """
         now = self._clock.monotonic()
         if self._shared is None:
-            seat = self._seat(account, now)
-            return seat, await self._enter_alone(account, want, seat, 1)
+            slot = self._new_slot(account, now)
+            return slot, await self._acquire_local(account, requirement, slot, 1)
         idle = self._take_idle(account.id)
-        if idle is not None and not _paced(account, want):
+        if idle is not None and not _paced(account, requirement):
             return idle, 0.0
         if idle is None and now < self._yields.get(account.id, now):
-            return self._seat(account, now), FULL
-        seat = idle if idle is not None else self._seat(account, now)
-        return seat, await self._enter(self._shared, account, want, seat)
+            return self._new_slot(account, now), FULL
+        slot = idle if idle is not None else self._new_slot(account, now)
+        return slot, await self._acquire_shared(self._shared, account, requirement, slot)
 
-    def leave(self, seat: Slot, then: Callable[[], None]) -> None:
+    def release(self, slot: Slot, then: Callable[[], None]) -> None:
         """Let others have a slot, and call `then` once they can; it may be called at once."""
         if self._shared is None:
             then()
             return
         now = self._clock.monotonic()
         if self._down:
-            self._give_back(seat, _nothing)
+            self._give_back(slot, _nothing)
             then()
-        elif not seat.in_store:
-            self._give_back(seat, then)
-        elif now - seat.since < _TURN_SECONDS:
-            self._rest(seat, now)
+        elif not slot.in_store:
+            self._give_back(slot, then)
+        elif now - slot.since < _TURN_SECONDS:
+            self._keep_idle(slot, now)
             then()
-        elif self._of[seat.account] <= seat.limit // max(1, self._replicas()):
-            seat.since = now
-            self._rest(seat, now)
+        elif self._of[slot.account] <= slot.limit // max(1, self._replicas()):
+            slot.since = now
+            self._keep_idle(slot, now)
             then()
         else:
-            self._give_back(seat, then, may_stay=True)
+            self._give_back(slot, then, may_stay=True)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -171,16 +171,16 @@ class ConcurrencyLimits:
         async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
             yield
 
-    async def _enter(self, store: Store, account: Account, want: Requirement, seat: Slot) -> float:
+    async def _acquire_shared(self, store: Store, account: Account, requirement: Requirement, slot: Slot) -> float:
         wait = FULL
         try:
             with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
                 wait = await store.take_slot(
-                    seat.account,
-                    seat.holder,
+                    slot.account,
+                    slot.holder,
                     slots=account.concurrency,
                     seconds=self._seconds,
-                    buckets=buckets_of(account, want, 1) if _paced(account, want) else (),
+                    buckets=buckets_of(account, requirement, 1) if _paced(account, requirement) else (),
                 )
                 if wait == FULL:
                     await self._mark(store, account.id)
@@ -188,19 +188,19 @@ class ConcurrencyLimits:
         except OSError:
             self._kept_at = -math.inf
             self._news.set()
-            if seat.holder in self._held:
-                self._count_out(seat)
-            seat.in_store = False
-            wait = await self._enter_alone(account, want, seat, max(1, self._replicas()))
+            if slot.holder in self._held:
+                self._count_out(slot)
+            slot.in_store = False
+            wait = await self._acquire_local(account, requirement, slot, max(1, self._replicas()))
             if wait:
-                self._give_back(seat, _nothing)
+                self._give_back(slot, _nothing)
         except BaseException:
-            self._give_back(seat, _nothing)
+            self._give_back(slot, _nothing)
             raise
         if not wait:
-            self._hold(seat)
-        elif seat.holder in self._held:
-            self._rest(seat, self._clock.monotonic())
+            self._hold(slot)
+        elif slot.holder in self._held:
+            self._keep_idle(slot, self._clock.monotonic())
         return wait
 
     async def _mark(self, store: Store, account: str) -> None:
@@ -222,16 +222,16 @@ class ConcurrencyLimits:
         own = now < self._marked.get(account, now)
         return self._share(limit) if await store.count_slots(_waiting(account)) > own else limit
 
-    async def _enter_alone(self, account: Account, want: Requirement, seat: Slot, parts: int) -> float:
+    async def _acquire_local(self, account: Account, requirement: Requirement, slot: Slot, parts: int) -> float:
         """Take a slot without asking the others: one of this process's part of them."""
         if self._shared is not None and self._of.get(account.id, 0) >= max(1, account.concurrency // parts):
             return FULL
-        if not _paced(account, want):
+        if not _paced(account, requirement):
             return 0.0
-        buckets = buckets_of(account, want, parts)
-        return await self._own.take_slot(seat.account, seat.holder, slots=_UNLIMITED, seconds=0.0, buckets=buckets)
+        buckets = buckets_of(account, requirement, parts)
+        return await self._own.take_slot(slot.account, slot.holder, slots=_UNLIMITED, seconds=0.0, buckets=buckets)
 
-    def _seat(self, account: Account, now: float) -> Slot:
+    def _new_slot(self, account: Account, now: float) -> Slot:
         self._count += 1
         return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
 
@@ -240,46 +240,46 @@ class ConcurrencyLimits:
         replicas = max(1, self._replicas())
         return -(-limit // replicas) if limit >= replicas else 0
 
-    def _hold(self, seat: Slot) -> None:
-        if seat.holder not in self._held:
-            self._held[seat.holder] = seat.account
-            self._of[seat.account] = self._of.get(seat.account, 0) + 1
+    def _hold(self, slot: Slot) -> None:
+        if slot.holder not in self._held:
+            self._held[slot.holder] = slot.account
+            self._of[slot.account] = self._of.get(slot.account, 0) + 1
 
-    def _count_out(self, seat: Slot) -> None:
-        if self._held.pop(seat.holder, None) is None:
+    def _count_out(self, slot: Slot) -> None:
+        if self._held.pop(slot.holder, None) is None:
             return
-        self._of[seat.account] -= 1
-        if not self._of[seat.account]:
-            del self._of[seat.account]
+        self._of[slot.account] -= 1
+        if not self._of[slot.account]:
+            del self._of[slot.account]
 
-    def _rest(self, seat: Slot, now: float) -> None:
+    def _keep_idle(self, slot: Slot, now: float) -> None:
         """Keep a slot for the account's next request."""
-        seat.idle_since = now
-        self._idle.setdefault(seat.account, []).append(seat)
+        slot.idle_since = now
+        self._idle.setdefault(slot.account, []).append(slot)
         self._any_idle.set()
 
     def _take_idle(self, account: str) -> Slot | None:
-        seats = self._idle.get(account)
-        if seats is None:
+        slots = self._idle.get(account)
+        if slots is None:
             return None
-        seat = seats.pop()
-        if not seats:
+        slot = slots.pop()
+        if not slots:
             del self._idle[account]
-        return seat
+        return slot
 
-    def _give_back(self, seat: Slot, then: Callable[[], None], *, may_stay: bool = False) -> None:
+    def _give_back(self, slot: Slot, then: Callable[[], None], *, may_stay: bool = False) -> None:
         if not may_stay:
-            self._count_out(seat)
-        self._left.append(_Left(seat, then, self._clock.monotonic(), may_stay))
+            self._count_out(slot)
+        self._releases.append(_Release(slot, then, self._clock.monotonic(), may_stay))
         self._news.set()
 
     def _give_back_idle(self, before: float) -> None:
         """Give back the slots that have been idle since `before`, or longer."""
-        for account, seats in list(self._idle.items()):
-            kept = [seat for seat in seats if seat.idle_since > before]
-            for seat in seats:
-                if seat.idle_since <= before:
-                    self._give_back(seat, _nothing)
+        for account, slots in list(self._idle.items()):
+            kept = [slot for slot in slots if slot.idle_since > before]
+            for slot in slots:
+                if slot.idle_since <= before:
+                    self._give_back(slot, _nothing)
             if kept:
                 self._idle[account] = kept
             else:
@@ -292,14 +292,14 @@ class ConcurrencyLimits:
             self._news = anyio.Event()
             try:
                 await self._leave_all(store)
-                await self._keep(store)
+                await self._renew(store)
                 self._down = False
             except OSError:
                 self._down = True
                 self._kept_at = -math.inf  # a store that comes back may have lost what it had
-                _log.debug("seats_not_kept")
+                _log.debug("slot_renewal_failed")
                 self._give_back_idle(self._clock.monotonic())
-                self._let_go()
+                self._release_locally()
                 self._news.set()
                 await self._clock.sleep(_AGAIN_SECONDS)
 
@@ -328,37 +328,37 @@ class ConcurrencyLimits:
 
     async def _leave_all(self, store: Store) -> None:
         """Give back what was left; slots may stay whose turn is over."""
-        while self._left:
-            batch = list(self._left)
-            turns_over = {left.seat.account: left.seat.limit for left in batch if left.may_stay}
+        while self._releases:
+            batch = list(self._releases)
+            turns_over = {left.slot.account: left.slot.limit for left in batch if left.may_stay}
             most = {account: await self._most_kept(store, account, limit) for account, limit in turns_over.items()}
             kept = self._kept(batch, most)
-            gone = [left.seat for left in batch if left.seat.holder not in kept]
+            gone = [left.slot for left in batch if left.slot.holder not in kept]
             if gone:
-                await store.release_slots([(seat.account, seat.holder) for seat in gone])
+                await store.release_slots([(slot.account, slot.holder) for slot in gone])
             now = self._clock.monotonic()
             for left in batch:
-                self._left.popleft()
-                if left.seat.holder in kept:
-                    left.seat.since = now
-                    self._rest(left.seat, now)
+                self._releases.popleft()
+                if left.slot.holder in kept:
+                    left.slot.since = now
+                    self._keep_idle(left.slot, now)
                 elif left.may_stay:
-                    self._count_out(left.seat)
-                    self._yields[left.seat.account] = now + _YIELD_SECONDS
+                    self._count_out(left.slot)
+                    self._yields[left.slot.account] = now + _YIELD_SECONDS
                 left.then()
 
-    def _kept(self, batch: list[_Left], most: dict[str, int]) -> set[str]:
+    def _kept(self, batch: list[_Release], most: dict[str, int]) -> set[str]:
         """Return the holders of the slots that may stay, as many of each account as this process may keep."""
         kept, count = set[str](), dict(self._of)
         for left in batch:
-            seat = left.seat
-            if left.may_stay and count[seat.account] <= most[seat.account]:
-                kept.add(seat.holder)
+            slot = left.slot
+            if left.may_stay and count[slot.account] <= most[slot.account]:
+                kept.add(slot.holder)
             elif left.may_stay:
-                count[seat.account] -= 1
+                count[slot.account] -= 1
         return kept
 
-    async def _keep(self, store: Store) -> None:
+    async def _renew(self, store: Store) -> None:
         """Renew all slots now and then: the store has them for a time only."""
         if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
             await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)
@@ -366,18 +366,18 @@ class ConcurrencyLimits:
         elif not self._held:
             self._kept_at = self._clock.monotonic()
 
-    def _let_go(self) -> None:
+    def _release_locally(self) -> None:
         """Let this process have what it left: the store is down, and will hear of it, unless it forgets by itself.
 
         No slot outlives its time there.
         """
         now = self._clock.monotonic()
-        left = list(self._left)
-        self._left.clear()
+        left = list(self._releases)
+        self._releases.clear()
         for one in left:
-            self._count_out(one.seat)
+            self._count_out(one.slot)
             if now - one.at < self._seconds:
-                self._left.append(_Left(one.seat, _nothing, one.at))
+                self._releases.append(_Release(one.slot, _nothing, one.at))
         for one in left:
             one.then()
 
@@ -387,19 +387,19 @@ def _waiting(account: str) -> str:
     return f"{account}/wait"
 
 
-def _paced(account: Account, want: Requirement) -> bool:
-    return bool(account.per_minute) or want.capability in account.per_day
+def _paced(account: Account, requirement: Requirement) -> bool:
+    return bool(account.per_minute) or requirement.capability in account.per_day
 
 
-def buckets_of(account: Account, want: Requirement, parts: int) -> list[Bucket]:
+def buckets_of(account: Account, requirement: Requirement, parts: int) -> list[Bucket]:
     """Return the tokens that a request takes; with `parts`, of which this process has one of so many."""
     found: list[Bucket] = []
     if account.per_minute:
         most = max(1.0, account.per_minute / parts)
         found.append(Bucket(name=f"{account.id}/minute", capacity=most, per_second=account.per_minute / parts / 60.0))
-    if want.capability in account.per_day:
-        each = account.per_day[want.capability] / parts
-        name = f"{account.id}/day/{want.capability}"
+    if requirement.capability in account.per_day:
+        each = account.per_day[requirement.capability] / parts
+        name = f"{account.id}/day/{requirement.capability}"
         found.append(Bucket(name=name, capacity=max(1.0, each), per_second=each / _DAY))
     return found
 

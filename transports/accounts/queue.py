@@ -22,7 +22,7 @@ _Line = tuple[str, bool]
 class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asks the pool for."""
 
-    want: Requirement
+    requirement: Requirement
     license: str = ""
     """The caller's."""
     tried: frozenset[str] = frozenset()
@@ -34,18 +34,18 @@ class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     until: float = math.inf
     """Not after that, by the event loop's clock."""
 
-    def takes(self, state: AccountState) -> bool:
+    def accepts(self, state: AccountState) -> bool:
         """Say whether this account will do, once it is free."""
         name = state.account.id
-        return name not in self.tried and self.only in {None, name} and state.suits(self.want)
+        return name not in self.tried and self.only in {None, name} and state.supports(self.requirement)
 
 
 class Waiter:
     """One who waits; the place in the queue is kept until an account was had."""
 
-    def __init__(self, ask: LeaseRequest, ticket: int, until: float, last: float) -> None:
+    def __init__(self, request: LeaseRequest, ticket: int, until: float, last: float) -> None:
         """Wait until `until`, or until `last` while the license is owed a slot; times are of the event loop's clock."""
-        self.ask, self.ticket, self.until, self.last = ask, ticket, until, last
+        self.request, self.ticket, self.until, self.last = request, ticket, until, last
         self.woken = anyio.Event()
         self.given: AccountState | None = None
 
@@ -80,43 +80,43 @@ class Queue:
                 del lines[_line(first)]
             yield first
 
-    def begin(self, ask: LeaseRequest, state: AccountState) -> None:
+    def begin(self, request: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license has got."""
-        self._held[ask.license, state.account.guest] += 1
+        self._held[request.license, state.account.guest] += 1
 
-    def end(self, ask: LeaseRequest, state: AccountState) -> None:
+    def end(self, request: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license has given back."""
-        key = (ask.license, state.account.guest)
+        key = (request.license, state.account.guest)
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
 
-    def precedes(self, waiter: Waiter, ask: LeaseRequest, before: Waiter | None) -> bool:
+    def precedes(self, waiter: Waiter, request: LeaseRequest, before: Waiter | None) -> bool:
         """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
         ticket = before.ticket if before is not None else math.inf
-        return self._turn(waiter) < (self._holds(ask), ticket)
+        return self._turn(waiter) < (self._slots_held(request), ticket)
 
-    def is_full(self, ask: LeaseRequest, slots: int, most: float) -> bool:
+    def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
         """Return whether as many requests of a license wait as may.
 
         That is its share of the `most` requests that may wait, and one for each slot that it lacks of its share of the
         `slots`. Both follow from the number of licenses, not from how many requests these have.
         """
-        waiting = self._licenses(self._lines, ask)
-        own = sum(len(self._lines.get(key, ())) for key in _lines(ask))
-        return own >= most / len(waiting) + max(0.0, self._share(ask, slots) - self._holds(ask))
+        waiting = self._licenses(self._lines, request)
+        own = sum(len(self._lines.get(key, ())) for key in _lines(request))
+        return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self._slots_held(request))
 
-    def owes(self, ask: LeaseRequest, slots: int) -> bool:
+    def owes(self, request: LeaseRequest, slots: int) -> bool:
         """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
-        share = self._share(ask, slots)
-        if self._holds(ask) >= share:
+        share = self._share(request, slots)
+        if self._slots_held(request) >= share:
             return False
-        others = self._licenses(self._held, ask) - {ask.license}
-        return any(self._holds(msgspec.structs.replace(ask, license=other)) > share for other in others)
+        others = self._licenses(self._held, request) - {request.license}
+        return any(self._slots_held(msgspec.structs.replace(request, license=other)) > share for other in others)
 
-    def ticket(self, ask: LeaseRequest, until: float, last: float) -> Waiter:
+    def ticket(self, request: LeaseRequest, until: float, last: float) -> Waiter:
         """Return one who comes now."""
-        return Waiter(ask, next(self._tickets), until, last)
+        return Waiter(request, next(self._tickets), until, last)
 
     async def wait(self, waiter: Waiter, refuse: Callable[[AccountState], None]) -> AccountState | None:
         """Wait for an account; None: look again, or the time is over.
@@ -149,24 +149,28 @@ class Queue:
             del self._lines[key]
 
     def _turn(self, waiter: Waiter) -> tuple[int, int]:
-        return (self._holds(waiter.ask), waiter.ticket)
+        return (self._slots_held(waiter.request), waiter.ticket)
 
-    def _holds(self, ask: LeaseRequest) -> int:
+    def _slots_held(self, request: LeaseRequest) -> int:
         """Return how many slots the license holds of accounts that could serve the request."""
-        return sum(self._held[key] for key in _lines(ask))
+        return sum(self._held[key] for key in _lines(request))
 
-    def _share(self, ask: LeaseRequest, slots: int) -> float:
-        return slots / len(self._licenses(self._lines, ask) | self._licenses(self._held, ask))
+    def _share(self, request: LeaseRequest, slots: int) -> float:
+        return slots / len(self._licenses(self._lines, request) | self._licenses(self._held, request))
 
-    def _licenses(self, table: Collection[_Line], ask: LeaseRequest) -> set[str]:
+    def _licenses(self, table: Collection[_Line], request: LeaseRequest) -> set[str]:
         """Return the licenses in `table` that compete with the request, and its own."""
-        return {ask.license} | {owner for owner, guest in table if ask.want.guest or not guest}
+        return {request.license} | {owner for owner, guest in table if request.requirement.guest or not guest}
 
 
 def _line(waiter: Waiter) -> _Line:
-    return (waiter.ask.license, waiter.ask.want.guest)
+    return (waiter.request.license, waiter.request.requirement.guest)
 
 
-def _lines(ask: LeaseRequest) -> tuple[_Line, ...]:
+def _lines(request: LeaseRequest) -> tuple[_Line, ...]:
     """Return the lines in which a license competes for the accounts that could serve its request."""
-    return ((ask.license, False), (ask.license, True)) if ask.want.guest else ((ask.license, False),)
+    return (
+        ((request.license, False), (request.license, True))
+        if request.requirement.guest
+        else ((request.license, False),)
+    )

@@ -78,19 +78,21 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     accounts: dict[str, AccountLoad] = {}
 
 
-_decode_parked = msgspec.json.Decoder(AttentionRecord).decode
-_decode_resting = msgspec.json.Decoder(CooldownRecord).decode
+_decode_attention = msgspec.json.Decoder(AttentionRecord).decode
+_decode_cooldown = msgspec.json.Decoder(CooldownRecord).decode
 _decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
 
 
 async def read_attention(store: Store) -> dict[str, AttentionRecord]:
-    """Return who waits for a person, by the accounts' ids; may raise OSError, as all of these."""
-    return {one.key: decode_record(ATTENTION, one, _decode_parked) for one in await store.scan(ATTENTION)}
+    """Return the accounts that need attention, by id; raises OSError when the store cannot be read."""
+    return {one.key: decode_record(ATTENTION, one, _decode_attention) for one in await store.scan(ATTENTION)}
 
 
 async def read_cooldowns(store: Store) -> list[tuple[CooldownRecord, float]]:
-    """Return all rests, of accounts and of addresses, with the seconds that each lasts."""
-    return [(decode_record(COOLDOWNS, one, _decode_resting), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)]
+    """Return all cooldowns, of accounts and of addresses, with the seconds that each one still lasts."""
+    return [
+        (decode_record(COOLDOWNS, one, _decode_cooldown), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)
+    ]
 
 
 async def read_replicas(store: Store) -> list[ReplicaRecord]:

@@ -66,9 +66,9 @@ class AddResult(StrEnum):
     """It was there already, and `replace` was not said: nothing is changed."""
 
 
-_decode_entry = msgspec.json.Decoder(AccountRecord).decode
+_decode_account = msgspec.json.Decoder(AccountRecord).decode
 _decode_pause = msgspec.json.Decoder(PauseRecord).decode
-_decode_deed = msgspec.json.Decoder(AccountAction).decode
+_decode_action = msgspec.json.Decoder(AccountAction).decode
 
 
 class AccountRegistry:
@@ -78,12 +78,12 @@ class AccountRegistry:
         """Keep them in `store`."""
         self._store, self._clock = store, clock
 
-    async def entries(self, transport: str | None = None) -> list[AccountRecord]:
+    async def records(self, transport: str | None = None) -> list[AccountRecord]:
         """Return the accounts of a transport, or of all; one that cannot be read is logged and left out."""
         found: list[AccountRecord] = []
         for record in await self._store.scan(ACCOUNTS):
             try:
-                entry = _decode_entry(record.value)
+                entry = _decode_account(record.value)
             except msgspec.MsgspecError:
                 _log.error("account_unreadable", account=record.key)
                 continue
@@ -94,7 +94,7 @@ class AccountRegistry:
     async def add(self, entry: AccountRecord, *, replace: bool = False) -> AddResult:
         """Add an account; with `replace`, one of this id that is there is changed."""
         value = msgspec.json.encode(entry)
-        await self._sign(AccountAction(account=entry.id, what="added", by=entry.by))
+        await self._record_action(AccountAction(account=entry.id, what="added", by=entry.by))
         if await self._store.put(ACCOUNTS, entry.id, value, expected=0) is not None:
             return AddResult.NEW
         if not replace:
@@ -104,11 +104,11 @@ class AccountRegistry:
 
     async def remove(self, account: str, *, by: str = "") -> bool:
         """Forget an account, its session and all that is known of it; say whether it was one of these."""
-        await self._sign(AccountAction(account=account, what="removed", by=by))
+        await self._record_action(AccountAction(account=account, what="removed", by=by))
         removed = await self._store.remove(ACCOUNTS, account)
         if removed:
             await self._store.remove(SESSIONS, account)
-            await self._wake(account)
+            await self._clear_blocks(account)
         return removed
 
     async def pause(self, account: str, *, by: str, reason: str = "") -> None:
@@ -118,26 +118,26 @@ class AccountRegistry:
 
     async def resume(self, account: str, *, by: str = "") -> bool:
         """End a pause, a park and all rests of an account; say whether there was any."""
-        await self._sign(AccountAction(account=account, what="resumed", by=by))
-        return await self._wake(account)
+        await self._record_action(AccountAction(account=account, what="resumed", by=by))
+        return await self._clear_blocks(account)
 
     async def pauses(self) -> dict[str, PauseRecord]:
         """Return who is paused, by the accounts' ids."""
         return {one.key: decode_record(PAUSES, one, _decode_pause) for one in await self._store.scan(PAUSES)}
 
-    async def deeds(self) -> list[tuple[AccountAction, float]]:
+    async def recent_actions(self) -> list[tuple[AccountAction, float]]:
         """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
         return [
-            (decode_record(ACTIONS, one, _decode_deed), one.seconds or 0.0) for one in await self._store.scan(ACTIONS)
+            (decode_record(ACTIONS, one, _decode_action), one.seconds or 0.0) for one in await self._store.scan(ACTIONS)
         ]
 
-    async def _wake(self, account: str) -> bool:
+    async def _clear_blocks(self, account: str) -> bool:
         """End whatever keeps an account from being asked; say whether there was anything."""
         ended = [await self._store.remove(place, account) for place in (PAUSES, ATTENTION)]
         ended += [await self._store.remove(COOLDOWNS, key) for key in await self._store.keys(COOLDOWNS, f"{account}/")]
         return any(ended)
 
-    async def _sign(self, deed: AccountAction) -> None:
+    async def _record_action(self, deed: AccountAction) -> None:
         """Say who is about to change an account."""
         if deed.by:
             key, value = f"{deed.account}/{deed.what}", msgspec.json.encode(deed)

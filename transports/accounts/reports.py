@@ -11,14 +11,14 @@ class Reports:
     def __init__(self) -> None:
         """Start without a pool: a transport is connected before its pool is made."""
         self._waiting: list[Report] = []
-        self._learn: Callable[[Report], None] = self._waiting.append
+        self._handle: Callable[[Report], None] = self._waiting.append
 
     def __call__(self, report: Report) -> None:
         """Take a report."""
-        self._learn(report)
+        self._handle(report)
 
     def connect(self, learn: Callable[[Report], None]) -> None:
         """Have `learn` take the reports from now on, and those that have waited."""
-        self._learn = learn
+        self._handle = learn
         while self._waiting:
             learn(self._waiting.pop(0))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from transports.accounts.state import AccountState, Cooldown, Requirement
 
-Luck = Callable[[], float]
+Rng = Callable[[], float]
 """Returns anything from 0 up to 1, as `random.random` does."""
 
 _CANDIDATES = 2
@@ -12,60 +12,62 @@ _CANDIDATES = 2
 
 def choose(  # noqa: PLR0913 -- all that is known
     states: Sequence[AccountState],
-    want: Requirement,
+    requirement: Requirement,
     now: float,
     *,
     guests: Sequence[AccountState] = (),
     tried: Collection[str] = frozenset(),
     home: AccountState | None = None,
-    luck: Luck,
-    desperate: bool = False,
+    rng: Rng,
+    include_ejected: bool = False,
 ) -> AccountState | None:
-    """Return the account to ask now: of two that luck names, the one with less to carry; None where none is free.
+    """Return the account to ask now: of two picked at random, the one with less to carry; None where none is free.
 
     `home` is asked before any other. One of the `guests` among them is asked before a signed-in account where a guest
     will do: it costs nobody's allowance. One that waits for a person is asked only where no other is left.
     """
 
     def fit(state: AccountState) -> bool:
-        return state.account.id not in tried and state.ready(want, now, desperate=desperate)
+        return state.account.id not in tried and state.ready(requirement, now, include_ejected=include_ejected)
 
     if home is not None and fit(home) and (home.attention is None or home.renewed):
         return home
-    if want.guest:
+    if requirement.guest:
         guest = next((state for state in guests if state.attention is None and fit(state)), None)
         if guest is not None:
             return guest
-    return _of_two(filter(fit, _in_lucky_order(states, luck)), want)
+    return _less_loaded_of_two(filter(fit, _shuffled(states, rng)), requirement)
 
 
-def _of_two(fit: Iterable[AccountState], want: Requirement) -> AccountState | None:
+def _less_loaded_of_two(fit: Iterable[AccountState], requirement: Requirement) -> AccountState | None:
     """Return the better of the first two that need no person, else one that does."""
     found: list[AccountState] = []
-    parked: AccountState | None = None
+    attention: AccountState | None = None
     for state in fit:
         if state.attention is not None and not state.renewed:
-            parked = parked or state
+            attention = attention or state
             continue
         found.append(state)
         if len(found) == _CANDIDATES:
             break
-    return min(found, key=lambda state: (state.load(want), state.used_at), default=parked)
+    return min(found, key=lambda state: (state.load(requirement), state.used_at), default=attention)
 
 
-def _in_lucky_order(states: Sequence[AccountState], luck: Luck) -> Iterator[AccountState]:
+def _shuffled(states: Sequence[AccountState], rng: Rng) -> Iterator[AccountState]:
     left = list(states)
     while len(left) > 1:
-        yield left.pop(int(luck() * len(left)))
+        yield left.pop(int(rng() * len(left)))
     yield from left
 
 
-def next_free(states: Iterable[AccountState], want: Requirement, now: float) -> Cooldown | None:
+def next_free(states: Iterable[AccountState], requirement: Requirement, now: float) -> Cooldown | None:
     """Return the rest that ends first of the accounts that suit; None where none suits, rests, or all are parked."""
-    rests = [state.resting(want, now) for state in states if usable(state, want)]
-    return min((rest for rest in rests if rest is not None), key=lambda rest: rest.until, default=None)
+    cooldowns = [state.active_cooldown(requirement, now) for state in states if usable(state, requirement)]
+    return min(
+        (cooldown for cooldown in cooldowns if cooldown is not None), key=lambda cooldown: cooldown.until, default=None
+    )
 
 
-def usable(state: AccountState, want: Requirement) -> bool:
+def usable(state: AccountState, requirement: Requirement) -> bool:
     """Say whether it will be asked for this sooner or later without a person's help."""
-    return state.suits(want) and state.paused is None and state.attention is None
+    return state.supports(requirement) and state.paused is None and state.attention is None

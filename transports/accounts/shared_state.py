@@ -29,7 +29,7 @@ ValueT = TypeVar("ValueT")
 class ActiveCooldown(msgspec.Struct, frozen=True):
     """A rest, and when it is over by this process's clock."""
 
-    resting: CooldownRecord
+    record: CooldownRecord
     until: float
 
 
@@ -40,12 +40,12 @@ class StateListener(Protocol):
         """Take these accounts, and no others, as paused."""
         ...
 
-    def attention_changed(self, parks: Mapping[str, AttentionRecord]) -> None:
-        """Take these accounts, and no others, as parked."""
+    def attention_changed(self, attention: Mapping[str, AttentionRecord]) -> None:
+        """Take these accounts, and no others, as needing attention."""
         ...
 
-    def cooldowns_changed(self, rests: Mapping[str, ActiveCooldown]) -> None:
-        """Take these rests, by their keys, and no others."""
+    def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
+        """Take these cooldowns, by their keys, and no others."""
         ...
 
 
@@ -55,16 +55,16 @@ class _Table(Generic[ValueT]):
     def __init__(self, place: Collection) -> None:
         self.place = place
         self.known: dict[str, ValueT] = {}
-        self.untold: set[str] = set()
+        self.unsaved: set[str] = set()
         self._epoch: str | None = None
 
     def merge(self, there: dict[str, ValueT], epoch: str) -> None:
         """Take what the store says; a server that is another than before is told again what it has forgotten."""
         if self._epoch not in {None, epoch}:
-            self.untold |= self.known.keys() - there.keys()
+            self.unsaved |= self.known.keys() - there.keys()
         self._epoch = epoch
-        mine = {key: self.known[key] for key in self.untold if key in self.known}
-        self.known = {key: value for key, value in there.items() if key not in self.untold} | mine
+        mine = {key: self.known[key] for key in self.unsaved if key in self.known}
+        self.known = {key: value for key, value in there.items() if key not in self.unsaved} | mine
 
 
 class SharedState:
@@ -73,69 +73,73 @@ class SharedState:
     def __init__(self, store: Store, watch: ChangeFeed, clock: Clock) -> None:
         """Hear of changes from `watch`, and tell of them while it is open."""
         self._store, self._clock = store, clock
-        self._roster = AccountRegistry(store, clock)
-        self._sides: list[StateListener] = []
-        self._parks = _Table[AttentionRecord](ATTENTION)
+        self._registry = AccountRegistry(store, clock)
+        self._listeners: list[StateListener] = []
+        self._attention = _Table[AttentionRecord](ATTENTION)
         self._pauses = _Table[PauseRecord](PAUSES)
-        self._rests = _Table[ActiveCooldown](COOLDOWNS)
-        self._deeds: dict[tuple[str, str], tuple[str, float]] = {}
+        self._cooldowns = _Table[ActiveCooldown](COOLDOWNS)
+        self._actions: dict[tuple[str, str], tuple[str, float]] = {}
         """By accounts and what was done: who did it, and until when that is worth knowing."""
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
         self._news = anyio.Event()
-        watch.on(ACTIONS, self._heed_deeds)  # before what they are about
-        for place, heed in ((ATTENTION, self._heed_parks), (PAUSES, self._heed_pauses), (COOLDOWNS, self._heed_rests)):
-            watch.on(place, heed)
+        watch.on(ACTIONS, self._load_actions)  # before what they are about
+        for place, load in (
+            (ATTENTION, self._load_attention),
+            (PAUSES, self._load_pauses),
+            (COOLDOWNS, self._load_cooldowns),
+        ):
+            watch.on(place, load)
 
-    def join(self, side: StateListener) -> None:
+    def add_listener(self, listener: StateListener) -> None:
         """Tell somebody of all that is known, now and when it changes."""
-        self._sides.append(side)
-        self.tell(side)
+        self._listeners.append(listener)
+        self.notify(listener)
 
-    def tell(self, side: StateListener) -> None:
+    def notify(self, listener: StateListener) -> None:
         """Tell somebody of all that is known: some of its accounts may be new to it."""
-        side.pauses_changed(self._pauses.known)
-        side.attention_changed(self._parks.known)
-        side.cooldowns_changed(self._living())
+        listener.pauses_changed(self._pauses.known)
+        listener.attention_changed(self._attention.known)
+        listener.cooldowns_changed(self._active_cooldowns())
 
-    def tell_others(self, side: StateListener) -> None:
+    def notify_others(self, listener: StateListener) -> None:
         """Tell everybody but one of all that is known."""
-        for other in self._sides:
-            if other is not side:
-                self.tell(other)
+        for other in self._listeners:
+            if other is not listener:
+                self.notify(other)
 
-    def who(self, account: str, what: str, otherwise: str = "") -> str:
+    def actor_of(self, account: str, what: str, otherwise: str = "") -> str:
         """Return who has just done this to an account, as far as it is known."""
-        by, until = self._deeds.get((account, what), ("", 0.0))
+        by, until = self._actions.get((account, what), ("", 0.0))
         return by if until > self._clock.monotonic() else otherwise
 
     def set_attention(self, account: str, parked: AttentionRecord) -> None:
         """Say that an account waits for a person."""
-        self._parks.known[account] = parked
-        self._say(self._parks, account)
+        self._attention.known[account] = parked
+        self._mark_unsaved(self._attention, account)
 
     def clear_attention(self, account: str) -> None:
         """Say that it does not any more."""
-        self._parks.known.pop(account, None)
-        self._say(self._parks, account)
+        self._attention.known.pop(account, None)
+        self._mark_unsaved(self._attention, account)
 
     def set_cooldown(self, resting: CooldownRecord, seconds: float) -> None:
         """Say that an account, or an address, rests."""
-        self._rests.known[resting.key] = ActiveCooldown(resting, self._clock.monotonic() + seconds)
-        self._say(self._rests, resting.key)
+        self._cooldowns.known[resting.key] = ActiveCooldown(resting, self._clock.monotonic() + seconds)
+        self._mark_unsaved(self._cooldowns, resting.key)
 
     def clear_cooldown(self, resting: CooldownRecord) -> None:
         """Say that it does not any more."""
-        self._rests.known.pop(resting.key, None)
-        self._say(self._rests, resting.key)
+        self._cooldowns.known.pop(resting.key, None)
+        self._mark_unsaved(self._cooldowns, resting.key)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
-        async with background_tasks_with_final((self._run,), self._last_words, _LAST_WORDS_SECONDS):
+        async with background_tasks_with_final((self._run,), self._save_last, _LAST_WORDS_SECONDS):
             yield
 
-    def _say(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
-        table.untold.add(key)
+    def _mark_unsaved(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
+        table.unsaved.add(key)
         self._news.set()
 
     async def _run(self) -> None:
@@ -143,106 +147,106 @@ class SharedState:
             await self._news.wait()
             self._news = anyio.Event()
             try:
-                await self._push()
+                await self._save()
             except OSError:
-                _log.debug("standing_not_told")
+                _log.debug("account_state_write_failed")
                 self._news.set()
                 await self._clock.sleep(_AGAIN_SECONDS)
 
-    async def _last_words(self) -> None:
+    async def _save_last(self) -> None:
         try:
-            await self._push()
+            await self._save()
         except OSError:
-            _log.warning("standing_not_told")
+            _log.warning("account_state_write_failed")
 
-    async def _push(self) -> None:
-        async with self._turn:
-            await self._push_all(self._parks, self._put_park)
-            await self._push_all(self._pauses, self._put_pause)
-            await self._push_all(self._rests, self._put_rest)
+    async def _save(self) -> None:
+        async with self._lock:
+            await self._save_table(self._attention, self._put_attention)
+            await self._save_table(self._pauses, self._put_pause)
+            await self._save_table(self._cooldowns, self._put_cooldown)
 
-    async def _push_all(
+    async def _save_table(
         self,
         table: "_Table[ValueT]",
         put: Callable[[str, ValueT], Awaitable[None]],
     ) -> None:
         """Tell what is untold; what changes meanwhile is told next."""
-        for key in list(table.untold):
+        for key in list(table.unsaved):
             value = table.known.get(key)
             if value is None:
                 await self._store.remove(table.place, key)
             else:
                 await put(key, value)
             if table.known.get(key) is value:
-                table.untold.discard(key)
+                table.unsaved.discard(key)
             else:
                 self._news.set()
 
-    async def _put_park(self, key: str, parked: AttentionRecord) -> None:
+    async def _put_attention(self, key: str, parked: AttentionRecord) -> None:
         await self._store.put(ATTENTION, key, msgspec.json.encode(parked))
 
     async def _put_pause(self, key: str, paused: PauseRecord) -> None:
         await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
 
-    async def _put_rest(self, key: str, rested: ActiveCooldown) -> None:
+    async def _put_cooldown(self, key: str, rested: ActiveCooldown) -> None:
         """Tell of a rest, but where one that lasts longer is known there."""
         while (seconds := rested.until - self._clock.monotonic()) > 0:
             there = await self._store.get(COOLDOWNS, key)
             if there is not None and (there.seconds or 0.0) >= seconds:
                 return
             version = there.version if there is not None else 0
-            value = msgspec.json.encode(rested.resting)
+            value = msgspec.json.encode(rested.record)
             if await self._store.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
                 return
 
-    async def _heed_deeds(self) -> None:
+    async def _load_actions(self) -> None:
         now = self._clock.monotonic()
-        deeds = await self._roster.deeds()
-        self._deeds = {(deed.account, deed.what): (deed.by, now + seconds) for deed, seconds in deeds}
+        deeds = await self._registry.recent_actions()
+        self._actions = {(deed.account, deed.what): (deed.by, now + seconds) for deed, seconds in deeds}
 
-    async def _heed_parks(self) -> None:
-        async with self._turn:
-            if await self._heed(self._parks, self._read_parks):
-                for side in self._sides:
-                    side.attention_changed(self._parks.known)
+    async def _load_attention(self) -> None:
+        async with self._lock:
+            if await self._load_table(self._attention, self._read_attention):
+                for listener in self._listeners:
+                    listener.attention_changed(self._attention.known)
 
-    async def _heed_pauses(self) -> None:
-        async with self._turn:
-            if await self._heed(self._pauses, self._roster.pauses):
-                for side in self._sides:
-                    side.pauses_changed(self._pauses.known)
+    async def _load_pauses(self) -> None:
+        async with self._lock:
+            if await self._load_table(self._pauses, self._registry.pauses):
+                for listener in self._listeners:
+                    listener.pauses_changed(self._pauses.known)
 
-    async def _heed_rests(self) -> None:
-        async with self._turn:
-            if await self._heed(self._rests, self._read_rests):
-                for side in self._sides:
-                    side.cooldowns_changed(self._living())
+    async def _load_cooldowns(self) -> None:
+        async with self._lock:
+            if await self._load_table(self._cooldowns, self._read_cooldowns):
+                for listener in self._listeners:
+                    listener.cooldowns_changed(self._active_cooldowns())
 
-    async def _heed(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
+    async def _load_table(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
         """Hear what the store says of a place; say whether it could be understood."""
         try:
             there, epoch = await read(), await self._store.epoch()
         except Unreadable as error:
-            _log.error("standing_unreadable", place=table.place.name, error=str(error))
+            _log.error("account_state_unreadable", place=table.place.name, error=str(error))
             return False
         table.merge(there, epoch)
-        if table.untold:
+        if table.unsaved:
             self._news.set()
         return True
 
-    async def _read_parks(self) -> dict[str, AttentionRecord]:
+    async def _read_attention(self) -> dict[str, AttentionRecord]:
         return await read_attention(self._store)
 
-    async def _read_rests(self) -> dict[str, ActiveCooldown]:
+    async def _read_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
         return {
             resting.key: ActiveCooldown(resting, now + seconds)
             for resting, seconds in await read_cooldowns(self._store)
         }
 
-    def _living(self) -> dict[str, ActiveCooldown]:
+    def _active_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
-        over = {key for key, rested in self._rests.known.items() if rested.until <= now}
-        self._rests.known = {key: rested for key, rested in self._rests.known.items() if key not in over}
-        self._rests.untold -= over  # nobody needs to be told: there, a longer one of somebody else's may be known
-        return self._rests.known
+        over = {key for key, rested in self._cooldowns.known.items() if rested.until <= now}
+        self._cooldowns.known = {key: rested for key, rested in self._cooldowns.known.items() if key not in over}
+        self._cooldowns.unsaved -= over  # nobody needs to be told: there, a longer one of somebody else's may be known
+        return self._cooldowns.known

@@ -1,9 +1,9 @@
-"""What is known of one account's fitness; a pure machine, told the time.
+"""The availability of one account: a pure state machine that is given the time.
 
-An account rests (from one model family and capability, from more, or from all) until a time, is paused by an operator,
-or is parked until a person has attended to it. A parked account is tried again as soon as its credential has changed:
-the person may have been there; and now and then, unless the transport itself looks whether it works again. After a
-rest it is given work slowly at first.
+An account is in cooldown (for one model family and capability, for several, or for all) until a time, is paused by an
+operator, or needs attention. An account that needs attention is tried again as soon as its credential has changed,
+since an operator may have renewed it; and now and then, unless a check of the transport watches it. After a cooldown
+the account's concurrency grows step by step (slow start).
 """
 
 from collections import Counter
@@ -74,56 +74,62 @@ class AccountState:
         self.quotas: tuple[Quota, ...] = ()
         """What was last heeded of what the upstream says of its limits."""
         self.full_until = float("-inf")
-        """All its seats are taken, by other processes too."""
+        """All its slots are taken, by other processes too."""
         self.errors = 0
         """Failures in a row, none of them a refusal."""
         self.ejections = 0
         self.throttle = Throttle(throttle_ratio)
         self._probe_seconds, self._probe_at = probe_seconds, float("-inf")
-        self._carried: Counter[Scope] = Counter()
-        self._slow: dict[Scope, int] = {}
+        self._in_flight_by_scope: Counter[Scope] = Counter()
+        self._slow_start: dict[Scope, int] = {}
         self._failures: dict[tuple[Scope, CooldownReason], int] = {}
 
-    def suits(self, want: Requirement) -> bool:
+    def supports(self, requirement: Requirement) -> bool:
         """Say whether the account can ever do it."""
         account = self.account
-        if self.retired or want.capability not in account.capabilities or account.per_day.get(want.capability) == 0:
+        if (
+            self.retired
+            or requirement.capability not in account.capabilities
+            or account.per_day.get(requirement.capability) == 0
+        ):
             return False
-        return want.guest or not account.guest
+        return requirement.guest or not account.guest
 
-    def ready(self, want: Requirement, now: float, *, desperate: bool = False) -> bool:
-        """Say whether it may be asked now; the desperate ask one that rests for its errors alone."""
-        if self.paused is not None or self.full_until > now or not self.suits(want):
+    def ready(self, requirement: Requirement, now: float, *, include_ejected: bool = False) -> bool:
+        """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for errors."""
+        if self.paused is not None or self.full_until > now or not self.supports(requirement):
             return False
-        return not self.busy(want) and self.free_at(want, now, desperate=desperate) <= now
+        return not self.busy(requirement) and self.available_at(requirement, now, desperate=include_ejected) <= now
 
-    def busy(self, want: Requirement) -> bool:
+    def busy(self, requirement: Requirement) -> bool:
         """Say whether it carries all that it may at once."""
         if self.in_flight >= self.account.concurrency:
             return True
-        return bool(self._slow) and self.carrying(want) >= self.allowed(want)
+        return bool(self._slow_start) and self.in_flight_with(requirement) >= self.allowed(requirement)
 
-    def allowed(self, want: Requirement) -> int:
+    def allowed(self, requirement: Requirement) -> int:
         """Return how many such requests it may carry now: after a rest it begins with one."""
         most = self.account.concurrency
-        return min((most, *(slow for scope, slow in self._slow.items() if covers(scope, want.key))))
+        return min((most, *(slow for scope, slow in self._slow_start.items() if covers(scope, requirement.key))))
 
-    def carrying(self, want: Requirement) -> int:
+    def in_flight_with(self, requirement: Requirement) -> int:
         """Return how many requests it carries of those that are limited together with this now."""
-        wide = [scope for scope in self._slow if covers(scope, want.key)]
-        return sum(count for key, count in self._carried.items() if any(covers(scope, key) for scope in wide))
+        wide = [scope for scope in self._slow_start if covers(scope, requirement.key)]
+        return sum(
+            count for key, count in self._in_flight_by_scope.items() if any(covers(scope, key) for scope in wide)
+        )
 
-    def load(self, want: Requirement) -> float:
+    def load(self, requirement: Requirement) -> float:
         """Return how much it carries, as a part of what it may."""
-        most = self.allowed(want) if self._slow else self.account.concurrency
+        most = self.allowed(requirement) if self._slow_start else self.account.concurrency
         return self.in_flight / (most * self.account.weight)
 
-    def free_at(self, want: Requirement, now: float, *, desperate: bool = False) -> float:
+    def available_at(self, requirement: Requirement, now: float, *, desperate: bool = False) -> float:
         """Return when it may be asked: `now` or earlier is at once."""
         free = now
         if self.limited:
-            rest = self.resting(want, now, desperate=desperate)
-            free = rest.until if rest is not None else now
+            cooldown = self.active_cooldown(requirement, now, desperate=desperate)
+            free = cooldown.until if cooldown is not None else now
         if self.attention is not None and not self.renewed:
             return max(free, self._probe_at)
         return free
@@ -133,50 +139,52 @@ class AccountState:
         """Whether its credential is another than when it was parked, or last tried since."""
         return self.attention is not None and self.account.facts().credential != self.attention.credential
 
-    def resting(self, want: Requirement, now: float, *, desperate: bool = False) -> Cooldown | None:
+    def active_cooldown(self, requirement: Requirement, now: float, *, desperate: bool = False) -> Cooldown | None:
         """Return the rest that lasts longest, None where it does not rest from this."""
-        rests = [rest for scope, rest in self.cooldowns.items() if covers(scope, want.key)]
+        cooldowns = [cooldown for scope, cooldown in self.cooldowns.items() if covers(scope, requirement.key)]
         if desperate:
-            rests = [rest for rest in rests if rest.reason is not CooldownReason.ERRORS]
-        rests += [rest for rest in (self.blocked, self.pace.get(want.capability)) if rest is not None]
-        longest = max(rests, key=lambda rest: rest.until, default=None)
+            cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.ERRORS]
+        cooldowns += [
+            cooldown for cooldown in (self.blocked, self.pace.get(requirement.capability)) if cooldown is not None
+        ]
+        longest = max(cooldowns, key=lambda cooldown: cooldown.until, default=None)
         return longest if longest is not None and longest.until > now else None
 
-    def begin(self, want: Requirement, now: float) -> None:
+    def begin(self, requirement: Requirement, now: float) -> None:
         """Count a request in."""
         self.in_flight += 1
-        self._carried[want.key] += 1
+        self._in_flight_by_scope[requirement.key] += 1
         self.used_at = now
         if self.attention is not None:
-            self._wait_for_a_person(self.attention, now)
+            self._schedule_probe(self.attention, now)
 
-    def end(self, want: Requirement) -> None:
+    def end(self, requirement: Requirement) -> None:
         """Count a request out."""
         self.in_flight -= 1
-        self._carried[want.key] -= 1
-        if not self._carried[want.key]:
-            del self._carried[want.key]
+        self._in_flight_by_scope[requirement.key] -= 1
+        if not self._in_flight_by_scope[requirement.key]:
+            del self._in_flight_by_scope[requirement.key]
         self.full_until = float("-inf")
 
     def failures(self, scope: Scope, reason: CooldownReason, now: float) -> int:
         """Return how many rests from this went before, one after the other; one under way does not count."""
         count = self._failures.get((scope, reason), 0)
-        under_way = self._rest_from(scope, now)
+        under_way = self._cooldown_of(scope, now)
         return count - 1 if under_way is not None and under_way.reason is reason else count
 
     def cool_down(self, until: float, scope: Scope, reason: CooldownReason, now: float) -> bool:
         """Rest from something; say whether that is news.
 
-        Of refusals that come while it rests already, none makes the next rest longer.
+        Of refusals that come while it cooldowns already, none makes the next cooldown longer.
         """
-        under_way = self._rest_from(scope, now)
+        under_way = self._cooldown_of(scope, now)
         if until <= (under_way.until if under_way is not None else now):
             return False
         news = under_way is None or under_way.reason is not reason
         if news:
             self._failures[scope, reason] = self._failures.get((scope, reason), 0) + 1
         self.cooldowns[scope] = Cooldown(until, reason)
-        self._slow[scope] = 1
+        self._slow_start[scope] = 1
         return news
 
     def block_egress(self, until: float, now: float) -> bool:
@@ -184,10 +192,10 @@ class AccountState:
         news = self.blocked is None or self.blocked.until <= now
         if news or (self.blocked is not None and self.blocked.until < until):
             self.blocked = Cooldown(until, CooldownReason.ADDRESS)
-        self._slow[EVERYTHING] = 1
+        self._slow_start[EVERYTHING] = 1
         return news
 
-    def wake(self, scope: Scope) -> Cooldown | None:
+    def end_cooldown(self, scope: Scope) -> Cooldown | None:
         """End a rest; return it."""
         self._failures = {key: count for key, count in self._failures.items() if key[0] != scope}
         return self.cooldowns.pop(scope, None)
@@ -201,56 +209,56 @@ class AccountState:
         """Forget the rests that are over, and return them."""
         if not self.limited:
             return []
-        over = [(scope, rest) for scope, rest in self.cooldowns.items() if rest.until <= now]
+        over = [(scope, cooldown) for scope, cooldown in self.cooldowns.items() if cooldown.until <= now]
         for scope, _ in over:
             del self.cooldowns[scope]
         if self.blocked is not None and self.blocked.until <= now:
             over.append((EVERYTHING, self.blocked))
             self.blocked = None
-        self.pace = {capability: rest for capability, rest in self.pace.items() if rest.until > now}
+        self.pace = {capability: cooldown for capability, cooldown in self.pace.items() if cooldown.until > now}
         return over
 
-    def mark_needs_attention(self, parked: AttentionRecord, now: float) -> bool:
+    def mark_needs_attention(self, record: AttentionRecord, now: float) -> bool:
         """Wait for a person; say whether that is news."""
-        before, self.attention = self.attention, parked
-        self._probe_at = self._next_probe(parked, now)
-        return before is None or (before.reason, before.check) != (parked.reason, parked.check)
+        before, self.attention = self.attention, record
+        self._probe_at = self._next_probe(record, now)
+        return before is None or (before.reason, before.check) != (record.reason, record.check)
 
     def clear_attention(self) -> bool:
         """Cease to wait for a person; say whether it did."""
-        parked, self.attention = self.attention, None
-        return parked is not None
+        record, self.attention = self.attention, None
+        return record is not None
 
-    def succeed(self, want: Requirement, now: float) -> None:
+    def succeed(self, requirement: Requirement, now: float) -> None:
         """Note that it began to answer: it may carry twice as much as after its last rest."""
-        if self._failures or self._slow:
-            self._recover(want, now)
+        if self._failures or self._slow_start:
+            self._recover(requirement, now)
 
     def finish(self, now: float) -> None:
         """Note that it answered to the end."""
         self.errors = 0
-        if self.ejections and self._rest_from(EVERYTHING, now) is None:
+        if self.ejections and self._cooldown_of(EVERYTHING, now) is None:
             self.ejections = 0
 
-    def _recover(self, want: Requirement, now: float) -> None:
+    def _recover(self, requirement: Requirement, now: float) -> None:
         awake = self.blocked is None or self.blocked.until <= now
-        for scope in [scope for scope in self._slow if covers(scope, want.key)]:
-            if awake and self._rest_from(scope, now) is None:
-                self._slow[scope] *= 2
-                if self._slow[scope] >= self.account.concurrency:
-                    del self._slow[scope]
+        for scope in [scope for scope in self._slow_start if covers(scope, requirement.key)]:
+            if awake and self._cooldown_of(scope, now) is None:
+                self._slow_start[scope] *= 2
+                if self._slow_start[scope] >= self.account.concurrency:
+                    del self._slow_start[scope]
         for scope, reason in list(self._failures):
-            if covers(scope, want.key) and self._rest_from(scope, now) is None:
+            if covers(scope, requirement.key) and self._cooldown_of(scope, now) is None:
                 del self._failures[scope, reason]
 
-    def _rest_from(self, scope: Scope, now: float) -> Cooldown | None:
-        rest = self.cooldowns.get(scope)
-        return rest if rest is not None and rest.until > now else None
+    def _cooldown_of(self, scope: Scope, now: float) -> Cooldown | None:
+        cooldown = self.cooldowns.get(scope)
+        return cooldown if cooldown is not None and cooldown.until > now else None
 
-    def _wait_for_a_person(self, parked: AttentionRecord, now: float) -> None:
-        self._probe_at = self._next_probe(parked, now)
-        self.attention = msgspec.structs.replace(parked, credential=self.account.facts().credential)
+    def _schedule_probe(self, record: AttentionRecord, now: float) -> None:
+        self._probe_at = self._next_probe(record, now)
+        self.attention = msgspec.structs.replace(record, credential=self.account.facts().credential)
 
-    def _next_probe(self, parked: AttentionRecord, now: float) -> float:
+    def _next_probe(self, record: AttentionRecord, now: float) -> float:
         """Return when a request may be tried: never while a check of the transport's own looks after the account."""
-        return float("inf") if parked.check else now + self._probe_seconds
+        return float("inf") if record.check else now + self._probe_seconds

@@ -10,7 +10,7 @@ from transports.account import Account, Facts, Quota, Report
 from transports.accounts.config import PoolConfig
 from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord
 from transports.accounts.registry import PauseRecord
-from transports.accounts.selection import Luck
+from transports.accounts.selection import Rng
 from transports.accounts.shared_state import ActiveCooldown, SharedState
 from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
 from transports.clock import Clock
@@ -27,27 +27,27 @@ class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
     """What all pools of a process stand on."""
 
     clock: Clock
-    board: SharedState
+    shared_state: SharedState
     observer: Observer
-    luck: Luck
+    rng: Rng
 
 
 class AccountStates:
     """What is known of each of them."""
 
     def __init__(
-        self, transport: str, source: Callable[[], Sequence[Account]], ground: PoolDeps, terms: PoolConfig
+        self, transport: str, source: Callable[[], Sequence[Account]], deps: PoolDeps, terms: PoolConfig
     ) -> None:
         """Know those that `source` returns: another sequence whenever they are others."""
-        self.transport, self.ground, self._terms = transport, ground, terms
-        self._source, self._seen = source, source()
-        self.states = [self._state(account) for account in self._seen]
+        self.transport, self.deps, self._config = transport, deps, terms
+        self._source, self._accounts = source, source()
+        self.states = [self._new_state(account) for account in self._accounts]
         self._by_id = {state.account.id: state for state in self.states}
         self.guests = _guests(self.states)
-        self._leaving: list[AccountState] = []
-        self._early: dict[tuple[str, str], Report] = {}
+        self._draining: list[AccountState] = []
+        self._pending_reports: dict[tuple[str, str], Report] = {}
         """Reports on accounts that are not among the states yet."""
-        ground.board.join(self)
+        deps.shared_state.add_listener(self)
 
     def state_of(self, account: str) -> AccountState | None:
         """Return what is known of an account."""
@@ -56,24 +56,26 @@ class AccountStates:
     def sync(self) -> bool:
         """Look whether the transport has other accounts now; say so. What is known of those that stay is kept."""
         now = self._source()
-        if now is self._seen:
+        if now is self._accounts:
             return False
-        self._seen = now
+        self._accounts = now
         known = {state.account.id: state for state in self.states}
-        self.states = [self._take(known.pop(account.id, None), account) for account in now]
+        self.states = [self._update_state(known.pop(account.id, None), account) for account in now]
         self._by_id = {state.account.id: state for state in self.states}
         self.guests = _guests(self.states)
         for gone in known.values():
             gone.retired = True
-            self._tell(gone, "removed", by=self.ground.board.who(gone.account.id, "removed"))
-        self._leaving = [state for state in [*self._leaving, *known.values()] if state.in_flight]
-        self.ground.board.tell(self)
-        for report in [report for report in self._early.values() if self.state_of(report.account) is not None]:
-            del self._early[report.account, report.check]
-            self.learn(report)
+            self._emit(gone, "removed", by=self.deps.shared_state.actor_of(gone.account.id, "removed"))
+        self._draining = [state for state in [*self._draining, *known.values()] if state.in_flight]
+        self.deps.shared_state.notify(self)
+        for report in [
+            report for report in self._pending_reports.values() if self.state_of(report.account) is not None
+        ]:
+            del self._pending_reports[report.account, report.check]
+            self.apply_report(report)
         return True
 
-    def learn(self, report: Report) -> None:
+    def apply_report(self, report: Report) -> None:
         """Set an account's state by what its transport has found out by itself.
 
         A check ends what it has found itself. One that was served with another credential also ends what was found
@@ -82,33 +84,35 @@ class AccountStates:
         self.sync()
         state = self.state_of(report.account)
         if state is None:
-            self._early[report.account, report.check] = report
+            self._pending_reports[report.account, report.check] = report
         elif report.error is not None:
             words = report.error.words or report.error.message
             if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
-                _log.error("account_parked", account=report.account, reason=report.error.reason, check=report.check)
+                _log.error(
+                    "account_attention_set", account=report.account, reason=report.error.reason, check=report.check
+                )
         elif state.attention is not None and (
             state.attention.check == report.check or (state.renewed and report.served)
         ):
-            self._unpark(state)
-            _log.info("account_unparked", account=report.account, check=report.check)
+            self._clear_attention(state)
+            _log.info("account_attention_cleared", account=report.account, check=report.check)
 
     def tick(self) -> bool:
         """Do what time brings; say whether an account may be free that was not."""
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         changed = self.sync()
         for state in self.states:
-            for scope, rest in state.sweep(now):
-                self._tell(state, "rested", scope=scope, reason=rest.reason)
+            for scope, cooldown in state.sweep(now):
+                self._emit(state, "rested", scope=scope, reason=cooldown.reason)
                 changed = True
-            self._heed_quotas(state, now)
-        self._leaving = [state for state in self._leaving if state.in_flight]
+            self._apply_quotas(state, now)
+        self._draining = [state for state in self._draining if state.in_flight]
         return changed
 
-    def carried(self) -> dict[str, AccountLoad]:
+    def loads(self) -> dict[str, AccountLoad]:
         """Return what each account carries here, and what is known of it."""
         found: dict[str, AccountLoad] = {}
-        for state in [*self.states, *self._leaving]:
+        for state in [*self.states, *self._draining]:
             facts = state.account.facts()
             found[state.account.id] = AccountLoad(
                 in_flight=state.in_flight,
@@ -121,55 +125,55 @@ class AccountStates:
 
     def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
         """Let an account rest from something; say whether that is news."""
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         news = state.cool_down(now + seconds, scope, reason, now)
-        rest = state.cooldowns.get(scope)
-        if rest is not None and rest.until == now + seconds and not state.retired:
-            self.ground.board.set_cooldown(self._resting(state, scope, reason, now), seconds)
+        cooldown = state.cooldowns.get(scope)
+        if cooldown is not None and cooldown.until == now + seconds and not state.retired:
+            self.deps.shared_state.set_cooldown(self._cooldown_record(state, scope, reason, now), seconds)
         if news:
-            self._tell(state, "rests", scope=scope, reason=reason, seconds=seconds)
+            self._emit(state, "rests", scope=scope, reason=reason, seconds=seconds)
         return news
 
     def block_egress(self, egress: str, seconds: float) -> None:
         """Let every account on this way out rest from everything: its address is not welcome."""
-        self._block(egress, self.ground.clock.monotonic() + seconds, by="")
-        self.ground.board.set_cooldown(
+        self._block(egress, self.deps.clock.monotonic() + seconds, by="")
+        self.deps.shared_state.set_cooldown(
             CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
         )
-        self.ground.board.tell_others(self)
+        self.deps.shared_state.notify_others(self)
 
     def mark_needs_attention(self, state: AccountState, reason: str, words: str = "", *, check: str = "") -> bool:
         """Let an account wait for a person; say whether that is news.
 
         `check` names the transport's own check that found it: what that has found, a request does not change.
         """
-        now = self.ground.clock
+        now = self.deps.clock
         credential = state.account.facts().credential
         held = state.attention.check if state.attention is not None and state.attention.credential == credential else ""
         if held and held != check:
             return False
-        parked = AttentionRecord(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
-        if not state.mark_needs_attention(parked, now.monotonic()):
+        record = AttentionRecord(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
+        if not state.mark_needs_attention(record, now.monotonic()):
             return False
         if not state.retired:
-            self.ground.board.set_attention(state.account.id, parked)
-        self._tell(state, "parked", reason=reason, words=words)
+            self.deps.shared_state.set_attention(state.account.id, record)
+        self._emit(state, "parked", reason=reason, words=words)
         return True
 
-    def mark_working(self, state: AccountState, want: Requirement) -> bool:
+    def mark_working(self, state: AccountState, requirement: Requirement) -> bool:
         """Note that an account answered; say whether it waited for a person until now."""
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         state.throttle.accept(now)
-        state.succeed(want, now)
+        state.succeed(requirement, now)
         if state.attention is None:
             return False
-        self._unpark(state)
+        self._clear_attention(state)
         return True
 
-    def _unpark(self, state: AccountState) -> None:
+    def _clear_attention(self, state: AccountState) -> None:
         state.clear_attention()
-        self.ground.board.clear_attention(state.account.id)
-        self._tell(state, "works")
+        self.deps.shared_state.clear_attention(state.account.id)
+        self._emit(state, "works")
 
     def count_failure(self, state: AccountState) -> bool:
         """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
@@ -177,17 +181,17 @@ class AccountStates:
         Source: reliability 6.6.
         """
         state.errors += 1
-        if state.errors < self._terms.failures or not self._may_eject(state):
+        if state.errors < self._config.failures or not self._may_eject(state):
             return False
         state.errors = 0
         state.ejections += 1
-        seconds = min(self._terms.eject_longest_seconds, self._terms.eject_seconds * state.ejections)
+        seconds = min(self._config.eject_longest_seconds, self._config.eject_seconds * state.ejections)
         return self.cool_down(state, EVERYTHING, seconds, CooldownReason.ERRORS)
 
     def _may_eject(self, state: AccountState) -> bool:
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         ejected = [other for other in self.states if _ejected(other, now)]
-        left = [other for other in self.states if other is not state and _of_use(other, now)]
+        left = [other for other in self.states if other is not state and _is_available(other, now)]
         return bool(left) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
 
     def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
@@ -195,54 +199,54 @@ class AccountStates:
         for state in self.states:
             before, state.paused = state.paused, pauses.get(state.account.id)
             if before is None and state.paused is not None:
-                self._tell(state, "paused", reason=state.paused.reason, by=state.paused.by)
+                self._emit(state, "paused", reason=state.paused.reason, by=state.paused.by)
             elif before is not None and state.paused is None:
-                self._tell(state, "resumed", by=self._resumer(state))
+                self._emit(state, "resumed", by=self._resumed_by(state))
 
-    def attention_changed(self, parks: Mapping[str, AttentionRecord]) -> None:
+    def attention_changed(self, attention: Mapping[str, AttentionRecord]) -> None:
         """Take these accounts, and no others, as parked."""
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         for state in self.states:
-            parked = parks.get(state.account.id)
-            if parked is None:
+            record = attention.get(state.account.id)
+            if record is None:
                 if state.clear_attention():
-                    self._tell(state, "resumed", by=self._resumer(state))
-            elif _differs(state.attention, parked) and state.mark_needs_attention(parked, now):
-                self._tell(state, "parked", reason=parked.reason, words=parked.words, by=ELSEWHERE)
+                    self._emit(state, "resumed", by=self._resumed_by(state))
+            elif _differs(state.attention, record) and state.mark_needs_attention(record, now):
+                self._emit(state, "parked", reason=record.reason, words=record.words, by=ELSEWHERE)
 
-    def cooldowns_changed(self, rests: Mapping[str, ActiveCooldown]) -> None:
+    def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
         """Take these rests, and no others."""
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         of: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
-        for rested in rests.values():
-            resting = rested.resting
+        for rested in cooldowns.values():
+            resting = rested.record
             if not resting.account:
                 addresses[resting.egress] = rested.until
             else:
                 of.setdefault(resting.account, {})[resting.family, resting.capability] = rested
         for state in self.states:
-            self._heed_rests_of(state, of.get(state.account.id, {}), now)
+            self._apply_cooldowns(state, of.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
                 state.blocked = None
-                self._tell(state, "rested", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
+                self._emit(state, "rested", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
         for egress, until in addresses.items():
             self._block(egress, until, by=ELSEWHERE)
 
-    def _heed_rests_of(self, state: AccountState, rests: Mapping[Scope, ActiveCooldown], now: float) -> None:
-        for scope in [scope for scope in state.cooldowns if scope not in rests]:
-            over = state.wake(scope)
+    def _apply_cooldowns(self, state: AccountState, cooldowns: Mapping[Scope, ActiveCooldown], now: float) -> None:
+        for scope in [scope for scope in state.cooldowns if scope not in cooldowns]:
+            over = state.end_cooldown(scope)
             if over is not None:
-                self._tell(state, "rested", scope=scope, reason=over.reason, by=self._resumer(state))
-        for scope, rested in rests.items():
+                self._emit(state, "rested", scope=scope, reason=over.reason, by=self._resumed_by(state))
+        for scope, rested in cooldowns.items():
             there = state.cooldowns.get(scope)
             if there is not None and rested.until - there.until < _SAME_SECONDS:
                 continue
-            if state.cool_down(rested.until, scope, rested.resting.reason, now):
+            if state.cool_down(rested.until, scope, rested.record.reason, now):
                 seconds = rested.until - now
-                self._tell(state, "rests", scope=scope, reason=rested.resting.reason, seconds=seconds, by=ELSEWHERE)
+                self._emit(state, "rests", scope=scope, reason=rested.record.reason, seconds=seconds, by=ELSEWHERE)
 
-    def _heed_quotas(self, state: AccountState, now: float) -> None:
+    def _apply_quotas(self, state: AccountState, now: float) -> None:
         """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
 
         Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
@@ -256,48 +260,50 @@ class AccountStates:
             if known == quota or quota.name not in set(Family):
                 continue
             scope = (Family(quota.name), None)
-            rest = state.cooldowns.get(scope)
-            seconds = reset_seconds(quota.reset, self.ground.clock.wall()) if quota.used_up else None
-            if seconds and (rest is None or rest.until < now + seconds - _SAME_SECONDS):
+            cooldown = state.cooldowns.get(scope)
+            seconds = reset_seconds(quota.reset, self.deps.clock.wall()) if quota.used_up else None
+            if seconds and (cooldown is None or cooldown.until < now + seconds - _SAME_SECONDS):
                 self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
-            elif known and _more_left(quota, known) and rest is not None and rest.reason is CooldownReason.QUOTA:
-                state.wake(scope)
-                self.ground.board.clear_cooldown(self._resting(state, scope, rest.reason, now))
-                self._tell(state, "rested", scope=scope, reason=rest.reason)
+            elif (
+                known and _more_left(quota, known) and cooldown is not None and cooldown.reason is CooldownReason.QUOTA
+            ):
+                state.end_cooldown(scope)
+                self.deps.shared_state.clear_cooldown(self._cooldown_record(state, scope, cooldown.reason, now))
+                self._emit(state, "rested", scope=scope, reason=cooldown.reason)
 
-    def _resumer(self, state: AccountState) -> str:
+    def _resumed_by(self, state: AccountState) -> str:
         """Return who has ended what an account waited for."""
-        return self.ground.board.who(state.account.id, "resumed", ELSEWHERE)
+        return self.deps.shared_state.actor_of(state.account.id, "resumed", ELSEWHERE)
 
     def _block(self, egress: str, until: float, *, by: str) -> None:
-        now = self.ground.clock.monotonic()
+        now = self.deps.clock.monotonic()
         for state in self.states:
             if state.account.egress == egress and state.block_egress(until, now):
-                self._tell(state, "rests", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
+                self._emit(state, "rests", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
 
-    def _take(self, state: AccountState | None, account: Account) -> AccountState:
+    def _update_state(self, state: AccountState | None, account: Account) -> AccountState:
         if state is None:
-            state = self._state(account)
-            self._tell(state, "added", by=self.ground.board.who(account.id, "added"))
+            state = self._new_state(account)
+            self._emit(state, "added", by=self.deps.shared_state.actor_of(account.id, "added"))
         else:
             changed = _settings(state.account) != _settings(account)
             state.account = account
             if changed:
-                self._tell(state, "changed", by=self.ground.board.who(account.id, "added"))
+                self._emit(state, "changed", by=self.deps.shared_state.actor_of(account.id, "added"))
         return state
 
-    def _state(self, account: Account) -> AccountState:
-        terms = self._terms
+    def _new_state(self, account: Account) -> AccountState:
+        terms = self._config
         return AccountState(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
 
     @staticmethod
-    def _resting(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
+    def _cooldown_record(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
         failures = state.failures(scope, reason, now) + 1
         return CooldownRecord(
             account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures
         )
 
-    def _tell(  # noqa: PLR0913 -- what a Change says
+    def _emit(  # noqa: PLR0913 -- what a Change says
         self,
         state: AccountState,
         what: str,
@@ -309,7 +315,7 @@ class AccountStates:
         by: str = "",
     ) -> None:
         change = Change(
-            at=self.ground.clock.wall(),
+            at=self.deps.clock.wall(),
             account=state.account.id,
             transport=self.transport,
             what=what,
@@ -319,7 +325,7 @@ class AccountStates:
             seconds=seconds,
             by=by,
         )
-        self.ground.observer.changed(change)
+        self.deps.observer.changed(change)
 
 
 def _guests(states: Sequence[AccountState]) -> list[AccountState]:
@@ -345,12 +351,12 @@ def _settings(account: Account) -> Account:
 
 
 def _ejected(state: AccountState, now: float) -> bool:
-    rest = state.cooldowns.get(EVERYTHING)
-    return rest is not None and rest.until > now and rest.reason is CooldownReason.ERRORS
+    cooldown = state.cooldowns.get(EVERYTHING)
+    return cooldown is not None and cooldown.until > now and cooldown.reason is CooldownReason.ERRORS
 
 
-def _of_use(state: AccountState, now: float) -> bool:
+def _is_available(state: AccountState, now: float) -> bool:
     """Say whether an account is asked for something now."""
     everything = state.cooldowns.get(EVERYTHING)
-    rests = [rest for rest in (everything, state.blocked) if rest is not None and rest.until > now]
-    return state.paused is None and state.attention is None and not rests and not state.account.guest
+    cooldowns = [cooldown for cooldown in (everything, state.blocked) if cooldown is not None and cooldown.until > now]
+    return state.paused is None and state.attention is None and not cooldowns and not state.account.guest

@@ -26,7 +26,7 @@ def account_stats(transport: str, states: Iterable[AccountState], now: float) ->
     for (kind, capabilities), count in ready.items():
         for capability in capabilities:
             standing[kind, capability.value, "ready"] += count
-    return AccountStats(transport=transport, standing=dict(standing), rotated=rotated)
+    return AccountStats(transport=transport, by_status=dict(standing), rotated=rotated)
 
 
 def status_of(state: AccountState, capability: Capability, now: float) -> str:
@@ -35,6 +35,6 @@ def status_of(state: AccountState, capability: Capability, now: float) -> str:
         return "paused"
     if state.attention is not None:
         return "parked"
-    rests = [rest for scope, rest in state.cooldowns.items() if scope[1] in {None, capability}]
-    rests += [rest for rest in (state.blocked, state.pace.get(capability)) if rest is not None]
-    return "resting" if any(rest.until > now for rest in rests) else "ready"
+    cooldowns = [cooldown for scope, cooldown in state.cooldowns.items() if scope[1] in {None, capability}]
+    cooldowns += [cooldown for cooldown in (state.blocked, state.pace.get(capability)) if cooldown is not None]
+    return "resting" if any(cooldown.until > now for cooldown in cooldowns) else "ready"

@@ -58,13 +58,13 @@ class Throttle:
         self._ratio = ratio
         self._long, self._short = _Window(_LONG_SECONDS, _LONG_SLOT), _Window(_SHORT_SECONDS, _SHORT_SLOT)
 
-    def admit(self, now: float, luck: float) -> bool:
-        """Count a request, before it is sent; say whether it may be. `luck` is anything from 0 to 1."""
+    def admit(self, now: float, draw: float) -> bool:
+        """Count a request, before it is sent; say whether it may be. `draw` is anything from 0 to 1."""
         self._add(now, requests=1)
         far = self._long
         if not self._ratio or far.failures <= max(_FREE, (self._ratio - 1.0) * far.accepts):
             return True
-        return luck >= min(self._long.excess(self._ratio), self._short.excess(self._ratio))
+        return draw >= min(self._long.excess(self._ratio), self._short.excess(self._ratio))
 
     def accept(self, now: float) -> None:
         """Count a request that was taken: the upstream's first valid word came."""

@@ -166,7 +166,7 @@ class WebAccounts:
 
         """
         if not self._closing:
-            self._entries = await self._deps.roster.entries(self._deps.name)
+            self._entries = await self._deps.roster.records(self._deps.name)
             await self._apply(self._all(self._entries))
 
     async def reload(self, config: WebConfig) -> Sequence[str]:

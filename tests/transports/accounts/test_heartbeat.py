@@ -20,7 +20,7 @@ def store(clock):
 
 async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, clock):
     presence, carried = Heartbeat(store, clock, "one"), {"a": AccountLoad(in_flight=1)}
-    presence.tell_of(lambda: carried)
+    presence.add_accounts(lambda: carried)
     async with presence.open():
         await anyio.wait_all_tasks_blocked()
         (seen,) = await read_replicas(store)
@@ -45,14 +45,14 @@ async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock)
 
 async def test_one_that_died_is_seen_no_more_and_the_others_are_counted(store, clock):
     one, other = Heartbeat(store, clock, "one", least=1), Heartbeat(store, clock, "other", least=3)
-    await one.look()
-    await other.look()
-    await one.look()
+    await one.beat()
+    await other.beat()
+    await one.beat()
     assert (one.replicas(), other.replicas()) == (1, 3)
     clock.advance(5)
-    await one.look()
+    await one.beat()
     assert one.replicas() == 2
     clock.advance(11)
-    await one.look()
+    await one.beat()
     assert one.replicas() == 1
     assert await store.keys(REPLICAS) == ["one"]

@@ -58,7 +58,7 @@ async def bed():
 
 
 async def enter(seats, account=ACCOUNT):
-    return await seats.enter(account, CHAT)
+    return await seats.acquire(account, CHAT)
 
 
 def lose_seats(store):
@@ -83,7 +83,7 @@ async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
     seat, wait = await enter(seats)
     assert (wait, await store.count_slots("a")) == (0.0, 1)
     free = []
-    seats.leave(seat, lambda: free.append(1))
+    seats.release(seat, lambda: free.append(1))
     await settle(clock, 0.1)
     assert (free, await store.count_slots("a")) == ([1], 1)
     await settle(clock, 0.4)
@@ -96,7 +96,7 @@ async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
         held = [await enter(seats) for _ in range(2)]
         assert [wait for _, wait in held] == [0.0, 0.0]
         for seat, _ in held:
-            seats.leave(seat, nothing)
+            seats.release(seat, nothing)
         await settle(clock, 0.05)
     assert store.calls == ["take_slot"] * 2
     await settle(clock, 0.5)
@@ -112,7 +112,7 @@ async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
         seat, wait = await enter(seats, account)
         waits.append(wait)
         if not wait:
-            seats.leave(seat, nothing)
+            seats.release(seat, nothing)
         await settle(clock, 0.05)
     assert waits[:3] == [0.0] * 3
     assert 19 < waits[3] <= 20
@@ -127,10 +127,10 @@ async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed)
         clock.advance(20)
     await anyio.wait_all_tasks_blocked()
     assert await store.count_slots("a") == 2
-    seats.leave(left, nothing)
+    seats.release(left, nothing)
     await settle(clock, 0.5)
     assert await store.count_slots("a") == 1
-    seats.leave(held, nothing)
+    seats.release(held, nothing)
 
 
 class Worker:
@@ -145,7 +145,7 @@ class Worker:
         """End all requests, and begin as many as are wanted and as it gets slots for."""
         left = [anyio.Event() for _ in self.held]
         for seat, event in zip(self.held, left, strict=True):
-            self.seats.leave(seat, event.set)
+            self.seats.release(seat, event.set)
         self.held = []
         for event in left:
             await event.wait()
@@ -207,7 +207,7 @@ async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed
     store.down = False
     await settle(clock, 1.1)
     assert await store.count_slots("a") == len(kept)
-    seats.leave(other, nothing)
+    seats.release(other, nothing)
 
 
 async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
@@ -237,7 +237,7 @@ async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
     seat, wait = await enter(seats)
     assert wait == 0.0
     store.down = False
-    seats.leave(seat, nothing)
+    seats.release(seat, nothing)
     await settle(clock, 0.05)
     assert await enter(seats) is not None
     assert store.calls[-1] == "take_slot"
@@ -250,7 +250,7 @@ async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
     taken = [(await enter(seats)) for _ in range(3)]
     assert [wait for _, wait in taken] == [0.0, 0.0, FULL]
     free = []
-    seats.leave(taken[0][0], lambda: free.append(1))
+    seats.release(taken[0][0], lambda: free.append(1))
     await anyio.wait_all_tasks_blocked()
     assert free == [1]
     assert (await enter(seats))[1] == 0.0
@@ -265,7 +265,7 @@ async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
     clock, store, seats = bed
     seat, _ = await enter(seats)
     store.down = True
-    seats.leave(seat, nothing)
+    seats.release(seat, nothing)
     await anyio.wait_all_tasks_blocked()
     assert await store.count_slots("a") == 1
     store.down = False
@@ -293,7 +293,7 @@ async def test_a_process_that_ends_gives_back_what_it_left():
     replica = Replica(clock, store, shared=True)
     async with replica.seats.open():
         seat, _ = await enter(replica.seats)
-        replica.seats.leave(seat, nothing)
+        replica.seats.release(seat, nothing)
     assert await store.count_slots("a") == 0
 
 
@@ -303,7 +303,7 @@ async def test_one_process_alone_asks_no_store():
         seat, wait = await enter(replica.seats)
         assert (wait, await replica.store.count_slots("a")) == (0.0, 0)
         free = []
-        replica.seats.leave(seat, lambda: free.append(1))
+        replica.seats.release(seat, lambda: free.append(1))
         assert free == [1]
 
 

@@ -73,7 +73,7 @@ class Request:
     async def run(self, pool):
         with anyio.CancelScope() as self.scope:
             try:
-                async with leasing(pool, LeaseRequest(want=CHAT, license=self.license)) as lease:
+                async with leasing(pool, LeaseRequest(requirement=CHAT, license=self.license)) as lease:
                     self.account = lease.account.id
                     await self.release.wait()
             except GatewayError:
@@ -113,12 +113,12 @@ class Machine(RuleBasedStateMachine):
 
     def watch_turns(self, queue):
         """Count the slots that go to a license while one that holds fewer waits."""
-        give, held = queue.give, queue._holds
+        give, held = queue.give, queue._slots_held
 
         def noting(waiter, state):
             if state is not None:
-                before = held(waiter.ask) - 1
-                self.out_of_turn += any(held(other.ask) < before for other in queue)
+                before = held(waiter.request) - 1
+                self.out_of_turn += any(held(other.request) < before for other in queue)
             give(waiter, state)
 
         queue.give = noting
@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
             mine = [request for request in self.requests if request.process == number and request.account]
             for license_id in "xy":
                 held = sum(request.license == license_id for request in mine)
-                assert pool._queue._holds(LeaseRequest(want=CHAT, license=license_id)) == held
+                assert pool._queue._slots_held(LeaseRequest(requirement=CHAT, license=license_id)) == held
 
     @invariant()
     def nobody_rests_for_errors_as_the_last(self):
@@ -239,7 +239,7 @@ def test_the_pool_keeps_its_rules_whatever_comes():
 
 
 def forgetful(monkeypatch):
-    monkeypatch.setattr(ConcurrencyLimits, "leave", lambda self, seat, then: self._give_back(seat, lambda: None))
+    monkeypatch.setattr(ConcurrencyLimits, "release", lambda self, seat, then: self._give_back(seat, lambda: None))
 
 
 def each_for_itself(monkeypatch):
@@ -251,7 +251,7 @@ def newcomers_first(monkeypatch):
     def give_to_last(self, state, ask=None, waiter=None):
         waiting = list(self._queue)
         if ask is None and waiting and state.ready(CHAT, self._clock.monotonic()):
-            self._begin(state, waiting[-1].ask, self._clock.monotonic())
+            self._begin(state, waiting[-1].request, self._clock.monotonic())
             self._queue.give(waiting[-1], state)
             return True
         return False

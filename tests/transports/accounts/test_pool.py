@@ -32,11 +32,11 @@ class Bed:
         self.pool.accounts.cool_down(self.state(name), scope, seconds, reason)
 
     async def once(self, want=CHAT, **ask):
-        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
+        async with leasing(self.pool, LeaseRequest(requirement=want, **ask)) as lease:
             return lease.account.id
 
     async def hold(self, held, release, want=CHAT, **ask):
-        async with leasing(self.pool, LeaseRequest(want=want, **ask)) as lease:
+        async with leasing(self.pool, LeaseRequest(requirement=want, **ask)) as lease:
             held.append(lease.account.id)
             await release.wait()
 
@@ -55,12 +55,12 @@ async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before
     bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
 
     async def one(number):
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             order.append(number)
             await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             for number in range(5):
                 tasks.start_soon(one, number)
                 await anyio.wait_all_tasks_blocked()
@@ -94,7 +94,7 @@ async def test_many_waiters_all_get_their_turn():
     bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
 
     async def one():
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
             await anyio.lowlevel.checkpoint()
             served.append(lease.account.id)
 
@@ -108,14 +108,14 @@ async def test_many_waiters_all_get_their_turn():
 async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
     bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             async with anyio.create_task_group() as leaving:
                 leaving.start_soon(bed.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
                 tasks.start_soon(bed.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
                 first = next(iter(bed.pool._queue))
-                bed.pool._begin(bed.state("a"), first.ask, 0.0)
+                bed.pool._begin(bed.state("a"), first.request, 0.0)
                 leaving.cancel_scope.cancel()
                 bed.pool._queue.give(first, bed.state("a"))
             assert (held, len(bed.pool._queue)) == ([], 1)
@@ -212,7 +212,7 @@ async def test_none_that_suits_is_for_an_operator_too():
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
     for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
         bed = Bed("a", concurrency=1, terms=terms)
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(4):
                 await bed.once(**until)
         assert bed.heard.now_waiting == 0
@@ -228,7 +228,7 @@ async def test_the_queue_is_bounded():
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             for _ in range(5):
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
@@ -243,7 +243,7 @@ async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
             with pytest.raises(SignedOut), anyio.fail_after(5):
                 await bed.once()
 
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
             bed.pool.accounts.mark_needs_attention(lease.state, "consent")
@@ -254,7 +254,7 @@ async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
     over.set()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.pool.run)
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             tasks.start_soon(bed.hold, held, over)
             await anyio.wait_all_tasks_blocked()
             bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
@@ -275,7 +275,7 @@ async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_d
     bed = Bed("bad", "good")
     asked = []
     for _ in range(40):
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)) as lease:
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
             asked.append(lease.account.id)
             if lease.account.id == "good":
                 bed.pool.accounts.mark_working(lease.state, CHAT)
@@ -308,20 +308,20 @@ async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
 
 async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
     bed = Bed("a", "b")
-    async with leasing(bed.pool, LeaseRequest(want=CHAT, only="a")) as lease:
+    async with leasing(bed.pool, LeaseRequest(requirement=CHAT, only="a")) as lease:
         bed.accounts = bed.accounts[1:]
         assert [await bed.once() for _ in range(2)] == ["b", "b"]
-        assert (lease.state.retired, bed.pool.accounts.carried()["a"].in_flight) == (True, 1)
+        assert (lease.state.retired, bed.pool.accounts.loads()["a"].in_flight) == (True, 1)
     bed.pool.accounts.tick()
-    assert list(bed.pool.accounts.carried()) == ["b"]
+    assert list(bed.pool.accounts.loads()) == ["b"]
 
 
 async def test_one_that_was_changed_keeps_what_is_known_of_it():
     bed = Bed("a", concurrency=1)
     bed.cool_down("a", 100, scope=FREE.key)
-    async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+    async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
         bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
-        async with leasing(bed.pool, LeaseRequest(want=CHAT)):
+        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             assert bed.state("a").in_flight == 2
         with pytest.raises(RateLimited):
             await bed.once(FREE)
@@ -338,7 +338,7 @@ async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
         bed.clock.advance(1)
         await bed.clock.until_asleep()
         tasks.cancel_scope.cancel()
-    assert [dict(census.standing) for census in bed.heard.seen] == [
+    assert [dict(census.by_status) for census in bed.heard.seen] == [
         {("session", "chat", "ready"): 2},
         {("session", "chat", "ready"): 1, ("session", "chat", "resting"): 1},
     ]

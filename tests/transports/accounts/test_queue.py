@@ -27,7 +27,7 @@ class Crowd:
 
     async def come(self, license_id, count=1, want=PRO, **ask):
         for _ in range(count):
-            self._tasks.start_soon(self._one, LeaseRequest(want=want, license=license_id, **ask))
+            self._tasks.start_soon(self._one, LeaseRequest(requirement=want, license=license_id, **ask))
         await anyio.wait_all_tasks_blocked()
 
     async def release(self, count=1, license_id=None, name=None):
@@ -46,7 +46,7 @@ class Crowd:
         await anyio.wait_all_tasks_blocked()
 
     def held(self, want=PRO):
-        return Counter(ask.license for ask, *_ in self.holding if ask.want == want)
+        return Counter(ask.license for ask, *_ in self.holding if ask.requirement == want)
 
     async def _one(self, ask):
         release = anyio.Event()
@@ -212,7 +212,7 @@ async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
         await crowd.come("slow", 2)
         with pytest.raises(Saturated), anyio.fail_after(5):
             more = {} if until is None else {"until": anyio.current_time() + until}
-            await crowd.pool.lease(LeaseRequest(want=PRO, license="other", **more))
+            await crowd.pool.lease(LeaseRequest(requirement=PRO, license="other", **more))
 
 
 async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
@@ -250,7 +250,7 @@ async def test_a_license_that_has_its_share_waits_no_longer_than_others():
         await crowd.come("slow", 1)
         await crowd.come("other", 1)
         with pytest.raises(Saturated), anyio.fail_after(5):
-            await crowd.pool.lease(LeaseRequest(want=PRO, license="other"))
+            await crowd.pool.lease(LeaseRequest(requirement=PRO, license="other"))
 
 
 async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_back():

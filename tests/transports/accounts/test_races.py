@@ -26,7 +26,7 @@ class Judge:
         self.now, self.most, self.done = {"a": 0, "b": 0}, {"a": 0, "b": 0}, 0
 
     async def one(self, pool):
-        async with leasing(pool, LeaseRequest(want=CHAT)) as lease:
+        async with leasing(pool, LeaseRequest(requirement=CHAT)) as lease:
             name = lease.account.id
             self.now[name] += 1
             self.most[name] = max(self.most[name], self.now[name])
@@ -66,12 +66,12 @@ async def test_the_seats_of_a_process_that_died_are_free_when_their_time_is_over
     store = MemoryStore(clock)
     dead = Replica(clock, store, name="dead", shared=True).pool(lambda: ACCOUNTS[:1])
     for _ in range(3):
-        await dead.lease(LeaseRequest(want=CHAT))
+        await dead.lease(LeaseRequest(requirement=CHAT))
     replica = Replica(clock, store, name="alive", shared=True)
     pool, held = replica.pool(lambda: ACCOUNTS[:1], wait_seconds=30.0), []
 
     async def wait():
-        async with leasing(pool, LeaseRequest(want=CHAT)) as lease:
+        async with leasing(pool, LeaseRequest(requirement=CHAT)) as lease:
             held.append(lease.account.id)
 
     async with replica.seats.open(), anyio.create_task_group() as tasks:

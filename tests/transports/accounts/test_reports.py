@@ -34,7 +34,7 @@ def pool_with(replica=None, *, names=("one",), **terms):
 
 
 async def leased(pool):
-    async with leasing(pool, LeaseRequest(want=WANT, until=float("inf"))) as lease:
+    async with leasing(pool, LeaseRequest(requirement=WANT, until=float("inf"))) as lease:
         return lease.account.id
 
 
@@ -46,7 +46,7 @@ async def refused(pool):
 async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_long_it_takes():
     replica = Replica()
     pool, _ = pool_with(replica)
-    pool.accounts.learn(found(error=DEAD))
+    pool.accounts.apply_report(found(error=DEAD))
     for _ in range(5):
         await refused(pool)
         replica.clock.advance(3600)
@@ -56,38 +56,38 @@ async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_l
 async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_has_to():
     replica = Replica()
     pool, _ = pool_with(replica)
-    pool.accounts.learn(found(error=DEAD))
-    pool.accounts.learn(found())
+    pool.accounts.apply_report(found(error=DEAD))
+    pool.accounts.apply_report(found())
     assert await leased(pool) == "one"
     assert replica.heard.said() == [("parked", "one"), ("works", "one")]
 
 
 async def test_a_check_does_not_end_what_another_one_has_found():
     pool, _ = pool_with()
-    pool.accounts.learn(found(error=DEAD, check="rotation"))
-    pool.accounts.learn(found(check="session"))
+    pool.accounts.apply_report(found(error=DEAD, check="rotation"))
+    pool.accounts.apply_report(found(check="session"))
     await refused(pool)
-    pool.accounts.learn(found(check="rotation"))
+    pool.accounts.apply_report(found(check="rotation"))
     assert await leased(pool) == "one"
 
 
 async def test_another_credential_is_asked_at_once_and_ends_what_was_found_before_it():
     pool, credential = pool_with()
-    pool.accounts.learn(found(error=DEAD, check="rotation"))
+    pool.accounts.apply_report(found(error=DEAD, check="rotation"))
     credential.word = "second"
     assert await leased(pool) == "one"
     credential.word = "third"
-    pool.accounts.learn(found(check="session"))
+    pool.accounts.apply_report(found(check="session"))
     assert pool.accounts.state_of("one").attention is None
 
 
 async def test_another_credential_that_is_dead_too_is_tried_by_one_request_at_most():
     pool, credential = pool_with()
-    pool.accounts.learn(found(error=DEAD))
+    pool.accounts.apply_report(found(error=DEAD))
     credential.word = "second"
     assert await leased(pool) == "one"
     await refused(pool)
-    pool.accounts.learn(found(error=DEAD))
+    pool.accounts.apply_report(found(error=DEAD))
     await refused(pool)
 
 
@@ -96,7 +96,7 @@ async def test_what_a_request_has_found_is_ended_by_a_request_and_by_no_check():
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.mark_needs_attention(accounts.state_of("one"), "challenge", "Answer the page.")
-    accounts.learn(found())
+    accounts.apply_report(found())
     await refused(pool)
     replica.clock.advance(61)
     assert await leased(pool) == "one"
@@ -108,7 +108,7 @@ async def test_a_request_that_fails_too_does_not_have_a_dead_account_tried_by_ot
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
-    accounts.learn(found(error=DEAD))
+    accounts.apply_report(found(error=DEAD))
     assert not accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
     replica.clock.advance(61)
     await refused(pool)
@@ -119,14 +119,14 @@ async def test_a_check_takes_over_what_a_request_has_found():
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
-    accounts.learn(found(error=DEAD))
+    accounts.apply_report(found(error=DEAD))
     replica.clock.advance(61)
     await refused(pool)
 
 
 async def test_other_accounts_serve_and_rest_as_before():
     pool, _ = pool_with(names=("one", "two"))
-    pool.accounts.learn(found("one", DEAD))
+    pool.accounts.apply_report(found("one", DEAD))
     assert [await leased(pool) for _ in range(5)] == ["two"] * 5
     accounts = pool.accounts
     accounts.cool_down(accounts.state_of("two"), WANT.key, 60.0, "quota")
@@ -142,17 +142,17 @@ async def test_all_processes_follow_a_check_of_one_and_none_tries_the_account():
     second, _ = pool_with(two, probe_seconds=60.0)
     async with one.board.open(), two.board.open():
         await two.watch.look()
-        first.accounts.learn(found(error=DEAD))
+        first.accounts.apply_report(found(error=DEAD))
         await told(one, two)
         clock.advance(3600)
         await refused(second)
-        first.accounts.learn(found())
+        first.accounts.apply_report(found())
         await told(one, two)
         assert await leased(second) == "one"
 
 
 async def told(one, two):
-    await one.board._push()
+    await one.board._save()
     await two.watch.look()
 
 
@@ -161,9 +161,9 @@ async def test_a_person_who_resumes_a_dead_account_has_it_asked():
     replica = Replica(clock)
     pool, _ = pool_with(replica)
     await replica.watch.look()
-    pool.accounts.learn(found(error=DEAD))
-    await replica.board._push()
-    await replica.board._roster.resume("one", by="me")
+    pool.accounts.apply_report(found(error=DEAD))
+    await replica.board._save()
+    await replica.board._registry.resume("one", by="me")
     await replica.watch.look()
     assert await leased(pool) == "one"
 
@@ -172,7 +172,7 @@ async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_l
     reports, accounts = Reports(), []
     reports(found("late", DEAD))
     pool = Replica().pool(lambda: list(accounts) if accounts else accounts)
-    reports.connect(pool.accounts.learn)
+    reports.connect(pool.accounts.apply_report)
     accounts.append(Account(id="late", transport="t", facts=Credential()))
     await refused(pool)
     reports(found("late"))
@@ -184,7 +184,7 @@ async def test_a_renewed_credential_alone_ends_nothing_that_a_request_has_found(
     state = pool.accounts.state_of("one")
     pool.accounts.mark_needs_attention(state, "consent")
     credential.word = "second"
-    pool.accounts.learn(Report(account="one", check="rotation", served=False))
+    pool.accounts.apply_report(Report(account="one", check="rotation", served=False))
     assert state.attention is not None
-    pool.accounts.learn(found(check="session"))
+    pool.accounts.apply_report(found(check="session"))
     assert state.attention is None

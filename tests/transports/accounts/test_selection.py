@@ -25,7 +25,7 @@ def states(*names, **fields):
 
 def asked(among, want, now, tried=(), home=None, luck=first):
     guests = [state for state in among if state.account.guest]
-    return choose(among, want, now, guests=guests, tried=frozenset(tried), home=home, luck=luck)
+    return choose(among, want, now, guests=guests, tried=frozenset(tried), home=home, rng=luck)
 
 
 def test_of_two_the_less_loaded_then_the_longer_idle_is_asked():

@@ -107,7 +107,7 @@ async def test_what_one_process_says_of_an_account_all_know(bed):
     await bed.settle()
     parked = bed.other.state().attention
     assert (parked.reason, parked.words) == ("consent", "Sign in again.")
-    assert bed.other.state("b").free_at(CHAT, bed.clock.monotonic()) == bed.clock.monotonic() + 100
+    assert bed.other.state("b").available_at(CHAT, bed.clock.monotonic()) == bed.clock.monotonic() + 100
     assert bed.other.state("b").failures(SCOPE, CooldownReason.QUOTA, bed.clock.monotonic() + 101) == 1
 
 
@@ -164,7 +164,7 @@ async def test_while_the_store_is_down_it_is_known_here_and_told_after(bed):
     bed.clock.advance(1)
     await bed.settle()
     assert bed.other.state().attention is not None
-    assert bed.other.state("b").free_at(CHAT, 0.0) == bed.clock.monotonic() + 99
+    assert bed.other.state("b").available_at(CHAT, 0.0) == bed.clock.monotonic() + 99
 
 
 async def test_of_two_rests_the_longer_stays_whoever_tells_last(bed):
@@ -189,7 +189,7 @@ async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_pro
     await anyio.wait_all_tasks_blocked()
     bed.store.down = True
     bed.clock.advance(6)
-    bed.one.replica.board.tell(bed.one.known)
+    bed.one.replica.board.notify(bed.one.known)
     await anyio.wait_all_tasks_blocked()
     bed.store.down = False
     bed.clock.advance(1)
@@ -229,10 +229,10 @@ async def test_a_blocked_address_is_blocked_for_all_and_for_accounts_that_come_l
     bed.one.known.block_egress("", 600.0)
     await bed.settle()
     now = bed.clock.monotonic()
-    assert [state.free_at(CHAT, now) for state in bed.other.pool.states] == [now + 600] * 2
+    assert [state.available_at(CHAT, now) for state in bed.other.pool.states] == [now + 600] * 2
     bed.other.accounts = [*bed.other.accounts, Account(id="c", transport="t")]
     bed.other.known.sync()
-    assert bed.other.state("c").free_at(CHAT, now) == now + 600
+    assert bed.other.state("c").available_at(CHAT, now) == now + 600
     assert [change.by for change in bed.one.heard.changes] == ["", ""]
     assert bed.one.heard.said() == [("rests", "a"), ("rests", "b")]
 
@@ -306,11 +306,11 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     process.known.tick()
     process.known.tick()
     state, flash = process.state(), Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=False)
-    assert state.free_at(CHAT, clock.monotonic()) == clock.monotonic() + 500
-    assert state.free_at(flash, clock.monotonic()) == clock.monotonic()
+    assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic() + 500
+    assert state.available_at(flash, clock.monotonic()) == clock.monotonic()
     quotas = (Quota(name="pro", total=10, left=7, reset=clock.wall() + 500),)
     process.known.tick()
-    assert state.free_at(CHAT, clock.monotonic()) == clock.monotonic()
+    assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic()
     assert process.heard.said() == [("rests", "a"), ("rests", "b"), ("rested", "a"), ("rested", "b")]
 
 
@@ -360,4 +360,4 @@ async def test_a_reset_is_believed_for_a_day_at_most():
     facts = Facts(quotas=(Quota(name="pro", total=10, left=0, reset=clock.wall() + 1e9),))
     process = Process(MemoryStore(clock), clock, "one", lambda: facts)
     process.known.tick()
-    assert process.state().free_at(CHAT, clock.monotonic()) == clock.monotonic() + 86400
+    assert process.state().available_at(CHAT, clock.monotonic()) == clock.monotonic() + 86400

@@ -20,9 +20,9 @@ def state(**fields):
 def test_an_account_rests_for_what_it_was_limited_in_alone():
     one = state()
     assert one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
-    assert one.free_at(CHAT, 10.0) == 50.0
-    assert one.free_at(IMAGE, 10.0) == 10.0
-    assert one.free_at(FLASH, 10.0) == 10.0
+    assert one.available_at(CHAT, 10.0) == 50.0
+    assert one.available_at(IMAGE, 10.0) == 10.0
+    assert one.available_at(FLASH, 10.0) == 10.0
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ def test_an_account_rests_for_what_it_was_limited_in_alone():
 def test_a_rest_may_be_from_more_than_one_thing(scope, rests):
     one = state()
     one.cool_down(50.0, scope, CooldownReason.QUOTA, 0.0)
-    assert [want for want in (CHAT, IMAGE, FLASH) if one.free_at(want, 10.0) == 50.0] == rests
+    assert [want for want in (CHAT, IMAGE, FLASH) if one.available_at(want, 10.0) == 50.0] == rests
 
 
 def test_it_rests_for_everything_when_the_address_is_blocked():
     one = state()
     assert one.block_egress(50.0, 0.0)
     assert not one.block_egress(60.0, 0.0)
-    assert one.free_at(FLASH, 10.0) == 60.0
+    assert one.available_at(FLASH, 10.0) == 60.0
     assert one.failures(FLASH.key, CooldownReason.QUOTA, 10.0) == 0
 
 
@@ -47,7 +47,7 @@ def test_a_longer_rest_is_not_cut_short_by_a_shorter():
     one = state()
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert not one.cool_down(20.0, CHAT.key, CooldownReason.QUOTA, 0.0)
-    assert one.free_at(CHAT, 0.0) == 50.0
+    assert one.available_at(CHAT, 0.0) == 50.0
 
 
 def test_refusals_that_come_during_a_rest_make_no_later_one_longer():
@@ -119,43 +119,43 @@ def test_a_parked_account_is_tried_again_now_and_then():
     one = state()
     assert one.mark_needs_attention(PARKED, 0.0)
     assert not one.mark_needs_attention(PARKED, 0.0)
-    assert one.free_at(CHAT, 0.0) == 60.0
+    assert one.available_at(CHAT, 0.0) == 60.0
     one.begin(CHAT, 60.0)
-    assert one.free_at(CHAT, 60.0) == 120.0
+    assert one.available_at(CHAT, 60.0) == 120.0
     assert one.clear_attention()
     assert not one.clear_attention()
-    assert one.free_at(CHAT, 61.0) == 61.0
+    assert one.available_at(CHAT, 61.0) == 61.0
 
 
 def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed():
     credential = "1"
     one = state(facts=lambda: Facts(credential=credential))
     one.mark_needs_attention(msgspec.structs.replace(PARKED, credential="1"), 0.0)
-    assert one.free_at(CHAT, 1.0) == 60.0
+    assert one.available_at(CHAT, 1.0) == 60.0
     credential = "2"
-    assert one.free_at(CHAT, 1.0) == 1.0
+    assert one.available_at(CHAT, 1.0) == 1.0
     one.begin(CHAT, 1.0)
-    assert one.free_at(CHAT, 1.0) == 61.0
+    assert one.available_at(CHAT, 1.0) == 61.0
 
 
 def test_a_parked_account_of_a_blocked_address_is_not_tried():
     one = state()
     one.mark_needs_attention(PARKED, 0.0)
     one.block_egress(600.0, 0.0)
-    assert one.free_at(CHAT, 100.0) == 600.0
+    assert one.available_at(CHAT, 100.0) == 600.0
 
 
 def test_a_guest_suits_only_what_needs_no_account():
-    assert not state(kind=AccountKind.GUEST).suits(CHAT)
-    assert state(kind=AccountKind.GUEST).suits(FLASH)
-    assert state().suits(FLASH)
+    assert not state(kind=AccountKind.GUEST).supports(CHAT)
+    assert state(kind=AccountKind.GUEST).supports(FLASH)
+    assert state().supports(FLASH)
 
 
 def test_an_account_is_asked_only_for_what_it_is_there_for():
     one = state(capabilities=frozenset({Capability.CHAT}))
-    assert one.suits(CHAT)
-    assert not one.suits(IMAGE)
-    assert not state(per_day={Capability.IMAGEN: 0}).suits(IMAGE)
+    assert one.supports(CHAT)
+    assert not one.supports(IMAGE)
+    assert not state(per_day={Capability.IMAGEN: 0}).supports(IMAGE)
 
 
 def test_one_that_is_paused_full_or_gone_is_not_asked():
@@ -171,9 +171,9 @@ def test_the_desperate_ask_one_that_rests_for_its_errors_alone():
     one = state()
     one.cool_down(50.0, EVERYTHING, CooldownReason.ERRORS, 0.0)
     assert not one.ready(CHAT, 1.0)
-    assert one.ready(CHAT, 1.0, desperate=True)
+    assert one.ready(CHAT, 1.0, include_ejected=True)
     one.cool_down(40.0, CHAT.key, CooldownReason.QUOTA, 0.0)
-    assert not one.ready(CHAT, 1.0, desperate=True)
+    assert not one.ready(CHAT, 1.0, include_ejected=True)
 
 
 def test_what_it_carries_counts_for_less_with_more_weight():
@@ -193,6 +193,6 @@ def test_failures_are_forgotten_with_an_answer_that_came_to_its_end():
 def test_a_park_is_of_the_credential_that_it_was_told_of_until_another_is_tried():
     one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(PARKED, credential="6")
     one.mark_needs_attention(told, 0.0)
-    assert (one.attention, one.free_at(CHAT, 1.0)) == (told, 1.0)
+    assert (one.attention, one.available_at(CHAT, 1.0)) == (told, 1.0)
     one.begin(CHAT, 1.0)
-    assert (one.attention.credential, one.free_at(CHAT, 1.0)) == ("7", 61.0)
+    assert (one.attention.credential, one.available_at(CHAT, 1.0)) == ("7", 61.0)

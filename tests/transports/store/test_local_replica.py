@@ -52,10 +52,10 @@ class Machine:
         self.watch.on(ACCOUNTS, self._heed)
 
     async def _heed(self):
-        self.heard.append([entry.id for entry in await self.roster.entries()])
+        self.heard.append([entry.id for entry in await self.roster.records()])
 
     async def ids(self):
-        return [entry.id for entry in await self.roster.entries()]
+        return [entry.id for entry in await self.roster.records()]
 
 
 def entry(name, secret="s"):
@@ -129,7 +129,7 @@ async def test_of_two_copies_the_later_change_holds_whoever_comes_first(machine,
     await machines[1 - first].watch.look()
     await machines[first].watch.look()
     for one in machines:
-        assert {found.id: found.secret for found in await one.roster.entries()} == {
+        assert {found.id: found.secret for found in await one.roster.records()} == {
             "added": "s", "changed": "new", "kept": "s",
         }  # fmt: skip
         assert one.heard[-1] == ["added", "changed", "kept"]
@@ -161,7 +161,7 @@ async def test_what_was_removed_or_changed_after_the_loss_stays_so_though_a_copy
     await one.roster.remove("a")
     await one.roster.add(entry("b", "new"), replace=True)
     await late.watch.look()
-    assert [found.secret for found in await late.roster.entries()] == ["new"]
+    assert [found.secret for found in await late.roster.records()] == ["new"]
     assert late.heard[-1] == ["b"]
 
 
@@ -175,11 +175,11 @@ async def test_what_was_put_back_and_then_changed_or_removed_holds_over_a_copy_t
     await late.watch.look()
     shared.empty()
     await one.watch.look()
-    assert [found.secret for found in await one.roster.entries()] == ["s", "s"]
+    assert [found.secret for found in await one.roster.records()] == ["s", "s"]
     await one.roster.remove("a")
     await one.roster.add(entry("b", "newest"), replace=True)
     await late.watch.look()
-    assert [(found.id, found.secret) for found in await late.roster.entries()] == [("b", "newest")]
+    assert [(found.id, found.secret) for found in await late.roster.records()] == [("b", "newest")]
 
 
 async def test_what_was_put_back_just_before_a_crash_still_gives_way_to_a_copy_that_knew_more(machine, shared):
@@ -204,7 +204,7 @@ async def test_what_was_put_back_just_before_a_crash_still_gives_way_to_a_copy_t
     one.start()
     await one.watch.look()
     await late.watch.look()
-    assert [found.secret for found in await one.roster.entries()] == ["newer"]
+    assert [found.secret for found in await one.roster.records()] == ["newer"]
 
 
 async def test_what_is_lost_while_it_is_copied_is_not_taken_for_removed(machine, shared):
@@ -233,7 +233,7 @@ async def test_what_was_added_to_the_empty_store_holds_over_the_copies(machine, 
     shared.empty()
     await AccountRegistry(shared, one._clock).add(entry("a", "new"))
     await one.watch.look()
-    assert [found.secret for found in await one.roster.entries()] == ["new"]
+    assert [found.secret for found in await one.roster.records()] == ["new"]
 
 
 async def test_it_is_lost_again_and_again_and_nothing_is_lost(machine, shared):
