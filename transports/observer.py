@@ -54,7 +54,7 @@ class Observer(Protocol):
         ...
 
     def retry_decided(self, transport: str, decision: str) -> None:
-        """A failure was judged; `decision` is of a closed set."""
+        """A retry decision was made after an error; `decision` is of a closed set."""
         ...
 
     def retried(self, transport: str) -> None:

@@ -57,7 +57,7 @@ class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryDecision:
-    """Judge an error; `failures` in a row make rests longer, `jitter` (0 to 1) spreads those that only wait a while."""
+    """Decide what follows an error: `failures` in a row lengthen cooldowns, `jitter` (0 to 1) spreads short ones."""
     match error:
         case Unsupported():
             return RetryDecision(next=NextStep.ANOTHER_TRANSPORT)

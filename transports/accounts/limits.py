@@ -1,6 +1,6 @@
 """Limits of concurrent requests and request rates per account, over all processes.
 
-A process without others counts in its own memory. Otherwise each request needs a slot (here: a slot) in the store.
+A process without others counts in its own memory. Otherwise each request needs a slot in the store.
 While the store is down, each process uses its part of every limit.
 
 A call of the store for each request, and another when it ends, would be dear. So a process keeps a slot whose request

@@ -70,7 +70,7 @@ class Pool:
         """Return an account that is fit now; waits for a busy one only. The caller releases it in any case.
 
         Raises:
-            RateLimited: all that suit cooldown, and the allowance of the first one that is free again was used up.
+            RateLimited: all suitable accounts are cooling down; the first one that is free again had used up its quota.
             Throttled: … or it was asked too often.
             Blocked: … or the address that it is asked from is at fault. All three say until when.
             SignedOut: all that suit wait for a person.

@@ -175,7 +175,7 @@ class AccountState:
     def cool_down(self, until: float, scope: Scope, reason: CooldownReason, now: float) -> bool:
         """Rest from something; say whether that is news.
 
-        Of refusals that come while it cooldowns already, none makes the next cooldown longer.
+        Refusals that arrive during a cooldown do not make the next cooldown longer.
         """
         under_way = self._cooldown_of(scope, now)
         if until <= (under_way.until if under_way is not None else now):
