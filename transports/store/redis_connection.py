@@ -115,6 +115,8 @@ class Line(Connection):
     """A connection that can be closed at once, without sending what is still buffered."""
 
     _answers: _Answers | None = None
+    _closed_by: Exception | None = None
+    """Why it was closed, for a call that goes on after that."""
 
     @property
     def is_open(self) -> bool:
@@ -132,18 +134,20 @@ class Line(Connection):
 
     def ask(self, words: tuple[Word, ...]) -> asyncio.Future[Any]:
         """Send a command and return its answer, one at a time."""
-        if self._answers is None:
-            raise ConnectionResetError
-        return self._answers.ask(words)
+        return self._open_answers().ask(words)
 
     def ask_all(self, commands: Sequence[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
         """Send one command or more in one write; return all their answers, errors among them."""
+        return self._open_answers().ask_all(commands)
+
+    def _open_answers(self) -> _Answers:
         if self._answers is None:
-            raise ConnectionResetError
-        return self._answers.ask_all(commands)
+            raise self._closed_by or ConnectionResetError
+        return self._answers
 
     def cut(self, error: Exception | None = None) -> None:
-        """Close the connection at once; a waiting call fails with `error`."""
+        """Close the connection at once; a waiting call fails with `error`, and so does the next one."""
+        self._closed_by = self._closed_by or error
         if self._answers is not None:
             self._answers.cut(error or ConnectionResetError())
         elif self._writer is not None:

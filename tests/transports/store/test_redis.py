@@ -219,7 +219,7 @@ async def test_a_replica_is_read_from_and_not_used_once_it_refused_writes(start)
 
 async def test_connections_that_the_server_closed_are_made_anew_and_nobody_notices(start):
     server = start()
-    async with opened(server.url) as seen:
+    async with opened(server.url, timeout_seconds=5.0) as seen:
         await many(20, lambda number: seen.store.put(SESSIONS, f"{number}", b""))
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await anyio.sleep(0.05)  # until this side has heard of it

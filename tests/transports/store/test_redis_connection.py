@@ -168,6 +168,14 @@ async def test_a_call_under_way_ends_with_the_connection(peer):
         await peer.line.ask(("PING",))
 
 
+async def test_a_call_after_the_cut_fails_with_its_reason(peer):
+    peer.line.cut(TimeoutError())
+    with pytest.raises(TimeoutError):
+        await peer.line.ask(("PING",))
+    with pytest.raises(TimeoutError):
+        await peer.line.ask_all([("PING",)])
+
+
 async def test_a_call_under_way_fails_with_the_reason_of_the_cut(peer):
     answer = peer.line.ask(("PING",))
     peer.line.cut(TimeoutError())
