@@ -1,0 +1,73 @@
+import msgspec
+
+from protocol.model import Capability, Family
+from service.accounts.views import AccountStatus, SharedFacts, account_view, unusable_view
+from transports.account import Account, Facts, Quota
+from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
+from transports.accounts.registry import AccountRecord, PauseRecord
+
+NOW = 1000.0
+ACCOUNT = Account(id="one", transport="web", concurrency=3, per_day={Capability.VIDEO: 2}, egress="http://proxy:3128")
+NOTHING = SharedFacts(now=NOW, pauses={}, attention={}, cooldowns=(), replicas=(), facts={})
+PAUSE = PauseRecord(by="cli:me", at=NOW, reason="holiday")
+ATTENTION = AttentionRecord(reason="consent", words="Answer the page.", at=NOW)
+RECORD = AccountRecord(id="one", transport="web", secret="__Secure-1PSID=canary", created=NOW, by="admin:ops")
+
+
+def cooldown(seconds, reason=CooldownReason.QUOTA, family=Family.PRO):
+    return CooldownRecord(account="one", family=family, reason=reason), seconds
+
+
+def view(entry=None, **seen):
+    return account_view(ACCOUNT, entry, msgspec.structs.replace(NOTHING, **seen))
+
+
+def test_an_account_of_which_nothing_is_stored_is_ready():
+    shown = view()
+    assert (shown.id, shown.state, shown.declared, shown.in_flight) == ("one", AccountStatus.READY, True, 0)
+    assert (shown.concurrency, shown.per_day, shown.egress) == (3, {"video": 2}, "http://proxy:3128")
+
+
+def test_a_pause_counts_more_than_attention_and_attention_more_than_a_cooldown():
+    cooldowns, attention = [cooldown(60.0)], {"one": ATTENTION}
+    paused = view(pauses={"one": PAUSE}, attention=attention, cooldowns=cooldowns)
+    assert (paused.state, paused.words, paused.by) == (AccountStatus.PAUSED, "holiday", "cli:me")
+    waiting = view(attention=attention, cooldowns=cooldowns)
+    assert (waiting.state, waiting.reason, waiting.words) == (AccountStatus.PARKED, "consent", "Answer the page.")
+    assert view(cooldowns=cooldowns).state is AccountStatus.RESTING
+
+
+def test_the_cooldown_that_ends_first_gives_the_reason():
+    shown = view(cooldowns=[cooldown(90.0), cooldown(30.0, CooldownReason.PACE, Family.FLASH)])
+    assert shown.reason == "pace"
+    assert sorted(one.until for one in shown.rests) == [NOW + 30.0, NOW + 90.0]
+
+
+def test_what_is_stored_of_another_account_does_not_count():
+    other = {"two": PAUSE}
+    assert view(pauses=other, attention={"two": ATTENTION}).state is AccountStatus.READY
+
+
+def test_open_requests_of_all_processes_are_added_up():
+    quota = Quota(name="pro", total=10, left=4)
+    replicas = [
+        ReplicaRecord(id="a", started=NOW, accounts={"one": AccountLoad(in_flight=2, plan="pro", quotas=(quota,))}),
+        ReplicaRecord(id="b", started=NOW, accounts={"one": AccountLoad(in_flight=1)}),
+    ]
+    shown = view(replicas=replicas, facts={"one": Facts(expires_at=NOW + 600)})
+    assert shown.in_flight == 3
+    assert shown.plan == "pro"
+    assert [quota.left for quota in shown.quotas] == [4]
+
+
+def test_an_account_of_the_store_says_who_added_it_and_shows_no_secret():
+    shown = view(RECORD)
+    assert (shown.declared, shown.added_at, shown.added_by) == (False, NOW, "admin:ops")
+    assert "canary" not in repr(shown)
+
+
+def test_a_record_that_no_transport_accepts_is_shown_with_the_reason():
+    shown = unusable_view(RECORD, "proxy: is no address")
+    assert (shown.state, shown.added_by) == (AccountStatus.UNUSABLE, "admin:ops")
+    assert shown.words.startswith("proxy: is no address. ")
+    assert "canary" not in repr(shown)
