@@ -36,7 +36,7 @@ from hypercorn.utils import UnexpectedMessageError
 
 from protocol.http.disconnect import CLIENT
 from protocol.http.timers import Timers
-from service.framing import Framing, tokens_of
+from service.server.framing import Framing, tokens_of
 
 _OPEN = {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}  # pyright: ignore[reportPrivateImportUsage]
 """States of a client whose request has come to its end, so that another may follow."""
