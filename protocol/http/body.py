@@ -15,7 +15,6 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 import msgspec
-from anyio.lowlevel import RunVar
 from starlette.requests import Request
 
 from protocol.http.budget import Sender
@@ -23,7 +22,7 @@ from protocol.http.context import Limits, RequestContext, context_of
 from protocol.http.errors import ClientGone, HttpError
 from protocol.http.long_strings import LongStrings
 from protocol.http.response import shutting_down
-from protocol.http.worker import in_thread
+from protocol.http.worker import WorkerThreads, in_thread
 from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")
@@ -42,13 +41,12 @@ _FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _BLOCK_BYTES + _WORKING_BYTES
 """What a long body reserves before it is read; where it stays in memory it reserves more as it grows."""
 _BYTES_PER_OBJECT = 256
 _BYTES_PER_VALUE = 64
-_BLOCKS_AT_ONCE = 2
 _DISCARDED_BYTES = 1024 * 1024
 _DISCARD_SECONDS = 1.0
 _PATH_SHOWN = 128
 _MISSING = re.compile("Object missing required field `([^`]+)`")
 
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.blocks")
+_threads = WorkerThreads("blocks")
 
 
 class Sink(Protocol):
@@ -312,11 +310,7 @@ def _kept(context: RequestContext, resident: int, stored: int) -> int:
 
 async def _in_block_thread(work: Callable[[bytes], None], block: bytes) -> None:
     """Work on a block in a thread; no more than two blocks at once."""
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(_BLOCKS_AT_ONCE)
-        _limiter.set(limiter)
-    await in_thread(partial(work, block), limiter)
+    await _threads.run(partial(work, block))
 
 
 ENDED = "gemini_gateway.body_ended"

@@ -4,12 +4,9 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from anyio import CapacityLimiter
-from anyio.lowlevel import RunVar
-
 from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.spool import Spool, Spooled
-from protocol.http.worker import in_thread
+from protocol.http.worker import WorkerThreads, in_thread
 from protocol.model import Content, TooLong
 
 _IN_MEMORY = 256 * 1024
@@ -18,9 +15,8 @@ _BLOCK_BYTES = 512 * 1024
 _WORKING_BYTES = 2 * 1024 * 1024
 """What a file takes in memory while it is collected."""
 _FREE_BYTES = 64 * 1024
-_WRITERS = 2
 
-_limiter: RunVar[CapacityLimiter] = RunVar("gemini_gateway.collect")
+_threads = WorkerThreads("collect")
 
 
 class ContentWriter:
@@ -118,11 +114,7 @@ async def _in_writer(writer: ContentWriter, block: bytearray) -> None:
     if writer.size + len(block) <= _IN_MEMORY:
         writer.write(block)
         return
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = CapacityLimiter(_WRITERS)
-        _limiter.set(limiter)
-    await in_thread(partial(writer.write, block), limiter)
+    await _threads.run(partial(writer.write, block))
 
 
 class Files:

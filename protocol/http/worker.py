@@ -11,16 +11,29 @@ ValueT = TypeVar("ValueT")
 
 _AT_ONCE = 2
 
-_limiter: RunVar[anyio.CapacityLimiter] = RunVar("gemini_gateway.worker")
+
+class WorkerThreads:
+    """Threads for one kind of work: at most two at once in each event loop."""
+
+    def __init__(self, name: str) -> None:
+        """Keep the limit under `name`."""
+        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"gemini_gateway.{name}")
+
+    async def run(self, work: Callable[[], ValueT]) -> ValueT:
+        """Run `work` in a thread; wait while two others run."""
+        limiter = self._limiter.get(None)
+        if limiter is None:
+            limiter = anyio.CapacityLimiter(_AT_ONCE)
+            self._limiter.set(limiter)
+        return await in_thread(work, limiter)
+
+
+_workers = WorkerThreads("worker")
 
 
 async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
     """Run `work` in a worker thread; at most two run at once."""
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-        _limiter.set(limiter)
-    return await in_thread(work, limiter)
+    return await _workers.run(work)
 
 
 async def in_thread(work: Callable[[], ValueT], limiter: anyio.CapacityLimiter | None = None) -> ValueT:
