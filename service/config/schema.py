@@ -25,6 +25,7 @@ from service.config.loader import (
 )
 from service.config.process import Count, Operations, Overload, Port, Reload, Seconds
 from service.telemetry.tracing import Tracing
+from transports.accounts import PoolSettings
 
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
@@ -109,25 +110,6 @@ class Deadlines(Section, frozen=True):
     lease_owed_seconds: Seconds = 60.0
     """The same, while its license uses less than its fair share of the account slots and another license more."""
     attempts: Count = 3
-
-
-class Pool(Section, frozen=True):
-    """Account pool: queue, cooldown, throttling and shared state."""
-
-    waiting_per_seat: Annotated[float, Meta(ge=0)] = 2.0
-    """Queue length per account slot; when the queue is full, requests fail with 503 at once."""
-    failures: Count = 5
-    """Consecutive failures, refusals excluded, that start a cooldown of an account, unless it is the last one."""
-    eject_seconds: Seconds = 30.0
-    """Length of that cooldown; it grows each time the account fails again."""
-    eject_longest_seconds: Seconds = 300.0
-    """Maximum length of that cooldown."""
-    throttle_ratio: Annotated[float, Meta(ge=0)] = 2.0
-    """Requests sent per accepted request while an upstream fails; 0: no throttling."""
-    seat_seconds: Annotated[float, Meta(ge=5)] = 60.0
-    """Time after which other processes reclaim the account slots of a process that died."""
-    probe_seconds: Seconds = 60.0
-    """Interval between retries of an account that needs attention, if no other account is left."""
 
 
 class Drain(Section, frozen=True):
@@ -265,7 +247,7 @@ class Settings(Section, frozen=True):
     reload: Reload = Reload()
     fetch: Fetch = Fetch()
     deadlines: Deadlines = Deadlines()
-    pool: Pool = Pool()
+    pool: PoolSettings = PoolSettings()
     drain: Drain = Drain()
     jobs: Jobs = Jobs()
     media: Media = Media()

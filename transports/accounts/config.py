@@ -1,25 +1,36 @@
-"""How a pool treats its accounts, and those who wait for one."""
+"""Settings of the account pool."""
+
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
 
-class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator may change of it."""
+class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Account pool: queue, cooldown, throttling and shared state."""
+
+    waiting_per_seat: Annotated[float, Meta(ge=0)] = 2.0
+    """Queue length per account slot; when the queue is full, requests fail with 503 at once."""
+    failures: Count = 5
+    """Consecutive failures, refusals excluded, that start a cooldown of an account, unless it is the last one."""
+    eject_seconds: Seconds = 30.0
+    """Length of that cooldown; it grows each time the account fails again."""
+    eject_longest_seconds: Seconds = 300.0
+    """Maximum length of that cooldown."""
+    throttle_ratio: Annotated[float, Meta(ge=0)] = 2.0
+    """Requests sent per accepted request while an upstream fails; 0: no throttling."""
+    seat_seconds: Annotated[float, Meta(ge=5)] = 60.0
+    """Time after which other processes reclaim the account slots of a process that died."""
+    probe_seconds: Seconds = 60.0
+    """Interval between retries of an account that needs attention, if no other account is left."""
+
+
+class PoolConfig(PoolSettings, frozen=True, kw_only=True):
+    """The settings of the pool, and how long a request waits for an account, in seconds."""
 
     wait_seconds: float = 5.0
-    """For an account to be free."""
     owed_wait_seconds: float = 60.0
-    """The same, while the license has less than its share of the slots and another license more."""
-    waiting_per_seat: float = 2.0
-    """Requests that wait, for each that the accounts can carry; more are refused at once."""
-    failures: int = 5
-    """So many in a row, none of them a refusal, and an account rests."""
-    eject_seconds: float = 30.0
-    """For so long, and longer each time that it happens again."""
-    eject_longest_seconds: float = 300.0
-    throttle_ratio: float = 2.0
-    """Requests sent for each that is taken, while an upstream takes less than all; 0: as many as come."""
-    seat_seconds: float = 60.0
-    """After so long, the slots of a process that died are free."""
-    probe_seconds: float = 60.0
-    """A parked account is tried again so often, where no other is left."""
+    """The same, while its license uses less than its fair share of the account slots and another license more."""
