@@ -6,19 +6,23 @@ the product is used: what its two sides agree upon proves nothing.
 """
 
 import asyncio
+import ipaddress
 import json
 import ssl
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from service.server.certificate import write_certificate
 from tests.proxies import join
 from tests.replay import frames
 
@@ -176,7 +180,7 @@ class Site:
     async def run(self, started, stop):
         """Serve until `stop` is set."""
         self._loop = asyncio.get_running_loop()
-        public, private = write_certificate(self.folder, time.time(), HOSTS)
+        public, private = write_certificate(self.folder)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(public, private)
         runner = web.ServerRunner(web.Server(self.handle), access_log=None, shutdown_timeout=0.1)
@@ -284,6 +288,31 @@ def parts_of(answer):
     """Return what a batch answer's frames hold for its RPCs."""
     lines = answer.body.decode().split("\n")
     return [part for line in lines if line.startswith("[[") for part in json.loads(line) if part[0] == "wrb.fr"]
+
+
+def write_certificate(folder):
+    """Write a certificate for the site's names; return it and its key as files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "replay")])
+    now = datetime.now(UTC)
+    names = [*map(x509.DNSName, HOSTS), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = folder / "replay-ca.pem", folder / "replay-key.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private.write_bytes(key.private_bytes(*form))
+    return public, private
 
 
 async def _connect(port, reader, writer):
