@@ -16,7 +16,7 @@ class AccountKind(StrEnum):
     API_KEY = "api_key"
     SERVICE_ACCOUNT = "service_account"
     GUEST = "guest"
-    """Nothing: it is nobody's account."""
+    """No credential: the site serves it as a guest."""
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """0, with nothing left: there is no limit."""
     left: int
     reset: float | None = None
-    """When it starts anew, in epoch seconds."""
+    """When it resets, in epoch seconds."""
 
     @property
     def unlimited(self) -> bool:
@@ -42,12 +42,12 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transport knows of an account beyond its settings; it changes with time."""
+    """What a transport knows about an account besides its settings; it changes over time."""
 
     plan: str = ""
     """As the upstream says; empty: not known yet."""
     credential: str = ""
-    """Another word whenever what signs the requests is another: a parked account is then worth a try. No secret."""
+    """A fingerprint of the credential. When it changes, an account that needs attention is tried again. Not secret."""
     rotated_at: float | None = None
     """When the credential was last renewed, in epoch seconds."""
     expires_at: float | None = None
@@ -81,7 +81,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def guest(self) -> bool:
-        """Whether it is nobody's account: only models that need none."""
+        """Whether it is a guest, which can only use models that need no account."""
         return self.kind is AccountKind.GUEST
 
 

@@ -40,7 +40,7 @@ class Transport(Protocol):
 
     @property
     def site(self) -> str:
-        """Where requests go, for those who are told of them: scheme, host and perhaps port."""
+        """The upstream's origin, for traces: scheme, host and optional port."""
         ...
 
     @property
@@ -176,4 +176,4 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     identity: Callable[[AccountRecord], str] = _secret
     """Returns, of an account that was admitted, what no two accounts may have in common: secret."""
     facts: Callable[[bytes], Facts] = _no_facts
-    """Returns what a session that the transport has kept in the store tells of itself."""
+    """Returns facts read from a session of this transport in the store."""

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation that an upstream keeps, to be gone on with."""
+    """A conversation that an upstream keeps and that a later request can continue."""
 
     account: str
     conversation: bytes
@@ -14,24 +14,24 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationStore(Protocol):
-    """Remembers by a key, which whoever may go on with it can work out, the conversations that upstreams keep.
+    """Stores the conversations that upstreams keep, by a key that the request which continues one can compute.
 
-    It may forget any of them at any time but for `overdue`, which names what the upstream should forget too.
-    Every method may raise OSError when the store is out of order.
+    A conversation may be lost at any time. `overdue` returns those that the upstream should delete too.
+    Every method may raise OSError: the store cannot be used.
     """
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
-        """Remember a conversation for so long; another one that the key led to is overdue."""
+        """Store a conversation for `seconds`; an earlier one under the same key becomes overdue."""
         ...
 
     async def whose(self, key: bytes) -> str | None:
-        """Return the account of the conversation of this key, if there is one to be gone on with."""
+        """Return the account of the conversation under this key; None if there is none to continue."""
         ...
 
     async def take(self, key: bytes, account: str) -> Kept | None:
-        """Return the account's conversation of this key and forget it: nobody else goes on with it from here."""
+        """Remove and return the account's conversation under this key, so that no other request continues it."""
         ...
 
     async def overdue(self, account: str, *, most: int) -> list[Kept]:
-        """Return conversations of an account whose time is over, and forget them; `most` of them at once."""
+        """Remove and return up to `most` conversations of an account whose time is over."""
         ...

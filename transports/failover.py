@@ -42,7 +42,7 @@ from transports.base import Transport
 from transports.retry_policy import NextStep, RetryDecision, decide
 
 _SDK_GAVE_UP = 2
-"""A client that has tried so often gets no retries of ours on top."""
+"""Attempts by the client's own SDK from which the gateway does not retry."""
 
 _LEAST_LEFT = 0.3
 """No retry when less than this part of the time is left."""
@@ -294,7 +294,7 @@ class Failover:
         return decision
 
     def _reset(self, lease: Lease, requirement: Requirement) -> float | None:
-        """Return the seconds until the allowance starts anew, where the upstream has told of it."""
+        """Return the seconds until the quota resets, if the upstream has reported it."""
         quotas = lease.account.facts().quotas
         reset = next(
             (quota.reset for quota in quotas if quota.name == requirement.family and not quota.unlimited), None

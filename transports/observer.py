@@ -1,4 +1,4 @@
-"""What happens at upstreams and to accounts, for whoever wants to hear of it."""
+"""Interface for observing upstream requests and account changes."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -70,7 +70,7 @@ class Observer(Protocol):
         ...
 
     def waited(self, transport: str, seconds: float) -> None:
-        """A request was given an account after so long."""
+        """A request got an account after waiting for `seconds`."""
         ...
 
     def rotated(self, transport: str, account: str, outcome: str) -> None:

@@ -107,7 +107,7 @@ class Router:
 
 
 def _elsewhere(error: GatewayError) -> bool:
-    """Say whether another transport may be asked: it may help, and nobody is at work already."""
+    """Return whether to try another transport: it may help, and no upstream is working on the request."""
     if isinstance(error, BadRequest | Refused):
         return isinstance(error, Unsupported)
     return isinstance(error, RateLimited | SignedOut) or error.certainty is not Certainty.MAYBE_ACCEPTED

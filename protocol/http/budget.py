@@ -236,7 +236,7 @@ class Sender:
         budget.senders.add(self)
 
     def received(self, size: int) -> None:
-        """Note that so many bytes came."""
+        """Record that bytes arrived."""
         self._size += size
         if self._size >= _PROGRESS_BYTES:
             self._size, self.since = 0, anyio.current_time()

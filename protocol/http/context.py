@@ -79,7 +79,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     rendition: Rendition = Rendition.USUAL
     size: tuple[int, int] | None = None
-    """A picture of exactly so many pixels, width and height."""
+    """A picture of exactly this width and height, in pixels."""
     format: str | None = None
     """A picture as `png`, `jpeg` or `webp`."""
     quality: int | None = None

@@ -40,7 +40,7 @@ class PixelPool:
         return self._pixels.used
 
     async def run(self, work: Callable[[], ValueT], pixels: int, memory: ByteBudget, owner: str) -> ValueT:
-        """Do work on a picture of so many pixels, and return its result; `owner` is the license.
+        """Run work on a picture of `pixels` pixels and return its result; `owner` is the license.
 
         Raises:
             Saturated: there is no memory for it.

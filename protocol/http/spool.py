@@ -85,7 +85,7 @@ class Spool:
             self._used += size
 
     def give_back(self, size: int) -> None:
-        """Count a file of so many bytes out."""
+        """Remove a file from the counts."""
         self._returned.append(size)
 
     def no_space(self) -> Saturated:

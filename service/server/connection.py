@@ -112,7 +112,7 @@ class Connection(TCPServer):
 def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
     """Call `left` when a client leaves whose last bytes are not read yet; it is found out once there is room for them.
 
-    A stream reader tells of the end only when its buffer is empty.
+    A stream reader reports the end only when its buffer is empty.
     """
 
     def feed_eof() -> None:
@@ -155,7 +155,7 @@ class Context(WorkerContext):
 
 
 class _Idle:
-    """Calls `close` when a connection has been idle for so long; in place of hypercorn's `AsyncioSingleTask`."""
+    """Calls `close` when a connection has been idle for `seconds`; replaces hypercorn's `AsyncioSingleTask`."""
 
     def __init__(self, seconds: float, close: Callable[[], None]) -> None:
         timers = _timers.get(None)

@@ -22,12 +22,12 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
         found[OPERATIONS] = (settings.operations.host, settings.operations.port)
     if settings.admin.tokens:
         found[ADMIN] = (settings.admin.host, settings.admin.port)
-    found[API] = (host or server.host, server.port if port is None else port)  # the last that is told of
+    found[API] = (host or server.host, server.port if port is None else port)  # last, so that it is announced last
     return found
 
 
 def announcement(name: str, url: str) -> str:
-    """Return the line that tells of a socket."""
+    """Return the line that announces a socket."""
     return f"{_TOLD[name]} {url}"
 
 

@@ -56,7 +56,7 @@ class Crowd:
         self._tasks.start_soon(self._stream, name, model)
 
     async def end_streams_while_chatting(self):
-        """End the oldest stream, and the next one when somebody has got a slot."""
+        """End the oldest stream, and the next one once a request has got a slot."""
         while self.chatting:
             turns = len(self.turns)
             if self._streams:

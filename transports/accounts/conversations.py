@@ -39,14 +39,14 @@ from transports.store.port import CONVERSATIONS
 
 MOST_KEPT = 10_000
 _ABANDONED_SECONDS = 7 * 86400.0
-"""What nobody has asked for so long after its time is forgotten: its account is gone."""
+"""How long an overdue record stays if no process removes it, because its account is gone."""
 _GRAIN = 0.01
 """Stores count no finer."""
 _LOOK_SECONDS = 600.0
-"""What other processes have kept is looked for so often: those that ended leave it to us."""
+"""Interval between looks for conversations of other processes, which may have ended."""
 _READ_AT_ONCE = 500
 _MOST_SEEN = 1000
-"""So many conversations are remembered for the turn that follows."""
+"""Conversations remembered for the turn that follows."""
 _LEAST_COMPACTED = 64
 """A schedule with fewer entries is never rebuilt."""
 _TRIES = 3
@@ -109,7 +109,7 @@ class Conversations:
     """The conversations of all processes with one store; every method may raise OSError: it is out of order."""
 
     def __init__(self, store: Store, clock: Clock, most: int = MOST_KEPT) -> None:
-        """Keep about so many."""
+        """Keep about `most` conversations."""
         self._store, self._clock, self._most = store, clock, most
         self._seen: dict[str, _Seen] = {}
         self._due: dict[str, _Schedule] = {}
@@ -142,7 +142,7 @@ class Conversations:
                 self._writes = self._store
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
-        """Remember a conversation for so long; another one that the key led to is overdue."""
+        """Store a conversation for `seconds`; an earlier one under the same key becomes overdue."""
         name, value, now = _name(key), _encode(kept), self._clock.monotonic()
         behind = self._behind
         if behind is not None and (behind.works or self._is_pending(name)):

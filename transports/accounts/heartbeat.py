@@ -14,7 +14,7 @@ from transports.tasks import background_tasks_with_final
 
 _LOOK_SECONDS = 2.0
 _LONGEST_SILENCE = 4.0
-"""Told after so long at the latest: with the next look that is within five seconds."""
+"""Longest interval between two heartbeats."""
 _LIVES_SECONDS = 15.0
 _LAST_SECONDS = 1.0
 
@@ -22,10 +22,10 @@ _log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Tells of this process, and counts the others."""
+    """Announces this process, and counts the others."""
 
     def __init__(self, store: Store, clock: Clock, replica: str, *, least: int = 1) -> None:
-        """Be `replica`; there are `least` processes, even while nobody can be seen."""
+        """Announce `replica`; assume at least `least` processes, even if no other one is visible."""
         self._store, self._clock, self._least = store, clock, least
         self._replica = replica
         self._started = clock.wall()

@@ -41,7 +41,7 @@ from transports.tasks import background_tasks_with_final
 
 _AGAIN_SECONDS = 1.0
 _ENTER_SECONDS = 1.0
-"""A client that leaves meanwhile waits so long for the store at most; its own deadline is shorter."""
+"""Longest wait for the store, also for a request whose client has left. The store's own deadline is shorter."""
 _LAST_SECONDS = 3.0
 _IDLE_SECONDS = 0.2
 """An unused slot is given back after this time, and at most as much again."""
@@ -50,7 +50,7 @@ _YIELD_SECONDS = 0.5
 """Longer than the pool of another process waits between two attempts."""
 _MARK_SECONDS = 0.75
 _RENEWALS = 12
-"""A slot is renewed so often in the time that the store has it for. It may have lost it: see above."""
+"""Renewals of a slot within its lifetime in the store, which may have lost it: see above."""
 _UNLIMITED = 1_000_000
 _DAY = 86400.0
 
@@ -93,9 +93,9 @@ class ConcurrencyLimits:
         replicas: Callable[[], int] = lambda: 1,
         seconds: float = 60.0,
     ) -> None:
-        """Take them in `shared`, as one of so many `replicas`; None: this process is the only one.
+        """Take slots from `shared`, as one of several `replicas`; None: this process is the only one.
 
-        A slot that is not renewed any more is free after `seconds`.
+        The store frees a slot that is not renewed for `seconds`.
         """
         self._clock, self._replica, self._shared, self._replicas = clock, replica, shared, replicas
         self._seconds = seconds
@@ -392,7 +392,7 @@ def _paced(account: Account, requirement: Requirement) -> bool:
 
 
 def buckets_of(account: Account, requirement: Requirement, parts: int) -> list[Bucket]:
-    """Return the tokens that a request takes; with `parts`, of which this process has one of so many."""
+    """Return the rate-limit tokens that a request takes; each of `parts` processes has its part of a limit."""
     found: list[Bucket] = []
     if account.per_minute:
         most = max(1.0, account.per_minute / parts)

@@ -38,7 +38,7 @@ class Pool:
     """The accounts of one transport, and who waits for one."""
 
     def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig) -> None:
-        """Lend `accounts`, for as long as `limits` allow."""
+        """Lease `accounts` within `limits`."""
         self.accounts, self._limits, self._config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
         self._rng = accounts.deps.rng
@@ -47,16 +47,16 @@ class Pool:
 
     @property
     def states(self) -> list[AccountState]:
-        """What is known of every account."""
+        """The state of each account."""
         return self.accounts.states
 
     def usable(self, requirement: Requirement) -> list[Account]:
-        """Return the accounts that are asked for this: those that suit, and wait for no person."""
+        """Return the accounts that can serve this and need no attention."""
         self.accounts.sync()
         return [state.account for state in self.states if usable(state, requirement)]
 
     async def run(self) -> None:
-        """Do what time brings, for ever."""
+        """Serve the queue and publish account statistics until cancelled."""
         while True:
             if self.accounts.tick() or self._queue:
                 self._serve()

@@ -20,7 +20,7 @@ _Line = tuple[str, bool]
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody asks the pool for."""
+    """A request to the pool for an account."""
 
     requirement: Requirement
     license: str = ""
@@ -41,7 +41,7 @@ class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiter:
-    """One who waits; the place in the queue is kept until an account was had."""
+    """A waiting request; it keeps its place in the queue until it has an account."""
 
     def __init__(self, request: LeaseRequest, ticket: int, until: float, last: float) -> None:
         """Wait until `until`, or until `last` while the license is owed a slot; times are of the event loop's clock."""
@@ -115,13 +115,13 @@ class Queue:
         return any(self._slots_held(msgspec.structs.replace(request, license=other)) > share for other in others)
 
     def ticket(self, request: LeaseRequest, until: float, last: float) -> Waiter:
-        """Return one who comes now."""
+        """Return a waiter that joins the queue now."""
         return Waiter(request, next(self._tickets), until, last)
 
     async def wait(self, waiter: Waiter, refuse: Callable[[AccountState], None]) -> AccountState | None:
-        """Wait for an account; None: look again, or the time is over.
+        """Wait for an account; None: choose again, or the time is over.
 
-        One that is given to a client that has left meanwhile goes to `refuse`.
+        If the client left before it took its account, the account goes to `refuse`.
         """
         waiter.woken, waiter.given = anyio.Event(), None
         insort(self._lines.setdefault(_line(waiter), []), waiter, key=lambda other: other.ticket)

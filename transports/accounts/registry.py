@@ -11,7 +11,7 @@ from transports.clock import Clock
 from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Store, decode_record
 
 _DEED_SECONDS = 10.0
-"""Whoever hears of a change within so long can tell who made it."""
+"""How long other processes can look up who made a change."""
 
 AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 
@@ -39,7 +39,7 @@ class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PauseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """That an account is not asked until somebody resumes it."""
+    """An operator's pause of an account, until it is resumed."""
 
     by: str
     at: float
@@ -48,7 +48,7 @@ class PauseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountAction(msgspec.Struct, frozen=True, kw_only=True):
-    """That somebody is about to change an account."""
+    """Who is about to change an account."""
 
     account: str
     what: str
@@ -132,7 +132,7 @@ class AccountRegistry:
         ]
 
     async def _clear_blocks(self, account: str) -> bool:
-        """End whatever keeps an account from being asked; say whether there was anything."""
+        """End the pause, attention state and cooldowns of an account; return whether there were any."""
         ended = [await self._store.remove(place, account) for place in (PAUSES, ATTENTION)]
         ended += [await self._store.remove(COOLDOWNS, key) for key in await self._store.keys(COOLDOWNS, f"{account}/")]
         return any(ended)

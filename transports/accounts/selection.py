@@ -21,10 +21,10 @@ def choose(  # noqa: PLR0913 -- all that is known
     rng: Rng,
     include_ejected: bool = False,
 ) -> AccountState | None:
-    """Return the account to ask now: of two picked at random, the one with less to carry; None where none is free.
+    """Return the account to ask now: of two picked at random, the less loaded one; None if none is free.
 
-    `home` is asked before any other. One of the `guests` among them is asked before a signed-in account where a guest
-    will do: it costs nobody's allowance. One that waits for a person is asked only where no other is left.
+    `home` comes before all others. If a guest can serve the request, guests come before signed-in accounts, because
+    they use no account's quota. An account that needs attention is asked only if no other is left.
     """
 
     def fit(state: AccountState) -> bool:
@@ -61,7 +61,7 @@ def _shuffled(states: Sequence[AccountState], rng: Rng) -> Iterator[AccountState
 
 
 def next_free(states: Iterable[AccountState], requirement: Requirement, now: float) -> Cooldown | None:
-    """Return the rest that ends first of the accounts that suit; None where none suits, rests, or all are parked."""
+    """Return the cooldown that ends first among the usable accounts; None if no usable account is cooling down."""
     cooldowns = [state.active_cooldown(requirement, now) for state in states if usable(state, requirement)]
     return min(
         (cooldown for cooldown in cooldowns if cooldown is not None), key=lambda cooldown: cooldown.until, default=None
@@ -69,5 +69,5 @@ def next_free(states: Iterable[AccountState], requirement: Requirement, now: flo
 
 
 def usable(state: AccountState, requirement: Requirement) -> bool:
-    """Say whether it will be asked for this sooner or later without a person's help."""
+    """Return whether an account can serve this, now or later, without an operator's help."""
     return state.supports(requirement) and state.paused is None and state.attention is None

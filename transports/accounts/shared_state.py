@@ -1,7 +1,8 @@
-"""How accounts stand, shared by all processes: each has it in memory, and the store in between.
+"""Account states shared by all processes: pauses, needed attention and cooldowns.
 
-No request waits for the store. What happens here is told in the background, as soon as the store can be reached; what
-happens elsewhere is heard a moment later. A record that somebody has removed ends what it said, here too.
+Each process has a copy in memory, so no request waits for the store. Changes of this process are written in the
+background, as soon as the store can be reached. Changes of other processes arrive a moment later. When a record is
+removed from the store, the state ends here too.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -71,7 +72,7 @@ class SharedState:
     """What this process knows of all accounts' standing."""
 
     def __init__(self, store: Store, watch: ChangeFeed, clock: Clock) -> None:
-        """Hear of changes from `watch`, and tell of them while it is open."""
+        """Read changes that `watch` announces; write changes while the context of `open` lasts."""
         self._store, self._clock = store, clock
         self._registry = AccountRegistry(store, clock)
         self._listeners: list[StateListener] = []
@@ -91,12 +92,12 @@ class SharedState:
             watch.on(place, load)
 
     def add_listener(self, listener: StateListener) -> None:
-        """Tell somebody of all that is known, now and when it changes."""
+        """Notify a listener of all states, now and whenever they change."""
         self._listeners.append(listener)
         self.notify(listener)
 
     def notify(self, listener: StateListener) -> None:
-        """Tell somebody of all that is known: some of its accounts may be new to it."""
+        """Notify a listener of all states, because some of its accounts may be new."""
         listener.pauses_changed(self._pauses.known)
         listener.attention_changed(self._attention.known)
         listener.cooldowns_changed(self._active_cooldowns())
@@ -112,9 +113,9 @@ class SharedState:
         by, until = self._actions.get((account, what), ("", 0.0))
         return by if until > self._clock.monotonic() else otherwise
 
-    def set_attention(self, account: str, parked: AttentionRecord) -> None:
+    def set_attention(self, account: str, attention: AttentionRecord) -> None:
         """Say that an account waits for a person."""
-        self._attention.known[account] = parked
+        self._attention.known[account] = attention
         self._mark_unsaved(self._attention, account)
 
     def clear_attention(self, account: str) -> None:
@@ -182,8 +183,8 @@ class SharedState:
             else:
                 self._news.set()
 
-    async def _put_attention(self, key: str, parked: AttentionRecord) -> None:
-        await self._store.put(ATTENTION, key, msgspec.json.encode(parked))
+    async def _put_attention(self, key: str, attention: AttentionRecord) -> None:
+        await self._store.put(ATTENTION, key, msgspec.json.encode(attention))
 
     async def _put_pause(self, key: str, paused: PauseRecord) -> None:
         await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
@@ -248,5 +249,5 @@ class SharedState:
         now = self._clock.monotonic()
         over = {key for key, rested in self._cooldowns.known.items() if rested.until <= now}
         self._cooldowns.known = {key: rested for key, rested in self._cooldowns.known.items() if key not in over}
-        self._cooldowns.unsaved -= over  # nobody needs to be told: there, a longer one of somebody else's may be known
+        self._cooldowns.unsaved -= over  # not removed from the store: another process may have written a longer one
         return self._cooldowns.known

@@ -17,7 +17,7 @@ from transports.accounts.registry import PauseRecord
 from transports.accounts.throttle import Throttle
 
 Scope = tuple[Family | None, Capability | None]
-"""What a rest is from; None: whatever it is."""
+"""Family and capability that a cooldown applies to; None: all."""
 
 EVERYTHING: Scope = (None, None)
 
@@ -136,7 +136,7 @@ class AccountState:
 
     @property
     def renewed(self) -> bool:
-        """Whether its credential is another than when it was parked, or last tried since."""
+        """Whether its credential has changed since it needed attention, or since it was last tried."""
         return self.attention is not None and self.account.facts().credential != self.attention.credential
 
     def active_cooldown(self, requirement: Requirement, now: float, *, desperate: bool = False) -> Cooldown | None:

@@ -1,4 +1,4 @@
-"""The accounts of one transport, and what becomes of them: told to all processes, and to whoever observes."""
+"""The states of one transport's accounts, shared with all processes and reported to the observer."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -204,7 +204,7 @@ class AccountStates:
                 self._emit(state, "resumed", by=self._resumed_by(state))
 
     def attention_changed(self, attention: Mapping[str, AttentionRecord]) -> None:
-        """Take these accounts, and no others, as parked."""
+        """Mark exactly these accounts as needing attention."""
         now = self.deps.clock.monotonic()
         for state in self.states:
             record = attention.get(state.account.id)

@@ -46,11 +46,11 @@ class _Window:
 
 
 class Throttle:
-    """Lets so many requests through that they are no more than `ratio` times those that are taken, and a few more.
+    """Limits requests to `ratio` times the accepted ones, and a few more, while an upstream fails.
 
-    It looks at two minutes, so that a hiccup is none, and at the last seconds, so that the end is noticed soon.
-    Requests are counted before they are sent; but only where more fail than are taken, since many begin before a slow
-    upstream has answered the first.
+    Two windows decide: one of two minutes, so that a short failure does not count, and one of a few seconds, so that
+    the recovery is noticed soon. Requests are counted before they are sent, but they are limited only while more fail
+    than are accepted, because many start before a slow upstream has answered the first.
     """
 
     def __init__(self, ratio: float) -> None:

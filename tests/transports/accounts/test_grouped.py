@@ -1,4 +1,4 @@
-"""Changes that share a call of the store, each with a caller who waits for it."""
+"""Changes that share a call of the store, each with a waiting caller."""
 
 import anyio
 import pytest
