@@ -12,12 +12,11 @@ import msgspec
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import SettingsError
 from service.config.schema import Store as StoreSettings
-from service.earlier import bring_over
 from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_plain, secret_in
 from service.storage.migrate import MigrateError, StoreEndpoint, migrate, records
 from service.telemetry import logs
 from transports.clock import SystemClock
-from transports.store import COLLECTIONS, Cipher, Collection, EncryptedStore, Store, Unreadable
+from transports.store import COLLECTIONS, Cipher, Collection, Store, Unreadable
 from transports.store.encrypted import is_encrypted
 
 _CALL_SECONDS = 10.0
@@ -172,8 +171,5 @@ async def _migrate(
 
 @asynccontextmanager
 async def _endpoint(location: StoreLocation, cipher: Cipher, settings: StoreSettings) -> AsyncGenerator[StoreEndpoint]:
-    clock = SystemClock()
-    async with open_plain(location, settings, clock) as plain:
-        if location.path is not None:
-            await bring_over(location.path, EncryptedStore(plain, cipher), clock)
+    async with open_plain(location, settings, SystemClock()) as plain:
         yield StoreEndpoint(plain, cipher, str(location))

@@ -9,7 +9,6 @@ import structlog
 
 from service.config.schema import Origin, SettingsError
 from service.config.schema import Store as StoreSettings
-from service.earlier import bring_over
 from transports.clock import Clock
 from transports.store import Cipher, EncryptedStore, ReplicatedStore, SqliteStore, Store, StoreDown
 from transports.store.instrumented import StoreObserver, instrumented
@@ -127,10 +126,7 @@ async def open_store(
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
-            encrypted = EncryptedStore(store, cipher)
-            if location.path is not None:
-                await bring_over(location.path, encrypted, clock)
-        yield encrypted
+        yield EncryptedStore(store, cipher)
 
 
 @asynccontextmanager
