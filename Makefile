@@ -12,7 +12,7 @@ AUDIT := .venv-audit
 SITE := .venv-site
 PEERS := .venv-peers
 
-.PHONY: run redis test test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi lock site clean
+.PHONY: run redis test test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi picture lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -93,6 +93,10 @@ audit: $(DEVELOP) $(AUDIT)/.ready
 # What the admin API takes and answers, made of its table of operations.
 openapi: $(DEVELOP)
 	$(BIN)/python -m service.admin.openapi > docs/admin-openapi.json
+
+# The terminal picture of the README: real commands, run against simulated accounts.
+picture: $(DEVELOP)
+	$(BIN)/python -m tests.picture
 
 lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv
