@@ -125,7 +125,7 @@ async def open_app(
             spool=_spool(settings.limits),
             load_monitor=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
-            watch=ChangeFeed(store, clock),
+            change_feed=ChangeFeed(store, clock),
             feed=Feed(),
             traces=traces,
         )
@@ -166,7 +166,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     spool: Spool
     load_monitor: LoadMonitor
     reload: Reload
-    watch: ChangeFeed
+    change_feed: ChangeFeed
     feed: Feed
     traces: Traces | None
 
@@ -177,16 +177,16 @@ def _engine_deps(
     return wiring.EngineDeps(
         clock=base.clock,
         store=base.store,
-        copy=copy,
+        local_replica=copy,
         conversations=conversations,
         observer=Fanout(PrometheusObserver(base.registry), base.feed.publish),
-        watch=base.watch,
+        change_feed=base.change_feed,
         serve=serve,
         files=Files(base.memory, base.spool),
         tracer=base.traces,
         connected=base.reload.follow,
         draining=lambda: base.shutdown.draining,
-        leaving=base.shutdown.is_leaving,
+        shutting_down=base.shutdown.is_leaving,
     )
 
 
@@ -221,7 +221,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
 
         gateway = RunningGateway(
             engine=engine,
-            watch=base.watch,
+            change_feed=base.change_feed,
             feed=base.feed,
             metrics=metrics,
             request_deps=request_deps,

@@ -49,7 +49,7 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     store: Store
-    copy: Store | None = None
+    local_replica: Store | None = None
     """The local replica of a shared store."""
     conversations: ConversationStore
     observer: Observer
@@ -61,9 +61,9 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Called with each transport after it is connected."""
     draining: Callable[[], bool] = lambda: False
     """Whether the process drains its last requests: no retries then."""
-    leaving: Callable[[], bool] = lambda: False
+    shutting_down: Callable[[], bool] = lambda: False
     """Whether shutdown was announced: other replicas should take over background work."""
-    watch: ChangeFeed | None = None
+    change_feed: ChangeFeed | None = None
     """The store's change feed; runs while the engine is open."""
 
 
@@ -156,11 +156,12 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
     catalogue = build_catalogue(settings, origin)
     failovers: list[Failover] = []
     replica = uuid.uuid4().hex
-    registry, watch = AccountRegistry(parts.store, parts.clock), parts.watch or ChangeFeed(parts.store, parts.clock)
+    registry = AccountRegistry(parts.store, parts.clock)
+    change_feed = parts.change_feed or ChangeFeed(parts.store, parts.clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(background_tasks())
-        tasks.start_soon(watch.run)
-        pools = await stack.enter_async_context(_open_pools(settings, parts, replica, watch))
+        tasks.start_soon(change_feed.run)
+        pools = await stack.enter_async_context(_open_pools(settings, parts, replica, change_feed))
         for name, config in transport_settings(settings, origin).items():
             reports = Reports()
             deps = Deps(
@@ -168,13 +169,13 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
                 replica=replica,
                 clock=parts.clock,
                 store=parts.store,
-                copy=parts.copy,
-                roster=registry,
-                watch=watch,
+                local_replica=parts.local_replica,
+                registry=registry,
+                change_feed=change_feed,
                 conversations=parts.conversations,
                 observer=parts.observer,
                 report=reports,
-                leaving=parts.leaving,
+                shutting_down=parts.shutting_down,
                 serve=parts.serve,
                 files=parts.files,
             )
@@ -211,7 +212,7 @@ async def _open_pools(
     settings: Settings,
     parts: EngineDeps,
     replica: str,
-    watch: ChangeFeed,
+    change_feed: ChangeFeed,
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
@@ -228,7 +229,7 @@ async def _open_pools(
         replicas=heartbeat.replicas,
         seconds=config.seat_seconds,
     )
-    shared_state = SharedState(parts.store, watch, clock)
+    shared_state = SharedState(parts.store, change_feed, clock)
     rng = random.random  # spreads load; no secrecy is needed
     pool_deps = PoolDeps(clock=clock, shared_state=shared_state, observer=parts.observer, rng=rng)
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:

@@ -56,8 +56,8 @@ class Replica:
     def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, seat_seconds=60.0):
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
-        self.watch = ChangeFeed(self.store, self.clock)
-        self.board = SharedState(self.store, self.watch, self.clock)
+        self.change_feed = ChangeFeed(self.store, self.clock)
+        self.board = SharedState(self.store, self.change_feed, self.clock)
         self.seats = ConcurrencyLimits(
             self.clock,
             name,

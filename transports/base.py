@@ -100,14 +100,14 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """This process's own word: who holds leases, and who is there."""
     clock: Clock
     store: Store
-    copy: Store | None = None
+    local_replica: Store | None = None
     """This machine's own copy of the sessions, beside a store that other machines share."""
-    roster: AccountRegistry
-    watch: ChangeFeed
+    registry: AccountRegistry
+    change_feed: ChangeFeed
     """Tells of changes in the store; runs for as long as the transport is connected."""
     conversations: ConversationStore
     observer: Observer
-    leaving: Callable[[], bool] = lambda: False
+    shutting_down: Callable[[], bool] = lambda: False
     """Whether the process is about to end: what can wait for another one is not begun."""
     report: Callable[[Report], None] = _unheard
     """Takes what the transport finds out about its accounts by itself; the pool sets their state by it."""

@@ -22,7 +22,7 @@ from transports.store import ChangeFeed, Store
 
 
 def transport_opener(
-    configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, copy: Store | None = None
+    configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, local_replica: Store | None = None
 ) -> OpenTransport:
     """Return a function that opens a configured transport for one account, as a gateway would.
 
@@ -30,15 +30,15 @@ def transport_opener(
     """
 
     @asynccontextmanager
-    async def reach(name: str, account: str) -> AsyncGenerator[Transport]:
+    async def open_transport(name: str, account: str) -> AsyncGenerator[Transport]:
         deps = Deps(
             name=name,
             replica=uuid.uuid4().hex,
             clock=clock,
             store=store,
-            copy=copy,
-            roster=AccountRegistry(store, clock),
-            watch=ChangeFeed(store, clock),
+            local_replica=local_replica,
+            registry=AccountRegistry(store, clock),
+            change_feed=ChangeFeed(store, clock),
             conversations=Conversations(store, clock),
             observer=PrometheusObserver(CollectorRegistry()),
             only=account,
@@ -52,4 +52,4 @@ def transport_opener(
                 raise AccountError("unusable", f"transports.{name}: {error}") from None
             yield transport
 
-    return reach
+    return open_transport

@@ -53,9 +53,11 @@ class AccountService:
     Every method may raise OSError if the store is unavailable.
     """
 
-    def __init__(self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, reach: OpenTransport) -> None:
+    def __init__(
+        self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, open_transport: OpenTransport
+    ) -> None:
         """Operate on the transports in `configs`, which are keyed by name."""
-        self._configs, self._store, self._clock, self._open_transport = configs, store, clock, reach
+        self._configs, self._store, self._clock, self._open_transport = configs, store, clock, open_transport
         self._registry = AccountRegistry(store, clock)
 
     async def list_accounts(self) -> list[AccountView]:

@@ -26,20 +26,19 @@ BODY_BYTES = 1024 * 1024
 _IDENTITY = "gemini_gateway.who"
 
 
-def admin_app(ground: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
+def admin_app(deps: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
     """Create the app; `RequestContextMiddleware` must wrap it."""
-    desk = AdminHandlers(ground)
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _internal_error}
-    app = Starlette(routes=routes(desk, ground.drain), exception_handlers=handlers)
+    app = Starlette(routes=routes(AdminHandlers(deps), deps.drain), exception_handlers=handlers)
     app.router.redirect_slashes = False
     return HttpValidation(_TokenAuth(app, tokens), header_bytes, refusal)
 
 
-def routes(desk: AdminHandlers, drain: Shutdown) -> list[Route]:
+def routes(handlers: AdminHandlers, drain: Shutdown) -> list[Route]:
     """Return one route per path of the operations."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
-        endpoint = Endpoint(_OperationEndpoint(operation, desk, drain), refusal)
+        endpoint = Endpoint(_OperationEndpoint(operation, handlers, drain), refusal)
         by_path.setdefault(operation.path, {})[operation.method] = endpoint
     found: list[Route] = []
     for path, endpoints in by_path.items():
@@ -84,8 +83,8 @@ class _TokenAuth:
 class _OperationEndpoint:
     """Endpoint of one operation: checks permission, decodes the body and calls the handler."""
 
-    def __init__(self, operation: Operation, desk: AdminHandlers, drain: Shutdown) -> None:
-        self._operation, self._desk, self._drain = operation, desk, drain
+    def __init__(self, operation: Operation, handlers: AdminHandlers, drain: Shutdown) -> None:
+        self._operation, self._handlers, self._drain = operation, handlers, drain
         self._decode = (
             msgspec.json.Decoder(operation.request_type).decode if operation.request_type is not None else None
         )
@@ -103,14 +102,14 @@ class _OperationEndpoint:
             last_event_id=request.headers.get("last-event-id"),
         )
         if self._streams:
-            return await self._operation.handle(self._desk, asked)
+            return await self._operation.handle(self._handlers, asked)
         return WholeResponse(lambda: self._counted(asked), refusal)
 
     async def _counted(self, asked: AdminRequest) -> ASGIResponse:
         """Run the handler; shutdown waits until it returns."""
         self._drain.count_in()
         try:
-            return await self._operation.handle(self._desk, asked)
+            return await self._operation.handle(self._handlers, asked)
         finally:
             self._drain.count_out()
 

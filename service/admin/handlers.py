@@ -54,7 +54,7 @@ class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     accounts: AccountService
     store: Store
-    watch: ChangeFeed
+    change_feed: ChangeFeed
     """Polled after each change, so that this process applies it at once."""
     kind: str
     """Kind of the store: sqlite or redis."""
@@ -68,9 +68,9 @@ class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
 class AdminHandlers:
     """One handler per operation."""
 
-    def __init__(self, ground: AdminDeps) -> None:
+    def __init__(self, deps: AdminDeps) -> None:
         """Use these dependencies."""
-        self._deps, self._accounts = ground, ground.accounts
+        self._deps, self._accounts = deps, deps.accounts
 
     async def accounts(self, _: AdminRequest) -> ASGIResponse:
         """Return all accounts."""
@@ -101,7 +101,7 @@ class AdminHandlers:
         """Remove an account."""
         with map_errors():
             await self._accounts.remove(asked.account, by=asked.identity.actor)
-            await self._deps.watch.look()
+            await self._deps.change_feed.poll()
         return Response(status_code=204)
 
     async def pause(self, asked: AdminRequest) -> ASGIResponse:
@@ -166,7 +166,7 @@ class AdminHandlers:
 
     async def _refreshed(self, account: str) -> AccountView:
         """Apply a change in this process at once and return the account."""
-        await self._deps.watch.look()
+        await self._deps.change_feed.poll()
         return await self._accounts.get_account(account)
 
 

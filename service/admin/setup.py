@@ -31,7 +31,7 @@ class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of the running gateway that the admin API uses."""
 
     engine: Router
-    watch: ChangeFeed
+    change_feed: ChangeFeed
     feed: Feed
     metrics: Metrics
     request_deps: RequestDeps
@@ -46,10 +46,12 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
 
     """
     configs, means = wiring.transport_settings(settings, origin), inside.request_deps
-    ground = AdminDeps(
-        accounts=AccountService(configs, store, means.clock, running_transport_opener(inside.engine, inside.watch)),
+    deps = AdminDeps(
+        accounts=AccountService(
+            configs, store, means.clock, running_transport_opener(inside.engine, inside.change_feed)
+        ),
         store=store,
-        watch=inside.watch,
+        change_feed=inside.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,
         feed=inside.feed,
@@ -58,7 +60,7 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
     )
     tokens = tokens_of(settings.admin, origin)
     inside.reload.add(_token_reload(tokens, settings, origin))
-    app = admin_app(ground, tokens, settings.limits.header_bytes)
+    app = admin_app(deps, tokens, settings.limits.header_bytes)
     return RequestContextMiddleware(
         app, inside.metrics, msgspec.structs.replace(means, limits=_capped_limits(means.limits)), refusal
     )
@@ -78,19 +80,19 @@ def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Re
     return ReloadPart(files, take_over)
 
 
-def running_transport_opener(engine: Router, watch: ChangeFeed) -> OpenTransport:
+def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTransport:
     """Return a function that yields a transport of the running gateway instead of opening another one."""
 
     @asynccontextmanager
-    async def reach(name: str, _account: str) -> AsyncGenerator[Transport]:
-        await watch.look()  # find an account that was just added
+    async def open_transport(name: str, _account: str) -> AsyncGenerator[Transport]:
+        await change_feed.poll()  # find an account that was just added
         for rotation in engine.failovers:
             if rotation.transport.name == name:
                 yield rotation.transport
                 return
         raise AccountError("unusable", f"the transport {name[:64]!r} is not running in this process")
 
-    return reach
+    return open_transport
 
 
 def _capped_limits(limits: Limits) -> Limits:

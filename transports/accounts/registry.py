@@ -10,7 +10,7 @@ from msgspec import Meta
 from transports.clock import Clock
 from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Store, decode_record
 
-_DEED_SECONDS = 10.0
+_ACTION_SECONDS = 10.0
 """How long other processes can look up who made a change."""
 
 AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
@@ -137,8 +137,8 @@ class AccountRegistry:
         ended += [await self._store.remove(COOLDOWNS, key) for key in await self._store.keys(COOLDOWNS, f"{account}/")]
         return any(ended)
 
-    async def _record_action(self, deed: AccountAction) -> None:
+    async def _record_action(self, action: AccountAction) -> None:
         """Say who is about to change an account."""
-        if deed.by:
-            key, value = f"{deed.account}/{deed.what}", msgspec.json.encode(deed)
-            await self._store.put(ACTIONS, key, value, seconds=_DEED_SECONDS)
+        if action.by:
+            key, value = f"{action.account}/{action.what}", msgspec.json.encode(action)
+            await self._store.put(ACTIONS, key, value, seconds=_ACTION_SECONDS)

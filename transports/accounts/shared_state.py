@@ -71,8 +71,8 @@ class _Table(Generic[ValueT]):
 class SharedState:
     """What this process knows of all accounts' standing."""
 
-    def __init__(self, store: Store, watch: ChangeFeed, clock: Clock) -> None:
-        """Read changes that `watch` announces; write changes while the context of `open` lasts."""
+    def __init__(self, store: Store, change_feed: ChangeFeed, clock: Clock) -> None:
+        """Read changes that `change_feed` announces; write changes while the context of `open` lasts."""
         self._store, self._clock = store, clock
         self._registry = AccountRegistry(store, clock)
         self._listeners: list[StateListener] = []
@@ -83,13 +83,13 @@ class SharedState:
         """By accounts and what was done: who did it, and until when that is worth knowing."""
         self._lock = anyio.Lock()
         self._news = anyio.Event()
-        watch.on(ACTIONS, self._load_actions)  # before what they are about
+        change_feed.subscribe(ACTIONS, self._load_actions)  # before what they are about
         for place, load in (
             (ATTENTION, self._load_attention),
             (PAUSES, self._load_pauses),
             (COOLDOWNS, self._load_cooldowns),
         ):
-            watch.on(place, load)
+            change_feed.subscribe(place, load)
 
     def add_listener(self, listener: StateListener) -> None:
         """Notify a listener of all states, now and whenever they change."""
@@ -202,8 +202,8 @@ class SharedState:
 
     async def _load_actions(self) -> None:
         now = self._clock.monotonic()
-        deeds = await self._registry.recent_actions()
-        self._actions = {(deed.account, deed.what): (deed.by, now + seconds) for deed, seconds in deeds}
+        actions = await self._registry.recent_actions()
+        self._actions = {(action.account, action.what): (action.by, now + seconds) for action, seconds in actions}
 
     async def _load_attention(self) -> None:
         async with self._lock:

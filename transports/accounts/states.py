@@ -36,10 +36,10 @@ class AccountStates:
     """What is known of each of them."""
 
     def __init__(
-        self, transport: str, source: Callable[[], Sequence[Account]], deps: PoolDeps, terms: PoolConfig
+        self, transport: str, source: Callable[[], Sequence[Account]], deps: PoolDeps, config: PoolConfig
     ) -> None:
         """Know those that `source` returns: another sequence whenever they are others."""
-        self.transport, self.deps, self._config = transport, deps, terms
+        self.transport, self.deps, self._config = transport, deps, config
         self._source, self._accounts = source, source()
         self.states = [self._new_state(account) for account in self._accounts]
         self._by_id = {state.account.id: state for state in self.states}

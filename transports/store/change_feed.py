@@ -23,12 +23,12 @@ class ChangeFeed:
         self._handlers: dict[str, list[ChangeHandler]] = {}
         self._handled: dict[str, int] = {}
 
-    def on(self, collection: Collection, handler: ChangeHandler) -> None:
+    def subscribe(self, collection: Collection, handler: ChangeHandler) -> None:
         """Call `handler` once at first and after each change of the collection; if it fails, it is called again."""
         self._handlers.setdefault(collection.name, []).append(handler)
         self._handled.pop(collection.name, None)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Poll once. An error of the store or a handler is logged, and tried again at the next poll."""
         try:
             revisions = await self._store.revisions()
@@ -49,5 +49,5 @@ class ChangeFeed:
     async def run(self) -> None:
         """Poll until cancelled."""
         while True:
-            await self.look()
+            await self.poll()
             await self._clock.sleep(self._seconds)

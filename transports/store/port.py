@@ -52,7 +52,7 @@ ATTENTION = Collection("park")
 """Accounts that need attention, by account id."""
 COOLDOWNS = Collection("rest", durable=False)
 """Cooldowns of accounts and addresses; each expires with its record."""
-ACTIONS = Collection("deed", durable=False)
+ACTIONS = Collection("action", durable=False)
 """Who changed an account: written just before the change, for the processes that follow it, and soon expired."""
 CONVERSATIONS = Collection("conversation", durable=False, encrypted=True)
 """Conversations that exist upstream and are deleted there after a while, by a digest of their messages."""

@@ -155,7 +155,7 @@ class WebAccounts:
         except OSError:
             _log.warning("accounts_not_read", transport=self._deps.name)
         self._starting = False
-        self._deps.watch.on(ACCOUNTS, self.follow)
+        self._deps.change_feed.subscribe(ACCOUNTS, self.follow)
         SessionSync(self._deps, lambda: list(self.held.values())).start()
 
     async def follow(self) -> None:
@@ -166,7 +166,7 @@ class WebAccounts:
 
         """
         if not self._closing:
-            self._entries = await self._deps.roster.records(self._deps.name)
+            self._entries = await self._deps.registry.records(self._deps.name)
             await self._apply(self._all(self._entries))
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
@@ -283,7 +283,7 @@ class WebAccounts:
                 session = Session(account.id, SiteClient(config, http, background, session_store=None), deps.clock)
                 yield ConnectedAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms), None)
                 return
-            session_store = SessionStore(settings.id, known.cookies, deps.store, deps.clock, deps.copy)
+            session_store = SessionStore(settings.id, known.cookies, deps.store, deps.clock, deps.local_replica)
             await _load(session_store, settings.id)
             site = SiteClient(config, http, background, session_store=session_store, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)

@@ -31,10 +31,17 @@ def test_the_kept_description_is_what_the_code_says():
 
 
 async def test_each_route_is_described_and_each_description_is_a_route():
-    ground = AdminDeps(
-        accounts=None, store=None, watch=None, kind="", encrypted=True, feed=Feed(), drain=Shutdown(), description=b""
+    deps = AdminDeps(
+        accounts=None,
+        store=None,
+        change_feed=None,
+        kind="",
+        encrypted=True,
+        feed=Feed(),
+        drain=Shutdown(),
+        description=b"",
     )
-    routed = {(route.path, method) for route in routes(AdminHandlers(ground), ground.drain) for method in route.methods}
+    routed = {(route.path, method) for route in routes(AdminHandlers(deps), deps.drain) for method in route.methods}
     described = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
     assert routed == described
 

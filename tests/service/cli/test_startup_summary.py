@@ -30,11 +30,11 @@ async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
 
 async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
     store = MemoryStore(ManualClock())
-    roster = AccountRegistry(store, ManualClock())
+    registry = AccountRegistry(store, ManualClock())
     for name in ("dead", "paused", "well"):
         secret = COOKIES.format(name=name)
-        await roster.add(AccountRecord(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
-    await roster.pause("paused", by="me")
+        await registry.add(AccountRecord(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
+    await registry.pause("paused", by="me")
     parked = AttentionRecord(reason="signed_out", words="Export it anew.", at=1.0)
     await store.put(ATTENTION, "dead", json.dumps({"reason": parked.reason, "words": parked.words, "at": 1.0}).encode())
     (tmp_path / "key").write_text("k" * 32)

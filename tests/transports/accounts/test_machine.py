@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def look(self):
         for replica in self.replicas:
-            self.do(replica.watch.look())
+            self.do(replica.change_feed.poll())
 
     @rule()
     def down(self):

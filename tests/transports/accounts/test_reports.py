@@ -141,7 +141,7 @@ async def test_all_processes_follow_a_check_of_one_and_none_tries_the_account():
     first, _ = pool_with(one, probe_seconds=60.0)
     second, _ = pool_with(two, probe_seconds=60.0)
     async with one.board.open(), two.board.open():
-        await two.watch.look()
+        await two.change_feed.poll()
         first.accounts.apply_report(found(error=DEAD))
         await told(one, two)
         clock.advance(3600)
@@ -153,18 +153,18 @@ async def test_all_processes_follow_a_check_of_one_and_none_tries_the_account():
 
 async def told(one, two):
     await one.board._save()
-    await two.watch.look()
+    await two.change_feed.poll()
 
 
 async def test_a_person_who_resumes_a_dead_account_has_it_asked():
     clock = ManualClock()
     replica = Replica(clock)
     pool, _ = pool_with(replica)
-    await replica.watch.look()
+    await replica.change_feed.poll()
     pool.accounts.apply_report(found(error=DEAD))
     await replica.board._save()
     await replica.board._registry.resume("one", by="me")
-    await replica.watch.look()
+    await replica.change_feed.poll()
     assert await leased(pool) == "one"
 
 

@@ -68,14 +68,14 @@ class Process:
         return self.known.state_of(name)
 
     async def look(self):
-        await self.replica.watch.look()
+        await self.replica.change_feed.poll()
 
 
 class Bed:
     def __init__(self):
         self.clock = ManualClock()
         self.store = Shaky(self.clock)
-        self.roster = AccountRegistry(self.store, self.clock)
+        self.registry = AccountRegistry(self.store, self.clock)
         self.one, self.other = (Process(self.store, self.clock, name) for name in ("one", "other"))
 
     async def settle(self):
@@ -127,13 +127,13 @@ async def test_a_change_is_told_once_in_each_process_and_says_where_it_was_made(
 async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.roster.pause("a", by="ops", reason="holiday")
+    await bed.registry.pause("a", by="ops", reason="holiday")
     await bed.settle()
     for process in (bed.one, bed.other):
         assert process.state().paused.by == "ops"
         assert not process.state().ready(CHAT, bed.clock.monotonic())
         assert ("paused", "a") in process.heard.said()
-    await bed.roster.resume("a", by="boss")
+    await bed.registry.resume("a", by="boss")
     await bed.settle()
     for process in (bed.one, bed.other):
         state = process.state()
@@ -202,7 +202,7 @@ async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_pro
 async def test_a_server_that_has_forgotten_everything_is_told_again(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.roster.pause("b", by="ops")
+    await bed.registry.pause("b", by="ops")
     await bed.settle()
     await bed.store.forget_all()
     await bed.settle()
@@ -349,7 +349,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
         bed.clock.monotonic() + 500
     ] * 2
     assert [what for what, _ in bed.one.heard.said() if what in {"rests", "rested"}] == ["rests", "rests"]
-    await bed.roster.resume("a", by="boss")
+    await bed.registry.resume("a", by="boss")
     await bed.settle()
     bed.one.known.tick()
     assert [process.state().cooldowns for process in (bed.one, bed.other)] == [{}, {}]

@@ -34,8 +34,8 @@ async def opened(open_site, *accounts, deps=None, **settings):
 
 
 async def add(deps, one):
-    await deps.roster.add(one, replace=True)
-    await deps.watch.look()
+    await deps.registry.add(one, replace=True)
+    await deps.change_feed.poll()
 
 
 def known(transport):
@@ -61,15 +61,15 @@ async def test_an_account_that_is_added_serves_at_the_watchs_next_look(open_site
         assert (account_of(transport, "two").concurrency, account_of(transport, "two").weight) == (2, 3)
         assert await ask(transport, "two") == "ok"
         before = transport.accounts
-        await deps.roster.pause("one", by="me")
-        await deps.watch.look()
+        await deps.registry.pause("one", by="me")
+        await deps.change_feed.poll()
         assert transport.accounts is before
 
 
 async def test_accounts_of_the_store_serve_from_the_start(open_site):
     deps = deps_for()
-    await deps.roster.add(entry())
-    await deps.roster.add(msgspec.structs.replace(entry("other"), transport="elsewhere"))
+    await deps.registry.add(entry())
+    await deps.registry.add(msgspec.structs.replace(entry("other"), transport="elsewhere"))
     async with opened(open_site, deps=deps) as (_, _, transport):
         assert known(transport) == ["one", "two", "web-guest"]
         assert await ask(transport, "two") == "ok"
@@ -81,8 +81,8 @@ async def test_what_is_under_way_with_an_account_goes_on_when_it_is_removed_and_
         held, account = transport._accounts.of("two"), account_of(transport, "two")
         http = held.session.site._http
         async with asking(transport, request_for("<echo>still here</echo>"), account) as answer:
-            await deps.roster.remove("two")
-            await deps.watch.look()
+            await deps.registry.remove("two")
+            await deps.change_feed.poll()
             assert known(transport) == ["one", "web-guest"]
             with pytest.raises(UpstreamFailed) as caught:
                 async with asking(transport, request_for("x"), account):
@@ -99,8 +99,8 @@ async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         http = transport._accounts.of("two").session.site._http
-        await deps.roster.remove("two")
-        await deps.watch.look()
+        await deps.registry.remove("two")
+        await deps.change_feed.poll()
         with anyio.fail_after(10):
             while not http.closed:
                 await anyio.lowlevel.checkpoint()
@@ -112,8 +112,8 @@ async def test_what_goes_on_for_too_long_with_a_removed_account_is_ended(open_si
         await add(deps, entry())
         held = transport._accounts.of("two")
         with held.used():
-            await deps.roster.remove("two")
-            await deps.watch.look()
+            await deps.registry.remove("two")
+            await deps.change_feed.poll()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
             assert not held.session.site._http.closed
@@ -199,13 +199,13 @@ class DownStore(MemoryStore):
 async def test_while_the_store_is_down_the_settings_accounts_serve_and_the_others_come_when_it_is_back(open_site):
     store = DownStore(SystemClock())
     deps = deps_for(store=store)
-    await deps.roster.add(entry())
+    await deps.registry.add(entry())
     async with opened(open_site, deps=deps) as (_, _, transport):
         assert known(transport) == ["one", "web-guest"]
         assert await ask(transport, "one") == "ok"
-        await deps.watch.look()
+        await deps.change_feed.poll()
         store.down = False
-        await deps.watch.look()
+        await deps.change_feed.poll()
         assert known(transport) == ["one", "two", "web-guest"]
         assert await ask(transport, "two") == "ok"
 
@@ -219,8 +219,8 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
             await add(deps, entry())
             held = transport._accounts.of("two")
             clients.append(held.session.site._http)
-            await deps.roster.remove("two")
-            await deps.watch.look()
+            await deps.registry.remove("two")
+            await deps.change_feed.poll()
         with anyio.fail_after(10):
             while transport._accounts._open > 2 or len(asyncio.all_tasks()) > tasks:
                 await anyio.lowlevel.checkpoint()
@@ -237,8 +237,8 @@ async def test_media_of_an_account_of_the_store_can_be_had(open_site):
             refs = [event.ref async for event in answer if isinstance(event, Media)]
         async with transport.media(refs[0], Rendition.USUAL) as media:
             assert len(b"".join([piece async for piece in media])) > 100
-        await deps.roster.remove("two")
-        await deps.watch.look()
+        await deps.registry.remove("two")
+        await deps.change_feed.poll()
         with pytest.raises(UpstreamFailed) as caught:
             async with transport.media(refs[0], Rendition.USUAL):
                 pass

@@ -142,7 +142,7 @@ class SessionRotation:
         self._other_intent, self._retry_wait = None, 0.0
         if self._session_store.saved.never:
             return self._due()
-        if self._deps.leaving():
+        if self._deps.shutting_down():
             return min(_POLL_SECONDS, self._seconds)  # shutting down: another replica takes over
         try:
             done = await self.rotate_now()

@@ -27,13 +27,13 @@ class SessionSync:
     """Reads the sessions and intents of all connected accounts whenever the store reports a change."""
 
     def __init__(self, deps: Deps, connected: Callable[[], Sequence[SyncedAccount]]) -> None:
-        """Use `deps.watch` once `start` is called; `connected` returns the connected accounts."""
+        """Use `deps.change_feed` once `start` is called; `connected` returns the connected accounts."""
         self._deps, self._connected = deps, connected
 
     def start(self) -> None:
         """Subscribe to changes of sessions and intents."""
-        self._deps.watch.on(SESSIONS, self.sync_sessions)
-        self._deps.watch.on(INTENTS, self.sync_intents)
+        self._deps.change_feed.subscribe(SESSIONS, self.sync_sessions)
+        self._deps.change_feed.subscribe(INTENTS, self.sync_intents)
 
     async def sync_sessions(self) -> None:
         """Load the sessions whose stored version differs from the one known here.

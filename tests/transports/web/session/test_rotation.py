@@ -357,7 +357,7 @@ async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tel
         site.connect(deps=deps_for(clock, store)) as two,
     ):
         await rotation_of(two, store, clock).rotate_now()
-        await ours.watch.look()
+        await ours.change_feed.poll()
         vaults = [transport._accounts.sessions["one"].site.session_store for transport in (one, two)]
         assert vaults[0].cookies == vaults[1].cookies
         assert vaults[0].version == 1
