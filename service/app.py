@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.collect import Files
-from protocol.http.context import Fetch, Limits, context_of
+from protocol.http.context import Fetch, context_of
 from protocol.http.errors import HttpError
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -29,8 +29,7 @@ from protocol.model import Engine, GatewayError, Jobs, Saturated
 from service import wiring
 from service.admin.feed import Feed
 from service.cli.startup_summary import StartupSummary, startup_summary
-from service.config.schema import LimitSettings, Origin, Settings, SettingsError
-from service.config.schema import Media as MediaSettings
+from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
 from service.licenses.auth import Licensed, Licenses, fixed_licenses
@@ -196,7 +195,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     request_deps = RequestDeps(
         clock=base.clock,
         shutdown=base.shutdown,
-        limits=_limits(settings),
+        limits=settings.limits,
         links=lambda scope: MediaUrls(base.url_signer, partial(address.base, scope)),
         fetch=fetch,
         jobs=jobs,
@@ -367,16 +366,3 @@ def _spool(limits: LimitSettings) -> Spool:
     if spool.in_memory:
         _log.warning("spool_in_memory", folder=str(spool.folder))
     return spool
-
-
-def _limits(settings: Settings) -> Limits:
-    limits = settings.limits
-    return Limits(
-        body_bytes=limits.body_bytes,
-        body_seconds=limits.body_seconds,
-        heartbeat_seconds=limits.heartbeat_seconds,
-        write_stall_seconds=limits.write_stall_seconds,
-        file_bytes=limits.file_bytes,
-        pictures=limits.pictures,
-        pixels=limits.pixels,
-    )

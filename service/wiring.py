@@ -14,7 +14,7 @@ import msgspec
 
 from protocol import openai
 from protocol.model import Capability, Catalogue, FileKeeper
-from service.config.schema import Deadlines, Origin, Settings, SettingsError, convert
+from service.config.schema import DeadlineSettings, Origin, Settings, SettingsError, convert
 from transports import simulator, web
 from transports.accounts import (
     AccountStates,
@@ -198,7 +198,7 @@ def _traced(transport: Transport, tracer: Tracer | None) -> Transport:
     return transport if tracer is None else TracedTransport(transport, tracer)
 
 
-def _seconds(deadlines: Deadlines) -> dict[Capability, float]:
+def _seconds(deadlines: DeadlineSettings) -> dict[Capability, float]:
     return {
         Capability.IMAGEN: deadlines.image_seconds,
         Capability.STORYBOOK: deadlines.image_seconds,

@@ -1,9 +1,10 @@
 """Defines the context of a request: its id, caller, limits, and the record that is logged and counted."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 import msgspec
+from msgspec import Meta
 
 from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.long_strings import LongString
@@ -16,22 +17,26 @@ from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, Served, U
 _KEY = "gemini_gateway.context"
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one request, from the settings."""
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
 
-    body_bytes: int = 30 * 1024 * 1024
-    body_seconds: float = 30.0
-    """The time for the whole body, plus one second per 256 KiB received, at most four times as long."""
-    heartbeat_seconds: float = 10.0
-    """A stream that is silent for this long gets an SSE comment."""
-    write_stall_seconds: float = 60.0
-    """A client that reads nothing for this long is disconnected."""
-    file_bytes: int = 20 * 1024 * 1024
-    """One file that a caller sends or names."""
-    pictures: int = 10
-    """Files in one request."""
-    pixels: int = 50_000_000
-    """One picture, width by height as its header says."""
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of one request."""
+
+    body_bytes: Count = 30 * 1024 * 1024
+    body_seconds: Seconds = 30.0
+    """Time for the whole body, plus one second per 256 KiB received, at most four times as long."""
+    heartbeat_seconds: Seconds = 10.0
+    """Silence after which a stream gets an SSE comment."""
+    write_stall_seconds: Seconds = 60.0
+    """Time after which a client that reads nothing is disconnected."""
+    file_bytes: Count = 20 * 1024 * 1024
+    """Maximum size of one file."""
+    pictures: Count = 10
+    """Maximum number of files in one request."""
+    pixels: Count = 50_000_000
+    """Maximum number of pixels of one picture, read from its header."""
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):

@@ -5,12 +5,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 
 import msgspec
 
 from service.config.loader import Origin, SettingsError
-from service.config.schema import Admin, AdminToken
+from service.config.schema import AdminSettings, AdminTokenSettings
+from service.config.secrets import read_secret
 
 _MIN_LENGTH = 16
 _TOKEN = re.compile(rf"[\x21-\x7e]{{{_MIN_LENGTH},256}}")
@@ -49,7 +49,7 @@ class AdminTokens:
         return found if scheme.lower() == b"bearer" else None
 
 
-def tokens_of(admin: Admin, origin: Origin) -> AdminTokens:
+def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:
     """Read and check the tokens of the settings; messages never show a token.
 
     Raises:
@@ -69,19 +69,10 @@ def tokens_of(admin: Admin, origin: Origin) -> AdminTokens:
     return AdminTokens(found)
 
 
-def _token(one: AdminToken, place: str) -> str:
+def _token(one: AdminTokenSettings, place: str) -> str:
     if (one.token_file is None) is not bool(one.token):
         raise SettingsError(f"{place}: set either token or token_file")
-    return one.token if one.token_file is None else _read(one.token_file, f"{place}.token_file")
-
-
-def _read(path: Path, place: str) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{place}: {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{place}: {path} is not UTF-8") from None
+    return one.token if one.token_file is None else read_secret(one.token_file, f"{place}.token_file")
 
 
 def _check(token: str, place: str) -> None:

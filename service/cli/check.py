@@ -6,11 +6,11 @@ from pathlib import Path
 from service import wiring
 from service.admin.tokens import tokens_of
 from service.config.schema import Origin, Settings, SettingsError
+from service.config.secrets import read_key
 from service.licenses.auth import fixed_licenses
 from service.media.fetch import fetch_policy
 from service.middleware.forwarded import PublicAddress
 from service.storage.factory import cipher_of, location_of
-from service.storage.keys import file_key
 from service.telemetry.tracing import check_tracing
 
 _SQLITE = b"SQLite format 3\0"
@@ -30,7 +30,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     PublicAddress.of(settings.server, origin)
     fetch_policy(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
-        file_key(settings.media.key_file, f"{origin.name}: media.key_file")
+        read_key(settings.media.key_file, f"{origin.of('media.key_file')}: media.key_file")
     if settings.media.keep_dir is not None:
         _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
     cipher_of(settings.store, origin)

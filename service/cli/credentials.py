@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from transports.secret_files import read_secret
+
 VARIABLES = ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS")
 _NONE = "no session given: use --file, pipe the cookies to --cookies-stdin, or run the command in a terminal"
 
@@ -19,7 +21,10 @@ def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | N
     if sum((file is not None, stdin, psid is not None)) > 1:
         raise click.UsageError("give only one of --file, --cookies-stdin and --psid")
     if file is not None:
-        return _read(file)
+        try:
+            return read_secret(file)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
     if stdin:
         return sys.stdin.read()
     if psid is not None:
@@ -28,15 +33,6 @@ def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | N
     if not sys.stdin.isatty():
         raise click.UsageError(_NONE)
     return _prompt()
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{file}: is not UTF-8") from None
 
 
 def _warn_of_arguments() -> None:

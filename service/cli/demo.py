@@ -10,7 +10,7 @@ import msgspec
 from service.cli.init.next_steps import curl_line
 from service.cli.serve import open_listener
 from service.config.loader import origin_of
-from service.config.schema import Drain, Fetch, LicenseSetting, Log, Server, Settings
+from service.config.schema import DrainSettings, FetchSettings, LicenseSettings, LogSettings, ServerSettings, Settings
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError
 from service.licenses.store import check as check_license
@@ -40,11 +40,11 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
         raise click.BadParameter(str(error), param_hint="--license-key") from None
     site_port = simulator_port or _free_port()
     settings = Settings(
-        server=Server(host=host, port=port),
-        fetch=Fetch(enabled=True),
-        drain=Drain(grace_seconds=5.0),
-        log=Log(),
-        licenses=(LicenseSetting(id=_DEMO_LICENSE, key=key),),
+        server=ServerSettings(host=host, port=port),
+        fetch=FetchSettings(enabled=True),
+        drain=DrainSettings(grace_seconds=5.0),
+        log=LogSettings(),
+        licenses=(LicenseSettings(id=_DEMO_LICENSE, key=key),),
         transports={"simulator": {"port": site_port}},
     )
     logs.configure(settings.log)
@@ -112,7 +112,7 @@ def simulate(
     """Run the simulated Gemini site alone."""
     if not tls and tls_names:
         raise click.UsageError("--tls-name requires --tls.")
-    logs.configure(Log())
+    logs.configure(LogSettings())
     known = tuple(_parse_account(text) for text in accounts)
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)

@@ -16,7 +16,7 @@ from service.cli.account_table import console, finding_line
 from service.cli.check import check
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import Origin, SettingsError
-from service.config.schema import Server, Settings
+from service.config.schema import ServerSettings, Settings
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
 from service.storage.factory import cipher_of, location_of, open_copy, open_store
@@ -173,7 +173,7 @@ async def _check_accounts(office: AccountService, names: Iterable[str]) -> Async
             yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
 
 
-def _readyz_status(server: Server) -> int:
+def _readyz_status(server: ServerSettings) -> int:
     """Return the status of /readyz at the address in the settings."""
     host = _WILDCARDS.get(server.host, server.host)
     connection = http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)

@@ -10,7 +10,7 @@ import structlog
 from service import VERSION, wiring
 from service.accounts.service import AccountError, AccountService
 from service.accounts.views import AccountStatus, AccountView
-from service.config.schema import Log, Origin, Settings
+from service.config.schema import LogSettings, Origin, Settings
 from service.licenses.store import LicenseStore
 from service.storage.factory import StoreLocation, cipher_of
 from service.telemetry import logs
@@ -67,7 +67,7 @@ async def startup_summary(
     )
 
 
-def say(found: StartupSummary, log: Log) -> None:
+def say(found: StartupSummary, log: LogSettings) -> None:
     """Print the summary to a console, or log it as one event."""
     told = msgspec.structs.asdict(found)
     if not logs.is_console(log):

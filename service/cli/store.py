@@ -11,8 +11,9 @@ import msgspec
 
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import SettingsError
-from service.config.schema import Store as StoreSettings
-from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_plain, secret_in
+from service.config.schema import StoreSettings
+from service.config.secrets import read_key
+from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_plain
 from service.storage.migrate import MigrateError, StoreEndpoint, migrate, records
 from service.telemetry import logs
 from transports.clock import SystemClock
@@ -93,7 +94,7 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
         raise SettingsError(f"--from: {ends[0].path}: there is no such file")
     plain = cipher_of(settings.store, origin)
     ciphers = [
-        plain if path is None else Cipher(secret_in(path, f"--{name.replace('_', '-')}"), ())
+        plain if path is None else Cipher(read_key(path, f"--{name.replace('_', '-')}"), ())
         for name, path in keys.items()
     ]
     calm = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from protocol.http.context import Limits
 from protocol.model import Feature, Model
 from service.config.loader import (
     ENVIRONMENT_PREFIX,
@@ -23,10 +24,12 @@ from service.config.loader import (
     value_of,
     with_value,
 )
-from service.config.process import Count, Operations, Overload, Port, Reload, Seconds
-from service.telemetry.tracing import Tracing
 from transports.accounts import PoolSettings
 
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Ratio = Annotated[float, Meta(gt=0)]
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
 
@@ -34,7 +37,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base class of the settings sections."""
 
 
-class Server(Section, frozen=True):
+class ServerSettings(Section, frozen=True):
     """The API listener."""
 
     host: str = "127.0.0.1"
@@ -55,18 +58,9 @@ class Server(Section, frozen=True):
     """Timeout of idle connections and of request headers. Set it above the ingress's own timeout."""
 
 
-class LimitSettings(Section, frozen=True):
+class LimitSettings(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits on a single request and on all requests together."""
 
-    body_bytes: Count = 30 * 1024 * 1024
-    body_seconds: Seconds = 30.0
-    heartbeat_seconds: Seconds = 10.0
-    write_stall_seconds: Seconds = 60.0
-    file_bytes: Count = 20 * 1024 * 1024
-    pictures: Count = 10
-    """Maximum number of files in one request."""
-    pixels: Count = 50_000_000
-    """Maximum number of pixels of one picture, read from its header."""
     memory_bytes: Count | None = None
     """Memory for long bodies, per worker. None: 256 MiB, or a quarter of the container's memory divided by the
     number of workers if that is less."""
@@ -84,7 +78,39 @@ class LimitSettings(Section, frozen=True):
     that other licenses leave free."""
 
 
-class Fetch(Section, frozen=True):
+class OverloadSettings(Section, frozen=True):
+    """Load shedding, in three steps, when memory runs low or the event loop falls behind."""
+
+    long_bodies_at: Ratio = 0.85
+    """Refuse long bodies above this share of the container's memory limit, or of `lag_seconds`."""
+    close_at: Ratio = 0.92
+    """Close connections after each response above this share."""
+    refuse_at: Ratio = 0.95
+    """Refuse all requests except probes above this share."""
+    long_body_bytes: Count = 1024 * 1024
+    """Size from which a body counts as long."""
+    lag_seconds: Seconds = 2.0
+    """Event loop lag that counts as a load of 1, like full memory."""
+    ready_lag_seconds: Seconds = 0.25
+    """Event loop lag from which `/readyz` reports not ready."""
+
+
+class OperationsSettings(Section, frozen=True):
+    """A separate listener for probes and metrics."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+    """0: serve them on the API listener."""
+
+
+class ReloadSettings(Section, frozen=True):
+    """Reloading of changed secret files while the process runs."""
+
+    look_seconds: Seconds = 10.0
+    """Interval between checks for changed files."""
+
+
+class FetchSettings(Section, frozen=True):
     """Fetching of files from URLs in requests."""
 
     enabled: bool = False
@@ -98,7 +124,7 @@ class Fetch(Section, frozen=True):
     """Concurrency limit of fetches, per worker."""
 
 
-class Deadlines(Section, frozen=True):
+class DeadlineSettings(Section, frozen=True):
     """Upstream timeouts in seconds, and the number of attempts per request."""
 
     chat_seconds: Seconds = 300.0
@@ -112,7 +138,7 @@ class Deadlines(Section, frozen=True):
     attempts: Count = 3
 
 
-class Drain(Section, frozen=True):
+class DrainSettings(Section, frozen=True):
     """Graceful shutdown of the process."""
 
     notice_seconds: Annotated[float, Meta(ge=0)] = 0.0
@@ -121,7 +147,7 @@ class Drain(Section, frozen=True):
     """How long open requests may take to finish before they are ended with an error."""
 
 
-class Jobs(Section, frozen=True):
+class JobSettings(Section, frozen=True):
     """Jobs that outlive their request: videos, and research in the background."""
 
     at_once: Count = 8
@@ -134,7 +160,7 @@ class Jobs(Section, frozen=True):
     """Time after which another worker takes over the jobs of a worker that died."""
 
 
-class Media(Section, frozen=True):
+class MediaSettings(Section, frozen=True):
     """Links to generated images, videos and music."""
 
     link_seconds: Seconds = 86400.0
@@ -147,7 +173,7 @@ class Media(Section, frozen=True):
     """Size limit of that cache; the least recently used files are deleted first."""
 
 
-class Log(Section, frozen=True):
+class LogSettings(Section, frozen=True):
     """Logging to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -157,7 +183,21 @@ class Log(Section, frozen=True):
     """Log the prompts of requests."""
 
 
-class Store(Section, frozen=True):
+class TracingSettings(Section, frozen=True):
+    """Export of OpenTelemetry spans of requests, leases and upstream calls."""
+
+    enabled: bool = False
+    """Requires the extra `otel`."""
+    endpoint: Annotated[str, Meta(pattern=r"^https?://[^\s@]+\Z")] = "http://127.0.0.1:4318/v1/traces"
+    """URL of the collector's traces endpoint (OTLP over HTTP)."""
+    headers_file: Path | None = None
+    """A secret file of headers to send to the collector, one per line, such as `Authorization: Bearer …`."""
+    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Ratio of requests to trace; a caller that sends `traceparent` decides for its own requests."""
+    service_name: Annotated[str, Meta(min_length=1)] = "gemini-gateway"
+
+
+class StoreSettings(Section, frozen=True):
     """The store for state that survives a restart and that the processes of a gateway share."""
 
     path: Path = Path("gateway.sqlite3")
@@ -186,10 +226,10 @@ class Store(Section, frozen=True):
 
     def __repr__(self) -> str:
         """Hide the URL, which may include a password."""
-        return f"Store(path={str(self.path)!r})"
+        return f"StoreSettings(path={str(self.path)!r})"
 
 
-class AdminToken(Section, frozen=True):
+class AdminTokenSettings(Section, frozen=True):
     """A token of the admin API."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@-]{1,64}\Z")]
@@ -202,18 +242,18 @@ class AdminToken(Section, frozen=True):
 
     def __repr__(self) -> str:
         """Hide the token."""
-        return f"AdminToken(name={self.name!r})"
+        return f"AdminTokenSettings(name={self.name!r})"
 
 
-class Admin(Section, frozen=True):
+class AdminSettings(Section, frozen=True):
     """The admin API on its own listener; it is off unless a token is set."""
 
     host: str = "127.0.0.1"
     port: Port = 8001
-    tokens: tuple[AdminToken, ...] = ()
+    tokens: tuple[AdminTokenSettings, ...] = ()
 
 
-class LicenseSetting(Section, frozen=True):
+class LicenseSettings(Section, frozen=True):
     """A license in the settings, in addition to those of `gemini-gateway licenses`."""
 
     id: str
@@ -224,10 +264,10 @@ class LicenseSetting(Section, frozen=True):
 
     def __repr__(self) -> str:
         """Hide the key."""
-        return f"LicenseSetting(id={self.id!r})"
+        return f"LicenseSettings(id={self.id!r})"
 
 
-class Models(Section, frozen=True):
+class ModelSettings(Section, frozen=True):
     """Changes to the model catalogue."""
 
     add: tuple[Model, ...] = ()
@@ -240,23 +280,23 @@ class Models(Section, frozen=True):
 class Settings(Section, frozen=True):
     """All settings."""
 
-    server: Server = Server()
+    server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
-    overload: Overload = Overload()
-    operations: Operations = Operations()
-    reload: Reload = Reload()
-    fetch: Fetch = Fetch()
-    deadlines: Deadlines = Deadlines()
+    overload: OverloadSettings = OverloadSettings()
+    operations: OperationsSettings = OperationsSettings()
+    reload: ReloadSettings = ReloadSettings()
+    fetch: FetchSettings = FetchSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
     pool: PoolSettings = PoolSettings()
-    drain: Drain = Drain()
-    jobs: Jobs = Jobs()
-    media: Media = Media()
-    log: Log = Log()
-    tracing: Tracing = Tracing()
-    store: Store = Store()
-    admin: Admin = Admin()
-    licenses: tuple[LicenseSetting, ...] = ()
-    models: Models = Models()
+    drain: DrainSettings = DrainSettings()
+    jobs: JobSettings = JobSettings()
+    media: MediaSettings = MediaSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
+    store: StoreSettings = StoreSettings()
+    admin: AdminSettings = AdminSettings()
+    licenses: tuple[LicenseSettings, ...] = ()
+    models: ModelSettings = ModelSettings()
     transports: dict[str, dict[str, Any]] = {}
     """Settings of each transport; requests try the transports in this order."""
 

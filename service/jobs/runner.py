@@ -26,7 +26,7 @@ from protocol.model import (
     RateLimited,
     Saturated,
 )
-from service.config.schema import Jobs as JobSettings
+from service.config.schema import JobSettings
 from service.jobs.execution import JobExecution, pause, trimmed
 from service.jobs.store import JobLock, JobStore
 from transports.clock import Clock

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -11,7 +10,8 @@ import structlog
 from protocol.http.body import discard_body
 from protocol.http.context import RequestContext, context_of
 from protocol.model import Caller, GatewayError, Saturated, Unauthorized
-from service.config.schema import LicenseSetting, Origin, SettingsError
+from service.config.schema import LicenseSettings, Origin, SettingsError
+from service.config.secrets import read_secret
 from service.licenses.store import KEY, License, LicenseError, LicenseStore, check, digest_of
 from service.middleware.concurrency import DialectApp
 
@@ -26,7 +26,7 @@ def new_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
-def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[tuple[str, License]]:
+def fixed_licenses(settings: Sequence[LicenseSettings], origin: Origin) -> list[tuple[str, License]]:
     """Return the licenses of the settings, each with its key.
 
     Raises:
@@ -37,7 +37,7 @@ def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[t
     ids: set[str] = set()
     for number, setting in enumerate(settings):
         where = f"{origin.name}: licenses[{number}]"
-        key = setting.key if setting.key_file is None else _read_key(setting.key_file, where)
+        key = setting.key if setting.key_file is None else read_secret(setting.key_file, f"{where}.key_file")
         try:
             check(setting.id, key)
         except LicenseError as error:
@@ -49,15 +49,6 @@ def fixed_licenses(settings: Sequence[LicenseSetting], origin: Origin) -> list[t
             raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
         found[key] = License(id=setting.id, models=setting.models, features=setting.features)
     return list(found.items())
-
-
-def _read_key(path: Path, where: str) -> str:
-    try:
-        return path.read_text("utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"{where}.key_file: {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{where}.key_file: {path} is not UTF-8") from None
 
 
 class Licenses:

@@ -20,8 +20,7 @@ from yarl import URL
 
 from protocol.http.context import Collect, Fetch
 from protocol.model import BadRequest, Content
-from service.config.schema import Fetch as FetchSettings
-from service.config.schema import Origin, SettingsError
+from service.config.schema import FetchSettings, Origin, SettingsError
 from service.media.fetch_policy import FetchPolicy
 
 _HEADERS = {

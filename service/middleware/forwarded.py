@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from service.config.schema import Origin, Server, SettingsError
+from service.config.schema import Origin, ServerSettings, SettingsError
 
 
 class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
     """Proxies whose forwarding headers are trusted."""
 
     @classmethod
-    def of(cls, server: Server, origin: Origin) -> "PublicAddress":
+    def of(cls, server: ServerSettings, origin: Origin) -> "PublicAddress":
         """Build it from the settings.
 
         Raises:

@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from service.config.process import Overload
+from service.config.schema import OverloadSettings
 from transports.clock import Clock
 from transports.tasks import background_tasks
 
@@ -37,7 +37,7 @@ class OverloadStep(IntEnum):
     """Every request except probes is refused."""
 
 
-def overload_step(memory: float | None, lag: float, terms: Overload) -> OverloadStep:
+def overload_step(memory: float | None, lag: float, terms: OverloadSettings) -> OverloadStep:
     """Return the step for a memory ratio and a loop lag, whichever is worse."""
     load = max(memory or 0.0, lag / terms.lag_seconds)
     if load >= terms.refuse_at:
@@ -51,7 +51,7 @@ class LoadMonitor:
     """Measures loop lag with a periodic beat, and memory use."""
 
     def __init__(
-        self, memory: Callable[[], float | None], clock: Clock, terms: Overload, registry: CollectorRegistry
+        self, memory: Callable[[], float | None], clock: Clock, terms: OverloadSettings, registry: CollectorRegistry
     ) -> None:
         """Measure memory with `memory`, which returns None if there is no limit."""
         self._memory, self._clock, self._terms = memory, clock, terms

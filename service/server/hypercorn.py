@@ -19,8 +19,7 @@ from hypercorn.config import Config
 
 from service.app import Running, open_app
 from service.cli.startup_summary import StartupSummary
-from service.config.schema import Drain as DrainTerms
-from service.config.schema import Origin, Server, Settings
+from service.config.schema import DrainSettings, Origin, ServerSettings, Settings
 from service.server import connection
 from service.server.garbage_collection import Collector
 from service.server.listeners import Sockets
@@ -100,7 +99,7 @@ def url_of(listening: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"
 
 
-def _config(listening: socket.socket, server: Server, tls: Tls | None, header_bytes: int) -> Config:
+def _config(listening: socket.socket, server: ServerSettings, tls: Tls | None, header_bytes: int) -> Config:
     config = Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.backlog = server.backlog
@@ -122,7 +121,7 @@ def _config(listening: socket.socket, server: Server, tls: Tls | None, header_by
 async def serving(
     app: Any,
     listening: socket.socket,
-    server: Server,
+    server: ServerSettings,
     tls: Tls | None = None,
     header_bytes: int = _HEADER_BYTES,
 ) -> AsyncGenerator[None]:
@@ -156,7 +155,7 @@ async def serve_loopback(app: Any, port: int = 0) -> AsyncGenerator[str]:
     """
     listening = listen("127.0.0.1", port, 2048)
     url = url_of(listening)
-    async with serving(app, listening, Server()):
+    async with serving(app, listening, ServerSettings()):
         yield url
 
 
@@ -237,7 +236,7 @@ async def _end(signals: Any, overseer: Supervisor) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def _shut_down(running: Running, terms: DrainTerms, signals: Any) -> None:
+async def _shut_down(running: Running, terms: DrainSettings, signals: Any) -> None:
     _log.info("shutdown_started", in_flight=running.shutdown.in_flight, **msgspec.structs.asdict(terms))
     async with anyio.create_task_group() as tasks:
 
@@ -256,7 +255,7 @@ def run_app(app: Any, listening: socket.socket, *, tls: Tls | None, started: Cal
     """Run a bare app until a signal."""
 
     async def main() -> None:
-        async with serving(app, listening, Server(), tls):
+        async with serving(app, listening, ServerSettings(), tls):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 started()
                 await anext(signals)

@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from service import wiring
-from service.config.schema import LicenseSetting, Origin, Settings, SettingsError, load
+from service.config.schema import LicenseSettings, Origin, Settings, SettingsError, load
 from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import License
 from transports.base import Transport
@@ -170,7 +170,7 @@ def _rest(config: Any) -> msgspec.Struct | None:
 
 
 def reload_licenses(
-    settings: Sequence[LicenseSetting], origin: Origin, before: Sequence[tuple[str, License]]
+    settings: Sequence[LicenseSettings], origin: Origin, before: Sequence[tuple[str, License]]
 ) -> tuple[list[tuple[str, License]], list[str]]:
     """Return the licenses of the settings with the current keys of their files, and the invalid files or licenses.
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from service.config.schema import Origin, SettingsError
-from service.config.schema import Store as StoreSettings
+from service.config.schema import Origin, SettingsError, StoreSettings
+from service.config.secrets import read_key, read_secret
 from transports.clock import Clock
 from transports.store import Cipher, EncryptedStore, ReplicatedStore, SqliteStore, Store, StoreDown
 from transports.store.instrumented import StoreObserver, instrumented
 
-KEY_BYTES = 32
 _FILE = "sqlite:"
 
 _log = structlog.get_logger()
@@ -50,7 +49,7 @@ def location_of(settings: StoreSettings, origin: Origin, path: Path) -> StoreLoc
         if url:
             raise SettingsError(f"{where}: store.url: set together with store.url_file; set only one")
         where = origin.of("store.url_file")
-        url = _read(settings.url_file, f"{where}: store.url_file").decode("utf-8", "replace")
+        url = read_secret(settings.url_file, f"{where}: store.url_file")
         if not url:
             raise SettingsError(f"{where}: store.url_file: {settings.url_file} is empty")
     if not url:
@@ -89,23 +88,10 @@ def cipher_of(settings: StoreSettings, origin: Origin) -> Cipher:
 
     """
     where = origin.of("store.old_key_files")
-    earlier = [secret_in(path, f"{where}: store.old_key_files") for path in settings.old_key_files]
+    earlier = [read_key(path, f"{where}: store.old_key_files") for path in settings.old_key_files]
     if settings.key_file is None:
         return Cipher(None, earlier)
-    return Cipher(secret_in(settings.key_file, f"{origin.of('store.key_file')}: store.key_file"), earlier)
-
-
-def secret_in(path: Path, where: str) -> bytes:
-    """Return the secret in a file; `where` names the setting.
-
-    Raises:
-        SettingsError: it cannot be read, or is too short.
-
-    """
-    secret = _read(path, where)
-    if len(secret) < KEY_BYTES:
-        raise SettingsError(f"{where}: {path}: expected {KEY_BYTES} bytes or more")
-    return secret
+    return Cipher(read_key(settings.key_file, f"{origin.of('store.key_file')}: store.key_file"), earlier)
 
 
 @asynccontextmanager
@@ -242,10 +228,3 @@ def _check_url(url: str) -> None:
     from transports.store.redis_server import RedisAddress
 
     RedisAddress.of(url)
-
-
-def _read(path: Path, where: str) -> bytes:
-    try:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(f"{where}: {path} cannot be read: {error.strerror}") from None

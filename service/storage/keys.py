@@ -4,18 +4,16 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
-from pathlib import Path
 
 import structlog
 
-from service.config.schema import Media, Origin, SettingsError
+from service.config.schema import MediaSettings, Origin
+from service.config.secrets import KEY_BYTES, read_key
 from service.media.signed_urls import UrlSigner
 from transports.clock import Clock
 from transports.store import Store, StoreDown
 from transports.store.port import KEYS
 from transports.tasks import background_tasks
-
-KEY_BYTES = 32
 
 _MEDIA_KEY = "media"
 _RETRY_SECONDS = 2.0
@@ -23,7 +21,7 @@ _RETRY_SECONDS = 2.0
 _log = structlog.get_logger()
 
 
-async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
+async def media_key(media: MediaSettings, origin: Origin, store: Store) -> bytes:
     """Return the key that encrypts media links.
 
     Raises:
@@ -33,12 +31,12 @@ async def media_key(media: Media, origin: Origin, store: Store) -> bytes:
     """
     if media.key_file is None:
         return await stored_key(store, _MEDIA_KEY)
-    return file_key(media.key_file, f"{origin.name}: media.key_file")
+    return sha256(read_key(media.key_file, f"{origin.of('media.key_file')}: media.key_file")).digest()
 
 
 @asynccontextmanager
 async def open_url_signer(
-    media: Media, origin: Origin, store: Store, clock: Clock, *, patient: bool
+    media: MediaSettings, origin: Origin, store: Store, clock: Clock, *, patient: bool
 ) -> AsyncGenerator[UrlSigner]:
     """Yield the signer of media links; `patient`: if the store is unavailable, start with a temporary key.
 
@@ -72,22 +70,6 @@ async def _adopt_shared_key(read: Callable[[], Awaitable[bytes]], signer: UrlSig
         except OSError:
             continue
         return
-
-
-def file_key(path: Path, where: str) -> bytes:
-    """Derive a key from the secret in a file.
-
-    Raises:
-        SettingsError: it cannot be read, or is too short.
-
-    """
-    try:
-        secret = path.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(f"{where}: {path} cannot be read: {error.strerror}") from None
-    if len(secret) < KEY_BYTES:
-        raise SettingsError(f"{where}: expected {KEY_BYTES} bytes or more")
-    return sha256(secret).digest()
 
 
 async def stored_key(store: Store, name: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import structlog
 
-from service.config.schema import Log
+from service.config.schema import LogSettings
 
 _SECRETS = re.compile(
     r"""(?P<name>(?:__Secure-[\w-]+|SAPISID|APISID|S?H?SID|NID|f\.sid)=)[^;,\s"'\\]+"""
@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST = 8000
 
 
-def configure(settings: Log) -> None:
+def configure(settings: LogSettings) -> None:
     """Configure structlog and route the standard library's logging through it."""
     console = is_console(settings)
     shared: list[Any] = [
@@ -47,7 +47,7 @@ def configure(settings: Log) -> None:
     logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
 
 
-def is_console(settings: Log) -> bool:
+def is_console(settings: LogSettings) -> bool:
     """Return whether logs are formatted for a terminal."""
     return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
 

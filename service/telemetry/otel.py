@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from protocol.http.context import RequestContext
 from protocol.model import GatewayError
-from service.telemetry.tracing import Tracing
+from service.config.schema import TracingSettings
 from transports.tracing import Attributes, Sort
 
 _FLUSH_SECONDS = 3.0
@@ -167,7 +167,7 @@ class _LoggingExporter(SpanExporter):
 
 
 @asynccontextmanager
-async def open_traces(tracing: Tracing, headers: Mapping[str, str]) -> AsyncGenerator[OtelTraces]:
+async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> AsyncGenerator[OtelTraces]:
     """Export spans to the collector; on exit, export the remaining ones or give up."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # `_LoggingExporter` logs each outage once
     exporter = _LoggingExporter(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
@@ -183,7 +183,7 @@ async def open_traces(tracing: Tracing, headers: Mapping[str, str]) -> AsyncGene
         await _end(provider, exporter)
 
 
-def _resource(tracing: Tracing) -> Resource:
+def _resource(tracing: TracingSettings) -> Resource:
     return Resource.create(
         {
             "service.name": tracing.service_name,

@@ -2,29 +2,12 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated, Any, Protocol
-
-import msgspec
-from msgspec import Meta
+from typing import Any, Protocol
 
 from protocol.http.context import RequestContext
-from service.config.loader import Origin, SettingsError
+from service.config.schema import Origin, SettingsError, TracingSettings
+from service.config.secrets import read_secret
 from transports.tracing import Tracer
-
-
-class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Spans of requests, leases and upstreams, for a collector of OpenTelemetry's."""
-
-    enabled: bool = False
-    """Takes the extra `otel`."""
-    endpoint: Annotated[str, Meta(pattern=r"^https?://[^\s@]+\Z")] = "http://127.0.0.1:4318/v1/traces"
-    """Where the collector takes spans by OTLP over HTTP: the whole URL."""
-    headers_file: Path | None = None
-    """A file of headers that the collector asks for, one a line, as `Authorization: Bearer …`: secret."""
-    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    """Of the requests whose caller has not decided on it (`traceparent`)."""
-    service_name: Annotated[str, Meta(min_length=1)] = "gemini-gateway"
 
 
 class RequestSpan(Protocol):
@@ -43,7 +26,7 @@ class Traces(Tracer, Protocol):
         ...
 
 
-def headers_of(tracing: Tracing, origin: Origin) -> dict[str, str]:
+def headers_of(tracing: TracingSettings, origin: Origin) -> dict[str, str]:
     """Return the headers to send to the collector.
 
     Raises:
@@ -53,24 +36,21 @@ def headers_of(tracing: Tracing, origin: Origin) -> dict[str, str]:
     path = tracing.headers_file
     if path is None:
         return {}
-    where = f"{origin.of('tracing.headers_file')}: tracing.headers_file: {path}"
-    try:
-        lines = path.read_text("ascii").splitlines()
-    except OSError as error:
-        raise SettingsError(f"{where}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{where}: is not ASCII") from None
+    setting = f"{origin.of('tracing.headers_file')}: tracing.headers_file"
+    text = read_secret(path, setting)
+    if not text.isascii():
+        raise SettingsError(f"{setting}: {path} is not ASCII")
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         name, colon, value = (part.strip() for part in line.partition(":"))
         if line.strip() and not (colon and name.replace("-", "").isalnum() and value):
-            raise SettingsError(f"{where}: line {number} is not of the form Name: value")
+            raise SettingsError(f"{setting}: {path}: line {number} is not of the form Name: value")
         if colon:
             found[name.lower()] = value
     return found
 
 
-def check_tracing(tracing: Tracing, origin: Origin) -> None:
+def check_tracing(tracing: TracingSettings, origin: Origin) -> None:
     """Check that tracing can start, if it is enabled.
 
     Raises:
@@ -96,7 +76,7 @@ def _implementation(origin: Origin) -> Any:
 
 
 @asynccontextmanager
-async def open_tracing(tracing: Tracing, origin: Origin) -> AsyncGenerator[Traces | None]:
+async def open_tracing(tracing: TracingSettings, origin: Origin) -> AsyncGenerator[Traces | None]:
     """Yield the tracer of requests; None: tracing is off. Remaining spans are exported on exit, for a few seconds.
 
     Raises:

@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from service.app import open_app
 from service.config.loader import origin_of
-from service.config.schema import Server, load
+from service.config.schema import ServerSettings, load
 from service.server.hypercorn import listen, serve_loopback, serving, url_of
 from service.server.listeners import API
 from tests.bench import processes
@@ -111,7 +111,7 @@ async def stand(folder, monkeypatch, **setup):
         loop = asyncio.get_running_loop()
         store = folder / "gateway.sqlite3"
         async with open_app(settings, origin=origin, store_path=store, serve=serve_loopback) as app:
-            async with serving(app.apps[API], listening, Server()):
+            async with serving(app.apps[API], listening, ServerSettings()):
                 loop.set_task_factory(one.task_made)
                 try:
                     yield one

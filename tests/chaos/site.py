@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.config.schema import Log
+from service.config.schema import LogSettings
 from service.server.hypercorn import listen, run_app
 from service.telemetry import logs
 from transports import simulator
@@ -13,7 +13,7 @@ from transports.clock import SystemClock
 
 
 def main():
-    logs.configure(Log(format="json"))
+    logs.configure(LogSettings(format="json"))
     config = msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=simulator.SimulatorConfig)
     listening = listen("127.0.0.1", int(sys.argv[1]), 2048)
     started = lambda: print("Listening", file=sys.stderr, flush=True)  # noqa: E731

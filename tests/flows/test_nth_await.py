@@ -18,7 +18,7 @@ from protocol.http.spool import Spool
 from protocol.model import Caller, Catalogue, Finish, GatewayError, GenerationRequest, Role, TextPart, Turn
 from service import wiring
 from service.config.loader import origin_of
-from service.config.schema import Log, Settings, Store
+from service.config.schema import LogSettings, Settings, StoreSettings
 from service.server.hypercorn import serve_loopback
 from service.telemetry import logs
 from tests.nth import WAYS, CountedStore, Plan, counted_client, spellings, told
@@ -49,7 +49,7 @@ class Engine:
         account = {"id": "one", "cookies": simulator.export_of(ACCOUNT), "concurrency": 1, "per_minute": 0}
         web = {"accounts": [account], "hosts": hosts, "guest": False, "rotate_seconds": 0.0, "timeouts": SOON}
         web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0}
-        settings = Settings(store=Store(replicas=2), transports={"web": web})
+        settings = Settings(store=StoreSettings(replicas=2), transports={"web": web})
         clock = SystemClock()
         parts = wiring.EngineDeps(
             clock=clock,
@@ -136,7 +136,7 @@ def captured_logs():
     handlers, level = list(root.handlers), root.level
     written = io.StringIO()
     with redirect_stderr(written):
-        logs.configure(Log(level="debug", format="json"))
+        logs.configure(LogSettings(level="debug", format="json"))
         try:
             yield written
         finally:

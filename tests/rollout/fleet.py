@@ -8,7 +8,7 @@ import anyio
 import msgspec
 
 from protocol.model import JobKind
-from service.config.schema import Store as StoreSettings
+from service.config.schema import StoreSettings
 from service.jobs.store import JobStore
 from service.storage.factory import StoreLocation, open_plain
 from tests.chaos.processes import Process

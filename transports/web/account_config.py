@@ -12,6 +12,7 @@ import msgspec
 from transports.account import Account, AccountKind, Facts
 from transports.accounts.registry import AccountRecord
 from transports.http import trusted, way_out
+from transports.secret_files import read_secret
 from transports.web import wire
 from transports.web.attention_reasons import NEVER_ROTATED
 from transports.web.config import WebAccount, WebConfig
@@ -210,10 +211,9 @@ def read_cookies(account: WebAccount) -> dict[str, str]:
         raise ValueError(f"account {account.id!r}: set one of cookies_file and cookies")
     if account.cookies_file is not None:
         try:
-            text = account.cookies_file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise ValueError(f"account {account.id!r}: cannot read {account.cookies_file}: {reason}") from None
+            text = read_secret(account.cookies_file)
+        except ValueError as error:
+            raise ValueError(f"account {account.id!r}: {error}") from None
     return _parsed(account.id, text)
 
 

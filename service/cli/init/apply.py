@@ -17,10 +17,11 @@ from service.cli.init.plan import KEY_FILE, SetupPlan, settings_text, store_sect
 from service.cli.options import settings_at, store_path_of
 from service.config.loader import Origin
 from service.config.schema import Settings
+from service.config.secrets import KEY_BYTES
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseStore
 from service.server.hypercorn import run_loop
-from service.storage.factory import KEY_BYTES, location_of, naming, open_store
+from service.storage.factory import location_of, naming, open_store
 from transports.account import Finding, Level
 from transports.clock import SystemClock
 from transports.store import Store

@@ -14,7 +14,7 @@ from service.cli.init.next_steps import base_url, command_line, curl_line
 from service.cli.init.plan import SetupPlan
 from service.cli.init.prompts import Answers
 from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
-from service.config.schema import Log
+from service.config.schema import LogSettings
 from service.licenses.store import LicenseError
 from service.telemetry import logs
 
@@ -47,7 +47,7 @@ def init(
     """
     if simulator and cookies_file is not None:
         raise click.UsageError("give one of --simulator and --cookies-file")
-    logs.configure(Log(level="error"))
+    logs.configure(LogSettings(level="error"))
     answers = Answers(asks=not yes, replaces=bool(given["replace"]))
     path = answers.path(config_path)
     account = None if simulator else answers.account(given["account"], cookies_file)

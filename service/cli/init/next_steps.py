@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
-from service.config.schema import Server
+from service.config.schema import ServerSettings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- loopback address for a wildcard
 _BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
@@ -17,7 +17,7 @@ def command_line(path: Path, *words: str) -> str:
     return shlex.join(["gemini-gateway", *words, *([] if found else ["--config", str(path)])])
 
 
-def base_url(server: Server) -> str:
+def base_url(server: ServerSettings) -> str:
     """Return the base URL for a client on this machine."""
     host = _WILDCARDS.get(server.host, server.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{server.prefix}/v1"

@@ -2,14 +2,16 @@ import pytest
 
 from service.admin.tokens import AdminIdentity, tokens_of
 from service.config.loader import Origin, SettingsError
-from service.config.schema import Admin, AdminToken
+from service.config.schema import AdminSettings, AdminTokenSettings
 
 ORIGIN = Origin(name="gateway.toml")
 GOOD = "Zk3v8Q-b7NcT1yWm"
 
 
 def tokens(*pairs, **more):
-    return tokens_of(Admin(tokens=tuple(AdminToken(name=name, token=token, **more) for name, token in pairs)), ORIGIN)
+    return tokens_of(
+        AdminSettings(tokens=tuple(AdminTokenSettings(name=name, token=token, **more) for name, token in pairs)), ORIGIN
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,14 +38,14 @@ def test_a_token_that_is_no_secret_is_refused_by_its_place_alone(token, words):
 def test_a_file_holds_a_token(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{GOOD}\n")
-    found = tokens_of(Admin(tokens=(AdminToken(name="ops", token_file=file, read_only=True),)), ORIGIN)
+    found = tokens_of(AdminSettings(tokens=(AdminTokenSettings(name="ops", token_file=file, read_only=True),)), ORIGIN)
     assert found.identify(f"Bearer {GOOD}".encode()) == AdminIdentity("ops", read_only=True)
     for wrong in (
-        AdminToken(name="a", token_file=tmp_path / "none"),
-        AdminToken(name="a", token=GOOD, token_file=file),
+        AdminTokenSettings(name="a", token_file=tmp_path / "none"),
+        AdminTokenSettings(name="a", token=GOOD, token_file=file),
     ):
         with pytest.raises(SettingsError, match=r"admin\.tokens\[0\]"):
-            tokens_of(Admin(tokens=(wrong,)), ORIGIN)
+            tokens_of(AdminSettings(tokens=(wrong,)), ORIGIN)
 
 
 def test_no_two_have_one_name_or_one_token():

@@ -2,7 +2,7 @@ import json
 
 from service.cli.startup_summary import lines, say, startup_summary
 from service.config.loader import origin_of
-from service.config.schema import Log, load
+from service.config.schema import LogSettings, load
 from service.storage.factory import location_of
 from tests.clock import ManualClock
 from transports.accounts.records import AttentionRecord
@@ -73,10 +73,10 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
 
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
     with capture_logs() as logs:
-        say(found, Log(format="json"))
+        say(found, LogSettings(format="json"))
     assert [(line["event"], line["transports"]) for line in logs] == [("gateway_started", ("web",))]
     assert capfd.readouterr().err == ""
-    say(found, Log(format="console"))
+    say(found, LogSettings(format="console"))
     assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")
 
 

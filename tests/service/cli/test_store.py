@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from service.cli.main import cli
 from service.config.loader import SettingsError, origin_of
-from service.config.schema import Store
+from service.config.schema import StoreSettings
 from service.storage.factory import open_store
 from tests.servers import RedisServer, programs
 from transports.clock import SystemClock
@@ -46,7 +46,7 @@ def run(*arguments):
 
 def fill(path, key_file=None):
     async def write():
-        async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
+        async with open_store(StoreSettings(key_file=key_file), origin_of(None), path, SystemClock()) as store:
             await store.put(SESSIONS, "first", b"secret-cookie")
             await store.put(ACCOUNTS, "first", b"{}")
             await store.put(COOLDOWNS, "first/*/*", b"{}", seconds=600.0)
@@ -56,7 +56,7 @@ def fill(path, key_file=None):
 
 def read(path, key_file):
     async def scan():
-        async with open_store(Store(key_file=key_file), origin_of(None), path, SystemClock()) as store:
+        async with open_store(StoreSettings(key_file=key_file), origin_of(None), path, SystemClock()) as store:
             return [record for place in (SESSIONS, ACCOUNTS, COOLDOWNS) for record in await store.scan(place)]
 
     return anyio.run(scan)
@@ -128,7 +128,7 @@ def test_migrate_leaves_a_target_with_other_records_alone(folder):
     fill(folder / "new.sqlite3", folder / "store.key")
 
     async def change():
-        settings = Store(key_file=folder / "store.key")
+        settings = StoreSettings(key_file=folder / "store.key")
         async with open_store(settings, origin_of(None), folder / "new.sqlite3", SystemClock()) as store:
             await store.put(SESSIONS, "first", b"rotated")
 

@@ -21,7 +21,7 @@ from protocol.model import (
     UpstreamFailed,
     Usage,
 )
-from service.config.schema import Jobs
+from service.config.schema import JobSettings
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
 from tests.clock import ManualClock
@@ -105,16 +105,16 @@ async def over(jobs, identity="video_1"):
 
 async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
     engine = Engine(ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         done = await over(jobs)
     assert (done.state, done.reply.text, done.handle) == (JobState.COMPLETED, "done", HANDLE)
     assert done.completed is not None
-    assert done.expires == pytest.approx(done.completed + Jobs().keep_seconds)
+    assert done.expires == pytest.approx(done.completed + JobSettings().keep_seconds)
 
 
 async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
-    async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         done = await over(jobs)
     assert (done.state, done.error.code, done.error.message) == (
@@ -127,7 +127,7 @@ async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
 async def test_a_job_waits_for_a_busy_account():
     clock = ManualClock()
     engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
-    async with open_jobs(JobStore(MemoryStore(clock), clock), engine, clock, Jobs()) as jobs:
+    async with open_jobs(JobStore(MemoryStore(clock), clock), engine, clock, JobSettings()) as jobs:
         await clock.until_asleep(1)
         await jobs.submit(job(clock=clock))
         await clock.until_asleep(2)
@@ -138,11 +138,11 @@ async def test_a_job_waits_for_a_busy_account():
 
 async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
     engine = Engine([Begun(handle=HANDLE), Begun(handle=LATER), anyio.Event()], ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle == LATER)
     assert engine.open_now == 0
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         done = await over(jobs)
     assert done.reply.text == "done"
     assert [request.handle for request in engine.asked] == [None, LATER]
@@ -152,7 +152,7 @@ async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_aske
     go = anyio.Event()
     engine = Engine([go, Begun(handle=HANDLE), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
-        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
             await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
 
@@ -161,7 +161,7 @@ async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_aske
                 go.set()
 
             tasks.start_soon(soon)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.COMPLETED
     assert [request.handle for request in engine.asked] == [None, HANDLE]
 
@@ -170,7 +170,7 @@ async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_
     go = anyio.Event()
     engine = Engine([Begun(handle=HANDLE, settled=False), go, Begun(handle=LATER), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
-        async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+        async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
             await until(jobs, lambda found: found.handle == HANDLE)
 
@@ -179,7 +179,7 @@ async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_
                 go.set()
 
             tasks.start_soon(soon)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.COMPLETED
     assert [request.handle for request in engine.asked] == [None, LATER]
 
@@ -187,10 +187,10 @@ async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_
 async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, monkeypatch):
     monkeypatch.setattr("service.jobs.runner._CLOSE_SECONDS", 0.01)
     engine = Engine([anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         done = await over(jobs)
     assert (done.state, done.error.code) == (JobState.FAILED, "upstream_outcome_unknown")
     assert len(engine.asked) == 1
@@ -198,17 +198,17 @@ async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, 
 
 async def test_a_job_that_was_never_sent_is_done_by_the_next_process(ledger):
     await ledger.put(job(), 9e9)
-    async with open_jobs(ledger, Engine(ANSWER), SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, Engine(ANSWER), SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).reply.text == "done"
 
 
 async def test_two_processes_do_not_do_a_job_twice(ledger):
     go = anyio.Event()
     first, second = Engine([Begun(handle=HANDLE), go, FINISH]), Engine()
-    async with open_jobs(ledger, first, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, first, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
-        async with open_jobs(ledger, second, SystemClock(), Jobs()) as others:
+        async with open_jobs(ledger, second, SystemClock(), JobSettings()) as others:
             await others.adopt()
             go.set()
             assert (await over(others)).state is JobState.COMPLETED
@@ -217,7 +217,7 @@ async def test_two_processes_do_not_do_a_job_twice(ledger):
 
 async def test_a_job_that_is_removed_stops(ledger):
     engine = Engine([Begun(handle=HANDLE), anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         assert not await jobs.remove("you", JobKind.VIDEO, "video_1")
@@ -229,7 +229,7 @@ async def test_a_job_that_is_removed_stops(ledger):
 
 async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
     engine = Engine([anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), Jobs(unfinished=1)) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings(unfinished=1)) as jobs:
         await jobs.submit(job())
         with pytest.raises(RateLimited) as caught:
             await jobs.submit(job("video_2"))
@@ -239,7 +239,7 @@ async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
 async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
     go = anyio.Event()
     engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs(at_once=1)) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings(at_once=1)) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         await jobs.submit(job("video_2"))
@@ -250,7 +250,7 @@ async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
 
 async def test_an_error_in_the_middle_is_the_jobs_and_a_bug_of_ours_too(ledger):
     engine = Engine([Begun(handle=HANDLE), UpstreamFailed("broke")], [Begun(handle=HANDLE), KeyError("bug")])
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         assert (await over(jobs)).error.code == "upstream_protocol_error"
         await jobs.submit(job("video_2"))
@@ -264,7 +264,7 @@ async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
     turns = (msgspec.structs.replace(turn, parts=parts),)
     with_file = msgspec.structs.replace(with_file, request=msgspec.structs.replace(with_file.request, turns=turns))
     engine = Engine(ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(with_file)
         done = await over(jobs)
     assert engine.asked[0].turns == turns
@@ -272,7 +272,7 @@ async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
 
 
 async def test_whoever_holds_a_job_is_alone_with_it(ledger):
-    async with open_jobs(ledger, Engine(), SystemClock(), Jobs()) as jobs:
+    async with open_jobs(ledger, Engine(), SystemClock(), JobSettings()) as jobs:
         await jobs.keep(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
         async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
             assert (mine, not_mine) == (True, False)
@@ -301,21 +301,21 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
     locked = Locked(store, SystemClock())
     engine = Engine([error])
     with capture_logs() as logs:
-        async with open_jobs(locked, engine, SystemClock(), Jobs()) as jobs:
+        async with open_jobs(locked, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
             with anyio.fail_after(10):
                 await locked.tried.wait()
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
     assert {"event": "job_write_failed", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
-    async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), Jobs()) as jobs:
+    async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED
 
 
 async def test_a_process_that_is_about_to_end_adopts_nothing(ledger):
     await ledger.put(job(), 9e9)
     clock, engine = ManualClock(), Engine(ANSWER)
-    async with open_jobs(ledger, engine, clock, Jobs()) as jobs:
+    async with open_jobs(ledger, engine, clock, JobSettings()) as jobs:
         jobs.leaving = lambda: True
         for _ in range(3):
             await clock.until_asleep()

@@ -4,7 +4,7 @@ from base64 import b64encode
 import pytest
 
 from protocol.model import Feature, Saturated
-from service.config.schema import LicenseSetting, Origin, SettingsError
+from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.licenses.auth import Licenses, fixed_licenses, new_key
 from service.licenses.store import License, LicenseStore, digest_of
 from tests.clock import ManualClock
@@ -139,7 +139,7 @@ async def test_a_store_that_is_down_is_told_to_whom_it_does_not_know_and_the_oth
 
 
 def settings_of(*licenses):
-    return tuple(LicenseSetting(**fields) for fields in licenses)
+    return tuple(LicenseSettings(**fields) for fields in licenses)
 
 
 def test_a_key_may_be_in_a_file(tmp_path):

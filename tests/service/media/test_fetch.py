@@ -11,7 +11,7 @@ from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.collect import collect
 from protocol.http.spool import Spool
 from protocol.model import BadRequest
-from service.config.schema import Fetch, Origin, SettingsError
+from service.config.schema import FetchSettings, Origin, SettingsError
 from service.media import fetch
 from service.media.fetch import FetchTimeouts, fetching, open_fetcher, refuse_to_fetch
 from service.media.fetch_policy import FetchPolicy
@@ -109,18 +109,18 @@ async def test_without_leave_nothing_is_fetched():
     with pytest.raises(BadRequest) as caught:
         await refuse_to_fetch("https://example.com/x.png", whole, most=1)
     assert caught.value.code == "image_url_not_allowed"
-    async with fetching(Fetch(), "", Origin(name="x")) as get:
+    async with fetching(FetchSettings(), "", Origin(name="x")) as get:
         assert get is refuse_to_fetch
 
 
 async def test_the_settings_say_how_far_it_goes():
-    settings = Fetch(enabled=True, hosts=("images.example",), refuse=("9.9.9.0/24",))
+    settings = FetchSettings(enabled=True, hosts=("images.example",), refuse=("9.9.9.0/24",))
     async with fetching(settings, "https://gateway.example", Origin(name="x")) as get:
         assert isinstance(get, fetch.Fetcher)
         assert not get._policy.allows_host("gateway.example")
         assert not get._policy.allows_address("9.9.9.9")
     with pytest.raises(SettingsError, match=r"fetch\.refuse"):
-        async with fetching(Fetch(refuse=("9.9.9.0/99",)), "", Origin(name="x")):
+        async with fetching(FetchSettings(refuse=("9.9.9.0/99",)), "", Origin(name="x")):
             pass
 
 

@@ -1,6 +1,6 @@
 from protocol.model import Caller, MediaKind, MediaRef
+from service.config.secrets import KEY_BYTES
 from service.media.signed_urls import MediaUrls, UrlSigner
-from service.storage.keys import KEY_BYTES
 from tests.clock import ManualClock
 
 REF = MediaRef(

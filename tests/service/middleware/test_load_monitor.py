@@ -2,11 +2,11 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.config.process import Overload
+from service.config.schema import OverloadSettings
 from service.middleware.load_monitor import LoadMonitor, OverloadStep, overload_step
 from tests.clock import ManualClock
 
-TERMS = Overload()
+TERMS = OverloadSettings()
 
 
 def pressure(memory=lambda: None, clock=None, registry=None):

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from protocol.http.disconnect import CLIENT
-from service.config.schema import Server
+from service.config.schema import ServerSettings
 from service.server import connection
 from service.server.hypercorn import listen, serving
 
@@ -37,7 +37,7 @@ async def connect():
             stop = anyio.Event()
 
             async def serve(*, task_status):
-                async with serving(app, listening, Server(**settings)):
+                async with serving(app, listening, ServerSettings(**settings)):
                     task_status.started()
                     await stop.wait()
 
@@ -347,7 +347,7 @@ async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
     listening = listen("127.0.0.1", 0, 8)
     port = listening.getsockname()[1]
     async with serving(
-        app_of(start((b"content-length", b"1")), piece(b"x")), listening, Server(keep_alive_seconds=600)
+        app_of(start((b"content-length", b"1")), piece(b"x")), listening, ServerSettings(keep_alive_seconds=600)
     ):
         client = await anyio.connect_tcp("127.0.0.1", port)
         await client.send(ASK % b"GET")

@@ -3,7 +3,7 @@
 import httpx2 as httpx
 import pytest
 
-from service.config.schema import Server
+from service.config.schema import ServerSettings
 from service.server.hypercorn import listen, serving, url_of
 
 
@@ -20,7 +20,7 @@ async def measure(scope, receive, send):
 async def test_headers_may_be_as_long_as_the_settings_allow(allowed, length, status):
     listening = listen("127.0.0.1", 0, 8)
     url = url_of(listening)
-    async with serving(measure, listening, Server(), header_bytes=allowed), httpx.AsyncClient() as client:
+    async with serving(measure, listening, ServerSettings(), header_bytes=allowed), httpx.AsyncClient() as client:
         answer = await client.get(url, headers={"x": "a" * length})
     assert answer.status_code == status
     assert status != 200 or answer.text == str(length)

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from service.config.loader import SettingsError, origin_of
-from service.config.schema import Store, load
+from service.config.schema import StoreSettings, load
 from service.storage.factory import cipher_of, location_at, location_of, open_copy, open_store, open_stores, shown_url
 from transports.clock import SystemClock
 from transports.store import Unreadable
@@ -23,7 +23,7 @@ def key_file(tmp_path):
 
 
 def opening(tmp_path, **settings):
-    return open_store(Store(**settings), ORIGIN, tmp_path / "gateway.sqlite3", SystemClock())
+    return open_store(StoreSettings(**settings), ORIGIN, tmp_path / "gateway.sqlite3", SystemClock())
 
 
 async def test_what_is_secret_is_encrypted_in_the_file_and_nothing_is_warned_of(tmp_path, key_file):
@@ -40,7 +40,7 @@ async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path)
     with capture_logs() as logs:
         async with opening(tmp_path):
             pass  # a command that looks at the store says nothing
-        async with open_stores(Store(), ORIGIN, path, SystemClock(), observer) as (store, copy):
+        async with open_stores(StoreSettings(), ORIGIN, path, SystemClock(), observer) as (store, copy):
             await store.put(SESSIONS, "a", b"g.a000-cookie")
             assert (await store.get(SESSIONS, "a")).value == b"g.a000-cookie"
             assert copy is None
@@ -71,9 +71,9 @@ async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):
 
 async def test_beside_a_shared_store_this_machine_has_a_copy_of_its_own_sealed_as_the_store_is(tmp_path, key_file):
     path, clock = tmp_path / "state" / "gateway.sqlite3", SystemClock()
-    async with open_copy(Store(key_file=key_file), ORIGIN, path, clock) as copy:
+    async with open_copy(StoreSettings(key_file=key_file), ORIGIN, path, clock) as copy:
         assert copy is None
-    shared = Store(url="redis://127.0.0.1:1/0", key_file=key_file)
+    shared = StoreSettings(url="redis://127.0.0.1:1/0", key_file=key_file)
     async with open_copy(shared, ORIGIN, path, clock) as copy:
         await copy.put(SESSIONS, "a", b"g.a000-cookie")
         assert (await copy.get(SESSIONS, "a")).value == b"g.a000-cookie"
@@ -118,7 +118,7 @@ def test_what_is_wrong_is_told_by_its_setting_and_without_its_value(tmp_path, te
 
 def test_a_url_may_come_from_a_file(tmp_path):
     (tmp_path / "url").write_text("rediss://user:pass@host:6380/1\n")
-    location = location_of(Store(url_file=tmp_path / "url"), ORIGIN, tmp_path / "x")
+    location = location_of(StoreSettings(url_file=tmp_path / "url"), ORIGIN, tmp_path / "x")
     assert (location.path, location.url) == (None, "rediss://user:pass@host:6380/1")
     assert "pass" not in f"{location} {location!r}"
 

@@ -2,9 +2,10 @@ import anyio
 import pytest
 
 from protocol.model import Caller, MediaKind, MediaRef
-from service.config.schema import Media, Origin, SettingsError
+from service.config.schema import MediaSettings, Origin
+from service.config.secrets import KEY_BYTES
 from service.media.signed_urls import MediaUrls
-from service.storage.keys import KEY_BYTES, file_key, media_key, open_url_signer, stored_key
+from service.storage.keys import media_key, open_url_signer, stored_key
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
 
@@ -13,11 +14,11 @@ ORIGIN = Origin(name="gateway.toml")
 
 async def test_the_store_keeps_one_key_for_all_processes(open_store):
     one, other = await open_store(), await open_store()
-    key = await media_key(Media(), ORIGIN, one)
+    key = await media_key(MediaSettings(), ORIGIN, one)
     assert len(key) == KEY_BYTES
-    assert await media_key(Media(), ORIGIN, other) == key
+    assert await media_key(MediaSettings(), ORIGIN, other) == key
     assert await stored_key(one, "another") != key
-    assert await media_key(Media(), ORIGIN, MemoryStore(ManualClock())) != key
+    assert await media_key(MediaSettings(), ORIGIN, MemoryStore(ManualClock())) != key
 
 
 async def test_processes_that_start_at_once_have_one_key(open_store):
@@ -37,17 +38,8 @@ async def test_a_file_is_the_same_key_at_every_replica(tmp_path):
     file = tmp_path / "key"
     file.write_bytes(b"x" * KEY_BYTES + b"\n")
     stores = [MemoryStore(ManualClock()) for _ in range(2)]
-    keys = {await media_key(Media(key_file=file), ORIGIN, store) for store in stores}
+    keys = {await media_key(MediaSettings(key_file=file), ORIGIN, store) for store in stores}
     assert [len(key) for key in keys] == [KEY_BYTES]
-
-
-@pytest.mark.parametrize("content", [b"", b"too short", None])
-def test_a_file_that_is_no_key_is_said(tmp_path, content):
-    file = tmp_path / "key"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"gateway.toml: media.key_file"):
-        file_key(file, "gateway.toml: media.key_file")
 
 
 async def test_a_store_that_is_down_makes_no_key_of_its_own():
@@ -74,7 +66,7 @@ REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https:
 async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
-    async with open_url_signer(Media(), ORIGIN, store, clock, patient=True) as seal:
+    async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=True) as seal:
         links = MediaUrls(seal, lambda: "https://gateway.example")
         early = links.sign(REF, me)
         for away in (True, False):
@@ -82,7 +74,7 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
             store.away = away
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
-        async with open_url_signer(Media(), ORIGIN, store, clock, patient=False) as theirs:
+        async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=False) as theirs:
             assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.sign(REF, me), me) == REF
         assert links.open(early, me) == REF
 
@@ -90,5 +82,5 @@ async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
 async def test_a_file_that_is_out_of_order_is_not_waited_for():
     clock = ManualClock()
     with pytest.raises(StoreDown):
-        async with open_url_signer(Media(), ORIGIN, Away(clock), clock, patient=False):
+        async with open_url_signer(MediaSettings(), ORIGIN, Away(clock), clock, patient=False):
             pass

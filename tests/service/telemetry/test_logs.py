@@ -4,14 +4,14 @@ import logging
 import pytest
 import structlog
 
-from service.config.schema import Log
+from service.config.schema import LogSettings
 from service.telemetry.logs import configure, redacted
 
 
 @pytest.fixture
 def logged(capsys):
     def lines(form):
-        configure(Log(format=form))
+        configure(LogSettings(format=form))
         return lambda: capsys.readouterr().err
 
     yield lines
