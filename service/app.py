@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
@@ -16,16 +16,15 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
 from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.collect import Files
-from protocol.http.context import Fetch, context_of
-from protocol.http.errors import HttpError
+from protocol.http.context import Fetch
+from protocol.http.dialect import Dialect
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
-from protocol.model import Engine, GatewayError, Jobs, Saturated
+from protocol.model import Engine, Jobs, Saturated
 from service import wiring
 from service.admin.feed import Feed
 from service.cli.startup_summary import StartupSummary, startup_summary
@@ -38,7 +37,8 @@ from service.media.cache import MediaCache
 from service.media.fetch import fetching
 from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
-from service.middleware.concurrency import ConcurrencyLimit, DialectApp, RequestSlots
+from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
+from service.middleware.dialect_errors import DialectErrors
 from service.middleware.forwarded import PublicAddress
 from service.middleware.http_validation import HttpValidation
 from service.middleware.load_monitor import LoadMonitor
@@ -207,12 +207,17 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     )
     metrics = Metrics(base.registry, settings.limits.in_flight)
     operations = Operations(base.registry, base.shutdown, base.load_monitor)
+    slots = RequestSlots(base.shutdown, settings.limits.in_flight, settings.limits.in_flight_per_license)
+    dialect_routes = list(_dialect_routes(settings, engine, base.licenses, slots))
+    errors = DialectErrors(wiring.DIALECTS[0], dialect_routes)
+    media = MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media))
     routes = [
         *(() if settings.operations.port else operations.routes()),
-        *_caller_routes(base, engine),
+        *_media_routes(settings, media.route(errors.refuse), slots, errors),
+        *(route for route, _ in dialect_routes),
     ]
     api = RequestContextMiddleware(
-        _with_middleware(settings, routes, base.load_monitor), metrics, request_deps, wiring.default_error_response
+        _with_middleware(settings, routes, base.load_monitor, errors), metrics, request_deps, errors.refuse
     )
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
@@ -228,16 +233,6 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         )
         apps[ADMIN] = create_admin_app(settings, base.origin, base.store, gateway)
     return apps
-
-
-def _caller_routes(base: _Base, engine: Router) -> Iterator[Route]:
-    """Yield the media and API routes, which share the request slots."""
-    settings = base.settings
-    room = RequestSlots(base.shutdown, settings.limits.in_flight, settings.limits.in_flight_per_license)
-    yield from _media_routes(
-        settings, MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media)), room
-    )
-    yield from _api_routes(settings, engine, base.licenses, room)
 
 
 @asynccontextmanager
@@ -260,30 +255,32 @@ async def _open_url_signer(
         yield seal
 
 
-def _with_middleware(settings: Settings, routes: list[Route], pressure: LoadMonitor) -> Any:
+def _with_middleware(settings: Settings, routes: list[Route], monitor: LoadMonitor, errors: DialectErrors) -> Any:
     """Return the app of the routes, wrapped in HTTP validation, load shedding and CORS."""
-    guard = HttpValidation(
-        FixedPaths(_starlette(routes), routes), settings.limits.header_bytes, wiring.default_error_response
-    )
-    spared = LoadShedding(guard, pressure, settings.overload.long_body_bytes, wiring.default_error_response)
-    return _cors(spared, settings.server.cors_origins)
+    app = FixedPaths(_starlette(routes, errors), routes)
+    validated = HttpValidation(app, settings.limits.header_bytes, errors.refuse)
+    shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, errors.refuse)
+    return _cors(shed, settings.server.cors_origins)
 
 
-def _api_routes(settings: Settings, engine: Engine, licenses: Licenses, room: RequestSlots) -> Iterator[Route]:
+def _dialect_routes(
+    settings: Settings, engine: Engine, licenses: Licenses, slots: RequestSlots
+) -> Iterator[tuple[Route, Dialect]]:
     """Yield every dialect's routes with license check and concurrency limit, with and without the prefix."""
-    for routes in wiring.PROTOCOLS:
-        for route in routes(engine):
-            guarded = Licensed(ConcurrencyLimit(cast("DialectApp", route.endpoint), room), licenses)
+    for dialect in wiring.DIALECTS:
+        for route in dialect.routes(engine):
+            limited = ConcurrencyLimit(route.endpoint, slots, dialect.refuse)
+            licensed = Licensed(limited, licenses, dialect)
             for prefix in _prefixes(settings):
-                yield Route(prefix + route.path, guarded, methods=list(route.methods or ()), name=route.path)
+                path, methods = prefix + route.path, list(route.methods or ())
+                yield Route(path, licensed, methods=methods, name=route.path), dialect
 
 
-def _media_routes(settings: Settings, media: MediaRoutes, room: RequestSlots) -> Iterator[Route]:
+def _media_routes(settings: Settings, route: Route, slots: RequestSlots, errors: DialectErrors) -> Iterator[Route]:
     """Yield the route of signed media URLs, with and without the prefix; the URL itself is the permission."""
-    route = media.route(wiring.default_error_response)
-    admitted = ConcurrencyLimit(cast("DialectApp", route.endpoint), room)
+    limited = ConcurrencyLimit(route.endpoint, slots, errors.refuse)
     for prefix in _prefixes(settings):
-        yield Route(prefix + route.path, admitted, methods=["GET"], name=route.path)
+        yield Route(prefix + route.path, limited, methods=["GET"], name=route.path)
 
 
 def _prefixes(settings: Settings) -> Iterable[str]:
@@ -304,8 +301,9 @@ def _media_cache(media: MediaSettings) -> MediaCache | None:
         raise SettingsError(f"media.keep_dir: {media.keep_dir}: {error.strerror}") from None
 
 
-def _starlette(routes: list[Route]) -> Starlette:
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _internal_error})
+def _starlette(routes: list[Route], errors: DialectErrors) -> Starlette:
+    handlers: dict[Any, Any] = {HTTPException: errors.http_error, Exception: errors.internal_error}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 
@@ -321,24 +319,6 @@ def _cors(app: Any, origins: tuple[str, ...]) -> Any:
         allow_headers=("*",),
         expose_headers=_EXPOSED,
     )
-
-
-async def _internal_error(request: Request, _: Exception) -> Any:
-    """Answer 500 for an unexpected exception; `RequestContextMiddleware` logs it."""
-    error = GatewayError("The gateway failed.")
-    context_of(request.scope).record.error = error.code
-    return wiring.default_error_response(error)
-
-
-async def _http_error(request: Request, error: Exception) -> Any:
-    """Answer 404 or 405 for requests that match no route."""
-    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for this type
-    if error.status_code == 405:
-        fault = HttpError(405, "method_not_allowed", f"{request.method} is not allowed on this path.")
-    else:
-        fault = HttpError(404, "not_found", "There is nothing at this path; the API is below /v1.")
-    context_of(request.scope).record.error = fault.code
-    return wiring.default_error_response(fault, dict(error.headers or {}))
 
 
 def _memory(settings: Settings) -> ByteBudget:

@@ -1,6 +1,6 @@
 """Registers the dialects and transports and builds the engine from them.
 
-A new dialect is one entry in `PROTOCOLS`; a new transport is one entry in `TRANSPORTS`.
+A new dialect is one entry in `DIALECTS`; a new transport is one entry in `TRANSPORTS`.
 """
 
 import random
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from protocol import openai
+from protocol.http.dialect import Dialect
 from protocol.model import Capability, Catalogue, FileKeeper
 from service.config.schema import DeadlineSettings, Origin, Settings, SettingsError, convert
 from transports import simulator, web
@@ -37,11 +38,9 @@ from transports.store import ChangeFeed, Store
 from transports.tasks import background_tasks
 from transports.tracing import TracedPool, TracedTransport, Tracer
 
-PROTOCOLS = (openai.routes,)
+DIALECTS: tuple[Dialect, ...] = (openai.DIALECT,)
+"""The first one also writes the errors of paths that belong to no dialect."""
 TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
-
-default_error_response = openai.error_response
-"""Writes errors of paths that belong to no dialect."""
 
 
 class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):

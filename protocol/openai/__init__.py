@@ -1,6 +1,14 @@
-"""OpenAI's API: `routes(engine)` is the dialect, `error_response` its way to say no."""
+"""OpenAI's API."""
 
+from protocol.http.dialect import Dialect, HeaderKey
 from protocol.openai.errors import error_response
 from protocol.openai.routes import routes
 
-__all__ = ["error_response", "routes"]
+DIALECT = Dialect(
+    name="openai",
+    routes=routes,
+    refuse=error_response,
+    credentials=(HeaderKey("Authorization", scheme="Bearer"),),
+)
+
+__all__ = ["DIALECT"]

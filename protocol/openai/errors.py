@@ -74,13 +74,13 @@ def error_body(error: GatewayError) -> bytes:
     return _encode(ErrorBody(Error(message=error.message, type=kind, param=param, code=error.code)))
 
 
-def error_response(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
+def error_response(error: GatewayError) -> Response:
     """Return an error as a response, with headers that tell an SDK whether and when to retry."""
     status, _ = status_of(error)
-    all_headers = _retry_headers(error) | (headers or {})
+    headers = _retry_headers(error)
     if isinstance(error, Unauthorized):
-        all_headers["WWW-Authenticate"] = "Bearer"
-    return Response(error_body(error), status, all_headers, media_type="application/json")
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(error_body(error), status, headers, media_type="application/json")
 
 
 def _retry_headers(error: GatewayError) -> dict[str, str]:

@@ -8,12 +8,13 @@ from typing import Any
 import structlog
 
 from protocol.http.body import discard_body
-from protocol.http.context import RequestContext, context_of
-from protocol.model import Caller, GatewayError, Saturated, Unauthorized
+from protocol.http.context import context_of
+from protocol.http.dialect import Dialect
+from protocol.http.endpoint import ASGIResponse
+from protocol.model import Caller, Saturated, released
 from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.config.secrets import read_secret
 from service.licenses.store import KEY, License, LicenseError, LicenseStore, check, digest_of
-from service.middleware.concurrency import DialectApp
 
 KEY_PREFIX = "sk-gg-"
 _RETRY_SECONDS = 5.0
@@ -70,16 +71,14 @@ class Licenses:
         self._by_digest = {digest_of(key.encode()): granted for key, granted in fixed}
         self._fixed_ids = {granted.id for _, granted in fixed}
 
-    async def caller(self, authorization: bytes) -> Caller | None:
-        """Return the caller that an `Authorization` header identifies, or None if its key is not valid.
+    async def caller(self, key: bytes) -> Caller | None:
+        """Return the caller that a license key identifies, or None if the key is not valid.
 
         Raises:
             Saturated: the store failed.
 
         """
-        scheme, _, key = authorization.strip().partition(b" ")
-        key = key.strip()
-        if scheme.lower() != b"bearer" or not KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             return None
         digest = digest_of(key)  # looking keys up by digest leaks no part of a key through timing
         found = self._by_digest.get(digest)
@@ -113,32 +112,23 @@ def _store_errors() -> Generator[None]:
 
 
 class Licensed:
-    """Middleware that passes a request with a valid license key on, and refuses others in the route's dialect."""
+    """Middleware of one route that passes requests with a valid license key on, and refuses others in its dialect."""
 
-    def __init__(self, endpoint: DialectApp, licenses: Licenses) -> None:
-        """Guard `endpoint`."""
-        self._endpoint, self._licenses = endpoint, licenses
+    def __init__(self, endpoint: ASGIResponse, licenses: Licenses, dialect: Dialect) -> None:
+        """Guard `endpoint`; the license key is where `dialect` has it."""
+        self._endpoint, self._licenses, self._dialect = endpoint, licenses, dialect
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request."""
-        context = context_of(scope)
-        refusal = await self._identify(scope, context)
+        context, key = context_of(scope), self._dialect.license_key(scope)
+        try:
+            context.caller = await self._licenses.caller(key) if key is not None else None
+            refusal = None if context.caller is not None else self._dialect.unauthorized()
+        except Saturated as error:
+            refusal = released(error)
         if refusal is None:
             await self._endpoint(scope, receive, send)
             return
         context.record.error = refusal.code
         await discard_body(scope, receive)
-        await self._endpoint.refuse(refusal)(scope, receive, send)
-
-    async def _identify(self, scope: Any, context: RequestContext) -> GatewayError | None:
-        """Set the request's caller; return the error for a request without a valid license."""
-        sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        try:
-            context.caller = await self._licenses.caller(sent[0]) if len(sent) == 1 else None
-        except Saturated as error:
-            return error
-        if context.caller is not None:
-            return None
-        return Unauthorized(
-            "Incorrect API key provided. Send a license key of this gateway as 'Authorization: Bearer <license key>'.",
-        )
+        await self._dialect.refuse(refusal)(scope, receive, send)

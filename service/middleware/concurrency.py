@@ -1,27 +1,17 @@
 """Limits the number of concurrent requests, in total and per license; refuses new ones during shutdown."""
 
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any
 
 from protocol.http.body import discard_body
 from protocol.http.context import context_of
-from protocol.http.endpoint import Refuse
+from protocol.http.endpoint import ASGIResponse, Refuse
 from protocol.http.response import shutting_down
 from protocol.model import Caller, GatewayError, RateLimited, Saturated
 from service.server.shutdown import Shutdown
 
 _OWN_TO_FREE = 3
 """Open requests of one license per free slot, at most: one license can take three quarters of the slots."""
-
-
-class DialectApp(Protocol):
-    """An ASGI app that can write errors in its dialect."""
-
-    refuse: Refuse
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        ...
 
 
 class RequestSlots:
@@ -72,10 +62,9 @@ class RequestSlots:
 class ConcurrencyLimit:
     """Middleware of one route that takes a slot for each request; all routes share the slots."""
 
-    def __init__(self, endpoint: DialectApp, slots: RequestSlots) -> None:
-        """Take slots from `slots` for requests of `endpoint`."""
-        self._endpoint, self._slots = endpoint, slots
-        self.refuse = endpoint.refuse
+    def __init__(self, endpoint: ASGIResponse, slots: RequestSlots, refuse: Refuse) -> None:
+        """Take slots from `slots` for requests of `endpoint`; `refuse` writes the error of refused ones."""
+        self._endpoint, self._slots, self._refuse = endpoint, slots, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -84,7 +73,7 @@ class ConcurrencyLimit:
         if refusal is not None:
             context.record.error = refusal.code
             await discard_body(scope, receive)
-            await self.refuse(refusal)(scope, receive, send)
+            await self._refuse(refusal)(scope, receive, send)
             return
         self._slots.begin(context.caller)
         try:

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from protocol.http.context import Limits, Look, RequestContext, RequestRecord, attach
 from protocol.http.shutdown import ShutdownEvent
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
-from protocol.openai import error_response
+from protocol.openai.errors import error_response
 from service.media.cache import MediaCache
 from service.media.routes import MediaRoutes, OpenedMedia
 from service.media.signed_urls import MediaUrls, UrlSigner

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from protocol.http.context import attach
-from protocol.openai import error_response
+from protocol.openai.errors import error_response
 from service.middleware.load_monitor import OverloadStep
 from service.middleware.load_shedding import LoadShedding
 

@@ -19,8 +19,10 @@ from protocol.http.response import WholeResponse
 from protocol.http.spool import Spool
 from protocol.http.stream import EventStream
 from protocol.model import Served, UpstreamModel
-from service import wiring
+from protocol.openai import DIALECT
+from protocol.openai.errors import error_response
 from service.app import _cors, _starlette
+from service.middleware.dialect_errors import DialectErrors
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.server.hypercorn import serve_loopback
 from service.server.shutdown import Shutdown
@@ -60,7 +62,7 @@ def observing(app, limits=None):
         pixels=PixelPool(),
         log_prompts=False,
     )
-    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, wiring.default_error_response)
+    return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, error_response)
 
 
 PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
@@ -69,7 +71,7 @@ PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered
 @pytest.fixture
 async def client():
     routes = [Route(path, endpoint) for path, endpoint in PLACES.items()]
-    observed = observing(_cors(_starlette(routes), ("https://chat.example",)))
+    observed = observing(_cors(_starlette(routes, DialectErrors(DIALECT, [])), ("https://chat.example",)))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as opened:
         yield opened
 
@@ -134,9 +136,9 @@ async def whole():
 
 ANSWERS = {
     "plain": lambda: Response(LONG),
-    "whole": lambda: WholeResponse(whole, wiring.default_error_response),
-    "stream": lambda: EventStream(Answering().open(), Answering(), wiring.default_error_response, []),
-    "download": lambda: Download(Answering().open(), Content(etag="e"), wiring.default_error_response),
+    "whole": lambda: WholeResponse(whole, error_response),
+    "stream": lambda: EventStream(Answering().open(), Answering(), error_response, []),
+    "download": lambda: Download(Answering().open(), Content(etag="e"), error_response),
 }
 
 
@@ -163,6 +165,6 @@ async def test_an_answer_may_take_long_while_nothing_is_sent():
         await anyio.sleep(0.2)
         return PlainTextResponse("done")
 
-    observed = observing(WholeResponse(slow, wiring.default_error_response), Limits(write_stall_seconds=0.05))
+    observed = observing(WholeResponse(slow, error_response), Limits(write_stall_seconds=0.05))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/")).text == "done"

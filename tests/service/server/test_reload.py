@@ -41,7 +41,7 @@ class Gateway:
         return logs
 
     async def knows(self, *keys):
-        return [await self.licenses.caller(b"Bearer " + key.encode()) is not None for key in keys]
+        return [await self.licenses.caller(key.encode()) is not None for key in keys]
 
     def count(self, name):
         return self.registry.get_sample_value(f"gateway_config_{name}_total")
