@@ -191,17 +191,15 @@ async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock
     if not await rotation.rotate_now():
         return ok("rotation", "Not tried: another process is renewing it.")
     if session_store.saved.never:
-        return _never()
+        words = "The site never renews this session: it works until the site ends it, after hours or days."
+        return warning(
+            "rotation", words, "Watch the account, and give it a new export when it ends. See docs/accounts.md."
+        )
     if session_store.saved.rotated_at == before.rotated_at:
         return ok("rotation", f"Not tried: the session was renewed {_span(clock.wall() - before.rotated_at)} ago.")
     if session_store.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
         return ok("rotation", "The session was renewed; the site sent no new value, which is normal.")
     return ok("rotation", "The session was renewed.")
-
-
-def _never() -> Finding:
-    words = "The site never renews this session: it works until the site ends it, after hours or days."
-    return warning("rotation", words, "Watch the account, and give it a new export when it ends. See docs/accounts.md.")
 
 
 def _not_renewed(error: SignedOut) -> Finding:

@@ -111,7 +111,9 @@ def error_for_http(
         case _ if status >= 500:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
         case _:
-            return _refused(f"The upstream rejected the request (HTTP {status}).")
+            error = UpstreamFailed(f"The upstream rejected the request (HTTP {status}).", code="upstream_rejected")
+            error.certainty = Certainty.REFUSED
+            return error
 
 
 def html_instead_of_frames() -> SignedOut:
@@ -140,12 +142,6 @@ def _rejected(status: int, token: str | None) -> UpstreamFailed:
     if token:
         return StaleToken("The upstream rejected the request's access token.", token)
     return RequestRejected("The upstream rejected the request.")
-
-
-def _refused(message: str) -> UpstreamFailed:
-    error = UpstreamFailed(message, code="upstream_rejected")
-    error.certainty = Certainty.REFUSED
-    return error
 
 
 def session_refused() -> SessionRefused:

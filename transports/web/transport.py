@@ -42,7 +42,6 @@ from transports.web.long_running.work import Prompt
 from transports.web.media.download import fetched_file, open_media
 from transports.web.session import quota
 from transports.web.session.cookies import header
-from transports.web.session.session import Session
 from transports.web.turns.continuation import Resumed, ReusableAnswer
 from transports.web.turns.image_retry import ImageAnswer, without_tool
 from transports.web.turns.prompt import lay_out
@@ -93,7 +92,15 @@ class WebTransport:
         held.use()
         stack.callback(self._leave, held)
         if capability.lasting:
-            return await open_work(stack, self._desk(session, sender), request, await self._prompt(request, held))
+            deps = LongRunningDeps(
+                session=session,
+                sender=sender,
+                background=session.site.background,
+                reuse=reuse,
+                clock=self._clock,
+                open_media=lambda ref: self.media(ref, Rendition.USUAL),
+            )
+            return await open_work(stack, deps, request, await self._prompt(request, held))
         if not reuse.seconds or account.guest:
             temporary = session.site.config.temporary
             answer = await self._said(stack, sender, request, held, temporary=temporary)
@@ -200,16 +207,6 @@ class WebTransport:
         attached = layout.attached if request.handle is None else ()
         fetch = partial(self._fetch, request.caller.id)
         return Prompt(layout.prompt, await held.uploads.bring(attached, fetch) if attached else ())
-
-    def _desk(self, session: Session, sender: TurnSender) -> LongRunningDeps:
-        return LongRunningDeps(
-            session=session,
-            sender=sender,
-            background=session.site.background,
-            reuse=self._reuse,
-            clock=self._clock,
-            open_media=lambda ref: self.media(ref, Rendition.USUAL),
-        )
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:

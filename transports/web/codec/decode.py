@@ -155,6 +155,14 @@ class AnswerReader:
         if len(read.parts) > 1:
             self._growing = False
 
+    def _closed(self) -> list[Event]:
+        """Handle the part that closes the stream."""
+        if not self._accepted:
+            raise UpstreamFailed("The upstream sent no answer.", code="upstream_rejected", certainty=Certainty.REFUSED)
+        if not self._answered or (self._running and not (self._pending or self._refs.capability.lasting)):
+            raise _broken_off()
+        return self._finish()
+
     def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
         """Record an error code or status that the site sent instead of or after content.
 
@@ -165,14 +173,6 @@ class AnswerReader:
         self.code, self.ignored = number, self.complete
         if not self.complete:
             raise error(number)
-
-    def _closed(self) -> list[Event]:
-        """Handle the part that closes the stream."""
-        if not self._answered:
-            raise _broken_off() if self._accepted else _no_answer()
-        if self._running and not (self._pending or self._refs.capability.lasting):
-            raise _broken_off()
-        return self._finish()
 
     def _answer(self, part: Any, read: FrameParts) -> Iterable[Event]:
         body = jspb.text(part, wire.PART_BODY)
@@ -185,13 +185,29 @@ class AnswerReader:
         inner = loads(body)
         self._accepted = True
         candidate = self._candidate(jspb.array(inner, wire.INNER_CANDIDATES))
-        self._keep_conversation(inner)
+        # ids that the frame leaves out keep their value
+        before = self._kept
+        turn = jspb.identifier(jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN))
+        self._kept = SiteConversation(
+            cid=jspb.identifier(inner, wire.INNER_CONVERSATION, 0) or before.cid,
+            rid=jspb.identifier(inner, wire.INNER_CONVERSATION, 1) or turn or before.rid,
+            rcid=self._rcid,
+            context=jspb.identifier(inner, wire.INNER_CONTEXT) or before.context,
+            turn=self._turn,
+        )
         self.model_id = jspb.text(inner, wire.INNER_MODEL_ID) or self.model_id
         self.model_name = jspb.text(inner, wire.INNER_MODEL_NAME) or self.model_name
         progress = _progress_line(inner)
         events: list[Event] = self._builder.add_progress(progress) if progress else []
         if candidate is not None:
-            events += self._update(candidate, read)
+            now = read_candidate(candidate, read.known)
+            grows = now.text is not None and not now.card and not now.complete
+            self._growing = grows and self._snapshots.learn(read, self._rcid, now.text or "")
+            self._answered = True
+            self._pending = self._pending or now.pending
+            self._running = (self._running or now.running) and not now.complete
+            self.complete = (self.complete or now.complete) and not now.running
+            events += self._builder.update(now, (self._kept.cid, self._kept.rid))
         return events or (Waiting(),)
 
     def _candidate(self, candidates: list[Any]) -> Any:
@@ -204,16 +220,6 @@ class AnswerReader:
         self._rcid = jspb.identifier(candidates[0], wire.CANDIDATE_ID) or self._rcid
         return candidates[0]
 
-    def _update(self, candidate: Any, read: FrameParts) -> list[Event]:
-        now = read_candidate(candidate, read.known)
-        grows = now.text is not None and not now.card and not now.complete
-        self._growing = grows and self._snapshots.learn(read, self._rcid, now.text or "")
-        self._answered = True
-        self._pending = self._pending or now.pending
-        self._running = (self._running or now.running) and not now.complete
-        self.complete = (self.complete or now.complete) and not now.running
-        return self._builder.update(now, (self._kept.cid, self._kept.rid))
-
     def _finish(self) -> list[Event]:
         if self.finished:
             return []
@@ -221,18 +227,6 @@ class AnswerReader:
         self.complete = self.finished = True
         usage = self._builder.usage(self._input_tokens)
         return [*events, Finish(reason="stop", usage=usage, rewritten=self._builder.rewritten(self._input_tokens))]
-
-    def _keep_conversation(self, inner: Any) -> None:
-        """Store the ids in a frame; ids that it leaves out keep their value."""
-        before = self._kept
-        turn = jspb.identifier(jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TURN))
-        self._kept = SiteConversation(
-            cid=jspb.identifier(inner, wire.INNER_CONVERSATION, 0) or before.cid,
-            rid=jspb.identifier(inner, wire.INNER_CONVERSATION, 1) or turn or before.rid,
-            rcid=self._rcid,
-            context=jspb.identifier(inner, wire.INNER_CONTEXT) or before.context,
-            turn=self._turn,
-        )
 
 
 def _progress_line(inner: Any) -> str:
@@ -247,11 +241,6 @@ def _progress_line(inner: Any) -> str:
 
 def _broken_off() -> UpstreamFailed:
     return UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-
-
-def _no_answer() -> UpstreamFailed:
-    """Return the error for a stream without content: the site did not accept the request."""
-    return UpstreamFailed("The upstream sent no answer.", code="upstream_rejected", certainty=Certainty.REFUSED)
 
 
 class BatchAnswers(msgspec.Struct, frozen=True):

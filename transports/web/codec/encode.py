@@ -114,7 +114,11 @@ def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:
         wire.REQUEST_UUID_HEADER: _compact([call.request_uuid, 1]),
     }
     if call.model is not None:
-        headers[wire.MODEL_HEADER] = _model_header(call.model, _thinking(call), call.client_uuid)
+        capacity = [None, call.model.capacity] if call.model.field13 else [call.model.capacity]
+        head = [1, None, None, None, call.model.id, None, None, 0, wire.MODEL_HEADER_FLAGS, None, None]
+        headers[wire.MODEL_HEADER] = _compact(
+            [*head, *capacity, None, None, call.model.number, _thinking(call), call.client_uuid]
+        )
     return headers
 
 
@@ -162,12 +166,6 @@ def _conversation(conversation: SiteConversation | None) -> list[Any]:
 
 def _thinking(call: GenerateCall) -> int:
     return wire.THINKING_EXTENDED if call.extended else wire.THINKING_STANDARD
-
-
-def _model_header(model: ModelHeader, thinking: int, client_uuid: str) -> str:
-    capacity = [None, model.capacity] if model.field13 else [model.capacity]
-    head = [1, None, None, None, model.id, None, None, 0, wire.MODEL_HEADER_FLAGS, None, None]
-    return _compact([*head, *capacity, None, None, model.number, thinking, client_uuid])
 
 
 def _form(request: str, access_token: str | None) -> bytes:

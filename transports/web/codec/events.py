@@ -94,7 +94,17 @@ class EventBuilder:
         If the snapshot contradicts what was returned, return nothing more until a later snapshot agrees again.
         """
         before = self._last
-        now = self._last = self._joined(before, now)
+        now = self._last = msgspec.structs.replace(
+            now,
+            text=before.text if now.text is None else now.text,
+            thoughts=now.thoughts or before.thoughts,
+            document=now.document if self._document(now) else before.document,
+            citations=now.citations or before.citations,
+            claims=now.claims or before.claims,
+            web_pictures=now.web_pictures or before.web_pictures,
+            music=now.music or before.music,
+            film=now.film or before.film,
+        )
         events = self._update(before, now, address)
         self._count(events)
         self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
@@ -116,27 +126,15 @@ class EventBuilder:
         self.begun = self.begun or bool(events)
         return events
 
-    def _joined(self, before: Candidate, now: Candidate) -> Candidate:
-        """Fill the fields that this snapshot leaves out with those of the last one."""
-        return msgspec.structs.replace(
-            now,
-            text=before.text if now.text is None else now.text,
-            thoughts=now.thoughts or before.thoughts,
-            document=now.document if self._document(now) else before.document,
-            citations=now.citations or before.citations,
-            claims=now.claims or before.claims,
-            web_pictures=now.web_pictures or before.web_pictures,
-            music=now.music or before.music,
-            film=now.film or before.film,
-        )
-
     def _update(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
         self._prose.learn(now.citations)
         events = self._thinking.update(now.thoughts, last=now.complete)
         self.begun = self.begun or bool(events)
         events += self._thinking.add_progress(now.progress)
         settled = now.complete or now.text == before.text
-        self._pictures += [self._picture(picture, now, address) for picture in self._fresh(now.pictures)]
+        self._pictures += [
+            self._picture(picture, now, address) for picture in now.pictures if self._first(picture.id or picture.url)
+        ]
         if not self._contradicts(now):
             events += self._write(now, settled=settled)
         if now.complete:
@@ -155,7 +153,11 @@ class EventBuilder:
         last = self._last
         events = [] if last.complete else self.update(msgspec.structs.replace(last, complete=True))
         if self._contradicts(self._last) or self._thinking.contradicted_by(self._last.thoughts):
-            self._final = self._repeated()
+            # the events of the whole answer, as if it had arrived in one frame
+            again = EventBuilder(self._refs)
+            again._pictures = list(self._pictures)
+            again._seen_media = {picture.id or picture.url for picture in self._last.pictures}
+            self._final = again.update(self._last)
             rest = self._rest(self._final)
             self._count(rest)
             events += rest
@@ -177,13 +179,6 @@ class EventBuilder:
             thoughts=thoughts,
             usage=_usage(input_tokens, _text(self._final), thoughts),
         )
-
-    def _repeated(self) -> list[Event]:
-        """Return the events of the current answer as if it had arrived in one frame, with all pictures received."""
-        again = EventBuilder(self._refs)
-        again._pictures = list(self._pictures)
-        again._seen_media = {picture.id or picture.url for picture in self._last.pictures}
-        return again.update(self._last)
 
     def _rest(self, final: list[Event]) -> list[Event]:
         """Return the rest of a rewritten text if it still starts with what was returned (held-back text differed)."""
@@ -259,7 +254,12 @@ class EventBuilder:
             if not (late or settled):
                 return self._say(last=False)
             self._paused = True
-            events += self._before_document(now, settled=settled)
+            # the text before the document
+            text = now.text or ""
+            shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
+            text = text[: shaky.start()] if shaky else text
+            fresh = self._text.flush(text) if settled else self._text.push(text)
+            events += [*self._prose.push(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.flush()]
         if not self._begun:
             if self._opened is None or self._opened.id != document.id or not self._opened.agrees(document):
                 self._opened = self._open(document)
@@ -277,13 +277,6 @@ class EventBuilder:
         if self._refs.capability is Capability.STORYBOOK:
             return Book(document.id, self._pictures)
         return Canvas(document.id)
-
-    def _before_document(self, now: Candidate, *, settled: bool) -> list[Event]:
-        text = now.text or ""
-        shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
-        text = text[: shaky.start()] if shaky else text
-        fresh = self._text.flush(text) if settled else self._text.push(text)
-        return [*self._prose.push(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.flush()]
 
     def _grow(self, opened: Canvas | Book, document: Opened, *, last: bool) -> list[Event]:
         """Return what is new in the document; if another document became the longest, append that one whole."""
@@ -332,9 +325,6 @@ class EventBuilder:
         if film is not None and not self._refs.capability.lasting:
             events += self._media(MediaKind.VIDEO, film.url)
         return events
-
-    def _fresh(self, pictures: tuple[SitePicture, ...]) -> list[SitePicture]:
-        return [picture for picture in pictures if self._first(picture.id or picture.url)]
 
     def _first(self, name: str) -> bool:
         """Record a media id or URL; return whether it is new."""

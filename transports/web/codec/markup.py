@@ -176,7 +176,14 @@ class Cleaner:
             if self._starts_fence(found):
                 self._mode = _Mode.FENCE_LINE
             elif found["ticks"] is not None:
-                position = self._read_ticks(found)
+                run = found["ticks"]
+                end = found.end()
+                if self._in_spans(found.start()):
+                    end = self._spans.get(self._at + found.start(), self._at + end) - self._at
+                else:
+                    self._count(len(run))
+                self._pass(found.string[found.start() : end])
+                position = end
                 continue
             elif self._is_markup(found):
                 self._meet(found)
@@ -197,17 +204,6 @@ class Cleaner:
 
     def _is_indented_code(self) -> bool:
         return self._may_indent and not self._in_list and _INDENTED.match(self._line) is not None
-
-    def _end_line(self) -> None:
-        """Update the indentation state for the next line."""
-        if _is_blank(self._line):
-            self._open = 0
-            self._may_indent = True
-        else:
-            self._may_indent = self._is_indented_code()
-            continued = self._in_list and self._line[:1] in " \t"
-            self._in_list = not self._may_indent and (continued or _LIST_ITEM.match(self._line) is not None)
-        self._line = ""
 
     def _extend(self, text: str) -> None:
         """Add plain text to the current line."""
@@ -230,17 +226,6 @@ class Cleaner:
         else:
             self._runs.append(run)
 
-    def _read_ticks(self, found: re.Match[str]) -> int:
-        """Process a run of backticks that does not open a fence; return where to continue reading."""
-        run = found["ticks"]
-        end = found.end()
-        if self._in_spans(found.start()):
-            end = self._spans.get(self._at + found.start(), self._at + end) - self._at
-        else:
-            self._count(len(run))
-        self._pass(found.string[found.start() : end])
-        return end
-
     def _pass(self, code: str) -> None:
         """Add code of one or more lines to the current line."""
         if "\n" in code:
@@ -251,7 +236,14 @@ class Cleaner:
         """Process a newline, backslashes or other text to keep; return where to continue reading."""
         end = found.end()
         if found.group() == "\n":
-            self._end_line()
+            if _is_blank(self._line):
+                self._open = 0
+                self._may_indent = True
+            else:
+                self._may_indent = self._is_indented_code()
+                continued = self._in_list and self._line[:1] in " \t"
+                self._in_list = not self._may_indent and (continued or _LIST_ITEM.match(self._line) is not None)
+            self._line = ""
             return end
         slashes = found["slashes"] if self._markup else None
         if slashes and len(slashes) % 2 and not self._open and text.startswith("`", end):
@@ -344,7 +336,12 @@ class Cleaner:
         while (newline := self._unread.find("\n", position)) >= 0:
             self._extend(self._unread[position:newline])
             position = newline + 1
-            closes, self._line = self._closes_fence(), ""
+            character, length, indent = self._fence
+            line = self._line.rstrip(" \t\r")
+            opening = line.lstrip(" \t>")
+            fits = len(line) - len(opening) <= indent + _CLOSING_INDENT and len(line) <= _LONGEST_LINE
+            closes = fits and len(opening) >= length and opening == character * len(opening)
+            self._line = ""
             if closes:
                 self._mode = _Mode.TEXT
                 self._keep(position)
@@ -352,13 +349,6 @@ class Cleaner:
         self._extend(self._unread[position:])
         self._keep(len(self._unread))
         return False
-
-    def _closes_fence(self) -> bool:
-        character, length, indent = self._fence
-        line = self._line.rstrip(" \t\r")
-        opening = line.lstrip(" \t>")
-        fits = len(line) - len(opening) <= indent + _CLOSING_INDENT and len(line) <= _LONGEST_LINE
-        return fits and len(opening) >= length and opening == character * len(opening)
 
     def _read_doubt(self, final: bool) -> bool:
         """Search the end of the code span or paragraph, which decides whether the markup is code."""
@@ -373,7 +363,12 @@ class Cleaner:
             position = found.end()
             if found["ticks"] is not None and len(found["ticks"]) == self._open:
                 self._doubt(found.group())
-                self._end_doubt(position)
+                # the run closes the span, so everything up to it is code
+                code = "".join(self._doubtful) + self._unread[:position]
+                self._unread = code + self._unread[position:]
+                self._doubtful.clear()
+                self._open, self._line, self._mode = 0, self._doubt_line, _Mode.TEXT
+                self._keep(len(code))
                 return True
             if found.group() == "\n":
                 if _is_blank(self._doubt_line):
@@ -391,14 +386,6 @@ class Cleaner:
 
     def _doubt(self, text: str) -> None:
         self._doubt_line = _lengthened(self._doubt_line, text)
-
-    def _end_doubt(self, end: int) -> None:
-        """Keep the text up to the run of backticks that closes the span."""
-        code = "".join(self._doubtful) + self._unread[:end]
-        self._unread = code + self._unread[end:]
-        self._doubtful.clear()
-        self._open, self._line, self._mode = 0, self._doubt_line, _Mode.TEXT
-        self._keep(len(code))
 
     def _settle_doubt(self, last: str, rest: str) -> None:
         """Read a paragraph again: its open backticks opened no span, and now all its backticks are known."""

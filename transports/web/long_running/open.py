@@ -1,6 +1,6 @@
 """Opens long-running work as one exchange: starts it, or resumes it from a handle."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 import msgspec
@@ -15,7 +15,6 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     PutBack,
-    Served,
     Unsupported,
     UpstreamFailed,
     peek,
@@ -58,7 +57,17 @@ async def open_work(
             "This model needs a signed-in account, but only guests serve it here. Add an account.", param="model"
         )
     asked = await deps.sender.served()
-    work = _work(deps, asked)
+    config = deps.session.site.config
+    settings = WorkSettings(
+        transport=asked.transport,
+        account=asked.account,
+        poll_seconds=config.poll_seconds,
+        delete=config.temporary,
+        delete_seconds=config.delete_seconds,
+        tools=config.tools,
+        retry_video=config.video_1053 == "look",
+    )
+    work = LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
     if request.handle is not None:
         work_events = _pick_up(deps, work, request, location_of(request.handle))
     else:
@@ -85,20 +94,6 @@ async def _delete_if_abandoned(
             elif isinstance(event, Finish) and location is not None:
                 await deps.reuse.cancel_deletion(account, location.cid)
             yield event
-
-
-def _work(deps: LongRunningDeps, served: Served) -> LongRunningWork:
-    config = deps.session.site.config
-    settings = WorkSettings(
-        transport=served.transport,
-        account=served.account,
-        poll_seconds=config.poll_seconds,
-        delete=config.temporary,
-        delete_seconds=config.delete_seconds,
-        tools=config.tools,
-        retry_video=config.video_1053 == "look",
-    )
-    return LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
 
 
 async def _ask(
@@ -131,18 +126,15 @@ async def _pick_up(
 
 def _watch(deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
     if request.selection.capability is Capability.VIDEO:
-        return video.watch(work, _readiness_check(deps.open_media))
+
+        async def is_ready(ref: MediaRef) -> bool:
+            try:
+                async with deps.open_media(ref):
+                    return True
+            except UpstreamFailed as error:
+                if error.code != "media_not_ready":
+                    raise
+                return False
+
+        return video.watch(work, is_ready)
     return research.watch(work)
-
-
-def _readiness_check(open_media: OpenMedia) -> Callable[[MediaRef], Awaitable[bool]]:
-    async def is_ready(ref: MediaRef) -> bool:
-        try:
-            async with open_media(ref):
-                return True
-        except UpstreamFailed as error:
-            if error.code != "media_not_ready":
-                raise
-            return False
-
-    return is_ready

@@ -82,7 +82,12 @@ async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
         _check(work, turns)
         report = _finished(turns)
         candidate = _newest(turns)
-        if report is not None or (candidate is not None and _declined(candidate)):
+        if report is not None or (
+            candidate is not None
+            and candidate.complete
+            and not (candidate.document or candidate.plan)
+            and candidate.text
+        ):
             break
         message = progress.report(candidate.progress if candidate else (), work.clock.monotonic())
         yield Thought(text=message) if message else Waiting()
@@ -116,11 +121,6 @@ def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
 
 def _newest(turns: list[SavedTurn]) -> Candidate | None:
     return read_candidate(turns[0].candidates[0]) if turns and turns[0].candidates else None
-
-
-def _declined(candidate: Candidate) -> bool:
-    """Return whether the answer is plain text instead of a report."""
-    return candidate.complete and candidate.document is None and candidate.plan is None and bool(candidate.text)
 
 
 def _set_phase(work: LongRunningWork, phase: Phase) -> Begun:

@@ -9,7 +9,6 @@ Source: "Media out", "Field notes".
 import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import aiohttp
 import anyio
@@ -196,7 +195,10 @@ async def _follow(stack: AsyncExitStack, session: Session, url: str) -> "tuple[a
                 raise UpstreamFailed("The upstream's media URL leads to a host that is not allowed.")
             inner = await stack.enter_async_context(AsyncExitStack())
             with anyio.fail_after(config.timeouts.first_frame):
-                response = await inner.enter_async_context(_request(session, hop))
+                headers = {"Accept-Encoding": "identity", "Referer": f"{session.site.config.hosts.site}/"}
+                response = await inner.enter_async_context(
+                    session.site.request("GET", hop, headers, only=wire.MEDIA_COOKIES)
+                )
             inner.callback(response.close)
             if response.status in _REDIRECTS:
                 hop = hop.join(URL(response.headers.get("Location", ""), encoded=True))
@@ -224,11 +226,6 @@ async def _pointed(body: "_Body") -> str | None:
     if len(text) >= _LONGEST_URL or any(character.isspace() for character in text):
         raise UpstreamFailed("The upstream sent a response that is not the requested media.")
     return text
-
-
-def _request(session: Session, url: URL) -> Any:
-    headers = {"Accept-Encoding": "identity", "Referer": f"{session.site.config.hosts.site}/"}
-    return session.site.request("GET", url, headers, only=wire.MEDIA_COOKIES)
 
 
 def _check(response: aiohttp.ClientResponse) -> None:

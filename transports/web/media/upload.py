@@ -247,7 +247,12 @@ def _check(response: aiohttp.ClientResponse) -> None:
 async def _path_of(response: aiohttp.ClientResponse) -> str:
     """Return the path that the host assigned to a file."""
     _check(response)
-    path = (await _read(response)).strip().decode("utf-8", "replace")
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST_PATH:
+            break
+    path = bytes(body[:_LONGEST_PATH]).strip().decode("utf-8", "replace")
     if not path.startswith(wire.UPLOADED):
         raise _FormRefusedError("The upstream returned no path for a file.")
     return path
@@ -259,15 +264,6 @@ def _keep(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
     kept.move_to_end(key)
     while len(kept) > _MOST_KEPT:
         kept.popitem(last=False)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _LONGEST_PATH:
-            break
-    return bytes(body[:_LONGEST_PATH])
 
 
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:

@@ -31,7 +31,8 @@ def parse_export(text: str) -> dict[str, str]:
     if text.startswith(("[", "{")):
         pairs = _from_json(text)
     elif "\t" in text:
-        pairs = _from_netscape(text)
+        rows = [line.removeprefix("#HttpOnly_").split("\t") for line in text.splitlines()]
+        pairs = [(row[5], row[6].strip()) for row in rows if len(row) == 7 and _ours(row[0])]
     elif "=" in text and wire.PSID in text:
         pairs = _from_header(text)
     else:
@@ -64,11 +65,6 @@ def _from_json(text: str) -> list[tuple[str, str]]:
         if isinstance(entry.get("name"), str) and isinstance(entry.get("value"), str)
         if _ours(str(entry.get("domain", wire.COOKIE_DOMAIN)))
     ]
-
-
-def _from_netscape(text: str) -> list[tuple[str, str]]:
-    rows = [line.removeprefix("#HttpOnly_").split("\t") for line in text.splitlines()]
-    return [(row[5], row[6].strip()) for row in rows if len(row) == 7 and _ours(row[0])]
 
 
 def _from_header(text: str) -> list[tuple[str, str]]:

@@ -48,7 +48,8 @@ def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
         total, left = jspb.count(limit, wire.LIMIT_TOTAL), jspb.count(limit, wire.LIMIT_REMAINING)
         if total is None or left is None:
             continue
-        name = _family_of(limit, asked)
+        identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
+        name = asked.value if asked is Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked.value)
         quota = Quota(name=name, total=total, left=left, reset=jspb.seconds(limit, *wire.LIMIT_RESET))
         if name not in found or _rank(quota) > _rank(found[name]):
             found[name] = quota
@@ -57,11 +58,6 @@ def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
 
 def _rank(quota: Quota) -> tuple[bool, int]:
     return quota.unlimited, quota.left
-
-
-def _family_of(limit: Any, asked: Family) -> str:
-    identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
-    return asked.value if asked is Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked.value)
 
 
 async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock: Clock) -> float | None:

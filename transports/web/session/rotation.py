@@ -89,7 +89,12 @@ class SessionRotation:
         if not self._seconds:
             return
         try:
-            await self._start()
+            with suppress(OSError):
+                await self._barrier.passed()  # starts its waiting time
+                await self._read_store_time()
+                found = await self._store.get(INTENTS, self._session.name)
+                if found is not None:
+                    await self.note_intent(found)
             delay = self._due()
             while True:
                 await wait_for(self._wake, delay, self._clock)
@@ -121,15 +126,6 @@ class SessionRotation:
         self._reporter.report_outcome(outcome)
         return outcome != "busy"
 
-    async def _start(self) -> None:
-        """Start the barrier's waiting time, and look for a rotation that began before this process started."""
-        with suppress(OSError):
-            await self._barrier.passed()
-            await self._read_store_time()
-            found = await self._store.get(INTENTS, self._session.name)
-            if found is not None:
-                await self.note_intent(found)
-
     async def _flush(self) -> None:
         with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
             if not self._session_store.unsaved or await self._session_store.save(_FLUSH_SECONDS):
@@ -147,7 +143,12 @@ class SessionRotation:
         try:
             done = await self.rotate_now()
         except SignedOut as error:
-            await self._report_signed_out(error)
+            self._reporter.report_outcome(outcome_of(error))
+            if not self._signed_out:
+                _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
+                self._reporter.report_change("not_rotated", error.reason, error.words)
+            self._signed_out = True
+            await self._session.report_signed_out(error)
             return self._spread_interval()
         except (GatewayError, OSError) as error:
             outcome = outcome_of(error)
@@ -162,15 +163,6 @@ class SessionRotation:
         self._signed_out = False
         self._session.report_rotated()
         return self._due()
-
-    async def _report_signed_out(self, error: SignedOut) -> None:
-        """Report that the account needs attention, and drop the session."""
-        self._reporter.report_outcome(outcome_of(error))
-        if not self._signed_out:
-            _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
-            self._reporter.report_change("not_rotated", error.reason, error.words)
-        self._signed_out = True
-        await self._session.report_signed_out(error)
 
     def _due(self) -> float:
         """Return the seconds until the next rotation; the replica that rotated last goes first."""
@@ -204,31 +196,28 @@ class SessionRotation:
             return "busy"
         self._owner = lease.owner
         try:
-            return await self._rotate(lease)
+            await self._reload()
+            now = await self._read_store_time()
+            if self._session_store.saved.never:
+                return "never"
+            if self._fresh(now):
+                return "fresh"
+            found = await self._store.get(INTENTS, self._session.name)
+            before = read_intent(found.value) if found is not None else None
+            unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
+            if before is not None and unsure and now - before.started >= CALL_SECONDS:
+                _log.warning("rotation_taken_over", account=self._session.name)
+                await self._session.signed_in()  # shows the site that the value is in use; it may set another one
+            if before is not None and self._too_soon(before, now):
+                return "busy"
+            outcome: Outcome = "busy"
+            with anyio.CancelScope(shield=True):  # the site may answer with a new value, which must not be lost
+                outcome = await self._renew(lease, found.version if found is not None else 0, unsure=unsure)
+            return outcome  # noqa: RET504 -- pyright assumes that the scope may swallow exceptions
         finally:
             self._owner = ""
             with anyio.CancelScope(shield=True):
                 await lease.release()
-
-    async def _rotate(self, lease: RotationLock) -> Outcome:
-        await self._reload()
-        now = await self._read_store_time()
-        if self._session_store.saved.never:
-            return "never"
-        if self._fresh(now):
-            return "fresh"
-        found = await self._store.get(INTENTS, self._session.name)
-        before = read_intent(found.value) if found is not None else None
-        unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
-        if before is not None and unsure and now - before.started >= CALL_SECONDS:
-            _log.warning("rotation_taken_over", account=self._session.name)
-            await self._session.signed_in()  # shows the site that the value is in use; it may set another one
-        if before is not None and self._too_soon(before, now):
-            return "busy"
-        outcome: Outcome = "busy"
-        with anyio.CancelScope(shield=True):  # the site may answer with a new value, which must not be lost
-            outcome = await self._renew(lease, found.version if found is not None else 0, unsure=unsure)
-        return outcome  # noqa: RET504 -- pyright assumes that the scope may swallow exceptions
 
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._session_store.saved.rotated_at < _FRESH * self._interval
@@ -281,12 +270,14 @@ class SessionRotation:
         answer = None
         _log.debug("rotation_sent", account=self._session.name, bare=bare)
         with anyio.move_on_after(CALL_SECONDS):
+            every = self._session.site.config.rotate_cookies == "all"
+            names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
             answer = await site.call(
                 "POST",
                 site.config.hosts.accounts + wire.ROTATE_PATH,
                 {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Origin": site.config.hosts.accounts},
                 data=wire.ROTATE_BODY,
-                only=self._cookies(sent, bare=bare),
+                only=[name for name in names if not bare or name not in wire.ROLLING_COOKIES],
             )
         if answer is None:
             raise UpstreamTimeout("The upstream did not answer in time.")
@@ -311,12 +302,6 @@ class SessionRotation:
             self._report_never_rotated()
         await self._session.forget()
         return "rotated" if new else "unchanged"
-
-    def _cookies(self, sent: SessionRecord, *, bare: bool) -> list[str]:
-        """Return the names of the cookies to send. Source: "Session", step 2."""
-        every = self._session.site.config.rotate_cookies == "all"
-        names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
-        return [name for name in names if not bare or name not in wire.ROLLING_COOKIES]
 
     def _report_never_rotated(self) -> None:
         _log.warning("rotation_withheld", account=self._session.name)

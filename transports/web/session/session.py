@@ -254,18 +254,12 @@ class Session:
         except GatewayError as error:
             _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
         else:
-            self._check_denied(wire.RPC_ACTIVITY, answers)
-
-    def _check_denied(self, rpc: str, answers: BatchAnswers) -> None:
-        """Raise SessionRefused the first time that an RPC is denied: only the account's status tells why.
-
-        An RPC that is denied to a signed-in account again is not allowed to it.
-        """
-        if not answers.denied(rpc):
-            self._not_allowed.discard(rpc)
-        elif rpc not in self._not_allowed:
-            self._not_allowed.add(rpc)
-            raise session_refused()
+            # only the account's status tells why the ping is denied; denied again, the account may not send it
+            if not answers.denied(wire.RPC_ACTIVITY):
+                self._not_allowed.discard(wire.RPC_ACTIVITY)
+            elif wire.RPC_ACTIVITY not in self._not_allowed:
+                self._not_allowed.add(wire.RPC_ACTIVITY)
+                raise session_refused()
 
     async def _attempt(self) -> Ready:
         try:
@@ -277,7 +271,10 @@ class Session:
                 )  # refers to the request that needs the session, not to the call that failed
             self._attempts, self._failure = self._attempts + 1, copy(error)
             if isinstance(error, SignedOut):
-                self._note_needs_attention(error)
+                count = self.needs_attention.count + 1 if self.needs_attention is not None else 1
+                self.needs_attention = SessionFailure(count, self._clock.monotonic(), self.credentials_id)
+                self.wanted.set()
+                self._check(error)
             raise
         self._attempts, self._failure = self._attempts + 1, None
         self.fetched_at = self._clock.monotonic()
@@ -286,13 +283,6 @@ class Session:
             self.needs_attention = None
             self._check(None)
         return msgspec.structs.replace(ready, attempt=self._attempts)
-
-    def _note_needs_attention(self, error: SignedOut) -> None:
-        """Record that the account needs attention, and wake the background refresh."""
-        count = self.needs_attention.count + 1 if self.needs_attention is not None else 1
-        self.needs_attention = SessionFailure(count, self._clock.monotonic(), self.credentials_id)
-        self.wanted.set()
-        self._check(error)
 
     def _check(self, error: SignedOut | None) -> None:
         """Report the result of a fetch, if background refreshes will report a recovery."""
@@ -337,15 +327,12 @@ class Session:
             status = self._status or _UNKNOWN
         if status.problem is not None:
             raise status.problem
-        return Ready(page=page, status=self._adjusted(status))
-
-    def _adjusted(self, status: AccountStatus) -> AccountStatus:
-        """Return the status with the overrides of the settings."""
-        return msgspec.structs.replace(
+        status = msgspec.structs.replace(
             status,
             capacity=status.capacity if self._capacity is None else self._capacity,
             field13=status.field13 if self._field13 is None else self._field13,
         )
+        return Ready(page=page, status=status)
 
     async def page(self) -> AppPage:
         """Fetch the page; from then on use its access token, if it has one.

@@ -233,15 +233,12 @@ class SessionStore:
             if version is not None:
                 self._version = version
                 if fresh.turn != self.saved.turn:
-                    await self._settle()
+                    self.weak = True
+                    with suppress(OSError):
+                        self.weak = not await self._store.settle()
                 self._use_stored(fresh)
                 return
         raise StoreDown("the session record keeps changing: too many writers")
-
-    async def _settle(self) -> None:
-        self.weak = True
-        with suppress(OSError):
-            self.weak = not await self._store.settle()
 
     def _for_store(self, stored: SessionRecord | None, *, damaged: bool = False) -> SessionRecord | None:
         """Return the record that replaces the stored one; None: keep the stored one."""

@@ -179,7 +179,14 @@ class ConversationReuse:
             await self._clock.sleep(_SWEEP_SECONDS)
             try:
                 while found := await self._kept.overdue(account, most=_SWEEP_BATCH):
-                    await self._delete(account, _decode_expired_all(found))
+                    # Decode stored conversations; log and skip the unreadable.
+                    over: list[ExpiredConversation] = []
+                    for one in found:
+                        try:
+                            over.append(_decode_expired(one.conversation))
+                        except msgspec.MsgspecError:
+                            _log.warning("conversations_unreadable")
+                    await self._delete(account, over)
             except OSError:
                 _log.warning("conversations_unreadable")
 
@@ -195,7 +202,11 @@ class ConversationReuse:
             if len(again) < len(over):
                 _log.warning("conversations_left_at_the_site", account=account, count=len(over) - len(again))
             for one in again:
-                await self._keep(_retry_key(one.cid), Kept(account=account, conversation=_encode(one)), _RETRY_SECONDS)
+                await self._keep(
+                    b"again:" + one.cid.encode("utf-8", "surrogatepass"),
+                    Kept(account=account, conversation=_encode(one)),
+                    _RETRY_SECONDS,
+                )
 
     async def _keep(self, key: bytes, kept: Kept, seconds: float) -> bool:
         """Store a conversation; return whether the store took it."""
@@ -207,23 +218,8 @@ class ConversationReuse:
         return True
 
 
-def _decode_expired_all(kept: Iterable[Kept]) -> list[ExpiredConversation]:
-    """Decode stored conversations; log and skip the unreadable."""
-    over: list[ExpiredConversation] = []
-    for one in kept:
-        try:
-            over.append(_decode_expired(one.conversation))
-        except msgspec.MsgspecError:
-            _log.warning("conversations_unreadable")
-    return over
-
-
 def _abandoned_key(cid: str) -> bytes:
     return b"watched:" + cid.encode("utf-8", "surrogatepass")
-
-
-def _retry_key(cid: str) -> bytes:
-    return b"again:" + cid.encode("utf-8", "surrogatepass")
 
 
 class ConversationRecorder:

@@ -62,7 +62,12 @@ class Generation:
                 self._response = response = await request
             site.note_cookies(response, since=version)
             self._chunks = _Chunks(response.content, until, timeouts.between_frames)
-            await _check(response)
+            if response.status == 400:
+                raise answer_error(400, response.headers, await _refusal(response))
+            if response.status != 200:
+                raise answer_error(response.status, response.headers)
+            if is_html(response.headers):
+                raise html_instead_of_frames()
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 
@@ -114,16 +119,6 @@ class Generation:
             self._site.finish_response(response)
         else:
             response.close()
-
-
-async def _check(response: aiohttp.ClientResponse) -> None:
-    """Raise the error of a response that is not a stream of frames."""
-    if response.status == 400:
-        raise answer_error(400, response.headers, await _refusal(response))
-    if response.status != 200:
-        raise answer_error(response.status, response.headers)
-    if is_html(response.headers):
-        raise html_instead_of_frames()
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> bytes:

@@ -46,17 +46,12 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
     digest = blake2b(digest_size=32)
     digest.update(_encode([request.caller.id, request.selection.id]))
     for turn in turns:
-        digest.update(_digest(turn))
+        found = turn.digests.get(__name__)
+        if found is None:
+            said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_content(turn)])
+            found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
+        digest.update(found)
     return digest.digest()
-
-
-def _digest(turn: Turn) -> bytes:
-    """Return the digest of a turn; cached, as a request's history is looked up, claimed and stored."""
-    found = turn.digests.get(__name__)
-    if found is None:
-        said = _encode([turn.role.value, turn.name, turn.tool_call_id, *_calls(turn), *_content(turn)])
-        found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
-    return found
 
 
 def answered(request: GenerationRequest, text: str, shown: Iterable[MediaRef] = ()) -> tuple[Turn, ...]:

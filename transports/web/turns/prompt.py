@@ -6,7 +6,7 @@ to an attached text file.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -66,10 +66,18 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
             raise too_long(MAX_PROMPT_BYTES)
         return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
-    kept = _newest(attached)
+    names = dict.fromkeys(one.name for _, one in reversed(attached))
+    kept = frozenset(list(names)[:MAX_FILES])  # the newest
     carried = tuple(one for _, one in attached if one.name in kept)
     fence = "`" * (1 + max(_SHORTEST_FENCE - 1, *map(_longest_run, turns)))
-    marks = [[_mark(one, kept) for place, one in attached if place == index] for index in range(len(turns))]
+    marks = [
+        [
+            f"[attached: {one.name}]" if one.name in kept else f"[attached earlier, and not sent again: {one.name}]"
+            for place, one in attached
+            if place == index
+        ]
+        for index in range(len(turns))
+    ]
     blocks = [_block(turn, fence, marks[index]) for index, turn in enumerate(turns)]
     prompt = "\n\n".join([_OPENING, *blocks]) + wish
     if _size(prompt) <= MAX_PROMPT_BYTES:
@@ -120,37 +128,24 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
                 continue
             content = part.digest if isinstance(part, FilePart) else part.ref
             if content not in named:
-                named[content] = _unused(_name_of(part), taken)
+                name = _name_of(part)
+                stem, dot, extension = name.rpartition(".")
+                if not dot:
+                    stem, extension = name, ""
+                number, free = 1, name
+                while free in taken:
+                    number += 1
+                    free = f"{stem}-{number}{dot}{extension}"
+                named[content] = free
                 taken.add(named[content])
             found.append((index, Attached(name=named[content], part=part)))
     return found
-
-
-def _newest(attached: list[tuple[int, Attached]]) -> frozenset[str]:
-    """Return the names of the newest files, as many as one turn can carry."""
-    names = dict.fromkeys(one.name for _, one in reversed(attached))
-    return frozenset(list(names)[:MAX_FILES])
-
-
-def _mark(one: Attached, kept: Container[str]) -> str:
-    return f"[attached: {one.name}]" if one.name in kept else f"[attached earlier, and not sent again: {one.name}]"
 
 
 def _name_of(part: FilePart | MediaPart) -> str:
     if isinstance(part, MediaPart):
         return f"{part.ref.kind}.{_EXTENSIONS[part.ref.kind]}"
     return _UNFIT.sub("_", part.name).strip(" .")[-_LONGEST_NAME:] or "file"
-
-
-def _unused(name: str, taken: Iterable[str]) -> str:
-    stem, dot, extension = name.rpartition(".")
-    if not dot:
-        stem, extension = name, ""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{stem}-{number}{dot}{extension}"
-    return free
 
 
 def _size(text: str) -> int:

@@ -184,7 +184,20 @@ class TurnSender:
             refs=self._media_refs,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )
-        generation = Generation(session.site, ready, self._call(ready, model, content, forms), reader)
+        call = encode.GenerateCall(
+            prompt=content.prompt,
+            language=ready.page.language,
+            request_uuid=str(uuid.uuid4()).upper(),
+            client_uuid=session.site.client_uuid,
+            model=model,
+            extended=self._selection.extended,
+            temporary=content.temporary,
+            files=content.files,
+            slots=content.slots,
+            forms=forms,
+            conversation=self.conversation,
+        )
+        generation = Generation(session.site, ready, call, reader)
         answer = Answer(ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader)
         lasting = self._selection.capability.lasting  # its turn may have been billed: do not send it again
         self.turn = ""
@@ -211,23 +224,6 @@ class TurnSender:
         if not known and self._session.site.session_store is not None:
             family = self._selection.model.family
             error.retry_after = await seconds_to_reset(self._session, ready, family, self._clock)
-
-    def _call(
-        self, ready: Ready, model: encode.ModelHeader | None, content: TurnContent, forms: Slots
-    ) -> encode.GenerateCall:
-        return encode.GenerateCall(
-            prompt=content.prompt,
-            language=ready.page.language,
-            request_uuid=str(uuid.uuid4()).upper(),
-            client_uuid=self._session.site.client_uuid,
-            model=model,
-            extended=self._selection.extended,
-            temporary=content.temporary,
-            files=content.files,
-            slots=content.slots,
-            forms=forms,
-            conversation=self.conversation,
-        )
 
     async def served(self) -> Served:
         """Return the account and the requested model; the answering model is known later.
