@@ -29,10 +29,19 @@ class Plan:
 
     def __init__(self, way="", *, operation=0, suspension=0):
         self.way, self.operation, self.suspension = way, operation, suspension
-        self.operations = self.suspensions = 0
-        self.done = []
         self.leave = None
         """Cancels the request, as its client's going does."""
+        self.reset()
+
+    def reset(self):
+        """Count from the beginning."""
+        self.operations = self.suspensions = 0
+        self.done = []
+
+    @property
+    def reached(self):
+        """Whether the run came as far as the plan."""
+        return self.operations >= self.operation and self.suspensions >= self.suspension
 
     def __repr__(self):
         where = f"operation {self.operation}" if self.operation else f"suspension {self.suspension}"
@@ -107,10 +116,11 @@ async def done(name, operation, errors, hang=_hour):
 
 
 class CountedStore:
-    """A store that counts what is asked of it."""
+    """A store that counts what is asked of it, and remembers which locks and slots are held."""
 
     def __init__(self, store):
         self._store = store
+        self.locks, self.slots = set(), set()
 
     def __getattr__(self, name):
         method = getattr(self._store, name)
@@ -118,6 +128,7 @@ class CountedStore:
         async def operation(*arguments, **options):
             await anyio.lowlevel.checkpoint()  # as a store does that is elsewhere: before and after
             found = await method(*arguments, **options)
+            self._note(name, arguments, found)
             await anyio.lowlevel.checkpoint()
             return found
 
@@ -125,6 +136,17 @@ class CountedStore:
             return await done(name, partial(operation, *arguments, **options), (_cut, _late))
 
         return call
+
+    def _note(self, method, arguments, found):
+        match method:
+            case "acquire" if found is not None:
+                self.locks.add(arguments[:2])
+            case "release":
+                self.locks.discard(arguments[:2])
+            case "take_slot" if found == 0.0 and not arguments[0].endswith("/wait"):  # that is a mark, and expires
+                self.slots.add(arguments[:2])
+            case "release_slots":
+                self.slots -= set(arguments[0])
 
 
 def _cut():

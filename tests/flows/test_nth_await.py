@@ -1,8 +1,9 @@
-"""One chat over the whole way, the n-th thing it waits for gone wrong: whatever it is, nothing is left behind."""
+"""A chat through the whole engine, once for each way in which one of its operations can fail: nothing may leak."""
 
 import asyncio
 import io
 import logging
+import sys
 import traceback
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr
@@ -31,15 +32,21 @@ from transports.store.port import COLLECTIONS
 
 ACCOUNT = simulator.SimulatedAccount(psid="canary/psid+17%<&>", psidts="canary/psidts+23%<&>")
 SECRETS = [ACCOUNT.psid, ACCOUNT.psidts]
-SOON = {"connect": 0.3, "socket_connect": 0.3, "first_frame": 0.1, "between_frames": 0.1, "call": 0.1}
-"""The transport's own timeouts: what hangs upstream is over by then."""
+SHORT = {"connect": 0.3, "socket_connect": 0.3, "first_frame": 0.1, "between_frames": 0.1, "call": 0.1}
+"""Timeouts of the transport for runs in which an operation hangs; all other runs keep the defaults."""
+
+ATTEMPTS = 4
+"""On a slow machine other operations may time out too, or reads may be joined: such a run is done again."""
+
+LEAK_SECONDS = 20.0
+"""After this time, what is still held counts as leaked."""
 
 
 class Engine:
-    """A gateway's engine over a simulated site, for one run."""
+    """A gateway's engine over a simulated site, for one run; `timeouts` are the transport's."""
 
-    def __init__(self, base):
-        self.base, self.memory = base, MemoryStore(SystemClock())
+    def __init__(self, base, timeouts):
+        self.base, self.timeouts, self.memory = base, timeouts, MemoryStore(SystemClock())
         self.store = CountedStore(self.memory)
         self.dispatch = None
 
@@ -47,8 +54,8 @@ class Engine:
     async def opened(self):
         hosts = {"site": self.base, "accounts": self.base, "upload": self.base}
         account = {"id": "one", "cookies": simulator.export_of(ACCOUNT), "concurrency": 1, "per_minute": 0}
-        web = {"accounts": [account], "hosts": hosts, "guest": False, "rotate_seconds": 0.0, "timeouts": SOON}
-        web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0}
+        web = {"accounts": [account], "hosts": hosts, "guest": False, "rotate_seconds": 0.0}
+        web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0, "timeouts": self.timeouts}
         settings = Settings(store=StoreSettings(replicas=2), transports={"web": web})
         clock = SystemClock()
         parts = wiring.EngineDeps(
@@ -81,21 +88,22 @@ class Engine:
 
     def left_behind(self):
         """Return what is still held for a request."""
-        states = [state for rotation in self.dispatch._failovers for state in rotation.pool.states]
-        found = {"slots": dict(self.memory._slots), "busy": [s.account.id for s in states if s.in_flight]}
-        found["locks"] = list(self.memory._locks)
+        states = [state for failover in self.dispatch.failovers for state in failover.pool.states]
+        busy = [state.account.id for state in states if state.in_flight]
+        found = {"slots": self.store.slots, "busy": busy, "locks": self.store.locks}
         return {name: what for name, what in found.items() if what}
 
 
-async def run(base, plan):
-    """Run the chat once under a plan; return what is wrong with how it ended."""
-    engine, before = Engine(base), gateway_tasks()
+async def run(base, plan, slowness=1):
+    """Run the chat once under a plan; return what is wrong with how it ended, and its outcome."""
+    timeouts = {name: seconds * slowness for name, seconds in SHORT.items()} if plan.way == "hang" else {}
+    engine, before = Engine(base, timeouts), gateway_tasks()
     wrong, heard = [], []
     async with engine.opened():
         with anyio.CancelScope() as client:
             plan.leave = client.cancel
             try:
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     heard = await plan.run(engine.chat())
             except Exception as error:  # noqa: BLE001 -- none may come out of an engine
                 wrong.append(f"the client would see {error!r}")
@@ -122,8 +130,8 @@ def gateway_tasks():
 
 
 async def until_empty(look):
-    """Return what is still seen when there was time for it to go."""
-    with anyio.move_on_after(2):
+    """Return what `look` still finds after `LEAK_SECONDS`, at once if it finds nothing."""
+    with anyio.move_on_after(LEAK_SECONDS):
         while look():
             await anyio.sleep(0.001)
     return look()
@@ -153,23 +161,34 @@ async def judged_site():
         yield base
 
 
+async def run_until_reached(base, plan):
+    """Run a plan, and again if it was not reached; a hang that went wrong, again with longer timeouts."""
+    for attempt in range(ATTEMPTS):
+        plan.reset()
+        wrong, ended = await run(base, plan, slowness=5**attempt)
+        if plan.reached and not (wrong and plan.way == "hang"):
+            break
+    return wrong if plan.reached else [*wrong, "not reached"], ended
+
+
 async def sweep(plans):
     """Run all plans; return what was wrong with which, and how they ended."""
     wrong, ends = [], Counter()
     async with judged_site() as base:
         for plan in plans:
-            found, heard = await run(base, plan)
-            ends[plan.way, *heard] += 1
+            found, ended = await run_until_reached(base, plan)
+            ends[plan.way, *ended] += 1
             wrong += [f"{plan}: {one}" for one in found]
     return wrong, ends
 
 
 async def measured():
-    """Return a plan of a run in which nothing went wrong: it has counted all there is."""
-    plan = Plan()
+    """Return the plan with the fewest operations of a few runs without faults: what every run has."""
+    plans = [Plan() for _ in range(3)]
     async with judged_site() as base:
-        assert await run(base, plan) == ([], ["answered"])
-    return plan
+        for plan in plans:
+            assert await run(base, plan) == ([], ["answered"])
+    return min(plans, key=lambda plan: (plan.operations, plan.suspensions))
 
 
 async def test_whatever_operation_goes_wrong_nothing_is_left_behind():
@@ -179,7 +198,6 @@ async def test_whatever_operation_goes_wrong_nothing_is_left_behind():
         plans = [Plan(way, operation=n) for way in WAYS for n in range(1, whole.operations + 1)]
         wrong, ends = await sweep(plans)
     assert wrong == []
-    assert [plan for plan in plans if not plan.done] == []
     assert ends["cancel", "left"] == whole.operations
     assert not told(written.getvalue(), SECRETS)
     assert "never retrieved" not in written.getvalue()
@@ -205,6 +223,7 @@ async def test_a_lease_that_is_not_given_back_when_its_client_leaves_is_noticed(
 
     whole = await measured()
     monkeypatch.setattr(Pool, "lease", careless)
+    monkeypatch.setattr(sys.modules[__name__], "LEAK_SECONDS", 0.5)
     wrong, _ = await sweep([Plan("cancel", suspension=whole.suspensions // 2)])
     assert any("left behind" in one for one in wrong)
     for lease in lent:
