@@ -65,3 +65,31 @@ def shape(name):
 def test_pages_link_only_to_files_that_exist(name):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text()):
         assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_readme_has_at_most_600_words():
+    assert len((ROOT / "README.md").read_text().split()) <= 600
+
+
+def test_the_commands_of_the_readme_name_files_that_exist():
+    text = "".join(commands("README.md"))
+    named = re.findall(r"(?:-f|-k) (\S+)", text)
+    assert len(named) == 2
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_readme_shows_the_license_of_the_kubernetes_demo():
+    (shown,) = re.findall(r"`(sk-demo-\S+)`", (ROOT / "README.md").read_text())
+    assert f"license={shown}\n" in (ROOT / "k8s/overlays/demo/kustomization.yaml").read_text()
+
+
+def clients(name):
+    """Return the first column of a page's table of clients."""
+    table = (ROOT / name).read_text().partition("| client |")[2].partition("\n\n")[0]
+    return re.findall(r"(?m)^\| ([^|]+) \|", table)
+
+
+def test_the_clients_of_the_readme_are_those_of_the_clients_page():
+    assert clients("README.md") == clients("docs/clients.md")
+    assert len(clients("README.md")) >= 6

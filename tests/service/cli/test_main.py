@@ -144,6 +144,6 @@ def test_the_version_and_the_help_are_there(command):
 
 
 def test_the_readme_names_only_commands_that_exist(command):
-    for match in re.findall(r"gemini-gateway ((?:[a-z]+ ?){1,2})", (ROOT / "README.md").read_text()):
+    for match in re.findall(r"(?m)(?:^|`)gemini-gateway ((?:[a-z]+ ?){1,2})", (ROOT / "README.md").read_text()):
         words = match.split()
         assert command(*words[:2], "--help").returncode == 0 or command(words[0], "--help").returncode == 0
