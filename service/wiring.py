@@ -14,15 +14,14 @@ import msgspec
 
 from protocol import openai
 from protocol.http.dialect import Dialect
-from protocol.model import Capability, Catalogue, FileKeeper
-from service.config.schema import DeadlineSettings, Origin, Settings, SettingsError, convert
+from protocol.model import Catalogue, FileKeeper
+from service.config.schema import Origin, Settings, SettingsError, convert
 from transports import simulator, web
 from transports.accounts import (
     AccountStates,
     ConcurrencyLimits,
     Heartbeat,
     Pool,
-    PoolConfig,
     PoolDeps,
     Reports,
     SharedState,
@@ -31,7 +30,7 @@ from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Kind, Serve, Transport
 from transports.clock import Clock
 from transports.conversations import ConversationStore
-from transports.failover import Failover, FailoverPolicy
+from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
 from transports.store import ChangeFeed, Store
@@ -181,29 +180,14 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
             parts.connected(transport)
-            policy = FailoverPolicy(attempts=settings.deadlines.attempts, throttle_ratio=settings.pool.throttle_ratio)
             pool = pools(transport)
             reports.connect(pool.accounts.apply_report)
-            failovers.append(Failover(_traced(transport, parts.tracer), pool, policy, parts.draining))
-        yield Router(
-            catalogue,
-            failovers,
-            chat_seconds=settings.deadlines.chat_seconds,
-            seconds=_seconds(settings.deadlines),
-        )
+            failovers.append(Failover(_traced(transport, parts.tracer), pool, settings.failover, parts.draining))
+        yield Router(catalogue, failovers, settings.deadlines)
 
 
 def _traced(transport: Transport, tracer: Tracer | None) -> Transport:
     return transport if tracer is None else TracedTransport(transport, tracer)
-
-
-def _seconds(deadlines: DeadlineSettings) -> dict[Capability, float]:
-    return {
-        Capability.IMAGEN: deadlines.image_seconds,
-        Capability.STORYBOOK: deadlines.image_seconds,
-        Capability.VIDEO: deadlines.video_seconds,
-        Capability.DEEPSEARCH: deadlines.research_seconds,
-    }
 
 
 @asynccontextmanager
@@ -215,11 +199,7 @@ async def _open_pools(
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
-    config = PoolConfig(
-        wait_seconds=settings.deadlines.lease_seconds,
-        owed_wait_seconds=settings.deadlines.lease_owed_seconds,
-        **msgspec.structs.asdict(settings.pool),
-    )
+    config = settings.pool
     heartbeat = Heartbeat(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
     limits = ConcurrencyLimits(
         clock,

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack
+from typing import Annotated
 
 import anyio
 import msgspec
 import structlog
+from msgspec import Meta
 
 from protocol.model import (
     Blocked,
@@ -50,17 +52,19 @@ _LEAST_LEFT = 0.3
 _log = structlog.get_logger()
 
 
-class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long and how often one request is tried."""
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
-    attempts: int = 3
-    """Accounts asked for one request, at most."""
-    retry_share: float = 0.2
-    """Retries under way, as a part of the requests in flight."""
-    retry_floor: int = 3
-    """Retries always allowed at once."""
-    throttle_ratio: float = 2.0
-    """Requests sent to the upstream for each that it takes, while it takes less than all; 0: as many as come."""
+
+class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Retries of a request with other accounts."""
+
+    attempts: Count = 3
+    """Maximum number of accounts that are asked for one request."""
+    retry_share: Share = 0.2
+    """Maximum share of retries among the requests in flight."""
+    retry_floor: Annotated[int, Meta(ge=0)] = 3
+    """Number of concurrent retries that are always allowed."""
 
 
 def _never() -> bool:
@@ -102,7 +106,7 @@ class Failover:
         self._policy, self._draining = policy, draining
         deps = pool.accounts.deps
         self._clock, self._observer, self._rng = deps.clock, deps.observer, deps.rng
-        self._throttle = Throttle(policy.throttle_ratio)
+        self._throttle = Throttle(pool.config.throttle_ratio)
         self._in_flight = self._retrying = 0
 
     async def open(self, call: Call) -> Exchange:

@@ -1,8 +1,12 @@
 """The engine: from a request's model and capability to the transports that have it, in the settings' order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from protocol.model import (
     BadRequest,
@@ -25,22 +29,37 @@ from protocol.model import (
 )
 from transports.failover import Call, Failover
 
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Upstream timeouts: how long a whole response may take, in seconds."""
+
+    chat_seconds: Seconds = 300.0
+    image_seconds: Seconds = 300.0
+    video_seconds: Seconds = 900.0
+    research_seconds: Seconds = 1800.0
+
+    def seconds(self, capability: Capability) -> float:
+        """Return the timeout of requests for a capability."""
+        match capability:
+            case Capability.IMAGEN | Capability.STORYBOOK:
+                return self.image_seconds
+            case Capability.VIDEO:
+                return self.video_seconds
+            case Capability.DEEPSEARCH:
+                return self.research_seconds
+            case _:
+                return self.chat_seconds
+
 
 class Router:
     """Implements `protocol.model.Engine` over the transports of the settings."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        rotations: Sequence[Failover],
-        *,
-        chat_seconds: float,
-        seconds: Mapping[Capability, float] | None = None,
-    ) -> None:
-        """Ask `rotations` in their order; an answer may take `seconds` by its capability, else `chat_seconds`."""
+    def __init__(self, catalogue: Catalogue, failovers: Sequence[Failover], deadlines: Deadlines) -> None:
+        """Ask `failovers` in their order."""
         self.catalogue = catalogue
-        self._failovers = rotations
-        self._chat_seconds, self._seconds = chat_seconds, seconds or {}
+        self._failovers, self._deadlines = failovers, deadlines
 
     @property
     def failovers(self) -> Sequence[Failover]:
@@ -65,7 +84,7 @@ class Router:
             GatewayError: as `Engine.open`.
 
         """
-        seconds = self._seconds.get(request.selection.capability, self._chat_seconds)
+        seconds = self._deadlines.seconds(request.selection.capability)
         call = Call(request, asyncio.get_running_loop().time() + seconds)
         rotation, *others = self._offering(request)
         async with call.stack:

@@ -24,7 +24,9 @@ from service.config.loader import (
     value_of,
     with_value,
 )
-from transports.accounts import PoolSettings
+from transports.accounts import PoolConfig
+from transports.failover import FailoverPolicy
+from transports.router import Deadlines
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -122,20 +124,6 @@ class FetchSettings(Section, frozen=True):
     total_seconds: Seconds = 10.0
     at_once: Count = 16
     """Concurrency limit of fetches, per worker."""
-
-
-class DeadlineSettings(Section, frozen=True):
-    """Upstream timeouts in seconds, and the number of attempts per request."""
-
-    chat_seconds: Seconds = 300.0
-    image_seconds: Seconds = 300.0
-    video_seconds: Seconds = 900.0
-    research_seconds: Seconds = 1800.0
-    lease_seconds: Seconds = 5.0
-    """How long a request waits for a free account."""
-    lease_owed_seconds: Seconds = 60.0
-    """The same, while its license uses less than its fair share of the account slots and another license more."""
-    attempts: Count = 3
 
 
 class DrainSettings(Section, frozen=True):
@@ -286,8 +274,9 @@ class Settings(Section, frozen=True):
     operations: OperationsSettings = OperationsSettings()
     reload: ReloadSettings = ReloadSettings()
     fetch: FetchSettings = FetchSettings()
-    deadlines: DeadlineSettings = DeadlineSettings()
-    pool: PoolSettings = PoolSettings()
+    deadlines: Deadlines = Deadlines()
+    failover: FailoverPolicy = FailoverPolicy()
+    pool: PoolConfig = PoolConfig()
     drain: DrainSettings = DrainSettings()
     jobs: JobSettings = JobSettings()
     media: MediaSettings = MediaSettings()

@@ -29,9 +29,7 @@ file_bytes = {2 * MIB}
 [pool]
 failures = 100000
 throttle_ratio = 0
-
-[deadlines]
-lease_seconds = 120
+wait_seconds = 120
 
 [drain]
 grace_seconds = 2

@@ -16,7 +16,7 @@ from transports.accounts import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps
 from transports.clock import SystemClock
-from transports.router import Router
+from transports.router import Deadlines, Router
 from transports.store import ChangeFeed, MemoryStore
 
 CATALOGUE = Catalogue.build()
@@ -38,7 +38,7 @@ async def asking(transport, request, account):
 
 def going(rotation, request, seconds):
     """Open a request with one transport's pool, for so many seconds."""
-    return Router(CATALOGUE, [rotation], chat_seconds=seconds).open(request)
+    return Router(CATALOGUE, [rotation], Deadlines(chat_seconds=seconds)).open(request)
 
 
 def deps_for(clock=None, store=None, conversations=None):

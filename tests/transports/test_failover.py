@@ -29,7 +29,7 @@ from tests.transports.conftest import CATALOGUE, going, request_for
 from transports.account import Account, Facts, Quota
 from transports.accounts import LeaseRequest, Requirement
 from transports.failover import Failover, FailoverPolicy
-from transports.router import Router
+from transports.router import Deadlines, Router
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
@@ -251,7 +251,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
     second = Scripted("second", b=[WHOLE])
     rotation = rotation_of(first)
-    dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], Deadlines(chat_seconds=30))
     async with leasing(
         rotation.pool, LeaseRequest(requirement=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
     ):
@@ -291,7 +291,7 @@ async def test_the_deadline_ends_an_answer_under_way():
 async def test_another_transport_is_asked_when_the_first_cannot():
     first = Scripted("first", a=[Unsupported("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
     async with dispatch.open(request_for("x")) as exchange:
         assert exchange.served.transport == "second"
 
@@ -299,7 +299,7 @@ async def test_another_transport_is_asked_when_the_first_cannot():
 async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
     first = Scripted("first", a=[MAYBE])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
     with pytest.raises(UpstreamFailed):
         async with dispatch.open(request_for("x")):
             pass
@@ -309,7 +309,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
 async def test_what_the_model_declines_no_other_transport_is_asked_for():
     first = Scripted("first", a=[Refused("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
     with pytest.raises(Refused):
         async with dispatch.open(request_for("x")):
             pass
@@ -317,7 +317,7 @@ async def test_what_the_model_declines_no_other_transport_is_asked_for():
 
 
 async def test_no_transport_with_the_capability_is_unsupported():
-    dispatch = Router(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], chat_seconds=30)
+    dispatch = Router(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], Deadlines(chat_seconds=30))
     assert not dispatch.offers(CATALOGUE.resolve("gemini-3-pro"))
     with pytest.raises(Unsupported):
         async with dispatch.open(request_for("x")):
@@ -422,13 +422,13 @@ async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fa
 
 async def test_what_serves_a_selection_is_told_of_accounts_that_can_serve_and_each_model_once():
     transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
-    dispatch = Router(CATALOGUE, [rotation_of(transport)], chat_seconds=1.0)
+    dispatch = Router(CATALOGUE, [rotation_of(transport)], Deadlines(chat_seconds=1.0))
     selection = CATALOGUE.resolve("gemini-3-pro")
     assert dispatch.served_by(selection) == (PRO,)
     only = Scripted(unknown=[])
-    assert Router(CATALOGUE, [rotation_of(only)], chat_seconds=1.0).served_by(selection) == ()
+    assert Router(CATALOGUE, [rotation_of(only)], Deadlines(chat_seconds=1.0)).served_by(selection) == ()
     alone = Scripted(a=[SignedOut("x")])
     rotation = rotation_of(alone)
     with pytest.raises(SignedOut):
         await ask(rotation)
-    assert Router(CATALOGUE, [rotation], chat_seconds=1.0).served_by(selection) == ()
+    assert Router(CATALOGUE, [rotation], Deadlines(chat_seconds=1.0)).served_by(selection) == ()

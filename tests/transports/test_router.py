@@ -3,7 +3,6 @@ import msgspec
 import pytest
 
 from protocol.model import (
-    Capability,
     Exchange,
     Finish,
     Handle,
@@ -19,7 +18,7 @@ from tests.pools import pool_of
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.account import Account
 from transports.failover import Failover, FailoverPolicy
-from transports.router import Router
+from transports.router import Deadlines, Router
 
 WHOLE = [Text(text="hi"), Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))]
 
@@ -57,7 +56,7 @@ def dispatch_of(*upstreams, **deadlines):
         Failover(upstream, pool_of(upstream.accounts, wait_seconds=0.01), FailoverPolicy(attempts=5))
         for upstream in upstreams
     ]
-    return Router(CATALOGUE, rotations, **{"chat_seconds": 30.0, **deadlines})
+    return Router(CATALOGUE, rotations, Deadlines(**deadlines))
 
 
 async def ask(dispatch, model="gemini-3-pro-video", **more):
@@ -109,7 +108,7 @@ async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(
     [("gemini-3-pro-video", False), ("gemini-3-pro", True), ("gemini-3-pro-canvas", True)],
 )
 async def test_each_capability_has_its_own_time(model, late):
-    dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, seconds={Capability.VIDEO: 3600.0})
+    dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
     with anyio.move_on_after(0.5) as patience:
         try:
             await ask(dispatch, model)

@@ -1,6 +1,6 @@
 """The pool of accounts: who may be asked now, and the lease that says who is being asked."""
 
-from transports.accounts.config import PoolConfig, PoolSettings
+from transports.accounts.config import PoolConfig
 from transports.accounts.conversations import Conversations
 from transports.accounts.heartbeat import Heartbeat
 from transports.accounts.limits import ConcurrencyLimits
@@ -24,7 +24,6 @@ __all__ = [
     "Pool",
     "PoolConfig",
     "PoolDeps",
-    "PoolSettings",
     "Reports",
     "Requirement",
     "SharedState",

@@ -9,9 +9,13 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Account pool: queue, cooldown, throttling and shared state."""
 
+    wait_seconds: Seconds = 5.0
+    """How long a request waits for a free account."""
+    owed_wait_seconds: Seconds = 60.0
+    """The same, while its license uses less than its fair share of the account slots and another license more."""
     waiting_per_seat: Annotated[float, Meta(ge=0)] = 2.0
     """Queue length per account slot; when the queue is full, requests fail with 503 at once."""
     failures: Count = 5
@@ -26,11 +30,3 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Time after which other processes reclaim the account slots of a process that died."""
     probe_seconds: Seconds = 60.0
     """Interval between retries of an account that needs attention, if no other account is left."""
-
-
-class PoolConfig(PoolSettings, frozen=True, kw_only=True):
-    """The settings of the pool, and how long a request waits for an account, in seconds."""
-
-    wait_seconds: float = 5.0
-    owed_wait_seconds: float = 60.0
-    """The same, while its license uses less than its fair share of the account slots and another license more."""

@@ -39,7 +39,7 @@ class Pool:
 
     def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig) -> None:
         """Lease `accounts` within `limits`."""
-        self.accounts, self._limits, self._config = accounts, limits, config
+        self.accounts, self._limits, self.config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
         self._rng = accounts.deps.rng
         self._queue = Queue()
@@ -98,7 +98,7 @@ class Pool:
             self._note_full(state, request, wait)
 
     def _new_waiter(self, request: LeaseRequest) -> Waiter:
-        now, terms = anyio.current_time(), self._config
+        now, terms = anyio.current_time(), self.config
         until = min(request.until, now + terms.wait_seconds)
         return self._queue.ticket(request, until, max(until, min(request.until, now + terms.owed_wait_seconds)))
 
@@ -155,7 +155,7 @@ class Pool:
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
         if first:
             slots = self._capacity(request)
-            if self._queue.is_full(request, slots, self._config.waiting_per_seat * slots):
+            if self._queue.is_full(request, slots, self.config.waiting_per_seat * slots):
                 raise Saturated("All accounts are busy and the waiting queue is full.")
         began = self._clock.monotonic()
         self._observer.waiting(self.accounts.transport, 1)
@@ -176,7 +176,7 @@ class Pool:
         now = anyio.current_time()
         if now >= waiter.last or not self._owes(waiter.request):
             return False
-        waiter.until = min(waiter.last, now + self._config.wait_seconds)
+        waiter.until = min(waiter.last, now + self.config.wait_seconds)
         return True
 
     def _owes(self, request: LeaseRequest) -> bool:
@@ -190,7 +190,7 @@ class Pool:
 
     def _capacity(self, request: LeaseRequest) -> int:
         """Return how many such requests the accounts that can serve one soon may carry at once."""
-        soon, requirement = self._clock.monotonic() + self._config.wait_seconds, request.requirement
+        soon, requirement = self._clock.monotonic() + self.config.wait_seconds, request.requirement
         return sum(
             state.allowed(requirement)
             for state in self._candidates(request)
@@ -210,7 +210,7 @@ class Pool:
                 and cooldown.reason is CooldownReason.PACE
             )
             free = state.available_at(requirement, now)
-            if free <= (now + self._config.wait_seconds if soon else now):
+            if free <= (now + self.config.wait_seconds if soon else now):
                 return True
         return False
 
