@@ -45,7 +45,7 @@ class Heard(NullObserver):
 
     def said(self):
         """Return what was said of whom, and forget it."""
-        said = [(change.what, change.account) for change in self.changes]
+        said = [(change.event, change.account) for change in self.changes]
         self.changes.clear()
         return said
 

@@ -52,7 +52,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """When the credential was last renewed, in epoch seconds."""
     expires_at: float | None = None
     """When it ends unless it is renewed, in epoch seconds."""
-    renewal: str = ""
+    rotation_note: str = ""
     """How the credential is renewed, in words for an operator, where that is unusual; empty: nothing to say."""
     quotas: tuple[Quota, ...] = ()
 
@@ -111,22 +111,22 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     """What was looked at, in a word or three."""
     level: Level
-    words: str
+    message: str
     """What was found, for a person; no secret."""
     advice: str = ""
     """What to do about it."""
 
 
-def ok(step: str, words: str) -> Finding:
+def ok(step: str, message: str) -> Finding:
     """Find a step well."""
-    return Finding(step=step, level=Level.OK, words=words)
+    return Finding(step=step, level=Level.OK, message=message)
 
 
-def warning(step: str, words: str, advice: str) -> Finding:
+def warning(step: str, message: str, advice: str) -> Finding:
     """Find something that is worth a look."""
-    return Finding(step=step, level=Level.WARNING, words=words, advice=advice)
+    return Finding(step=step, level=Level.WARNING, message=message, advice=advice)
 
 
-def failed(step: str, words: str, advice: str) -> Finding:
+def failed(step: str, message: str, advice: str) -> Finding:
     """Find something that must be mended."""
-    return Finding(step=step, level=Level.FAILED, words=words, advice=advice)
+    return Finding(step=step, level=Level.FAILED, message=message, advice=advice)

@@ -293,7 +293,7 @@ class Failover:
             account=lease.account.id,
             kind=kind,
             code=error.code,
-            parked=decision.attention or None,
+            needs_attention=decision.attention or None,
         )
         return decision
 

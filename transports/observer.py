@@ -8,42 +8,43 @@ import msgspec
 from protocol.model import Served
 
 ELSEWHERE = "another process"
-"""Who did what was heard from the store: it is counted where it was done."""
+"""Author of a change that this process read from the store; the process that made it counts it."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """That an account's state has changed, or a thing of note happened to it."""
+class AccountChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of an account: its state, its settings or its session."""
 
     at: float
     """Epoch seconds."""
     account: str
     transport: str
-    what: str
-    """added, changed, removed, paused, resumed, parked, works, rests, rested, rotated, not_rotated"""
-    capability: str = ""
-    """`family/capability` that it is about; empty: all."""
+    event: str
+    """added, changed, removed, paused, resumed, needs_attention, recovered, cooldown_started, cooldown_ended, rotated,
+    rotation_failed."""
+    scope: str = ""
+    """`family/capability` that a cooldown applies to; `*` matches all. Empty: everything."""
     reason: str = ""
-    """A word of a closed set."""
-    words: str = ""
-    """The same for a person, and what to do about it."""
+    """Machine-readable reason."""
+    message: str = ""
+    """Explanation, and what to do about it."""
     seconds: float | None = None
-    """For how long."""
+    """Length of the cooldown."""
     by: str = ""
-    """Who did it; empty: the gateway itself."""
+    """User or admin token that made the change; empty: the gateway itself."""
 
 
 class AccountStats(msgspec.Struct, frozen=True, kw_only=True):
-    """How the accounts of a transport stand."""
+    """Statistics of the accounts of a transport."""
 
     transport: str
     by_status: Mapping[tuple[str, str, str], int]
-    """How many by kind, capability and one of ready, resting, parked, paused."""
+    """Number of accounts by kind, capability and state: ready, cooling_down, needs_attention or paused."""
     rotated: Mapping[str, float]
-    """When each account's session was last renewed, in epoch seconds, where known; of none that waits for a person."""
+    """Time of each account's last cookie rotation in epoch seconds, if known; without accounts that need attention."""
 
 
 class Observer(Protocol):
-    """Hears what happens at upstreams and to accounts; subscribers make metrics and feeds of it."""
+    """Receives upstream requests and account changes, for metrics and the change feed."""
 
     def upstream_request(self, transport: str) -> None:
         """A request is about to be sent."""
@@ -54,19 +55,19 @@ class Observer(Protocol):
         ...
 
     def retry_decided(self, transport: str, decision: str) -> None:
-        """A retry decision was made after an error; `decision` is of a closed set."""
+        """A retry decision was made after an error; `decision` is `RetryDecision.label`."""
         ...
 
     def retried(self, transport: str) -> None:
-        """A request is about to be tried with another account."""
+        """A request is about to be retried with another account."""
         ...
 
     def leased(self, transport: str, change: int) -> None:
-        """An account was leased (1) or given back (-1)."""
+        """A request took (1) or released (-1) an account."""
         ...
 
     def waiting(self, transport: str, change: int) -> None:
-        """A request began (1) or ceased (-1) to wait for an account."""
+        """A request entered (1) or left (-1) the queue for an account."""
         ...
 
     def waited(self, transport: str, seconds: float) -> None:
@@ -74,43 +75,43 @@ class Observer(Protocol):
         ...
 
     def rotated(self, transport: str, account: str, outcome: str) -> None:
-        """A rotation of a session came to an end; `outcome` is of a closed set."""
+        """A cookie rotation ended; `outcome` is from a fixed set."""
         ...
 
-    def changed(self, change: Change) -> None:
-        """An account's state has changed."""
+    def changed(self, change: AccountChange) -> None:
+        """An account has changed."""
         ...
 
     def throttled(self, transport: str) -> None:
-        """A request was held back from an upstream, or an account, that takes too little of what it is sent."""
+        """A request was refused because the upstream, or the account, rejects most requests."""
         ...
 
     def answered(self, served: Served) -> None:
-        """An answer is over, whole or not; the upstream may have said which model gave it."""
+        """An answer has ended, complete or not; `served` names its model if the upstream reported it."""
         ...
 
     def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
-        """A model of another family answered than was asked for; both are of a closed set."""
+        """A model of another family than requested has answered; both are from a fixed set."""
         ...
 
     def account_stats(self, stats: AccountStats) -> None:
-        """The accounts stand otherwise than before."""
+        """The statistics of a transport's accounts have changed."""
         ...
 
 
 class Fanout:
-    """Has one observer hear everything, and others every change of an account."""
+    """Observer that passes everything to another one, and account changes to listeners too."""
 
-    def __init__(self, observer: Observer, *hearers: Callable[[Change], None]) -> None:
-        """Tell `observer`, then the `hearers`."""
-        self._hearers = (observer.changed, *hearers)
+    def __init__(self, observer: Observer, *listeners: Callable[[AccountChange], None]) -> None:
+        """Pass changes to `observer`, then to each of the `listeners`."""
+        self._listeners = (observer.changed, *listeners)
         self.upstream_request, self.upstream_error = observer.upstream_request, observer.upstream_error
         self.retry_decided, self.retried, self.throttled = observer.retry_decided, observer.retried, observer.throttled
         self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
         self.rotated, self.account_stats = observer.rotated, observer.account_stats
         self.answered, self.model_mismatched = observer.answered, observer.model_mismatched
 
-    def changed(self, change: Change) -> None:
-        """Tell all of a change."""
-        for hear in self._hearers:
-            hear(change)
+    def changed(self, change: AccountChange) -> None:
+        """Pass on a change."""
+        for listener in self._listeners:
+            listener(change)

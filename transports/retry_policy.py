@@ -52,8 +52,8 @@ class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """What it says, in one of few words: park, rest, or as `next`."""
         if self.attention:
-            return "park"
-        return "rest" if self.cooldown else self.next.value
+            return "needs_attention"
+        return "cooldown" if self.cooldown else self.next.value
 
 
 def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryDecision:
@@ -66,7 +66,7 @@ def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryD
         case RateLimited():
             return RetryDecision(next=NextStep.ANOTHER, cooldown=_cooldown_seconds(error, failures, jitter))
         case SignedOut():
-            return RetryDecision(next=NextStep.ANOTHER, attention=error.reason, message=error.words or error.message)
+            return RetryDecision(next=NextStep.ANOTHER, attention=error.reason, message=error.advice or error.message)
         case Blocked():
             return RetryDecision(next=NextStep.ANOTHER, cooldown=_BLOCKED_SECONDS)
         case _:

@@ -142,10 +142,10 @@ class SignedOut(GatewayError):
 
     code = "no_account_available"
 
-    def __init__(self, message: str, *, reason: str = "signed_out", words: str = "") -> None:
+    def __init__(self, message: str, *, reason: str = "signed_out", advice: str = "") -> None:
         """Set the code of the problem in `reason`, and a sentence that says how to fix it in `words`."""
         super().__init__(message)
-        self.reason, self.words = reason, words
+        self.reason, self.advice = reason, advice
 
 
 class Blocked(GatewayError):

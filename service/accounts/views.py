@@ -22,11 +22,16 @@ class AccountStatus(StrEnum):
     """State of an account: whether it receives requests, and if not, why."""
 
     READY = "ready"
-    RESTING = "resting"
-    PARKED = "parked"
+    COOLING_DOWN = "cooling_down"
+    NEEDS_ATTENTION = "needs_attention"
     PAUSED = "paused"
     UNUSABLE = "unusable"
     """Its record is invalid."""
+
+    @property
+    def label(self) -> str:
+        """The state in words for a terminal."""
+        return self.value.replace("_", " ")
 
 
 class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +55,11 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     state: AccountStatus
     reason: str = ""
     """Machine-readable reason of the state."""
-    words: str = ""
+    message: str = ""
     """Explanation of the state, and what to do about it."""
-    by: str = ""
+    paused_by: str = ""
     """User or admin token that paused it."""
-    rests: tuple[CooldownView, ...] = ()
+    cooldowns: tuple[CooldownView, ...] = ()
     """Its cooldowns."""
     in_flight: int = 0
     """Open requests in all processes."""
@@ -69,7 +74,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
     rotated_at: float | None = None
     expires_at: float | None = None
-    renewal: str = ""
+    rotation_note: str = ""
     """A note about how its session is renewed, if that is unusual."""
     added_at: float | None = None
     added_by: str = ""
@@ -89,14 +94,14 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def account_view(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
     """Build the view of an account; `entry` is None for an account of the settings."""
-    rests = tuple(_cooldowns(account, seen))
+    cooldowns = tuple(_cooldowns(account, seen))
     carried = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
     return AccountView(
         id=account.id,
         transport=account.transport,
         kind=account.kind.value,
         declared=entry is None,
-        rests=rests,
+        cooldowns=cooldowns,
         concurrency=account.concurrency,
         weight=account.weight,
         per_minute=account.per_minute,
@@ -104,7 +109,7 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
         capabilities=tuple(sorted(capability.value for capability in account.capabilities)),
         egress=account.egress,
         **_added(entry),
-        **_state(account.id, rests, seen),
+        **_state(account.id, cooldowns, seen),
         **_load_and_facts(carried, seen.facts.get(account.id, Facts())),
     )
 
@@ -119,7 +124,7 @@ def unusable_view(entry: AccountRecord, why: str) -> AccountView:
         declared=False,
         state=AccountStatus.UNUSABLE,
         reason="unusable",
-        words=advice,
+        message=advice,
         **_added(entry),
     )
 
@@ -128,25 +133,25 @@ def _added(entry: AccountRecord | None) -> dict[str, Any]:
     return {} if entry is None else {"added_at": entry.created, "added_by": entry.by}
 
 
-def _state(account: str, rests: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
-    paused, parked = seen.pauses.get(account), seen.attention.get(account)
+def _state(account: str, cooldowns: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
+    paused, attention = seen.pauses.get(account), seen.attention.get(account)
     if paused is not None:
-        words = paused.reason or f"until `gemini-gateway accounts resume {account}`"
-        return {"state": AccountStatus.PAUSED, "reason": "paused", "words": words, "by": paused.by}
-    if parked is not None:
-        return {"state": AccountStatus.PARKED, "reason": parked.reason, "words": parked.words}
-    if rests:
-        first = min(rests, key=lambda rest: rest.until)
-        return {"state": AccountStatus.RESTING, "reason": first.reason.value, "words": _REASONS[first.reason]}
+        message = paused.reason or f"until `gemini-gateway accounts resume {account}`"
+        return {"state": AccountStatus.PAUSED, "reason": "paused", "message": message, "paused_by": paused.by}
+    if attention is not None:
+        return {"state": AccountStatus.NEEDS_ATTENTION, "reason": attention.reason, "message": attention.message}
+    if cooldowns:
+        first = min(cooldowns, key=lambda cooldown: cooldown.until)
+        return {"state": AccountStatus.COOLING_DOWN, "reason": first.reason.value, "message": _REASONS[first.reason]}
     return {"state": AccountStatus.READY}
 
 
 def _cooldowns(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
-    for resting, seconds in seen.cooldowns:
-        everybody = not resting.account and resting.egress == account.egress
-        if resting.account == account.id or everybody:
-            scope = f"{resting.family or '*'}/{resting.capability or '*'}"
-            yield CooldownView(scope=scope, reason=resting.reason, until=seen.now + seconds)
+    for cooldown, seconds in seen.cooldowns:
+        everybody = not cooldown.account and cooldown.egress == account.egress
+        if cooldown.account == account.id or everybody:
+            scope = f"{cooldown.family or '*'}/{cooldown.capability or '*'}"
+            yield CooldownView(scope=scope, reason=cooldown.reason, until=seen.now + seconds)
 
 
 def _load_and_facts(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
@@ -159,5 +164,5 @@ def _load_and_facts(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, An
         "quotas": next((one.quotas for one in carried if one.quotas), kept.quotas),
         "rotated_at": rotated_at or None,
         "expires_at": expires_at,
-        "renewal": kept.renewal,
+        "rotation_note": kept.rotation_note,
     }

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from protocol.model import Saturated
-from transports.observer import Change
+from transports.observer import AccountChange
 
 _KEPT = 1000
 _FOLLOWERS = 32
@@ -24,7 +24,7 @@ class FeedEvent(msgspec.Struct, frozen=True):
     """A change with its id in the feed."""
 
     id: str
-    change: Change
+    change: AccountChange
 
 
 class Feed:
@@ -32,14 +32,14 @@ class Feed:
 
     def __init__(self, kept: int = _KEPT, followers: int = _FOLLOWERS) -> None:
         """Keep at most `kept` changes and accept at most `followers` followers."""
-        self._changes: deque[Change] = deque(maxlen=kept)
+        self._changes: deque[AccountChange] = deque(maxlen=kept)
         self._max_followers, self._followers = followers, 0
         self._epoch = secrets.token_hex(4)
         """Random per process, because each process counts its own changes."""
         self._count = 0
         self._published = anyio.Event()
 
-    def publish(self, change: Change) -> None:
+    def publish(self, change: AccountChange) -> None:
         """Add a change and wake the followers."""
         self._changes.append(change)
         self._count += 1

@@ -12,10 +12,10 @@ from protocol.http.stream import HEADERS
 from protocol.model import Saturated
 from service.admin.errors import refusal
 from service.admin.feed import Feed, FeedEvent, Follower
-from service.admin.wire import Lost
+from service.admin.wire import LostEvents
 
 BEAT_SECONDS = 10.0
-LOST = Lost(words="Events after your last one are no longer available: read the accounts again.")
+LOST = LostEvents(message="Events after your last one are no longer available: read the accounts again.")
 _LOST = "lost"
 _RETRY = b"retry: 3000\n"
 _BEAT = b": keep-alive\n\n"
@@ -76,7 +76,7 @@ class FeedStream:
 
 
 def _change_event(heard: FeedEvent) -> bytes:
-    return _event(heard.id, heard.change.what, heard.change)
+    return _event(heard.id, heard.change.event, heard.change)
 
 
 def _event(identity: str, name: str = "", data: msgspec.Struct | None = None) -> bytes:

@@ -17,10 +17,10 @@ from service.admin.feed_stream import FeedStream
 from service.admin.tokens import AdminIdentity
 from service.admin.wire import (
     AccountList,
-    Examined,
-    Exported,
+    CheckResult,
+    ExportedSession,
     NewAccount,
-    Pausing,
+    PauseRequest,
     Process,
     Status,
     StoreStatus,
@@ -106,7 +106,7 @@ class AdminHandlers:
 
     async def pause(self, asked: AdminRequest) -> ASGIResponse:
         """Pause an account."""
-        pausing: Pausing = asked.body or Pausing()
+        pausing: PauseRequest = asked.body or PauseRequest()
         with map_errors():
             await self._accounts.pause(asked.account, by=asked.identity.actor, reason=pausing.reason)
             return _json(await self._refreshed(asked.account))
@@ -122,13 +122,13 @@ class AdminHandlers:
         with map_errors():
             findings = tuple([finding async for finding in self._accounts.check(asked.account)])
         well = not any(finding.level is Level.FAILED for finding in findings)
-        return _json(Examined(account=asked.account, well=well, findings=findings))
+        return _json(CheckResult(account=asked.account, healthy=well, findings=findings))
 
     async def export(self, asked: AdminRequest) -> ASGIResponse:
         """Return an account's session."""
         with map_errors():
             session = await self._accounts.export(asked.account, by=asked.identity.actor)
-        return _json(Exported(account=asked.account, session=session))
+        return _json(ExportedSession(account=asked.account, session=session))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return the gateway's status, also when the store does not answer."""
@@ -141,7 +141,7 @@ class AdminHandlers:
         store = StoreStatus(
             kind=self._deps.kind,
             encrypted=self._deps.encrypted,
-            answers=not reason,
+            available=not reason,
             breaker_open=reason == _BREAKER_OPEN,
             reason=reason,
         )

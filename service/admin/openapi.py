@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from service.admin.operations import OPERATIONS, STREAM, Operation
-from service.admin.wire import AdminErrorBody, Lost
-from transports.observer import Change
+from service.admin.wire import AdminErrorBody, LostEvents
+from transports.observer import AccountChange
 
 _TEMPLATE = "#/components/schemas/{name}"
-_EVENTS = (Change, Lost)
+_EVENTS = (AccountChange, LostEvents)
 """Types of the feed's `data`."""
 
 

@@ -8,7 +8,7 @@ import msgspec
 from protocol.http.endpoint import ASGIResponse
 from service.accounts.views import AccountView
 from service.admin.handlers import AdminHandlers, AdminRequest
-from service.admin.wire import AccountList, Examined, Exported, NewAccount, Pausing, Status
+from service.admin.wire import AccountList, CheckResult, ExportedSession, NewAccount, PauseRequest, Status
 
 Handle = Callable[[AdminHandlers, AdminRequest], Awaitable[ASGIResponse]]
 
@@ -91,7 +91,7 @@ OPERATIONS = (
         "POST", "/v1/accounts/{id}/pause", "pauseAccount", AdminHandlers.pause,
         "Stop sending requests to an account until it is resumed; open requests continue.",
         {200: (AccountView, "The account, paused.")},
-        request_type=Pausing, body_optional=True,
+        request_type=PauseRequest, body_optional=True,
     ),
     Operation(
         "POST", "/v1/accounts/{id}/resume", "resumeAccount", AdminHandlers.resume,
@@ -102,13 +102,13 @@ OPERATIONS = (
         "POST", "/v1/accounts/{id}/check", "checkAccount", AdminHandlers.check,
         "Check an account step by step and report problems with advice. It sends no prompt, may rotate the "
         "session and takes several seconds.",
-        {200: (Examined, "The findings, including failures.")},
+        {200: (CheckResult, "The findings, including failures.")},
         conflicts=True,
     ),
     Operation(
         "GET", "/v1/accounts/{id}/export", "exportAccount", AdminHandlers.export,
         "Return an account's current session in a form that can be added again. It is secret.",
-        {200: (Exported, "The session.")},
+        {200: (ExportedSession, "The session.")},
         conflicts=True,
     ),
     Operation(
@@ -119,7 +119,7 @@ OPERATIONS = (
     ),
     Operation(
         "GET", "/v1/events", "followEvents", AdminHandlers.events,
-        "Follow account changes as server-sent events: `event` names the change, `data` is a Change. "
+        "Follow account changes as server-sent events: `event` names the change, `data` is an AccountChange. "
         "With `Last-Event-ID` the stream resumes after that event; if later events are no longer available, the "
         "first event is `lost`: read the accounts again. A heartbeat comment is sent after ten seconds without an "
         "event. The stream ends when shutdown begins.",

@@ -11,11 +11,11 @@ from transports.account import Finding
 Reason = Annotated[str, Meta(max_length=500)]
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base class of request bodies."""
 
 
-class NewAccount(Taken, frozen=True):
+class NewAccount(RequestBody, frozen=True):
     """An account to add or replace."""
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
@@ -33,7 +33,7 @@ class NewAccount(Taken, frozen=True):
         return f"NewAccount(id={self.id!r})"
 
 
-class Pausing(Taken, frozen=True):
+class PauseRequest(RequestBody, frozen=True):
     """A request to pause an account."""
 
     reason: Reason = ""
@@ -46,16 +46,16 @@ class AccountList(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountView, ...]
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of an account check."""
 
     account: str
-    well: bool
+    healthy: bool
     """Whether no step failed."""
     findings: tuple[Finding, ...]
 
 
-class Exported(msgspec.Struct, frozen=True, kw_only=True):
+class ExportedSession(msgspec.Struct, frozen=True, kw_only=True):
     """The current session of an account; it gives full access to the account."""
 
     account: str
@@ -83,7 +83,7 @@ class StoreStatus(msgspec.Struct, frozen=True, kw_only=True):
     """sqlite or redis."""
     encrypted: bool
     """Whether secrets in the store are encrypted."""
-    answers: bool
+    available: bool
     """Whether the store answers."""
     breaker_open: bool
     """Whether the circuit breaker is open after a recent failure, so that calls fail at once."""
@@ -104,10 +104,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Number of accounts in each state; None: the store does not answer."""
 
 
-class Lost(msgspec.Struct, frozen=True, kw_only=True):
+class LostEvents(msgspec.Struct, frozen=True, kw_only=True):
     """Data of the `lost` event: the stream cannot resume, so read the accounts again."""
 
-    words: str
+    message: str
     """Explanation for people."""
 
 

@@ -14,8 +14,8 @@ from transports.account import Finding, Level, Quota
 _WIDE = 120
 _COLORS = {
     AccountStatus.READY: "green",
-    AccountStatus.RESTING: "yellow",
-    AccountStatus.PARKED: "red",
+    AccountStatus.COOLING_DOWN: "yellow",
+    AccountStatus.NEEDS_ATTENTION: "red",
     AccountStatus.PAUSED: "cyan",
     AccountStatus.UNUSABLE: "red",
 }
@@ -67,27 +67,27 @@ def account_notes(rows: Sequence[AccountView]) -> list[str]:
     """Return problems and advice that do not fit into the table, one line of markup each."""
     notes: list[str] = []
     for row in rows:
-        said = "" if row.state is AccountStatus.RESTING else row.words  # a cooldown ends without help
-        by = f"paused by {row.by}" if row.by else ""
+        said = "" if row.state is AccountStatus.COOLING_DOWN else row.message  # a cooldown ends without help
+        by = f"paused by {row.paused_by}" if row.paused_by else ""
         if said or by:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
-        if row.renewal:
-            notes.append(f"[bold]{escape(row.id)}[/] {escape(row.renewal)}")
+        if row.rotation_note:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(row.rotation_note)}")
     return notes
 
 
 def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
     """Return all details of an account as names and values."""
-    until = [f"{rest.scope}: {rest.reason.value}, {ahead(rest.until, now)}" for rest in row.rests]
+    until = [f"{cooldown.scope}: {cooldown.reason.value}, {ahead(cooldown.until, now)}" for cooldown in row.cooldowns]
     return [
         ("account", row.id),
         ("from", "the settings" if row.declared else f"added {ago(row.added_at, now)} by {row.added_by}"),
         ("transport", row.transport),
         ("kind", row.kind or "-"),
         ("plan", row.plan or "unknown"),
-        ("state", row.state.value),
-        ("reason", " - ".join(part for part in (row.reason, row.words) if part) or "-"),
-        *([("paused by", row.by)] if row.by else []),
+        ("state", row.state.label),
+        ("reason", " - ".join(part for part in (row.reason, row.message) if part) or "-"),
+        *([("paused by", row.paused_by)] if row.paused_by else []),
         *([("cooldowns", "; ".join(until))] if until else []),
         ("load", _load(row)),
         ("weight", f"{row.weight:g}"),
@@ -98,7 +98,7 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
         ("left", _quotas(row.quotas, now, "; ")),
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),
-        *([("renewal", row.renewal)] if row.renewal else []),
+        *([("rotation note", row.rotation_note)] if row.rotation_note else []),
     ]
 
 
@@ -106,7 +106,7 @@ def finding_line(finding: Finding) -> str:
     """Return a finding of an account check as markup."""
     mark, color = _MARKS[finding.level]
     advice = f"\n  [bold]{escape(finding.advice)}[/]" if finding.advice else ""
-    return f"[{color}]{mark}[/] {escape(finding.step)}: {escape(finding.words)}{advice}"
+    return f"[{color}]{mark}[/] {escape(finding.step)}: {escape(finding.message)}{advice}"
 
 
 def ago(at: float | None, now: float) -> str:
@@ -133,11 +133,14 @@ def ahead_short(at: float | None, now: float) -> str:
 def _state(row: AccountView, now: float) -> str:
     """Return an account's state in short; `account_notes` adds the rest."""
     color = _COLORS[row.state]
-    said = [f"[{color}]{row.state.value}[/]"]
-    if row.state is AccountStatus.PARKED:
+    said = [f"[{color}]{row.state.label}[/]"]
+    if row.state is AccountStatus.NEEDS_ATTENTION:
         said[0] += f": {escape(row.reason)}"
-    if row.state is AccountStatus.RESTING:
-        said += [f"{rest.scope} {rest.reason.value}, {ahead_short(rest.until, now)}" for rest in row.rests]
+    if row.state is AccountStatus.COOLING_DOWN:
+        said += [
+            f"{cooldown.scope} {cooldown.reason.value}, {ahead_short(cooldown.until, now)}"
+            for cooldown in row.cooldowns
+        ]
     return "\n".join(said)
 
 

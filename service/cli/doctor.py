@@ -164,8 +164,8 @@ async def _check_accounts(office: AccountService, names: Iterable[str]) -> Async
         none = warning("accounts", "It has no account.", advice)
         yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
     for row in rows:
-        if row.words:
-            yield _finding(row.id, warning("state", f"The account is {row.state}: {row.words}", ""))
+        if row.message:
+            yield _finding(row.id, warning("state", f"The account is {row.state.label}: {row.message}", ""))
         try:
             async for finding in office.check(row.id):
                 yield _finding(row.id, finding)

@@ -19,14 +19,6 @@ from transports.clock import Clock
 from transports.store import Store, Unreadable
 
 _MAX_NAMED = 8
-_STATES = {
-    AccountStatus.READY: "ready",
-    AccountStatus.RESTING: "cooling down",
-    AccountStatus.PARKED: "needs attention",
-    AccountStatus.PAUSED: "paused",
-    AccountStatus.UNUSABLE: "unusable",
-}
-
 _log = structlog.get_logger()
 
 
@@ -93,15 +85,15 @@ def lines(found: StartupSummary) -> list[str]:
 
 
 def _standing(rows: list[AccountView]) -> dict[str, list[str]]:
-    found = {words: [row.id for row in rows if row.state is state] for state, words in _STATES.items()}
-    return {words: names for words, names in found.items() if names}
+    found = {state.label: [row.id for row in rows if row.state is state] for state in AccountStatus}
+    return {state: names for state, names in found.items() if names}
 
 
 def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> list[str]:
     missing = [
         f"a working session of {row.id}: gemini-gateway accounts show {row.id}"
         for row in rows
-        if row.state in {AccountStatus.PARKED, AccountStatus.UNUSABLE}
+        if row.state in {AccountStatus.NEEDS_ATTENTION, AccountStatus.UNUSABLE}
     ]
     if not rows and "web" in found.transports:
         missing.append("an account: gemini-gateway accounts add NAME")

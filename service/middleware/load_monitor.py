@@ -62,20 +62,20 @@ class LoadMonitor:
         self.lag = 0.0
         """The 99th percentile of the lag of recent beats, in seconds."""
         self._lag_shown = Gauge(
-            "gateway_loop_lag_seconds",
+            "gateway_event_loop_lag_seconds",
             "Event loop lag: the 99th percentile of the last five seconds.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._memory_shown = Gauge(
-            "gateway_memory_ratio",
+            "gateway_memory_usage_ratio",
             "Memory in use as a ratio of the container's limit; 0 if there is no limit.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._step_shown = Gauge(
-            "gateway_overload_step",
-            "0: all is well; 1: long bodies are refused; 2: connections are closed; 3: all is refused.",
+            "gateway_load_shedding_level",
+            "Load shedding: 0 none, 1 refuses long bodies, 2 also closes connections, 3 refuses all requests.",
             registry=registry,
             multiprocess_mode="livemax",
         )

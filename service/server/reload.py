@@ -55,7 +55,7 @@ class Reload:
         self._turn = anyio.Lock()
         self._done = Counter("gateway_config_reloads", "Reloads of changed files.", registry=registry)
         self._failed = Counter(
-            "gateway_config_reload_failed",
+            "gateway_config_reload_failures",
             "Changed files that were invalid; their previous content stays active.",
             registry=registry,
         )

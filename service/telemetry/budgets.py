@@ -20,27 +20,27 @@ class BudgetMetrics:
         """Register the metrics."""
         self._memory, self._spool, self._registry = memory, spool, registry
         self._reserved = self._gauge("gateway_body_memory_bytes", "Memory reserved for long bodies and pictures.")
-        self._waiting = self._gauge("gateway_body_memory_waiting", "Requests waiting for memory.")
+        self._waiting = self._gauge("gateway_body_memory_queue_length", "Requests waiting for memory.")
         self._bytes = self._gauge("gateway_spool_bytes", "Bytes of the files of open requests on disk.")
         self._files = self._gauge("gateway_spool_files", "Files of open requests on disk.")
         self._gauge("gateway_body_memory_limit_bytes", "Memory that can be reserved.").set(memory.total)
         self._gauge("gateway_spool_limit_bytes", "Bytes that files of open requests may use on disk.").set(spool.total)
         self._refused = (
             Counter(
-                "gateway_body_memory_refused",
-                "Requests answered 503 because no memory was free in time.",
+                "gateway_body_memory_rejections",
+                "Requests refused with 503 because no memory became free in time.",
                 registry=registry,
             ),
             Counter(
-                "gateway_spool_refused",
-                "Requests answered 503 because the disk space was used up.",
+                "gateway_spool_rejections",
+                "Requests refused with 503 because the disk space was used up.",
                 registry=registry,
             ),
         )
         self._seen = [0, 0]
 
-    def _gauge(self, name: str, words: str) -> Gauge:
-        return Gauge(name, words, registry=self._registry, multiprocess_mode="livesum")
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
 
     def look(self) -> None:
         """Update the metrics."""

@@ -62,7 +62,7 @@ class Metrics:
         )
         self.licenses = Counter(
             "gateway_license_requests",
-            "Requests answered by license and outcome: ok, refused, failed, left.",
+            "Requests answered by license and outcome: ok, refused, failed, disconnected.",
             ["license", "outcome"],
             registry=registry,
         )
@@ -86,20 +86,20 @@ class Metrics:
         if record.first_token is not None:
             self._first_token_of(model).observe(record.first_token, exemplar)
         if record.input_tokens or record.output_tokens:
-            self._tokens_of(model, "in").inc(record.input_tokens)
-            self._tokens_of(model, "out").inc(record.output_tokens)
+            self._tokens_of(model, "input").inc(record.input_tokens)
+            self._tokens_of(model, "output").inc(record.output_tokens)
         if context.caller is not None:
             self._observe_license(context.caller.id, status, record)
 
     def _observe_license(self, license_id: str, status: int, record: RequestRecord) -> None:
         self._licenses_of(license_id, outcome_of(status)).inc()
         if record.input_tokens or record.output_tokens:
-            self._license_tokens_of(license_id, "in").inc(record.input_tokens)
-            self._license_tokens_of(license_id, "out").inc(record.output_tokens)
+            self._license_tokens_of(license_id, "input").inc(record.input_tokens)
+            self._license_tokens_of(license_id, "output").inc(record.output_tokens)
 
 
 def outcome_of(status: int) -> str:
     """Return the outcome label of a status."""
     if status == CLIENT_GONE_STATUS:
-        return "left"
+        return "disconnected"
     return "ok" if status < 400 else "refused" if status < 500 else "failed"

@@ -17,7 +17,7 @@ RECORDED = watching.rules("record")
 ALERTS = watching.rules("alert")
 ASKED = [(path.stem, expression) for path in RUNBOOKS for expression in watching.runbook_expressions(path)]
 
-DUE = {"GatewayAccountNeedsPerson"}
+DUE = {"GatewayAccountNeedsAttention"}
 """Alerts that what was asked of the gateways gives a reason for."""
 
 WATCHED = """

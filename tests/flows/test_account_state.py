@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import KEY, SETTINGS
 
 HELLO = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>ok</echo>"}]}
-PARKED = 'gateway_accounts{capability="chat",kind="session",state="parked",transport="web"}'
+NEEDS_ATTENTION = 'gateway_accounts{capability="chat",kind="session",state="needs_attention",transport="web"}'
 READY = 'gateway_accounts{capability="chat",kind="session",state="ready",transport="web"}'
 SENT = 'gateway_upstream_requests_total{transport="web"}'
 SIGNED_OUT, REJECTED, NOBODY = "psid-2:psidts-2:advanced:0:1016", "psid-2:psidts-2:advanced:0:1021", "psid-9:x:free"
@@ -65,13 +65,13 @@ def start(start_command, start_gateway):
 @pytest.mark.parametrize("second", [SIGNED_OUT, REJECTED, NOBODY], ids=["signed out", "rejected", "unknown"])
 def test_an_account_that_is_found_dead_gets_no_request_and_one_with_other_cookies_is_ready_by_itself(start, second):
     gateway, files = start(second)
-    eventually(lambda: metric(gateway, PARKED) == 1)
+    eventually(lambda: metric(gateway, NEEDS_ATTENTION) == 1)
     assert metric(gateway, SENT) == 0
     assert [ask(gateway) for _ in range(6)] == [200] * 6
     assert metric(gateway, SENT) == 6
     files[1].write_text(export(3))
     gateway.signal(signal.SIGHUP)
     eventually(lambda: metric(gateway, READY) == 2)
-    assert metric(gateway, PARKED) == 0
+    assert metric(gateway, NEEDS_ATTENTION) == 0
     assert [ask(gateway) for _ in range(6)] == [200] * 6
     assert metric(gateway, SENT) == 12

@@ -448,7 +448,7 @@ def test_a_client_that_leaves_frees_lease_and_upstream_at_once(start_gateway, st
     body = json.dumps({**HELLO, "stream": stream, "messages": [{"role": "user", "content": content}]}).encode()
     head = f"{HEAD}Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     host, port = gateway.origin.removeprefix("http://").split(":")
-    leases = 'gateway_upstream_in_flight{transport="simulator"}'
+    leases = 'gateway_upstream_requests_in_flight{transport="simulator"}'
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(head.encode() + body)
         if stream:
@@ -470,7 +470,7 @@ def test_metrics_tell_requests_tokens_and_upstream_errors(start_gateway):
     assert metric(gateway, f'gateway_requests_total{{{labels},status="200"}}') == 2
     assert metric(gateway, f'gateway_requests_total{{{labels},status="429"}}') == 1
     assert metric(gateway, 'gateway_requests_total{model="none",route="none",status="404"}') == 1
-    assert metric(gateway, 'gateway_tokens_total{direction="out",model="gemini-3-pro"}') == 2
+    assert metric(gateway, 'gateway_tokens_total{direction="output",model="gemini-3-pro"}') == 2
     assert metric(gateway, 'gateway_upstream_errors_total{kind="RateLimited",transport="simulator"}') == 1
     assert metric(gateway, 'gateway_upstream_requests_total{transport="simulator"}') == 3
     assert metric(gateway, 'gateway_time_to_first_token_seconds_count{model="gemini-3-pro"}') == 1

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import KEY
 
 HEADERS = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-HELD = ("gateway_body_memory_bytes", "gateway_body_memory_waiting", "gateway_spool_bytes", "gateway_spool_files")
+HELD = ("gateway_body_memory_bytes", "gateway_body_memory_queue_length", "gateway_spool_bytes", "gateway_spool_files")
 
 
 class Client:

@@ -164,7 +164,10 @@ def wait_until_in_flight(gateway):
 
     until = time.monotonic() + 20
     while time.monotonic() < until:
-        if 'gateway_upstream_in_flight{transport="simulator"} 1.0' in httpx.get(f"{gateway.origin}/metrics").text:
+        if (
+            'gateway_upstream_requests_in_flight{transport="simulator"} 1.0'
+            in httpx.get(f"{gateway.origin}/metrics").text
+        ):
             return
         time.sleep(0.02)
     raise AssertionError("the request did not arrive")

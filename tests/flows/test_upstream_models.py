@@ -11,7 +11,7 @@ from tests.conftest import KEY, SETTINGS
 HEADER = "x-gateway-upstream-model"
 AUTH = {"Authorization": f"Bearer {KEY}"}
 LITE = '<sim answered-by="flash-lite"/>'
-MISMATCH = 'gateway_upstream_model_mismatch_total{answered="flash-lite",asked="pro",transport="web"}'
+MISMATCH = 'gateway_upstream_model_mismatches_total{answered="flash-lite",requested="pro",transport="web"}'
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_downgrade_is_passed_on_and_counted(start_web):
     assert metric(gateway, answers.format("flash-lite", "3.5 Flash-Lite")) == 1
     assert metric(gateway, answers.format("unknown", "Nano Banana 2")) == 1
     shown = httpx.get(f"{gateway.origin}/metrics").text
-    assert shown.count("gateway_upstream_model_mismatch_total{") == 1  # a picture model is no downgrade
+    assert shown.count("gateway_upstream_model_mismatches_total{") == 1  # a picture model is no downgrade
 
 
 @pytest.mark.parametrize("stream", [False, True])

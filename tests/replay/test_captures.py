@@ -255,7 +255,7 @@ def test_a_check_reports_the_values_of_a_batch_capture(stand, name, rpc, says):
     [psid] = stand.begin(Scene(rpcs={rpc: [capture(name)]}))
     found = stand.check(psid)
     for step, words in says.items():
-        assert all(word in found[step]["words"] for word in words), found[step]["words"]
+        assert all(word in found[step]["message"] for word in words), found[step]["message"]
 
 
 def test_the_models_of_an_account_are_listed(stand):
@@ -271,7 +271,7 @@ def test_a_denied_account_call_means_signed_out(stand):
     denied = recorded("batch-rejected-CNgdBe.txt").replace(b"CNgdBe", b"otAQ7b")
     [psid] = stand.begin(Scene(rpcs={"otAQ7b": [Answer(denied)]}))
     assert stand.chat().status in (502, 503)
-    stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)
+    stand.poll(lambda: stand.row(psid)["state"] == "needs_attention", 5)
     assert stand.site.asked("generate") == []
 
 

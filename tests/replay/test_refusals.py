@@ -175,8 +175,8 @@ NO_PAGES = {
 def test_a_page_that_is_not_the_app_needs_attention(stand, name):
     [psid] = stand.begin(Scene(page=[NO_PAGES[name]], generate=[GOOD]))
     assert stand.chat().status in (502, 503)
-    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row, 5)
-    assert row["words"]
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "needs_attention" and row, 5)
+    assert row["message"]
     assert asked(stand) == []
 
 
@@ -190,7 +190,7 @@ def test_a_page_that_redirects_to_itself_is_no_loop(stand):
     [psid] = stand.begin(Scene(page=[redirect("/app")], generate=[GOOD]))
     assert stand.chat().status == 502
     assert len(stand.site.asked("page")) <= 10
-    assert stand.row(psid)["state"] != "parked"
+    assert stand.row(psid)["state"] != "needs_attention"
 
 
 STATUSES = [1014, 1016, 1021, 1040, 1042, 1054, 1057, 1060]
@@ -201,8 +201,8 @@ def test_an_account_with_a_bad_status_gets_no_prompt(stand, status):
     payload = [None] * 14 + [status, [], [], []]
     [psid] = stand.begin(Scene(rpcs={"otAQ7b": [frames.rpc("otAQ7b", payload)]}, generate=[GOOD]))
     assert stand.chat().status in (502, 503)
-    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row, 5)
-    assert row["words"]
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "needs_attention" and row, 5)
+    assert row["message"]
     assert asked(stand) == []
 
 
@@ -285,7 +285,7 @@ SIGNED_OUT = {
 def test_a_dead_account_gets_no_request_and_is_ready_with_good_cookies(stand, name):
     dead = SIGNED_OUT[name]
     [psid] = stand.begin(Scene(dead.generate, list(dead.page), rpcs=dict(dead.rpcs)))
-    stand.poll(lambda: stand.row(psid)["state"] == "parked", 5)
+    stand.poll(lambda: stand.row(psid)["state"] == "needs_attention", 5)
     before = len(stand.site.calls)
     assert stand.chat().status == 503
     assert len(stand.site.calls) == before

@@ -65,7 +65,7 @@ def test_a_check_says_that_a_session_is_never_rotated(stand):
     [psid] = stand.begin(Scene(rotate=[NEVER]))
     found = stand.check(psid)["rotation"]
     assert found["level"] == "warning"
-    assert "never" in found["words"] + found["advice"]
+    assert "never" in found["message"] + found["advice"]
 
 
 def test_a_refused_rotation_is_retried_without_the_rolling_cookie(stand):
@@ -81,7 +81,7 @@ def test_a_refused_rotation_is_retried_without_the_rolling_cookie(stand):
 
 def test_a_rotation_that_is_refused_twice_needs_attention(stand):
     [psid] = stand.begin(Scene(rotate=[REFUSED], generate=[GOOD]))
-    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "parked" and row)
-    assert row["words"]
+    row = stand.poll(lambda: (row := stand.row(psid))["state"] == "needs_attention" and row)
+    assert row["message"]
     assert stand.chat().status in (502, 503)
     assert stand.site.asked("generate") == []

@@ -21,7 +21,7 @@ def answered_by(model, text="An answer.", **options):
 
 def mismatches(stand):
     text = httpx.get(f"{stand.gateway.origin}/metrics").text
-    lines = [line for line in text.splitlines() if line.startswith("gateway_upstream_model_mismatch_total{")]
+    lines = [line for line in text.splitlines() if line.startswith("gateway_upstream_model_mismatches_total{")]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 

@@ -66,7 +66,7 @@ async def slots_of(gateway):
                 lines = (await response.text()).splitlines()
     except (aiohttp.ClientError, OSError, TimeoutError):
         return {}
-    held = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("gateway_leases_held{")]
+    held = [float(line.rpartition(" ")[2]) for line in lines if line.startswith("gateway_upstream_requests_in_flight{")]
     return {"slots": sum(held)}
 
 

@@ -154,7 +154,7 @@ async def test_a_limit_in_mid_stream_rests_the_account():
     assert (await ask(rotation))[0] == WHOLE
 
 
-async def test_all_resting_tells_the_soonest_time():
+async def test_if_all_accounts_cool_down_the_error_names_the_soonest_time():
     transport = Scripted(a=[RateLimited("x", retry_after=90)], b=[RateLimited("x", retry_after=30)])
     with pytest.raises(RateLimited) as caught:
         await ask(rotation_of(transport))
@@ -370,7 +370,7 @@ async def test_what_is_made_of_errors_and_tried_again_is_told():
     replica = Replica()
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
     await ask(rotation_of(transport, replica=replica))
-    assert (replica.heard.verdicts, replica.heard.retries) == (["rest", "park"], 2)
+    assert (replica.heard.verdicts, replica.heard.retries) == (["cooldown", "needs_attention"], 2)
 
 
 def downgraded():

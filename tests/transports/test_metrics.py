@@ -2,7 +2,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from protocol.model import Family, Served, UpstreamModel
 from transports.metrics import PrometheusObserver
-from transports.observer import ELSEWHERE, AccountStats, Change, Fanout
+from transports.observer import ELSEWHERE, AccountChange, AccountStats, Fanout
 
 
 def shown(registry):
@@ -11,66 +11,70 @@ def shown(registry):
 
 
 def change(what, by="", reason="quota"):
-    return Change(at=0.0, account="a", transport="t", what=what, reason=reason, by=by)
+    return AccountChange(at=0.0, account="a", transport="t", event=what, reason=reason, by=by)
 
 
-def test_rests_and_parks_are_counted_where_they_began():
+def test_cooldowns_and_attention_are_counted_by_the_process_that_set_them():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
-    for one in (change("rests"), change("rests", by=ELSEWHERE), change("rested"), change("parked", reason="consent")):
+    for one in (
+        change("cooldown_started"),
+        change("cooldown_started", by=ELSEWHERE),
+        change("cooldown_ended"),
+        change("needs_attention", reason="consent"),
+    ):
         observer.changed(one)
     found = shown(registry)
-    assert found['gateway_rests_total{reason="quota",transport="t"}'] == 1
-    assert found['gateway_parks_total{reason="consent",transport="t"}'] == 1
+    assert found['gateway_account_cooldowns_total{reason="quota",transport="t"}'] == 1
+    assert found['gateway_account_attention_total{reason="consent",transport="t"}'] == 1
     assert not [name for name in found if '"a"' in name]
 
 
 def test_accounts_are_shown_as_they_stand_and_those_that_are_gone_no_more():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
-    ready, parked = ("session", "chat", "ready"), ("session", "chat", "parked")
+    ready, attention = ("session", "chat", "ready"), ("session", "chat", "needs_attention")
     observer.account_stats(AccountStats(transport="t", by_status={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
-    observer.account_stats(AccountStats(transport="t", by_status={parked: 1}, rotated={"b": 7.0}))
+    observer.account_stats(AccountStats(transport="t", by_status={attention: 1}, rotated={"b": 7.0}))
     found = shown(registry)
     labels = 'capability="chat",kind="session",state="{}",transport="t"'
     assert found[f"gateway_accounts{{{labels.format('ready')}}}"] == 0
-    assert found[f"gateway_accounts{{{labels.format('parked')}}}"] == 1
+    assert found[f"gateway_accounts{{{labels.format('needs_attention')}}}"] == 1
     ages = {name: value for name, value in found.items() if name.startswith("gateway_session_rotated")}
     assert ages == {'gateway_session_rotated_timestamp_seconds{account="b"}': 7.0}
 
 
-def test_leases_waits_verdicts_retries_and_rotations_are_counted():
+def test_leases_waits_decisions_retries_and_rotations_are_counted():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     observer.leased("t", 1)
     observer.waiting("t", 1)
     observer.waited("t", 0.3)
-    observer.retry_decided("t", "rest")
+    observer.retry_decided("t", "cooldown")
     observer.retried("t")
     observer.throttled("t")
     observer.rotated("t", "a", "renewed")
     found = shown(registry)
     assert [
-        found['gateway_upstream_in_flight{transport="t"}'],
-        found['gateway_leases_held{transport="t"}'],
-        found['gateway_leases_waiting{transport="t"}'],
-        found['gateway_lease_wait_seconds_count{transport="t"}'],
-        found['gateway_verdicts_total{transport="t",verdict="rest"}'],
+        found['gateway_upstream_requests_in_flight{transport="t"}'],
+        found['gateway_account_queue_length{transport="t"}'],
+        found['gateway_account_wait_seconds_count{transport="t"}'],
+        found['gateway_retry_decisions_total{decision="cooldown",transport="t"}'],
         found['gateway_retries_total{transport="t"}'],
-        found['gateway_throttled_total{transport="t"}'],
-        found['gateway_rotations_total{outcome="renewed",transport="t"}'],
-    ] == [1] * 8
+        found['gateway_upstream_throttled_total{transport="t"}'],
+        found['gateway_session_rotations_total{outcome="renewed",transport="t"}'],
+    ] == [1] * 7
 
 
 def test_a_feed_hears_every_change_that_is_counted():
     registry, heard = CollectorRegistry(), []
     observer = Fanout(PrometheusObserver(registry), heard.append)
-    observer.changed(change("rests"))
+    observer.changed(change("cooldown_started"))
     observer.retried("t")
     found = shown(registry)
-    assert [one.what for one in heard] == ["rests"]
+    assert [one.event for one in heard] == ["cooldown_started"]
     assert (
-        found['gateway_rests_total{reason="quota",transport="t"}'],
+        found['gateway_account_cooldowns_total{reason="quota",transport="t"}'],
         found['gateway_retries_total{transport="t"}'],
     ) == (1, 1)
 
@@ -89,4 +93,4 @@ def test_answers_are_counted_by_family_and_name_and_names_are_bounded():
     assert found[answers.format("unknown", "unknown")] == 1
     assert found[answers.format("flash", "other")] == 200 - (len(found) - 3)
     assert len(found) < 40
-    assert found['gateway_upstream_model_mismatch_total{answered="flash",asked="pro",transport="t"}'] == 1
+    assert found['gateway_upstream_model_mismatches_total{answered="flash",requested="pro",transport="t"}'] == 1

@@ -45,8 +45,8 @@ def test_a_limit_rests_as_long_as_told_and_longer_each_time_where_not_told():
     assert rests == [3600, 7200, 14400, 21600, 21600]
 
 
-def test_a_signed_out_account_is_parked_with_its_reason():
-    verdict = decide(SignedOut("x", reason="consent", words="Accept the terms."), 0)
+def test_a_signed_out_account_needs_attention_with_its_reason():
+    verdict = decide(SignedOut("x", reason="consent", advice="Accept the terms."), 0)
     assert (verdict.attention, verdict.message) == ("consent", "Accept the terms.")
     assert decide(SignedOut("It needs a person."), 0).message == "It needs a person."
 

@@ -293,7 +293,7 @@ def held_back(jitter: float) -> Saturated:
 def _refusal(fit: Sequence[AccountState], requirement: Requirement, now: float) -> GatewayError:
     """Return why none of those that suit can be asked."""
     if not any(usable(state, requirement) for state in fit):
-        reason = "parked" if fit else "missing"
+        reason = "needs_attention" if fit else "missing"
         return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
     cooldown = next_free(fit, requirement, now)
     seconds = max(1.0, cooldown.until - now) if cooldown is not None else 1.0

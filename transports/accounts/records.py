@@ -28,7 +28,7 @@ class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str
     """A word of the transport's closed set."""
-    words: str
+    message: str
     """What a person should do about it."""
     at: float
     """Epoch seconds."""

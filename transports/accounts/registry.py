@@ -51,7 +51,7 @@ class AccountAction(msgspec.Struct, frozen=True, kw_only=True):
     """Who is about to change an account."""
 
     account: str
-    what: str
+    action: str
     """added (or changed), removed, resumed"""
     by: str
 
@@ -94,7 +94,7 @@ class AccountRegistry:
     async def add(self, entry: AccountRecord, *, replace: bool = False) -> AddResult:
         """Add an account; with `replace`, one of this id that is there is changed."""
         value = msgspec.json.encode(entry)
-        await self._record_action(AccountAction(account=entry.id, what="added", by=entry.by))
+        await self._record_action(AccountAction(account=entry.id, action="added", by=entry.by))
         if await self._store.put(ACCOUNTS, entry.id, value, expected=0) is not None:
             return AddResult.NEW
         if not replace:
@@ -104,7 +104,7 @@ class AccountRegistry:
 
     async def remove(self, account: str, *, by: str = "") -> bool:
         """Forget an account, its session and all that is known of it; say whether it was one of these."""
-        await self._record_action(AccountAction(account=account, what="removed", by=by))
+        await self._record_action(AccountAction(account=account, action="removed", by=by))
         removed = await self._store.remove(ACCOUNTS, account)
         if removed:
             await self._store.remove(SESSIONS, account)
@@ -118,7 +118,7 @@ class AccountRegistry:
 
     async def resume(self, account: str, *, by: str = "") -> bool:
         """End a pause, a park and all rests of an account; say whether there was any."""
-        await self._record_action(AccountAction(account=account, what="resumed", by=by))
+        await self._record_action(AccountAction(account=account, action="resumed", by=by))
         return await self._clear_blocks(account)
 
     async def pauses(self) -> dict[str, PauseRecord]:
@@ -140,5 +140,5 @@ class AccountRegistry:
     async def _record_action(self, action: AccountAction) -> None:
         """Say who is about to change an account."""
         if action.by:
-            key, value = f"{action.account}/{action.what}", msgspec.json.encode(action)
+            key, value = f"{action.account}/{action.action}", msgspec.json.encode(action)
             await self._store.put(ACTIONS, key, value, seconds=_ACTION_SECONDS)

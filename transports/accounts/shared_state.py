@@ -28,7 +28,7 @@ ValueT = TypeVar("ValueT")
 
 
 class ActiveCooldown(msgspec.Struct, frozen=True):
-    """A rest, and when it is over by this process's clock."""
+    """A cooldown, and when it ends by this process's clock."""
 
     record: CooldownRecord
     until: float
@@ -123,15 +123,15 @@ class SharedState:
         self._attention.known.pop(account, None)
         self._mark_unsaved(self._attention, account)
 
-    def set_cooldown(self, resting: CooldownRecord, seconds: float) -> None:
-        """Say that an account, or an address, rests."""
-        self._cooldowns.known[resting.key] = ActiveCooldown(resting, self._clock.monotonic() + seconds)
-        self._mark_unsaved(self._cooldowns, resting.key)
+    def set_cooldown(self, record: CooldownRecord, seconds: float) -> None:
+        """Start a cooldown of an account or an address."""
+        self._cooldowns.known[record.key] = ActiveCooldown(record, self._clock.monotonic() + seconds)
+        self._mark_unsaved(self._cooldowns, record.key)
 
-    def clear_cooldown(self, resting: CooldownRecord) -> None:
-        """Say that it does not any more."""
-        self._cooldowns.known.pop(resting.key, None)
-        self._mark_unsaved(self._cooldowns, resting.key)
+    def clear_cooldown(self, record: CooldownRecord) -> None:
+        """End a cooldown."""
+        self._cooldowns.known.pop(record.key, None)
+        self._mark_unsaved(self._cooldowns, record.key)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -189,21 +189,21 @@ class SharedState:
     async def _put_pause(self, key: str, paused: PauseRecord) -> None:
         await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
 
-    async def _put_cooldown(self, key: str, rested: ActiveCooldown) -> None:
-        """Tell of a rest, but where one that lasts longer is known there."""
-        while (seconds := rested.until - self._clock.monotonic()) > 0:
+    async def _put_cooldown(self, key: str, cooldown: ActiveCooldown) -> None:
+        """Write a cooldown to the store, unless a longer one is there."""
+        while (seconds := cooldown.until - self._clock.monotonic()) > 0:
             there = await self._store.get(COOLDOWNS, key)
             if there is not None and (there.seconds or 0.0) >= seconds:
                 return
             version = there.version if there is not None else 0
-            value = msgspec.json.encode(rested.record)
+            value = msgspec.json.encode(cooldown.record)
             if await self._store.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
                 return
 
     async def _load_actions(self) -> None:
         now = self._clock.monotonic()
         actions = await self._registry.recent_actions()
-        self._actions = {(action.account, action.what): (action.by, now + seconds) for action, seconds in actions}
+        self._actions = {(action.account, action.action): (action.by, now + seconds) for action, seconds in actions}
 
     async def _load_attention(self) -> None:
         async with self._lock:
@@ -241,13 +241,12 @@ class SharedState:
     async def _read_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
         return {
-            resting.key: ActiveCooldown(resting, now + seconds)
-            for resting, seconds in await read_cooldowns(self._store)
+            record.key: ActiveCooldown(record, now + seconds) for record, seconds in await read_cooldowns(self._store)
         }
 
     def _active_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
-        over = {key for key, rested in self._cooldowns.known.items() if rested.until <= now}
-        self._cooldowns.known = {key: rested for key, rested in self._cooldowns.known.items() if key not in over}
+        over = {key for key, cooldown in self._cooldowns.known.items() if cooldown.until <= now}
+        self._cooldowns.known = {key: cooldown for key, cooldown in self._cooldowns.known.items() if key not in over}
         self._cooldowns.unsaved -= over  # not removed from the store: another process may have written a longer one
         return self._cooldowns.known

@@ -14,7 +14,7 @@ from transports.accounts.selection import Rng
 from transports.accounts.shared_state import ActiveCooldown, SharedState
 from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
 from transports.clock import Clock
-from transports.observer import ELSEWHERE, Change, Observer
+from transports.observer import ELSEWHERE, AccountChange, Observer
 
 _log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class AccountStates:
         if state is None:
             self._pending_reports[report.account, report.check] = report
         elif report.error is not None:
-            words = report.error.words or report.error.message
+            words = report.error.advice or report.error.message
             if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
                 _log.error(
                     "account_attention_set", account=report.account, reason=report.error.reason, check=report.check
@@ -103,7 +103,7 @@ class AccountStates:
         changed = self.sync()
         for state in self.states:
             for scope, cooldown in state.sweep(now):
-                self._emit(state, "rested", scope=scope, reason=cooldown.reason)
+                self._emit(state, "cooldown_ended", scope=scope, reason=cooldown.reason)
                 changed = True
             self._apply_quotas(state, now)
         self._draining = [state for state in self._draining if state.in_flight]
@@ -131,7 +131,7 @@ class AccountStates:
         if cooldown is not None and cooldown.until == now + seconds and not state.retired:
             self.deps.shared_state.set_cooldown(self._cooldown_record(state, scope, reason, now), seconds)
         if news:
-            self._emit(state, "rests", scope=scope, reason=reason, seconds=seconds)
+            self._emit(state, "cooldown_started", scope=scope, reason=reason, seconds=seconds)
         return news
 
     def block_egress(self, egress: str, seconds: float) -> None:
@@ -142,7 +142,7 @@ class AccountStates:
         )
         self.deps.shared_state.notify_others(self)
 
-    def mark_needs_attention(self, state: AccountState, reason: str, words: str = "", *, check: str = "") -> bool:
+    def mark_needs_attention(self, state: AccountState, reason: str, message: str = "", *, check: str = "") -> bool:
         """Let an account wait for a person; say whether that is news.
 
         `check` names the transport's own check that found it: what that has found, a request does not change.
@@ -152,12 +152,12 @@ class AccountStates:
         held = state.attention.check if state.attention is not None and state.attention.credential == credential else ""
         if held and held != check:
             return False
-        record = AttentionRecord(reason=reason, words=words, at=now.wall(), credential=credential, check=check)
+        record = AttentionRecord(reason=reason, message=message, at=now.wall(), credential=credential, check=check)
         if not state.mark_needs_attention(record, now.monotonic()):
             return False
         if not state.retired:
             self.deps.shared_state.set_attention(state.account.id, record)
-        self._emit(state, "parked", reason=reason, words=words)
+        self._emit(state, "needs_attention", reason=reason, message=message)
         return True
 
     def mark_working(self, state: AccountState, requirement: Requirement) -> bool:
@@ -173,7 +173,7 @@ class AccountStates:
     def _clear_attention(self, state: AccountState) -> None:
         state.clear_attention()
         self.deps.shared_state.clear_attention(state.account.id)
-        self._emit(state, "works")
+        self._emit(state, "recovered")
 
     def count_failure(self, state: AccountState) -> bool:
         """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
@@ -212,7 +212,7 @@ class AccountStates:
                 if state.clear_attention():
                     self._emit(state, "resumed", by=self._resumed_by(state))
             elif _differs(state.attention, record) and state.mark_needs_attention(record, now):
-                self._emit(state, "parked", reason=record.reason, words=record.words, by=ELSEWHERE)
+                self._emit(state, "needs_attention", reason=record.reason, message=record.message, by=ELSEWHERE)
 
     def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
         """Take these rests, and no others."""
@@ -220,16 +220,16 @@ class AccountStates:
         of: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
         for rested in cooldowns.values():
-            resting = rested.record
-            if not resting.account:
-                addresses[resting.egress] = rested.until
+            record = rested.record
+            if not record.account:
+                addresses[record.egress] = rested.until
             else:
-                of.setdefault(resting.account, {})[resting.family, resting.capability] = rested
+                of.setdefault(record.account, {})[record.family, record.capability] = rested
         for state in self.states:
             self._apply_cooldowns(state, of.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
                 state.blocked = None
-                self._emit(state, "rested", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
+                self._emit(state, "cooldown_ended", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
         for egress, until in addresses.items():
             self._block(egress, until, by=ELSEWHERE)
 
@@ -237,14 +237,16 @@ class AccountStates:
         for scope in [scope for scope in state.cooldowns if scope not in cooldowns]:
             over = state.end_cooldown(scope)
             if over is not None:
-                self._emit(state, "rested", scope=scope, reason=over.reason, by=self._resumed_by(state))
+                self._emit(state, "cooldown_ended", scope=scope, reason=over.reason, by=self._resumed_by(state))
         for scope, rested in cooldowns.items():
             there = state.cooldowns.get(scope)
             if there is not None and rested.until - there.until < _SAME_SECONDS:
                 continue
             if state.cool_down(rested.until, scope, rested.record.reason, now):
                 seconds = rested.until - now
-                self._emit(state, "rests", scope=scope, reason=rested.record.reason, seconds=seconds, by=ELSEWHERE)
+                self._emit(
+                    state, "cooldown_started", scope=scope, reason=rested.record.reason, seconds=seconds, by=ELSEWHERE
+                )
 
     def _apply_quotas(self, state: AccountState, now: float) -> None:
         """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
@@ -269,7 +271,7 @@ class AccountStates:
             ):
                 state.end_cooldown(scope)
                 self.deps.shared_state.clear_cooldown(self._cooldown_record(state, scope, cooldown.reason, now))
-                self._emit(state, "rested", scope=scope, reason=cooldown.reason)
+                self._emit(state, "cooldown_ended", scope=scope, reason=cooldown.reason)
 
     def _resumed_by(self, state: AccountState) -> str:
         """Return who has ended what an account waited for."""
@@ -279,7 +281,7 @@ class AccountStates:
         now = self.deps.clock.monotonic()
         for state in self.states:
             if state.account.egress == egress and state.block_egress(until, now):
-                self._emit(state, "rests", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
+                self._emit(state, "cooldown_started", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
 
     def _update_state(self, state: AccountState | None, account: Account) -> AccountState:
         if state is None:
@@ -306,22 +308,22 @@ class AccountStates:
     def _emit(  # noqa: PLR0913 -- what a Change says
         self,
         state: AccountState,
-        what: str,
+        event: str,
         *,
         scope: Scope = EVERYTHING,
         reason: str = "",
-        words: str = "",
+        message: str = "",
         seconds: float | None = None,
         by: str = "",
     ) -> None:
-        change = Change(
+        change = AccountChange(
             at=self.deps.clock.wall(),
             account=state.account.id,
             transport=self.transport,
-            what=what,
-            capability="" if scope == EVERYTHING else f"{scope[0] or '*'}/{scope[1] or '*'}",
+            event=event,
+            scope="" if scope == EVERYTHING else f"{scope[0] or '*'}/{scope[1] or '*'}",
             reason=str(reason),
-            words=words,
+            message=message,
             seconds=seconds,
             by=by,
         )

@@ -34,7 +34,7 @@ def status_of(state: AccountState, capability: Capability, now: float) -> str:
     if state.paused is not None:
         return "paused"
     if state.attention is not None:
-        return "parked"
+        return "needs_attention"
     cooldowns = [cooldown for scope, cooldown in state.cooldowns.items() if scope[1] in {None, capability}]
     cooldowns += [cooldown for cooldown in (state.blocked, state.pace.get(capability)) if cooldown is not None]
-    return "resting" if any(cooldown.until > now for cooldown in cooldowns) else "ready"
+    return "cooling_down" if any(cooldown.until > now for cooldown in cooldowns) else "ready"

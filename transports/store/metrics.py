@@ -14,7 +14,7 @@ class PrometheusStoreObserver:
         """Register the metrics in `registry`."""
         self._seconds = cache(
             Histogram(
-                "gateway_store_seconds",
+                "gateway_store_call_duration_seconds",
                 "Duration of store calls, by operation and outcome.",
                 ["operation", "outcome"],
                 buckets=_SECONDS,
@@ -23,13 +23,13 @@ class PrometheusStoreObserver:
         )
         self._breaker = Gauge(
             "gateway_store_breaker_open",
-            "1 while the store cannot be reached and each process works without it.",
+            "1 while the circuit breaker is open and the process works without the store.",
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._evicts = Gauge(
-            "gateway_store_evicts",
-            "1 if the store's server may evict records: set its maxmemory-policy to noeviction.",
+            "gateway_store_eviction_enabled",
+            "1 if the store's server may evict records because its maxmemory-policy is not noeviction.",
             registry=registry,
             multiprocess_mode="livemax",
         )

@@ -48,9 +48,9 @@ INTENTS = Collection("intent")
 """Cookie rotations that were begun, by account id."""
 PAUSES = Collection("pause")
 """Accounts that an operator has disabled, by account id."""
-ATTENTION = Collection("park")
+ATTENTION = Collection("attention")
 """Accounts that need attention, by account id."""
-COOLDOWNS = Collection("rest", durable=False)
+COOLDOWNS = Collection("cooldown", durable=False)
 """Cooldowns of accounts and addresses; each expires with its record."""
 ACTIONS = Collection("action", durable=False)
 """Who changed an account: written just before the change, for the processes that follow it, and soon expired."""

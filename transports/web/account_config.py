@@ -274,7 +274,7 @@ def facts_of(saved: SessionRecord) -> Facts:
     """
     credential = fingerprint(saved.cookies)[:16]
     if saved.never:
-        return Facts(credential=credential, renewal=NEVER_ROTATED)
+        return Facts(credential=credential, rotation_note=NEVER_ROTATED)
     return Facts(
         credential=credential,
         rotated_at=saved.rotated_at or None,

@@ -22,7 +22,7 @@ class AttentionReason(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-WORDS: dict[AttentionReason, str] = {
+ADVICE: dict[AttentionReason, str] = {
     AttentionReason.SIGNED_OUT: f"The session has ended at the site: {_EXPORT}.",
     AttentionReason.BOUND: (
         "The browser has bound this session to its device, so the gateway cannot renew it: use a browser that does not "

@@ -11,7 +11,7 @@ from transports.account import Finding, Quota, failed, ok, warning
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import ConnectedAccount
-from transports.web.attention_reasons import WORDS, AttentionReason
+from transports.web.attention_reasons import ADVICE, AttentionReason
 from transports.web.codec.decode import AccountStatus
 from transports.web.session import quota
 from transports.web.session.page import AppPage
@@ -77,7 +77,7 @@ class _Examination:
         except SignedOut as error:
             self._signed_out = True
             words = f"The site refuses the account's status call ({error.reason})."
-            yield failed("account", words, error.words)
+            yield failed("account", words, error.advice)
             return
         except GatewayError as error:
             words = f"The site did not report the account's status; requests are still served. {error.message}"
@@ -125,7 +125,7 @@ class _Examination:
 
     def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
-            return failed("page", f"The site returns another page ({failure.reason}).", failure.words)
+            return failed("page", f"The site returns another page ({failure.reason}).", failure.advice)
         if failure is not None:
             return failed("page", f"The site does not return its page. {failure.message}", _LATER)
         if self._session_store is None:
@@ -137,7 +137,7 @@ class _Examination:
     def _status(self, status: AccountStatus) -> Finding:
         if isinstance(status.problem, SignedOut):
             words = f"The site reports that the account cannot be served ({status.problem.reason})."
-            return failed("account", words, status.problem.words)
+            return failed("account", words, status.problem.advice)
         if not status.trusted:
             words = f"The account is available on the plan {status.plan}, except for some features."
             return warning("account", words, "Open gemini.google.com with it: the site may ask for a confirmation.")
@@ -209,12 +209,12 @@ def _not_renewed(error: SignedOut) -> Finding:
             "The site accepts the session but has refused to renew it from the start: its browser has bound it to the "
             "device (DBSC)."
         )
-        return failed("rotation", words, WORDS[AttentionReason.BOUND])
+        return failed("rotation", words, ADVICE[AttentionReason.BOUND])
     words = (
         "The site still accepts the session but no longer renews it: something else may have renewed it, such as the "
         "browser that it was exported from."
     )
-    return failed("rotation", words, error.words)
+    return failed("rotation", words, error.advice)
 
 
 def _left(one: Quota) -> str:

@@ -13,7 +13,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from transports.web import wire
-from transports.web.attention_reasons import WORDS, AttentionReason
+from transports.web.attention_reasons import ADVICE, AttentionReason
 
 _NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
@@ -84,7 +84,7 @@ def error_for_account(status: int) -> SignedOut | None:
 
 def signed_out(reason: AttentionReason) -> SignedOut:
     """Return the error that marks an account as needing attention."""
-    return SignedOut(_NEEDS_ATTENTION, reason=reason, words=WORDS[reason])
+    return SignedOut(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
 
 
 def error_for_http(
@@ -146,7 +146,8 @@ def _rejected(status: int, token: str | None) -> UpstreamFailed:
 
 def session_refused() -> SessionRefused:
     """Return the error for a response that suggests that the session is signed out."""
-    return SessionRefused(_NEEDS_ATTENTION, reason=AttentionReason.SIGNED_OUT, words=WORDS[AttentionReason.SIGNED_OUT])
+    reason = AttentionReason.SIGNED_OUT
+    return SessionRefused(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
 
 
 def _reason_of(location: str) -> AttentionReason:

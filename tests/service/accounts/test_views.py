@@ -10,7 +10,7 @@ NOW = 1000.0
 ACCOUNT = Account(id="one", transport="web", concurrency=3, per_day={Capability.VIDEO: 2}, egress="http://proxy:3128")
 NOTHING = SharedFacts(now=NOW, pauses={}, attention={}, cooldowns=(), replicas=(), facts={})
 PAUSE = PauseRecord(by="cli:me", at=NOW, reason="holiday")
-ATTENTION = AttentionRecord(reason="consent", words="Answer the page.", at=NOW)
+ATTENTION = AttentionRecord(reason="consent", message="Answer the page.", at=NOW)
 RECORD = AccountRecord(id="one", transport="web", secret="__Secure-1PSID=canary", created=NOW, by="admin:ops")
 
 
@@ -31,16 +31,17 @@ def test_an_account_of_which_nothing_is_stored_is_ready():
 def test_a_pause_counts_more_than_attention_and_attention_more_than_a_cooldown():
     cooldowns, attention = [cooldown(60.0)], {"one": ATTENTION}
     paused = view(pauses={"one": PAUSE}, attention=attention, cooldowns=cooldowns)
-    assert (paused.state, paused.words, paused.by) == (AccountStatus.PAUSED, "holiday", "cli:me")
+    assert (paused.state, paused.message, paused.paused_by) == (AccountStatus.PAUSED, "holiday", "cli:me")
     waiting = view(attention=attention, cooldowns=cooldowns)
-    assert (waiting.state, waiting.reason, waiting.words) == (AccountStatus.PARKED, "consent", "Answer the page.")
-    assert view(cooldowns=cooldowns).state is AccountStatus.RESTING
+    assert waiting.state is AccountStatus.NEEDS_ATTENTION
+    assert (waiting.reason, waiting.message) == ("consent", "Answer the page.")
+    assert view(cooldowns=cooldowns).state is AccountStatus.COOLING_DOWN
 
 
 def test_the_cooldown_that_ends_first_gives_the_reason():
     shown = view(cooldowns=[cooldown(90.0), cooldown(30.0, CooldownReason.PACE, Family.FLASH)])
     assert shown.reason == "pace"
-    assert sorted(one.until for one in shown.rests) == [NOW + 30.0, NOW + 90.0]
+    assert sorted(one.until for one in shown.cooldowns) == [NOW + 30.0, NOW + 90.0]
 
 
 def test_what_is_stored_of_another_account_does_not_count():
@@ -69,5 +70,5 @@ def test_an_account_of_the_store_says_who_added_it_and_shows_no_secret():
 def test_a_record_that_no_transport_accepts_is_shown_with_the_reason():
     shown = unusable_view(RECORD, "proxy: is no address")
     assert (shown.state, shown.added_by) == (AccountStatus.UNUSABLE, "admin:ops")
-    assert shown.words.startswith("proxy: is no address. ")
+    assert shown.message.startswith("proxy: is no address. ")
     assert "canary" not in repr(shown)

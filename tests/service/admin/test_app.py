@@ -26,7 +26,7 @@ def test_accounts_are_added_paused_resumed_exported_and_removed_while_the_gatewa
     assert gateway.add("two").status_code == 201
     paused = gateway("POST", "/v1/accounts/one/pause", {"reason": "on holiday"}, token=OTHER_TOKEN)
     assert paused.json()["state"] == "paused"
-    assert (paused.json()["words"], paused.json()["by"]) == ("on holiday", "admin:boss")
+    assert (paused.json()["message"], paused.json()["paused_by"]) == ("on holiday", "admin:boss")
     assert [gateway.chat() for _ in range(3)] == ["two"] * 3
     assert gateway("POST", "/v1/accounts/two/pause").json()["state"] == "paused"
     assert gateway("POST", "/v1/accounts/one/resume").json()["state"] == "ready"
@@ -122,7 +122,7 @@ def test_the_status_says_how_the_gateway_is(shared):
     assert status["store"] == {
         "kind": "sqlite",
         "encrypted": False,
-        "answers": True,
+        "available": True,
         "breaker_open": False,
         "reason": "",
     }

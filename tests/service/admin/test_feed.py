@@ -3,11 +3,11 @@ import pytest
 
 from protocol.model import Saturated
 from service.admin.feed import Feed
-from transports.observer import Change
+from transports.observer import AccountChange
 
 
 def change(number):
-    return Change(at=float(number), account=f"a{number}", transport="t", what="parked")
+    return AccountChange(at=float(number), account=f"a{number}", transport="t", event="needs_attention")
 
 
 async def names(follower):

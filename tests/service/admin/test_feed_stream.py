@@ -21,10 +21,10 @@ def test_the_feed_tells_what_becomes_of_accounts_and_who_did_it(start, start_com
         gateway("DELETE", "/v1/accounts/one")
         assert feed.of("one", "removed")["by"] == "admin:ops"
         gateway("POST", "/v1/accounts", {"id": "dead", "session": "__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys"})
-        assert gateway("POST", "/v1/accounts/dead/check").json()["well"] is False
+        assert gateway("POST", "/v1/accounts/dead/check").json()["healthy"] is False
         chat(gateway)
-        parked = feed.of("dead", "parked")
-        assert (parked["by"], bool(parked["words"])) == ("", True)
+        changed = feed.of("dead", "needs_attention")
+        assert (changed["by"], bool(changed["message"])) == ("", True)
 
 
 def test_a_feed_is_gone_on_with_where_it_was_left_and_ends_with_the_process(start):

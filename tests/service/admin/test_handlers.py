@@ -10,7 +10,7 @@ def failed(gateway, account):
     """Examine an account; return what has failed."""
     examined = gateway("POST", f"/v1/accounts/{account}/check").json()
     found = {one["step"]: one for one in examined["findings"] if one["level"] == "failed"}
-    assert examined["well"] is not bool(found)
+    assert examined["healthy"] is not bool(found)
     assert all(one["advice"] for one in found.values())
     return found
 
@@ -19,7 +19,7 @@ def test_an_account_that_works_is_well(start):
     gateway = start()
     gateway.add("one")
     examined = gateway("POST", "/v1/accounts/one/check").json()
-    assert (examined["account"], examined["well"], len(examined["findings"]) > 4) == ("one", True, True)
+    assert (examined["account"], examined["healthy"], len(examined["findings"]) > 4) == ("one", True, True)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
     gateway = start()
     gateway("POST", "/v1/accounts", {"id": "gone", "session": session})
     found = failed(gateway, "gone")
-    assert "signed_out" in found["account"]["words"]
+    assert "signed_out" in found["account"]["message"]
     assert "export" in found["account"]["advice"]
 
 
@@ -39,7 +39,7 @@ def test_a_session_that_is_bound_to_a_device_is_told(start):
     gateway = start()
     gateway.add("bound")
     found = failed(gateway, "bound")
-    assert "bound it to the device" in found["rotation"]["words"]
+    assert "bound it to the device" in found["rotation"]["message"]
 
 
 def test_a_page_that_asks_for_consent_is_told(start, site):
@@ -48,7 +48,7 @@ def test_a_page_that_asks_for_consent_is_told(start, site):
     fault = {"where": "app", "status": 302, "location": "https://consent.google.com/m", "times": 5}
     assert httpx.post(f"{site}/simulator/faults", json=fault).status_code == 200
     found = failed(gateway, "one")
-    assert "consent" in found["page"]["words"]
+    assert "consent" in found["page"]["message"]
 
 
 def test_what_the_store_cannot_do_is_said_and_the_status_goes_on(start, redis):
@@ -59,7 +59,7 @@ def test_what_the_store_cannot_do_is_said_and_the_status_goes_on(start, redis):
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
     assert answer.headers["retry-after"] == "5"
     status = gateway("GET", "/v1/status").json()
-    assert (status["store"]["answers"], status["accounts"], status["processes"]) == (False, None, None)
+    assert (status["store"]["available"], status["accounts"], status["processes"]) == (False, None, None)
     assert status["store"]["reason"]
 
 

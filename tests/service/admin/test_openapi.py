@@ -11,12 +11,21 @@ from service.admin.app import routes
 from service.admin.feed import Feed
 from service.admin.handlers import AdminDeps, AdminHandlers
 from service.admin.openapi import document, text
-from service.admin.wire import AccountList, AdminError, AdminErrorBody, Examined, Exported, NewAccount, Pausing, Status
+from service.admin.wire import (
+    AccountList,
+    AdminError,
+    AdminErrorBody,
+    CheckResult,
+    ExportedSession,
+    NewAccount,
+    PauseRequest,
+    Status,
+)
 from service.server.shutdown import Shutdown
 from tests.conftest import ROOT
 from transports.account import Finding, Level, Quota
 from transports.accounts.records import CooldownReason
-from transports.observer import Change
+from transports.observer import AccountChange
 
 DOCUMENT = document()
 
@@ -62,8 +71,8 @@ ROW = AccountView(
     transport="web",
     kind="session",
     declared=False,
-    state=AccountStatus.RESTING,
-    rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=1.0),),
+    state=AccountStatus.COOLING_DOWN,
+    cooldowns=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=1.0),),
     quotas=(Quota(name="pro", total=3, left=1),),
 )
 
@@ -73,12 +82,12 @@ ROW = AccountView(
     [
         AccountList(accounts=(ROW,)),
         ROW,
-        Examined(account="one", well=True, findings=(Finding(step="page", level=Level.OK, words="well"),)),
-        Exported(account="one", session="x"),
+        CheckResult(account="one", healthy=True, findings=(Finding(step="page", level=Level.OK, message="well"),)),
+        ExportedSession(account="one", session="x"),
         NewAccount(id="one", session="x", options={"concurrency": 3}),
-        Pausing(reason="why"),
+        PauseRequest(reason="why"),
         AdminErrorBody(error=AdminError(code="not_found", message="No.")),
-        Change(at=1.0, account="one", transport="web", what="parked", seconds=3.0),
+        AccountChange(at=1.0, account="one", transport="web", event="needs_attention", seconds=3.0),
     ],
     ids=lambda value: type(value).__name__,
 )

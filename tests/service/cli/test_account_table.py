@@ -12,24 +12,24 @@ NOW = 1_000_000.0
 ADVICE = "The site does not know this session any more: sign in at gemini.google.com and give the gateway a new export."
 ROWS = [
     AccountView(
-        id="resting.account@example",
+        id="cooling.account@example",
         transport="web",
         kind="session",
         declared=False,
-        state=AccountStatus.RESTING,
+        state=AccountStatus.COOLING_DOWN,
         reason="quota",
-        words="its quota is used up",
-        rests=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
+        message="its quota is used up",
+        cooldowns=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
         quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
     ),
     AccountView(
-        id="parked",
+        id="needs_attention",
         transport="web",
         kind="session",
         declared=True,
-        state=AccountStatus.PARKED,
+        state=AccountStatus.NEEDS_ATTENTION,
         reason="signed_out",
-        words=ADVICE,
+        message=ADVICE,
     ),
     AccountView(
         id="paused",
@@ -38,8 +38,8 @@ ROWS = [
         declared=False,
         state=AccountStatus.PAUSED,
         reason="paused",
-        words="on [holiday]",
-        by="cli:someone@machine",
+        message="on [holiday]",
+        paused_by="cli:someone@machine",
     ),
 ]
 
@@ -52,8 +52,8 @@ def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(w
     lines = out.getvalue().splitlines()
     assert len(lines) <= 1 + 2 * len(ROWS)
     assert all(len(line) <= width for line in lines)
-    for words in ("resting.account@example", "pro/* quota, in 3h", "parked: signed_out", "pro 0/100, resets in 3h"):
-        assert words in out.getvalue()
+    for text in ("cooling.account@example", "pro/* quota, in 3h", "needs attention:", "pro 0/100, resets in 3h"):
+        assert text in out.getvalue()
     for note in account_notes(ROWS):
         console.print(note)
     told = " ".join(out.getvalue().split())
@@ -80,7 +80,7 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
 def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
     words = "The site never renews this session."
     row = AccountView(
-        id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, renewal=words
+        id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, rotation_note=words
     )
     assert account_notes([row]) == [f"[bold]one[/] {words}"]
-    assert ("renewal", words) in account_details(row, NOW)
+    assert ("rotation note", words) in account_details(row, NOW)

@@ -1,4 +1,4 @@
-import json
+import msgspec
 
 from service.cli.startup_summary import lines, say, startup_summary
 from service.config.loader import origin_of
@@ -35,8 +35,8 @@ async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
         secret = COOKIES.format(name=name)
         await registry.add(AccountRecord(id=name, transport="web", secret=secret, options={}, created=1.0, by="me"))
     await registry.pause("paused", by="me")
-    parked = AttentionRecord(reason="signed_out", words="Export it anew.", at=1.0)
-    await store.put(ATTENTION, "dead", json.dumps({"reason": parked.reason, "words": parked.words, "at": 1.0}).encode())
+    record = AttentionRecord(reason="signed_out", message="Export it again.", at=1.0)
+    await store.put(ATTENTION, "dead", msgspec.json.encode(record))
     (tmp_path / "key").write_text("k" * 32)
     text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
     found = await surveyed(tmp_path, text, store)
@@ -82,7 +82,7 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
 
 async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
     store = MemoryStore(ManualClock())
-    await store.put(ATTENTION, "one", b'{"reason": 7, "words": "canary"}')
+    await store.put(ATTENTION, "one", b'{"reason": 7, "message": "canary"}')
     told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
-    assert "the record 'one' of 'park' cannot be read" in told
+    assert "the record 'one' of 'attention' cannot be read" in told
     assert "canary" not in told

@@ -72,7 +72,7 @@ def test_check_says_what_the_store_is_and_holds(folder):
         "Writable: yes",
         "Encryption: with the key of store.key_file",
     ]
-    assert {"  session\t1", "  account\t1", "  rest\t1", "  park\t0"} <= set(lines)
+    assert {"  session\t1", "  account\t1", "  cooldown\t1", "  attention\t0"} <= set(lines)
 
 
 def test_check_finds_what_is_not_encrypted_and_what_cannot_be_read(folder):
@@ -103,7 +103,7 @@ def test_migrate_moves_a_plain_file_into_an_encrypted_one_and_says_what_it_moved
     done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert {"session\t1", "account\t1", "rest\t1", "park\t0"} <= set(lines)
+    assert {"session\t1", "account\t1", "cooldown\t1", "attention\t0"} <= set(lines)
     assert lines[-1] == "Moved 3 records from SQLite at old.sqlite3 to SQLite at new.sqlite3; all are there."
     assert b"secret-cookie" not in (folder / "new.sqlite3").read_bytes()
     records = read(folder / "new.sqlite3", folder / "store.key")
@@ -185,7 +185,7 @@ def test_check_says_what_a_server_holds_and_that_it_is_gone(folder, server):
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert f"Store: the server at {server.url}" in lines
-    assert {"Writable: yes", "  session\t1", "  park\t0"} <= set(lines)
+    assert {"Writable: yes", "  session\t1", "  attention\t0"} <= set(lines)
     server.kill()
     with pytest.raises(SettingsError, match=r"store\.url: the store at 127\.0\.0\.1:\d+ is unavailable"):
         run("check")

@@ -67,6 +67,6 @@ async def test_it_beats_with_the_loop_and_says_so_until_the_loop_is_stuck():
         assert found.alive
         clock.now += 5.0
         assert not found.alive
-    shown = [registry.get_sample_value(f"gateway_{name}") for name in ("loop_lag_seconds", "memory_ratio")]
+    shown = [registry.get_sample_value(f"gateway_{name}") for name in ("event_loop_lag_seconds", "memory_usage_ratio")]
     assert shown == [pytest.approx(1.0), 0.9]
-    assert registry.get_sample_value("gateway_overload_step") == OverloadStep.LONG_BODIES
+    assert registry.get_sample_value("gateway_load_shedding_level") == OverloadStep.LONG_BODIES

@@ -26,9 +26,9 @@ async def test_what_is_held_waits_and_was_refused_is_shown():
         file.write(b"x" * 60)
     assert (shown("body_memory_bytes"), shown("body_memory_limit_bytes")) == (8 * MIB, 10 * MIB)
     assert (shown("spool_bytes"), shown("spool_files"), shown("spool_limit_bytes")) == (60, 1, 100)
-    assert (shown("body_memory_refused_total"), shown("spool_refused_total")) == (2, 1)
-    assert shown("body_memory_waiting") == 0
+    assert (shown("body_memory_rejections_total"), shown("spool_rejections_total")) == (2, 1)
+    assert shown("body_memory_queue_length") == 0
     hold.release()
     del file
     assert (shown("body_memory_bytes"), shown("spool_bytes"), shown("spool_files")) == (0, 0, 0)
-    assert shown("body_memory_refused_total") == 2
+    assert shown("body_memory_rejections_total") == 2

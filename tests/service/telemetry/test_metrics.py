@@ -8,7 +8,7 @@ from tests.conftest import KEY
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(200, "ok"), (400, "refused"), (429, "refused"), (499, "left"), (500, "failed")]
+    ("status", "outcome"), [(200, "ok"), (400, "refused"), (429, "refused"), (499, "disconnected"), (500, "failed")]
 )
 def test_every_status_is_one_of_four_outcomes(status, outcome):
     assert outcome_of(status) == outcome
@@ -27,6 +27,6 @@ def test_requests_and_tokens_are_counted_for_their_license(start_gateway):
     assert 'gateway_license_requests_total{license="tester",outcome="ok"} 1.0' in shown
     assert 'gateway_license_requests_total{license="tester",outcome="refused"} 1.0' in shown
     assert shown.count("gateway_license_requests_total{") == 2  # who is nobody is counted for nobody
-    tokens = f'gateway_license_tokens_total{{direction="out",license="tester"}} {used["completion_tokens"]}.0'
+    tokens = f'gateway_license_tokens_total{{direction="output",license="tester"}} {used["completion_tokens"]}.0'
     assert tokens in shown
     assert "gateway_requests_in_flight_limit 2000.0" in shown

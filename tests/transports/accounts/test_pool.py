@@ -125,7 +125,7 @@ async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
     assert bed.state("a").in_flight == 0
 
 
-async def test_no_wait_for_a_resting_account_the_time_is_told():
+async def test_no_wait_for_an_account_in_cooldown_but_a_retry_time():
     bed = Bed("a", "b")
     bed.cool_down("a", 100)
     bed.cool_down("b", 40)
@@ -197,7 +197,7 @@ async def test_what_ends_first_is_what_the_caller_is_told():
     assert caught.value.retry_after == 30
 
 
-async def test_all_parked_is_for_an_operator():
+async def test_if_all_accounts_need_attention_the_operator_must_act():
     bed = Bed("a")
     bed.pool.accounts.mark_needs_attention(bed.state("a"), "consent")
     with pytest.raises(SignedOut):
@@ -235,7 +235,7 @@ async def test_the_queue_is_bounded():
             assert len(refused) == 3
 
 
-async def test_a_waiter_whose_account_is_parked_meanwhile_is_told_so_at_once():
+async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
     bed = Bed("a", concurrency=1, terms={"wait_seconds": 30.0})
     async with anyio.create_task_group() as tasks:
 
@@ -340,7 +340,7 @@ async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
         tasks.cancel_scope.cancel()
     assert [dict(census.by_status) for census in bed.heard.seen] == [
         {("session", "chat", "ready"): 2},
-        {("session", "chat", "ready"): 1, ("session", "chat", "resting"): 1},
+        {("session", "chat", "ready"): 1, ("session", "chat", "cooling_down"): 1},
     ]
 
 

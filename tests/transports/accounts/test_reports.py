@@ -10,7 +10,7 @@ from transports.store import MemoryStore
 from tests.transports.conftest import CATALOGUE  # isort: skip
 
 WANT = Requirement.of(CATALOGUE.resolve("gemini-3-pro"))
-DEAD = SignedOut("It needs a person.", reason="signed_out", words="Export it again.")
+DEAD = SignedOut("It needs a person.", reason="signed_out", advice="Export it again.")
 
 
 class Credential:
@@ -50,7 +50,7 @@ async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_l
     for _ in range(5):
         await refused(pool)
         replica.clock.advance(3600)
-    assert replica.heard.said() == [("parked", "one")]
+    assert replica.heard.said() == [("needs_attention", "one")]
 
 
 async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_has_to():
@@ -59,7 +59,7 @@ async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_
     pool.accounts.apply_report(found(error=DEAD))
     pool.accounts.apply_report(found())
     assert await leased(pool) == "one"
-    assert replica.heard.said() == [("parked", "one"), ("works", "one")]
+    assert replica.heard.said() == [("needs_attention", "one"), ("recovered", "one")]
 
 
 async def test_a_check_does_not_end_what_another_one_has_found():

@@ -12,7 +12,7 @@ from transports.accounts.state import AccountState, Cooldown, Requirement
 
 CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
 FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
-PARKED = AttentionRecord(reason="consent", words="", at=0.0)
+DEAD = AttentionRecord(reason="consent", message="", at=0.0)
 
 
 def first():
@@ -47,31 +47,31 @@ def test_luck_alone_says_which_two():
 
 
 def test_what_was_tried_rests_is_busy_or_paused_is_passed_over():
-    tried, resting, busy, paused, fit = states("tried", "resting", "busy", "paused", "fit", concurrency=1)
-    resting.cool_down(99.0, CHAT.key, CooldownReason.QUOTA, 0.0)
+    tried, cooling, busy, paused, fit = states("tried", "cooling", "busy", "paused", "fit", concurrency=1)
+    cooling.cool_down(99.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     busy.begin(CHAT, 0.0)
     paused.paused = PauseRecord(by="me", at=0.0)
-    assert asked([tried, resting, busy, paused, fit], CHAT, 1.0, {"tried"}) is fit
-    assert asked([tried, resting, busy, paused], CHAT, 1.0, {"tried"}) is None
+    assert asked([tried, cooling, busy, paused, fit], CHAT, 1.0, {"tried"}) is fit
+    assert asked([tried, cooling, busy, paused], CHAT, 1.0, {"tried"}) is None
 
 
-def test_a_parked_account_comes_last():
-    parked, fit = states("parked", "fit")
-    parked.mark_needs_attention(PARKED, 0.0)
-    assert asked([parked, fit], CHAT, 100.0) is fit
-    assert asked([parked], CHAT, 100.0) is parked
-    assert asked([parked], CHAT, 10.0) is None
-    assert asked([parked, fit], CHAT, 100.0, home=parked) is fit
+def test_an_account_that_needs_attention_comes_last():
+    dead, fit = states("dead", "fit")
+    dead.mark_needs_attention(DEAD, 0.0)
+    assert asked([dead, fit], CHAT, 100.0) is fit
+    assert asked([dead], CHAT, 100.0) is dead
+    assert asked([dead], CHAT, 10.0) is None
+    assert asked([dead, fit], CHAT, 100.0, home=dead) is fit
 
 
-def test_a_parked_account_with_another_credential_is_like_any_other():
+def test_an_account_that_needs_attention_with_another_credential_is_like_any_other():
     credential = "1"
-    (parked,) = states("parked", facts=lambda: Facts(credential=credential))
+    (dead,) = states("dead", facts=lambda: Facts(credential=credential))
     (busier,) = states("busier")
-    parked.mark_needs_attention(PARKED, 0.0)
+    dead.mark_needs_attention(DEAD, 0.0)
     busier.begin(CHAT, 0.0)
     credential = "2"
-    assert asked([parked, busier], CHAT, 1.0) is parked
+    assert asked([dead, busier], CHAT, 1.0) is dead
 
 
 def test_where_something_of_the_request_is_already_is_asked_first():
@@ -89,13 +89,13 @@ def test_a_guest_is_asked_first_where_it_will_do():
     assert asked([account, guest], CHAT, 0.0) is account
 
 
-def test_the_next_free_time_is_the_soonest_of_those_that_are_not_parked():
-    a, b, parked = states("a", "b", "parked")
+def test_the_next_free_time_is_the_soonest_of_those_that_are_without_attention():
+    a, b, dead = states("a", "b", "dead")
     a.cool_down(50.0, CHAT.key, CooldownReason.PACE, 0.0)
     b.cool_down(30.0, CHAT.key, CooldownReason.QUOTA, 0.0)
-    parked.mark_needs_attention(PARKED, 0.0)
-    assert next_free([a, b, parked], CHAT, 10.0) == Cooldown(30.0, CooldownReason.QUOTA)
-    assert next_free([parked], CHAT, 10.0) is None
+    dead.mark_needs_attention(DEAD, 0.0)
+    assert next_free([a, b, dead], CHAT, 10.0) == Cooldown(30.0, CooldownReason.QUOTA)
+    assert next_free([dead], CHAT, 10.0) is None
 
 
 @given(

@@ -105,8 +105,8 @@ async def test_what_one_process_says_of_an_account_all_know(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent", "Sign in again.")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
     await bed.settle()
-    parked = bed.other.state().attention
-    assert (parked.reason, parked.words) == ("consent", "Sign in again.")
+    attention = bed.other.state().attention
+    assert (attention.reason, attention.message) == ("consent", "Sign in again.")
     assert bed.other.state("b").available_at(CHAT, bed.clock.monotonic()) == bed.clock.monotonic() + 100
     assert bed.other.state("b").failures(SCOPE, CooldownReason.QUOTA, bed.clock.monotonic() + 101) == 1
 
@@ -118,10 +118,10 @@ async def test_a_change_is_told_once_in_each_process_and_says_where_it_was_made(
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 90.0, CooldownReason.QUOTA)
     await bed.settle()
     await bed.settle()
-    changes = [(change.what, change.account, change.capability, change.by) for change in bed.one.heard.changes]
-    assert changes == [("parked", "a", "", ""), ("rests", "b", "pro/chat", "")]
-    changes = [(change.what, change.account, change.capability, change.by) for change in bed.other.heard.changes]
-    assert changes == [("parked", "a", "", ELSEWHERE), ("rests", "b", "pro/chat", ELSEWHERE)]
+    changes = [(change.event, change.account, change.scope, change.by) for change in bed.one.heard.changes]
+    assert changes == [("needs_attention", "a", "", ""), ("cooldown_started", "b", "pro/chat", "")]
+    changes = [(change.event, change.account, change.scope, change.by) for change in bed.other.heard.changes]
+    assert changes == [("needs_attention", "a", "", ELSEWHERE), ("cooldown_started", "b", "pro/chat", ELSEWHERE)]
 
 
 async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
@@ -138,10 +138,10 @@ async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
     for process in (bed.one, bed.other):
         state = process.state()
         assert (state.paused, state.attention, state.cooldowns) == (None, None, {})
-        ended = [change for change in process.heard.changes if change.what in {"resumed", "rested"}]
+        ended = [change for change in process.heard.changes if change.event in {"resumed", "cooldown_ended"}]
         assert [change.by for change in ended] == ["boss"] * 3
         assert state.ready(CHAT, bed.clock.monotonic())
-        assert sorted(process.heard.said()) == [("rested", "a"), ("resumed", "a"), ("resumed", "a")]
+        assert sorted(process.heard.said()) == [("cooldown_ended", "a"), ("resumed", "a"), ("resumed", "a")]
 
 
 async def test_an_account_that_works_again_here_does_so_everywhere(bed):
@@ -220,8 +220,8 @@ async def test_a_rest_that_is_over_is_over_and_told_once(bed):
         process.known.tick()
         process.known.tick()
     await bed.settle()
-    assert bed.one.heard.said() == [("rests", "a"), ("rested", "a")]
-    assert bed.other.heard.said() == [("rests", "a"), ("rested", "a")]
+    assert bed.one.heard.said() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
+    assert bed.other.heard.said() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
     assert bed.other.state().allowed(CHAT) == 1
 
 
@@ -234,7 +234,7 @@ async def test_a_blocked_address_is_blocked_for_all_and_for_accounts_that_come_l
     bed.other.known.sync()
     assert bed.other.state("c").available_at(CHAT, now) == now + 600
     assert [change.by for change in bed.one.heard.changes] == ["", ""]
-    assert bed.one.heard.said() == [("rests", "a"), ("rests", "b")]
+    assert bed.one.heard.said() == [("cooldown_started", "a"), ("cooldown_started", "b")]
 
 
 async def test_a_record_that_nobody_can_read_changes_nothing(bed):
@@ -311,7 +311,12 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     quotas = (Quota(name="pro", total=10, left=7, reset=clock.wall() + 500),)
     process.known.tick()
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic()
-    assert process.heard.said() == [("rests", "a"), ("rests", "b"), ("rested", "a"), ("rested", "b")]
+    assert process.heard.said() == [
+        ("cooldown_started", "a"),
+        ("cooldown_started", "b"),
+        ("cooldown_ended", "a"),
+        ("cooldown_ended", "b"),
+    ]
 
 
 async def test_an_allowance_without_a_limit_is_not_used_up():
@@ -348,7 +353,8 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
     assert [process.state().cooldowns[scope].until for process in (bed.one, bed.other)] == [
         bed.clock.monotonic() + 500
     ] * 2
-    assert [what for what, _ in bed.one.heard.said() if what in {"rests", "rested"}] == ["rests", "rests"]
+    cooldowns = [event for event, _ in bed.one.heard.said() if event.startswith("cooldown_")]
+    assert cooldowns == ["cooldown_started", "cooldown_started"]
     await bed.registry.resume("a", by="boss")
     await bed.settle()
     bed.one.known.tick()

@@ -10,7 +10,7 @@ from transports.accounts.state import EVERYTHING, AccountState, Cooldown, Requir
 CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
 IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
 FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
-PARKED = AttentionRecord(reason="signed_out", words="", at=0.0)
+RECORD = AttentionRecord(reason="signed_out", message="", at=0.0)
 
 
 def state(**fields):
@@ -115,10 +115,10 @@ def test_a_rest_that_is_over_is_told_once():
     assert one.sweep(70.0) == []
 
 
-def test_a_parked_account_is_tried_again_now_and_then():
+def test_an_account_that_needs_attention_is_tried_again_now_and_then():
     one = state()
-    assert one.mark_needs_attention(PARKED, 0.0)
-    assert not one.mark_needs_attention(PARKED, 0.0)
+    assert one.mark_needs_attention(RECORD, 0.0)
+    assert not one.mark_needs_attention(RECORD, 0.0)
     assert one.available_at(CHAT, 0.0) == 60.0
     one.begin(CHAT, 60.0)
     assert one.available_at(CHAT, 60.0) == 120.0
@@ -127,10 +127,10 @@ def test_a_parked_account_is_tried_again_now_and_then():
     assert one.available_at(CHAT, 61.0) == 61.0
 
 
-def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed():
+def test_an_account_that_needs_attention_is_tried_again_as_soon_as_its_credential_has_changed():
     credential = "1"
     one = state(facts=lambda: Facts(credential=credential))
-    one.mark_needs_attention(msgspec.structs.replace(PARKED, credential="1"), 0.0)
+    one.mark_needs_attention(msgspec.structs.replace(RECORD, credential="1"), 0.0)
     assert one.available_at(CHAT, 1.0) == 60.0
     credential = "2"
     assert one.available_at(CHAT, 1.0) == 1.0
@@ -138,9 +138,9 @@ def test_a_parked_account_is_tried_again_as_soon_as_its_credential_has_changed()
     assert one.available_at(CHAT, 1.0) == 61.0
 
 
-def test_a_parked_account_of_a_blocked_address_is_not_tried():
+def test_an_account_that_needs_attention_of_a_blocked_address_is_not_tried():
     one = state()
-    one.mark_needs_attention(PARKED, 0.0)
+    one.mark_needs_attention(RECORD, 0.0)
     one.block_egress(600.0, 0.0)
     assert one.available_at(CHAT, 100.0) == 600.0
 
@@ -191,7 +191,7 @@ def test_failures_are_forgotten_with_an_answer_that_came_to_its_end():
 
 
 def test_a_park_is_of_the_credential_that_it_was_told_of_until_another_is_tried():
-    one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(PARKED, credential="6")
+    one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(RECORD, credential="6")
     one.mark_needs_attention(told, 0.0)
     assert (one.attention, one.available_at(CHAT, 1.0)) == (told, 1.0)
     one.begin(CHAT, 1.0)

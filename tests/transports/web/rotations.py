@@ -29,7 +29,7 @@ class Ear(NullObserver):
         self.outcomes.append(outcome)
 
     def changed(self, change):
-        self.changes.append((change.what, change.reason))
+        self.changes.append((change.event, change.reason))
 
 
 def heard_rotation_of(transport, store, clock, ear):

@@ -171,7 +171,7 @@ async def test_an_invalid_stored_account_is_skipped_and_the_others_serve(open_si
         assert {log["account"] for log in logs if log["event"] == "account_skipped"} == {"bad", "odd"}
         assert "secret" not in str(logs)
         findings = [finding async for finding in transport.examine("bad")]
-        assert "__Secure-1PSID" in findings[0].words
+        assert "__Secure-1PSID" in findings[0].message
 
 
 class DownStore(MemoryStore):
@@ -280,7 +280,7 @@ async def test_a_guests_answer_is_never_given_as_an_accounts(open_site):
     async with opened(open_site, expired) as (site, _, transport):
         with pytest.raises(SignedOut) as caught:
             await ask(transport, "one")
-        assert "export" in caught.value.words
+        assert "export" in caught.value.advice
         assert await site.seen("generate") == 0
 
 

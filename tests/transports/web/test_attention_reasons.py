@@ -1,16 +1,16 @@
 import pytest
 
-from transports.web.attention_reasons import WORDS, AttentionReason
+from transports.web.attention_reasons import ADVICE, AttentionReason
 from transports.web.errors import error_for_http, signed_out
 
 
 @pytest.mark.parametrize("reason", AttentionReason)
 def test_each_reason_is_told_to_a_person_in_a_sentence(reason):
-    assert WORDS[reason].endswith(".")
-    assert signed_out(reason).words == WORDS[reason]
+    assert ADVICE[reason].endswith(".")
+    assert signed_out(reason).advice == ADVICE[reason]
 
 
 def test_what_parks_an_account_says_what_to_do():
-    assert "export" in error_for_http(401).words
-    assert "robot" in error_for_http(302, location="https://www.google.com/sorry/index").words
-    assert "consent" in error_for_http(302, location="https://consent.google.com/m").words
+    assert "export" in error_for_http(401).advice
+    assert "robot" in error_for_http(302, location="https://www.google.com/sorry/index").advice
+    assert "consent" in error_for_http(302, location="https://consent.google.com/m").advice

@@ -45,13 +45,13 @@ async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
         findings = await examined(transport)
         assert list(findings) == STEPS
         assert all(finding.level is Level.OK for finding in findings.values())
-        assert "ultra" in findings["account"].words
-        assert "3.1 Pro" in findings["models"].words
-        assert "pro: 1000 of 1000 left" in findings["quota"].words
-        assert "renewed" in findings["rotation"].words
+        assert "ultra" in findings["account"].message
+        assert "3.1 Pro" in findings["models"].message
+        assert "pro: 1000 of 1000 left" in findings["quota"].message
+        assert "renewed" in findings["rotation"].message
         again = await examined(transport)
-        assert "Not tried" in again["rotation"].words
-        assert "seconds ago" in again["stored session"].words
+        assert "Not tried" in again["rotation"].message
+        assert "seconds ago" in again["stored session"].message
         assert await site.seen("generate") == 0
         assert await site.seen("rotate") == 1
         assert (await site.state())["departures"] == []
@@ -65,7 +65,7 @@ async def test_a_session_that_has_ended_is_said_to_have_and_nothing_more_is_trie
         findings = await examined(transport)
         assert list(findings) == STEPS[:5]
         assert failed(findings) == ["account"]
-        assert "signed_out" in findings["account"].words
+        assert "signed_out" in findings["account"].message
         assert "export" in findings["account"].advice
         assert await site.seen("rotate") == 0
 
@@ -75,7 +75,7 @@ async def test_a_page_without_a_token_is_normal(open_site):
         findings = await examined(transport)
         assert list(findings) == STEPS
         assert all(finding.level is Level.OK for finding in findings.values())
-        assert "without an access token. This is normal" in findings["page"].words
+        assert "without an access token. This is normal" in findings["page"].message
 
 
 async def test_a_status_that_is_not_told_is_a_warning(site):
@@ -90,7 +90,7 @@ async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):
     async with open_site(simulated(bound=True)) as site, site.connect() as transport:
         findings = await examined(transport)
         assert failed(findings) == ["rotation"]
-        assert "DBSC" in findings["rotation"].words
+        assert "DBSC" in findings["rotation"].message
         assert "bound" in findings["rotation"].advice
         assert list(findings) == STEPS
 
@@ -101,7 +101,7 @@ async def test_a_session_that_is_never_renewed_is_recognised_and_asked_for_once(
             findings = await examined(transport)
             assert not failed(findings)
             assert findings["rotation"].level is Level.WARNING
-            assert "never renews" in findings["rotation"].words
+            assert "never renews" in findings["rotation"].message
         assert await site.seen("rotate") == 1
 
 
@@ -114,8 +114,8 @@ async def test_a_session_that_something_else_renews_is_recognised(open_site):
         await order(site, where="rotate", status=401, times=2)
         findings = await examined(transport)
         assert failed(findings) == ["rotation"]
-        assert "something else" in findings["rotation"].words
-        assert "DBSC" not in findings["rotation"].words
+        assert "something else" in findings["rotation"].message
+        assert "DBSC" not in findings["rotation"].message
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_limits_that_are_used_up_are_a_warning(open_site):
             assert [event async for event in answer]
         findings = await examined(transport)
         assert findings["quota"].level is Level.WARNING
-        assert "pro: 0 of 1 left" in findings["quota"].words
+        assert "pro: 0 of 1 left" in findings["quota"].message
 
 
 async def test_a_proxy_that_is_down_is_the_way_outs_fault(site):
@@ -167,7 +167,7 @@ async def test_a_proxy_that_is_down_is_the_way_outs_fault(site):
         findings = await examined(transport)
         assert failed(findings) == ["way out"]
         assert list(findings)[-1] == "way out"
-        assert f"127.0.0.1:{proxy.port}" in findings["way out"].words
+        assert f"127.0.0.1:{proxy.port}" in findings["way out"].message
         assert "secret" not in str(findings)
 
 
@@ -199,7 +199,7 @@ async def test_another_process_that_renews_the_session_is_left_to_it(site):
     async with site.connect(deps=deps, rotate_seconds=540) as transport:
         await deps.store.acquire("rotate/one", "another", 45.0)
         findings = await examined(transport)
-        assert "another process" in findings["rotation"].words
+        assert "another process" in findings["rotation"].message
 
 
 async def test_a_guest_has_a_path_too_and_nobody_has_none(site):

@@ -78,7 +78,7 @@ async def test_a_guest_is_served_without_cookies(site):
     assert (await site.state())["departures"] == []
 
 
-async def test_an_expired_session_is_parked_and_never_served_as_a_guest(site):
+async def test_an_expired_session_needs_attention_and_never_served_as_a_guest(site):
     old = web.WebAccount(id="old", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
     async with site.connect(old) as transport:
         with pytest.raises(SignedOut):

@@ -146,7 +146,7 @@ class SessionRotation:
             self._reporter.report_outcome(outcome_of(error))
             if not self._signed_out:
                 _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
-                self._reporter.report_change("not_rotated", error.reason, error.words)
+                self._reporter.report_change("rotation_failed", error.reason, error.advice)
             self._signed_out = True
             await self._session.report_signed_out(error)
             return self._spread_interval()
@@ -201,7 +201,7 @@ class SessionRotation:
             if self._session_store.saved.never:
                 return "never"
             if self._fresh(now):
-                return "fresh"
+                return "already_rotated"
             found = await self._store.get(INTENTS, self._session.name)
             before = read_intent(found.value) if found is not None else None
             unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
@@ -250,7 +250,7 @@ class SessionRotation:
         if noted is None:
             return "busy"
         if not await self._store.settle():
-            self._reporter.report_outcome("weak")
+            self._reporter.report_outcome("unconfirmed")
         if not lease.has_time_for_call():
             await self._write_outcome("unknown" if unsure else "busy", intent, noted)
             return "busy"
@@ -294,7 +294,7 @@ class SessionRotation:
         saved = await self._session_store.renew(sent, set_cookies, at=started, by=self._deps.replica, interval=interval)
         _log.debug("rotation_saved", account=self._session.name, saved=saved)
         if not saved or self._session_store.weak:
-            self._reporter.report_outcome("weak" if saved else "not_saved")
+            self._reporter.report_outcome("unconfirmed" if saved else "not_saved")
         new = sent.cookies.get(wire.PSIDTS) != self._session_store.cookies.get(wire.PSIDTS)
         _log.info("session_rotated", account=self._session.name, new_value=new, interval=self._interval)
         self._reporter.report_change("rotated")
@@ -305,7 +305,7 @@ class SessionRotation:
 
     def _report_never_rotated(self) -> None:
         _log.warning("rotation_withheld", account=self._session.name)
-        self._reporter.report_change("not_rotated", "never", NEVER_ROTATED)
+        self._reporter.report_change("rotation_failed", "never", NEVER_ROTATED)
 
     async def _retry_refused(
         self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool
@@ -314,7 +314,7 @@ class SessionRotation:
         await self._reload()
         if not self._retried and not same_credentials(self._session_store.cookies, sent.cookies):
             if self._fresh(await self._read_store_time()):
-                return "fresh"
+                return "already_rotated"
             self._retried = True
             try:
                 return await self._renew(lease, await self._intent_version())

@@ -7,7 +7,7 @@ import msgspec
 
 from protocol.model import Certainty, GatewayError, SignedOut, Throttled
 from transports.base import Deps
-from transports.observer import Change
+from transports.observer import AccountChange
 from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb
@@ -16,17 +16,17 @@ Outcome = Literal[
     "rotated",
     "unchanged",
     "never",
-    "fresh",
+    "already_rotated",
     "busy",
     "refused",
     "bound",
     "throttled",
     "unknown",
     "failed",
-    "weak",
+    "unconfirmed",
     "not_saved",
 ]
-"""How a rotation ended; `weak` and `not_saved` are reported in addition to another outcome."""
+"""How a rotation ended; `unconfirmed` and `not_saved` are reported in addition to another outcome."""
 
 
 def read_interval(body: bytes) -> float | None:
@@ -72,7 +72,7 @@ class RotationReporter:
     def report_change(self, what: str, reason: str = "", message: str = "") -> None:
         """Report a change of the account's session."""
         at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
-        change = Change(
-            at=at, account=self._account, transport=transport, what=what, reason=reason, words=message, by=by
+        change = AccountChange(
+            at=at, account=self._account, transport=transport, event=what, reason=reason, message=message, by=by
         )
         self._deps.observer.changed(change)

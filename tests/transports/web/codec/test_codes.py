@@ -137,8 +137,8 @@ async def test_a_code_that_stays_ends_as_the_table_says(two, number, action):
     blocked = action is Action.COOL_DOWN_ADDRESS  # both accounts share the address
     accounts = 2 if action in ANOTHER and not blocked else 1
     assert await site.seen("generate") == accounts * (2 if action in ONE_MORE else 1)
-    parked = [state.attention is not None for state in failover.pool.states]
-    assert parked == [action is Action.NEEDS_ATTENTION] * 2
+    needing = [state.attention is not None for state in failover.pool.states]
+    assert needing == [action is Action.NEEDS_ATTENTION] * 2
     if action is not Action.NEEDS_ATTENTION:
         assert isinstance(caught.value, type(error_of(number)))
 

@@ -295,7 +295,7 @@ async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_b
     async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
         await heard_rotation_of(transport, store, clock, ear)._run_rotation()
         assert ear.outcomes == ["bound"]
-        assert ear.changes == [("not_rotated", "bound")]
+        assert ear.changes == [("rotation_failed", "bound")]
         assert await site.seen("rotate") == 2
 
 

@@ -312,7 +312,7 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
         assert "NID" not in session.site.session_store.cookies
 
 
-async def test_a_parked_account_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
+async def test_an_account_that_needs_attention_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
         pool = pool_of(two.accounts, clock, wait_seconds=1.0)
         rotation = AccountRotation(two, pool, FailoverPolicy())
