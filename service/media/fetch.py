@@ -9,13 +9,12 @@ a name without an address both fail with `image_url_unreachable` after one secon
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
 import aiohttp.abc
 import anyio
-import msgspec
 from yarl import URL
 
 from protocol.http.context import Collect, Fetch
@@ -45,19 +44,6 @@ class _NotFetched(Exception):
     """The URL is refused or unreachable; the caller does not learn which."""
 
 
-class FetchTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Time limits of a fetch, in seconds, and the number of concurrent fetches."""
-
-    connect: float = 3.0
-    total: float = 10.0
-    failure_seconds: tuple[float, ...] = _FAILURE_SECONDS
-    at_once: int = 16
-
-    def failure_after(self, passed: float) -> float:
-        """Return when, counted from the start, to report a failure that occurred after `passed` seconds."""
-        return next((at for at in self.failure_seconds if at >= passed), self.total)
-
-
 async def refuse_to_fetch(url: str, collect: Collect, *, most: int) -> Content:  # noqa: ARG001 -- the interface's
     """Refuse every URL: fetching is disabled in the settings.
 
@@ -81,8 +67,7 @@ async def fetching(settings: FetchSettings, public_url: str, origin: Origin) -> 
     if not settings.enabled:
         yield refuse_to_fetch
         return
-    timeouts = FetchTimeouts(connect=settings.connect_seconds, total=settings.total_seconds, at_once=settings.at_once)
-    async with open_fetcher(policy, timeouts) as fetch:
+    async with open_fetcher(policy, settings) as fetch:
         yield fetch
 
 
@@ -105,7 +90,10 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
 
 @asynccontextmanager
 async def open_fetcher(
-    policy: FetchPolicy, timeouts: FetchTimeouts, resolver: Resolve | None = None
+    policy: FetchPolicy,
+    settings: FetchSettings,
+    resolver: Resolve | None = None,
+    failure_seconds: Sequence[float] = _FAILURE_SECONDS,
 ) -> AsyncGenerator[Fetch]:
     """Yield a fetcher with its own HTTP client, which uses no cookies, no proxy and no environment settings."""
     connector = aiohttp.TCPConnector(
@@ -113,26 +101,37 @@ async def open_fetcher(
         socket_factory=_checked_socket_factory(policy.allows_address),
         use_dns_cache=False,
         force_close=True,
-        limit=timeouts.at_once,
+        limit=settings.at_once,
     )
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds),
         trust_env=False,
         auto_decompress=False,
     ) as session:
-        yield Fetcher(session, policy, timeouts)
+        yield Fetcher(session, policy, settings, failure_seconds)
 
 
 class Fetcher:
     """Fetches public files (`protocol.http.context.Fetch`)."""
 
-    def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, timeouts: FetchTimeouts) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        policy: FetchPolicy,
+        settings: FetchSettings,
+        failure_seconds: Sequence[float] = _FAILURE_SECONDS,
+    ) -> None:
         """Use a client session whose resolver and sockets check `policy`."""
-        self._session, self._policy, self._timeouts = session, policy, timeouts
-        self._slots = anyio.Semaphore(timeouts.at_once)
+        self._session, self._policy = session, policy
+        self._total, self._failure_seconds = settings.total_seconds, failure_seconds
+        self._slots = anyio.Semaphore(settings.at_once)
+
+    def failure_after(self, passed: float) -> float:
+        """Return when, counted from the start, to report a failure that occurred after `passed` seconds."""
+        return next((at for at in self._failure_seconds if at >= passed), self._total)
 
     async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
         """Return what `collect` makes of at most `most` bytes of a public http(s) address.
@@ -143,12 +142,12 @@ class Fetcher:
         """
         start = anyio.current_time()
         try:
-            with anyio.fail_after(self._timeouts.total):
+            with anyio.fail_after(self._total):
                 first = self._read(url, None)
                 async with self._slots:
                     return await self._follow(first, collect, most)
         except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            await anyio.sleep_until(start + self._timeouts.failure_after(anyio.current_time() - start))
+            await anyio.sleep_until(start + self.failure_after(anyio.current_time() - start))
             message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
             raise BadRequest(message, code="image_url_unreachable") from None
 

@@ -13,10 +13,12 @@ from protocol.http.spool import Spool
 from protocol.model import BadRequest
 from service.config.schema import FetchSettings, Origin, SettingsError
 from service.media import fetch
-from service.media.fetch import FetchTimeouts, fetching, open_fetcher, refuse_to_fetch
+from service.media.fetch import Fetcher, fetching, open_fetcher, refuse_to_fetch
 from service.media.fetch_policy import FetchPolicy
 
-HASTE = FetchTimeouts(connect=2.0, total=5.0, failure_seconds=tuple(tick / 100 for tick in range(501)))
+HASTE = FetchSettings(connect_seconds=2.0, total_seconds=5.0)
+AT_ONCE = tuple(tick / 100 for tick in range(501))
+"""Report a failure within ten milliseconds."""
 MOST = 1000
 
 
@@ -92,8 +94,8 @@ def to(place, status=302):
     return f"HTTP/1.1 {status} Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-async def refused(url, reach, resolver, patience=HASTE):
-    async with open_fetcher(reach, patience, resolver) as get:
+async def refused(url, reach, resolver, settings=HASTE, failure_seconds=AT_ONCE):
+    async with open_fetcher(reach, settings, resolver, failure_seconds) as get:
         with pytest.raises(BadRequest) as caught:
             await get(url, whole, most=MOST)
     assert caught.value.code == "image_url_unreachable"
@@ -101,7 +103,7 @@ async def refused(url, reach, resolver, patience=HASTE):
 
 
 async def fetched(url, resolver, reach=Anywhere()):  # noqa: B008 -- frozen
-    async with open_fetcher(reach, HASTE, resolver) as get:
+    async with open_fetcher(reach, HASTE, resolver, AT_ONCE) as get:
         return await get(url, whole, most=MOST)
 
 
@@ -128,7 +130,7 @@ async def test_a_public_file_is_fetched_with_nothing_of_ours(site, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     site.answers["/a.png?x=1"] = ok(b"picture", "Set-Cookie: a=b\r\n")
     names = Names(site.port)
-    async with open_fetcher(Anywhere(), HASTE, names) as get:
+    async with open_fetcher(Anywhere(), HASTE, names, AT_ONCE) as get:
         assert await get("http://Images.Example/a.png?x=1#part", whole, most=MOST) == b"picture"
         assert await get("http://images.example/a.png?x=1", whole, most=MOST) == b"picture"
     assert names.asked == ["images.example"] * 2
@@ -221,7 +223,7 @@ async def test_a_redirect_is_checked_like_the_first_url(site, place):
 
 
 async def test_a_redirect_never_leaves_tls():
-    async with open_fetcher(FetchPolicy(), HASTE, Names(1)) as get:
+    async with open_fetcher(FetchPolicy(), HASTE, Names(1), AT_ONCE) as get:
         secure = get._read("https://images.example/a", None)
         assert str(get._read("/b", secure)) == "https://images.example/b"
         assert str(get._read("//other.example/b", secure)) == "https://other.example/b"
@@ -278,13 +280,13 @@ async def test_whatever_goes_wrong_is_told_in_the_same_words(site):
 
 async def test_a_body_that_does_not_end_in_time_is_given_up(site):
     site.answers["/"] = never
-    patience = FetchTimeouts(connect=0.1, total=0.2)
-    await refused("http://images.example/", Anywhere(), Names(site.port), patience)
+    settings = FetchSettings(connect_seconds=0.1, total_seconds=0.2)
+    await refused("http://images.example/", Anywhere(), Names(site.port), settings)
 
 
 @pytest.mark.parametrize(("took", "told"), [(0.0, 1.0), (1.0, 1.0), (1.1, 4.0), (3.2, 4.0), (4.1, 10.0), (10.1, 10.0)])
-def test_failures_are_told_at_set_times(took, told):
-    assert FetchTimeouts().failure_after(took) == told
+def test_failures_are_reported_at_fixed_times(took, told):
+    assert Fetcher(None, FetchPolicy(), FetchSettings()).failure_after(took) == told
 
 
 async def test_every_failure_waits_for_its_time(site, monkeypatch):
@@ -303,7 +305,7 @@ async def test_every_failure_waits_for_its_time(site, monkeypatch):
         (url, FetchPolicy(), Names(site.port)),
         ("http://10.0.0.1/", FetchPolicy(), Names(1)),
     ):
-        await refused(*each, FetchTimeouts(failure_seconds=(100.0,)))
+        await refused(*each, failure_seconds=(100.0,))
     assert times == [100] * 4
 
 
