@@ -19,8 +19,8 @@ from tests.bench.counting import ROOMS, TRIES, Client, chunks, iterators_of, sta
 from tests.servers import programs, servers_of
 from transports.simulator import encode
 from transports.web import wire
-from transports.web.codec import frames, incremental_json
-from transports.web.codec.decode import AnswerReader
+from transports.web.codec import answer, frames
+from transports.web.codec.answer import AnswerReader
 
 NUMBERS = itertools.count()
 STORE_CALLS = {"fresh": 0, "continued": 0}
@@ -203,13 +203,13 @@ async def blocks_after(response, count):
 
 async def test_an_answer_is_decoded_once_though_its_frames_repeat_it(gateway, monkeypatch):
     decoded = []
-    decode = incremental_json._decode
+    decode = frames._decode
 
     def counted(text):
         decoded.append(len(text))
         return decode(text)
 
-    monkeypatch.setattr(incremental_json, "_decode", counted)
+    monkeypatch.setattr(frames, "_decode", counted)
     with Client(gateway) as client:
         said = await client.chat(prompt(answers.LONG))
     assert len(said) == 2300
@@ -226,12 +226,10 @@ GROWING = {
 @pytest.mark.parametrize("kind", GROWING)
 def test_an_answer_of_many_frames_is_read_once_whatever_it_is_written_in(monkeypatch, kind):
     read, count = [], 2000
-    grown, units, loads = incremental_json.SnapshotReader.grown, frames.utf16_units, incremental_json.loads
-    monkeypatch.setattr(
-        incremental_json.SnapshotReader, "grown", lambda self, fresh: read.append(fresh) or grown(self, fresh)
-    )
+    grown, units, loads = answer.SnapshotReader.grown, frames.utf16_units, answer.loads
+    monkeypatch.setattr(answer.SnapshotReader, "grown", lambda self, fresh: read.append(fresh) or grown(self, fresh))
     monkeypatch.setattr(frames, "utf16_units", lambda data: read.append(data) or units(data))
-    monkeypatch.setattr(incremental_json, "loads", lambda data: read.append(data) or loads(data))
+    monkeypatch.setattr(answer, "loads", lambda data: read.append(data) or loads(data))
     reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
     for number in range(1, count + 1):
         text = GROWING[kind] * number

@@ -9,7 +9,7 @@ import pytest
 
 from tests.replay import frames
 from tests.replay.site import CAPTURES, MP4, PAGE, PNG, Answer, Scene, capture, html, media, recorded
-from transports.web.codec.decode import decode_batch
+from transports.web.codec.batch import decode_batch
 
 SYDNEY = (
     "The capital of Australia is Sydney, a city of five million people on the east coast of the continent, known for "

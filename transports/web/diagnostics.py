@@ -12,7 +12,7 @@ from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import ConnectedAccount
 from transports.web.attention_reasons import ADVICE, AttentionReason
-from transports.web.codec.decode import AccountStatus
+from transports.web.codec.models import AccountStatus
 from transports.web.session import quota
 from transports.web.session.page import AppPage
 from transports.web.session.rotation import SessionRotation

@@ -31,8 +31,8 @@ from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import ConnectedAccount, WebAccounts
 from transports.web.codec import models
+from transports.web.codec.answer import SiteConversation
 from transports.web.codec.codes import ImageRefused
-from transports.web.codec.decode import SiteConversation
 from transports.web.codec.events import MediaRefs
 from transports.web.config import Tools, WebConfig
 from transports.web.diagnostics import examine

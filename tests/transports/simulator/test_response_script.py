@@ -9,7 +9,7 @@ from transports.simulator.config import Pace
 from transports.simulator.forms import FrameForm, Ids
 from transports.simulator.response_script import ResponseScript
 from transports.simulator.script import PromptScript
-from transports.web.codec.decode import AnswerReader
+from transports.web.codec.answer import AnswerReader
 
 AT_ONCE = Pace(first_token_seconds=0, tokens_per_second=0)
 IDS = Ids(cid="c", rid="r", rcid="rc")

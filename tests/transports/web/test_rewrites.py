@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.model import Citation, Finish, Media, Thought, Unsupported
-from tests.transports.web.codec.test_decode import CAPTURES, FLICKERS, MAX_FRAME, read, said, snapshot
+from tests.transports.web.codec.test_answer import CAPTURES, FLICKERS, MAX_FRAME, read, said, snapshot
 from transports.simulator import encode
+from transports.web.codec.answer import AnswerReader
 from transports.web.codec.codes import ImageRefused, TokenRefused
-from transports.web.codec.decode import AnswerReader
 from transports.web.codec.events import MediaRefs
 from transports.web.codec.markup import clean
 

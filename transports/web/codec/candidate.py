@@ -128,7 +128,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_candidate(candidate: Any, known: str = "") -> Candidate:
     """Read a candidate; `known` is prepended to its text."""
-    text, card = _text(candidate, known)
+    text = jspb.text(candidate, *wire.CANDIDATE_TEXT)
+    text = None if text is None else known + text
+    card = text is not None and text.startswith(wire.CARD_TEXT_PREFIXES)
+    if card:
+        text = jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or ""
     state = jspb.integer(candidate, *wire.CANDIDATE_STATE)
     plain = Candidate(
         rcid=jspb.identifier(candidate, wire.CANDIDATE_ID),
@@ -143,79 +147,60 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
     documents = jspb.array(candidate, wire.CANDIDATE_DOCUMENTS)
     if rich is None and not documents:
         return plain
+    film = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
+    mp3, mp4 = (jspb.array(rich, wire.RICH_MUSIC, *place) for place in (wire.MUSIC_MP3, wire.MUSIC_MP4))
     return msgspec.structs.replace(
         plain,
         pending=any(jspb.field(rich, place) for place in wire.RICH_PENDING),
-        pictures=tuple(_pictures(rich)),
-        web_pictures=tuple(_web_pictures(rich)),
+        pictures=tuple(
+            SitePicture(url=url, id=jspb.identifier(entry, *wire.PICTURE_ID))
+            for entry in jspb.array(rich, wire.RICH_PICTURES, 0)
+            if (url := jspb.encodable(entry, *wire.PICTURE_URL))
+        ),
+        web_pictures=tuple(
+            WebPicture(url=url, alt=jspb.text(entry, *wire.WEB_PICTURE_ALT) or "")
+            for entry in jspb.array(rich, wire.RICH_WEB_PICTURES)
+            if (url := jspb.encodable(entry, *wire.WEB_PICTURE_URL))
+        ),
         citations=_citations(rich),
-        document=_document(documents),
+        document=_longest_document(documents),
         plan=_plan(rich),
-        film=_film(rich),
-        music=_music(rich),
+        film=Film(url=_playable(film)) if film else None,
+        music=Music(mp3=_playable(mp3), mp4=_playable(mp4)) if mp3 or mp4 else None,
         progress=tuple(_lines(jspb.field(rich, wire.RICH_PROGRESS))),
     )
 
 
-def _text(candidate: Any, known: str) -> tuple[str | None, bool]:
-    """Return the text with `known` prepended, and whether it was read from the card field."""
-    text = jspb.text(candidate, *wire.CANDIDATE_TEXT)
-    if text is None:
-        return None, False
-    text = known + text
-    if text.startswith(wire.CARD_TEXT_PREFIXES):
-        return jspb.text(candidate, *wire.CANDIDATE_CARD_TEXT) or "", True
-    return text, False
-
-
-def _pictures(rich: Any) -> Iterator[SitePicture]:
-    for entry in jspb.array(rich, wire.RICH_PICTURES, 0):
-        url = jspb.encodable(entry, *wire.PICTURE_URL)
-        if url:
-            yield SitePicture(
-                url=url,
-                id=jspb.identifier(entry, *wire.PICTURE_ID),
-            )
-
-
-def _web_pictures(rich: Any) -> Iterator[WebPicture]:
-    for entry in jspb.array(rich, wire.RICH_WEB_PICTURES):
-        url = jspb.encodable(entry, *wire.WEB_PICTURE_URL)
-        if url:
-            yield WebPicture(url=url, alt=jspb.text(entry, *wire.WEB_PICTURE_ALT) or "")
-
-
 def _citations(rich: Any) -> tuple[Cited, ...]:
     groups = (
-        Cited(marker=marker, sources=tuple(_sources(group)))
+        Cited(
+            marker=marker,
+            sources=tuple(
+                SourceLink(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
+                for entry in jspb.array(group, wire.CITED_SOURCES)
+                if (url := jspb.encodable(entry, *wire.SOURCE, wire.SOURCE_URL))
+            ),
+        )
         for group in jspb.array(rich, wire.RICH_CITATIONS)
         if (marker := jspb.text(group, *wire.CITED_MARKER))
     )
     return tuple(group for group in groups if group.sources)
 
 
-def _sources(group: Any) -> Iterator[SourceLink]:
-    for entry in jspb.array(group, wire.CITED_SOURCES):
-        url = jspb.encodable(entry, *wire.SOURCE, wire.SOURCE_URL)
-        if url:
-            yield SourceLink(url=_page_of(url), title=jspb.text(entry, *wire.SOURCE, wire.SOURCE_TITLE) or "")
-
-
 def _claims(candidate: Any) -> Iterator[Claim]:
     for group in jspb.array(candidate, *wire.CANDIDATE_SOURCES):
-        sources = tuple(_claim_sources(group))
-        ranges = ((jspb.integer(entry, 0), jspb.integer(entry, 1)) for entry in jspb.array(group, *wire.CLAIM_RANGES))
-        places = tuple((start, end) for start, end in ranges if start is not None and end is not None)
-        if sources and places:
-            yield Claim(text=jspb.text(group, *wire.CLAIM_TEXT) or "", ranges=places, sources=sources)
-
-
-def _claim_sources(group: Any) -> Iterator[SourceLink]:
-    for entry in jspb.array(group, wire.CLAIM_SOURCES):
-        url = jspb.encodable(entry, wire.CLAIM_URL)
-        if url:
-            title = jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or ""
-            yield SourceLink(url=_page_of(url), title=title)
+        sources = tuple(
+            SourceLink(
+                url=_page_of(url),
+                title=jspb.text(entry, wire.CLAIM_TITLE) or jspb.text(entry, wire.CLAIM_PUBLISHER) or "",
+            )
+            for entry in jspb.array(group, wire.CLAIM_SOURCES)
+            if (url := jspb.encodable(entry, wire.CLAIM_URL))
+        )
+        bounds = ((jspb.integer(entry, 0), jspb.integer(entry, 1)) for entry in jspb.array(group, *wire.CLAIM_RANGES))
+        ranges = tuple((start, end) for start, end in bounds if start is not None and end is not None)
+        if sources and ranges:
+            yield Claim(text=jspb.text(group, *wire.CLAIM_TEXT) or "", ranges=ranges, sources=sources)
 
 
 def _page_of(url: str) -> str:
@@ -223,25 +208,24 @@ def _page_of(url: str) -> str:
     return url.partition(wire.TEXT_FRAGMENT)[0].removesuffix("#") if wire.TEXT_FRAGMENT in url else url
 
 
-def _document(entries: list[Any]) -> Opened | None:
-    found = [document for document in map(_opened, entries) if document is not None]
-    return max(found, key=lambda document: (len(document.body), bool(document.task_id)), default=None)
-
-
-def _opened(entry: Any) -> Opened | None:
-    task = jspb.text(entry, wire.DOCUMENT_TASK) or ""
-    body = jspb.text(entry, wire.DOCUMENT_BODY) or jspb.text(entry, *wire.DOCUMENT_MIRROR) or ""
-    if not task and not body:  # a card, for example of a video, uses the same field
-        return None
-    places = (jspb.path(entry, *place) for place in wire.DOCUMENT_RICH)
-    return Opened(
-        id=jspb.text(entry, wire.DOCUMENT_ID) or "",
-        title=jspb.text(entry, wire.DOCUMENT_TITLE) or "",
-        body=body,
-        task_id="" if task == wire.TASK_PLACEHOLDER else task,
-        marked=bool(task),
-        citations=next((cited for place in places if (cited := _citations(place))), ()),
-    )
+def _longest_document(entries: list[Any]) -> Opened | None:
+    documents: list[Opened] = []
+    for entry in entries:
+        task = jspb.text(entry, wire.DOCUMENT_TASK) or ""
+        body = jspb.text(entry, wire.DOCUMENT_BODY) or jspb.text(entry, *wire.DOCUMENT_MIRROR) or ""
+        if not task and not body:  # a card, for example of a video, uses the same field
+            continue
+        places = (jspb.path(entry, *place) for place in wire.DOCUMENT_RICH)
+        document = Opened(
+            id=jspb.text(entry, wire.DOCUMENT_ID) or "",
+            title=jspb.text(entry, wire.DOCUMENT_TITLE) or "",
+            body=body,
+            task_id="" if task == wire.TASK_PLACEHOLDER else task,
+            marked=bool(task),
+            citations=next((cited for place in places if (cited := _citations(place))), ()),
+        )
+        documents.append(document)
+    return max(documents, key=lambda document: (len(document.body), bool(document.task_id)), default=None)
 
 
 def _plan(rich: Any) -> ResearchPlan | None:
@@ -261,23 +245,6 @@ def _plan(rich: Any) -> ResearchPlan | None:
         steps=tuple(step for step in steps if step.label or step.body),
         estimate=jspb.text(plan, wire.PLAN_ESTIMATE) or "",
         confirm=jspb.text(plan, *wire.PLAN_CONFIRM) or "",
-    )
-
-
-def _film(rich: Any) -> Film | None:
-    pair = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
-    if not pair:
-        return None
-    return Film(url=_playable(pair))
-
-
-def _music(rich: Any) -> Music | None:
-    sound, film = (jspb.array(rich, wire.RICH_MUSIC, *place) for place in (wire.MUSIC_MP3, wire.MUSIC_MP4))
-    if not (sound or film):
-        return None
-    return Music(
-        mp3=_playable(sound),
-        mp4=_playable(film),
     )
 
 

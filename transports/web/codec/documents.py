@@ -8,8 +8,8 @@ import re
 from protocol.model import Document, Event, Media, Text
 from transports.web import wire
 from transports.web.codec.candidate import Opened
-from transports.web.codec.delta import TextDelta
 from transports.web.codec.markup import Cleaner
+from transports.web.codec.text import TextDelta
 
 _FENCE = re.compile(r"(?P<fence>`{3,})(?P<language>[^`\n]*)\n")
 _FENCE_BEGUN = re.compile(r"`{0,2}\Z|`{3,}[^`\n]*\Z")
@@ -56,8 +56,10 @@ class Canvas:
             kind = opening["language"].strip() if opening else _MARKDOWN
             events.append(Document(title=document.title, kind=kind or "text"))
         self.latest = document
-        if last:
-            text += self._closing(document.body)
+        if last and self._fence:
+            lines = document.body.rstrip().splitlines()
+            if len(lines) < 2 or lines[-1].strip() != self._fence:
+                text += self._fence if document.body.endswith("\n") else f"\n{self._fence}"
         return [*events, Text(text=text)] if text else events
 
     def agrees(self, document: Opened) -> bool:
@@ -68,12 +70,6 @@ class Canvas:
         if not last:
             return self._cleaner.push(self._delta.push(body))
         return self._cleaner.push(self._delta.flush(body)) + self._cleaner.flush()
-
-    def _closing(self, body: str) -> str:
-        lines = body.rstrip().splitlines()
-        if not self._fence or (len(lines) > 1 and lines[-1].strip() == self._fence):
-            return ""
-        return self._fence if body.endswith("\n") else f"\n{self._fence}"
 
 
 class Book:

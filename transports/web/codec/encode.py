@@ -12,7 +12,7 @@ import msgspec
 from yarl import URL
 
 from transports.web import wire
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.config import AttachmentForm, Slots
 
 _encode = msgspec.json.Encoder().encode
@@ -70,32 +70,34 @@ def _compact(value: Any) -> str:
 
 def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
     """Return the body of a StreamGenerate request; a guest has no access token."""
+    forms, conversation = call.forms, call.conversation
+    chosen: dict[int, Any] = {
+        **wire.FIXED_SLOTS,
+        wire.SLOT_TURN_INDEX: [[conversation.turn + 1 if conversation is not None and forms.turn_index else 0]],
+        wire.SLOT_INPUT: [forms.slot_41],
+    }
+    if call.temporary:
+        chosen[wire.SLOT_MODE] = [forms.slot_6_temporary]
+        chosen[wire.SLOT_TEMPORARY] = wire.TEMPORARY
+        chosen[wire.SLOT_CHAT_STATE] = forms.slot_67_temporary if forms.slot_67_temporary >= 0 else None
+        chosen[wire.SLOT_CHAT_KIND] = forms.slot_68_temporary
+    else:
+        chosen[wire.SLOT_MODE], chosen[wire.SLOT_CHAT_KIND] = [forms.slot_6], forms.slot_68
     slots: list[Any] = [None] * wire.SLOTS
-    files = [_attachment(file, call.forms.attachments) for file in call.files] or None
+    files = [_attachment(file, forms.attachments) for file in call.files] or None
     slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
     slots[wire.SLOT_LANGUAGE] = [call.language]
-    slots[wire.SLOT_CONVERSATION] = _conversation(call.conversation)
-    for slot, value in {**wire.FIXED_SLOTS, **_settled_slots(call), **call.slots}.items():
+    slots[wire.SLOT_CONVERSATION] = (
+        wire.FRESH_CONVERSATION
+        if conversation is None
+        else [conversation.cid, conversation.rid, conversation.rcid, *[None] * 6, conversation.context]
+    )
+    for slot, value in {**chosen, **call.slots}.items():
         slots[slot] = value
     slots[wire.SLOT_REQUEST_UUID] = call.request_uuid
     slots[wire.SLOT_MODEL_NUMBER] = call.model.number if call.model else None
     slots[wire.SLOT_THINKING] = _thinking(call)
     return _form(_compact([None, _compact(slots)]), access_token)
-
-
-def _settled_slots(call: GenerateCall) -> dict[int, object]:
-    """Return the slots whose values come from the settings."""
-    forms = call.forms
-    turn = call.conversation.turn + 1 if call.conversation is not None and forms.turn_index else 0
-    slots: dict[int, object] = {wire.SLOT_TURN_INDEX: [[turn]], wire.SLOT_INPUT: [forms.slot_41]}
-    if not call.temporary:
-        return slots | {wire.SLOT_MODE: [forms.slot_6], wire.SLOT_CHAT_KIND: forms.slot_68}
-    return slots | {
-        wire.SLOT_MODE: [forms.slot_6_temporary],
-        wire.SLOT_TEMPORARY: wire.TEMPORARY,
-        wire.SLOT_CHAT_STATE: forms.slot_67_temporary if forms.slot_67_temporary >= 0 else None,
-        wire.SLOT_CHAT_KIND: forms.slot_68_temporary,
-    }
 
 
 def _attachment(file: Uploaded, form: AttachmentForm) -> list[Any]:
@@ -155,13 +157,6 @@ def original_payload(rid: str, rcid: str, cid: str, image: str) -> str:
         "",
     ]
     return _compact([picture, [rid, rcid, cid, None, ""], 1, 0, 1])
-
-
-def _conversation(conversation: SiteConversation | None) -> list[Any]:
-    if conversation is None:
-        return wire.FRESH_CONVERSATION
-    ids = [conversation.cid, conversation.rid, conversation.rcid]
-    return [*ids, *[None] * 6, conversation.context]
 
 
 def _thinking(call: GenerateCall) -> int:

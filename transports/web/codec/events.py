@@ -37,10 +37,9 @@ from protocol.model import (
     estimate_tokens,
 )
 from transports.web.codec.candidate import Candidate, Opened, SitePicture
-from transports.web.codec.citations import Prose, ScriptText
-from transports.web.codec.delta import TextDelta
 from transports.web.codec.documents import Book, Canvas, fenced
 from transports.web.codec.markup import Cleaner, clean
+from transports.web.codec.text import Prose, ScriptText, TextDelta
 
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """The end of a text that may disappear in the next frame, even if it was in several frames before."""
@@ -105,7 +104,21 @@ class EventBuilder:
             music=now.music or before.music,
             film=now.film or before.film,
         )
-        events = self._update(before, now, address)
+        self._prose.learn(now.citations)
+        events = self._thinking.update(now.thoughts, last=now.complete)
+        self.begun = self.begun or bool(events)
+        events += self._thinking.add_progress(now.progress)
+        settled = now.complete or now.text == before.text
+        self._pictures += [
+            self._picture(picture, now, address) for picture in now.pictures if self._first(picture.id or picture.url)
+        ]
+        if not self._contradicts(now):
+            events += self._write(now, settled=settled)
+        if now.complete:
+            events += self._cite(now)
+        waiting = self._prose.holding or self._cleaner.holding or (not settled and self._text.behind(now.text or ""))
+        if now.complete or not waiting:
+            events += self._show(now)
         self._count(events)
         self.begun = self.begun or not all(isinstance(event, Thought) for event in events)
         shown = not (now.web_pictures or now.music or now.film) and self._shown == len(self._pictures)
@@ -126,22 +139,6 @@ class EventBuilder:
         self.begun = self.begun or bool(events)
         return events
 
-    def _update(self, before: Candidate, now: Candidate, address: tuple[str, str]) -> list[Event]:
-        self._prose.learn(now.citations)
-        events = self._thinking.update(now.thoughts, last=now.complete)
-        self.begun = self.begun or bool(events)
-        events += self._thinking.add_progress(now.progress)
-        settled = now.complete or now.text == before.text
-        self._pictures += [
-            self._picture(picture, now, address) for picture in now.pictures if self._first(picture.id or picture.url)
-        ]
-        if not self._contradicts(now):
-            events += self._write(now, settled=settled)
-        if now.complete:
-            events += self._cite(now)
-        waiting = self._prose.holding or self._cleaner.holding or (not settled and self._text.behind(now.text or ""))
-        return events if waiting and not now.complete else [*events, *self._show(now)]
-
     def add_progress(self, line: str) -> list[Event]:
         """Take a progress line of the site; return it as a thought the first time."""
         events = self._thinking.add_progress((line,))
@@ -158,9 +155,13 @@ class EventBuilder:
             again._pictures = list(self._pictures)
             again._seen_media = {picture.id or picture.url for picture in self._last.pictures}
             self._final = again.update(self._last)
-            rest = self._rest(self._final)
-            self._count(rest)
-            events += rest
+            said, whole = "".join(self._sent_text), _text(self._final)
+            if self._document(last) is None and len(whole) > len(said) and whole.startswith(said):
+                # only text that was held back differs, so what follows it can still be sent
+                cited = [event for event in self._final if isinstance(event, Citation) and event.start >= len(said)]
+                rest: list[Event] = [Text(text=whole[len(said) :]), *cited]
+                self._count(rest)
+                events += rest
         return events
 
     def rewritten(self, input_tokens: int) -> Rewritten | None:
@@ -179,14 +180,6 @@ class EventBuilder:
             thoughts=thoughts,
             usage=_usage(input_tokens, _text(self._final), thoughts),
         )
-
-    def _rest(self, final: list[Event]) -> list[Event]:
-        """Return the rest of a rewritten text if it still starts with what was returned (held-back text differed)."""
-        said, now = "".join(self._sent_text), _text(final)
-        if self._document(self._last) is not None or len(now) <= len(said) or not now.startswith(said):
-            return []
-        cited = [event for event in final if isinstance(event, Citation) and event.start >= len(said)]
-        return [Text(text=now[len(said) :]), *cited]
 
     def usage(self, input_tokens: int) -> Usage:
         """Return the token usage of the answer returned so far."""

@@ -20,24 +20,34 @@ The length is only checked at a newline, because newlines rarely occur inside a 
 a bounded number of times, however the answer is split into chunks.
 """
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from protocol.model import DriftDetected
 from transports.web import wire
+from transports.web.errors import drift
 
 _MAX_DIGITS = 10
+
 _MAX_HEAD = 32
+
 _MOST_BYTES = 3
 """Maximum number of UTF-8 bytes per UTF-16 code unit."""
 
 _PREFIX = wire.FRAMES_PREFIX.encode()
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _NOT_FRAMES = "The upstream's answer is not in frames."
+
 _TOO_LONG = "The upstream's frame is longer than this gateway accepts."
+
 _CONTINUING = bytes(range(0x80, 0xC0))
 """UTF-8 continuation bytes."""
+
 _PAIRS = [bytes([byte]) for byte in range(0xF0, 0xF5)]
 """First bytes of the UTF-8 characters that take two UTF-16 code units."""
 
@@ -344,3 +354,22 @@ def _is_json(text: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return True
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def loads(text: bytes | str) -> Any:
+    """Decode JSON that may contain escapes of lone surrogates.
+
+    Raises:
+        DriftDetected: the text is not JSON, or is nested too deeply.
+
+    """
+    try:
+        try:
+            return _decode(text)
+        except (msgspec.DecodeError, UnicodeError):
+            return json.loads(text if isinstance(text, str) else text.decode())
+    except (ValueError, RecursionError):
+        raise drift("it is not JSON") from None

@@ -277,15 +277,12 @@ class Cleaner:
         self._cut(found.end())
         self._quote = found["quote"] or ""
         if not self._quote:
-            self._end_tag(empty=found.group() == "/>")
+            if self._closing:
+                self._depth -= 1
+            elif found.group() != "/>":
+                self._depth += 1
+            self._mode = _Mode.ELEMENT if self._depth > 0 else _Mode.TEXT
         return True
-
-    def _end_tag(self, *, empty: bool) -> None:
-        if self._closing:
-            self._depth -= 1
-        elif not empty:
-            self._depth += 1
-        self._mode = _Mode.ELEMENT if self._depth > 0 else _Mode.TEXT
 
     def _read_element(self, final: bool) -> bool:
         """Remove text up to the next tag with the element's name."""

@@ -1,22 +1,111 @@
-"""Map models of the catalogue to the site's models, and the model that answered back; no I/O.
+"""Read the status of an account, and map models of the catalogue to the models that the site offers it; no I/O.
 
 Models are identified by family, never by version: by an id in the built-in table, else by the words of their name.
 
-Source: "Common request parts", "Who answered".
+Source: "Batch calls", "Common request parts", "Who answered".
 """
 
 import re
+from typing import Any
 
-from protocol.model import Family, Model, UpstreamModel
+import msgspec
+
+from protocol.model import (
+    Family,
+    GatewayError,
+    Model,
+    UpstreamModel,
+)
 from transports.web import wire
-from transports.web.codec.decode import AccountStatus, DiscoveredModel
+from transports.web.codec import jspb
 from transports.web.codec.encode import ModelHeader
+
+
+class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the site offers to an account."""
+
+    id: str
+    name: str
+    number: int | None
+    family: str = ""
+    default: bool = False
+    """The site marks it as the default of its family."""
+
+
+class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status of an account as reported by the site."""
+
+    problem: GatewayError | None
+    plan: str
+    """free, plus, pro, ultra or advanced (an unidentified paid plan)."""
+    models: tuple[DiscoveredModel, ...]
+    capacity: int | None = None
+    """The capacity for the model header; None: that of the plan in `wire.CAPACITIES`."""
+    field13: bool = False
+    """The model header carries the capacity one field later."""
+    trusted: bool = True
+    """False: the site denies the account some features."""
+    known: bool = True
+    """False: the site did not report the status; the other fields are assumptions."""
+
+
+def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> AccountStatus:
+    """Read the answer of `otAQ7b`; `tier` is the plan from the answer of `jSf9Qc`, if known.
+
+    The plan is `tier`, else the plan that the account's flags name, else a paid plan if the site offers the account a
+    model of paid plans. Source: "Batch calls"
+    """
+    tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
+    flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
+    models = tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS))))
+    flagged = _plan(tiers, flags)
+    offered = "advanced" if any(model.id in _PAID for model in models) else "free"
+    plan = tier or (flagged if flagged != "free" else offered)
+    late = next((capacity for flag, capacity in wire.FIELD_13_CAPACITIES.items() if flag in tiers), None)
+    by_plan = wire.CAPACITIES[flagged if "free" not in {plan, flagged} else plan]
+    return AccountStatus(problem=problem, plan=plan, models=models, capacity=late or by_plan, field13=late is not None)
+
+
+_PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identifier in ids.items() if plan != "free")
+"""Ids of models that only paid plans are offered."""
+
+
+def _integers(values: list[Any]) -> list[int]:
+    return [value for value in values if isinstance(value, int)]
+
+
+def _plan(tiers: set[int], flags: set[int]) -> str:
+    """Return the plan that an account's flags name."""
+    if wire.PLAN_PLUS in flags:
+        return "plus"
+    if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
+        return "pro"
+    return "advanced" if wire.PLAN_ADVANCED[0] in tiers or wire.PLAN_ADVANCED[1] in flags else "free"
+
+
+def _model(entry: Any) -> DiscoveredModel | None:
+    identifier = jspb.identifier(entry, *wire.DISCOVERED_ID)
+    if not identifier:
+        return None
+    return DiscoveredModel(
+        id=identifier,
+        name=_first_text(entry, wire.DISCOVERED_NAME),
+        family=_first_text(entry, wire.DISCOVERED_FAMILY),
+        number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
+        default=any(jspb.path(entry, place) is True for place in wire.DISCOVERED_DEFAULT),
+    )
+
+
+def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
+    return next((text for place in places if (text := jspb.encodable(entry, *place))), "")
+
 
 _FAMILY_OF_ID: dict[str, Family | None] = {
     **{identifier: Family(family) for family, ids in wire.MODEL_IDS.items() for identifier in ids.values()},
     wire.MODEL_ID_CURRENT_FLASH: Family.FLASH,
     wire.MODEL_ID_AUTO: None,
 }
+
 _FAMILY_OF_WORD = {
     "lite": Family.FLASH_LITE,
     "thinking": Family.FLASH_THINKING,
@@ -25,6 +114,7 @@ _FAMILY_OF_WORD = {
     "fast": Family.FLASH,
 }
 """Words in a model's name and their family; the first that occurs decides: "Flash-Lite" is lite."""
+
 _MEDIA_WORDS = frozenset({"banana", "imagen", "veo", "lyria"})
 """Words in the names of models for pictures, videos and music, which belong to no family here."""
 
@@ -33,7 +123,11 @@ def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
     """Return the model header for a model: from the settings, else as discovered, else from the built-in table."""
     table_plan = status.plan if status.plan in {"free", "plus"} else "advanced"
     configured = model.upstream.get(transport)
-    found = _by_id(configured, status) if configured else _by_family(model.family, status)
+    if configured:
+        found = _by_id(configured, status)
+    else:
+        fitting = [one for one in status.models if family_of(one) is model.family]
+        found = next((one for one in fitting if one.default), fitting[0] if fitting else None)
     number = found.number if found is not None else None
     return ModelHeader(
         id=configured or (found.id if found is not None else wire.MODEL_IDS[model.family.value][table_plan]),
@@ -79,12 +173,6 @@ def family_of(found: DiscoveredModel) -> Family | None:
 
 def _by_id(identifier: str | None, status: AccountStatus) -> DiscoveredModel | None:
     return next((found for found in status.models if found.id == identifier), None)
-
-
-def _by_family(family: Family, status: AccountStatus) -> DiscoveredModel | None:
-    """Return the family's model: the site's default, else the first."""
-    fitting = [found for found in status.models if family_of(found) is family]
-    return next((found for found in fitting if found.default), fitting[0] if fitting else None)
 
 
 def _by_words(name: str) -> Family | None:

@@ -11,8 +11,8 @@ import msgspec
 from protocol.model import Begun, Citation, Document, Event, Text, Thought, Waiting
 from transports.web import wire
 from transports.web.codec.candidate import Candidate, Opened, ResearchPlan, read_candidate
-from transports.web.codec.citations import Prose
 from transports.web.codec.markup import clean
+from transports.web.codec.text import Prose
 from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt
 from transports.web.turns.saved import SavedTurn
 

@@ -29,7 +29,7 @@ from protocol.model import (
     estimate_tokens,
 )
 from transports.clock import Clock
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.codec.encode import Uploaded
 from transports.web.config import Tools
 from transports.web.session.background import BackgroundWork

@@ -15,8 +15,7 @@ from protocol.model import UpstreamFailed
 from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.web import wire
 from transports.web.codec import encode
-from transports.web.codec.decode import BatchAnswers, decode_batch
-from transports.web.codec.refusals import answer_error
+from transports.web.codec.batch import BatchAnswers, answer_error, decode_batch
 from transports.web.config import WebAccount, WebConfig
 from transports.web.errors import StaleToken, html_instead_of_frames
 from transports.web.session import cookies

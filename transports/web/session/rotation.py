@@ -33,7 +33,7 @@ from transports.store.port import INTENTS, Record
 from transports.tasks import wait_for
 from transports.web import wire
 from transports.web.attention_reasons import NEVER_ROTATED, AttentionReason
-from transports.web.codec.refusals import answer_error
+from transports.web.codec.batch import answer_error
 from transports.web.errors import signed_out
 from transports.web.session.record import SessionRecord, fingerprint, same_credentials
 from transports.web.session.rotation_intent import RotationIntent, encode_intent, read_intent

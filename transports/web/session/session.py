@@ -27,8 +27,8 @@ from transports.clock import Clock
 from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb
-from transports.web.codec.decode import AccountStatus, BatchAnswers, decode_status
-from transports.web.codec.refusals import answer_error
+from transports.web.codec.batch import BatchAnswers, answer_error
+from transports.web.codec.models import AccountStatus, decode_status
 from transports.web.errors import (
     SessionRefused,
     StaleBuild,

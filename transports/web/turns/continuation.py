@@ -35,7 +35,7 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.conversations import ConversationStore, Kept
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
 from transports.web.turns.history import answered, key_of, split
 from transports.web.turns.saved import Chats

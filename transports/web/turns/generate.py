@@ -13,8 +13,8 @@ from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.interleave import interleaver
 from transports.web import wire
 from transports.web.codec import encode
-from transports.web.codec.decode import AnswerReader
-from transports.web.codec.refusals import LONGEST_REFUSAL, answer_error
+from transports.web.codec.answer import AnswerReader
+from transports.web.codec.batch import LONGEST_REFUSAL, answer_error
 from transports.web.errors import html_instead_of_frames
 from transports.web.session.client import SiteClient
 from transports.web.session.session import Ready

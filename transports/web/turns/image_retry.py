@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from protocol.model import Event, Finish, GatewayError, Media, Served, Text, Waiting
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.turns.turn import Answer, TurnContent
 
 _WISH = "Generate an image for this request:\n\n"

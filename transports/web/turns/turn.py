@@ -25,8 +25,8 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web.codec import encode, models
+from transports.web.codec.answer import AnswerReader, SiteConversation
 from transports.web.codec.codes import AttachmentRefused, TokenRefused, is_known
-from transports.web.codec.decode import AnswerReader, SiteConversation
 from transports.web.codec.events import MediaRefs
 from transports.web.config import Slots
 from transports.web.errors import ModelMismatch, StaleBuild, StaleToken, Temporary

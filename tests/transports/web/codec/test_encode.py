@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from transports.web.codec import encode
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.config import Slots
 
 CALL = encode.GenerateCall(prompt="", language="en", request_uuid="U", client_uuid="C", model=None)

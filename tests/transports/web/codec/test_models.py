@@ -1,9 +1,23 @@
 import msgspec
 import pytest
 
-from protocol.model import Catalogue, Family, UpstreamModel
-from transports.web.codec.decode import AccountStatus, DiscoveredModel
-from transports.web.codec.models import answered, asked, choose, family_of
+from protocol.model import (
+    Catalogue,
+    Family,
+    UpstreamModel,
+)
+from tests.transports.web.codec.test_answer import CAPTURES, MAX_FRAME
+from transports.simulator import encode
+from transports.web.codec.batch import decode_batch
+from transports.web.codec.models import (
+    AccountStatus,
+    DiscoveredModel,
+    answered,
+    asked,
+    choose,
+    decode_status,
+    family_of,
+)
 
 CATALOGUE = Catalogue.build()
 
@@ -119,3 +133,74 @@ def test_configuration_wins_over_both():
 def test_a_configured_model_has_the_number_that_the_site_lists_it_with():
     configured = model("gemini-3-pro", upstream={"web": "mine"})
     assert choose(configured, "web", status("pro", found("mine", "3 Pro", 7))).number == 7
+
+
+@pytest.mark.parametrize(
+    ("tiers", "flags", "plan"),
+    [
+        ([], [115], "plus"),
+        ([16], [], "pro"),
+        ([], [106], "pro"),
+        ([8], [], "advanced"),
+        ([], [19], "advanced"),
+        ([], [], "free"),
+    ],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
+    payload = encode.layout({14: 1000, 15: [["id1", "flash"]], 16: tiers, 17: flags}, sparse=sparse)
+    status = decode_status(payload, None)
+    assert status.plan == plan
+    assert [(model.id, model.family) for model in status.models] == [("id1", "flash")]
+
+
+@pytest.mark.parametrize(
+    ("tier", "ids", "tiers", "flags", "plan", "capacity"),
+    [
+        (None, [], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
+        (None, ["fbb127bbb056c959"], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
+        (None, ["fbb127bbb056c959", "e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "advanced", 2),
+        (None, ["e6fa609c3fa255c0"], [], [115], "plus", 4),
+        ("pro", ["e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "pro", 3),
+        ("ultra", ["e6fa609c3fa255c0"], [8], [19], "ultra", 2),
+        ("ultra", [], [], [], "ultra", 2),
+        ("pro", [], [8], [], "pro", 2),
+        ("free", ["fbb127bbb056c959"], [8], [], "free", 1),
+        ("plus", [], [], [], "plus", 4),
+    ],
+)
+def test_the_plan_is_that_of_the_usage_call_else_of_the_models_offered_else_of_the_flags(
+    tier, ids, tiers, flags, plan, capacity
+):
+    payload = encode.layout({15: [[identifier] for identifier in ids], 16: tiers, 17: flags}, sparse=False)
+    status = decode_status(payload, None, tier)
+    assert (status.plan, status.capacity, status.field13) == (plan, capacity, False)
+
+
+@pytest.mark.parametrize(("flag", "capacity"), [(21, 1), (22, 2)])
+def test_flags_tell_that_the_capacity_stands_in_the_next_field(flag, capacity):
+    status = decode_status(encode.layout({16: [8, flag], 17: [19]}, sparse=False), None, "pro")
+    assert (status.capacity, status.field13) == (capacity, True)
+
+
+def test_a_models_number_is_its_own_and_not_its_quotas():
+    body = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
+    status = decode_status(decode_batch(body, MAX_FRAME).get("otAQ7b"), None)
+    assert [(model.id[:4], model.family, model.name, model.number) for model in status.models] == [
+        ("8c46", "Flash-Lite", "3.5 Flash-Lite", 6),
+        ("56fd", "Flash", "3.7 Flash", 1),
+        ("e6fa", "Pro", "3.1 Pro", 3),
+    ]
+    assert status.plan == "advanced"
+    entry = ["id", "Flash", "", [], 2, None, [], True, "", 20]
+    assert decode_status(encode.layout({15: [entry]}, sparse=False), None).models[0].number is None
+
+
+def test_the_site_s_default_among_its_models_is_read():
+    answer = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
+    models = decode_status(decode_batch(answer, MAX_FRAME).get("otAQ7b"), None).models
+    assert [(model.name, model.default) for model in models] == [
+        ("3.5 Flash-Lite", False),
+        ("3.7 Flash", True),
+        ("3.1 Pro", False),
+    ]

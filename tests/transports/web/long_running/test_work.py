@@ -11,7 +11,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from tests.clock import ManualClock
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.config import Tools
 from transports.web.long_running.work import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, location_of
 from transports.web.session.background import open_background_work

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transports.account import Quota
-from transports.web.codec.decode import decode_batch
+from transports.web.codec.batch import decode_batch
 from transports.web.session.usage import decode_plan, decode_windows
 
 CAPTURES = Path(__file__).parents[3] / "captures"

@@ -31,7 +31,7 @@ from transports.accounts import Conversations
 from transports.conversations import Kept
 from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
-from transports.web.codec.decode import SiteConversation
+from transports.web.codec.answer import SiteConversation
 from transports.web.turns.saved import Chats
 
 

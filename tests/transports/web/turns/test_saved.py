@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from transports.web.codec.decode import decode_batch
+from transports.web.codec.batch import decode_batch
 from transports.web.turns.saved import SavedChat, SavedTurn, decode_chats, decode_turns, delete_payload, turns_payload
 
 

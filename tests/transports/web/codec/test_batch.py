@@ -1,15 +1,41 @@
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.model import (
+    UpstreamFailed,
+)
+from tests.transports.web.codec.test_answer import CAPTURES, MAX_FRAME
 from transports.simulator import encode
-from transports.web.codec.refusals import LONGEST_REFUSAL, answer_error, token_in, token_of
+from transports.web.codec.batch import LONGEST_REFUSAL, answer_error, decode_batch, token_in, token_of
 from transports.web.errors import RequestRejected, StaleToken
 
-CAPTURES = Path(__file__).parents[3] / "captures"
+
+def test_a_batch_answer_is_read_by_id():
+    body = encode.batch([encode.batch_part("otAQ7b", [1]), encode.batch_part("hNvQHb", None, 7)])
+    answers = decode_batch(body, MAX_FRAME)
+    assert answers.payloads == {"otAQ7b": [1], "hNvQHb": None}
+    assert [answers.denied(rpc) for rpc in ("otAQ7b", "hNvQHb")] == [False, True]
+    with pytest.raises(UpstreamFailed):
+        decode_batch(body[:-20], MAX_FRAME)
+
+
+@pytest.mark.parametrize("reason", [3, 5, 13])
+def test_a_call_that_is_rejected_for_another_reason_is_not_denied(reason):
+    part = ["wrb.fr", "otAQ7b", None, None, None, [reason], "generic"]
+    answers = decode_batch(encode.PREFIX + encode.frame(part), MAX_FRAME)
+    assert (answers.get("otAQ7b"), answers.denied("otAQ7b")) == (None, False)
+    assert answers.rejections == {"otAQ7b": reason}
+
+
+@pytest.mark.parametrize("rejected", [0, 1, 2])
+def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
+    parts = [["wrb.fr", "GzXR5e", None if number == rejected else "[]"] for number in range(3)]
+    assert decode_batch(encode.PREFIX + encode.frame(*parts), MAX_FRAME).payloads == {"GzXR5e": None}
+
+
 TOKEN = "AIQ-XXXXXXXXXXXXXXXXXXXXXXXX:1789723276401"
 
 

@@ -11,6 +11,7 @@ from protocol.model import (
     Certainty,
     DriftDetected,
     Finish,
+    GatewayError,
     RateLimited,
     Text,
     Thought,
@@ -19,13 +20,20 @@ from protocol.model import (
     Waiting,
 )
 from transports.simulator import encode
-from transports.web.codec.decode import AnswerReader, decode_batch, decode_status
+from transports.web import wire
+from transports.web.codec import answer as module
+from transports.web.codec.answer import AnswerReader, SnapshotReader
+from transports.web.codec.batch import decode_batch
 from transports.web.codec.events import MediaRefs
-from transports.web.errors import RequestRejected, SessionRefused, StaleBuild, StaleToken
+from transports.web.codec.frames import FrameParser, Shared
+from transports.web.errors import RequestRejected, SessionRefused, StaleBuild, StaleToken, drift
 
 ANY_TEXT = st.text(st.characters(), max_size=80) | st.text(st.sampled_from("a`\\*\n\"'<>é😀\ud83d\ude00 "), max_size=80)
+
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
+
 MAX_FRAME = 1 << 23
+
 CAPTURES = Path(__file__).parents[3] / "captures"
 
 
@@ -99,7 +107,7 @@ def test_a_hundred_kilobytes_in_many_frames_come_out_whole():
 
 
 def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
-    from transports.web.codec import incremental_json as module
+    from transports.web.codec import answer as module
 
     decoded = []
     loads = module.loads
@@ -109,7 +117,6 @@ def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
         return loads(text)
 
     monkeypatch.setattr(module, "loads", counting)
-    monkeypatch.setattr("transports.web.codec.decode.loads", counting)
     text = "words and `code`\n\n* “quoted” and 😀 more words\n" * 400
     steps = range(0, len(text), 40)
     frames = [encode.PREFIX, *(encode.answer(snapshot(text[:end])) for end in steps)]
@@ -158,8 +165,11 @@ def failed(status):
 
 
 IDS = turn(f2={"18": "r_1", "21": ["token"], "44": True})
+
 TITLE = turn(f2={"11": ["A title"], "44": True})
+
 DONE = encode.answer(snapshot("all", complete=True))
+
 HALF = encode.answer(snapshot("half"))
 
 
@@ -335,93 +345,9 @@ def test_deep_nesting_is_drift():
         read(encode.PREFIX + encode.frame(["wrb.fr", None, "[" * 100_000]))
 
 
-def test_a_batch_answer_is_read_by_id():
-    body = encode.batch([encode.batch_part("otAQ7b", [1]), encode.batch_part("hNvQHb", None, 7)])
-    answers = decode_batch(body, MAX_FRAME)
-    assert answers.payloads == {"otAQ7b": [1], "hNvQHb": None}
-    assert [answers.denied(rpc) for rpc in ("otAQ7b", "hNvQHb")] == [False, True]
-    with pytest.raises(UpstreamFailed):
-        decode_batch(body[:-20], MAX_FRAME)
-
-
-@pytest.mark.parametrize("reason", [3, 5, 13])
-def test_a_call_that_is_rejected_for_another_reason_is_not_denied(reason):
-    part = ["wrb.fr", "otAQ7b", None, None, None, [reason], "generic"]
-    answers = decode_batch(encode.PREFIX + encode.frame(part), MAX_FRAME)
-    assert (answers.get("otAQ7b"), answers.denied("otAQ7b")) == (None, False)
-    assert answers.rejections == {"otAQ7b": reason}
-
-
-@pytest.mark.parametrize("rejected", [0, 1, 2])
-def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
-    parts = [["wrb.fr", "GzXR5e", None if number == rejected else "[]"] for number in range(3)]
-    assert decode_batch(encode.PREFIX + encode.frame(*parts), MAX_FRAME).payloads == {"GzXR5e": None}
-
-
-@pytest.mark.parametrize(
-    ("tiers", "flags", "plan"),
-    [
-        ([], [115], "plus"),
-        ([16], [], "pro"),
-        ([], [106], "pro"),
-        ([8], [], "advanced"),
-        ([], [19], "advanced"),
-        ([], [], "free"),
-    ],
-)
-@pytest.mark.parametrize("sparse", [False, True])
-def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
-    payload = encode.layout({14: 1000, 15: [["id1", "flash"]], 16: tiers, 17: flags}, sparse=sparse)
-    status = decode_status(payload, None)
-    assert status.plan == plan
-    assert [(model.id, model.family) for model in status.models] == [("id1", "flash")]
-
-
-@pytest.mark.parametrize(
-    ("tier", "ids", "tiers", "flags", "plan", "capacity"),
-    [
-        (None, [], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
-        (None, ["fbb127bbb056c959"], [3, 0, 4, 5, 14, 38], [2, 3], "free", 1),
-        (None, ["fbb127bbb056c959", "e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "advanced", 2),
-        (None, ["e6fa609c3fa255c0"], [], [115], "plus", 4),
-        ("pro", ["e6fa609c3fa255c0"], [3, 0, 4, 5, 14, 38], [2, 3], "pro", 3),
-        ("ultra", ["e6fa609c3fa255c0"], [8], [19], "ultra", 2),
-        ("ultra", [], [], [], "ultra", 2),
-        ("pro", [], [8], [], "pro", 2),
-        ("free", ["fbb127bbb056c959"], [8], [], "free", 1),
-        ("plus", [], [], [], "plus", 4),
-    ],
-)
-def test_the_plan_is_that_of_the_usage_call_else_of_the_models_offered_else_of_the_flags(
-    tier, ids, tiers, flags, plan, capacity
-):
-    payload = encode.layout({15: [[identifier] for identifier in ids], 16: tiers, 17: flags}, sparse=False)
-    status = decode_status(payload, None, tier)
-    assert (status.plan, status.capacity, status.field13) == (plan, capacity, False)
-
-
-@pytest.mark.parametrize(("flag", "capacity"), [(21, 1), (22, 2)])
-def test_flags_tell_that_the_capacity_stands_in_the_next_field(flag, capacity):
-    status = decode_status(encode.layout({16: [8, flag], 17: [19]}, sparse=False), None, "pro")
-    assert (status.capacity, status.field13) == (capacity, True)
-
-
-def test_a_models_number_is_its_own_and_not_its_quotas():
-    body = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
-    status = decode_status(decode_batch(body, MAX_FRAME).get("otAQ7b"), None)
-    assert [(model.id[:4], model.family, model.name, model.number) for model in status.models] == [
-        ("8c46", "Flash-Lite", "3.5 Flash-Lite", 6),
-        ("56fd", "Flash", "3.7 Flash", 1),
-        ("e6fa", "Pro", "3.1 Pro", 3),
-    ]
-    assert status.plan == "advanced"
-    entry = ["id", "Flash", "", [], 2, None, [], True, "", 20]
-    assert decode_status(encode.layout({15: [entry]}, sparse=False), None).models[0].number is None
-
-
 def work_of(monkeypatch, text, frames=200):
     """Return how much is decoded and looked at, in characters and pieces, while an answer grows to `text`."""
-    from transports.web.codec import incremental_json as module
+    from transports.web.codec import answer as module
 
     counted = {"decoded": 0, "pieces": 0}
     loads, pattern = module.loads, module._PIECE
@@ -440,7 +366,6 @@ def work_of(monkeypatch, text, frames=200):
     growing.append(encode.answer(snapshot(text, complete=True)) + encode.end(1))
     with monkeypatch.context() as patched:
         patched.setattr(module, "loads", counting)
-        patched.setattr("transports.web.codec.decode.loads", counting)
         patched.setattr(module, "_PIECE", Counting())
         events, _ = read_each(growing)
     assert said(events) == text
@@ -506,11 +431,342 @@ def test_recorded_answers_tell_their_model(name, model):
     assert (reader.model_id, reader.model_name) == model
 
 
-def test_the_site_s_default_among_its_models_is_read():
-    answer = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
-    models = decode_status(decode_batch(answer, MAX_FRAME).get("otAQ7b"), None).models
-    assert [(model.name, model.default) for model in models] == [
-        ("3.5 Flash-Lite", False),
-        ("3.7 Flash", True),
-        ("3.1 Pro", False),
+TEXTS = st.text(st.sampled_from("ab`\\*\n\"'<é你😀 "), max_size=60)
+
+ENDINGS = st.sampled_from(["", "```", "\\"])
+
+
+def frame_of(text, **fields):
+    return encode.answer(encode.Snapshot(cid="c_1", rid="r_1", rcid="rc_1", text=text, **fields))
+
+
+def fed(*reads):
+    """Return the text of an answer that comes in these reads, and its reader."""
+    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    events = [event for data in reads for event in reader.feed(data)] + list(reader.end())
+    assert isinstance(events[-1], Finish)
+    return "".join(event.text for event in events if isinstance(event, Text)), reader
+
+
+def test_of_frames_that_come_in_one_read_the_last_is_decoded(monkeypatch):
+    decoded = []
+    loads = module.loads
+    monkeypatch.setattr(module, "loads", lambda text: decoded.append(text) or loads(text))
+    text = "words, `code` and 😀\n" * 50
+    frames = [frame_of(text[:end]) for end in range(10, len(text), 10)]
+    said, reader = fed(encode.PREFIX + b"".join(frames), frame_of(text, complete=True) + encode.end(1))
+    assert said == text
+    assert reader.frames == len(frames) + 2
+    assert len(decoded) < 15 < len(frames)
+
+
+def test_a_frame_that_says_more_than_text_is_decoded_though_another_follows_at_once():
+    first, then, last = (
+        frame_of("one"),
+        frame_of("one two", model=("m1", "Flash")),
+        frame_of("one two three", complete=True),
+    )
+    _, reader = fed(encode.PREFIX + first + then + frame_of("one two t") + last + encode.end(1))
+    assert reader.model_id == "m1"
+
+
+def test_an_error_behind_frames_of_the_same_read_does_not_hide_their_text():
+    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    events = reader.feed(
+        encode.PREFIX + frame_of("one") + frame_of("one two") + frame_of("one two three") + b"no frame\n"
+    )
+    assert [next(events), next(events)] == [Text(text="one"), Text(text=" two three")]
+    with pytest.raises(DriftDetected):
+        next(events)
+
+
+@settings(deadline=None, max_examples=200)
+@given(TEXTS, st.data())
+def test_frames_say_the_same_in_one_read_and_each_in_its_own(text, data):
+    ends = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=8)))
+    frames = [frame_of(text[:end] + data.draw(ENDINGS)) for end in ends]
+    frames.append(frame_of(text, complete=True) + encode.end(1))
+    assert fed(encode.PREFIX, *frames)[0] == text
+    assert fed(encode.PREFIX + b"".join(frames))[0] == text
+
+
+def test_a_frame_that_differs_in_its_text_alone_costs_what_is_new(monkeypatch):
+    decoded = []
+    loads = module.loads
+    text = "words, `code` and 😀\n" * 50
+    frames = [frame_of(text[:end]) for end in range(10, len(text), 10)]
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "loads", lambda piece: decoded.append(len(piece)) or loads(piece))
+        said, _ = fed(encode.PREFIX, *frames, frame_of(text, complete=True) + encode.end(1))
+    assert said == text
+    assert sum(decoded) < 3 * len(frames[0]) + 100 * len(frames)
+
+
+def test_a_text_that_becomes_a_card_s_is_read_as_a_card():
+    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    first = wire.CARD_TEXT_PREFIXES[0]
+    events = list(reader.feed(encode.PREFIX + frame_of(first[:1])))
+    events += reader.feed(frame_of(first + "0"))
+    events += reader.feed(frame_of("the card's words", card=True, complete=True) + encode.end(1))
+    assert not any(first in event.text for event in events if isinstance(event, Text))
+
+
+def test_another_candidate_s_growth_is_not_the_followed_one_s():
+    frames = [frame_of("one"), frame_of("one", others=("two",)), frame_of("one", others=("two and more",))]
+    assert fed(encode.PREFIX, *frames, frame_of("one and all", complete=True) + encode.end(1))[0] == "one and all"
+
+
+SMALL_FRAME = 1 << 20
+
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "one ",
+            "two ",
+            "`x` ",
+            "\\* ",
+            "😀",
+            "你好",
+            "é",
+            '"',
+            "\\",
+            "\n",
+            "```\n",
+            "`",
+            "<",
+            "\t",
+            "\ud83d",
+            "\ude00",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+LONG = st.sampled_from(["plain words " * 30, "日月山川" * 60, "😀🚀" * 90, 'a "quoted" word\n' * 25, "\\" * 300])
+
+
+def units(text):
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+class UnsharedReader:
+    """Decodes each whole frame with `json`, and remembers nothing: in place of SnapshotReader."""
+
+    def __init__(self, frames):
+        pass
+
+    def behind(self, frame):
+        return None
+
+    def covers(self, frame, following):
+        return False
+
+    def read(self, frame, fresh):
+        try:
+            parts = json.loads(frame.whole().decode())
+        except ValueError:
+            raise drift("it is not JSON") from None
+        if not isinstance(parts, list):
+            raise drift("a frame is not an array")
+        return Plain(parts)
+
+    def learn(self, read, rcid, text):
+        return False
+
+
+class Plain:
+    known = ""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+
+def read_with(reads, reader):
+    """Return all that an answer in these reads said, with its end or error, and what is known of it."""
+    events, error = [], None
+    try:
+        for data in reads:
+            events.extend(reader.feed(data))
+        events.extend(reader.end())
+    except GatewayError as raised:
+        error = type(raised)
+    others = [event for event in events if not isinstance(event, Text | Thought | Waiting)]
+    text, thoughts = ("".join(event.text for event in events if isinstance(event, kind)) for kind in (Text, Thought))
+    return text, thoughts, others, error, reader.conversation, reader.model_id, reader.complete, reader.code
+
+
+def read_both(body, cuts, monkeypatch):
+    """Read an answer with and without short cuts; each frame is decoded, also where the next says all of it."""
+    reads = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)])]
+    with monkeypatch.context() as patched:
+        patched.setattr(SnapshotReader, "covers", UnsharedReader.covers)
+        found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+        patched.setattr(module, "SnapshotReader", UnsharedReader)
+        plain = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+    return found, plain
+
+
+@st.composite
+def written(draw, inner, *, lines):
+    """Return a frame as some JSON encoder may write it, perhaps on several lines."""
+    text = json.dumps(inner, ensure_ascii=draw(st.booleans()) or "\\ud" in json.dumps(inner), separators=(",", ":"))
+    indent = draw(st.sampled_from([None, None, 1])) if lines else None
+    separators = (",", ":") if indent is None else None
+    body = json.dumps([["wrb.fr", None, text]], ensure_ascii=draw(st.booleans()), separators=separators, indent=indent)
+    body = f"\n{body}\n"
+    return f"{units(body)}{body}".encode()
+
+
+@st.composite
+def answers(draw):
+    """Return an answer's frames: its text grows, is rewritten or shortened, and flickers; other fields change."""
+    frames, text, fields = [], "", {}
+    lines = draw(st.integers(0, 9)) == 0
+    for _ in range(draw(st.integers(1, 7))):
+        change = draw(st.sampled_from(["grow", "grow", "grow", "long", "shorten", "rewrite", "same", "field"]))
+        match change:
+            case "grow":
+                text += draw(WORDS)
+            case "long":
+                text += draw(LONG)
+            case "shorten":
+                text = text[: draw(st.integers(0, len(text)))]
+            case "rewrite":
+                place = draw(st.integers(0, len(text)))
+                text = text[:place] + draw(WORDS) + text[place + draw(st.integers(0, 3)) :]
+            case "field":
+                key = draw(st.sampled_from(["thoughts", "model", "others", "tool", "rcid"]))
+                word = draw(st.sampled_from(["a", "b", "é"]))
+                fields[key] = {"model": (word, word), "others": (word,)}.get(key, word)
+            case _:
+                pass
+        flicker = draw(st.sampled_from(["", "", "```", "\\", "`"]))
+        now = encode.Snapshot(**{"cid": "c_1", "rid": "r_1", "rcid": "rc_1", "text": text + flicker, **fields})
+        frames.append(draw(written(inner_of(now), lines=lines)))
+    if draw(st.booleans()):
+        last = encode.Snapshot(**{"cid": "c_1", "rid": "r_1", "rcid": "rc_1", "text": text, "complete": True, **fields})
+        frames.append(draw(written(inner_of(last), lines=lines)))
+    return [*frames, encode.end(1)] if draw(st.booleans()) else frames
+
+
+def inner_of(now):
+    frame = encode.answer(now)
+    return json.loads(json.loads(frame.partition(b"\n")[2])[0][2])
+
+
+CUTS = st.lists(st.floats(0, 1), max_size=12)
+
+
+def places(cuts, body):
+    return [round(cut * len(body)) for cut in cuts]
+
+
+@settings(max_examples=400, deadline=None)
+@given(frames=answers(), cuts=CUTS)
+def test_what_an_answer_says_does_not_depend_on_what_its_frames_share(frames, cuts, monkeypatch_module):
+    body = encode.PREFIX + b"".join(frames)
+    found, plain = read_both(body, places(cuts, body), monkeypatch_module)
+    assert found == plain
+
+
+def whole_answer(text, thoughts, others, *known):
+    """Return what an answer is as a whole: what it said, unless its end says otherwise."""
+    rewritten = others[-1].rewritten if others and isinstance(others[-1], Finish) else None
+    if rewritten is None:
+        return text, thoughts, known
+    return "".join(piece.text for piece in rewritten.pieces), rewritten.thoughts, known
+
+
+@settings(max_examples=200, deadline=None)
+@given(frames=answers(), cuts=CUTS)
+def test_a_whole_answer_is_the_same_where_frames_are_passed_over(frames, cuts, monkeypatch_module):
+    complete = encode.Snapshot(cid="c_1", rid="r_1", rcid="rc_1", text="The end.", complete=True)
+    going_on = b"".join(frame for frame in frames if frame != encode.end(1))
+    body = encode.PREFIX + going_on + encode.answer(complete) + encode.end(1)
+    _, plain = read_both(body, (), monkeypatch_module)
+    reads = [body[start:end] for start, end in pairwise([0, *sorted(places(cuts, body)), len(body)])]
+    found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+    assert whole_answer(*found) == whole_answer(*plain)
+
+
+@settings(max_examples=200, deadline=None)
+@given(frames=answers(), cuts=CUTS, place=st.floats(0, 1), byte=st.sampled_from([0xFF, 0x80, 0xC3, 0xED, 0x22, 0x0A]))
+def test_a_byte_that_is_wrong_is_as_wrong_for_both(frames, cuts, place, byte, monkeypatch_module):
+    body = bytearray(encode.PREFIX + b"".join(frames))
+    body[min(round(place * len(body)), len(body) - 1)] = byte
+    found, plain = read_both(bytes(body), places(cuts, body), monkeypatch_module)
+    assert found == plain
+
+
+@settings(max_examples=200, deadline=None)
+@given(frames=answers(), cuts=CUTS, data=st.data())
+def test_a_wrong_length_is_as_wrong_for_both(frames, cuts, data, monkeypatch_module):
+    wrong = data.draw(st.integers(0, len(frames) - 1))
+    length, newline, rest = frames[wrong].partition(b"\n")
+    frames[wrong] = b"%d" % max(1, int(length) + data.draw(st.integers(-40, 40))) + newline + rest
+    body = encode.PREFIX + b"".join(frames)
+    found, plain = read_both(body, places(cuts, body), monkeypatch_module)
+    assert found == plain
+
+
+def test_every_cut_and_every_pace_of_an_answer_says_the_same(monkeypatch):
+    texts = [
+        "A ",
+        "A 😀",
+        "A 😀你",
+        'A 😀你 "b',
+        'A 😀你 "b\n`',
+        'A 😀你 "b\n`c` \ud83d',
+        'A 😀你 "b\n`c` \ud83d\ude00.',
     ]
+    frames = [encode.answer(encode.Snapshot(cid="c", rid="r", rcid="rc", text=text)) for text in texts]
+    last = encode.Snapshot(cid="c", rid="r", rcid="rc", text=texts[-1], complete=True)
+    body = encode.PREFIX + b"".join(frames) + encode.answer(last) + encode.end(1)
+    whole, plain = read_both(body, (), monkeypatch)
+    assert whole == plain
+    assert isinstance(whole[2][-1], Finish)
+    for size in range(1, len(body)):
+        assert read_both(body, range(size, len(body), size), monkeypatch) == (whole, whole)
+        assert read_both(body, [size], monkeypatch) == (whole, whole)
+
+
+def cut_plainly(body):
+    """Return the JSON of the frames in a body whose lengths are right."""
+    text = body.decode("utf-16-le", "surrogatepass")
+    frames = []
+    position = text.index("\n\n") + 2
+    while position < len(text):
+        digits, _, rest = text[position:].partition("\n")
+        wide = ("\n" + rest).encode("utf-16-le", "surrogatepass")[: 2 * int(digits)]
+        frames.append(wide.decode("utf-16-le", "surrogatepass"))
+        position += len(digits) + len(frames[-1])
+    return frames
+
+
+@settings(max_examples=200, deadline=None)
+@given(frames=answers(), cuts=CUTS, data=st.data())
+def test_frames_are_whole_whatever_is_shared_and_wherever_the_bytes_are_cut(frames, cuts, data):
+    body = encode.PREFIX + b"".join(frames)
+    expected = [frame.encode() for frame in cut_plainly(body.decode().encode("utf-16-le"))]
+    parser, found = FrameParser(SMALL_FRAME), []
+    for start, end in pairwise([0, *sorted(places(cuts, body)), len(body)]):
+        parser.push(body[start:end])
+        while (frame := parser.find()) is not None:
+            found.append(frame.whole())
+            shared = bytes(parser.shared.data)
+            assert frame.behind(parser.shared) == (found[-1][len(shared) :] if found[-1].startswith(shared) else None)
+            if data.draw(st.booleans()):
+                place = data.draw(st.integers(0, len(found[-1]) - 1))
+                if found[-1].startswith(shared) and place > len(shared):
+                    parser.shared.extend(found[-1][len(shared) : place])
+                else:
+                    parser.shared = Shared(found[-1][:place])
+    assert not parser.broken
+    assert not parser.inside
+    assert found == expected
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patched:
+        yield patched

@@ -1,25 +1,213 @@
-"""Decode responses of the site: streamed answers, batch calls, account status; no I/O.
+r"""Read one streamed answer: bytes become frames, frames become snapshots, snapshots become events; no I/O.
 
-Source: "Response", "Codes", "Batch calls".
+Frames are cumulative: a megabyte of answer in ten thousand frames is five gigabytes on the wire, nearly all of it
+repeated. `SnapshotReader` therefore decodes incrementally. If a frame starts with the same bytes as the last one, up to
+a position inside the answer's text, it removes the known part of the text, decodes the short JSON that is left and puts
+the known text back in front:
+
+    last frame        [["r1",["The sky is blue"]]]
+    shared prefix     [["r1",["The sky is
+    this frame        [["r1",["The sky is blue today"]]]
+    decoded JSON      [["r1",[" blue today"]]]
+    text              "The sky is" + " blue today"
+
+(In a real frame the candidate is a JSON string inside a JSON string, so its quotes are escaped.) The prefix must end
+between two escapes and before the end of the text that the site may still change (`_settled_end`). If only the text
+grew, even the short JSON is not decoded (`grown`). A frame with a different prefix is decoded whole, so this changes
+the cost, never the result.
+
+`AnswerReader` reads the parts of each frame: content, an error code, the end. It passes the candidate to
+`events.EventBuilder`, which returns what is new. Source: "Response", "Codes".
 """
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from protocol.model import Certainty, DriftDetected, Event, Finish, GatewayError, UpstreamFailed, Waiting
 from transports.web import wire
 from transports.web.codec import jspb
+from transports.web.codec.batch import token_of
 from transports.web.codec.candidate import read_candidate
 from transports.web.codec.codes import error_for_code
 from transports.web.codec.events import EventBuilder, MediaRefs
-from transports.web.codec.frames import Frame, FrameParser
-from transports.web.codec.incremental_json import FrameParts, SnapshotReader, loads
-from transports.web.codec.refusals import status_in, token_of
-from transports.web.errors import error_for_http
+from transports.web.codec.frames import Frame, FrameParser, Shared, loads
+from transports.web.errors import drift, error_for_http
+
+_TEXT_STARTS = '[[\\"%s\\",[\\"'
+"""How a candidate and its text start inside the frame's JSON: `[4] = [[rcid, [text …`."""
+
+_PIECE = re.compile(
+    r'(?P<plain>[^"\\]+)'
+    r"|(?P<unit>\\\\?u(?!0022|005[Cc]|[Dd])[0-9A-Fa-f]{4})"
+    r"|\\\\u[0-9A-Fa-f]{4}"
+    r"|\\u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}"
+    r'|\\\\(?:\\["\\]|[^"\\])'
+)
+"""One token of a string inside a string: plain characters, or an escape of either string."""
+
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+"""A text without escapes."""
+
+_UNSETTLED = "` \t"
+
+_HALF = re.compile(r"\\\\?u[Dd][89ABab][0-9A-Fa-f]{2}")
+"""The first half of an escaped surrogate pair; the second half must not be separated from it."""
+
+_FLICKER = 256
+"""The site may still change this many characters at the end of the text."""
+
+
+class FrameParts:
+    """The parts of one frame, and the beginning of the answer's text that was removed from them."""
+
+    __slots__ = ("json", "known", "parts", "shared")
+
+    def __init__(self, json: bytes, known: str, *, shared: bool) -> None:
+        """Decode a frame's JSON. If `shared`, the beginning of the candidate's text, `known`, was removed from it.
+
+        Raises:
+            DriftDetected: the JSON is not an array of parts.
+
+        """
+        parts = loads(json)
+        if not isinstance(parts, list):
+            raise drift("a frame is not an array")
+        self.parts = cast("list[Any]", parts)
+        self.json, self.known, self.shared = json, known, shared
+
+
+class SnapshotReader:
+    """Decode the frames of one answer, and remember the prefix that need not be decoded again."""
+
+    def __init__(self, frames: FrameParser) -> None:
+        """Start without a shared prefix; this reader sets the prefix of `frames`."""
+        self._frames = frames
+        self._text_at = 0
+        """Where the answer's text starts in the shared prefix, which ends inside the text; 0: no prefix yet."""
+        self._known = ""
+        """The decoded text of the shared prefix."""
+        self._tail = b""
+        """Everything after the text in the last frame."""
+
+    def behind(self, frame: Frame) -> bytes | None:
+        """Return the bytes after the shared prefix, or None if the frame does not start with it."""
+        return frame.behind(self._frames.shared) if self._text_at else None
+
+    def covers(self, frame: Frame, following: Frame) -> bool:
+        """Return whether `following` differs from `frame` only by additional text at the end of its text.
+
+        Then `frame` contains nothing that `following` lacks, and need not be decoded.
+        """
+        before, after = self.behind(frame), self.behind(following)
+        tail = self._tail
+        if before is None or after is None or len(after) <= len(before):
+            return False
+        if not (before.endswith(tail) and after.endswith(tail)):
+            return False
+        return after.startswith(before[: len(before) - len(tail)])
+
+    def read(self, frame: Frame, fresh: bytes | None) -> FrameParts:
+        """Decode a frame; `fresh` is the result of `behind` for it.
+
+        Raises:
+            DriftDetected: the frame is not an array of parts.
+
+        """
+        if fresh is None:
+            return FrameParts(frame.whole(), "", shared=False)
+        return FrameParts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
+
+    def grown(self, fresh: bytes) -> str | None:
+        """Return the whole text of a frame that differs from the last only in its text; None if it must be decoded.
+
+        `fresh` is the result of `behind` for the frame.
+        """
+        tail = self._tail
+        if not fresh.endswith(tail):
+            return None
+        try:
+            written = fresh[: len(fresh) - len(tail)].decode()
+        except UnicodeDecodeError:
+            return None
+        if _PLAIN.fullmatch(written):
+            settled = max(len(written.rstrip(_UNSETTLED)), len(written) - _FLICKER)
+            text = self._known + written
+            known = text if settled == len(written) else self._known + written[:settled]
+        else:
+            settled, end = _settled_end(written)
+            if end != len(written):
+                return None
+            text = self._known + _unescaped(written)
+            known = self._known + _unescaped(written[:settled])
+            if not text.startswith(known):
+                return None
+        if settled:
+            self._frames.shared.extend(written[:settled].encode())
+            self._known = known
+        return text
+
+    def learn(self, read: FrameParts, rcid: str, text: str) -> bool:
+        """Remember the frame `read`, whose candidate `rcid` has the text `text`.
+
+        Return whether that succeeded: then `grown` can read frames that continue it.
+        """
+        start = self._text_at
+        if not read.shared:
+            opening = (_TEXT_STARTS % rcid).encode()
+            start = read.json.find(opening) + len(opening)
+            if start < len(opening):
+                return False
+        written = read.json[start:].decode()
+        settled, end = _settled_end(written)
+        known = _unescaped(written[:settled])
+        if not text.startswith(known, len(read.known)):
+            return False
+        self._tail = written[end:].encode()
+        beginning = written[:settled].encode()
+        if read.shared:
+            self._frames.shared.extend(beginning)
+        else:
+            self._frames.shared = Shared(read.json[:start] + beginning)
+        self._text_at = start
+        self._known = read.known + known
+        return True
+
+
+def _settled_end(written: str) -> tuple[int, int]:
+    """Return where the settled part of an escaped text ends, and where the text itself ends.
+
+    `written` is the text as escaped in its frame, perhaps with more of the frame after it. The settled part ends
+    between two escapes, at a position that the site should no longer change. Plain characters are settled at once,
+    except trailing characters that may flicker. Those, and escapes, are settled once they are more than `_FLICKER`
+    characters from the end; so the part that is read again is bounded for every text.
+    """
+    end = position = 0
+    boundaries: list[int] = []
+    while piece := _PIECE.match(written, position):
+        position = piece.end()
+        plain = piece["plain"]
+        if plain is not None:
+            kept = plain.rstrip(_UNSETTLED)
+            if kept:
+                end = piece.start() + len(kept)
+            boundaries.append(max(piece.start(), position - _FLICKER))
+        elif piece["unit"] is not None:
+            end = position
+        if not _HALF.fullmatch(piece.group()):
+            boundaries.append(position)
+    settled = bisect_right(boundaries, position - _FLICKER)
+    return max(end, boundaries[settled - 1]) if settled else end, position
+
+
+def _unescaped(written: str) -> str:
+    """Decode a text that is escaped as a string inside a string."""
+    inner = loads(f'["{written}"]')[0]
+    return loads(f'["{inner}"]')[0]
 
 
 class SiteConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,141 +429,3 @@ def _progress_line(inner: Any) -> str:
 
 def _broken_off() -> UpstreamFailed:
     return UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-
-
-class BatchAnswers(msgspec.Struct, frozen=True):
-    """The answers to a batch call by RPC id."""
-
-    payloads: dict[str, Any]
-    """The last payload of each RPC; None if the site rejected one of its calls."""
-    rejections: dict[str, int]
-    """The site's reason codes for rejected calls, as far as it sent them."""
-
-    def get(self, rpc: str) -> Any:
-        """Return an RPC's payload; None if it was rejected or is missing."""
-        return self.payloads.get(rpc)
-
-    def denied(self, rpc: str) -> bool:
-        """Return whether the site denied an RPC: the session is signed out, or the account may not make the call."""
-        return self.rejections.get(rpc) == wire.REJECTED_DENIED
-
-
-def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
-    """Read the answer to a batch call.
-
-    Raises:
-        GatewayError: the answer carries an error code, or has an unknown form.
-
-    """
-    parser = FrameParser(max_frame)
-    answers: dict[str, Any] = {}
-    rejections: dict[str, int] = {}
-    for part in _parts(parser, data):
-        rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
-        error = _batch_error(part)
-        if error is not None and not answers:
-            raise error
-        if rpc is not None and error is None:
-            rejected = rpc in answers and answers[rpc] is None
-            answers[rpc] = loads(body) if body is not None and not rejected else None
-            reason = jspb.integer(part, *wire.PART_REJECTION)
-            if body is None and reason is not None:
-                rejections[rpc] = reason
-    if parser.inside:
-        raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-    return BatchAnswers(answers, rejections)
-
-
-def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
-    """Yield the parts of all frames that answer or fail a call."""
-    for frame in chain(parser.feed(data), parser.end()):
-        for part in jspb.array([loads(frame)], 0):
-            if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}:
-                yield part
-
-
-def _batch_error(part: Any) -> GatewayError | None:
-    """Return the error of a part that fails the whole batch; None if the part answers or rejects one call."""
-    if jspb.text(part, wire.PART_KIND) == wire.PART_FAILURE:
-        return error_for_http(status_in(part), token=token_of(part))
-    code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
-    return error_for_code(code) if code is not None and jspb.text(part, wire.PART_RPC) is None else None
-
-
-class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the site offers to an account."""
-
-    id: str
-    name: str
-    number: int | None
-    family: str = ""
-    default: bool = False
-    """The site marks it as the default of its family."""
-
-
-class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The status of an account as reported by the site."""
-
-    problem: GatewayError | None
-    plan: str
-    """free, plus, pro, ultra or advanced (an unidentified paid plan)."""
-    models: tuple[DiscoveredModel, ...]
-    capacity: int | None = None
-    """The capacity for the model header; None: that of the plan in `wire.CAPACITIES`."""
-    field13: bool = False
-    """The model header carries the capacity one field later."""
-    trusted: bool = True
-    """False: the site denies the account some features."""
-    known: bool = True
-    """False: the site did not report the status; the other fields are assumptions."""
-
-
-def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> AccountStatus:
-    """Read the answer of `otAQ7b`; `tier` is the plan from the answer of `jSf9Qc`, if known.
-
-    The plan is `tier`, else the plan that the account's flags name, else a paid plan if the site offers the account a
-    model of paid plans. Source: "Batch calls"
-    """
-    tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
-    flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
-    models = tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS))))
-    flagged = _plan(tiers, flags)
-    offered = "advanced" if any(model.id in _PAID for model in models) else "free"
-    plan = tier or (flagged if flagged != "free" else offered)
-    late = next((capacity for flag, capacity in wire.FIELD_13_CAPACITIES.items() if flag in tiers), None)
-    by_plan = wire.CAPACITIES[flagged if "free" not in {plan, flagged} else plan]
-    return AccountStatus(problem=problem, plan=plan, models=models, capacity=late or by_plan, field13=late is not None)
-
-
-_PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identifier in ids.items() if plan != "free")
-"""Ids of models that only paid plans are offered."""
-
-
-def _integers(values: list[Any]) -> list[int]:
-    return [value for value in values if isinstance(value, int)]
-
-
-def _plan(tiers: set[int], flags: set[int]) -> str:
-    """Return the plan that an account's flags name."""
-    if wire.PLAN_PLUS in flags:
-        return "plus"
-    if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
-        return "pro"
-    return "advanced" if wire.PLAN_ADVANCED[0] in tiers or wire.PLAN_ADVANCED[1] in flags else "free"
-
-
-def _model(entry: Any) -> DiscoveredModel | None:
-    identifier = jspb.identifier(entry, *wire.DISCOVERED_ID)
-    if not identifier:
-        return None
-    return DiscoveredModel(
-        id=identifier,
-        name=_first_text(entry, wire.DISCOVERED_NAME),
-        family=_first_text(entry, wire.DISCOVERED_FAMILY),
-        number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
-        default=any(jspb.path(entry, place) is True for place in wire.DISCOVERED_DEFAULT),
-    )
-
-
-def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
-    return next((text for place in places if (text := jspb.encodable(entry, *place))), "")

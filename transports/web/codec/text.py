@@ -1,7 +1,19 @@
-"""Replace citation markers such as `[cite: 1, 2]` by links, and locate cited claims; no I/O. Source: "Citations".
+"""Turn snapshots of a text into additions (`TextDelta`), and citation markers into links (`Prose`); no I/O.
 
-The site sends the sources of a marker in a separate field, possibly after the marker itself. Text that was sent cannot
-be taken back, so a marker and everything after it is held back until its sources are known or the answer is complete:
+The site sends the whole text in every frame; clients get only what is new. Near its end a snapshot can flicker:
+a closing fence, or a backslash before a Markdown marker, is in one frame and gone in the next. Text that was sent
+cannot be taken back, so `TextDelta` holds the end of a snapshot back from the first backtick or backslash in the last
+`_WINDOW` characters, until more text follows it or the answer is complete:
+
+    push("Use `ls`")                                       -> "Use"
+    push("Use `ls")                                        -> ""    the closing backtick flickered
+    push("Use `ls` to list the files in the home folder.") -> " `ls` to list the files in the home folder."
+
+The first half of a surrogate pair is held back until the second half arrives. A snapshot that does not start with the
+text sent so far (the site rewrote or shortened it) adds nothing. Source: "Response".
+
+The sources of a marker such as `[cite: 1, 2]` may arrive after the marker. `Prose` holds the marker and everything
+after it back until its sources are known or the answer is complete:
 
     push("It is blue [cite: 1], ")       -> "It is blue "
     learn(marker "[cite: 1]" -> url)
@@ -10,9 +22,8 @@ be taken back, so a marker and everything after it is held back until its source
 
 A claim has no marker: the site names a range of its text and the sources, at the end of the answer. `Prose` records
 how positions in the site's text map to positions in the text that was sent (links are longer than their markers), so
-`range_of` can translate the range. `ScriptText` converts the site's UTF-16 offsets to Python indexes.
-
-Every character is examined a bounded number of times.
+`range_of` can translate the range. `ScriptText` converts the site's UTF-16 offsets to Python indexes. Every character
+is examined a bounded number of times. Source: "Citations".
 """
 
 import re
@@ -25,11 +36,70 @@ from protocol.model import Citation, Text
 from transports.web import wire
 from transports.web.codec.candidate import Cited, Claim, SourceLink
 
+_WINDOW = 32
+"""A fence or backslash further than this from the end of a snapshot no longer changes, in characters."""
+
+_DOUBTFUL = re.compile(r"\s*(?:`|\\)")
+
+_HIGH_SURROGATES = ("\ud800", "\udbff")
+
+
+class TextDelta:
+    """Convert the snapshots of one text into additions.
+
+    The additions joined are the last snapshot, unless the site rewrote the text.
+    """
+
+    def __init__(self) -> None:
+        """Start with an empty text."""
+        self._settled = ""
+
+    def push(self, snapshot: str) -> str:
+        """Take a snapshot; return the new text that is safe to send, which may be empty."""
+        settled, end = self._settled, len(snapshot)
+        start = len(settled)
+        if end <= start or not snapshot.startswith(settled):
+            return ""  # nothing new, or a change before the window: a later snapshot decides
+        doubtful = _DOUBTFUL.search(snapshot, max(start, end - _WINDOW))
+        if doubtful:
+            end = doubtful.start()
+        if end > start and _HIGH_SURROGATES[0] <= snapshot[end - 1] <= _HIGH_SURROGATES[1]:
+            end -= 1
+        self._settled = snapshot[:end]
+        return snapshot[start:end]
+
+    def extended_by(self, snapshot: str) -> bool:
+        """Return whether a snapshot starts with all text sent so far."""
+        return snapshot.startswith(self._settled)
+
+    def common(self, snapshot: str) -> int:
+        """Return the length of the common prefix of a snapshot and the text sent so far."""
+        sizes = range(1, min(len(snapshot), len(self._settled)) + 1)
+        return bisect_right(sizes, False, key=lambda size: not self._settled.startswith(snapshot[:size]))
+
+    def behind(self, snapshot: str) -> bool:
+        """Return whether a snapshot is longer than the text sent so far."""
+        return len(snapshot) > len(self._settled)
+
+    def flush(self, snapshot: str) -> str:
+        """Take a final snapshot; return all of it that was not sent yet."""
+        start = len(self._settled)
+        if len(snapshot) <= start or not self.extended_by(snapshot):
+            return ""
+        self._settled = snapshot
+        return snapshot[start:]
+
+
 _LONGEST = 200
+
 _MARKER = re.compile(rf"\[[^\[\]\n]{{1,{_LONGEST}}}\]")
+
 _NUMBER = re.compile(r"\d+")
+
 _IN_LINK = str.maketrans({" ": "%20", "(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", '"': "%22"})
+
 _ASTRAL = re.compile(r"[\U00010000-\U0010ffff]")
+
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -138,22 +208,20 @@ class Prose:
                 self._awaited = marker
                 self._hold(text[found.start() :])
                 return [*events, *self._plain(text[position : found.start()])]
-        end = len(text) if last else max(position, self._open_end(text))
+        end = len(text)
+        if not last:  # an incomplete marker at the end is held back
+            start = text.rfind("[", max(0, end - _LONGEST - 1))
+            tail = text[start:] if start >= 0 else ""
+            if tail and "]" not in tail and "\n" not in tail:
+                begun = wire.CITE.startswith(tail) or tail.startswith(wire.CITE)
+                if begun or any(marker.startswith(tail) for marker in self._known):
+                    end = max(position, start)
         self._hold(text[end:])
         return [*events, *self._plain(text[position:end])]
 
     def _hold(self, text: str) -> None:
         if text:
             self._held.append(text)
-
-    def _open_end(self, text: str) -> int:
-        """Return where an incomplete marker at the end of the text starts, or the text's length."""
-        start = text.rfind("[", max(0, len(text) - _LONGEST - 1))
-        tail = text[start:] if start >= 0 else ""
-        if not tail or "]" in tail or "\n" in tail:
-            return len(text)
-        begun = wire.CITE.startswith(tail) or tail.startswith(wire.CITE)
-        return start if begun or any(marker.startswith(tail) for marker in self._known) else len(text)
 
     def _plain(self, text: str) -> list[Text | Citation]:
         if not text:
