@@ -3,16 +3,24 @@
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 
+import httpx2
 import hypothesis
 import pytest
 import structlog
 
 hypothesis.settings.register_profile("steady", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
+vars(httpx2._config.DEFAULT_TIMEOUT_CONFIG).update(connect=90.0, read=90.0, write=90.0, pool=90.0)  # a busy machine
 
 ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+PROCESS_FOLDERS = {"chaos", "deploy", "flows", "foreign", "replay", "rollout"}
+PROCESS_FIXTURES = {"gateway", "redis", "servers", "start_command", "start_gateway"}
+PROCESS_STORES = {"redis", "valkey"}
 KEY = "sk-test-0123456789abcdef"
 
 SETTINGS = """
@@ -30,6 +38,50 @@ key = "{key}"
 first_token_seconds = 0.0
 tokens_per_second = 0.0
 """
+
+
+def area_of(path):
+    """Return the folder of `tests/` that a test file lies in."""
+    return path.parts[1] if path.parts[0] == TESTS.name and len(path.parts) > 2 else TESTS.name
+
+
+def runs_processes(item):
+    """Return whether a test depends on real processes or on a real server, and so on the machine's load."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return (
+        area_of(item.path.relative_to(ROOT)) in PROCESS_FOLDERS
+        or not PROCESS_FIXTURES.isdisjoint(item.fixturenames)
+        or any(isinstance(value, str) and value in PROCESS_STORES for value in values)
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Let each test that runs processes be run once more if it fails; the summary names these."""
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in filter(runs_processes, items):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+class AreaSeconds:
+    """Sums up the seconds of each area, and shows them at the end."""
+
+    def __init__(self):
+        self._seconds, self._tests = Counter(), Counter()
+
+    def pytest_runtest_logreport(self, report):
+        area = area_of(Path(report.nodeid.partition("::")[0]))
+        self._seconds[area] += report.duration
+        self._tests[area] += report.when == "call"
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("seconds by area")
+        for area, seconds in self._seconds.most_common():
+            terminalreporter.write_line(f"{seconds:8.1f} s  {area} ({self._tests[area]} tests)")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # with xdist, the reports of all workers come here
+        config.pluginmanager.register(AreaSeconds())
 
 
 class Process:
@@ -60,10 +112,8 @@ class Process:
     def text(self):
         return self.log.read_text("utf-8", "replace")
 
-    def wait_for(self, word, seconds=30.0):
+    def wait_for(self, word, seconds=90.0):
         """Return the first line that has `word`."""
-        import time
-
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for line in self.text().splitlines():
@@ -77,7 +127,7 @@ class Process:
     def signal(self, number=signal.SIGTERM):
         self._popen.send_signal(number)
 
-    def status(self, seconds=30.0):
+    def status(self, seconds=90.0):
         """Wait for the end; return the exit status."""
         return self._popen.wait(seconds)
 
