@@ -68,7 +68,7 @@ class RedisServer:
                 cwd=self._folder.name,
                 start_new_session=True,
             )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while not self._answers():
             if self._popen.poll() is not None or time.monotonic() > until:
                 said = (Path(self._folder.name) / "log").read_text()
@@ -85,7 +85,7 @@ class RedisServer:
 
     def ask(self, *words):
         """Return the first bytes that the server says to a command, over a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=90) as connection:
             parts = [str(word).encode() for word in words]
             packed = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
             connection.sendall(packed)

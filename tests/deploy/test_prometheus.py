@@ -67,7 +67,7 @@ SITE = ("--account", "psid-one:psidts-one:advanced", "--account", "psid-two:psid
 def status_of(gateway, prompt="Hello!", **more):
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": prompt}], **more}
     headers = {"Authorization": f"Bearer {KEY}"}
-    return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30).status_code
+    return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90).status_code
 
 
 def calls(gateways):

@@ -74,7 +74,7 @@ class Prometheus:
         program = shutil.which("prometheus")
         assert program, "there is no prometheus: install it (Debian: apt-get install prometheus)"
         port = free_port()
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=90)
         (folder / "rules.yml").write_text(RULES.read_text().replace("interval: 30s", "interval: 1s"))
         configuration = {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
@@ -94,7 +94,7 @@ class Prometheus:
 
     def stop(self):
         self._popen.terminate()
-        self._popen.wait(20)
+        self._popen.wait(90)
         self._log.close()
         self._client.close()
 
@@ -109,7 +109,7 @@ class Prometheus:
 
     def until(self, holds):
         """Wait until something holds."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while not self._answers() or not holds():
             assert time.monotonic() < until
             assert self._popen.poll() is None

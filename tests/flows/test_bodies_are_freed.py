@@ -61,7 +61,7 @@ class Bare(Process):
 
     def until_no_files(self):
         """Return when no file of a request is open; a request's end may come after its answer."""
-        until = time.monotonic() + 5
+        until = time.monotonic() + 90
         while self.files():
             assert time.monotonic() < until, f"{self.files()} files are open"
             time.sleep(0.01)
@@ -153,7 +153,7 @@ def ask(connection, body, key=KEY, path="chat/completions", kind="application/js
 
 
 def refused(bare, body, key=KEY, **to):
-    connection = http.client.HTTPConnection(bare.address, timeout=20)
+    connection = http.client.HTTPConnection(bare.address, timeout=90)
     try:
         return ask(connection, body, key, **to)
     except (ConnectionError, http.client.HTTPException):  # it was cut off with the rest of the body
@@ -174,7 +174,7 @@ def grown(bare, work):
 
 def hung_up(bare, body):
     """Send a request and leave at once, before or in mid-answer."""
-    connection = http.client.HTTPConnection(bare.address, timeout=20)
+    connection = http.client.HTTPConnection(bare.address, timeout=90)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     connection.request("POST", "/gemini_official/v1/chat/completions", body, headers)
     connection.close()

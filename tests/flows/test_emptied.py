@@ -85,7 +85,7 @@ def fill(gateway):
 def chat(gateway, key):
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30).status_code
+    return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90).status_code
 
 
 def until(done):

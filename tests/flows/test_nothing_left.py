@@ -43,7 +43,7 @@ class Client:
         return {name: float(shown[name]) for name in HELD}
 
     def until_nothing_is_left(self):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while (self.files() > self.before or any(self.held().values())) and time.monotonic() < until:
             time.sleep(0.05)
         assert self.files() <= self.before

@@ -89,7 +89,7 @@ def test_the_accounts_page_is_true(here):
         f"{gateway.base_url}/chat/completions",
         headers={"Authorization": f"Bearer {KEY}"},
         json={"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>here</echo>"}]},
-        timeout=30,
+        timeout=90,
     )
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "here"

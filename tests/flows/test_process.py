@@ -82,7 +82,7 @@ def test_an_idle_kept_alive_connection_does_not_delay_the_exit(start_gateway):
     with httpx.Client() as client:
         assert client.get(f"{gateway.origin}/readyz").status_code == 200
         gateway.signal(signal.SIGTERM)
-        assert gateway.status(15) == 0
+        assert gateway.status(50) == 0
 
 
 def test_a_second_signal_ends_open_streams_at_once(start_gateway):
@@ -122,7 +122,7 @@ def test_a_body_half_sent_at_the_end_is_told_and_does_not_delay_it(start_gateway
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     with socket.create_connection((host, int(port))) as client:
         client.sendall(f"{head}Content-Length: 9\r\n\r\n{{".encode())
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while "gateway_requests_in_flight 2.0" not in httpx.get(f"{gateway.origin}/metrics").text:
             assert time.monotonic() < until, "the request did not begin"
         gateway.signal(signal.SIGTERM)
@@ -162,7 +162,7 @@ def test_a_whole_answer_under_way_is_told_too(start_gateway):
 def wait_until_in_flight(gateway):
     import time
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while time.monotonic() < until:
         if (
             'gateway_upstream_requests_in_flight{transport="simulator"} 1.0'
@@ -195,7 +195,7 @@ def test_workers_end_with_a_supervisor_that_was_killed(start_gateway):
     workers = psutil.Process(gateway.pid).children()
     assert len(workers) == 2
     gateway.signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=90)
     for worker in alive:
         worker.kill()
     assert not alive
@@ -247,7 +247,7 @@ def accepted(gateway, key):
 def wait_until(what):
     import time
 
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while not what():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -39,13 +39,13 @@ class Caller:
 
     def until(self, *, is_open):
         """Wait until the gateway's breaker is open, or closed."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while self.metric("gateway_store_breaker_open") != [float(is_open)]:
             assert time.monotonic() < until
             time.sleep(0.02)
 
     def _post(self, path, **body):
-        return self._client.post(self._gateway.base_url + path, headers=self._headers, timeout=30, **body)
+        return self._client.post(self._gateway.base_url + path, headers=self._headers, timeout=90, **body)
 
 
 def settings(url):

@@ -43,7 +43,7 @@ class World:
         """Sign in as an account; a name of None is a guest."""
         cookies = (name, f"{name}-{secret}") if name else (None, None)
         client = GeminiClient(*cookies, proxy=self._proxy)
-        await client.init(timeout=30, watchdog_timeout=20, auto_refresh=False)
+        await client.init(timeout=90, watchdog_timeout=20, auto_refresh=False)
         try:
             yield client
         finally:
@@ -370,7 +370,7 @@ async def visit_as_guest(world):
 async def step_deep_research(world):
     async with world.client("research") as client:
         prompt = 'Rivers of Europe <sim ready="1" citations="2"/><echo># Rivers\n\nThe Rhine [cite: 1, 2].</echo>'
-        result = await client.deep_research(prompt, poll_interval=0.5, timeout=30)
+        result = await client.deep_research(prompt, poll_interval=0.5, timeout=90)
         assert result.plan.title
         assert len(result.plan.steps) > 1
         assert result.plan.eta_text

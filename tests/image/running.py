@@ -56,7 +56,7 @@ class Container:
         return self._log.read_text()
 
     def wait_for(self, word):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while word not in self.text():
             assert self._popen.poll() is None, self.text()
             assert time.monotonic() < until, self.text()

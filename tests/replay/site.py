@@ -170,7 +170,7 @@ class Site:
     def play(self, scene):
         """Answer with this scene from now on; return the address of a proxy that was not used before."""
         self.scene, self.calls = scene, []
-        return asyncio.run_coroutine_threadsafe(self._new_proxy(), self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(self._new_proxy(), self._loop).result(60)
 
     @property
     def address(self):
@@ -192,6 +192,10 @@ class Site:
         for proxy in self._proxies:
             proxy.close()
         await runner.cleanup()
+        while connections := asyncio.all_tasks() - {asyncio.current_task()}:  # a cancelled one may start another
+            for task in connections:
+                task.cancel()
+            await asyncio.wait(connections, timeout=1)
 
     def end(self, stop):
         self._loop.call_soon_threadsafe(stop.set)
@@ -338,8 +342,8 @@ def replayed_site(folder):
     thread = threading.Thread(target=lambda: asyncio.run(site.run(started, stop)), name="replayed site")
     thread.start()
     try:
-        assert started.wait(20)
+        assert started.wait(60)
         yield site
     finally:
         site.end(stop)
-        thread.join(20)
+        thread.join(60)

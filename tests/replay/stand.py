@@ -114,7 +114,7 @@ class Stand:
         read = self.gateway.text()[self._read :].splitlines()
         return [line for line in read if line.startswith("{") and json.loads(line).get("event") == event]
 
-    def poll(self, look, seconds=8):
+    def poll(self, look, seconds=60):
         """Look until there is something; return it."""
         until = time.monotonic() + seconds
         while not (found := look()) and time.monotonic() < until:

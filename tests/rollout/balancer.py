@@ -47,7 +47,7 @@ class Balancer:
             self._popen = subprocess.Popen(
                 [program, "-db", "-f", str(self._config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while not self._stats.exists():
                 assert self._popen.poll() is None, self._log.read_text()
                 await anyio.sleep(0.02)
@@ -67,7 +67,7 @@ class Balancer:
         rows = csv.DictReader(answer.removeprefix("# ").splitlines())
         return {row["svname"]: (row["status"].split()[0], row["check_code"]) for row in rows if row["type"] == "2"}
 
-    async def until(self, name, status, seconds=30):
+    async def until(self, name, status, seconds=90):
         """Wait until it thinks so of a server; return what its last check came to."""
         with anyio.fail_after(seconds):
             while True:

@@ -8,7 +8,7 @@ from tests.rollout.fleet import CHANGED, CHANGING
 from transports import simulator
 
 
-async def _until(test, seconds=30):
+async def _until(test, seconds=90):
     with anyio.fail_after(seconds):
         while not await test():
             await anyio.sleep(0.05)

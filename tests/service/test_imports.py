@@ -91,7 +91,7 @@ def test_a_gateway_that_chats_loads_no_more_than_that_takes(program, tmp_path, s
         url = process.wait_for("Listening on").rpartition(" ")[2].strip()
         body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "x"}]}
         headers = {"Authorization": f"Bearer {KEY}"}
-        assert httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30).status_code == 200
+        assert httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=90).status_code == 200
         process.stop()
     finally:
         site.stop()

@@ -109,7 +109,7 @@ async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(
 )
 async def test_each_capability_has_its_own_time(model, late):
     dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
-    with anyio.move_on_after(0.5) as patience:
+    with anyio.move_on_after(60 if late else 0.5) as patience:
         try:
             await ask(dispatch, model)
         except UpstreamTimeout:

@@ -78,7 +78,7 @@ async def test_no_memory_and_no_space_on_disk_are_refused():
         released(caught.value)
         del caught  # it has the frames, too
         assert world.memory.used == 1
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while world.spool.used:  # the thread lets go of its error a moment later
                 await anyio.lowlevel.checkpoint()
 

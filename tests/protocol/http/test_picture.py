@@ -170,7 +170,7 @@ async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
     assert (await fitted(stored, Look(), context))[0] is stored
     assert (context.memory.used, context.spool.used) == (0, len(stored) + len(made))
     del made, stored
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while context.spool.used:  # the thread lets go of its result a moment later
             await anyio.lowlevel.checkpoint()
 

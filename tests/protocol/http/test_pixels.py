@@ -22,13 +22,13 @@ class Work:
 
         def work():
             self.begun.append(name)
-            assert self.let_go[name].wait(10)
+            assert self.let_go[name].wait(60)
             return name
 
         return work
 
     async def until(self, *names):
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while sorted(self.begun) != sorted(names):
                 await anyio.lowlevel.checkpoint()
 

@@ -15,7 +15,7 @@ async def test_no_more_than_two_pieces_of_work_are_done_at_once():
             most = max(most, working)
             if working == 2:
                 let_go.set()
-        assert let_go.wait(10)
+        assert let_go.wait(60)
         with lock:
             working -= 1
 

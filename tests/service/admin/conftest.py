@@ -62,7 +62,7 @@ upload = "{url}"
 """
 
 
-def poll(look, so, seconds=10):
+def poll(look, so, seconds=60):
     """Look until it is so."""
     until = time.monotonic() + seconds
     while not so(found := look()) and time.monotonic() < until:
@@ -123,7 +123,7 @@ def site():
     ) as process:
         yield process.stdout.readline().strip()
         process.terminate()
-        process.wait(20)
+        process.wait(90)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ class Administered:
         before = len(self._logged())
         body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}], **more}
         headers = {"Authorization": f"Bearer {self.gateway.key}"}
-        answer = httpx.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+        answer = httpx.post(f"{self.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90)
         assert answer.status_code == 200, answer.text
         return poll(self._logged, lambda lines: len(lines) > before)[before]["account"]
 
@@ -211,13 +211,13 @@ class Followed:
         self._thread.start()
         self.wait(lambda: self.last is not None)
 
-    def wait(self, so, seconds=20):
+    def wait(self, so, seconds=60):
         """Wait until something is so."""
         with self._news:
             assert self._news.wait_for(so, seconds), self.events
         return self.events
 
-    def of(self, account, what, seconds=20):
+    def of(self, account, what, seconds=60):
         """Wait for a change of an account; return it."""
         found = []
 

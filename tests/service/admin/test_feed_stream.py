@@ -99,4 +99,4 @@ def chat(gateway):
     """Ask something, whatever comes of it."""
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}
     headers = {"Authorization": f"Bearer {gateway.gateway.key}"}
-    return httpx.post(f"{gateway.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{gateway.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90)

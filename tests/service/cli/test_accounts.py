@@ -134,7 +134,7 @@ def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_pa
     headers = {"Authorization": f"Bearer {gateway.key}"}
 
     def chat():
-        return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=30).status_code
+        return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90).status_code
 
     accounts("add", "first", "--cookies-stdin", given=HEADER)
     accounts("add", "second", "--cookies-stdin", given=f"{OTHER}\n{OTHER_TS}")
@@ -172,7 +172,7 @@ def test_the_session_is_asked_for_in_a_terminal_and_not_shown(accounts, tmp_path
             os.write(ours, f"{value}\n".encode())
         while b"accounts check asked" not in shown:
             shown += os.read(ours, 1000)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     os.close(ours)
     assert not [canary for canary in CANARIES if canary.encode() in shown]
     assert accounts.state("asked") == "ready"

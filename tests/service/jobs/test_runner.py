@@ -91,7 +91,7 @@ def ledger(store):
 
 
 async def until(jobs, test, identity="video_1"):
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while True:
             found = await jobs.find("me", JobKind.VIDEO, identity)
             if found is not None and test(found):
@@ -222,7 +222,7 @@ async def test_a_job_that_is_removed_stops(ledger):
         await until(jobs, lambda found: found.handle is not None)
         assert not await jobs.remove("you", JobKind.VIDEO, "video_1")
         assert await jobs.remove("me", JobKind.VIDEO, "video_1")
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await engine.closed.wait()
         assert await jobs.find("me", JobKind.VIDEO, "video_1") is None
 
@@ -303,7 +303,7 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
     with capture_logs() as logs:
         async with open_jobs(locked, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await locked.tried.wait()
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
@@ -324,6 +324,6 @@ async def test_a_process_that_is_about_to_end_adopts_nothing(ledger):
         jobs.leaving = lambda: False
         await clock.until_asleep()
         clock.advance(60)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await engine.closed.wait()
     assert len(engine.asked) == 1

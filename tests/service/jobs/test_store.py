@@ -105,9 +105,9 @@ async def test_one_holder_at_a_time_until_it_lets_go_or_dies(world, ledger):
     await ledger.put(job(), FOREVER)
     assert await ledger.acquire("video_1", world.hold("a")) == job()
     assert await other.acquire("video_1", world.hold("b")) is None
-    await world.elapse(0.8)
+    await world.elapse(0.5)
     assert await ledger.renew(["a", "b"], world.seconds) == {"a"}
-    await world.elapse(0.8)
+    await world.elapse(0.6)
     assert await other.acquire("video_1", world.hold("b")) is None
     await world.elapse()
     assert await ledger.renew(["a"], world.seconds) == set()

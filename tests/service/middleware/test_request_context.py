@@ -151,7 +151,7 @@ async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(k
         await observed(scope, receive, send)
         ended.set()
 
-    with structlog.testing.capture_logs() as logged, anyio.fail_after(20):
+    with structlog.testing.capture_logs() as logged, anyio.fail_after(60):
         async with serve_loopback(app) as url:
             async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as client:
                 await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

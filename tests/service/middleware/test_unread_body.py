@@ -65,7 +65,7 @@ async def test_a_connection_whose_queue_is_full_can_be_closed(queue):
         tasks.start_soon(queue.body, *[b"x"] * 20)
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await incoming.end(send, LAST)
         tasks.cancel_scope.cancel()  # the server reads no more of a connection that it has closed
     assert sent == [LAST]

@@ -132,7 +132,7 @@ async def echo(scope, receive, send):
 
 async def read_until(client, end):
     data = b""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not data.endswith(end):
             data += await client.receive()
     return data
@@ -141,7 +141,7 @@ async def read_until(client, end):
 async def rest(client):
     """Return all that comes until the connection is closed."""
     data = b""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         try:
             while True:
                 data += await client.receive()
@@ -276,7 +276,7 @@ async def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(conn
         if scope["type"] != "http":
             raise NotImplementedError
         await send(start())
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while not gone.is_set():
                 await send(piece(b"x" * 1_000_000, more=True))
                 with anyio.move_on_after(0.01):
@@ -287,7 +287,7 @@ async def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(conn
     await client.send(2 * (ASK % b"GET"))
     await client.receive()
     await client.aclose()
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await gone.wait()
 
 
@@ -305,7 +305,7 @@ async def test_a_client_that_leaves_is_noticed_at_once_whatever_it_sent_behind_i
         await left.wait()
 
     client = await connect(app)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await client.send(ASK % b"GET" + behind)
         await begun.wait()
         await client.send_eof()

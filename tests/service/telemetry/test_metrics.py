@@ -18,7 +18,7 @@ def test_requests_and_tokens_are_counted_for_their_license(start_gateway):
     gateway = start_gateway()
     headers = {"Authorization": f"Bearer {KEY}"}
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>four words of answer</echo>"}]}
-    used = httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body, timeout=30).json()["usage"]
+    used = httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body, timeout=90).json()["usage"]
     body["model"] = "gemini-nothing"
     assert httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body).status_code == 404
     body["model"], wrong = "gemini-3-pro", {"Authorization": "Bearer sk-of-nobody-at-all"}

@@ -175,7 +175,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_is_not_done_and_stops_no
     started = threading.Event()
 
     def held(database):
-        started.wait(10)
+        started.wait(60)
         database.execute("INSERT INTO number VALUES (1)")
 
     async with anyio.create_task_group() as tasks:
@@ -196,7 +196,7 @@ async def test_a_leader_that_is_cancelled_finishes_its_batch_and_passes_the_lead
     started = threading.Event()
 
     def held(database):
-        started.wait(10)
+        started.wait(60)
         database.execute("INSERT INTO number VALUES (1)")
 
     async with anyio.create_task_group() as tasks:

@@ -151,7 +151,7 @@ async def test_leaving_early_ends_the_upstreams_response_at_once(site):
                 if isinstance(event, Text):
                     break
             assert await site.seen("streams_open") == 1
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while await site.seen("streams_left") == 0:
                 await anyio.lowlevel.checkpoint()
     assert await site.seen("streams_open") == 0

@@ -151,7 +151,7 @@ async def test_files_are_fetched_side_by_side_and_alike_ones_once():
 
     web = Together()
     names = ["a", "b", "a", "c", "a"]
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         found = await parts(user(*(linked(f"https://x/{n}") for n in names)), context=make_context(fetch=web))
     assert [part.data for part in found[0]] == [PNG] * 5
     assert sorted(web.asked) == ["https://x/a", "https://x/b", "https://x/c"]

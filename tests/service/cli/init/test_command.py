@@ -61,7 +61,7 @@ def test_with_nothing_yet_the_simulator_is_set_up_and_the_printed_lines_work(run
     gateway = start_command("serve", "--port", "0")
     origin = gateway.wait_for("Listening on").rpartition(" ")[2]
     line = re.search(r"(?m)^  (curl .*)$", done.output)[1].replace("http://127.0.0.1:8000", origin)
-    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=90, check=True)
     assert "simulated" in answer.stdout
 
 
@@ -77,7 +77,7 @@ def test_an_account_is_taken_from_a_file_examined_and_answers(run, tmp_path, sit
     key = re.search(r"License team: (\S+)", done.output)[1]
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}
     headers = {"Authorization": f"Bearer {key}"}
-    assert httpx.post(f"{origin}/v1/chat/completions", json=body, headers=headers, timeout=30).status_code == 200
+    assert httpx.post(f"{origin}/v1/chat/completions", json=body, headers=headers, timeout=90).status_code == 200
     gateway.wait_for('"account": "mine"')
 
 
@@ -221,7 +221,7 @@ class Terminal:
             )
 
     def wait_for(self, words):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while words not in self.text[self._seen :]:
             assert time.monotonic() < until, self.text
             if select.select([self._terminal], [], [], 0.1)[0]:
@@ -256,7 +256,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._terminal)
-        return self._popen.wait(30)
+        return self._popen.wait(90)
 
     def stop(self):
         if self._popen.poll() is None:

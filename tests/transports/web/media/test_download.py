@@ -233,7 +233,7 @@ async def test_leaving_closes_the_upstreams_response_at_once(site):
             async with transport.media(ref, Rendition.USUAL) as media:
                 assert (media.mime, media.length) == ("video/mp4", 1_000_000)
                 await anext(aiter(media))
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 await host.left.wait()
         tasks.cancel_scope.cancel()
     assert "__Secure-1PSID=" in host.requests[0]

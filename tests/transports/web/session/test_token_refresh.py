@@ -34,7 +34,7 @@ async def fresh(open_site, **settings):
 
 
 async def until(condition):
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not await condition():
             await anyio.sleep(0.001)
 
@@ -121,7 +121,7 @@ async def test_a_request_does_not_wait_while_tokens_are_fetched_anew(open_site):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.refresh)
             await anyio.lowlevel.checkpoint()
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 assert await session.ready() is first
                 await ask(transport)
             gate.set()
@@ -136,7 +136,7 @@ async def test_tokens_are_dropped_when_the_site_does_not_know_the_session_and_it
         await order(site, where="app", html=True, times=10)
         clock.advance(1201)
         await until(fetched(site, 2))
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while session_of(transport).current is not None:
                 await anyio.lowlevel.checkpoint()
         await settled(clock)

@@ -67,7 +67,7 @@ async def order(site, **fault):
 
 
 async def until(site, what, count):
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while await site.seen(what) < count:
             pass
 

@@ -63,7 +63,7 @@ async def nothing_left_to_do(transport):
 async def test_nobody_waits_for_an_answers_last_bytes_and_its_connection_is_used_again(late, monkeypatch):
     monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 60.0)
     site, transport = late
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         for _ in range(5):
             site.let_end = anyio.Event()
             await ask(transport)
@@ -76,7 +76,7 @@ async def test_nobody_waits_for_an_answers_last_bytes_and_its_connection_is_used
 async def test_an_answer_that_does_not_end_loses_its_connection(late, monkeypatch):
     monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 0.0)
     site, transport = late
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await ask(transport)
         await nothing_left_to_do(transport)
         await site.gone.wait()
@@ -119,7 +119,7 @@ class Talkative:
 async def test_an_answer_that_is_whole_ends_though_the_site_goes_on_saying_nothing(monkeypatch):
     monkeypatch.setattr("transports.web.turns.generate._AFTER_COMPLETE", 0.1)
     async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
                 events = [event async for event in answer]
     assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
