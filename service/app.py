@@ -54,7 +54,7 @@ from service.storage.factory import location_of, naming, open_stores
 from service.storage.keys import open_url_signer
 from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
-from service.telemetry.tracing import Traces, open_tracing
+from service.telemetry.tracing import RequestTracer, open_tracing
 from transports.accounts import Conversations
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
@@ -62,6 +62,7 @@ from transports.observer import Fanout
 from transports.router import Router
 from transports.store import ChangeFeed, Store
 from transports.store.metrics import PrometheusStoreObserver
+from transports.tracing import NO_TRACER
 
 _LICENSES_SECONDS = 1.0
 _CONTAINER_FRACTION = 4
@@ -167,7 +168,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     reload: Reload
     change_feed: ChangeFeed
     feed: Feed
-    traces: Traces | None
+    traces: RequestTracer | None
 
 
 def _engine_deps(
@@ -182,7 +183,7 @@ def _engine_deps(
         change_feed=base.change_feed,
         serve=serve,
         files=Files(base.memory, base.spool),
-        tracer=base.traces,
+        tracer=base.traces or NO_TRACER,
         connected=base.reload.follow,
         draining=lambda: base.shutdown.draining,
         shutting_down=base.shutdown.is_leaving,

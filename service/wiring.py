@@ -35,7 +35,7 @@ from transports.observer import Observer
 from transports.router import Router
 from transports.store import ChangeFeed, Store
 from transports.tasks import background_tasks
-from transports.tracing import TracedPool, TracedTransport, Tracer
+from transports.tracing import NO_TRACER, Tracer
 
 DIALECTS: tuple[Dialect, ...] = (openai.DIALECT,)
 """The first one also writes the errors of paths that belong to no dialect."""
@@ -53,8 +53,7 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     observer: Observer
     serve: Serve
     files: FileKeeper
-    tracer: Tracer | None = None
-    """Records spans of leases and upstream calls; None: tracing is off."""
+    tracer: Tracer = NO_TRACER
     connected: Callable[[Transport], None] = lambda _: None
     """Called with each transport after it is connected."""
     draining: Callable[[], bool] = lambda: False
@@ -182,12 +181,8 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             parts.connected(transport)
             pool = pools(transport)
             reports.connect(pool.accounts.apply_report)
-            failovers.append(Failover(_traced(transport, parts.tracer), pool, settings.failover, parts.draining))
+            failovers.append(Failover(transport, pool, settings.failover, parts.draining))
         yield Router(catalogue, failovers, settings.deadlines)
-
-
-def _traced(transport: Transport, tracer: Tracer | None) -> Transport:
-    return transport if tracer is None else TracedTransport(transport, tracer)
 
 
 @asynccontextmanager
@@ -210,13 +205,12 @@ async def _open_pools(
     )
     shared_state = SharedState(parts.store, change_feed, clock)
     rng = random.random  # spreads load; no secrecy is needed
-    pool_deps = PoolDeps(clock=clock, shared_state=shared_state, observer=parts.observer, rng=rng)
+    pool_deps = PoolDeps(clock=clock, shared_state=shared_state, observer=parts.observer, rng=rng, tracer=parts.tracer)
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
             accounts = AccountStates(transport.name, lambda: transport.accounts, pool_deps, config)
-            tracer = parts.tracer
-            pool = TracedPool(accounts, limits, config, tracer) if tracer else Pool(accounts, limits, config)
+            pool = Pool(accounts, limits, config)
             heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)
             return pool

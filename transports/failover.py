@@ -16,6 +16,7 @@ from protocol.model import (
     DriftDetected,
     Event,
     Exchange,
+    Finish,
     GatewayError,
     GenerationRequest,
     ModelDowngraded,
@@ -24,6 +25,8 @@ from protocol.model import (
     Selection,
     Served,
     SignedOut,
+    Text,
+    Thought,
     Throttled,
     UpstreamFailed,
     UpstreamModel,
@@ -42,6 +45,7 @@ from transports.accounts import (
 )
 from transports.base import Transport
 from transports.retry_policy import NextStep, RetryDecision, decide
+from transports.tracing import Span, SpanKind, finish_attributes, upstream_attributes
 
 _SDK_GAVE_UP = 2
 """Attempts by the client's own SDK from which the gateway does not retry."""
@@ -74,7 +78,7 @@ def _never() -> bool:
 class Call:
     """One request to the upstream: what it holds, how long it may take, and how far it is."""
 
-    __slots__ = ("begun", "deadline", "failure", "lease", "request", "requirement", "stack", "timeout")
+    __slots__ = ("begun", "deadline", "failure", "lease", "request", "requirement", "span", "stack", "timeout")
 
     def __init__(self, request: GenerationRequest, deadline: float) -> None:
         """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
@@ -89,6 +93,8 @@ class Call:
         """Its first event has come."""
         self.failure: GatewayError | None = None
         """The error of the account that was asked before."""
+        self.span = Span()
+        """The span of the current attempt."""
 
 
 class Failover:
@@ -105,7 +111,7 @@ class Failover:
         self.transport, self.pool = transport, pool
         self._policy, self._draining = policy, draining
         deps = pool.accounts.deps
-        self._clock, self._observer, self._rng = deps.clock, deps.observer, deps.rng
+        self._clock, self._observer, self._rng, self._tracer = deps.clock, deps.observer, deps.rng, deps.tracer
         self._throttle = Throttle(pool.config.throttle_ratio)
         self._in_flight = self._retrying = 0
 
@@ -130,6 +136,7 @@ class Failover:
             while True:
                 lease = await self._lease(call, lease_request)
                 try:
+                    self._begin_span(call, lease)
                     return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
                 except asyncio.CancelledError:
                     if not call.timeout.cancel_called:
@@ -207,33 +214,50 @@ class Failover:
         self.pool.accounts.sync()
         return self.pool.accounts.state_of(account) is not None
 
+    def _begin_span(self, call: Call, lease: Lease) -> None:
+        """Begin the span of an attempt; it ends with the response."""
+        attributes = upstream_attributes(call.request.selection, self.transport.site)
+        name = f"{attributes['gen_ai.operation.name']} {call.request.selection.id}"
+        known = {**attributes, "gateway.transport": self.transport.name, "gateway.account": lease.account.id}
+        call.span = call.stack.enter_context(self._tracer.span(name, known, SpanKind.CLIENT))
+
     def _opened(self, call: Call, lease: Lease, exchange: Exchange) -> Exchange:
         """Note that the upstream answers; return its answer, whose end is noted too."""
         call.begun = True
-        call.stack.callback(self._left, exchange, call.request)
+        call.stack.callback(self._left, exchange, call)
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
         if self.pool.accounts.mark_working(lease.state, call.requirement):
             _log.info("account_works_again", account=lease.account.id)
         return exchange.over(self._noted(exchange, call, lease))
 
-    def _left(self, exchange: Exchange, request: GenerationRequest) -> None:
+    def _left(self, exchange: Exchange, call: Call) -> None:
         """Note that an answer is over, however it ended."""
         self._in_flight -= 1
-        self._note_model(exchange.served, request)
+        if exchange.served.model:
+            call.span.set({"gen_ai.response.model": exchange.served.model})
+        self._note_model(exchange.served, call.request)
 
     async def _noted(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
         """Yield the events, and note how the answer ends."""
+        span, waiting = call.span, call.span.recording
         try:
             async for event in exchange.events:
+                if waiting and isinstance(event, Text | Thought):
+                    waiting = False
+                    span.event("first_token")
+                elif span.recording and isinstance(event, Finish):
+                    span.set(finish_attributes(event))
                 yield event
         except GatewayError as error:
+            span.failed(error.code)  # the reader may answer its client and leave without an error
             self._apply_decision(error, call, lease)
             raise
         lease.state.finish(self._clock.monotonic())
 
     def _failed(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Note an error that came before the first event."""
+        call.span.failed(error.code)  # the stack is closed without the error when another account is asked
         decision = self._apply_decision(error, call, lease)
         call.lease = None
         if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):

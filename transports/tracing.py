@@ -1,195 +1,95 @@
-"""What is told of a request's way to an upstream, to whoever follows single requests through all programs.
+"""Spans of a request's way to an upstream, in the shape of OpenTelemetry's API.
 
-Where nobody does, pools and transports are the plain ones, and it costs nothing. What is told follows OpenTelemetry's
-semantic conventions for HTTP and generative AI, and is never a word of a prompt or of an answer, and nothing secret.
+OpenTelemetry is an optional dependency. Code that is traced uses these classes, which record nothing; the tracer of
+`service.telemetry.otel` extends them. Names and attributes follow OpenTelemetry's semantic conventions for HTTP and
+generative AI. A span never contains text of a prompt or a response, or a secret:
+
+    with tracer.span("lease", {"gateway.transport": "web"}) as span:
+        lease = await pool.lease(request)
+        span.set({"gateway.account": lease.account.id})
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-from protocol.model import (
-    Capability,
-    Event,
-    Exchange,
-    Finish,
-    GatewayError,
-    GenerationRequest,
-    MediaRef,
-    MediaStream,
-    Rendition,
-    Selection,
-    Text,
-    Thought,
-    UpstreamModel,
-)
-from transports.account import Account, Finding
-from transports.accounts import AccountStates, ConcurrencyLimits, Lease, LeaseRequest, Pool, PoolConfig
-from transports.base import Transport
+from protocol.model import Capability, Finish, Selection
 
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 
-_PROVIDER = "gcp.gen_ai"
-_WRITES = frozenset({Capability.CHAT, Capability.CANVAS, Capability.DEEPSEARCH})
+_TEXT = frozenset({Capability.CHAT, Capability.CANVAS, Capability.DEEPSEARCH})
 
 
-class Sort(StrEnum):
-    """What a span is of."""
+class SpanKind(StrEnum):
+    """The kind of work that a span measures."""
 
     INTERNAL = "internal"
     CLIENT = "client"
     """A request to another program."""
 
 
-class Span(Protocol):
-    """Something that takes time."""
+class Span:
+    """A span that records nothing. As a context manager, it ends on exit, even in another task than it began in."""
+
+    recording = False
 
     def set(self, attributes: Attributes) -> None:
-        """Tell more of it; a later word on the same replaces the earlier one."""
-        ...
+        """Set attributes; a later value replaces an earlier one."""
 
     def event(self, name: str) -> None:
-        """Tell that something has happened just now."""
-        ...
+        """Record an event."""
 
     def failed(self, code: str) -> None:
-        """Tell what became of it: a word of the public vocabulary. The first stands."""
-        ...
+        """Record the public error code that the work ended with; the first one stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the span: an error is its failure, a cancellation an event."""
 
 
 class Tracer(Protocol):
-    """Tells of spans."""
+    """Begins spans."""
 
-    def span(self, name: str, sort: Sort, attributes: Attributes) -> AbstractContextManager[Span]:
-        """Tell of what happens within the context, as a part of the request that is being answered.
-
-        An error that leaves the context is its failure, a cancellation an event. It may be left in another task than
-        it was entered in.
-        """
+    def span(self, name: str, attributes: Attributes, kind: SpanKind = SpanKind.INTERNAL) -> Span:
+        """Begin a span, as a child of the span of the request that the current task handles."""
         ...
 
 
-class TracedPool(Pool):
-    """A pool that tells how its leases are come by."""
+class _NoTracer:
+    """A tracer whose spans record nothing."""
 
-    def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig, tracer: Tracer) -> None:
-        """Be a pool as any other."""
-        super().__init__(accounts, limits, config)
-        self._tracer = tracer
+    def __init__(self) -> None:
+        self._span = Span()
 
-    async def lease(self, request: LeaseRequest) -> Lease:
-        """As `Pool.lease`; the span ends where the request has its account."""
-        clock = self.accounts.deps.clock
-        began = clock.monotonic()
-        with self._tracer.span("lease", Sort.INTERNAL, {"gateway.transport": self.accounts.transport}) as span:
-            try:
-                lease = await super().lease(request)
-                span.set({"gateway.account": lease.account.id})
-                return lease
-            finally:
-                span.set({"gateway.lease.waited_seconds": round(clock.monotonic() - began, 6)})
+    def span(self, name: str, attributes: Attributes, kind: SpanKind = SpanKind.INTERNAL) -> Span:  # noqa: ARG002
+        return self._span
 
 
-class TracedTransport:
-    """A transport that tells of every request it sends for a caller."""
-
-    def __init__(self, transport: Transport, tracer: Tracer) -> None:
-        """Be `transport` in all else."""
-        self._transport, self._tracer = transport, tracer
-        self.name = transport.name
-        self._server = _server(transport.site)
-
-    @property
-    def accounts(self) -> Sequence[Account]:
-        """As `transports.base.Transport.accounts`."""
-        return self._transport.accounts
-
-    @property
-    def site(self) -> str:
-        """As `transports.base.Transport.site`."""
-        return self._transport.site
-
-    def offers(self, selection: Selection) -> bool:
-        """As `transports.base.Transport.offers`."""
-        return self._transport.offers(selection)
-
-    def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
-        """As `transports.base.Transport.served_by`."""
-        return self._transport.served_by(selection, account)
-
-    async def home(self, request: GenerationRequest) -> str | None:
-        """As `transports.base.Transport.home`."""
-        return await self._transport.home(request)
-
-    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
-        """As `transports.base.Transport.open`; the span lasts as long as the answer."""
-        operation, model = _operation(request.selection), request.selection.id
-        attributes = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": _PROVIDER,
-            "gen_ai.request.model": model,
-            "gateway.transport": self.name,
-            "gateway.account": account.id,
-            **self._server,
-        }
-        span = stack.enter_context(self._tracer.span(f"{operation} {model}", Sort.CLIENT, attributes))
-        try:
-            exchange = await self._transport.open(stack, request, account)
-        except GatewayError as error:  # the stack is closed without it when another account is asked
-            span.failed(error.code)
-            raise
-        stack.callback(_set_model, span, exchange)
-        return exchange.over(_traced_events(exchange, span))
-
-    def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
-        """As `transports.base.Transport.media`."""
-        return self._transport.media(ref, rendition)
-
-    def examine(self, account: str) -> AsyncIterator[Finding]:
-        """As `transports.base.Transport.examine`."""
-        return self._transport.examine(account)
-
-    async def export(self, account: str) -> str:
-        """As `transports.base.Transport.export`."""
-        return await self._transport.export(account)
+NO_TRACER: Tracer = _NoTracer()
 
 
-def _set_model(span: Span, exchange: Exchange) -> None:
-    if exchange.served.model:
-        span.set({"gen_ai.response.model": exchange.served.model})
+def upstream_attributes(selection: Selection, site: str) -> dict[str, str | int]:
+    """Return the attributes of an upstream call that are known in advance."""
+    parts = urlsplit(site)
+    return {
+        "gen_ai.operation.name": "chat" if selection.capability in _TEXT else "generate_content",
+        "gen_ai.provider.name": "gcp.gen_ai",
+        "gen_ai.request.model": selection.id,
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
 
 
-async def _traced_events(exchange: Exchange, span: Span) -> AsyncGenerator[Event]:
-    """Yield the events of an answer; tell its span of the first token, of the end and of an error."""
-    begun = False
-    try:
-        async for event in exchange.events:
-            if not begun and isinstance(event, Text | Thought):
-                begun = True
-                span.event("first_token")
-            elif isinstance(event, Finish):
-                span.set(_finished(event))
-            yield event
-    except GatewayError as error:  # the reader may answer its client and leave without an error
-        span.failed(error.code)
-        raise
-
-
-def _finished(event: Finish) -> Attributes:
+def finish_attributes(event: Finish) -> Attributes:
+    """Return the attributes of an upstream call that are known at its end."""
     return {
         "gen_ai.response.finish_reasons": (event.reason,),
         "gen_ai.usage.input_tokens": event.usage.input_tokens,
         "gen_ai.usage.output_tokens": event.usage.output_tokens,
     }
-
-
-def _operation(selection: Selection) -> str:
-    return "chat" if selection.capability in _WRITES else "generate_content"
-
-
-def _server(site: str) -> dict[str, str | int]:
-    parts = urlsplit(site)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return {"server.address": parts.hostname or "", "server.port": port}

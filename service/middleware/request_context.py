@@ -24,7 +24,7 @@ from protocol.model import GatewayError, Jobs
 from service.middleware.unread_body import Incoming
 from service.server.shutdown import Shutdown
 from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
-from service.telemetry.tracing import RequestSpan, Traces
+from service.telemetry.tracing import RequestSpan, RequestTracer
 from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
@@ -49,7 +49,7 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     spool: Spool
     pixels: PixelPool
     log_prompts: bool
-    traces: Traces | None = None
+    traces: RequestTracer | None = None
     """Records a span of each request; None: tracing is off."""
 
 

@@ -8,31 +8,32 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, Token
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import structlog
+from opentelemetry import trace
 from opentelemetry.context import Context as Parent
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, format_trace_id, set_span_in_context
+from opentelemetry.trace import StatusCode, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from protocol.http.context import RequestContext
 from protocol.model import GatewayError
 from service.config.schema import TracingSettings
-from transports.tracing import Attributes, Sort
+from transports.tracing import Attributes, Span, SpanKind
 
 _FLUSH_SECONDS = 3.0
 """How long exporting the remaining spans may take at exit; then they are lost."""
 _EXPORT_SECONDS = 10.0
 """Timeout of exporting one batch, in the exporter's own thread."""
-_KINDS = {Sort.INTERNAL: SpanKind.INTERNAL, Sort.CLIENT: SpanKind.CLIENT}
+_KINDS = {SpanKind.INTERNAL: trace.SpanKind.INTERNAL, SpanKind.CLIENT: trace.SpanKind.CLIENT}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"})
 
 _log = structlog.get_logger()
@@ -40,10 +41,12 @@ _parent: ContextVar[Parent | None] = ContextVar("gemini_gateway_trace", default=
 """The request's trace context, inherited by the tasks that work on it."""
 
 
-class _OtelSpan:
-    """Implements `transports.tracing.Span`."""
+class _OtelSpan(Span):
+    """A span of the SDK."""
 
-    def __init__(self, span: Span) -> None:
+    recording = True
+
+    def __init__(self, span: trace.Span) -> None:
         self._span, self._over = span, False
 
     def set(self, attributes: Attributes) -> None:
@@ -58,9 +61,6 @@ class _OtelSpan:
             self._span.set_attribute("error.type", code)
             self._span.set_status(StatusCode.ERROR)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if isinstance(error, GatewayError):
             self.failed(error.code)
@@ -74,7 +74,7 @@ class _OtelSpan:
 class _OtelRequestSpan:
     """Implements `service.telemetry.tracing.RequestSpan`."""
 
-    def __init__(self, span: Span, method: str, token: Token[Parent | None]) -> None:
+    def __init__(self, span: trace.Span, method: str, token: Token[Parent | None]) -> None:
         self._span, self._method, self._token = span, method, token
 
     def end(self, route: str | None, status: int, context: RequestContext) -> None:
@@ -97,10 +97,10 @@ class _OtelRequestSpan:
         span.end()
 
 
-class OtelTraces:
-    """Implements `service.telemetry.tracing.Traces`."""
+class OtelTracer:
+    """Implements `service.telemetry.tracing.RequestTracer`."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: trace.Tracer) -> None:
         """Record spans with `tracer`."""
         self._tracer, self._callers = tracer, TraceContextTextMapPropagator()
 
@@ -110,7 +110,7 @@ class OtelTraces:
         span = self._tracer.start_span(
             method or "HTTP",
             self._callers.extract(_traceparent(scope["headers"]), Parent()),
-            SpanKind.SERVER,
+            trace.SpanKind.SERVER,
             {
                 "http.request.method": method or "_OTHER",
                 "url.scheme": scope["scheme"],
@@ -118,14 +118,14 @@ class OtelTraces:
                 "gateway.request": context.id,
             },
         )
-        told = span.get_span_context()
-        context.record.trace = format_trace_id(told.trace_id)
-        context.record.sampled = told.trace_flags.sampled
+        own = span.get_span_context()
+        context.record.trace = format_trace_id(own.trace_id)
+        context.record.sampled = own.trace_flags.sampled
         return _OtelRequestSpan(span, method or "HTTP", _parent.set(set_span_in_context(span, Parent())))
 
-    def span(self, name: str, sort: Sort, attributes: Attributes) -> _OtelSpan:
+    def span(self, name: str, attributes: Attributes, kind: SpanKind = SpanKind.INTERNAL) -> Span:
         """Start a span; see `transports.tracing.Tracer`."""
-        return _OtelSpan(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[sort], attributes))
+        return _OtelSpan(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[kind], attributes))
 
 
 def _traceparent(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -167,7 +167,7 @@ class _LoggingExporter(SpanExporter):
 
 
 @asynccontextmanager
-async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> AsyncGenerator[OtelTraces]:
+async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> AsyncGenerator[OtelTracer]:
     """Export spans to the collector; on exit, export the remaining ones or give up."""
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # `_LoggingExporter` logs each outage once
     exporter = _LoggingExporter(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
@@ -178,7 +178,7 @@ async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> A
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
-        yield OtelTraces(provider.get_tracer("gemini-gateway", version("gemini-gateway")))
+        yield OtelTracer(provider.get_tracer("gemini-gateway", version("gemini-gateway")))
     finally:
         await _end(provider, exporter)
 

@@ -18,7 +18,7 @@ class RequestSpan(Protocol):
         ...
 
 
-class Traces(Tracer, Protocol):
+class RequestTracer(Tracer, Protocol):
     """Records spans of requests and of the work done for them."""
 
     def begin(self, scope: Any, context: RequestContext) -> RequestSpan:
@@ -76,7 +76,7 @@ def _implementation(origin: Origin) -> Any:
 
 
 @asynccontextmanager
-async def open_tracing(tracing: TracingSettings, origin: Origin) -> AsyncGenerator[Traces | None]:
+async def open_tracing(tracing: TracingSettings, origin: Origin) -> AsyncGenerator[RequestTracer | None]:
     """Yield the tracer of requests; None: tracing is off. Remaining spans are exported on exit, for a few seconds.
 
     Raises:

@@ -41,6 +41,8 @@ LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
 class Scripted:
     """A transport whose accounts do what the test says: raise an error, or yield events and errors."""
 
+    site = "http://127.0.0.1"
+
     def __init__(self, name="t", capabilities=True, egress=(), **scripts):
         self.name = name
         ways = dict(egress)

@@ -26,6 +26,8 @@ WHOLE = [Text(text="hi"), Finish(reason="stop", usage=Usage(input_tokens=1, outp
 class Upstream:
     """A transport that answers, refuses or hangs, and notes who was asked."""
 
+    site = "http://127.0.0.1"
+
     def __init__(self, name, *accounts, step=None):
         self.name, self.step = name, step
         self.accounts = [Account(id=account, transport=name) for account in accounts]

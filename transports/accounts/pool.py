@@ -41,7 +41,7 @@ class Pool:
         """Lease `accounts` within `limits`."""
         self.accounts, self._limits, self.config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
-        self._rng = accounts.deps.rng
+        self._rng, self._tracer = accounts.deps.rng, accounts.deps.tracer
         self._queue = Queue()
         self._last_stats: AccountStats | None = None
 
@@ -77,6 +77,16 @@ class Pool:
             Saturated: all that are fit stayed busy, too many wait already, or too little of what is sent is taken.
 
         """
+        began = self._clock.monotonic()
+        with self._tracer.span("lease", {"gateway.transport": self.accounts.transport}) as span:
+            try:
+                lease = await self._lease(request)
+            finally:
+                span.set({"gateway.lease.waited_seconds": round(self._clock.monotonic() - began, 6)})
+            span.set({"gateway.account": lease.account.id})
+            return lease
+
+    async def _lease(self, request: LeaseRequest) -> Lease:
         if self.accounts.sync() and self._queue:
             self._serve()
         waiter: Waiter | None = None

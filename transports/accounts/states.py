@@ -15,6 +15,7 @@ from transports.accounts.shared_state import ActiveCooldown, SharedState
 from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
 from transports.clock import Clock
 from transports.observer import ELSEWHERE, AccountChange, Observer
+from transports.tracing import NO_TRACER, Tracer
 
 _log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
     shared_state: SharedState
     observer: Observer
     rng: Rng
+    tracer: Tracer = NO_TRACER
 
 
 class AccountStates:

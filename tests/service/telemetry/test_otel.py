@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from protocol.model import RateLimited, UpstreamFailed
-from service.telemetry.otel import OtelTraces, _LoggingExporter
-from transports.tracing import Sort
+from service.telemetry.otel import OtelTracer, _LoggingExporter
+from transports.tracing import SpanKind
 
 
 class Exporter:
@@ -40,7 +40,7 @@ def traces():
     kept = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
-    yield OtelTraces(provider.get_tracer("test")), kept
+    yield OtelTracer(provider.get_tracer("test")), kept
     provider.shutdown()
 
 
@@ -51,7 +51,7 @@ def traces():
 def test_an_error_ends_a_span_by_its_code_and_none_of_its_words(traces, error, kind):
     tracer, kept = traces
     with pytest.raises(type(error)):
-        with tracer.span("a", Sort.CLIENT, {}):
+        with tracer.span("a", {}, SpanKind.CLIENT):
             raise error
     (span,) = kept.get_finished_spans()
     assert (span.attributes["error.type"], span.status.is_ok) == (kind, False)
@@ -61,7 +61,7 @@ def test_an_error_ends_a_span_by_its_code_and_none_of_its_words(traces, error, k
 
 def test_the_first_failure_stands(traces):
     tracer, kept = traces
-    with pytest.raises(LookupError), tracer.span("a", Sort.CLIENT, {}) as span:
+    with pytest.raises(LookupError), tracer.span("a", {}, SpanKind.CLIENT) as span:
         span.failed("upstream_truncated")
         raise LookupError
     assert kept.get_finished_spans()[0].attributes["error.type"] == "upstream_truncated"
@@ -69,7 +69,7 @@ def test_the_first_failure_stands(traces):
 
 async def test_a_span_that_is_left_in_another_task_ends(traces):
     tracer, kept = traces
-    entered = tracer.span("a", Sort.CLIENT, {})
+    entered = tracer.span("a", {}, SpanKind.CLIENT)
 
     async def enter():
         entered.__enter__()
@@ -85,7 +85,7 @@ async def test_a_span_that_is_left_in_another_task_ends(traces):
 async def test_a_span_that_is_cancelled_is_no_failure(traces):
     tracer, kept = traces
     with anyio.CancelScope() as scope:
-        with tracer.span("a", Sort.CLIENT, {}):
+        with tracer.span("a", {}, SpanKind.CLIENT):
             scope.cancel()
             await anyio.sleep_forever()
     (span,) = kept.get_finished_spans()
