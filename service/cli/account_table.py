@@ -28,38 +28,21 @@ def console() -> Console:
 
 
 def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table:
-    """Return the accounts as a table for a terminal of this width."""
-    return _wide(rows, now) if width >= _WIDE else _narrow(rows, now)
-
-
-def _wide(rows: Sequence[AccountView], now: float) -> Table:
+    """Return the accounts as a table; a narrow terminal gets the most important columns only."""
+    wide = width >= _WIDE
+    columns = ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "LEFT", "ROTATED", "EXPIRES")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "LEFT", "ROTATED", "EXPIRES"):
+    for name in columns if wide else ("ACCOUNT", "STATE", "LOAD", "LEFT"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
     for row in rows:
-        table.add_row(
-            escape(row.id) + ("" if not row.declared else " [dim](settings)[/]"),
-            row.transport,
-            row.kind,
-            escape(row.plan or "-"),
-            _state(row, now),
-            _load(row),
-            _quotas(row.quotas, now, "\n"),
-            ago(row.rotated_at, now),
-            ahead_short(row.expires_at, now),
-        )
-    return table
-
-
-def _narrow(rows: Sequence[AccountView], now: float) -> Table:
-    """Return the most important columns only; `accounts show` prints the rest."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ACCOUNT", "STATE", "LOAD", "LEFT"):
-        table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
-    for row in rows:
-        about = " ".join(word for word in (row.transport, row.kind, row.plan) if word)
-        account = f"{escape(row.id)}\n[dim]{escape(about)}[/]"
-        table.add_row(account, _state(row, now), _load(row), _quotas(row.quotas, now, "\n"))
+        state, load, left = _state(row, now), _load(row), _quotas(row.quotas, now, "\n")
+        if wide:
+            account = escape(row.id) + (" [dim](settings)[/]" if row.declared else "")
+            times = ago(row.rotated_at, now), ahead_short(row.expires_at, now)
+            table.add_row(account, row.transport, row.kind, escape(row.plan or "-"), state, load, left, *times)
+        else:
+            about = " ".join(word for word in (row.transport, row.kind, row.plan) if word)
+            table.add_row(f"{escape(row.id)}\n[dim]{escape(about)}[/]", state, load, left)
     return table
 
 
@@ -149,16 +132,13 @@ def _load(row: AccountView) -> str:
 
 
 def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
-    if not quotas:
-        return "-"
-    return between.join(escape(_quota(quota, now)) for quota in quotas)
-
-
-def _quota(quota: Quota, now: float) -> str:
-    if quota.unlimited:
-        return f"{quota.name} unlimited"
-    spent = f", resets {ahead_short(quota.reset, now)}" if quota.used_up and quota.reset is not None else ""
-    return f"{quota.name} {quota.left}/{quota.total}{spent}"
+    found: list[str] = []
+    for quota in quotas:
+        left = "unlimited" if quota.unlimited else f"{quota.left}/{quota.total}"
+        if quota.used_up and quota.reset is not None and not quota.unlimited:
+            left += f", resets {ahead_short(quota.reset, now)}"
+        found.append(escape(f"{quota.name} {left}"))
+    return between.join(found) or "-"
 
 
 def _span(seconds: float) -> str:

@@ -12,8 +12,7 @@ from service.cli.serve import open_listener
 from service.config.loader import origin_of
 from service.config.schema import DrainSettings, FetchSettings, LicenseSettings, LogSettings, ServerSettings, Settings
 from service.licenses.auth import new_key
-from service.licenses.store import LicenseError
-from service.licenses.store import check as check_license
+from service.licenses.store import LicenseError, check_license
 from service.server.hypercorn import Supervisor, Tls, run, run_app, url_of
 from service.server.listeners import API
 from service.telemetry import logs
@@ -38,7 +37,10 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
         check_license(_DEMO_LICENSE, key)
     except LicenseError as error:
         raise click.BadParameter(str(error), param_hint="--license-key") from None
-    site_port = simulator_port or _free_port()
+    site_port = simulator_port
+    if site_port is None:
+        with open_listener("127.0.0.1", 0, 1) as unused:
+            site_port = int(unused.getsockname()[1])
     settings = Settings(
         server=ServerSettings(host=host, port=port),
         fetch=FetchSettings(enabled=True),
@@ -113,7 +115,10 @@ def simulate(
     if not tls and tls_names:
         raise click.UsageError("--tls-name requires --tls.")
     logs.configure(LogSettings())
-    known = tuple(_parse_account(text) for text in accounts)
+    try:
+        known = tuple(simulator.read_account(text) for text in accounts)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--account") from None
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
     config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
@@ -140,16 +145,3 @@ def _certificate(folder: Path, now: float, names: tuple[str, ...]) -> Tls:
         return Tls(*write_certificate(folder, now, names))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--tls-name") from None
-
-
-def _parse_account(text: str) -> simulator.SimulatedAccount:
-    try:
-        return simulator.read_account(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--account") from None
-
-
-def _free_port() -> int:
-    """Return a free loopback port."""
-    with open_listener("127.0.0.1", 0, 1) as listening:
-        return int(listening.getsockname()[1])

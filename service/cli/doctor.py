@@ -2,7 +2,8 @@
 
 import http.client
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import anyio.to_thread
@@ -49,11 +50,11 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     """
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
-    examination = Diagnosis(settings, origin, store_path_of(settings, path))
+    diagnosis = Diagnosis(settings, origin, store_path_of(settings, path))
     out, found = console(), list[DoctorFinding]()
 
     async def main() -> None:
-        async for one in examination.run():
+        async for one in diagnosis.run():
             found.append(one)
             if not as_json:
                 out.print(f"[bold]{one.about}[/] {finding_line(one.finding)}")
@@ -78,110 +79,90 @@ class Diagnosis:
 
     async def run(self) -> AsyncGenerator[DoctorFinding]:
         """Run all steps and yield each finding."""
-        yield _finding("settings", self._checked())
-        async for finding in self._listening():
-            yield _finding("listener", finding)
-        where = str(location_of(self._settings.store, self._origin, self._path))
-        try:
-            async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
-                async for found in self._in(store, where):
-                    yield found
-        except SettingsError as error:
-            yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
-
-    def _checked(self) -> Finding:
         try:
             check(self._settings, self._origin, self._path)
         except SettingsError as error:
-            return failed("config check", str(error), "Fix it first: `serve` does not start with these settings.")
-        return ok("config check", f"{self._origin.name}: ok")
-
-    async def _listening(self) -> AsyncGenerator[Finding]:
-        server = self._settings.server
-        where = f"{server.host}:{server.port}"
-        try:
-            status = await anyio.to_thread.run_sync(_readyz_status, server)
-        except (OSError, http.client.HTTPException):
-            yield warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
-            return
-        if status == 200:
-            yield ok("gateway", f"A gateway answers at {where} and is ready.")
+            advice = "Fix it first: `serve` does not start with these settings."
+            yield _finding("settings", failed("config check", str(error), advice))
         else:
-            advice = "It may be shutting down, or another program uses this address."
-            yield warning("gateway", f"{where} answers /readyz with status {status}.", advice)
-
-    async def _in(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
+            yield _finding("settings", ok("config check", f"{self._origin.name}: ok"))
+        yield _finding("listener", await anyio.to_thread.run_sync(_check_listener, self._settings.server))
+        location = location_of(self._settings.store, self._origin, self._path)
         try:
-            async for finding in self._store(store, where):
-                yield _finding("store", finding)
-            yield _finding("licenses", await self._licenses(store))
-            async for found in self._accounts(store):
-                yield found
+            async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
+                async for finding in self._check_store(store, str(location)):
+                    yield finding
+                async for finding in self._check_accounts(store):
+                    yield finding
+        except SettingsError as error:
+            yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
         except OSError as error:
-            yield _finding("store", failed("store", f"{where}: {error.strerror or error}", "Check that it is running."))
+            words = f"{location}: {error.strerror or error}"
+            yield _finding("store", failed("store", words, "Check that it is running."))
 
-    async def _store(self, store: Store, where: str) -> AsyncGenerator[Finding]:
+    async def _check_store(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
+        """Check the store and its encryption, clock, gateway processes and licenses."""
         skew = abs(await store.now() - self._clock.wall())
-        yield ok("reachable", f"{where} answers.")
+        yield _finding("store", ok("reachable", f"{where} answers."))
         await store.acquire(_LEASE, _OWNER, 1.0)
         await store.release(_LEASE, _OWNER)
-        yield ok("writable", "It is writable.")
-        if cipher_of(self._settings.store, self._origin).can_encrypt:
-            yield ok("encrypted", "Secrets are encrypted.")
-        else:
-            yield warning("encrypted", "Cookies, keys and prompts are stored as plain text.", "Set store.key_file.")
+        yield _finding("store", ok("writable", "It is writable."))
+        encrypted = ok("encrypted", "Secrets are encrypted.")
+        if not cipher_of(self._settings.store, self._origin).can_encrypt:
+            words = "Cookies, keys and prompts are stored as plain text."
+            encrypted = warning("encrypted", words, "Set store.key_file.")
+        yield _finding("store", encrypted)
+        clock = ok("clock", "Its clock and this machine's agree.")
         if skew > _SKEW_SECONDS:
-            yield warning("clock", f"Its clock and this machine's differ by {skew:.0f} s.", "Synchronize with NTP.")
-        else:
-            yield ok("clock", "Its clock and this machine's agree.")
+            words = f"Its clock and this machine's differ by {skew:.0f} s."
+            clock = warning("clock", words, "Synchronize both with NTP.")
+        yield _finding("store", clock)
         replicas = await read_replicas(store)
-        yield ok("processes", f"{len(replicas)} gateway processes are running.")
+        yield _finding("store", ok("processes", f"{len(replicas)} gateway processes are running."))
+        valid = [one for one in await LicenseStore(store, self._clock).all() if one.revoked is None]
+        count = len(valid) + len(self._settings.licenses)
+        advice = "Add one: gemini-gateway licenses add NAME"
+        none = warning("licenses", "No client can use the gateway.", advice)
+        yield _finding("licenses", ok("licenses", f"{count} licenses are valid.") if count else none)
 
-    async def _licenses(self, store: Store) -> Finding:
-        kept = [one for one in await LicenseStore(store, self._clock).all() if one.revoked is None]
-        count = len(kept) + len(self._settings.licenses)
-        if count:
-            return ok("licenses", f"{count} licenses are valid.")
-        return warning("licenses", "No client can use the gateway.", "Add one: gemini-gateway licenses add NAME")
-
-    async def _accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
+    async def _check_accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
+        """Count each transport's accounts and check every account."""
         try:
             configs = wiring.transport_settings(self._settings, self._origin)
         except SettingsError:
             return  # reported by the settings step
         async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
-            office = AccountService(configs, store, self._clock, transport_opener(configs, store, self._clock, copy))
-            async for found in _check_accounts(office, configs):
-                yield found
+            opener = transport_opener(configs, store, self._clock, copy)
+            accounts = AccountService(configs, store, self._clock, opener)
+            rows = await accounts.list_accounts()
+            for name in configs:
+                count = sum(row.transport == name for row in rows)
+                none = warning("accounts", "It has no account.", "Add one: gemini-gateway accounts add ID")
+                yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
+            for row in rows:
+                if row.message:
+                    yield _finding(row.id, warning("state", f"The account is {row.state.label}: {row.message}", ""))
+                try:
+                    async for finding in accounts.check(row.id):
+                        yield _finding(row.id, finding)
+                except AccountError as error:
+                    yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
 
 
-async def _check_accounts(office: AccountService, names: Iterable[str]) -> AsyncGenerator[DoctorFinding]:
-    """Count each transport's accounts and check every account."""
-    rows = await office.list_accounts()
-    for name in names:
-        count = sum(row.transport == name for row in rows)
-        advice = "Add one: gemini-gateway accounts add ID"
-        none = warning("accounts", "It has no account.", advice)
-        yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
-    for row in rows:
-        if row.message:
-            yield _finding(row.id, warning("state", f"The account is {row.state.label}: {row.message}", ""))
-        try:
-            async for finding in office.check(row.id):
-                yield _finding(row.id, finding)
-        except AccountError as error:
-            yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
-
-
-def _readyz_status(server: ServerSettings) -> int:
-    """Return the status of /readyz at the address in the settings."""
+def _check_listener(server: ServerSettings) -> Finding:
+    """Request /readyz at the address in the settings."""
+    where = f"{server.host}:{server.port}"
     host = _WILDCARDS.get(server.host, server.host)
-    connection = http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status
-    finally:
-        connection.close()
+        with closing(http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)) as connection:
+            connection.request("GET", "/readyz")
+            status = connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return warning("gateway", f"No gateway answers at {where}.", "Start one: gemini-gateway serve")
+    if status == 200:
+        return ok("gateway", f"A gateway answers at {where} and is ready.")
+    advice = "It may be shutting down, or another program uses this address."
+    return warning("gateway", f"{where} answers /readyz with status {status}.", advice)
 
 
 def _finding(about: str, finding: Finding) -> DoctorFinding:

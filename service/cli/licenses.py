@@ -3,21 +3,16 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import msgspec
 
 from protocol.model import Feature
-from service.cli.options import config_option, settings_at, store_path_of
+from service.cli.options import ResultT, config_option, settings_at, store_path_of, with_store
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseError, LicenseStore
-from service.server.hypercorn import run_loop
-from service.storage.factory import location_of, naming, open_store
 from service.telemetry import logs
 from transports.clock import SystemClock
-
-ResultT = TypeVar("ResultT")
 
 
 @click.group()
@@ -50,7 +45,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
         features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
         created=SystemClock().wall(),
     )
-    _with_licenses(config_path, lambda book: book.add(granted, key))
+    _with_licenses(config_path, lambda kept: kept.add(granted, key))
     click.echo(key)
 
 
@@ -58,7 +53,7 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
 @config_option
 def list_licenses(config_path: Path | None) -> None:
     """List licenses (keys are never shown)."""
-    for found in _with_licenses(config_path, lambda book: book.all()):
+    for found in _with_licenses(config_path, lambda kept: kept.all()):
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
         click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
@@ -69,7 +64,7 @@ def list_licenses(config_path: Path | None) -> None:
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
     """Revoke a license; gateways refuse it at once."""
-    _with_licenses(config_path, lambda book: book.revoke(identity, SystemClock().wall()))
+    _with_licenses(config_path, lambda kept: kept.revoke(identity, SystemClock().wall()))
     click.echo(f"revoked {identity}")
 
 
@@ -77,15 +72,12 @@ def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awai
     """Run `work` on the license store; report an error in one line."""
     path, settings, origin = settings_at(config_path)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
-    store_path, done = store_path_of(settings, path), list[ResultT]()
-
-    async def main() -> None:
-        async with open_store(settings.store, origin, store_path, SystemClock()) as store:
-            with naming(location_of(settings.store, origin, store_path), origin):
-                done.append(await work(LicenseStore(store, SystemClock())))
-
     try:
-        run_loop(main, "asyncio")
+        return with_store(
+            settings,
+            origin,
+            store_path_of(settings, path),
+            lambda store: work(LicenseStore(store, SystemClock())),
+        )
     except LicenseError as error:
         raise click.ClickException(str(error)) from None
-    return done[0]

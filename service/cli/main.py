@@ -79,22 +79,17 @@ def main() -> None:
     try:
         cli()
     except Exception as error:
-        message, status = _explained(error)
-        if status is None:
+        from service.config.loader import SettingsError
+        from service.server.workers import BAD_SETTINGS
+        from service.storage.factory import StoreUnreachable
+
+        if isinstance(error, SettingsError):
+            message = str(error)
+        elif isinstance(error, OSError):
+            message = f"{error.filename}: " if error.filename else ""
+            message += error.strerror or str(error)
+        else:
             raise
         click.echo(f"gemini-gateway: {message}", err=True)
-        sys.exit(status)
-
-
-def _explained(error: Exception) -> tuple[str, int | None]:
-    """Return an error's message and exit status; the status is None for an unexpected error."""
-    from service.config.loader import SettingsError
-    from service.server.workers import BAD_SETTINGS
-    from service.storage.factory import StoreUnreachable
-
-    if isinstance(error, SettingsError):
-        return str(error), 1 if isinstance(error, StoreUnreachable) else BAD_SETTINGS
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}", 1
-    return "", None
+        is_wrong = isinstance(error, SettingsError) and not isinstance(error, StoreUnreachable)
+        sys.exit(BAD_SETTINGS if is_wrong else 1)

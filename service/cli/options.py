@@ -1,13 +1,18 @@
-"""Options that commands share: locate the settings file and the store."""
+"""What commands share: the option for the settings file, and the settings and the store that it leads to."""
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from service.config.loader import Origin, origin_of
 from service.config.schema import Settings, load
+from transports.clock import SystemClock
+from transports.store import Store
 
+ResultT = TypeVar("ResultT")
 CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"
 DEFAULT_CONFIG = Path("gateway.toml")
 
@@ -38,3 +43,24 @@ def store_path_of(settings: Settings, path: Path | None) -> Path:
         return path.absolute().parent / settings.store.path
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "gemini-gateway" / settings.store.path
+
+
+def with_store(settings: Settings, origin: Origin, path: Path, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
+    """Open the store, run `work` on it, and return its result.
+
+    Raises:
+        SettingsError: the store cannot be used; the message names the setting.
+
+    """
+    from service.server.hypercorn import run_loop
+    from service.storage.factory import location_of, naming, open_store
+
+    done = list[ResultT]()
+
+    async def main() -> None:
+        async with open_store(settings.store, origin, path, SystemClock()) as store:
+            with naming(location_of(settings.store, origin, path), origin):
+                done.append(await work(store))
+
+    run_loop(main, "asyncio")
+    return done[0]

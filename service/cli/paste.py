@@ -1,14 +1,14 @@
 """Read a pasted session without echoing it.
 
-A terminal limits a line to 4096 bytes in canonical mode, which is less than a Cookie header may have. So canonical
-mode is off while reading, and input left after the blank line is flushed, so that the shell does not run it.
+A terminal limits a line to 4096 bytes in canonical mode, which is less than a Cookie header may have. So canonical mode
+and echo are off while reading (Ctrl-C still works), and input left after the blank line is flushed, so that the shell
+does not run it.
 """
 
 import codecs
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -27,9 +27,18 @@ def paste(prompt: str) -> str:
     if not sys.stdin.isatty():
         click.echo(prompt, err=True)
         return read_until_blank(iter(sys.stdin.readline, ""))
-    with _raw_terminal(sys.stdin.fileno()) as more:
+    import termios  # missing on Windows
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    during = list(before)
+    during[_LOCAL_MODES] = int(before[_LOCAL_MODES]) & ~(termios.ECHO | termios.ICANON)
+    try:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, during)
         click.echo(prompt, err=True)
-        text = read_until_blank(_lines(more))
+        text = read_until_blank(_lines(lambda: os.read(terminal, 4096)))
+    finally:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)  # discard the rest of the input
     click.echo(f"({len(text)} characters)", err=True)
     return text
 
@@ -51,26 +60,11 @@ def read_until_blank(lines: Iterator[str]) -> str:
     return "\n".join(found)
 
 
-@contextmanager
-def _raw_terminal(terminal: int) -> Generator[Callable[[], bytes]]:
-    """Turn off echo and canonical mode, keeping Ctrl-C, and yield a function that reads from the terminal."""
-    import termios  # missing on Windows
-
-    before = termios.tcgetattr(terminal)
-    during = list(before)
-    during[_LOCAL_MODES] = int(before[_LOCAL_MODES]) & ~(termios.ECHO | termios.ICANON)
-    try:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, during)
-        yield lambda: os.read(terminal, 4096)
-    finally:
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, before)  # discard the rest of the input
-
-
-def _lines(more: Callable[[], bytes]) -> Iterator[str]:
+def _lines(read: Callable[[], bytes]) -> Iterator[str]:
     """Yield typed lines, handling backspace and Ctrl-D."""
     decode = codecs.getincrementaldecoder("utf-8")("replace").decode
     line = ""
-    while data := more():
+    while data := read():
         for character in decode(data):
             if character == _END:
                 yield line

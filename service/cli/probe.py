@@ -17,7 +17,7 @@ class _ProbeThread(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self._url = url
-        self.said = f"no answer within {SECONDS:g} seconds"
+        self.outcome = f"no answer within {SECONDS:g} seconds"
         self.status = 0
 
     def run(self) -> None:
@@ -25,9 +25,10 @@ class _ProbeThread(threading.Thread):
 
         try:
             self.status = _status(self._url)
-            self.said = f"answered {self.status}"
+            self.outcome = f"answered {self.status}"
         except (OSError, ValueError, HTTPException) as error:
-            self.said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+            reason = error.strerror if isinstance(error, OSError) else None
+            self.outcome = reason or str(error) or type(error).__name__
 
 
 def _status(url: str) -> int:
@@ -47,12 +48,12 @@ def _status(url: str) -> int:
 
 def probe(url: str) -> int:
     """Return 0 if the URL answers 200 in time; otherwise write the reason and return 1."""
-    asking = _ProbeThread(url)
-    asking.start()
-    asking.join(SECONDS)
-    if asking.status == 200:
+    thread = _ProbeThread(url)
+    thread.start()
+    thread.join(SECONDS)
+    if thread.status == 200:
         return 0
-    sys.stderr.write(f"gemini-gateway: {url}: {asking.said}\n")
+    sys.stderr.write(f"gemini-gateway: {url}: {thread.outcome}\n")
     return 1
 
 

@@ -3,7 +3,6 @@
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ import click
 
 from service.cli.check import check
 from service.cli.options import config_option, settings_at, store_path_of
-from service.cli.startup_summary import StartupSummary, say, startup_summary
-from service.config.loader import Origin
-from service.config.schema import Settings
+from service.cli.startup_summary import print_summary, startup_summary
 from service.server.hypercorn import Supervisor, listen, run, run_loop, url_of
 from service.server.listeners import addresses, announcement, inherited_sockets
 from service.storage.factory import location_of, open_store
@@ -43,32 +40,29 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
         return
     wanted = addresses(settings, host, port)
     listening = {name: open_listener(*address, server.backlog) for name, address in wanted.items()}
-    started = _announcing({name: url_of(one) for name, one in listening.items()})
-    greet = partial(say, log=settings.log)
+    urls = {name: url_of(one) for name, one in listening.items()}
+    greet = partial(print_summary, log=settings.log)
+
+    def started() -> None:
+        for name, url in urls.items():
+            click.echo(announcement(name, url), err=True)
+
     if server.workers == 1:
         overseer = Supervisor(started, greet=greet)
         run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
         return
     from service.server.workers import Workers
 
-    run_loop(lambda: _make_store(settings, origin, store_path, greet), "asyncio")
+    async def create_store() -> None:
+        """Create or check the store before the workers start, and print the startup summary."""
+        clock = SystemClock()
+        async with open_store(settings.store, origin, store_path, clock) as store:
+            location = location_of(settings.store, origin, store_path)
+            greet(await startup_summary(settings, origin, location, store, clock))
+
+    run_loop(create_store, "asyncio")
     command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]
     sys.exit(Workers(command, listening, server.workers, started).run())
-
-
-async def _make_store(settings: Settings, origin: Origin, path: Path, greet: Callable[[StartupSummary], None]) -> None:
-    """Create or check the store before the workers start, and print the startup summary."""
-    clock = SystemClock()
-    async with open_store(settings.store, origin, path, clock) as opened:
-        greet(await startup_summary(settings, origin, location_of(settings.store, origin, path), opened, clock))
-
-
-def _announcing(urls: Mapping[str, str]) -> Callable[[], None]:
-    def started() -> None:
-        for name, url in urls.items():
-            click.echo(announcement(name, url), err=True)
-
-    return started
 
 
 def open_listener(host: str, port: int, backlog: int) -> socket.socket:

@@ -48,45 +48,45 @@ async def startup_summary(
     )
     try:
         rows = await AccountService(configs, store, clock, _nowhere).list_accounts()
-        book = [one for one in await LicenseStore(store, clock).all() if one.revoked is None]
+        valid = [one for one in await LicenseStore(store, clock).all() if one.revoked is None]
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
     except OSError:
         return msgspec.structs.replace(found, missing=("the store does not answer; accounts are unknown",))
-    licenses = len(settings.licenses) + len(book)
+    licenses = len(settings.licenses) + len(valid)
+    accounts = {state.label: [row.id for row in rows if row.state is state] for state in AccountStatus}
     return msgspec.structs.replace(
-        found, accounts=_standing(rows), licenses=licenses, missing=tuple(_missing(found, rows, licenses))
+        found,
+        accounts={state: names for state, names in accounts.items() if names},
+        licenses=licenses,
+        missing=tuple(_missing(found, rows, licenses)),
     )
 
 
-def say(found: StartupSummary, log: LogSettings) -> None:
+def print_summary(summary: StartupSummary, log: LogSettings) -> None:
     """Print the summary to a console, or log it as one event."""
-    told = msgspec.structs.asdict(found)
     if not logs.is_console(log):
-        _log.info("gateway_started", version=VERSION, **told)
+        _log.info("gateway_started", version=VERSION, **msgspec.structs.asdict(summary))
         return
-    for line in lines(found):
+    for line in summary_lines(summary):
         click.echo(line, err=True)
 
 
-def lines(found: StartupSummary) -> list[str]:
+def summary_lines(summary: StartupSummary) -> list[str]:
     """Return the summary as lines for a console."""
-    accounts = "; ".join(f"{len(names)} {state} ({_named(names)})" for state, names in found.accounts.items())
-    encrypted = "secrets encrypted" if found.encrypted else "not encrypted"
-    licenses = "unknown" if found.licenses is None else str(found.licenses)
-    told = [
-        ("upstream", ", ".join(found.transports)),
-        ("accounts", accounts or "none"),
-        ("licenses", licenses),
-        ("store", f"{found.store}, {encrypted}"),
-        *(("missing", words) for words in found.missing),
+    accounts: list[str] = []
+    for state, names in summary.accounts.items():
+        more = f", and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        accounts.append(f"{len(names)} {state} ({', '.join(names[:_MAX_NAMED])}{more})")
+    encrypted = "secrets encrypted" if summary.encrypted else "not encrypted"
+    rows = [
+        ("upstream", ", ".join(summary.transports)),
+        ("accounts", "; ".join(accounts) or "none"),
+        ("licenses", "unknown" if summary.licenses is None else str(summary.licenses)),
+        ("store", f"{summary.store}, {encrypted}"),
+        *(("missing", missing) for missing in summary.missing),
     ]
-    return [f"gemini-gateway {VERSION}", *(f"  {name:<10}{words}" for name, words in told)]
-
-
-def _standing(rows: list[AccountView]) -> dict[str, list[str]]:
-    found = {state.label: [row.id for row in rows if row.state is state] for state in AccountStatus}
-    return {state: names for state, names in found.items() if names}
+    return [f"gemini-gateway {VERSION}", *(f"  {name:<10}{text}" for name, text in rows)]
 
 
 def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> list[str]:
@@ -102,11 +102,6 @@ def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> l
     if not found.encrypted:
         missing.append("store.key_file, to encrypt cookies and prompts in the store")
     return missing
-
-
-def _named(names: list[str]) -> str:
-    more = f", and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + more
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from protocol.http.endpoint import ASGIResponse
 from protocol.model import Caller, Saturated, released
 from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.config.secrets import read_secret
-from service.licenses.store import KEY, License, LicenseError, LicenseStore, check, digest_of
+from service.licenses.store import KEY, License, LicenseError, LicenseStore, check_license, digest_of
 
 KEY_PREFIX = "sk-gg-"
 _RETRY_SECONDS = 5.0
@@ -40,7 +40,7 @@ def fixed_licenses(settings: Sequence[LicenseSettings], origin: Origin) -> list[
         where = f"{origin.name}: licenses[{number}]"
         key = setting.key if setting.key_file is None else read_secret(setting.key_file, f"{where}.key_file")
         try:
-            check(setting.id, key)
+            check_license(setting.id, key)
         except LicenseError as error:
             raise SettingsError(f"{where}: {error}") from None
         if setting.id in ids:

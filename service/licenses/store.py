@@ -84,7 +84,7 @@ class LicenseStore:
             LicenseError: the id or key is invalid or in use.
 
         """
-        check(granted.id, key)
+        check_license(granted.id, key)
         digest = digest_of(key.encode())
         there = await self._store.get(LICENSES, granted.id)
         old = _entry(there) if there is not None else None
@@ -188,9 +188,15 @@ def _license(identity: str, entry: _Entry) -> License:
     )
 
 
-def check(identity: str, key: str) -> None:
-    """Raise LicenseError unless id and key are valid: both appear in logs or headers."""
+def valid_license_id(identity: str) -> str:
+    """Return the id of a license; raise LicenseError if it is invalid. It appears in logs."""
     if not _ID.fullmatch(identity):
         raise LicenseError("a license's id is 1 to 64 letters, digits, '.', '_', '@' or '-'")
+    return identity
+
+
+def check_license(identity: str, key: str) -> None:
+    """Raise LicenseError unless id and key are valid: both appear in logs or headers."""
+    valid_license_id(identity)
     if not KEY.fullmatch(key.encode("utf-8", "surrogatepass")):
         raise LicenseError("a license key is 8 to 256 printable ASCII characters without spaces")

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -14,19 +13,16 @@ from service.accounts.offline import transport_opener
 from service.accounts.service import AccountService, NewAccountRequest
 from service.cli.check import check
 from service.cli.init.plan import KEY_FILE, SetupPlan, settings_text, store_section
-from service.cli.options import settings_at, store_path_of
+from service.cli.options import ResultT, settings_at, store_path_of, with_store
 from service.config.loader import Origin
 from service.config.schema import Settings
 from service.config.secrets import KEY_BYTES
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseStore
-from service.server.hypercorn import run_loop
-from service.storage.factory import location_of, naming, open_store
 from transports.account import Finding, Level
 from transports.clock import SystemClock
 from transports.store import Store
 
-ResultT = TypeVar("ResultT")
 Confirm = Callable[[str], bool]
 """Asks the operator about an account and returns the answer."""
 
@@ -42,6 +38,10 @@ class SetupTarget(msgspec.Struct, frozen=True, kw_only=True):
     def store_path(self) -> Path:
         """Path of the store, if it is a SQLite file."""
         return store_path_of(self.settings, self.path)
+
+    def with_store(self, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
+        """Run `work` on the store and return its result."""
+        return with_store(self.settings, self.origin, self.store_path, work)
 
 
 class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,25 +71,28 @@ def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
     """
     with ExitStack() as undo:
         folder = plan.path.absolute().parent
-        _make_folder(folder, undo)
+        for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+            missing.mkdir(0o700)
+            undo.callback(missing.rmdir)
         store = store_section(plan.path)
         if store.get("key_file") == KEY_FILE and not (folder / KEY_FILE).exists():
             _write(folder / KEY_FILE, secrets.token_urlsafe(KEY_BYTES) + "\n", undo)
-        kept = _move_aside(plan.path, undo)
+        previous = _back_up(plan.path, undo)
         _write(plan.path, settings_text(plan, store), undo)
         _, settings, origin = settings_at(plan.path)
-        place = SetupTarget(path=plan.path, settings=settings, origin=origin)
-        check(settings, origin, place.store_path)
-        if not place.store_path.exists():
-            undo.callback(_delete_store, place.store_path)
+        target = SetupTarget(path=plan.path, settings=settings, origin=origin)
+        check(settings, origin, target.store_path)
+        if not target.store_path.exists():
+            for end in ("", "-wal", "-shm"):
+                undo.callback(target.store_path.with_name(target.store_path.name + end).unlink, missing_ok=True)
         if plan.session is not None:
-            _add_account(place, plan, by, may_change)
-        license_id, key = _add_license(place, plan.license)
+            _add_account(target, plan, by, may_change)
+        license_id, key = _add_license(target, plan.license)
         undo.pop_all()
-    return SetupResult(target=place, license=license_id, key=key, previous=kept)
+    return SetupResult(target=target, license=license_id, key=key, previous=previous)
 
 
-def check_account(place: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
+def check_account(target: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
     """Check an account, pass each finding to `tell`, and return whether no step failed.
 
     Raises:
@@ -98,67 +101,65 @@ def check_account(place: SetupTarget, account: str, tell: Callable[[Finding], No
     """
 
     async def work(store: Store) -> bool:
-        well = True
-        async for finding in _accounts(place, store).check(account):
+        passed = True
+        async for finding in _accounts(target, store).check(account):
             tell(finding)
-            well = well and finding.level is not Level.FAILED
-        return well
+            passed = passed and finding.level is not Level.FAILED
+        return passed
 
-    return _with_store(place, work)
+    return target.with_store(work)
 
 
-def _add_account(place: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
+def _add_account(target: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
     async def is_there(store: Store) -> bool:
-        return any(row.id == plan.account for row in await _accounts(place, store).list_accounts())
+        return any(row.id == plan.account for row in await _accounts(target, store).list_accounts())
 
-    replace = _with_store(place, is_there) and may_change(plan.account)
+    replace = target.with_store(is_there) and may_change(plan.account)
     adding = NewAccountRequest(id=plan.account, secret=plan.session or "", replace=replace)
 
     async def add(store: Store) -> None:
-        await _accounts(place, store).add(adding, by=by)
+        await _accounts(target, store).add(adding, by=by)
 
-    _with_store(place, add)
+    target.with_store(add)
 
 
-def _add_license(place: SetupTarget, name: str) -> tuple[str, str]:
+def _add_license(target: SetupTarget, name: str) -> tuple[str, str]:
     """Add a license, with a numbered name if the name is taken; return its name and key."""
     key = new_key()
 
     async def work(store: Store) -> str:
-        book = LicenseStore(store, SystemClock())
-        taken = {one.id for one in await book.all() if one.revoked is None}
-        taken |= {one.id for one in place.settings.licenses}
+        licenses = LicenseStore(store, SystemClock())
+        taken = {one.id for one in await licenses.all() if one.revoked is None}
+        taken |= {one.id for one in target.settings.licenses}
         free, number = name, 2
         while free in taken:
             free, number = f"{name}-{number}", number + 1
-        await book.add(License(id=free, created=SystemClock().wall()), key)
+        await licenses.add(License(id=free, created=SystemClock().wall()), key)
         return free
 
-    return _with_store(place, work), key
+    return target.with_store(work), key
 
 
-def _accounts(place: SetupTarget, store: Store) -> AccountService:
-    configs, clock = wiring.transport_settings(place.settings, place.origin), SystemClock()
+def _accounts(target: SetupTarget, store: Store) -> AccountService:
+    configs, clock = wiring.transport_settings(target.settings, target.origin), SystemClock()
     return AccountService(configs, store, clock, transport_opener(configs, store, clock))
 
 
-def _with_store(place: SetupTarget, work: Callable[[Store], Awaitable[ResultT]]) -> ResultT:
-    done = list[ResultT]()
-    store_settings, origin, path = place.settings.store, place.origin, place.store_path
+def _back_up(path: Path, undo: ExitStack) -> Path | None:
+    """Rename an existing file to a backup name and return that name, or None."""
+    if not path.exists():
+        return None
+    number = 1
+    while (backup := path.with_name(f"{path.name}.old{number if number > 1 else ''}")).exists():
+        number += 1
 
-    async def main() -> None:
-        async with open_store(store_settings, origin, path, SystemClock()) as store:
-            with naming(location_of(store_settings, origin, path), origin):
-                done.append(await work(store))
+    def restore() -> None:
+        if backup.exists():
+            backup.replace(path)
 
-    run_loop(main, "asyncio")
-    return done[0]
-
-
-def _make_folder(folder: Path, undo: ExitStack) -> None:
-    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
-        missing.mkdir(0o700)
-        undo.callback(missing.rmdir)
+    undo.callback(restore)
+    path.rename(backup)
+    return backup
 
 
 def _write(path: Path, text: str, undo: ExitStack) -> None:
@@ -167,25 +168,3 @@ def _write(path: Path, text: str, undo: ExitStack) -> None:
     undo.callback(path.unlink, missing_ok=True)
     with os.fdopen(file, "w", encoding="utf-8") as out:
         out.write(text)
-
-
-def _move_aside(path: Path, undo: ExitStack) -> Path | None:
-    """Rename an existing file to a backup name and return that name, or None."""
-    if not path.exists():
-        return None
-    number = 1
-    while (kept := path.with_name(f"{path.name}.old{number if number > 1 else ''}")).exists():
-        number += 1
-    undo.callback(_restore, kept, path)
-    path.rename(kept)
-    return kept
-
-
-def _restore(kept: Path, path: Path) -> None:
-    if kept.exists():
-        kept.replace(path)
-
-
-def _delete_store(path: Path) -> None:
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)

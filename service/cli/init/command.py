@@ -54,41 +54,32 @@ def init(
     name, session = account or ("", None)
     plan = SetupPlan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
     try:
-        made = apply(plan, current_user(), answers.may_change)
-        _print_result(made)
-        well = session is None or _print_check(made, name)
+        result = apply(plan, current_user(), answers.may_change)
+        # the key comes before the account check, because it cannot be shown again
+        previous = f" The previous settings are in {result.previous}." if result.previous else ""
+        click.echo(f"\nWrote and checked {path}.{previous}")
+        click.echo(f"License {result.license}: {result.key}")
+        click.echo("Save the key: it is not shown again.")
+        passed = session is None or _print_check(result, name)
     except (AccountError, LicenseError) as error:
         raise click.ClickException(str(error)) from None
-    _print_next_steps(made, simulated=session is None)
-    sys.exit(0 if well else 1)
+    click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
+    click.echo(f"  {curl_line(base_url(result.target.settings.server), result.key)}")
+    if session is None:
+        click.echo("\nThe answers are simulated. When you have an account:\n")
+        click.echo(f"  {command_line(path, 'init', '--replace')}")
+    sys.exit(0 if passed else 1)
 
 
-def _print_result(made: SetupResult) -> None:
-    """Print the result; the key comes before the account check, because it cannot be shown again."""
-    kept = f" The previous settings are in {made.previous}." if made.previous else ""
-    click.echo(f"\nWrote and checked {made.target.path}.{kept}")
-    click.echo(f"License {made.license}: {made.key}")
-    click.echo("Save the key: it is not shown again.")
-
-
-def _print_check(made: SetupResult, account: str) -> bool:
+def _print_check(result: SetupResult, account: str) -> bool:
     """Check the account and print the findings; return whether no step failed."""
     out = console()
     out.print(f"\n[bold]{escape(account)}[/]")
-    well = check_account(made.target, account, lambda finding: out.print(finding_line(finding)))
-    if not well:
-        path = made.target.path
+    passed = check_account(result.target, account, lambda finding: out.print(finding_line(finding)))
+    if not passed:
+        path = result.target.path
         click.echo("\nThe gateway is set up, but the account does not work yet. Fix the problem and check it again;")
         click.echo("the second command replaces its cookies:\n")
         click.echo(f"  {command_line(path, 'accounts', 'check', account)}")
         click.echo(f"  {command_line(path, 'accounts', 'add', account, '--replace')}")
-    return well
-
-
-def _print_next_steps(made: SetupResult, *, simulated: bool) -> None:
-    path = made.target.path
-    click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
-    click.echo(f"  {curl_line(base_url(made.target.settings.server), made.key)}")
-    if simulated:
-        click.echo("\nThe answers are simulated. When you have an account:\n")
-        click.echo(f"  {command_line(path, 'init', '--replace')}")
+    return passed

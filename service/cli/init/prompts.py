@@ -10,8 +10,7 @@ from service.cli.credentials import VARIABLES, session_of
 from service.cli.init.plan import account_problem, valid_account_name
 from service.cli.options import DEFAULT_CONFIG
 from service.cli.paste import paste
-from service.licenses.auth import new_key
-from service.licenses.store import check
+from service.licenses.store import valid_license_id
 
 _ACCOUNT, _NOTHING = "account", "nothing"
 _HAVE = f"""
@@ -50,8 +49,13 @@ class Answers:
     def account(self, given: str | None, file: Path | None) -> tuple[str, str] | None:
         """Return an account's name and session, or None to use the simulator."""
         variables = [value for value in map(os.environ.get, VARIABLES) if value]
-        if file is None and not variables and not self._has_account():
-            return None
+        if file is None and not variables:
+            if not self._asks:
+                missing = f"give --simulator or --cookies-file, or set {' and '.join(VARIABLES)}"
+                raise click.UsageError(f"with --yes, {missing}")
+            click.echo(_HAVE)
+            if click.prompt("You have", type=click.Choice([_ACCOUNT, _NOTHING]), default=_ACCOUNT) == _NOTHING:
+                return None
         name = given or self._text("Name of the account", "first", valid_account_name)
         if file is not None or variables:
             session = (
@@ -64,7 +68,7 @@ class Answers:
 
     def license(self, given: str | None) -> str:
         """Return the name of the first license."""
-        return given or self._text("Name of the first license", "me", _valid_license_name)
+        return given or self._text("Name of the first license", "me", valid_license_id)
 
     def may_change(self, account: str) -> bool:
         """Return whether the session of an existing account may be replaced."""
@@ -72,28 +76,16 @@ class Answers:
             self._asks and click.confirm(f"Account {account} exists already. Replace its session?", default=True)
         )
 
-    def _has_account(self) -> bool:
-        if not self._asks:
-            raise click.UsageError(f"with --yes, give --simulator or --cookies-file, or set {' and '.join(VARIABLES)}")
-        click.echo(_HAVE)
-        return click.prompt("You have", type=click.Choice([_ACCOUNT, _NOTHING]), default=_ACCOUNT) == _ACCOUNT
-
-    def _text(self, question: str, default: str, fit: Callable[[str], str] = str) -> str:
-        """Return the answer; prompt again while `fit` raises ValueError."""
+    def _text(self, question: str, default: str, parse: Callable[[str], str] = str) -> str:
+        """Return the answer; prompt again while `parse` raises ValueError."""
 
         def checked(text: str) -> str:
             try:
-                return fit(text)
+                return parse(text)
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
 
         return click.prompt(question, default=default, value_proc=checked) if self._asks else default
-
-
-def _valid_license_name(name: str) -> str:
-    """Return the name of a license; raise LicenseError if it is invalid."""
-    check(name, new_key())
-    return name
 
 
 def _ask_session(name: str) -> str:

@@ -1,6 +1,6 @@
 import msgspec
 
-from service.cli.startup_summary import lines, say, startup_summary
+from service.cli.startup_summary import print_summary, startup_summary, summary_lines
 from service.config.loader import origin_of
 from service.config.schema import LogSettings, load
 from service.storage.factory import location_of
@@ -23,7 +23,7 @@ async def surveyed(tmp_path, text, store):
 
 async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
-    told = "\n".join(lines(found))
+    told = "\n".join(summary_lines(found))
     for words in ("accounts add NAME", "licenses add NAME", "store.key_file", "not encrypted", "gateway.sqlite3"):
         assert words in told
 
@@ -40,7 +40,7 @@ async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
     (tmp_path / "key").write_text("k" * 32)
     text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
     found = await surveyed(tmp_path, text, store)
-    told = "\n".join(lines(found))
+    told = "\n".join(summary_lines(found))
     assert "1 ready (well); 1 needs attention (dead); 1 paused (paused)" in told
     assert "a working session of dead: gemini-gateway accounts show dead" in told
     assert "secrets encrypted" in told
@@ -54,7 +54,7 @@ async def test_many_accounts_are_not_all_named(tmp_path):
         secret = COOKIES.format(name=number)
         entry = AccountRecord(id=f"a{number:02}", transport="web", secret=secret, options={}, created=1.0, by="me")
         await AccountRegistry(store, ManualClock()).add(entry)
-    told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    told = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
     assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in told
 
 
@@ -65,7 +65,7 @@ async def test_a_store_that_is_away_is_a_finding(tmp_path):
 
     found = await surveyed(tmp_path, "[transports.web]\n", Away(ManualClock()))
     assert found.licenses is None
-    assert "the store does not answer" in "\n".join(lines(found))
+    assert "the store does not answer" in "\n".join(summary_lines(found))
 
 
 async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
@@ -73,16 +73,16 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
 
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
     with capture_logs() as logs:
-        say(found, LogSettings(format="json"))
+        print_summary(found, LogSettings(format="json"))
     assert [(line["event"], line["transports"]) for line in logs] == [("gateway_started", ("web",))]
     assert capfd.readouterr().err == ""
-    say(found, LogSettings(format="console"))
+    print_summary(found, LogSettings(format="console"))
     assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")
 
 
 async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
     store = MemoryStore(ManualClock())
     await store.put(ATTENTION, "one", b'{"reason": 7, "message": "canary"}')
-    told = "\n".join(lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    told = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
     assert "the record 'one' of 'attention' cannot be read" in told
     assert "canary" not in told

@@ -97,7 +97,7 @@ def test_a_session_is_pasted_or_in_the_environment(run, site, given, env):
 def test_what_is_no_session_is_asked_for_again(run, site):
     done = run(given=f"\naccount\n\nnowhere\n\nNID=1\n\n\n{HEADER}\n\n\n", env=site)
     assert done.exit_code == 0
-    assert "nowhere: No such file or directory. Try again:" in done.output
+    assert "nowhere cannot be read: No such file or directory. Try again:" in done.output
     assert re.search("first.*__Secure-1PSID.*Try again:", done.output)
 
 
@@ -160,7 +160,7 @@ def test_other_places_are_named_in_what_comes_next(run, tmp_path):
     [
         (["--yes"], "--simulator or --cookies-file"),
         (["--yes", "--simulator", "--cookies-file", "x"], "give one of"),
-        (["--yes", "--cookies-file", "nowhere"], "nowhere: No such file"),
+        (["--yes", "--cookies-file", "nowhere"], "nowhere cannot be read: No such file"),
         (["--yes", "--cookies-file", "cookies", "--account", "a b"], "not a valid account name"),
         (["--yes", "--cookies-file", "cookies", "--license", "a b"], "a license's id is"),
     ],
