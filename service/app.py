@@ -206,9 +206,9 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         log_prompts=settings.log.prompts,
         traces=base.traces,
     )
-    metrics = Metrics(base.registry, settings.limits.in_flight)
+    metrics = Metrics(base.registry, settings.limits.concurrency)
     operations = Operations(base.registry, base.shutdown, base.load_monitor)
-    slots = RequestSlots(base.shutdown, settings.limits.in_flight, settings.limits.in_flight_per_license)
+    slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     dialect_routes = list(_dialect_routes(settings, engine, base.licenses, slots))
     errors = DialectErrors(wiring.DIALECTS[0], dialect_routes)
     media = MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media))
@@ -294,12 +294,12 @@ def _license_store(settings: Settings, store: Store, clock: Clock) -> LicenseSto
 
 
 def _media_cache(media: MediaSettings) -> MediaCache | None:
-    if media.keep_dir is None:
+    if media.cache_dir is None:
         return None
     try:
-        return MediaCache(media.keep_dir, media.keep_bytes)
+        return MediaCache(media.cache_dir, media.cache_bytes)
     except OSError as error:
-        raise SettingsError(f"media.keep_dir: {media.keep_dir}: {error.strerror}") from None
+        raise SettingsError(f"media.cache_dir: {media.cache_dir}: {error.strerror}") from None
 
 
 def _starlette(routes: list[Route], errors: DialectErrors) -> Starlette:

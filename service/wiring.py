@@ -201,7 +201,7 @@ async def _open_pools(
         replica,
         shared=None if settings.alone else parts.store,
         replicas=heartbeat.replicas,
-        seconds=config.seat_seconds,
+        seconds=config.slot_ttl_seconds,
     )
     shared_state = SharedState(parts.store, change_feed, clock)
     rng = random.random  # spreads load; no secrecy is needed

@@ -51,26 +51,26 @@ class Heard(NullObserver):
 
 
 class Replica:
-    """One process of a gateway as the store sees it: its board, its seats, its pools."""
+    """One process of a gateway as the store sees it: its board, its limits, its pools."""
 
-    def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, seat_seconds=60.0):
+    def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, slot_ttl_seconds=60.0):
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
         self.change_feed = ChangeFeed(self.store, self.clock)
         self.board = SharedState(self.store, self.change_feed, self.clock)
-        self.seats = ConcurrencyLimits(
+        self.limits = ConcurrencyLimits(
             self.clock,
             name,
             shared=self.store if shared else None,
             replicas=lambda: replicas,
-            seconds=seat_seconds,
+            seconds=slot_ttl_seconds,
         )
         self.heard = Heard()
 
     def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
         deps = PoolDeps(clock=self.clock, shared_state=self.board, observer=self.heard, rng=luck)
         found = PoolConfig(**terms)
-        return Pool(AccountStates(transport, source, deps, found), self.seats, found)
+        return Pool(AccountStates(transport, source, deps, found), self.limits, found)
 
 
 def pool_of(accounts, clock=None, **terms):

@@ -65,9 +65,9 @@ class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     attempts: Count = 3
     """Maximum number of accounts that are asked for one request."""
-    retry_share: Share = 0.2
+    retry_budget: Share = 0.2
     """Maximum share of retries among the requests in flight."""
-    retry_floor: Annotated[int, Meta(ge=0)] = 3
+    min_retry_concurrency: Annotated[int, Meta(ge=0)] = 3
     """Number of concurrent retries that are always allowed."""
 
 
@@ -336,7 +336,7 @@ class Failover:
         if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
             return False
         most = min(policy.attempts, 2) if decision.next is NextStep.ONCE else policy.attempts
-        budget = max(policy.retry_floor, policy.retry_share * self._in_flight)
+        budget = max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
 
 

@@ -205,8 +205,8 @@ class _Receiving:
 
     async def run(self) -> bytes | None:
         """Return what the sink has not got of it; None: it was given up."""
-        timer = self._context.timers.of(self._limits.body_seconds)
-        self._until = self._time() + self._limits.body_seconds
+        timer = self._context.timers.of(self._limits.body_timeout_seconds)
+        self._until = self._time() + self._limits.body_timeout_seconds
         timer.add(self)
         self._context.closing.add_callback(self._close)
         try:
@@ -262,7 +262,7 @@ class _Receiving:
 
     def _earned(self) -> float:
         """Return the seconds that a body gets for what has come of it."""
-        return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_seconds)
+        return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_timeout_seconds)
 
     def _take(self, data: bytes) -> None:
         self._block += data

@@ -25,15 +25,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Limits of one request."""
 
     body_bytes: Count = 30 * 1024 * 1024
-    body_seconds: Seconds = 30.0
+    body_timeout_seconds: Seconds = 30.0
     """Time for the whole body, plus one second per 256 KiB received, at most four times as long."""
     heartbeat_seconds: Seconds = 10.0
     """Silence after which a stream gets an SSE comment."""
-    write_stall_seconds: Seconds = 60.0
+    write_timeout_seconds: Seconds = 60.0
     """Time after which a client that reads nothing is disconnected."""
     file_bytes: Count = 20 * 1024 * 1024
     """Maximum size of one file."""
-    pictures: Count = 10
+    files: Count = 10
     """Maximum number of files in one request."""
     pixels: Count = 50_000_000
     """Maximum number of pixels of one picture, read from its header."""
@@ -50,7 +50,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """The name, else the id, of the model that the upstream says has answered, in visible ASCII; None: it has not."""
     upstream_model_id: str | None = None
     """Its id."""
-    upstream_model_asked: str | None = None
+    upstream_model_requested: str | None = None
     """The id of the model that the upstream was asked for."""
     first_token: float | None = None
     """Seconds from the request's arrival to the first text or thought."""
@@ -68,7 +68,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     def note_served(self, served: Served) -> None:
         """Record the transport, account and model; call it again when more of the response is known."""
         self.transport, self.account = served.transport, served.account
-        self.upstream_model_asked = served.asked.id or None
+        self.upstream_model_requested = served.asked.id or None
         if served.answered is not None:
             self.upstream_model = served.model or None
             self.upstream_model_id = served.answered.id or None

@@ -31,8 +31,8 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     fetch_policy(settings.fetch, settings.server.public_url, origin)
     if settings.media.key_file is not None:
         read_key(settings.media.key_file, f"{origin.of('media.key_file')}: media.key_file")
-    if settings.media.keep_dir is not None:
-        _check_folder(settings.media.keep_dir, f"{origin.name}: media.keep_dir")
+    if settings.media.cache_dir is not None:
+        _check_folder(settings.media.cache_dir, f"{origin.name}: media.cache_dir")
     cipher_of(settings.store, origin)
     check_tracing(settings.tracing, origin)
     if location_of(settings.store, origin, store_path).path is not None:

@@ -73,9 +73,9 @@ class LimitSettings(Limits, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spool_bytes: Count = 1536 * 1024 * 1024
     """Disk space for these files, per worker; requests that exceed it fail with 503."""
     header_bytes: Count = 32 * 1024
-    in_flight: Count = 2000
+    concurrency: Count = 2000
     """Concurrency limit per worker; requests above it fail with 503."""
-    in_flight_per_license: Count | None = None
+    concurrency_per_license: Count | None = None
     """Concurrency limit per license and worker; requests above it fail with 429. None: three quarters of the slots
     that other licenses leave free."""
 
@@ -83,11 +83,11 @@ class LimitSettings(Limits, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class OverloadSettings(Section, frozen=True):
     """Load shedding, in three steps, when memory runs low or the event loop falls behind."""
 
-    long_bodies_at: Ratio = 0.85
+    refuse_long_bodies_at: Ratio = 0.85
     """Refuse long bodies above this share of the container's memory limit, or of `lag_seconds`."""
-    close_at: Ratio = 0.92
+    close_connections_at: Ratio = 0.92
     """Close connections after each response above this share."""
-    refuse_at: Ratio = 0.95
+    refuse_all_at: Ratio = 0.95
     """Refuse all requests except probes above this share."""
     long_body_bytes: Count = 1024 * 1024
     """Size from which a body counts as long."""
@@ -108,7 +108,7 @@ class OperationsSettings(Section, frozen=True):
 class ReloadSettings(Section, frozen=True):
     """Reloading of changed secret files while the process runs."""
 
-    look_seconds: Seconds = 10.0
+    poll_seconds: Seconds = 10.0
     """Interval between checks for changed files."""
 
 
@@ -116,13 +116,13 @@ class FetchSettings(Section, frozen=True):
     """Fetching of files from URLs in requests."""
 
     enabled: bool = False
-    hosts: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
     """Allowed host names; `*.domain` includes all subdomains. Empty: any public host."""
-    refuse: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
     """Refused host names, addresses or networks, such as the gateway's own public addresses."""
     connect_seconds: Seconds = 3.0
     total_seconds: Seconds = 10.0
-    at_once: Count = 16
+    concurrency: Count = 16
     """Concurrency limit of fetches, per worker."""
 
 
@@ -138,26 +138,26 @@ class DrainSettings(Section, frozen=True):
 class JobSettings(Section, frozen=True):
     """Jobs that outlive their request: videos, and research in the background."""
 
-    at_once: Count = 8
+    concurrency: Count = 8
     """Concurrency limit of video jobs, per worker; more jobs wait in the queue."""
-    unfinished: Count = 20
+    unfinished_per_license: Count = 20
     """Unfinished jobs per license; requests above it fail with 429."""
-    keep_seconds: Seconds = 86400.0
+    retention_seconds: Seconds = 86400.0
     """How long the result of a job is kept."""
-    hold_seconds: Seconds = 60.0
+    lock_ttl_seconds: Seconds = 60.0
     """Time after which another worker takes over the jobs of a worker that died."""
 
 
 class MediaSettings(Section, frozen=True):
     """Links to generated images, videos and music."""
 
-    link_seconds: Seconds = 86400.0
+    link_ttl_seconds: Seconds = 86400.0
     """How long a link is valid."""
     key_file: Path | None = None
     """A file with a secret of at least 32 bytes that all replicas share; None: use a key kept in the store."""
-    keep_dir: Path | None = None
+    cache_dir: Path | None = None
     """Folder to cache opened media in, so that links outlive those of the upstream; None: cache nothing."""
-    keep_bytes: Count = 1024 * 1024 * 1024
+    cache_bytes: Count = 1024 * 1024 * 1024
     """Size limit of that cache; the least recently used files are deleted first."""
 
 
@@ -200,7 +200,7 @@ class StoreSettings(Section, frozen=True):
     """Timeout of one store call."""
     replicas: Count = 1
     """Minimum number of replicas; while Redis is unreachable, each process uses its share of every limit."""
-    copy_path: Path = Path("gateway-copy.sqlite3")
+    replica_path: Path = Path("gateway-copy.sqlite3")
     """Local replica of sessions, accounts and licenses, used while the shared store is unreachable."""
     key_file: Path | None = None
     """A file with a secret of at least 32 bytes that encrypts secrets in the store; None: no encryption."""

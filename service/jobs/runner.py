@@ -59,7 +59,7 @@ class Runner:
     ) -> None:
         """Run jobs in `tasks`."""
         self._store, self._engine, self._clock, self._settings, self._tasks = ledger, engine, clock, settings, tasks
-        self._slots = anyio.CapacityLimiter(settings.at_once)
+        self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._held: dict[str, anyio.CancelScope | None] = {}
         """Lock holders of this process, and the scope to cancel if the lock is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
@@ -76,13 +76,12 @@ class Runner:
             Saturated: the store failed.
 
         """
-        if await self._store.unfinished(job.request.caller.id, job.kind) >= self._settings.unfinished:
-            message = (
-                f"This license has {self._settings.unfinished} unfinished jobs, the maximum. Wait until one completes."
-            )
+        limit = self._settings.unfinished_per_license
+        if await self._store.unfinished(job.request.caller.id, job.kind) >= limit:
+            message = f"This license has {limit} unfinished jobs, the maximum. Wait until one completes."
             raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
         holder = _holder()
-        await self._store.put(job, self._expires(job), JobLock(holder, self._settings.hold_seconds))
+        await self._store.put(job, self._expires(job), JobLock(holder, self._settings.lock_ttl_seconds))
         self._tasks.start_soon(self._work, job, holder)
 
     async def keep(self, job: Job) -> None:
@@ -110,7 +109,7 @@ class Runner:
     async def hold(self, job_id: str) -> AsyncGenerator[bool]:
         """Hold the lock of a job within the context; yields False if another worker holds it."""
         holder = _holder()
-        if await self._store.acquire(job_id, JobLock(holder, self._settings.hold_seconds)) is None:
+        if await self._store.acquire(job_id, JobLock(holder, self._settings.lock_ttl_seconds)) is None:
             yield False
             return
         self._held[holder] = None
@@ -123,7 +122,7 @@ class Runner:
         """Resume unfinished jobs that no worker holds."""
         for job_id in await self._store.idle(JobKind.VIDEO):
             holder = _holder()
-            job = await self._store.acquire(job_id, JobLock(holder, self._settings.hold_seconds))
+            job = await self._store.acquire(job_id, JobLock(holder, self._settings.lock_ttl_seconds))
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
@@ -139,7 +138,7 @@ class Runner:
         while True:
             try:
                 held = frozenset(self._held)
-                kept = await self._store.renew(tuple(held), self._settings.hold_seconds)
+                kept = await self._store.renew(tuple(held), self._settings.lock_ttl_seconds)
                 for scope in map(self._held.get, held - kept):
                     if scope is not None:
                         scope.cancel()
@@ -147,7 +146,7 @@ class Runner:
                     await self.adopt()
             except GatewayError as error:
                 _log.warning("jobs_poll_failed", code=error.code)
-            await self._clock.sleep(self._settings.hold_seconds / 4)
+            await self._clock.sleep(self._settings.lock_ttl_seconds / 4)
 
     async def close(self) -> None:
         """Start nothing more, and wait briefly for requests that are being sent, which would be lost otherwise."""
@@ -221,7 +220,7 @@ class Runner:
         return await self._store.change(msgspec.structs.replace(job, expires=expires), expires, holder)
 
     def _expires(self, job: Job) -> float:
-        return (job.completed or job.created) + self._settings.keep_seconds
+        return (job.completed or job.created) + self._settings.retention_seconds
 
     async def _release(self, holder: str) -> None:
         self._held.pop(holder, None)

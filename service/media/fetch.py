@@ -75,7 +75,7 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
     """Return the fetch policy of the settings.
 
     Raises:
-        SettingsError: an entry of `fetch.refuse`, or `server.public_url`, is invalid.
+        SettingsError: an entry of `fetch.deny`, or `server.public_url`, is invalid.
 
     """
     try:
@@ -83,9 +83,9 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
     except ValueError:
         raise SettingsError(f"{origin.name}: server.public_url: not a valid URL") from None
     try:
-        return FetchPolicy.of(settings.hosts, (*settings.refuse, *((own,) if own else ())))
+        return FetchPolicy.of(settings.allow, (*settings.deny, *((own,) if own else ())))
     except ValueError as error:
-        raise SettingsError(f"{origin.name}: fetch.refuse: {error}") from None
+        raise SettingsError(f"{origin.name}: fetch.deny: {error}") from None
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def open_fetcher(
         socket_factory=_checked_socket_factory(policy.allows_address),
         use_dns_cache=False,
         force_close=True,
-        limit=settings.at_once,
+        limit=settings.concurrency,
     )
     async with aiohttp.ClientSession(
         connector=connector,
@@ -127,7 +127,7 @@ class Fetcher:
         """Use a client session whose resolver and sockets check `policy`."""
         self._session, self._policy = session, policy
         self._total, self._failure_seconds = settings.total_seconds, failure_seconds
-        self._slots = anyio.Semaphore(settings.at_once)
+        self._slots = anyio.Semaphore(settings.concurrency)
 
     def failure_after(self, passed: float) -> float:
         """Return when, counted from the start, to report a failure that occurred after `passed` seconds."""

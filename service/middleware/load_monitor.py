@@ -40,11 +40,11 @@ class OverloadStep(IntEnum):
 def overload_step(memory: float | None, lag: float, terms: OverloadSettings) -> OverloadStep:
     """Return the step for a memory ratio and a loop lag, whichever is worse."""
     load = max(memory or 0.0, lag / terms.lag_seconds)
-    if load >= terms.refuse_at:
+    if load >= terms.refuse_all_at:
         return OverloadStep.ALL
-    if load >= terms.close_at:
+    if load >= terms.close_connections_at:
         return OverloadStep.CONNECTIONS
-    return OverloadStep.LONG_BODIES if load >= terms.long_bodies_at else OverloadStep.NOTHING
+    return OverloadStep.LONG_BODIES if load >= terms.refuse_long_bodies_at else OverloadStep.NOTHING
 
 
 class LoadMonitor:
@@ -88,7 +88,7 @@ class LoadMonitor:
     @property
     def overloaded(self) -> bool:
         """Whether load balancers should prefer other replicas."""
-        return self.lag >= self._terms.ready_lag_seconds or (self.memory or 0.0) >= self._terms.refuse_at
+        return self.lag >= self._terms.ready_lag_seconds or (self.memory or 0.0) >= self._terms.refuse_all_at
 
     def record_lag(self, late: float) -> None:
         """Record a beat that was `late` seconds late."""

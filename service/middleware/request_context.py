@@ -60,7 +60,7 @@ class RequestContextMiddleware:
         """Give every request a context with `deps`; `refuse` writes the error of an unexpected exception."""
         self._app, self._metrics, self._deps, self._refuse = app, metrics, deps, refuse
         self._timers = Timers()
-        self._stalls = self._timers.of(deps.limits.write_stall_seconds)
+        self._stalls = self._timers.of(deps.limits.write_timeout_seconds)
         self._log = _log.bind()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -147,7 +147,7 @@ class RequestContextMiddleware:
             account=record.account,
             upstream_model=record.upstream_model,
             upstream_model_id=record.upstream_model_id,
-            upstream_model_asked=record.upstream_model_asked,
+            upstream_model_requested=record.upstream_model_requested,
             first_token=_milliseconds(record.first_token),
             duration=_milliseconds(seconds),
             input_tokens=record.input_tokens,
@@ -175,7 +175,7 @@ class _ResponseSender:
             shutdown,
         )
         self._time = asyncio.get_running_loop().time
-        self._stall = context.limits.write_stall_seconds
+        self._stall = context.limits.write_timeout_seconds
         self._since: float | None = None
         """Event loop time at which sending the current message began; None: no message is being sent."""
         self.status: int | None = None

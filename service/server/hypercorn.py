@@ -175,7 +175,7 @@ def run(
     """
     set_allocator()
     for one in listening.values():
-        _abort_stalled(one, settings.limits.write_stall_seconds)
+        _abort_stalled(one, settings.limits.write_timeout_seconds)
 
     async def main() -> None:
         async with (

@@ -98,7 +98,7 @@ class Reload:
 
     async def _watch(self, clock: Clock) -> None:
         while True:
-            await clock.sleep(self._settings.reload.look_seconds)
+            await clock.sleep(self._settings.reload.poll_seconds)
             await self.check_files(clock)
 
     def _look(self) -> dict[Path, Mark | None]:

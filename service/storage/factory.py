@@ -155,11 +155,13 @@ async def open_copy(
     if location_of(settings, origin, path).path is not None:
         yield None
         return
-    copy = path.parent / settings.copy_path
+    copy = path.parent / settings.replica_path
     try:
         store = SqliteStore(copy, clock)
     except OSError as error:
-        raise SettingsError(f"{origin.of('store.copy_path')}: store.copy_path: {error.strerror or error}") from None
+        raise SettingsError(
+            f"{origin.of('store.replica_path')}: store.replica_path: {error.strerror or error}"
+        ) from None
     with closing(store):
         yield EncryptedStore(store, cipher_of(settings, origin))
 

@@ -51,12 +51,12 @@ async def open_url_signer(
 
     async with background_tasks() as tasks:
         try:
-            signer = UrlSigner(await read(), clock, media.link_seconds)
+            signer = UrlSigner(await read(), clock, media.link_ttl_seconds)
         except StoreDown:
             if not patient:
                 raise
             _log.warning("media_key_unavailable", hint="until the store is back, media links open in this process only")
-            signer = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_seconds)
+            signer = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_ttl_seconds)
             tasks.start_soon(_adopt_shared_key, read, signer, clock)
         yield signer
 

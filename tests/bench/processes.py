@@ -33,7 +33,7 @@ port = 0
 workers = {workers}
 
 [limits]
-in_flight = 100000
+concurrency = 100000
 
 [drain]
 grace_seconds = 1

@@ -116,7 +116,7 @@ class Cluster:
             for name in self.accounts
         )
         self.secrets = [text for account in known for text in (account.psid, account.psidts)] + [KEY]
-        config = simulator.SimulatorConfig(accounts=known, pace=PACE, rotation_told_seconds=0, **site)
+        config = simulator.SimulatorConfig(accounts=known, pace=PACE, rotation_interval_seconds=0, **site)
         (self.folder / "site.json").write_bytes(msgspec.json.encode(config))
         port = free_port()
         self.site = Process(folder, "site", "tests.chaos.site", str(port), str(self.folder / "site.json"), port=port)
@@ -148,10 +148,10 @@ level = "debug"
 format = "json"
 [store]
 url = "redis://127.0.0.1:{store.port}/0"
-copy_path = "{folder / "copy.sqlite3"}"
+replica_path = "{folder / "copy.sqlite3"}"
 replicas = {self._count}
 [pool]
-seat_seconds = 6
+slot_ttl_seconds = 6
 [deadlines]
 chat_seconds = 20
 [[licenses]]

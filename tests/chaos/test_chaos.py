@@ -20,7 +20,7 @@ DIVISOR = 10
 GRACE_SECONDS = 300 / DIVISOR
 SITE = {
     "rotation_seconds": 0.1,
-    "rotation_gap_seconds": 60 / DIVISOR,
+    "min_rotation_interval_seconds": 60 / DIVISOR,
     "session_seconds": 1500 / DIVISOR,
     "cookie_every": 7,
 }
@@ -46,7 +46,7 @@ async def test_no_account_is_lost_whatever_is_killed_or_stopped_around_a_rotatio
 
 
 async def test_the_judge_sees_gateways_that_share_an_account_and_no_store(tmp_path):
-    site = {**SITE, "grace_seconds": 0, "rotation_seconds": 1.0, "rotation_gap_seconds": 0}
+    site = {**SITE, "grace_seconds": 0, "rotation_seconds": 1.0, "min_rotation_interval_seconds": 0}
     cluster = Cluster(tmp_path, accounts=6, divisor=DIVISOR, site=site, rotate_seconds=2.0, gateways=2, apart=True)
     async with cluster:
         with anyio.fail_after(90):

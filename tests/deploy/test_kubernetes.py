@@ -165,7 +165,7 @@ def test_replicas_follow_a_metric_that_the_gateway_has(metrics, tmp_path):
     spec = manifests.of("production", "HorizontalPodAutoscaler")["gemini-gateway"]["spec"]
     (pods,) = [one["pods"] for one in spec["metrics"]]
     _, settings = manifests.settings_of("production", tmp_path)
-    assert pods["target"] == {"type": "AverageValue", "averageValue": str(settings.limits.in_flight * 60 // 100)}
+    assert pods["target"] == {"type": "AverageValue", "averageValue": str(settings.limits.concurrency * 60 // 100)}
     assert "replicas" not in manifests.deployment("production")["spec"]
     assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 600
     values = yaml.safe_load((K8S / "overlays" / "production" / "prometheus-adapter-values.yaml").read_text())

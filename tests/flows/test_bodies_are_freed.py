@@ -27,9 +27,9 @@ body_bytes = {4 * MIB}
 file_bytes = {2 * MIB}
 
 [pool]
-failures = 100000
+consecutive_failures = 100000
 throttle_ratio = 0
-wait_seconds = 120
+queue_timeout_seconds = 120
 
 [drain]
 grace_seconds = 2

@@ -186,7 +186,7 @@ async def test_licenses_of_different_appetites_all_get_what_they_want(tmp_path):
 
 
 async def test_a_license_that_has_no_slot_outlasts_streams_longer_than_any_other_wait(tmp_path):
-    async with crowd_at(tmp_path, "[pool]\nwait_seconds = 0.2\n") as crowd:
+    async with crowd_at(tmp_path, "[pool]\nqueue_timeout_seconds = 0.2\n") as crowd:
         crowd.keep_streams("a", STREAMS)
         await crowd.until_streams(SLOTS)
         statuses = []

@@ -261,7 +261,7 @@ def raw(gateway, data, patience=20):
 
 
 def test_a_body_that_does_not_come_is_408(start_gateway):
-    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nbody_seconds = 0.3\n")
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nbody_timeout_seconds = 0.3\n")
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 100\r\n\r\n{{"
     )
@@ -497,7 +497,7 @@ def test_prompts_are_logged_only_when_switched_on(start_gateway):
 
 
 def test_more_requests_than_admitted_are_503(start_gateway):
-    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nin_flight = 1\n")
+    gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nconcurrency = 1\n")
     stuck = {
         **HELLO,
         "stream": True,
@@ -512,7 +512,7 @@ def test_more_requests_than_admitted_are_503(start_gateway):
 
 def test_more_requests_of_one_license_than_it_may_have_are_429_and_others_get_in(start_gateway):
     other = '[[licenses]]\nid = "other"\nkey = "sk-other-0123456789"\n'
-    gateway = start_gateway(other + SETTINGS.format(key=KEY) + "[limits]\nin_flight_per_license = 1\n")
+    gateway = start_gateway(other + SETTINGS.format(key=KEY) + "[limits]\nconcurrency_per_license = 1\n")
     url = f"{gateway.base_url}/chat/completions"
     stuck = {
         **HELLO,

@@ -100,7 +100,7 @@ def test_a_second_signal_ends_open_streams_at_once(start_gateway):
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway, loop):
-    gateway = start_gateway(settings(loop=loop, more="[limits]\nwrite_stall_seconds = 1\n"))
+    gateway = start_gateway(settings(loop=loop, more="[limits]\nwrite_timeout_seconds = 1\n"))
     content = '<sim length="8000000" flicker="false"/>'
     body = json.dumps({"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": content}]})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -117,7 +117,7 @@ def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway,
 
 
 def test_a_body_half_sent_at_the_end_is_told_and_does_not_delay_it(start_gateway):
-    gateway = start_gateway(settings(grace=1, more="[limits]\nbody_seconds = 60\n"))
+    gateway = start_gateway(settings(grace=1, more="[limits]\nbody_timeout_seconds = 60\n"))
     host, port = gateway.origin.removeprefix("http://").split(":")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     with socket.create_connection((host, int(port))) as client:

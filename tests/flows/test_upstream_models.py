@@ -107,7 +107,7 @@ def test_a_downgrade_is_passed_on_and_counted(start_web):
     assert answer.headers[HEADER] == "3.5 Flash-Lite"
     line = logged(gateway, answer)
     assert (line["upstream_model"], line["upstream_model_id"]) == ("3.5 Flash-Lite", "8c46e95b1a07cecc")
-    assert line["upstream_model_asked"] == "e6fa609c3fa255c0"
+    assert line["upstream_model_requested"] == "e6fa609c3fa255c0"
     assert metric(gateway, MISMATCH) == 1
     answers = 'gateway_upstream_model_answers_total{{family="{}",model="{}",transport="web"}}'
     assert metric(gateway, answers.format("flash-lite", "3.5 Flash-Lite")) == 1

@@ -243,7 +243,7 @@ def site_settings(site):
     plain = plain.replace("grace_seconds = 10", "grace_seconds = 0.1")
     hosts = "".join(f'{name} = "{site_url(site)}"\n' for name in ("site", "accounts", "upload"))
     return (
-        f"{plain}\n[jobs]\nhold_seconds = 2\n"
+        f"{plain}\n[jobs]\nlock_ttl_seconds = 2\n"
         f"[transports.web]\npoll_seconds = 0.2\n[transports.web.hosts]\n{hosts}"
         f'[[transports.web.accounts]]\nid = "one"\nper_minute = 0\ncookies = "{cookies}"\n'
     )

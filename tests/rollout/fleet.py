@@ -32,17 +32,17 @@ port = {probes}
 ready_lag_seconds = 5.0
 lag_seconds = 30.0
 [reload]
-look_seconds = 0.5
+poll_seconds = 0.5
 [drain]
 notice_seconds = 2.0
 grace_seconds = 30
 [jobs]
-hold_seconds = 2
+lock_ttl_seconds = 2
 [log]
 format = "json"
 [store]
 url = "redis://127.0.0.1:{store}/0"
-copy_path = "copy.sqlite3"
+replica_path = "copy.sqlite3"
 replicas = 3
 [[licenses]]
 id = "steady"

@@ -29,7 +29,7 @@ LIMITS = {"memory MB": 20.0, "descriptors": 20.0, "threads": 4.0, "sockets": 20.
 """More than this in an hour is a leak, if the slope is sure."""
 SITE = {
     "rotation_seconds": 0.1,
-    "rotation_gap_seconds": 6.0,
+    "min_rotation_interval_seconds": 6.0,
     "grace_seconds": 30.0,
     "session_seconds": 150.0,
     "cookie_every": 7,

@@ -91,7 +91,7 @@ async def played(script):
 
 def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
     replica = replica or Replica(clock)
-    pool = replica.pool(lambda: transport.accounts, transport=transport.name, wait_seconds=0.01)
+    pool = replica.pool(lambda: transport.accounts, transport=transport.name, queue_timeout_seconds=0.01)
     return Failover(transport, pool, FailoverPolicy(**policy), draining)
 
 
@@ -273,7 +273,7 @@ async def test_a_client_that_has_tried_twice_gets_no_retry_of_ours():
 async def test_the_retry_budget_bounds_retries_under_way():
     transport = Scripted(a=[NOT_SENT], b=[WHOLE])
     with pytest.raises(UpstreamFailed):
-        await ask(rotation_of(transport, retry_floor=0, retry_share=0.0))
+        await ask(rotation_of(transport, min_retry_concurrency=0, retry_budget=0.0))
     assert transport.asked == ["a"]
 
 

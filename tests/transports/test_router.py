@@ -55,7 +55,7 @@ async def whole():
 
 def dispatch_of(*upstreams, **deadlines):
     rotations = [
-        Failover(upstream, pool_of(upstream.accounts, wait_seconds=0.01), FailoverPolicy(attempts=5))
+        Failover(upstream, pool_of(upstream.accounts, queue_timeout_seconds=0.01), FailoverPolicy(attempts=5))
         for upstream in upstreams
     ]
     return Router(CATALOGUE, rotations, Deadlines(**deadlines))

@@ -109,8 +109,10 @@ class Pool:
 
     def _new_waiter(self, request: LeaseRequest) -> Waiter:
         now, terms = anyio.current_time(), self.config
-        until = min(request.until, now + terms.wait_seconds)
-        return self._queue.ticket(request, until, max(until, min(request.until, now + terms.owed_wait_seconds)))
+        until = min(request.until, now + terms.queue_timeout_seconds)
+        return self._queue.ticket(
+            request, until, max(until, min(request.until, now + terms.fair_queue_timeout_seconds))
+        )
 
     def _claim(self, request: LeaseRequest, waiter: Waiter | None, *, desperate: bool = False) -> AccountState | None:
         """Reserve a slot on an account, unless a request that waits for it comes before.
@@ -165,7 +167,7 @@ class Pool:
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
         if first:
             slots = self._capacity(request)
-            if self._queue.is_full(request, slots, self.config.waiting_per_seat * slots):
+            if self._queue.is_full(request, slots, self.config.queue_per_slot * slots):
                 raise Saturated("All accounts are busy and the waiting queue is full.")
         began = self._clock.monotonic()
         self._observer.waiting(self.accounts.transport, 1)
@@ -186,7 +188,7 @@ class Pool:
         now = anyio.current_time()
         if now >= waiter.last or not self._owes(waiter.request):
             return False
-        waiter.until = min(waiter.last, now + self.config.wait_seconds)
+        waiter.until = min(waiter.last, now + self.config.queue_timeout_seconds)
         return True
 
     def _owes(self, request: LeaseRequest) -> bool:
@@ -200,7 +202,7 @@ class Pool:
 
     def _capacity(self, request: LeaseRequest) -> int:
         """Return how many such requests the accounts that can serve one soon may carry at once."""
-        soon, requirement = self._clock.monotonic() + self.config.wait_seconds, request.requirement
+        soon, requirement = self._clock.monotonic() + self.config.queue_timeout_seconds, request.requirement
         return sum(
             state.allowed(requirement)
             for state in self._candidates(request)
@@ -220,7 +222,7 @@ class Pool:
                 and cooldown.reason is CooldownReason.PACE
             )
             free = state.available_at(requirement, now)
-            if free <= (now + self.config.wait_seconds if soon else now):
+            if free <= (now + self.config.queue_timeout_seconds if soon else now):
                 return True
         return False
 

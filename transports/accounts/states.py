@@ -183,11 +183,11 @@ class AccountStates:
         Source: reliability 6.6.
         """
         state.errors += 1
-        if state.errors < self._config.failures or not self._may_eject(state):
+        if state.errors < self._config.consecutive_failures or not self._may_eject(state):
             return False
         state.errors = 0
         state.ejections += 1
-        seconds = min(self._config.eject_longest_seconds, self._config.eject_seconds * state.ejections)
+        seconds = min(self._config.max_ejection_seconds, self._config.ejection_seconds * state.ejections)
         return self.cool_down(state, EVERYTHING, seconds, CooldownReason.ERRORS)
 
     def _may_eject(self, state: AccountState) -> bool:

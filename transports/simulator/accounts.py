@@ -112,7 +112,7 @@ class SimulatedAccounts:
         if session.account.never_rotated:
             record.refused += 1
             return 403, None
-        if kept.rotated_at is not None and now - kept.rotated_at < self._config.rotation_gap_seconds:
+        if kept.rotated_at is not None and now - kept.rotated_at < self._config.min_rotation_interval_seconds:
             record.hasty += 1
             return 429, None
         if not self._forked(session, cookies.get(_PSIDTS, "")):

@@ -45,7 +45,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     first_token_seconds: float = 0.2
     tokens_per_second: float = 60.0
     """0: as fast as the client reads."""
-    longest_seconds: float = 3.0
+    max_seconds: float = 3.0
     """A long answer speeds up to end within this; 0: it does not."""
     chunk_bytes: int = 0
     """Size of the chunks of a body, in bytes; they may cut frames and characters. 0: one chunk per frame."""
@@ -70,11 +70,11 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How often the gateway asks for a video or research in progress."""
     grace_seconds: float = 60.0
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
-    rotation_gap_seconds: float = 60.0
+    min_rotation_interval_seconds: float = 60.0
     """Rotations nearer to one another are answered 429."""
     rotation_seconds: Seconds = 0.0
     """How long a rotation takes; the new value is valid from its middle on, also if the client leaves."""
-    rotation_told_seconds: Annotated[int, msgspec.Meta(ge=0)] = 600
+    rotation_interval_seconds: Annotated[int, msgspec.Meta(ge=0)] = 600
     """The seconds until the next rotation that a rotation's body names; 0: the body names none."""
     page_token: PageToken = "SNlM0e"  # noqa: S105 -- a key of the page
     """The key under which `/app` carries the access token; `cycle`: each page load takes the next way."""
@@ -101,7 +101,7 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """`/app` sets a cookie of its own host, as the site does; media requests that carry it are refused."""
     video_first_turn_refused: bool = True
     """A video in a conversation's first turn is refused (1053)."""
-    video_refused_is_made: bool = False
+    video_refused_but_generated: bool = False
     """A video refused with 1053 is made all the same, and paid for: its conversation is kept."""
     temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 1096
     """The code behind answers of temporary chats that are asked for as browsers do, in `site`; 0: none."""

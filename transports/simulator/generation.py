@@ -160,7 +160,7 @@ class TurnHandler:
     def _stream(self, scene: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which keeps the turn when it has been sent whole."""
         session, ask, script = scene.owner, scene.ask, scene.script
-        made_all_the_same = self._config.video_refused_is_made and ask.tool == turns.VIDEO
+        made_all_the_same = self._config.video_refused_but_generated and ask.tool == turns.VIDEO
         refused = isinstance(served, int)
         work: PendingWork | None = None
         if refused and not (made_all_the_same and served == wire.CODE_TOOL_NOT_ALLOWED):

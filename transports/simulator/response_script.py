@@ -185,7 +185,7 @@ class ResponseScript:
         """Tokens per second; 0: no pause at all."""
         if self._script.tokens_per_second is not None:
             return self._script.tokens_per_second
-        rate, longest = self._pace.tokens_per_second, self._pace.longest_seconds
+        rate, longest = self._pace.tokens_per_second, self._pace.max_seconds
         tokens = self._length / _CHARACTERS_PER_TOKEN
         return max(rate, tokens / longest) if rate and longest else rate
 

@@ -265,7 +265,7 @@ class LocalReplica:
     def _fail(self) -> None:
         """Log once that the replica failed."""
         if not self._failed:
-            _log.error("store_replica_write_failed", hint="check the disk of store.copy_path")
+            _log.error("store_replica_write_failed", hint="check the disk of store.replica_path")
         self._failed = True
 
 

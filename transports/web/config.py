@@ -158,17 +158,17 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     abandoned_seconds: Annotated[float, Meta(gt=0)] = 2 * 86400.0
     """Age at which the conversation of a result that was never read is deleted."""
     tools: Tools = Tools()
-    video_1053: Literal["look", "refuse"] = "look"
-    """What code 1053 means for a video in the first turn of a conversation; sources contradict one another. `look`: the
-    video may have been accepted, so search its conversation; if there is none, ask once more after a short text turn.
-    `refuse`: the account cannot generate videos."""
+    video_1053: Literal["search", "refuse"] = "search"
+    """What code 1053 means for a video in the first turn of a conversation; sources contradict one another.
+    `search`: the video may have been accepted, so search its conversation; if there is none, ask once more after a
+    short text turn. `refuse`: the account cannot generate videos."""
     slots: Slots = Slots()
     upload_protocol: UploadProtocol = "resumable"
     """Upload protocol to try first: two requests, as browsers do, or one (`multipart`). If the upload host refuses it,
     the other one is tried; the one that works is used until the process ends."""
     upload_seconds: Annotated[float, Meta(gt=0, le=600)] = 60.0
     """Timeout for the upload of one file."""
-    upload_keep_seconds: SecondsOrNever = 6 * 3600.0
+    upload_reuse_seconds: SecondsOrNever = 6 * 3600.0
     """How long an uploaded file is used again instead of being uploaded again; the site keeps it for a day."""
     media_bytes: Annotated[int, Meta(ge=1024 * 1024, le=4 * 1024**3)] = 256 * 1024 * 1024
     """Maximum size of a media file."""

@@ -136,7 +136,7 @@ def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int
         message = messages[index]
         if isinstance(message, wire.AssistantMessage):
             refs = dict.fromkeys(ref for ref in _refs(message, context) if ref not in seen)
-            kept = list(refs)[: max(0, context.limits.pictures - len(seen))]
+            kept = list(refs)[: max(0, context.limits.files - len(seen))]
             seen.update(kept)
             by_message[index] = tuple(MediaPart(ref=ref) for ref in kept)
     return by_message

@@ -47,7 +47,7 @@ async def read(
     refuse_unsupported(body, selection)
     found = attachments(body.messages)
     _admit(found, selection, catalogue)
-    _count(found, body.messages, context.limits.pictures)
+    _count(found, body.messages, context.limits.files)
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _Files(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))

@@ -43,8 +43,8 @@ async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) ->
     mask = files.mask or body.mask
     if not given:
         raise BadRequest("There is no image to edit: send at least one 'image'.", param="image")
-    if len(given) + (mask is not None) > context.limits.pictures:
-        raise BadRequest(f"Too many images: send at most {context.limits.pictures}, including the mask.", param="image")
+    if len(given) + (mask is not None) > context.limits.files:
+        raise BadRequest(f"Too many images: send at most {context.limits.files}, including the mask.", param="image")
     if mask is not None:
         given.append((mask, _MASK))
     taken = tuple(await values([partial(_take, one, param, context) for one, param in given]))

@@ -50,7 +50,7 @@ async def test_an_undeclared_length_is_refused_at_the_cap(connect):
 
 async def test_a_body_that_stops_coming_is_408(connect):
     with pytest.raises(HttpError) as caught:
-        await read(connect(part(b"x")), body_seconds=0.01)
+        await read(connect(part(b"x")), body_timeout_seconds=0.01)
     assert caught.value.status == 408
 
 

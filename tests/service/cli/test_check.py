@@ -33,10 +33,10 @@ def check_file(tmp_path, text, store="gateway.sqlite3"):
         (WEB + '[models.aliases]\nx = "nowhere"', ["models", "nowhere"]),
         (WEB + '[models.upstream.gemini-3-pro]\nwebb = "x"', ["models.upstream.gemini-3-pro.webb", "web"]),
         (WEB + '[media]\nkey_file = "nowhere.key"', ["media.key_file", "nowhere.key"]),
-        (WEB + '[fetch]\nrefuse = ["10.0.0.0/99"]', ["fetch.refuse", "10.0.0.0/99"]),
+        (WEB + '[fetch]\ndeny = ["10.0.0.0/99"]', ["fetch.deny", "10.0.0.0/99"]),
         (WEB + '[server]\npublic_url = "https://h:99999"', ["server.public_url"]),
         (WEB + '[server]\npublic_url = "https://[::1"', ["server.public_url"]),
-        (WEB + '[media]\nkeep_dir = "gateway.toml"', ["media.keep_dir", "not a folder"]),
+        (WEB + '[media]\ncache_dir = "gateway.toml"', ["media.cache_dir", "not a folder"]),
         (WEB + '[store]\nkey_file = "nowhere.key"', ["store.key_file", "nowhere.key", "No such"]),
         (WEB + '[store]\nold_key_files = ["nowhere.key"]', ["store.old_key_files", "nowhere.key"]),
         (WEB + '[store]\nurl = "redis://h"\nurl_file = "u"', ["store.url", "store.url_file"]),
@@ -81,5 +81,5 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, modes_hold):
     for store in ("shut/x.sqlite3", "shut/deeper/x.sqlite3"):
         with pytest.raises(SettingsError, match=r"store\.path: .*no permission to write to .*shut$"):
             check_file(tmp_path, WEB, store)
-    with pytest.raises(SettingsError, match=r"media\.keep_dir: .*no permission to write to .*shut$"):
-        check_file(tmp_path, WEB + '[media]\nkeep_dir = "shut/media"')
+    with pytest.raises(SettingsError, match=r"media\.cache_dir: .*no permission to write to .*shut$"):
+        check_file(tmp_path, WEB + '[media]\ncache_dir = "shut/media"')

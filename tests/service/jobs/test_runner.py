@@ -110,7 +110,7 @@ async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
         done = await over(jobs)
     assert (done.state, done.reply.text, done.handle) == (JobState.COMPLETED, "done", HANDLE)
     assert done.completed is not None
-    assert done.expires == pytest.approx(done.completed + JobSettings().keep_seconds)
+    assert done.expires == pytest.approx(done.completed + JobSettings().retention_seconds)
 
 
 async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
@@ -229,7 +229,7 @@ async def test_a_job_that_is_removed_stops(ledger):
 
 async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
     engine = Engine([anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings(unfinished=1)) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings(unfinished_per_license=1)) as jobs:
         await jobs.submit(job())
         with pytest.raises(RateLimited) as caught:
             await jobs.submit(job("video_2"))
@@ -239,7 +239,7 @@ async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
 async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
     go = anyio.Event()
     engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings(at_once=1)) as jobs:
+    async with open_jobs(ledger, engine, SystemClock(), JobSettings(concurrency=1)) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         await jobs.submit(job("video_2"))

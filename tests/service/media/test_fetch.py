@@ -116,13 +116,13 @@ async def test_without_leave_nothing_is_fetched():
 
 
 async def test_the_settings_say_how_far_it_goes():
-    settings = FetchSettings(enabled=True, hosts=("images.example",), refuse=("9.9.9.0/24",))
+    settings = FetchSettings(enabled=True, allow=("images.example",), deny=("9.9.9.0/24",))
     async with fetching(settings, "https://gateway.example", Origin(name="x")) as get:
         assert isinstance(get, fetch.Fetcher)
         assert not get._policy.allows_host("gateway.example")
         assert not get._policy.allows_address("9.9.9.9")
-    with pytest.raises(SettingsError, match=r"fetch\.refuse"):
-        async with fetching(FetchSettings(refuse=("9.9.9.0/99",)), "", Origin(name="x")):
+    with pytest.raises(SettingsError, match=r"fetch\.deny"):
+        async with fetching(FetchSettings(deny=("9.9.9.0/99",)), "", Origin(name="x")):
             pass
 
 

@@ -144,7 +144,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(kind):
-    ended, limits = anyio.Event(), Limits(write_stall_seconds=0.05, heartbeat_seconds=0.01)
+    ended, limits = anyio.Event(), Limits(write_timeout_seconds=0.05, heartbeat_seconds=0.01)
     observed = observing(ANSWERS[kind](), limits)
 
     async def app(scope, receive, send):
@@ -165,6 +165,6 @@ async def test_an_answer_may_take_long_while_nothing_is_sent():
         await anyio.sleep(0.2)
         return PlainTextResponse("done")
 
-    observed = observing(WholeResponse(slow, error_response), Limits(write_stall_seconds=0.05))
+    observed = observing(WholeResponse(slow, error_response), Limits(write_timeout_seconds=0.05))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/")).text == "done"

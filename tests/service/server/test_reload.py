@@ -70,7 +70,7 @@ async def test_a_key_that_has_changed_is_taken_over_and_the_old_one_is_refused(g
     logs = await gateway.look()
     assert await gateway.knows(ONE, TWO, THREE) == [False, True, True]
     assert [line["event"] for line in logs] == ["config_reloaded"]
-    assert (gateway.count("reloads"), gateway.count("reload_failed")) == (1.0, 0.0)
+    assert (gateway.count("reloads"), gateway.count("reload_failures")) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"   \n", b"short", b"\xff\xfe", b"a key\nof two lines", TWO.encode()])
@@ -83,7 +83,7 @@ async def test_a_key_of_no_use_leaves_the_old_one_in_force_and_is_told_once_by_i
     assert await gateway.knows(ONE, TWO) == [True, True]
     assert [(line["event"], line["path"]) for line in logs] == [("config_reload_failed", str(path))]
     assert content is None or len(content.strip()) < 4 or content.decode("latin-1") not in str(logs)
-    assert gateway.count("reload_failed") == 1.0
+    assert gateway.count("reload_failures") == 1.0
     assert await gateway.look() == []
     path.write_text(THREE)
     await gateway.look()
@@ -145,7 +145,7 @@ async def test_settings_of_no_use_leave_all_as_it_is(gateway, text):
         await gateway.reload.reload()
     assert await gateway.knows(TWO, THREE) == [True, True]
     assert [line.get("path") for line in logs] == [str(gateway.path), None]
-    assert gateway.count("reload_failed") == 1.0
+    assert gateway.count("reload_failures") == 1.0
 
 
 async def test_a_transport_and_other_parts_take_over_what_is_theirs(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ async def test_beside_a_shared_store_this_machine_has_a_copy_of_its_own_sealed_a
     file = tmp_path / "state" / "gateway-copy.sqlite3"
     assert b"g.a000-cookie" not in file.read_bytes()
     file.write_bytes(b"no database at all, whatever it is")
-    with pytest.raises(SettingsError, match=r"store\.copy_path: .*not a database"):
+    with pytest.raises(SettingsError, match=r"store\.replica_path: .*not a database"):
         async with open_copy(shared, ORIGIN, path, clock):
             raise AssertionError
 

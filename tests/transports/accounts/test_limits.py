@@ -53,15 +53,15 @@ async def bed():
     clock = ManualClock()
     store = Shaky(clock)
     replica = Replica(clock, store, shared=True, replicas=3)
-    async with replica.seats.open():
-        yield clock, store, replica.seats
+    async with replica.limits.open():
+        yield clock, store, replica.limits
 
 
-async def enter(seats, account=ACCOUNT):
-    return await seats.acquire(account, CHAT)
+async def enter(limits, account=ACCOUNT):
+    return await limits.acquire(account, CHAT)
 
 
-def lose_seats(store):
+def lose_slots(store):
     """Do to a store what a restart without a file does."""
     store._slots.clear()
 
@@ -79,11 +79,11 @@ async def settle(clock, seconds):
 
 
 async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
-    clock, store, seats = bed
-    seat, wait = await enter(seats)
+    clock, store, limits = bed
+    slot, wait = await enter(limits)
     assert (wait, await store.count_slots("a")) == (0.0, 1)
     free = []
-    seats.release(seat, lambda: free.append(1))
+    limits.release(slot, lambda: free.append(1))
     await settle(clock, 0.1)
     assert (free, await store.count_slots("a")) == ([1], 1)
     await settle(clock, 0.4)
@@ -91,12 +91,12 @@ async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
 
 
 async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
-    clock, store, seats = bed
+    clock, store, limits = bed
     for _ in range(100):
-        held = [await enter(seats) for _ in range(2)]
+        held = [await enter(limits) for _ in range(2)]
         assert [wait for _, wait in held] == [0.0, 0.0]
-        for seat, _ in held:
-            seats.release(seat, nothing)
+        for slot, _ in held:
+            limits.release(slot, nothing)
         await settle(clock, 0.05)
     assert store.calls == ["take_slot"] * 2
     await settle(clock, 0.5)
@@ -105,32 +105,32 @@ async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
 
 
 async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
-    clock, _, seats = bed
+    clock, _, limits = bed
     account = Account(id="b", transport="t", concurrency=6, per_minute=3)
     waits = []
     for _ in range(4):
-        seat, wait = await enter(seats, account)
+        slot, wait = await enter(limits, account)
         waits.append(wait)
         if not wait:
-            seats.release(seat, nothing)
+            limits.release(slot, nothing)
         await settle(clock, 0.05)
     assert waits[:3] == [0.0] * 3
     assert 19 < waits[3] <= 20
 
 
 async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed):
-    clock, store, seats = bed
-    held, _ = await enter(seats)
-    left, _ = await enter(seats)
+    clock, store, limits = bed
+    held, _ = await enter(limits)
+    left, _ = await enter(limits)
     for _ in range(10):
         await anyio.wait_all_tasks_blocked()
         clock.advance(20)
     await anyio.wait_all_tasks_blocked()
     assert await store.count_slots("a") == 2
-    seats.release(left, nothing)
+    limits.release(left, nothing)
     await settle(clock, 0.5)
     assert await store.count_slots("a") == 1
-    seats.release(held, nothing)
+    limits.release(held, nothing)
 
 
 class Worker:
@@ -138,29 +138,29 @@ class Worker:
 
     def __init__(self, clock, store, name, limit=ACCOUNT.concurrency):
         self.account = Account(id="a", transport="t", concurrency=limit)
-        self.seats = Replica(clock, store, name=name, shared=True, replicas=2).seats
+        self.limits = Replica(clock, store, name=name, shared=True, replicas=2).limits
         self.held = []
 
     async def step(self, *, wanted):
         """End all requests, and begin as many as are wanted and as it gets slots for."""
         left = [anyio.Event() for _ in self.held]
-        for seat, event in zip(self.held, left, strict=True):
-            self.seats.release(seat, event.set)
+        for slot, event in zip(self.held, left, strict=True):
+            self.limits.release(slot, event.set)
         self.held = []
         for event in left:
             await event.wait()
         while len(self.held) < wanted:
-            seat, wait = await enter(self.seats, self.account)
+            slot, wait = await enter(self.limits, self.account)
             if wait:
                 break
-            self.held.append(seat)
+            self.held.append(slot)
 
 
 @pytest.fixture
 async def workers(open_store):
     clock = ManualClock()
     pair = [Worker(clock, await open_store(), name) for name in ("one", "two")]
-    async with pair[0].seats.open(), pair[1].seats.open():
+    async with pair[0].limits.open(), pair[1].limits.open():
         yield clock, await open_store(), *pair
 
 
@@ -181,12 +181,12 @@ async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back
     clock = ManualClock()
     store = MemoryStore(clock)
     one, two = (Worker(clock, store, name, limit) for name in ("one", "two"))
-    async with one.seats.open(), two.seats.open():
+    async with one.limits.open(), two.limits.open():
         for _ in range(20):
             await one.step(wanted=limit)
             await two.step(wanted=limit)
             clock.advance(0.05)
-        lose_seats(store)
+        lose_slots(store)
         await two.step(wanted=limit)
         assert len(one.held) + len(two.held) > limit
         for _ in range(160):
@@ -198,16 +198,16 @@ async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back
 
 
 async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed):
-    clock, store, seats = bed
-    kept = [await enter(seats) for _ in range(2)]
+    clock, store, limits = bed
+    kept = [await enter(limits) for _ in range(2)]
     store.down = True
-    other, _ = await enter(seats, Account(id="b", transport="t", concurrency=3))
+    other, _ = await enter(limits, Account(id="b", transport="t", concurrency=3))
     await settle(clock, 0.1)
-    lose_seats(store)
+    lose_slots(store)
     store.down = False
     await settle(clock, 1.1)
     assert await store.count_slots("a") == len(kept)
-    seats.release(other, nothing)
+    limits.release(other, nothing)
 
 
 async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
@@ -232,29 +232,29 @@ async def test_what_one_process_has_left_another_takes_soon(workers):
 
 
 async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
-    clock, store, seats = bed
+    clock, store, limits = bed
     store.down = True
-    seat, wait = await enter(seats)
+    slot, wait = await enter(limits)
     assert wait == 0.0
     store.down = False
-    seats.release(seat, nothing)
+    limits.release(slot, nothing)
     await settle(clock, 0.05)
-    assert await enter(seats) is not None
+    assert await enter(limits) is not None
     assert store.calls[-1] == "take_slot"
     assert await store.count_slots("a") == 1
 
 
 async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
-    clock, store, seats = bed
+    clock, store, limits = bed
     store.down = True
-    taken = [(await enter(seats)) for _ in range(3)]
+    taken = [(await enter(limits)) for _ in range(3)]
     assert [wait for _, wait in taken] == [0.0, 0.0, FULL]
     free = []
-    seats.release(taken[0][0], lambda: free.append(1))
+    limits.release(taken[0][0], lambda: free.append(1))
     await anyio.wait_all_tasks_blocked()
     assert free == [1]
-    assert (await enter(seats))[1] == 0.0
-    assert (await enter(seats, Account(id="b", transport="t", concurrency=1)))[1] == 0.0
+    assert (await enter(limits))[1] == 0.0
+    assert (await enter(limits, Account(id="b", transport="t", concurrency=1)))[1] == 0.0
     store.down = False
     clock.advance(60)
     await anyio.wait_all_tasks_blocked()
@@ -262,10 +262,10 @@ async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
 
 
 async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
-    clock, store, seats = bed
-    seat, _ = await enter(seats)
+    clock, store, limits = bed
+    slot, _ = await enter(limits)
     store.down = True
-    seats.release(seat, nothing)
+    limits.release(slot, nothing)
     await anyio.wait_all_tasks_blocked()
     assert await store.count_slots("a") == 1
     store.down = False
@@ -274,11 +274,11 @@ async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_who_is_cancelled_while_the_store_answers_holds_no_seat(bed):
-    _, store, seats = bed
+async def test_who_is_cancelled_while_the_store_answers_holds_no_slot(bed):
+    _, store, limits = bed
     store.gate = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(enter, seats)
+        tasks.start_soon(enter, limits)
         await anyio.wait_all_tasks_blocked()
         assert await store.count_slots("a") == 1
         tasks.cancel_scope.cancel()
@@ -291,19 +291,19 @@ async def test_a_process_that_ends_gives_back_what_it_left():
     clock = ManualClock()
     store = MemoryStore(clock)
     replica = Replica(clock, store, shared=True)
-    async with replica.seats.open():
-        seat, _ = await enter(replica.seats)
-        replica.seats.release(seat, nothing)
+    async with replica.limits.open():
+        slot, _ = await enter(replica.limits)
+        replica.limits.release(slot, nothing)
     assert await store.count_slots("a") == 0
 
 
 async def test_one_process_alone_asks_no_store():
     replica = Replica()
-    async with replica.seats.open():
-        seat, wait = await enter(replica.seats)
+    async with replica.limits.open():
+        slot, wait = await enter(replica.limits)
         assert (wait, await replica.store.count_slots("a")) == (0.0, 0)
         free = []
-        replica.seats.release(seat, lambda: free.append(1))
+        replica.limits.release(slot, lambda: free.append(1))
         assert free == [1]
 
 

@@ -33,7 +33,7 @@ FEW = settings(
 
 
 class Shaky(MemoryStore):
-    """A store whose seats and records are out of reach at times."""
+    """A store whose limits and records are out of reach at times."""
 
     down = False
 
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
 
     async def open(self):
         self.replicas = [Replica(self.clock, self.store, name=n, shared=True, replicas=2) for n in ("one", "two")]
-        self.pools = [replica.pool(lambda: ACCOUNTS, wait_seconds=1e6) for replica in self.replicas]
+        self.pools = [replica.pool(lambda: ACCOUNTS, queue_timeout_seconds=1e6) for replica in self.replicas]
         self.runs = []
         for replica, pool in zip(self.replicas, self.pools, strict=True):
             self.watch_turns(pool._queue)
@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
         queue.give = noting
 
     async def keep(self, replica):
-        async with replica.seats.open(), replica.board.open():
+        async with replica.limits.open(), replica.board.open():
             await anyio.sleep_forever()
 
     def spawn(self, work):
@@ -239,7 +239,7 @@ def test_the_pool_keeps_its_rules_whatever_comes():
 
 
 def forgetful(monkeypatch):
-    monkeypatch.setattr(ConcurrencyLimits, "release", lambda self, seat, then: self._give_back(seat, lambda: None))
+    monkeypatch.setattr(ConcurrencyLimits, "release", lambda self, slot, then: self._give_back(slot, lambda: None))
 
 
 def each_for_itself(monkeypatch):

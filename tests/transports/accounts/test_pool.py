@@ -52,7 +52,7 @@ async def test_a_lease_is_given_back_when_its_holder_is_cancelled():
 
 
 async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before():
-    bed, order = Bed("a", concurrency=1, terms={"waiting_per_seat": 9}), []
+    bed, order = Bed("a", concurrency=1, terms={"queue_per_slot": 9}), []
 
     async def one(number):
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
@@ -91,7 +91,7 @@ async def test_one_who_cannot_use_the_freed_account_lets_others_pass():
 
 
 async def test_many_waiters_all_get_their_turn():
-    bed, served = Bed("a", "b", concurrency=2, terms={"wait_seconds": 30.0}), []
+    bed, served = Bed("a", "b", concurrency=2, terms={"queue_timeout_seconds": 30.0}), []
 
     async def one():
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
@@ -210,7 +210,7 @@ async def test_none_that_suits_is_for_an_operator_too():
 
 
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
-    for terms, until in (({"wait_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
+    for terms, until in (({"queue_timeout_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
         bed = Bed("a", concurrency=1, terms=terms)
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(60):
@@ -219,7 +219,7 @@ async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_de
 
 
 async def test_the_queue_is_bounded():
-    bed, refused = Bed("a", concurrency=1, terms={"wait_seconds": 30.0}), []
+    bed, refused = Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0}), []
 
     async def one():
         try:
@@ -236,7 +236,7 @@ async def test_the_queue_is_bounded():
 
 
 async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
-    bed = Bed("a", concurrency=1, terms={"wait_seconds": 30.0})
+    bed = Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0})
     async with anyio.create_task_group() as tasks:
 
         async def wait():
@@ -250,7 +250,11 @@ async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
 
 
 async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
-    bed, held, over = Bed("a", concurrency=1, terms={"wait_seconds": 30.0, "waiting_per_seat": 9}), [], anyio.Event()
+    bed, held, over = (
+        Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
+        [],
+        anyio.Event(),
+    )
     over.set()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.pool.run)

@@ -66,7 +66,7 @@ def account(name, slots=5, **more):
 
 @asynccontextmanager
 async def crowd_at(*accounts, **terms):
-    pool = pool_of(list(accounts), **{"wait_seconds": 30.0, **terms})
+    pool = pool_of(list(accounts), **{"queue_timeout_seconds": 30.0, **terms})
     async with anyio.create_task_group() as tasks:
         yield Crowd(pool, tasks)
         tasks.cancel_scope.cancel()
@@ -151,7 +151,7 @@ async def test_each_of_many_licenses_may_wait_with_one_request_however_small_its
 
 
 async def test_no_request_waits_where_none_may_but_for_a_slot_that_its_license_is_owed():
-    async with crowd_at(account("a", 4), waiting_per_seat=0.0) as crowd:
+    async with crowd_at(account("a", 4), queue_per_slot=0.0) as crowd:
         await crowd.come("slow", 5)
         await crowd.come("other", 3)
         assert crowd.refused == {"slow": 1, "other": 1}
@@ -166,7 +166,7 @@ async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
 
 
 async def test_an_account_that_rests_or_is_carried_slowly_makes_the_queue_no_longer():
-    async with crowd_at(account("a", 1), account("b"), wait_seconds=5.0) as crowd:
+    async with crowd_at(account("a", 1), account("b"), queue_timeout_seconds=5.0) as crowd:
         crowd.pool.accounts.cool_down(crowd.pool.accounts.state_of("b"), PRO.key, 60.0, "quota")
         await crowd.come("one", 5)
         assert (crowd.held()["one"], crowd.refused["one"]) == (1, 2)
@@ -194,7 +194,7 @@ async def test_a_request_that_a_guest_may_serve_does_not_delay_another_of_its_li
 
 
 async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too_many_does_not():
-    async with crowd_at(account("a", 2), wait_seconds=0.01, owed_wait_seconds=30.0) as crowd:
+    async with crowd_at(account("a", 2), queue_timeout_seconds=0.01, fair_queue_timeout_seconds=30.0) as crowd:
         await crowd.come("slow", 2)
         await crowd.come("other")
         while crowd.refused["slow"] < 3:
@@ -205,10 +205,10 @@ async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too
         assert crowd.held() == {"slow": 1, "other": 1}
 
 
-@pytest.mark.parametrize("bound", [{"owed_wait_seconds": 0.02}, {"until": 0.02}])
+@pytest.mark.parametrize("bound", [{"fair_queue_timeout_seconds": 0.02}, {"until": 0.02}])
 async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
     until = bound.pop("until", None)
-    async with crowd_at(account("a", 2), **{"wait_seconds": 0.01, **bound}) as crowd:
+    async with crowd_at(account("a", 2), **{"queue_timeout_seconds": 0.01, **bound}) as crowd:
         await crowd.come("slow", 2)
         with pytest.raises(Saturated), anyio.fail_after(60):
             more = {} if until is None else {"until": anyio.current_time() + until}
@@ -218,12 +218,12 @@ async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
 async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
     clock = ManualClock()
     store, accounts = MemoryStore(clock), [account("a", 4)]
-    terms = {"wait_seconds": 0.01, "owed_wait_seconds": 30.0}
+    terms = {"queue_timeout_seconds": 0.01, "fair_queue_timeout_seconds": 30.0}
     async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
         crowds = []
         for name in ("one", "two"):
             replica = Replica(clock, store, name=name, shared=True, replicas=2)
-            await stack.enter_async_context(replica.seats.open())
+            await stack.enter_async_context(replica.limits.open())
             crowds.append(Crowd(replica.pool(lambda: accounts, **terms), tasks))
             tasks.start_soon(crowds[-1].pool.run)
         first, second = crowds
@@ -246,7 +246,7 @@ async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
 
 
 async def test_a_license_that_has_its_share_waits_no_longer_than_others():
-    async with crowd_at(account("a", 2), wait_seconds=0.01, owed_wait_seconds=30.0) as crowd:
+    async with crowd_at(account("a", 2), queue_timeout_seconds=0.01, fair_queue_timeout_seconds=30.0) as crowd:
         await crowd.come("slow", 1)
         await crowd.come("other", 1)
         with pytest.raises(Saturated), anyio.fail_after(60):

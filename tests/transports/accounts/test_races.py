@@ -47,8 +47,8 @@ async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_tha
             pools = []
             for name in ("one", "two", "three"):
                 replica = Replica(SystemClock(), await open_store(), name=name, shared=True, replicas=3)
-                await stack.enter_async_context(replica.seats.open())
-                pools.append(replica.pool(lambda: ACCOUNTS, wait_seconds=60.0, waiting_per_seat=EACH))
+                await stack.enter_async_context(replica.limits.open())
+                pools.append(replica.pool(lambda: ACCOUNTS, queue_timeout_seconds=60.0, queue_per_slot=EACH))
                 running.start_soon(pools[-1].run)
             async with anyio.create_task_group() as asking:
                 for _ in range(EACH):
@@ -71,13 +71,13 @@ async def test_the_seats_of_a_process_that_died_are_free_when_their_time_is_over
     for _ in range(3):
         await dead.lease(LeaseRequest(requirement=CHAT))
     replica = Replica(clock, store, name="alive", shared=True)
-    pool, held = replica.pool(lambda: ACCOUNTS[:1], wait_seconds=30.0), []
+    pool, held = replica.pool(lambda: ACCOUNTS[:1], queue_timeout_seconds=30.0), []
 
     async def wait():
         async with leasing(pool, LeaseRequest(requirement=CHAT)) as lease:
             held.append(lease.account.id)
 
-    async with replica.seats.open(), anyio.create_task_group() as tasks:
+    async with replica.limits.open(), anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run)
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()

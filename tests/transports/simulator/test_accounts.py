@@ -90,7 +90,7 @@ def test_a_bound_session_works_and_never_rotates():
 
 def test_an_old_value_that_is_rotated_once_more_gives_the_session_another_or_ends_it():
     for rule, status, dead in (("survives", 200, False), ("dies", 401, True)):
-        accounts = accounts_of(ACCOUNT, ManualClock(), rotation_gap_seconds=0, grace_seconds=300, fork=rule)
+        accounts = accounts_of(ACCOUNT, ManualClock(), min_rotation_interval_seconds=0, grace_seconds=300, fork=rule)
         _, first = accounts.rotate(cookies())
         assert accounts.rotate(cookies())[0] == status
         assert (accounts.find(cookies(first)).account is None) == dead
@@ -99,7 +99,7 @@ def test_an_old_value_that_is_rotated_once_more_gives_the_session_another_or_end
 
 
 def test_without_grace_the_old_value_is_refused_and_the_new_one_holds():
-    accounts = accounts_of(ACCOUNT, ManualClock(), rotation_gap_seconds=0, grace_seconds=0)
+    accounts = accounts_of(ACCOUNT, ManualClock(), min_rotation_interval_seconds=0, grace_seconds=0)
     _, fresh = accounts.rotate(cookies())
     assert accounts.rotate(cookies()) == (401, None)
     assert accounts.rotate(cookies(fresh))[0] == 200

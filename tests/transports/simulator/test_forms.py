@@ -227,7 +227,10 @@ async def test_a_refused_first_video_names_its_turn_as_recorded(opened):
 
 async def test_a_refused_video_can_be_made_all_the_same(open_site):
     clock = ManualClock()
-    async with open_site(clock=clock, profile="site", video_refused_is_made=True) as site, visit(site.base) as browser:
+    async with (
+        open_site(clock=clock, profile="site", video_refused_but_generated=True) as site,
+        visit(site.base) as browser,
+    ):
         assert (await browser.say("a wave", VIDEO)).code == 1053
         ((cid, *_),) = (await browser.call("MaZiqc", [13, None, [0, None, 1]]))[2]
         clock.advance(4)

@@ -133,7 +133,7 @@ async def test_a_build_ends_after_its_time(open_site):
     ],
 )
 async def test_a_rotation_says_when_the_next_is_due(open_site, account, told, status, capture):
-    async with open_site(account, rotation_told_seconds=told) as site, visit_nothing() as http:
+    async with open_site(account, rotation_interval_seconds=told) as site, visit_nothing() as http:
         headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": export_of(account)}
         async with http.post(f"{site.base}/RotateCookies", data=wire.ROTATE_BODY, headers=headers) as response:
             assert response.status == status

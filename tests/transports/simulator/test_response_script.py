@@ -61,7 +61,7 @@ async def test_a_break_comes_where_it_was_asked_for():
 
 async def test_the_pace_is_kept():
     clock = ManualClock(0.0)
-    pace = Pace(first_token_seconds=2.0, tokens_per_second=10.0, longest_seconds=0.0)
+    pace = Pace(first_token_seconds=2.0, tokens_per_second=10.0, max_seconds=0.0)
     script = PromptScript(text="x" * 400)
     done = False
 
@@ -80,9 +80,9 @@ async def test_the_pace_is_kept():
 
 
 def test_a_long_answer_speeds_up():
-    pace = Pace(tokens_per_second=10.0, longest_seconds=2.0)
+    pace = Pace(tokens_per_second=10.0, max_seconds=2.0)
     long = course(PromptScript(text="x" * 40_000), pace)
     assert long._pause(long._frames()) * long._frames() == pytest.approx(2.0)
     own = course(PromptScript(text="x" * 400, tokens_per_second=10), pace)
     assert own._pause(own._frames()) * own._frames() == pytest.approx(10.0)
-    assert msgspec.structs.replace(pace, longest_seconds=0.0).longest_seconds == 0.0
+    assert msgspec.structs.replace(pace, max_seconds=0.0).max_seconds == 0.0

@@ -65,7 +65,7 @@ async def open_work(
         delete=config.temporary,
         delete_seconds=config.delete_seconds,
         tools=config.tools,
-        retry_video=config.video_1053 == "look",
+        retry_video=config.video_1053 == "search",
     )
     work = LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
     if request.handle is not None:

@@ -145,7 +145,7 @@ class AccountUploads:
         sent = self._known(file.digest)
         if sent is None:
             path = await self._send(file, name)
-            until = self._clock.monotonic() + self._session.site.config.upload_keep_seconds
+            until = self._clock.monotonic() + self._session.site.config.upload_reuse_seconds
             sent = _Sent(path, file.mime, until)
             _keep(self._sent, file.digest, sent)
         return sent

@@ -120,7 +120,7 @@ async def test_a_code_that_comes_once_is_mended_where_the_table_says_so(site, nu
 async def two(open_site):
     """Yield a site, a transport with two accounts, and the failover over them."""
     async with open_site(FIRST, SECOND) as site, site.connect(*ACCOUNTS, reuse_seconds=600) as transport:
-        pool = Replica().pool(lambda: list(transport.accounts)[:2], transport="web", wait_seconds=0.01)
+        pool = Replica().pool(lambda: list(transport.accounts)[:2], transport="web", queue_timeout_seconds=0.01)
         yield site, transport, Failover(transport, pool, FailoverPolicy())
 
 

@@ -69,7 +69,7 @@ async def order(site, **fault):
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
 async def test_a_video_that_is_refused_and_made_all_the_same_is_not_asked_for_again(open_site, profile):
-    options = {"profile": profile, "video_refused_is_made": True, "video_seconds": 0.3}
+    options = {"profile": profile, "video_refused_but_generated": True, "video_seconds": 0.3}
     async with open_site(**options) as site, site.connect(**FAST) as transport:
         events = await film(transport, "a cat on a boat")
         assert isinstance(events[0], Begun)

@@ -77,7 +77,7 @@ async def test_files_are_uploaded_and_named_in_the_turn(site):
 async def test_one_content_is_uploaded_once_and_named_again_for_a_while(open_site):
     clock = ManualClock()
     async with open_site() as site:
-        async with site.connect(deps=deps_for(clock=clock), upload_keep_seconds=60, rotate_seconds=0) as transport:
+        async with site.connect(deps=deps_for(clock=clock), upload_reuse_seconds=60, rotate_seconds=0) as transport:
             twice = msgspec.structs.replace(NOTE, name="other.txt")
             request = asking(
                 (Role.USER, NOTE, TextPart("a")), (Role.ASSISTANT, TextPart("b")), (Role.USER, twice, NOTE)
@@ -323,7 +323,7 @@ async def test_a_picture_of_an_earlier_turn_is_given_back(site):
 async def test_a_picture_that_the_site_has_already_is_not_fetched_again(open_site):
     clock = ManualClock()
     async with open_site() as site:
-        async with site.connect(deps=deps_for(clock=clock), upload_keep_seconds=60, rotate_seconds=0) as transport:
+        async with site.connect(deps=deps_for(clock=clock), upload_reuse_seconds=60, rotate_seconds=0) as transport:
             request = asking((Role.USER, MediaPart(await drawn(transport)), TextPart("?")))
             await tell(transport, request)
             fetched = await site.seen("media")

@@ -253,7 +253,7 @@ async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_
     clock = ManualClock()
     store = MemoryStore(clock)
     async with (
-        open_site(clock=clock, rotation_gap_seconds=600) as site,
+        open_site(clock=clock, min_rotation_interval_seconds=600) as site,
         site.connect(deps=deps_for(clock, MemoryStore(clock)), rotate_seconds=0) as other,
         site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport,
     ):

@@ -234,7 +234,9 @@ async def test_where_a_session_cannot_be_fetched_another_account_makes_the_pictu
     known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
     clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
     async with open_site(*accounts) as site, site.connect(*known) as transport:
-        rotation = AccountRotation(transport, pool_of(transport.accounts, clock, wait_seconds=1.0), FailoverPolicy())
+        rotation = AccountRotation(
+            transport, pool_of(transport.accounts, clock, queue_timeout_seconds=1.0), FailoverPolicy()
+        )
         await order(site, where="app", status=500)
         async with going(rotation, request, 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
@@ -314,7 +316,7 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
 
 async def test_an_account_that_needs_attention_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
-        pool = pool_of(two.accounts, clock, wait_seconds=1.0)
+        pool = pool_of(two.accounts, clock, queue_timeout_seconds=1.0)
         rotation = AccountRotation(two, pool, FailoverPolicy())
 
         async def ask_pool():
