@@ -5,7 +5,7 @@ import time
 from starlette.requests import Request
 
 from protocol.http.context import Limits, RequestContext, RequestRecord, attach
-from protocol.http.shutdown import ShutdownEvent
+from protocol.http.disconnect import ShutdownEvent
 
 
 def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()):

@@ -19,9 +19,8 @@ from starlette.requests import Request
 
 from protocol.http.budget import Sender
 from protocol.http.context import Limits, RequestContext, context_of
-from protocol.http.errors import ClientGone, HttpError
+from protocol.http.errors import ClientGone, HttpError, shutting_down
 from protocol.http.long_strings import LongStrings
-from protocol.http.response import shutting_down
 from protocol.http.worker import WorkerThreads, in_thread
 from protocol.model import BadRequest, GatewayError
 

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.budget import ByteBudget, Reservation
+from protocol.http.disconnect import ShutdownEvent
 from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
-from protocol.http.shutdown import ShutdownEvent
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
 from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, Served, Usage
@@ -158,6 +158,8 @@ class RequestContext(msgspec.Struct, kw_only=True):
     long_strings: dict[str, LongString] = {}
     """The long strings of the request's body, which are on disk, by what stands for them in the decoded body."""
     caller: Caller | None = None
+    attempts_before: int = 0
+    """The number of earlier attempts, as the client's SDK reports it."""
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""
 

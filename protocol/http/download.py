@@ -12,9 +12,8 @@ import msgspec
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
 from protocol.http.ranges import Span, Unsatisfiable, span_of
-from protocol.http.response import shutting_down
 from protocol.model import GatewayError, MediaStream, released
 
 
@@ -36,15 +35,11 @@ class Download:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope)
+        watcher = DisconnectWatcher(scope, context.closing)
         sender = _Sender(send, watcher)
         refusal: GatewayError | None = None
-
-        async def work() -> None:
-            nonlocal refusal
+        with watcher:
             refusal = await self._run(dict(scope["headers"]), scope["method"], sender)
-
-        await watcher.run(work)
         if watcher.gone:
             context.record.error = CLIENT_GONE
             return

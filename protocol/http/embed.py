@@ -6,15 +6,14 @@ base64 of a file in place of each. The length is known in advance.
 
 import binascii
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import anyio.to_thread
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.endpoint import CLIENT_GONE
-from protocol.http.response import shutting_down
+from protocol.http.errors import CLIENT_GONE, shutting_down
 from protocol.model import Content
 
 _SLICE = 3 * 64 * 1024
@@ -82,25 +81,21 @@ class Embedding:
 class PiecesResponse:
     """Sends pieces as one answer with a known length; stops at once when the client leaves."""
 
-    def __init__(self, pieces: Pieces, headers: Mapping[str, str], media_type: str) -> None:
+    def __init__(self, pieces: Pieces, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Send these pieces with status 200."""
         self._pieces = pieces
-        named = {**headers, "content-length": str(pieces.length), "content-type": media_type}
-        self._headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in named.items()]
+        self._headers = [*headers, (b"content-length", b"%d" % pieces.length)]
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope)
-
-        async def work() -> None:
+        watcher = DisconnectWatcher(scope, context.closing)
+        with watcher:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             async for piece in self._pieces:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             watcher.finished = True
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        await watcher.run(work)
         if watcher.gone:
             context.record.error = CLIENT_GONE
         elif watcher.closed:

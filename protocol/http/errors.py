@@ -1,6 +1,16 @@
-"""Errors of HTTP requests that are independent of the dialect."""
+"""Errors of HTTP requests that are independent of the dialect, and the types of what writes them."""
 
-from protocol.model import BadRequest
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from protocol.model import BadRequest, GatewayError, Saturated
+
+ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
+Refuse = Callable[[GatewayError], ASGIResponse]
+"""Writes an error in the form of a dialect."""
+
+CLIENT_GONE = "client_closed_request"
+"""The code that is recorded for a request whose client disconnected before the end."""
 
 
 class HttpError(BadRequest):
@@ -14,3 +24,8 @@ class HttpError(BadRequest):
 
 class ClientGone(Exception):
     """The client disconnected before the response."""
+
+
+def shutting_down() -> Saturated:
+    """Return the error of requests that shutdown cuts short."""
+    return Saturated("The gateway is shutting down.", code="shutting_down")

@@ -5,13 +5,8 @@ from typing import Any
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.endpoint import CLIENT_GONE, ASGIResponse, Refuse
-from protocol.model import GatewayError, Saturated, released
-
-
-def shutting_down() -> Saturated:
-    """Return the error of requests that shutdown cuts short."""
-    return Saturated("The gateway is shutting down.", code="shutting_down")
+from protocol.http.errors import CLIENT_GONE, ASGIResponse, Refuse, shutting_down
+from protocol.model import GatewayError, released
 
 
 class Payload:
@@ -38,10 +33,11 @@ class WholeResponse:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope)
-        response: ASGIResponse | None
+        watcher = DisconnectWatcher(scope, context.closing)
+        response: ASGIResponse | None = None
         try:
-            response = await watcher.run(self._work)
+            with watcher:
+                response = await self._work()
         except GatewayError as error:
             context.record.error = error.code
             response = self._refuse(released(error))

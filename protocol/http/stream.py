@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 import structlog
 
 from protocol.http.context import RequestContext, context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.embed import Pieces
-from protocol.http.endpoint import CLIENT_GONE, Refuse
-from protocol.http.response import shutting_down
-from protocol.model import GatewayError, Served, released
+from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
+from protocol.model import Finish, GatewayError, Served, Usage, released
 
 HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -28,14 +28,13 @@ _HEARTBEAT = b": keep-alive\n\n"
 
 _log = structlog.get_logger()
 
-
-EventT = TypeVar("EventT")
+StepT = TypeVar("StepT")
 StepT_co = TypeVar("StepT_co", covariant=True)
 StepT_contra = TypeVar("StepT_contra", contravariant=True)
 
 
-class Answer(Protocol[StepT_co]):
-    """The events of a response: an `Exchange`, or a dialect's transformation of one."""
+class Steps(Protocol[StepT_co]):
+    """The steps of an answer: the events of an `Exchange`, or what a dialect makes of them."""
 
     @property
     def served(self) -> Served:
@@ -43,24 +42,33 @@ class Answer(Protocol[StepT_co]):
         ...
 
     def __aiter__(self) -> AsyncIterator[StepT_co]:
-        """Yield the events; raises GatewayError if the response breaks off."""
+        """Yield the steps; raises GatewayError if the answer breaks off."""
         ...
+
+
+class CountedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of a dialect's own that has token counts. An event has them in `Finish`."""
+
+    usage: Usage
+
+
+_COUNTED = (Finish, CountedStep)
 
 
 class EventWriter(Protocol[StepT_contra]):
-    """Encodes the events of one response in a dialect."""
+    """Encodes the steps of one streamed answer in a dialect."""
 
     def opened(self) -> bytes:
-        """Return the bytes before the first event."""
+        """Return the bytes before the first step."""
         ...
 
     def event(self, event: StepT_contra, /) -> bytes | Pieces:
-        """Return an event's bytes, perhaps none."""
+        """Return a step's bytes, perhaps none."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether the response is complete: later events are ignored."""
+        """Whether the answer is complete: later steps are ignored."""
         ...
 
     def error(self, error: GatewayError) -> bytes:
@@ -68,13 +76,13 @@ class EventWriter(Protocol[StepT_contra]):
         ...
 
 
-class EventStream(Generic[EventT]):
-    """Streams an exchange to the client as SSE."""
+class EventStream(Generic[StepT]):
+    """Streams an exchange to the client as SSE, and counts its tokens."""
 
     def __init__(
         self,
-        exchange: AbstractAsyncContextManager[Answer[EventT]],
-        writer: EventWriter[EventT],
+        exchange: AbstractAsyncContextManager[Steps[StepT]],
+        writer: EventWriter[StepT],
         refuse: Refuse,
         headers: list[tuple[bytes, bytes]],
     ) -> None:
@@ -84,67 +92,59 @@ class EventStream(Generic[EventT]):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope)
-        wire = _Wire(send, self._headers, watcher, context)
-        refusal: GatewayError | None = None
-
-        async def work() -> None:
-            nonlocal refusal
-            refusal = await self._run(context, wire)
-            await wire.end(self._writer.error(refusal) if refusal is not None else b"")
-
+        record = context.record
+        watcher = DisconnectWatcher(scope, context.closing)
+        sender = _Sender(send, self._headers, watcher, context)
+        error: GatewayError | None = None
         try:
-            await watcher.run(work)
-            if watcher.closed:
-                refusal = shutting_down()
-                await wire.end(self._writer.error(refusal))
-        finally:
-            wire.close()
-        if watcher.gone:
-            context.record.error = CLIENT_GONE
-            return
-        if refusal is not None:
-            context.record.error = refusal.code
-            if not wire.started:
-                await self._refuse(refusal)(scope, receive, send)
-
-    async def _run(self, context: RequestContext, wire: "_Wire") -> GatewayError | None:
-        try:
-            async with self._exchange as exchange:
-                context.record.note_served(exchange.served)
+            with watcher:
                 try:
-                    await self._write(exchange, context, wire)
-                finally:
-                    context.record.note_served(exchange.served)
-        except GatewayError as error:
-            return released(error)
-        except Exception:  # noqa: BLE001 -- a bug must not look like the end of the response
-            _log.exception("request_failed", request=context.id)
-            return GatewayError("The gateway failed.")
-        return None
+                    async with self._exchange as exchange:
+                        record.note_served(exchange.served)
+                        try:
+                            await self._write(exchange, context, sender)
+                        finally:
+                            record.note_served(exchange.served)
+                except GatewayError as raised:
+                    error = released(raised)
+                except Exception:  # noqa: BLE001 -- a bug must not look like the end of the response
+                    _log.exception("request_failed", request=context.id)
+                    error = GatewayError("The gateway failed.")
+                await sender.end(self._writer.error(error) if error is not None else b"")
+            if watcher.closed:
+                error = shutting_down()
+                await sender.end(self._writer.error(error))
+        finally:
+            sender.close()
+        if watcher.gone:
+            record.error = CLIENT_GONE
+        elif error is not None:
+            record.error = error.code
+            if not sender.started:
+                await self._refuse(error)(scope, receive, send)
 
-    async def _write(self, exchange: Answer[EventT], context: RequestContext, wire: "_Wire") -> None:
-        """Write events until the response is complete; then read the exchange to its end, as `fold` does."""
+    async def _write(self, exchange: Steps[StepT], context: RequestContext, sender: "_Sender") -> None:
+        """Write steps until the answer is complete; then read the exchange to its end, as `fold` does."""
         writer = self._writer
-        opened = writer.opened()
+        sender.opened = writer.opened()
         try:
-            async for event in exchange:
+            async for step in exchange:
                 if writer.finished:
                     continue
-                data = writer.event(event)
+                data = writer.event(step)
+                if isinstance(step, _COUNTED):
+                    context.record.note_usage(step.usage)
                 if data:
                     context.mark_first_token()
-                if opened:  # goes with the first event, which is there when the exchange is open
-                    data, opened = await wire.begin(opened, data), b""
-                if data:
-                    await wire.send(data, last=writer.finished)
+                if data or sender.opened:
+                    await sender.send(data, last=writer.finished)
         except GatewayError:
             if not writer.finished:
                 raise
-        await wire.send(opened)
+        await sender.send(b"")
 
 
-class _Wire:
+class _Sender:
     """Sends the bytes of one SSE response, and a comment whenever nothing was sent for one heartbeat.
 
     The comment is sent by a shared timer (`protocol.http.timers`). A piece that comes while a comment is being sent
@@ -163,23 +163,20 @@ class _Wire:
         self._timer = context.timers.of(self._seconds)
         self._timer.add(self)
         self.started = False
-
-    async def begin(self, opened: bytes, data: bytes | Pieces) -> bytes | Pieces:
-        """Return bytes together with those that go before them; send these at once before pieces."""
-        if isinstance(data, bytes):
-            return opened + data
-        await self.send(opened)
-        return data
+        self.opened = b""
+        """The beginning of the stream, which is sent with the first step."""
 
     async def send(self, data: bytes | Pieces, *, last: bool = False) -> None:
-        """Send bytes; `last`: they end the stream."""
+        """Send bytes, after those of `opened`; `last`: they end the stream."""
         if self._heartbeat is not None:
             await asyncio.wait([self._heartbeat])
+        opened, self.opened = self.opened, b""
         self._sending = True
         try:
             if isinstance(data, bytes):
-                await self._put(data, last=last)
+                await self._put(opened + data, last=last)
                 return
+            await self._put(opened)
             async for piece in data:
                 await self._put(piece)
             if last:
@@ -189,6 +186,7 @@ class _Wire:
 
     async def end(self, data: bytes) -> None:
         """Send the last bytes of a stream that was begun, and has not ended."""
+        self.opened = b""
         if self.started and not self._watcher.finished:
             await self.send(data, last=True)
 

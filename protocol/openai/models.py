@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.http.context import caller_of, context_of
-from protocol.http.endpoint import ASGIResponse
+from protocol.http.errors import ASGIResponse
 from protocol.model import Capability, Engine, Selection
 from protocol.openai.codec import encode
 

@@ -1,31 +1,40 @@
 """The routes of OpenAI's API, below `/v1`."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.endpoint import Endpoint
+from protocol.http.errors import ASGIResponse
+from protocol.http.operation import Endpoint, Operation
 from protocol.model import Engine
-from protocol.openai.chat.endpoint import Chat
-from protocol.openai.chat.retrieve import Completions
+from protocol.openai.chat import endpoint as chat
 from protocol.openai.errors import error_response
-from protocol.openai.images.endpoint import Images
+from protocol.openai.images import endpoint as images
 from protocol.openai.models import Models
-from protocol.openai.videos.endpoint import Videos
+from protocol.openai.videos import endpoint as videos
 
 
 def routes(engine: Engine) -> list[Route]:
     """Return the routes of this dialect for an engine."""
-    chat, completions, images = Chat(engine), Completions(engine), Images(engine)
-    models, videos = Models(engine), Videos(engine)
+
+    def route(method: str, path: str, work: Operation[Any] | Callable[[Request], Awaitable[ASGIResponse]]) -> Route:
+        if isinstance(work, Operation):
+            return Route(path, work.endpoint(engine, error_response), methods=[method])
+        return Route(path, Endpoint(work, error_response), methods=[method])
+
+    models, stored_videos = Models(engine), videos.StoredVideos(engine)
     return [
-        Route("/v1/chat/completions", Endpoint(chat, error_response), methods=["POST"]),
-        Route("/v1/chat/completions/{completion}", Endpoint(completions.retrieve, error_response), methods=["GET"]),
-        Route("/v1/images/generations", Endpoint(images.generate, error_response), methods=["POST"]),
-        Route("/v1/images/edits", Endpoint(images.edit, error_response), methods=["POST"]),
-        Route("/v1/videos", Endpoint(videos.create, error_response), methods=["POST"]),
-        Route("/v1/videos", Endpoint(videos.list, error_response), methods=["GET"]),
-        Route("/v1/videos/{video}", Endpoint(videos.retrieve, error_response), methods=["GET"]),
-        Route("/v1/videos/{video}", Endpoint(videos.delete, error_response), methods=["DELETE"]),
-        Route("/v1/videos/{video}/content", Endpoint(videos.content, error_response), methods=["GET"]),
-        Route("/v1/models", Endpoint(models.list, error_response), methods=["GET"]),
-        Route("/v1/models/{model:path}", Endpoint(models.retrieve, error_response), methods=["GET"]),
+        route("POST", "/v1/chat/completions", chat.CREATE),
+        route("GET", "/v1/chat/completions/{completion}", chat.RETRIEVE),
+        route("POST", "/v1/images/generations", images.GENERATE),
+        route("POST", "/v1/images/edits", images.EDIT),
+        route("POST", "/v1/videos", videos.CREATE),
+        route("GET", "/v1/videos", stored_videos.list),
+        route("GET", "/v1/videos/{video}", stored_videos.retrieve),
+        route("DELETE", "/v1/videos/{video}", stored_videos.delete),
+        route("GET", "/v1/videos/{video}/content", stored_videos.content),
+        route("GET", "/v1/models", models.list),
+        route("GET", "/v1/models/{model:path}", models.retrieve),
     ]

@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from protocol.http.body import decode_body, discard_body, read_body
 from protocol.http.context import context_of
-from protocol.http.endpoint import ASGIResponse, Endpoint
-from protocol.http.errors import HttpError
+from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.operation import Endpoint
 from protocol.http.response import WholeResponse
 from protocol.model import GatewayError, Unauthorized
 from service.admin.errors import refusal

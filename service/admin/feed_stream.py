@@ -6,8 +6,8 @@ import anyio
 import msgspec
 
 from protocol.http.context import context_of
-from protocol.http.endpoint import CLIENT_GONE
-from protocol.http.shutdown import ShutdownEvent
+from protocol.http.disconnect import ShutdownEvent
+from protocol.http.errors import CLIENT_GONE
 from protocol.http.stream import HEADERS
 from protocol.model import Saturated
 from service.admin.errors import refusal

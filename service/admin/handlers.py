@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from protocol.http.endpoint import ASGIResponse
-from protocol.http.response import shutting_down
+from protocol.http.errors import ASGIResponse, shutting_down
 from service import VERSION
 from service.accounts.service import AccountService, NewAccountRequest
 from service.accounts.views import AccountView

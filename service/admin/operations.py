@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.endpoint import ASGIResponse
+from protocol.http.errors import ASGIResponse
 from service.accounts.views import AccountView
 from service.admin.handlers import AdminHandlers, AdminRequest
 from service.admin.wire import AccountList, CheckResult, ExportedSession, NewAccount, PauseRequest, Status

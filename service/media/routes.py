@@ -15,8 +15,8 @@ from starlette.routing import Route
 from protocol.http.context import Look, RequestContext, context_of
 from protocol.http.download import Content, Download
 from protocol.http.embed import slices
-from protocol.http.endpoint import Endpoint, Refuse
-from protocol.http.errors import HttpError
+from protocol.http.errors import HttpError, Refuse
+from protocol.http.operation import Endpoint
 from protocol.model import Content as FileContent
 from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.media.cache import MediaCache

@@ -5,8 +5,7 @@ from typing import Any
 
 from protocol.http.body import discard_body
 from protocol.http.context import context_of
-from protocol.http.endpoint import ASGIResponse, Refuse
-from protocol.http.response import shutting_down
+from protocol.http.errors import ASGIResponse, Refuse, shutting_down
 from protocol.model import Caller, GatewayError, RateLimited, Saturated
 from service.server.shutdown import Shutdown
 

@@ -11,8 +11,7 @@ from starlette.routing import Route
 
 from protocol.http.context import context_of
 from protocol.http.dialect import Dialect
-from protocol.http.endpoint import ASGIResponse
-from protocol.http.errors import HttpError
+from protocol.http.errors import ASGIResponse, HttpError
 from protocol.model import GatewayError
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from protocol.http.body import UNREAD
 from protocol.http.context import context_of
-from protocol.http.endpoint import Refuse
-from protocol.http.errors import HttpError
+from protocol.http.errors import HttpError, Refuse
 
 
 class HttpValidation:

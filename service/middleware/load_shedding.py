@@ -4,7 +4,7 @@ from typing import Any
 
 from protocol.http.body import UNREAD, discard_body
 from protocol.http.context import context_of
-from protocol.http.endpoint import Refuse
+from protocol.http.errors import Refuse
 from protocol.model import Saturated
 from service.middleware.load_monitor import LoadMonitor, OverloadStep
 from service.server.health import PATHS

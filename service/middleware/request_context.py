@@ -16,7 +16,7 @@ import structlog
 from protocol.http.body import UNREAD
 from protocol.http.budget import ByteBudget
 from protocol.http.context import Fetch, Limits, Links, RequestContext, RequestRecord, attach, detach
-from protocol.http.endpoint import CLIENT_GONE, Refuse
+from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers

@@ -6,7 +6,7 @@ the last request has ended.
 
 import anyio
 
-from protocol.http.shutdown import ShutdownEvent
+from protocol.http.disconnect import ShutdownEvent
 
 _AFTER_CLOSING_SECONDS = 5.0
 """How long requests may take to end after `closing` is set."""

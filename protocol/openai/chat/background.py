@@ -1,41 +1,38 @@
-"""Stores long-running completions as jobs, so that clients can fetch them later by their id.
+"""Opens the exchange of a completion, with its stop sequences; stores it as a job if it takes minutes.
 
-While a client waits for such an answer, its job is locked, so that no other request resumes it at the same time.
+Clients can fetch a stored completion later by its id. While a client waits for the answer, the job is locked, so that
+no other request resumes it at the same time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import msgspec
 import structlog
 
 from protocol.model import (
     Begun,
+    Engine,
     Event,
     Exchange,
     Finish,
     GatewayError,
     GenerationRequest,
-    Handle,
     Job,
     JobKind,
     Jobs,
     JobState,
     PutBack,
     Waiting,
+    estimate_tokens,
     fold,
     peek,
 )
-from protocol.openai.chat.stop import Bounds
+from protocol.openai.chat.stop import Bounds, cut
 
 _BOUNDS = "bounds"
 
 _log = structlog.get_logger()
-
-
-def lasts(request: GenerationRequest) -> bool:
-    """Return whether an answer takes minutes and is stored as a job."""
-    return request.selection.capability.lasting
 
 
 def job_of(identity: str, model: str, created: float, request: GenerationRequest, bounds: Bounds) -> Job:
@@ -50,9 +47,30 @@ def job_of(identity: str, model: str, created: float, request: GenerationRequest
     )
 
 
-def bounds_of(job: Job) -> Bounds:
-    """Return the stop sequences and token limit of a completion."""
-    return msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
+def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
+    """Open an exchange that ends at its bounds; as `Engine.open`."""
+    exchange = engine.open(request)
+    return exchange if bounds == Bounds() else _cut_short(exchange, request, bounds)
+
+
+@asynccontextmanager
+async def _cut_short(
+    opening: AbstractAsyncContextManager[Exchange], request: GenerationRequest, bounds: Bounds
+) -> AsyncGenerator[Exchange]:
+    async with opening as exchange:
+        input_tokens = sum(estimate_tokens(turn.text) for turn in request.turns)
+        yield exchange.over(cut(exchange.events, bounds, input_tokens))
+
+
+@asynccontextmanager
+async def opened_and_kept(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
+    """Open the exchange of a job and store its progress; `held`: the caller has locked the job already."""
+    bounds = msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
+    async with (
+        opened(engine, job.request, bounds) as exchange,
+        keeping(exchange, jobs, job, held=held) as kept,
+    ):
+        yield kept
 
 
 class _Keeper:
@@ -66,26 +84,23 @@ class _Keeper:
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events of the exchange; the job is stored before each event is yielded."""
         async for event in self._exchange.events:
-            await self._note(event)
+            if not isinstance(event, Waiting | Begun):
+                self._seen.append(event)
+            if isinstance(event, Begun):
+                await self._keep(state=JobState.IN_PROGRESS, handle=event.handle)
+                await self._lock()
+            elif isinstance(event, Finish) and self._job.handle is not None:
+                await self._keep(state=JobState.COMPLETED, reply=await fold(_each(self._seen)))
             yield event
 
-    async def _note(self, event: Event) -> None:
-        if not isinstance(event, Waiting | Begun):
-            self._seen.append(event)
-        if isinstance(event, Begun):
-            await self._begun(event.handle)
-        elif isinstance(event, Finish) and self._job.handle is not None:
-            reply = await fold(_again(self._seen))
-            await self._keep(state=JobState.COMPLETED, reply=reply)
-
-    async def _begun(self, handle: Handle) -> None:
-        await self._keep(state=JobState.IN_PROGRESS, handle=handle)
-        if self._hold is not None:
-            hold, self._hold = self._hold, None
-            try:
-                await hold.enter_async_context(self._jobs.hold(self._job.id))
-            except GatewayError as error:
-                self._log_failure(error)
+    async def _lock(self) -> None:
+        if self._hold is None:
+            return
+        hold, self._hold = self._hold, None
+        try:
+            await hold.enter_async_context(self._jobs.hold(self._job.id))
+        except GatewayError as error:
+            self._log_failure(error)
 
     async def _keep(self, **changes: object) -> None:
         model = self._exchange.served.model or self._job.upstream_model
@@ -100,7 +115,7 @@ class _Keeper:
         _log.warning("completion_store_failed", completion=self._job.id, code=error.code)
 
 
-async def _again(events: list[Event]) -> AsyncIterator[Event]:
+async def _each(events: list[Event]) -> AsyncIterator[Event]:
     for event in events:
         yield event
 

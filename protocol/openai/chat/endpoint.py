@@ -1,77 +1,125 @@
-"""The endpoint `POST /chat/completions`."""
+"""The endpoints `POST /chat/completions` and `GET /chat/completions/{id}`.
 
-from contextlib import AbstractAsyncContextManager
+The second one fetches a long-running completion by its id. The response is sent when the completion is finished. If no
+request is running the completion, this one resumes it; if another request is, on this machine or another, this one
+waits for it.
+"""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
 from starlette.requests import Request
 
 from protocol.http.body import read_json
-from protocol.http.context import RequestContext, context_of
-from protocol.http.endpoint import ASGIResponse
-from protocol.http.response import Payload, WholeResponse
-from protocol.http.stream import EventStream
-from protocol.model import Engine, Exchange, GenerationRequest, fold
+from protocol.http.context import RequestContext, caller_of, context_of
+from protocol.http.errors import HttpError
+from protocol.http.operation import Answer, Operation
+from protocol.model import (
+    Caller,
+    Catalogue,
+    Engine,
+    Event,
+    Exchange,
+    Finish,
+    Job,
+    JobKind,
+    Reply,
+    Rewritten,
+    Selection,
+    Served,
+    UpstreamModel,
+    UpstreamTimeout,
+    fold,
+)
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.background import job_of, lasts
-from protocol.openai.chat.opening import opened, opened_and_kept
+from protocol.openai.chat.background import job_of, opened, opened_and_kept
 from protocol.openai.chat.rendering import Rendering
-from protocol.openai.chat.stop import Bounds
-from protocol.openai.client import Deprecations, attempts_before
-from protocol.openai.errors import error_response
 
-_JSON = (b"content-type", b"application/json")
-
-
-class Chat:
-    """Serves chat completions."""
-
-    def __init__(self, engine: Engine) -> None:
-        """Send requests to `engine`."""
-        self._engine = engine
-        self._deprecations = Deprecations()
-
-    async def __call__(self, request: Request) -> ASGIResponse:
-        """Read the request, open its exchange, and return the response."""
-        context = context_of(request.scope)
-        body = await read_json(request, wire.decode_request)
-        asked = await read.read(body, self._engine.catalogue, context, attempts_before=attempts_before(request))
-        _note(context, asked)
-        rendering = Rendering(context.links, asked.caller)
-        head = write.Head.new(asked.selection.id, context.created)
-        headers = self._deprecations.headers(asked.selection)
-        raw_headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        exchange = self._exchange(context, head, asked, read.bounds(body))
-        if body.stream:
-            include = bool(body.stream_options and body.stream_options.include_usage)
-            writer = write.ChunkWriter(head, context.record, rendering, include_usage=include)
-            return EventStream(exchange, writer, error_response, raw_headers)
-
-        async def work() -> ASGIResponse:
-            async with exchange as opened:
-                try:
-                    reply = await fold(opened)
-                finally:
-                    context.record.note_served(opened.served)
-            context.record.note_usage(reply.usage)
-            return Payload(write.completion(reply, head, rendering), [_JSON, *raw_headers])
-
-        return WholeResponse(work, error_response)
-
-    def _exchange(
-        self,
-        context: RequestContext,
-        head: write.Head,
-        asked: GenerationRequest,
-        bounds: Bounds,
-    ) -> AbstractAsyncContextManager[Exchange]:
-        if not lasts(asked):
-            return opened(self._engine, asked, bounds)
-        job = job_of(head.id, head.model, context.created, asked, bounds)
-        return opened_and_kept(self._engine, context.jobs, job)
+_LOOK_SECONDS = 1.0
+_PATIENCE_SECONDS = 1800.0
+"""The longest wait for a completion that another request runs."""
 
 
-def _note(context: RequestContext, asked: GenerationRequest) -> None:
-    """Write the model, and the prompt if it is logged, to the request's record."""
-    context.record.model = asked.selection.id
-    context.record.stream = asked.streamed
-    if context.keep_prompt:
-        context.record.prompt = "\n".join(turn.text for turn in asked.turns)
+async def _read(request: Request) -> wire.ChatRequest:
+    return await read_json(request, wire.decode_request)
+
+
+def _select(body: wire.ChatRequest, catalogue: Catalogue, _: Caller) -> tuple[Selection, str]:
+    return catalogue.resolve(body.model), body.model
+
+
+async def _answer(
+    engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
+) -> Answer[Event, Reply]:
+    request = await read.read(body, selection, engine.catalogue, context)
+    bounds = read.bounds(body)
+    head = write.Head.new(selection.id, context.created)
+    if selection.capability.lasting:
+        job = job_of(head.id, head.model, context.created, request, bounds)
+        exchange = opened_and_kept(engine, context.jobs, job)
+    else:
+        exchange = opened(engine, request, bounds)
+    usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
+    writer = write.CompletionWriter(head, Rendering(context.links, request.caller), include_usage=usage_in_stream)
+    return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)
+
+
+CREATE = Operation(read=_read, select=_select, answer=_answer)
+
+
+async def _find(context: RequestContext, identity: str) -> Job:
+    job = await context.jobs.find(caller_of(context).id, JobKind.CHAT, identity)
+    if job is None:
+        raise HttpError(404, "not_found", "No stored completion has this id: create it again.")
+    return job
+
+
+async def _stored(request: Request) -> Job:
+    return await _find(context_of(request.scope), request.path_params["completion"])
+
+
+async def _retrieved(engine: Engine, job: Job, _: Selection, context: RequestContext) -> Answer[Event, Reply]:
+    head = write.Head(id=job.id, created=int(job.created), model=job.model)
+    writer = write.CompletionWriter(head, Rendering(context.links, caller_of(context)))
+    exchange = _finished(engine, context, job.id)
+    return Answer(request=job.request, exchange=exchange, writer=writer, fold=fold, streamed=False)
+
+
+@asynccontextmanager
+async def _finished(engine: Engine, context: RequestContext, identity: str) -> AsyncGenerator[Exchange]:
+    """Yield a completion's stored answer, or resume it if no other request does."""
+    with anyio.move_on_after(_PATIENCE_SECONDS):
+        while True:
+            async with context.jobs.hold(identity) as mine:
+                job = await _find(context, identity)
+                if job.reply is not None:
+                    yield _exchange_of(job, job.reply)
+                    return
+                if mine:
+                    request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
+                    job = msgspec.structs.replace(job, request=request)
+                    async with opened_and_kept(engine, context.jobs, job, held=True) as exchange:
+                        yield exchange
+                    return
+            await anyio.sleep(_LOOK_SECONDS)
+    raise UpstreamTimeout("The completion is not finished yet: fetch it again later.")
+
+
+def _exchange_of(job: Job, reply: Reply) -> Exchange:
+    """Return a stored answer as an exchange, whose one event carries all of it."""
+    transport, account = (job.handle.transport, job.handle.account) if job.handle is not None else ("", "")
+    answered = UpstreamModel(name=job.upstream_model) if job.upstream_model else None
+    served = Served(transport=transport, account=account, answered=answered)
+    whole = Rewritten(pieces=reply.pieces, thoughts=reply.thoughts, reason=reply.finish, usage=reply.usage)
+
+    async def events() -> AsyncGenerator[Event]:
+        yield Finish(reason=reply.finish, usage=reply.usage, rewritten=whole)
+
+    return Exchange(lambda: served, events())
+
+
+RETRIEVE = Operation(
+    read=_stored, select=lambda job, _catalogue, _caller: (job.request.selection, job.model), answer=_retrieved
+)

@@ -31,19 +31,14 @@ _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
 async def read(
-    body: wire.ChatRequest, catalogue: Catalogue, context: RequestContext, *, attempts_before: int = 0
+    body: wire.ChatRequest, selection: Selection, catalogue: Catalogue, context: RequestContext
 ) -> GenerationRequest:
-    """Convert a request and read its files; `attempts_before` counts earlier attempts of the client.
+    """Convert a request to a selected model, and read its files.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
-        ModelUnknown: the model does not exist.
-        Forbidden: the license does not cover the model.
 
     """
-    caller = caller_of(context)
-    selection = catalogue.resolve(body.model)
-    caller.permit(selection, body.model)
     refuse_unsupported(body, selection)
     found = attachments(body.messages)
     _admit(found, selection, catalogue)
@@ -55,11 +50,11 @@ async def read(
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
     return GenerationRequest(
         id=context.id,
-        caller=caller,
+        caller=caller_of(context),
         selection=selection,
         turns=turns,
         streamed=bool(body.stream),
-        attempts_before=attempts_before,
+        attempts_before=context.attempts_before,
     )
 
 

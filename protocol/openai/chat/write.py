@@ -5,7 +5,6 @@ from typing import assert_never
 
 import msgspec
 
-from protocol.http.context import RequestRecord
 from protocol.model import (
     Begun,
     Citation,
@@ -43,29 +42,6 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         return cls(id=f"chatcmpl-{secrets.token_hex(14)}", created=int(created), model=model)
 
 
-def completion(reply: Reply, head: Head, rendering: Rendering) -> bytes:
-    """Return the body of a whole answer."""
-    deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
-    message = response_wire.AnswerMessage(
-        content="".join(delta.content or "" for delta in deltas),
-        reasoning_content=reply.thoughts or msgspec.UNSET,
-        annotations=[entry for delta in deltas for entry in delta.annotations or ()],
-        images=[entry for delta in deltas for entry in delta.images or ()] or msgspec.UNSET,
-        videos=[entry for delta in deltas for entry in delta.videos or ()] or msgspec.UNSET,
-        audios=[entry for delta in deltas for entry in delta.audios or ()] or msgspec.UNSET,
-        document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
-    )
-    return encode(
-        response_wire.Completion(
-            id=head.id,
-            created=head.created,
-            model=head.model,
-            choices=[response_wire.Choice(message=message, finish_reason=reply.finish)],
-            usage=usage_of(reply.usage),
-        ),
-    )
-
-
 def usage_of(usage: Usage) -> response_wire.Usage:
     """Return token counts in OpenAI's form."""
     return response_wire.Usage(
@@ -77,12 +53,12 @@ def usage_of(usage: Usage) -> response_wire.Usage:
     )
 
 
-class ChunkWriter:
-    """Writes one streamed answer (an `EventWriter` of `protocol.http.stream`)."""
+class CompletionWriter:
+    """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, head: Head, record: RequestRecord, rendering: Rendering, *, include_usage: bool) -> None:
-        """Write the usage to `record`."""
-        self._head, self._record, self._rendering = head, record, rendering
+    def __init__(self, head: Head, rendering: Rendering, *, include_usage: bool = False) -> None:
+        """Write chunks or a completion with this head; `include_usage`: a stream ends with its usage."""
+        self._head, self._rendering = head, rendering
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self._around: tuple[bytes, bytes] | None = None
         """The bytes before and after the text in a text chunk."""
@@ -113,9 +89,31 @@ class ChunkWriter:
         """Return the error that ends the stream."""
         return in_stream(error)
 
+    def whole(self, reply: Reply) -> bytes:
+        """Return the completion of a whole answer."""
+        head, rendering = self._head, self._rendering
+        deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
+        message = response_wire.AnswerMessage(
+            content="".join(delta.content or "" for delta in deltas),
+            reasoning_content=reply.thoughts or msgspec.UNSET,
+            annotations=[entry for delta in deltas for entry in delta.annotations or ()],
+            images=[entry for delta in deltas for entry in delta.images or ()] or msgspec.UNSET,
+            videos=[entry for delta in deltas for entry in delta.videos or ()] or msgspec.UNSET,
+            audios=[entry for delta in deltas for entry in delta.audios or ()] or msgspec.UNSET,
+            document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
+        )
+        return encode(
+            response_wire.Completion(
+                id=head.id,
+                created=head.created,
+                model=head.model,
+                choices=[response_wire.Choice(message=message, finish_reason=reply.finish)],
+                usage=usage_of(reply.usage),
+            ),
+        )
+
     def _finish(self, event: Finish) -> bytes:
         self.finished = True
-        self._record.note_usage(event.usage)
         data = self._chunk(response_wire.Delta(), event.reason)
         if self._usage is None:
             data += self._event(self._object([], usage_of(event.usage)))

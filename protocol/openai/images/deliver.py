@@ -1,9 +1,8 @@
 """Delivers images of the upstream to the caller: as a signed link, or as bytes."""
 
-import msgspec
-
 from protocol.http.context import RequestContext
-from protocol.model import Caller, Content, Engine, Usage, viewed
+from protocol.http.stream import CountedStep
+from protocol.model import Caller, Content, Engine, viewed
 from protocol.openai.files import picture_size
 from protocol.openai.images.draw import Drawn
 from protocol.openai.images.read import Wanted
@@ -11,7 +10,7 @@ from protocol.openai.images.read import Wanted
 _MIMES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 
-class Delivered(msgspec.Struct, frozen=True, kw_only=True):
+class Delivered(CountedStep, frozen=True, kw_only=True):
     """An image that is ready for the response; unknown fields are None."""
 
     url: str | None = None
@@ -20,7 +19,6 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int] | None
     format: str | None
     revised_prompt: str
-    usage: Usage
 
     def __repr__(self) -> str:
         """Return a text without link and content."""

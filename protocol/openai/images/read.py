@@ -5,7 +5,7 @@ import re
 
 import msgspec
 
-from protocol.http.context import Look
+from protocol.http.context import Look, RequestContext, caller_of
 from protocol.model import (
     BadRequest,
     Caller,
@@ -48,29 +48,26 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     quality: str | None
     """The requested quality, if OpenAI's responses can show it."""
 
-    def request(self, caller: Caller, request_id: str, attempts_before: int, inputs: Inputs) -> GenerationRequest:
+    def request(self, context: RequestContext, inputs: Inputs) -> GenerationRequest:
         """Return the request to the model: the images, then the prompt."""
         text = "\n\n".join(filter(None, (self.prompt, inputs.sentence)))
         return GenerationRequest(
-            id=request_id,
-            caller=caller,
+            id=context.id,
+            caller=caller_of(context),
             selection=self.selection,
             turns=(Turn(role=Role.USER, parts=(*inputs.pictures, TextPart(text=text))),),
-            attempts_before=attempts_before,
+            attempts_before=context.attempts_before,
             aspect=self.aspect,
         )
 
 
-def understand(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> Wanted:
-    """Parse a request, without its images.
+def understand(body: wire.Ask, selection: Selection) -> Wanted:
+    """Parse a request to a selected model, without its images.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
-        ModelUnknown: the model does not exist.
-        Forbidden: the license does not cover the model or images.
 
     """
-    selection = select(body.model, catalogue, caller)
     refuse_unsupported(body)
     size = _size(body.size)
     return Wanted(
@@ -101,23 +98,19 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
     """Return the model that draws: a base means its `-imagen` form, no name the first that the license allows.
 
     Raises:
-        BadRequest: the model does not draw.
+        Unsupported: the model does not draw.
         ModelUnknown: the model does not exist.
-        Forbidden: the license does not cover the model or images.
 
     """
     if name is None:
         drawing = _drawing(catalogue)
-        selection = next((one for one in drawing if caller.may_use(one, one.id)), drawing[0])
-        caller.permit(selection, selection.id)
-        return selection
+        return next((one for one in drawing if caller.may_use(one, one.id)), drawing[0])
     selection = catalogue.resolve(name)
     if selection.capability is Capability.CHAT and not selection.extended:
         selection = msgspec.structs.replace(selection, capability=Capability.IMAGEN)
     if selection.capability is not Capability.IMAGEN:
         able = ", ".join(one.id for one in _drawing(catalogue))
         raise Unsupported(f"The model '{selection.id}' draws no images. Use one of: {able}.", param="model")
-    caller.permit(selection, name)
     return selection
 
 

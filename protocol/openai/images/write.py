@@ -1,10 +1,11 @@
 """Converts images to OpenAI's form: one object, or one event per image."""
 
+from collections.abc import AsyncIterable
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET
 
-from protocol.http.context import RequestRecord
 from protocol.http.embed import Embedding, Pieces
 from protocol.model import GatewayError, Usage
 from protocol.openai.codec import encode
@@ -20,39 +21,23 @@ _AUTO = "auto"
 Kind = Literal["image_generation.completed", "image_edit.completed"]
 
 
-def images(delivered: list[Delivered], wanted: Wanted, created: float, record: RequestRecord) -> Pieces:
-    """Return the body of a whole response."""
-    embedding = Embedding()
-    usage = total(delivered)
-    record.note_usage(usage)
-    formats, sizes = {one.format for one in delivered}, {one.size for one in delivered}
-    text = encode(
-        wire.Images(
-            created=int(created),
-            data=[
-                wire.Image(
-                    url=one.url or UNSET,
-                    b64_json=embedding.placeholder(one.content) if one.content is not None else UNSET,
-                    revised_prompt=one.revised_prompt or UNSET,
-                )
-                for one in delivered
-            ],
-            background=_BACKGROUND,
-            output_format=(formats.pop() if len(formats) == 1 else None) or UNSET,
-            quality=wanted.quality or UNSET,
-            size=_size(sizes.pop() if len(sizes) == 1 else None) or UNSET,
-            usage=usage_of(usage),
-        ),
-    )
-    return embedding.fill(text)
+class Pictures(msgspec.Struct, frozen=True):
+    """All images of an answer."""
+
+    images: list[Delivered]
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of all images together."""
+        return Usage(
+            input_tokens=sum(one.usage.input_tokens for one in self.images),
+            output_tokens=sum(one.usage.output_tokens for one in self.images),
+        )
 
 
-def total(delivered: list[Delivered]) -> Usage:
-    """Return the usage of all images together."""
-    return Usage(
-        input_tokens=sum(one.usage.input_tokens for one in delivered),
-        output_tokens=sum(one.usage.output_tokens for one in delivered),
-    )
+async def gather(steps: AsyncIterable[Delivered]) -> Pictures:
+    """Return all images, once every turn has ended."""
+    return Pictures([one async for one in steps])
 
 
 def usage_of(usage: Usage) -> wire.Usage:
@@ -67,13 +52,37 @@ def usage_of(usage: Usage) -> wire.Usage:
 
 
 class PictureWriter:
-    """Writes a streamed answer (an `EventWriter` of `protocol.http.stream`)."""
+    """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, kind: Kind, wanted: Wanted, created: float, record: RequestRecord) -> None:
-        """Write the usage to `record`."""
+    def __init__(self, kind: Kind, wanted: Wanted, created: float) -> None:
+        """Write images of the kind that a stream's events have."""
         self._kind: Kind = kind
-        self._wanted, self._created, self._record = wanted, int(created), record
+        self._wanted, self._created = wanted, int(created)
         self._left = wanted.n
+
+    def whole(self, reply: Pictures) -> Pieces:
+        """Return the body of a whole answer."""
+        embedding = Embedding()
+        formats, sizes = {one.format for one in reply.images}, {one.size for one in reply.images}
+        text = encode(
+            wire.Images(
+                created=self._created,
+                data=[
+                    wire.Image(
+                        url=one.url or UNSET,
+                        b64_json=embedding.placeholder(one.content) if one.content is not None else UNSET,
+                        revised_prompt=one.revised_prompt or UNSET,
+                    )
+                    for one in reply.images
+                ],
+                background=_BACKGROUND,
+                output_format=(formats.pop() if len(formats) == 1 else None) or UNSET,
+                quality=self._wanted.quality or UNSET,
+                size=_size(sizes.pop() if len(sizes) == 1 else None) or UNSET,
+                usage=usage_of(reply.usage),
+            ),
+        )
+        return embedding.fill(text)
 
     def opened(self) -> bytes:
         """Return no bytes: the first event comes with the first image."""
@@ -83,7 +92,6 @@ class PictureWriter:
         """Return the event of an image."""
         self._left -= 1
         embedding = Embedding()
-        self._record.note_usage(event.usage)
         completed = wire.Completed(
             type=self._kind,
             created_at=self._created,

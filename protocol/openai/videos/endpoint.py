@@ -1,6 +1,6 @@
 """The endpoints below `/videos`: jobs that run in the background, stored under their id and license."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -10,20 +10,23 @@ from starlette.responses import Response
 from protocol.http.body import FREE_BYTES
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
-from protocol.http.endpoint import ASGIResponse
-from protocol.http.errors import HttpError
+from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.form import Upload
+from protocol.http.operation import Accepted, Operation
 from protocol.model import (
     BadRequest,
+    Caller,
+    Catalogue,
     Engine,
     FilePart,
     Job,
     JobKind,
     MediaRef,
     MediaStream,
+    Selection,
     Unsupported,
     UpstreamFailed,
 )
-from protocol.openai.client import Deprecations
 from protocol.openai.codec import encode
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
@@ -33,32 +36,37 @@ _COPIES = 4
 _HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
 
 
-class Videos:
-    """Serves video jobs."""
+Body = tuple[wire.VideoRequest, Upload | None]
+
+
+def _select(body: Body, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
+    name = body[0].model
+    selection = read.select(name, catalogue, caller)
+    return selection, name or selection.id
+
+
+async def _create(engine: Engine, body: Body, selection: Selection, context: RequestContext) -> Accepted:
+    if not engine.offers(selection):
+        raise Unsupported(
+            f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
+        )
+    job = await read.read(*body, selection, context)
+    files = sum(part.size for turn in job.request.turns for part in turn.parts if isinstance(part, FilePart))
+    if files > FREE_BYTES:
+        await context.reserved().raise_to(min(_COPIES * files, context.memory.total))
+    await context.jobs.submit(job)
+    return Accepted(request=job.request, response=_response(write.video(job, context.created)))
+
+
+CREATE = Operation(read=read.read_body_of, select=_select, answer=_create)
+
+
+class StoredVideos:
+    """Serves the videos of a license, finished or not."""
 
     def __init__(self, engine: Engine) -> None:
-        """Send requests to `engine`."""
+        """Open media with `engine`."""
         self._engine = engine
-        self._deprecations = Deprecations()
-
-    async def create(self, request: Request) -> ASGIResponse:
-        """Create a video job."""
-        context = context_of(request.scope)
-        body, upload = await read.read_body_of(request)
-        selection = read.select(body.model, self._engine.catalogue, caller_of(context))
-        context.record.model = selection.id
-        if not self._engine.offers(selection):
-            raise Unsupported(
-                f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
-            )
-        job = await read.read(body, upload, selection, context)
-        if context.keep_prompt:
-            context.record.prompt = body.prompt
-        files = sum(part.size for turn in job.request.turns for part in turn.parts if isinstance(part, FilePart))
-        if files > FREE_BYTES:
-            await context.reserved().raise_to(min(_COPIES * files, context.memory.total))
-        await context.jobs.submit(job)
-        return _response(write.video(job, context.created), self._deprecations.headers(selection))
 
     async def list(self, request: Request) -> ASGIResponse:
         """Return a page of the caller's videos."""
@@ -124,8 +132,5 @@ def _etag(job: Job) -> str:
     return sha256(job.id.encode()).hexdigest()[:32]
 
 
-def _response(
-    value: wire.Video | wire.VideoList | wire.VideoDeleted,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    return Response(encode(value), headers=headers, media_type="application/json")
+def _response(value: wire.Video | wire.VideoList | wire.VideoDeleted) -> Response:
+    return Response(encode(value), media_type="application/json")

@@ -68,20 +68,16 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
     Raises:
         Unsupported: the model makes no videos.
         ModelUnknown: the model does not exist, or has no `-video` form.
-        Forbidden: the license does not cover the model or videos.
 
     """
     if name is None:
         filming = [one for one in catalogue.selections() if one.capability is Capability.VIDEO and not one.deprecated]
-        selection = next((one for one in filming if caller.may_use(one, one.id)), filming[0])
-        caller.permit(selection, selection.id)
-        return selection
+        return next((one for one in filming if caller.may_use(one, one.id)), filming[0])
     selection = catalogue.resolve(name)
     if selection.capability is Capability.CHAT and not selection.extended:
         selection = catalogue.resolve(f"{name}-{Capability.VIDEO}")
     if selection.capability is not Capability.VIDEO:
         raise Unsupported(f"The model '{selection.id}' makes no videos: use a '-video' model.", param="model")
-    caller.permit(selection, name)
     return selection
 
 

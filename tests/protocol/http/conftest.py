@@ -6,8 +6,7 @@ import anyio
 import pytest
 
 from protocol.http.context import Limits, RequestContext, RequestRecord, attach
-from protocol.http.disconnect import CLIENT
-from protocol.http.shutdown import ShutdownEvent
+from protocol.http.disconnect import CLIENT, ShutdownEvent
 
 
 class Connection:

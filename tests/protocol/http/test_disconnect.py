@@ -1,54 +1,69 @@
 import anyio
 
-from protocol.http.disconnect import DisconnectWatcher
+from protocol.http.disconnect import DisconnectWatcher, ShutdownEvent
 
 
-async def test_work_that_ends_is_neither_left_nor_closed(connect):
+async def test_work_that_ends_is_neither_gone_nor_closed(connect):
     connection = connect()
-    attended = DisconnectWatcher(connection.scope)
-    done = []
-
-    async def work():
-        done.append(True)
-
-    await attended.run(work)
+    done = False
+    with DisconnectWatcher(connection.scope, connection.closing) as watcher:
+        done = True
     assert done
-    assert (attended.gone, attended.closed) == (False, False)
+    assert (watcher.gone, watcher.closed) == (False, False)
 
 
-async def test_a_client_that_leaves_cancels_the_work(connect):
+async def test_a_disconnect_cancels_the_work(connect):
     connection = connect()
-    attended = DisconnectWatcher(connection.scope)
-
-    async def work():
+    with DisconnectWatcher(connection.scope, connection.closing) as watcher:
         connection.leave()
         await anyio.sleep_forever()
-
-    await attended.run(work)
-    assert (attended.gone, attended.closed) == (True, False)
+    assert (watcher.gone, watcher.closed) == (True, False)
 
 
-async def test_the_processs_end_cancels_the_work(connect):
+async def test_a_disconnect_before_the_work_cancels_it(connect):
     connection = connect()
-    attended = DisconnectWatcher(connection.scope)
+    connection.leave()
+    with DisconnectWatcher(connection.scope, connection.closing) as watcher:
+        await anyio.sleep_forever()
+    assert watcher.gone
 
-    async def work():
+
+async def test_shutdown_cancels_the_work(connect):
+    connection = connect()
+    with DisconnectWatcher(connection.scope, connection.closing) as watcher:
         connection.closing.set()
         await anyio.sleep_forever()
-
-    await attended.run(work)
-    assert (attended.gone, attended.closed) == (False, True)
+    assert (watcher.gone, watcher.closed) == (False, True)
 
 
-async def test_a_disconnect_after_the_end_is_no_leaving(connect):
+async def test_a_disconnect_after_the_end_is_ignored(connect):
     connection = connect()
-    attended = DisconnectWatcher(connection.scope)
-
-    async def work():
-        attended.finished = True
+    with DisconnectWatcher(connection.scope, connection.closing) as watcher:
+        watcher.finished = True
         connection.leave()
         connection.closing.set()
         await anyio.wait_all_tasks_blocked()
+    assert (watcher.gone, watcher.closed) == (False, False)
 
-    await attended.run(work)
-    assert (attended.gone, attended.closed) == (False, False)
+
+async def test_a_shutdown_event_calls_its_callbacks_until_they_are_removed():
+    closing, called = ShutdownEvent(), []
+
+    def removed():
+        called.append("removed")
+
+    closing.add_callback(removed)
+    closing.remove_callback(removed)
+    closing.add_callback(lambda: called.append("kept"))
+    closing.set()
+    assert closing.is_set()
+    assert called == ["kept"]
+
+
+async def test_a_callback_that_is_added_after_shutdown_is_called_at_once():
+    closing, called = ShutdownEvent(), []
+    closing.set()
+    closing.add_callback(lambda: called.append("late"))
+    assert called == ["late"]
+    with anyio.fail_after(5):
+        await closing.wait()

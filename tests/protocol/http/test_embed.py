@@ -5,8 +5,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from protocol.http.disconnect import ShutdownEvent
 from protocol.http.embed import Embedding, PiecesResponse
-from protocol.http.shutdown import ShutdownEvent
 from protocol.http.spool import Spool
 
 DATA = bytes(range(256)) * 4_000
@@ -45,13 +45,10 @@ async def test_no_piece_is_long():
 
 async def test_an_answer_has_its_length(connect):
     connection = connect()
-    await PiecesResponse(embedded(DATA), {"Warning": "x"}, "application/json")(
-        connection.scope, connection.receive, connection.send
-    )
+    await PiecesResponse(embedded(DATA), [(b"warning", b"x")])(connection.scope, connection.receive, connection.send)
     headers = dict(connection.sent[0]["headers"])
     assert headers == {
         b"warning": b"x",
-        b"content-type": b"application/json",
         b"content-length": str(len(connection.body)).encode(),
     }
     assert [message["more_body"] for message in connection.sent[1:]] == [True] * (len(connection.sent) - 2) + [False]
@@ -70,7 +67,7 @@ async def test_an_answer_stops_when_the_client_leaves_or_the_process_ends(connec
         await anyio.lowlevel.checkpoint()
         await anyio.lowlevel.checkpoint()
 
-    await PiecesResponse(embedded(DATA * 10), {}, "application/json")(connection.scope, connection.receive, send)
+    await PiecesResponse(embedded(DATA * 10), [])(connection.scope, connection.receive, send)
     assert len(connection.sent) < 10
     assert connection.sent[-1]["more_body"]
     assert connection.context.record.error == ("client_closed_request" if end == "client" else "shutting_down")

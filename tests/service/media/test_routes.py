@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from protocol.http.context import Limits, Look, RequestContext, RequestRecord, attach
-from protocol.http.shutdown import ShutdownEvent
+from protocol.http.disconnect import ShutdownEvent
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai.errors import error_response
 from service.media.cache import MediaCache

@@ -50,7 +50,8 @@ def ref(name, kind=MediaKind.IMAGE):
 
 async def understood(*messages, context=None, model="gemini-3-pro"):
     body = json.dumps({"model": model, "messages": messages}).encode()
-    return await read(await decode_body(body, wire.decode_request), CATALOGUE, context or make_context())
+    decoded = await decode_body(body, wire.decode_request)
+    return await read(decoded, CATALOGUE.resolve(decoded.model), CATALOGUE, context or make_context())
 
 
 async def parts(*messages, **options):

@@ -21,7 +21,7 @@ from protocol.model import (
     Usage,
     Waiting,
 )
-from protocol.openai.chat.background import bounds_of, job_of, keeping, lasts
+from protocol.openai.chat.background import job_of, keeping
 from protocol.openai.chat.stop import Bounds
 
 FIRST = Handle(transport="web", account="one", token="1")
@@ -68,16 +68,6 @@ def request_for(model):
 @pytest.fixture
 def job():
     return job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(stops=("x",), tokens=7))
-
-
-def test_what_takes_minutes_lasts_and_nothing_else():
-    lasting = [one.id for one in Catalogue.build().selections() if lasts(request_for(one.id))]
-    assert lasting
-    assert all(name.endswith(("-video", "-deepsearch")) for name in lasting)
-
-
-def test_where_the_caller_wanted_it_to_end_is_kept(job):
-    assert bounds_of(job) == Bounds(stops=("x",), tokens=7)
 
 
 async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(job):

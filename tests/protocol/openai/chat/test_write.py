@@ -3,7 +3,6 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.http.context import RequestRecord
 from protocol.model import (
     Begun,
     Caller,
@@ -23,7 +22,7 @@ from protocol.model import (
 )
 from protocol.openai.chat.rendering import Rendering
 from protocol.openai.chat.stop import Bounds, cut
-from protocol.openai.chat.write import ChunkWriter, Head, completion
+from protocol.openai.chat.write import CompletionWriter, Head
 from tests.protocol.openai.conftest import PlainLinks
 
 USAGE = Usage(input_tokens=1, output_tokens=2)
@@ -73,7 +72,7 @@ def bounds(stops=(), tokens=None):
 
 async def streamed(events, ends=NEVER, *, usage=False):
     """Return the chunks of a streamed answer."""
-    writer = ChunkWriter(HEAD, RequestRecord(), rendering(), include_usage=usage)
+    writer = CompletionWriter(HEAD, rendering(), include_usage=usage)
     data = writer.opened()
     async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1):
         data += writer.event(event)
@@ -86,7 +85,7 @@ async def streamed(events, ends=NEVER, *, usage=False):
 async def whole(events, ends=NEVER):
     """Return the message of a whole answer."""
     reply = await fold(cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1))
-    return json.loads(completion(reply, HEAD, rendering()))["choices"][0]["message"]
+    return json.loads(CompletionWriter(HEAD, rendering()).whole(reply))["choices"][0]["message"]
 
 
 def joined(chunks):

@@ -4,13 +4,15 @@ from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, For
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
 from protocol.openai.images.read import admit_pictures, select, understand
+from tests.protocol.openai.conftest import make_context
 
 CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
 ME = Caller(id="me")
 
 
-def understood(caller=ME, **fields):
-    return understand(wire.Ask(**{"prompt": "a fox", **fields}), CATALOGUE, caller)
+def understood(**fields):
+    body = wire.Ask(**{"prompt": "a fox", **fields})
+    return understand(body, select(body.model, CATALOGUE, ME))
 
 
 @pytest.mark.parametrize(
@@ -30,14 +32,14 @@ def test_a_name_stands_for_a_model_that_draws(name, model):
 def test_no_name_is_the_first_that_the_license_covers():
     caller = Caller(id="me", models=("gemini-3-*",))
     assert select(None, CATALOGUE, caller).id == "gemini-3-pro-imagen"
-    with pytest.raises(Forbidden):
-        select(None, CATALOGUE, Caller(id="me", models=("other",)))
+    assert select(None, CATALOGUE, Caller(id="me", models=("other",))).id == "gemini-2.5-flash-imagen"
 
 
 @pytest.mark.parametrize("name", [None, "gemini-3-pro", "gemini-3-pro-imagen"])
-def test_a_license_without_images_is_told_which_feature_is_lacking(name):
+def test_a_license_needs_the_feature_images(name):
+    caller = Caller(id="me", features=(Feature.CHAT, Feature.VIDEO))
     with pytest.raises(Forbidden) as caught:
-        select(name, CATALOGUE, Caller(id="me", features=(Feature.CHAT, Feature.VIDEO)))
+        caller.permit(select(name, CATALOGUE, caller), "")
     assert caught.value.code == "license_required"
     assert "'images'" in caught.value.message
 
@@ -76,7 +78,7 @@ def test_a_model_that_takes_text_only_draws_and_works_on_no_picture():
     ],
 )
 def test_the_shape_that_loses_least_is_asked_for(size, aspect):
-    assert understood(size=size).request(ME, "req_1", 0, Inputs(pictures=())).aspect == aspect
+    assert understood(size=size).request(make_context(), Inputs(pictures=())).aspect == aspect
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_the_original_is_taken_where_asked_for_and_a_large_one_where_the_usual_w
 def test_pictures_come_before_the_words_and_a_sentence_after_them():
     picture = FilePart(data=b"x", mime="image/png", name="x.png")
     inputs = Inputs(pictures=(picture,), sentence="The mask says so.")
-    [turn] = understood(style="vivid").request(ME, "req_1", 1, inputs).turns
+    [turn] = understood(style="vivid").request(make_context(), inputs).turns
     assert turn.parts[0] is picture
     assert turn.text == "a fox\n\nStyle: vivid, hyper-real and dramatic.\n\nThe mask says so."
 

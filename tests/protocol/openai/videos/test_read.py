@@ -113,8 +113,9 @@ def test_what_makes_no_videos_is_refused(name, error):
 
 @pytest.mark.parametrize("name", [None, "gemini-3-pro-video"])
 def test_a_license_needs_the_feature(name):
+    caller = Caller(id="me", features=(Feature.CHAT,))
     with pytest.raises(Forbidden) as caught:
-        read.select(name, CATALOGUE, Caller(id="me", features=(Feature.CHAT,)))
+        caller.permit(read.select(name, CATALOGUE, caller), "")
     assert caught.value.code == "license_required"
 
 

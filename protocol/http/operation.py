@@ -1,0 +1,182 @@
+"""Runs the operations of every dialect in the same steps, so that no dialect can forget one.
+
+    read the body -> resolve the model -> check the license's permission -> record -> answer, streamed or whole -> usage
+
+A dialect describes an operation by three functions (`Operation`): one reads the body, one names the model, and one
+returns the `Answer`: an exchange that is not open yet, and the writer of its steps. Everything else happens here and in
+`protocol.http.stream`: permission, deprecation headers, access record, errors, disconnects, heartbeats, token counts.
+
+Example:
+    CHAT = Operation(read=read_body, select=select, answer=answer)
+    Route("/v1/chat", CHAT.endpoint(engine, error_response), methods=["POST"])
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.context import RequestContext, caller_of, context_of
+from protocol.http.embed import Pieces, PiecesResponse
+from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
+from protocol.http.response import Payload, WholeResponse
+from protocol.http.stream import EventStream, EventWriter, Steps
+from protocol.model import Caller, Catalogue, Engine, GatewayError, GenerationRequest, Selection, Usage, released
+
+BodyT = TypeVar("BodyT")
+StepT = TypeVar("StepT")
+StepT_contra = TypeVar("StepT_contra", contravariant=True)
+ReplyT = TypeVar("ReplyT", bound="Folded")
+ReplyT_contra = TypeVar("ReplyT_contra", bound="Folded", contravariant=True)
+
+Headers = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_ATTEMPTS = b"x-stainless-retry-count"
+"""The header in which the SDKs of several vendors count their retries."""
+
+_log = structlog.get_logger()
+
+
+class Endpoint:
+    """The ASGI app of one route: sends the response of a handler, or the error that it raises."""
+
+    def __init__(self, handle: Callable[[Request], Awaitable[ASGIResponse]], refuse: Refuse) -> None:
+        """Send the response that `handle` returns; `refuse` writes an error in the dialect's form."""
+        self._handle, self._refuse = handle, refuse
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        context = context_of(scope)
+        try:
+            try:
+                response = await self._handle(Request(scope, receive))
+            except GatewayError as error:
+                context.record.error = error.code
+                response = self._refuse(released(error))
+            except ClientGone:
+                context.record.error = CLIENT_GONE
+                return
+            await response(scope, receive, send)
+        finally:
+            context.release()
+
+
+class Folded(Protocol):
+    """A whole answer."""
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts of the answer."""
+        ...
+
+
+class AnswerWriter(EventWriter[StepT_contra], Protocol[StepT_contra, ReplyT_contra]):
+    """Encodes one answer in a dialect, streamed or whole."""
+
+    def whole(self, reply: ReplyT_contra, /) -> bytes | Pieces:
+        """Return the body of a whole answer."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer(Generic[StepT, ReplyT]):
+    """The answer to a request, which is made while it is sent."""
+
+    request: GenerationRequest
+    exchange: AbstractAsyncContextManager[Steps[StepT]]
+    """Not open yet."""
+    writer: AnswerWriter[StepT, ReplyT]
+    fold: Callable[[Steps[StepT]], Awaitable[ReplyT]]
+    """Reads all steps; the same as `protocol.model.fold` if they are events."""
+    streamed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """The answer to a request whose work continues in the background: a job."""
+
+    request: GenerationRequest
+    response: Response
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operation(Generic[BodyT]):
+    """What a dialect defines of an operation that asks a model."""
+
+    read: Callable[[Request], Awaitable[BodyT]]
+    """Reads and decodes the request's body."""
+    select: Callable[[BodyT, Catalogue, Caller], tuple[Selection, str]]
+    """Returns the requested model, and the name by which the client asked for it."""
+    answer: Callable[[Engine, BodyT, Selection, RequestContext], Awaitable[Answer[Any, Any] | Accepted]]
+    """Reads the rest of the request, such as its files, and returns its answer."""
+
+    def endpoint(self, engine: Engine, refuse: Refuse) -> Endpoint:
+        """Return the ASGI app that runs this operation with an engine."""
+        return Endpoint(partial(self._run, engine, refuse, Deprecations()), refuse)
+
+    async def _run(
+        self, engine: Engine, refuse: Refuse, deprecations: "Deprecations", request: Request
+    ) -> ASGIResponse:
+        context = context_of(request.scope)
+        record, caller = context.record, caller_of(context)
+        context.attempts_before = _attempts_before(request)
+        body = await self.read(request)
+        selection, name = self.select(body, engine.catalogue, caller)
+        caller.permit(selection, name)
+        record.model = selection.id
+        answer = await self.answer(engine, body, selection, context)
+        if context.keep_prompt:
+            record.prompt = "\n".join(turn.text for turn in answer.request.turns)
+        headers = deprecations.headers(selection)
+        if isinstance(answer, Accepted):
+            answer.response.raw_headers += headers
+            return answer.response
+        record.stream = answer.streamed
+        if answer.streamed:
+            return EventStream(answer.exchange, answer.writer, refuse, headers)
+        return WholeResponse(partial(_whole, answer, context, [_JSON, *headers]), refuse)
+
+
+async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers: Headers) -> ASGIResponse:
+    """Make the whole answer, count its tokens, and return the response."""
+    async with answer.exchange as exchange:
+        try:
+            reply = await answer.fold(exchange)
+        finally:
+            context.record.note_served(exchange.served)
+    context.record.note_usage(reply.usage)
+    body = answer.writer.whole(reply)
+    return Payload(body, headers) if isinstance(body, bytes) else PiecesResponse(body, headers)
+
+
+def _attempts_before(request: Request) -> int:
+    sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
+    return int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
+
+
+class Deprecations:
+    """Reports deprecated models: to each client in headers, to the log once."""
+
+    def __init__(self) -> None:
+        """Start with no model logged."""
+        self._logged: set[str] = set()
+
+    def headers(self, selection: Selection) -> Headers:
+        """Return the headers for an answer of this selection.
+
+        A model is deprecated from the day its replacement was published; that day may be unknown.
+        """
+        if selection.deprecated is None:
+            return []
+        if selection.deprecated not in self._logged:
+            self._logged.add(selection.deprecated)
+            _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
+        text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers; use that name."
+        since = f"@{selection.model.created}" if selection.model.created > 0 else "true"
+        return [(b"deprecation", since.encode()), (b"warning", f'299 - "{text}"'.encode())]
