@@ -8,11 +8,11 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib import import_module
 from typing import Any
 
 import msgspec
 
-from protocol import openai
 from protocol.http.dialect import Dialect
 from protocol.model import Catalogue, FileKeeper
 from service.config.schema import Origin, Settings, SettingsError, convert
@@ -37,7 +37,14 @@ from transports.store import ChangeFeed, Store
 from transports.tasks import background_tasks
 from transports.tracing import NO_TRACER, Tracer
 
-DIALECTS: tuple[Dialect, ...] = (openai.DIALECT,)
+
+def _dialect(name: str) -> Dialect:
+    return import_module(f"protocol.{name}").DIALECT
+
+
+DIALECTS = (
+    _dialect("openai"),
+)  # fmt: skip
 """The first one also writes the errors of paths that belong to no dialect."""
 TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
 
