@@ -85,7 +85,9 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
         found[name] = convert(tree, TRANSPORTS[name].config, origin, at=f"transports.{name}", strict=False)
     if "simulator" in found and len(found) > 1:
         raise SettingsError(f"{origin.name}: transports.simulator: cannot be combined with other transports")
-    named = Counter(account.id for name, config in found.items() for account in TRANSPORTS[name].accounts(config))
+    named = Counter(
+        account.id for name, config in found.items() for account in TRANSPORTS[name].account_settings(config)
+    )
     for account, times in named.items():
         if times > 1:
             raise SettingsError(f"{origin.name}: transports: two accounts have the id {account!r}")
@@ -114,7 +116,7 @@ def check_transports(settings: Settings, origin: Origin) -> None:
         )
     for name, config in configs.items():
         with _naming(name, origin):
-            TRANSPORTS[name].check(config)
+            TRANSPORTS[name].validate(config)
 
 
 @contextmanager

@@ -99,8 +99,8 @@ def _accounts(folder, site):
     (folder / "gateway.toml").write_text(SETTINGS.format(site=site, port=port))
     for command in (
         "licenses add team",
-        "accounts add anna --cookies-stdin <<< $'c\\nd'",
-        "accounts add ben --cookies-stdin <<< $'e\\nf'",
+        "accounts add anna --secret-stdin <<< $'c\\nd'",
+        "accounts add ben --secret-stdin <<< $'e\\nf'",
     ):
         _run(f"gemini-gateway {command}", folder)
     gateway = Process("serve", cwd=folder)

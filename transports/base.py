@@ -17,8 +17,9 @@ from protocol.model import (
     Selection,
     UpstreamModel,
 )
-from transports.account import Account, Facts, Finding, Report
-from transports.accounts.registry import AccountRecord, AccountRegistry
+from transports.account import Account, Finding, Report
+from transports.accounts.configured import AccountSettings, AccountType
+from transports.accounts.registry import AccountRegistry
 from transports.clock import Clock
 from transports.conversations import ConversationStore
 from transports.observer import Observer
@@ -78,7 +79,7 @@ class Transport(Protocol):
         ...
 
     async def export(self, account: str) -> str:
-        """Return what signs the account's requests as it is now, in a form that `Kind.admit` takes: secret.
+        """Return what signs the account's requests as it is now, in a form that `AccountType.parse` accepts: secret.
 
         Raises:
             OSError: the store is out of order.
@@ -120,60 +121,46 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _accept(_: object) -> None:
-    """Find nothing wrong."""
-
-
-def _none(_: object) -> Sequence[Account]:
-    """Name nothing."""
-    return ()
-
-
-def _no_files(_: object) -> Sequence[Path]:
-    """Name nothing."""
-    return ()
+    """Accept any settings."""
 
 
 async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:
-    """Have nothing that could change."""
+    """Return that nothing was invalid, because nothing can change."""
     return ()
 
 
-def _secret(entry: AccountRecord) -> str:
-    """Take two accounts with one secret as one."""
-    return entry.secret
-
-
-def _no_facts(_: bytes) -> Facts:
-    """Know nothing."""
-    return Facts()
-
-
-def _admit_none(_: object, entry: AccountRecord) -> tuple[AccountRecord, Account]:
-    """Take no accounts by command."""
-    raise ValueError(f"the transport {entry.transport!r} takes no accounts by command")
-
-
 class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
-    """A registered sort of transport."""
+    """A kind of transport, as it is registered in `service.wiring`."""
 
     config: type[ConfigT]
-    """A frozen Struct that forbids unknown fields: its part of the settings."""
+    """A frozen Struct that forbids unknown fields: the transport's part of the settings."""
     connect: Callable[[ConfigT, Deps], AbstractAsyncContextManager[Transport]]
     check: Callable[[ConfigT], None] = _accept
-    """Raises ValueError for settings that `connect` would refuse; asks no upstream. The message names no secret."""
+    """Raises ValueError for settings, accounts apart, that `connect` would refuse; the message contains no secret."""
     secrets: frozenset[str] = frozenset()
-    """The settings that are not to be shown, wherever they stand in `config`, by their names."""
-    accounts: Callable[[ConfigT], Sequence[Account]] = _none
-    """Returns the accounts that the settings name: no two ids are the same, in any transport."""
-    files: Callable[[ConfigT], Sequence[Path]] = _no_files
-    """Returns the files that hold the accounts' secrets."""
+    """Names of the settings, anywhere in `config`, whose values are never shown."""
+    accounts: AccountType[Any] | None = None
+    """Describes its accounts, which are the setting `accounts` of `config`; None: it has none that are configured."""
     reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
-    """Has a transport that `connect` yielded take over the settings' accounts as these and their files are now; what is
-    under way goes on. Returns the files, or else the accounts, that cannot be used: what they held before holds."""
-    admit: Callable[[ConfigT, AccountRecord], tuple[AccountRecord, Account]] = _admit_none
-    """Returns an account of the store as it is to be kept, and as the pool knows it. Raises ValueError, which names no
-    secret, where `connect` could not use it."""
-    identity: Callable[[AccountRecord], str] = _secret
-    """Returns, of an account that was admitted, what no two accounts may have in common: secret."""
-    facts: Callable[[bytes], Facts] = _no_facts
-    """Returns facts read from a session of this transport in the store."""
+    """Makes a transport that `connect` yielded use the accounts of these settings, whose files may have changed; open
+    requests continue. Returns the files or accounts that are invalid: they keep their earlier configuration."""
+
+    def account_settings(self, config: Any) -> Sequence[AccountSettings]:
+        """Return the accounts of the settings."""
+        return config.accounts if self.accounts is not None else ()
+
+    def account_files(self, config: ConfigT) -> list[Path]:
+        """Return the files that hold the credentials of the accounts of the settings."""
+        found = [self.accounts.file_of(one) for one in self.account_settings(config)] if self.accounts else []
+        return [file for file in found if file is not None]
+
+    def validate(self, config: ConfigT) -> None:
+        """Check the settings and their accounts; ask no upstream.
+
+        Raises:
+            ValueError: `connect` would refuse them; the message contains no secret.
+
+        """
+        if self.accounts is not None:
+            self.accounts.configure(self.account_settings(config))
+        self.check(config)

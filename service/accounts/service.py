@@ -1,6 +1,6 @@
 """Account operations: list, add, remove, pause, resume, check and export. Each change is logged with its author."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
@@ -10,10 +10,11 @@ import structlog
 from protocol.model import GatewayError
 from service import wiring
 from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
-from transports.account import Account, Finding
+from transports.account import Account, Facts, Finding
+from transports.accounts.configured import AccountSettings, AccountType, DuplicateCredential
 from transports.accounts.records import read_attention, read_cooldowns, read_replicas
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
-from transports.base import Kind, Transport
+from transports.base import Transport
 from transports.clock import Clock
 from transports.store import Store
 from transports.store.port import SESSIONS, Unreadable
@@ -38,7 +39,8 @@ class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     secret: str
-    transport: str = "web"
+    transport: str = ""
+    """Empty: the only transport of the settings that has accounts."""
     options: dict[str, Any] = {}
     replace: bool = False
 
@@ -62,12 +64,25 @@ class AccountService:
 
     async def list_accounts(self) -> list[AccountView]:
         """Return views of all accounts: those of the settings, then those of the store."""
-        entries = await self._registry.records()
-        declared = self._declared()
-        added = [entry for entry in entries if entry.id not in declared]
-        seen = await self._read_shared_facts([*declared.values()], added)
-        rows = [account_view(account, None, seen) for account in declared.values()]
-        return [*rows, *(self._view(entry, seen) for entry in added)]
+        records = await self._registry.records()
+        declared = {account.id: account for account in self._declared()}
+        added: dict[str, Account] = {}
+        skipped: dict[str, str] = {}
+        for name in {record.transport for record in records}:
+            accounts, reasons = self._merge(name, [record for record in records if record.transport == name])
+            added |= accounts
+            skipped |= reasons
+        stored = [record for record in records if record.id not in declared]
+        facts = await self._read_shared_facts([*declared.values(), *added.values()])
+        return [
+            *(account_view(account, None, facts) for account in declared.values()),
+            *(
+                account_view(added[record.id], record, facts)
+                if record.id in added
+                else unusable_view(record, skipped[record.id])
+                for record in stored
+            ),
+        ]
 
     async def get_account(self, account: str) -> AccountView:
         """Return the view of one account.
@@ -88,22 +103,29 @@ class AccountService:
             AccountError: the account is invalid or exists already.
 
         """
-        kind, config = self._kind(request.transport)
-        entry = self._record(request, by)
-        try:
-            admitted, _ = kind.admit(config, entry)
-        except ValueError as error:
-            code = "declared" if request.id in self._declared() else "invalid_value"
-            raise AccountError(code, str(error)) from None
-        if request.id in self._declared():
+        if any(account.id == request.id for account in self._declared()):
             raise AccountError(
                 "declared", f"account {request.id!r} is defined in the settings; choose another id or change it there"
             )
-        await self._check_identity(kind, admitted)
-        added = await self._registry.add(admitted, replace=request.replace)
+        name, account_type, settings = account_type_of(self._configs, request.transport)
+        record = self._record(request, name, by)
+        others = [other for other in await self._registry.records(name) if other.id != record.id]
+        try:
+            account = account_type.from_record(record)
+            accounts, _ = account_type.merge(account_type.reconfigure(settings, {})[0], others)
+            owners: dict[str, str] = {}
+            for other in accounts.values():
+                account_type.claim(owners, other)
+            account_type.claim(owners, account)
+        except DuplicateCredential as error:
+            raise AccountError("exists", str(error)) from None
+        except ValueError as error:
+            raise AccountError("invalid_value", str(error)) from None
+        record = account_type.normalized(record, account)
+        added = await self._registry.add(record, replace=request.replace)
         if added is AddResult.THERE:
             raise AccountError("exists", f"account {request.id!r} exists already; add it with --replace to change it")
-        _log.info("account_added", account=request.id, transport=request.transport, came=added.value, by=by)
+        _log.info("account_added", account=request.id, transport=name, result=added.value, by=by)
         return added
 
     async def remove(self, account: str, *, by: str) -> None:
@@ -113,7 +135,7 @@ class AccountService:
             AccountError: there is no account with this id, or it is defined in the settings.
 
         """
-        if account in self._declared():
+        if any(declared.id == account for declared in self._declared()):
             raise AccountError(
                 "declared", f"account {account!r} is defined in the settings; remove it there, or pause it"
             )
@@ -152,7 +174,7 @@ class AccountService:
 
         """
         row = await self.get_account(account)
-        self._kind(row.transport)
+        self._check_configured(row.transport)
         async with (
             self._open_transport(row.transport, account) as transport,
             aclosing(_findings(transport, account)) as findings,
@@ -168,7 +190,7 @@ class AccountService:
 
         """
         row = await self.get_account(account)
-        self._kind(row.transport)
+        self._check_configured(row.transport)
         try:
             async with self._open_transport(row.transport, account) as transport:
                 secret = await transport.export(account)
@@ -177,63 +199,52 @@ class AccountService:
         _log.info("account_exported", account=account, by=by)
         return secret
 
-    def _kind(self, transport: str) -> tuple[Kind[Any], msgspec.Struct]:
-        config = self._configs.get(transport)
-        if config is None:
-            known = ", ".join(self._configs) or "none"
-            raise AccountError(
-                "invalid_value", f"the settings have no transport {transport[:64]!r}; expected one of: {known}"
-            )
-        return wiring.TRANSPORTS[transport], config
+    def _check_configured(self, transport: str) -> None:
+        if transport not in self._configs:
+            raise _unknown_transport(self._configs, transport)
 
-    def _record(self, adding: NewAccountRequest, by: str) -> AccountRecord:
-        entry = {
-            "id": adding.id,
-            "transport": adding.transport,
-            "secret": adding.secret,
-            "options": adding.options,
+    def _record(self, request: NewAccountRequest, transport: str, by: str) -> AccountRecord:
+        record = {
+            "id": request.id,
+            "transport": transport,
+            "secret": request.secret,
+            "options": request.options,
             "created": self._clock.wall(),
             "by": by,
         }
         try:
-            return msgspec.convert(entry, AccountRecord)
+            return msgspec.convert(record, AccountRecord)
         except msgspec.ValidationError:
-            message = f"{adding.id[:64]!r} is not a valid id: expected 1 to 64 letters, digits or any of . _ @ + -"
+            message = f"{request.id[:64]!r} is not a valid id: expected 1 to 64 letters, digits or any of . _ @ + -"
             raise AccountError("invalid_value", message) from None
 
-    async def _check_identity(self, kind: Kind[Any], entry: AccountRecord) -> None:
-        """Raise AccountError if another account of the store has the same identity."""
-        identity = kind.identity(entry)
-        for other in await self._registry.records(entry.transport):
-            if other.id != entry.id and _identity(kind, other) == identity:
-                message = (
-                    f"account {entry.id!r} has the same session as {other.id!r}, and two accounts cannot rotate one "
-                    "session, even with another authuser; sign in in a separate browser profile and export its cookies"
-                )
-                raise AccountError("exists", message)
+    def _declared(self) -> list[Account]:
+        """Return the accounts of the settings; their credentials are not read."""
+        found: list[Account] = []
+        for name, config in self._configs.items():
+            kind = wiring.TRANSPORTS[name]
+            if kind.accounts is not None:
+                found += [kind.accounts.account_of(one, name) for one in kind.account_settings(config)]
+        return found
 
-    def _declared(self) -> dict[str, Account]:
-        found = [
-            account for name, config in self._configs.items() for account in wiring.TRANSPORTS[name].accounts(config)
-        ]
-        return {account.id: account for account in found}
-
-    def _view(self, entry: AccountRecord, seen: SharedFacts) -> AccountView:
+    def _merge(self, transport: str, records: Sequence[AccountRecord]) -> tuple[dict[str, Account], dict[str, str]]:
+        """Return the usable accounts of the store by id, and why the others are not used."""
         try:
-            kind, config = self._kind(entry.transport)
-            _, account = kind.admit(config, entry)
-        except (AccountError, ValueError) as error:
-            return unusable_view(entry, str(error))
-        return account_view(account, entry, seen)
+            _, account_type, settings = account_type_of(self._configs, transport)
+        except AccountError as error:
+            return {}, {record.id: str(error) for record in records}
+        accounts, skipped = account_type.merge(account_type.reconfigure(settings, {})[0], records)
+        stored = {record.id for record in records}
+        found = {id_: one for id_, one in accounts.items() if id_ in stored}
+        return {id_: account_type.account_of(one.settings, transport) for id_, one in found.items()}, skipped
 
-    async def _read_shared_facts(self, declared: list[Account], added: list[AccountRecord]) -> SharedFacts:
-        transports = {account.id: account.transport for account in declared}
-        transports |= {entry.id: entry.transport for entry in added}
-        facts = {
-            account: wiring.TRANSPORTS[transport].facts(value)
-            for account, transport in transports.items()
-            if transport in wiring.TRANSPORTS and (value := await self._session(account)) is not None
-        }
+    async def _read_shared_facts(self, accounts: Sequence[Account]) -> SharedFacts:
+        facts: dict[str, Facts] = {}
+        for account in accounts:
+            account_type = wiring.TRANSPORTS[account.transport].accounts
+            value = await self._session(account.id)
+            if account_type is not None and value is not None:
+                facts[account.id] = account_type.facts(value)
         return SharedFacts(
             now=self._clock.wall(),
             pauses=await self._registry.pauses(),
@@ -251,12 +262,34 @@ class AccountService:
         return record.value if record is not None else None
 
 
-def _identity(kind: Kind[Any], entry: AccountRecord) -> str | None:
-    """Return an account's identity, or None if its record is invalid."""
-    try:
-        return kind.identity(entry)
-    except ValueError:
-        return None
+def account_type_of(
+    configs: Mapping[str, msgspec.Struct], transport: str
+) -> tuple[str, AccountType[Any], Sequence[AccountSettings]]:
+    """Return a transport's name, the description of its accounts, and the accounts of the settings.
+
+    An empty name stands for the only transport of the settings that has accounts.
+
+    Raises:
+        AccountError: the settings do not have the transport, it has no accounts, or the name is ambiguous.
+
+    """
+    if not transport:
+        names = [name for name in configs if wiring.TRANSPORTS[name].accounts is not None]
+        if len(names) != 1:
+            problem = f"name one of: {', '.join(names)}" if names else "the settings have no transport with accounts"
+            raise AccountError("invalid_value", f"the account's transport is unknown; {problem}")
+        transport = names[0]
+    if transport not in configs:
+        raise _unknown_transport(configs, transport)
+    kind = wiring.TRANSPORTS[transport]
+    if kind.accounts is None:
+        raise AccountError("invalid_value", f"the transport {transport!r} has no accounts that can be added")
+    return transport, kind.accounts, kind.account_settings(configs[transport])
+
+
+def _unknown_transport(configs: Mapping[str, msgspec.Struct], transport: str) -> AccountError:
+    known = ", ".join(configs) or "none"
+    return AccountError("invalid_value", f"the settings have no transport {transport[:64]!r}; expected one of: {known}")
 
 
 async def _findings(transport: Transport, account: str) -> AsyncGenerator[Finding]:

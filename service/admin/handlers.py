@@ -17,7 +17,7 @@ from service.admin.tokens import AdminIdentity
 from service.admin.wire import (
     AccountList,
     CheckResult,
-    ExportedSession,
+    ExportedCredential,
     NewAccount,
     PauseRequest,
     Process,
@@ -86,7 +86,7 @@ class AdminHandlers:
         new: NewAccount = asked.body
         adding = NewAccountRequest(
             id=new.id,
-            secret=new.session,
+            secret=new.secret,
             transport=new.transport,
             options=new.options,
             replace=new.replace,
@@ -124,10 +124,10 @@ class AdminHandlers:
         return _json(CheckResult(account=asked.account, healthy=well, findings=findings))
 
     async def export(self, asked: AdminRequest) -> ASGIResponse:
-        """Return an account's session."""
+        """Return an account's credential."""
         with map_errors():
-            session = await self._accounts.export(asked.account, by=asked.identity.actor)
-        return _json(ExportedSession(account=asked.account, session=session))
+            secret = await self._accounts.export(asked.account, by=asked.identity.actor)
+        return _json(ExportedCredential(account=asked.account, secret=secret))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return the gateway's status, also when the store does not answer."""

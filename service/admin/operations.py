@@ -8,7 +8,7 @@ import msgspec
 from protocol.http.errors import ASGIResponse
 from service.accounts.views import AccountView
 from service.admin.handlers import AdminHandlers, AdminRequest
-from service.admin.wire import AccountList, CheckResult, ExportedSession, NewAccount, PauseRequest, Status
+from service.admin.wire import AccountList, CheckResult, ExportedCredential, NewAccount, PauseRequest, Status
 
 Handle = Callable[[AdminHandlers, AdminRequest], Awaitable[ASGIResponse]]
 
@@ -108,7 +108,7 @@ OPERATIONS = (
     Operation(
         "GET", "/v1/accounts/{id}/export", "exportAccount", AdminHandlers.export,
         "Return an account's current session in a form that can be added again. It is secret.",
-        {200: (ExportedSession, "The session.")},
+        {200: (ExportedCredential, "The session.")},
         conflicts=True,
     ),
     Operation(

@@ -19,17 +19,18 @@ class NewAccount(RequestBody, frozen=True):
     """An account to add or replace."""
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
-    session: Annotated[str, Meta(min_length=1)]
-    """The session cookies: a Cookie header, a browser's JSON or Netscape export, or the two values on two lines."""
-    transport: str = "web"
-    """Name of the transport in the settings."""
+    secret: Annotated[str, Meta(min_length=1)]
+    """The credential. Of a website account the session cookies: a Cookie header, a browser's JSON or Netscape export,
+    or the two values on two lines."""
+    transport: str = ""
+    """Name of the transport in the settings; empty: the only one that has accounts."""
     options: dict[str, Any] = {}
     """Other account settings of the transport, such as `concurrency`, `weight` or `proxy`."""
     replace: bool = False
     """Replace the account with this id if it exists."""
 
     def __repr__(self) -> str:
-        """Hide the session."""
+        """Hide the secret."""
         return f"NewAccount(id={self.id!r})"
 
 
@@ -55,15 +56,15 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
-class ExportedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """The current session of an account; it gives full access to the account."""
+class ExportedCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """The current credential of an account, such as its session; it gives full access to the account."""
 
     account: str
-    session: str
+    secret: str
 
     def __repr__(self) -> str:
-        """Hide the session."""
-        return f"Exported(account={self.account!r})"
+        """Hide the secret."""
+        return f"ExportedCredential(account={self.account!r})"
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):

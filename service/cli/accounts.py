@@ -14,9 +14,9 @@ import msgspec
 from protocol.model import Capability
 from service import wiring
 from service.accounts.offline import transport_opener
-from service.accounts.service import AccountError, AccountService, NewAccountRequest
+from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of
 from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
-from service.cli.credentials import VARIABLES, session_of
+from service.cli.credentials import read_credential
 from service.cli.options import config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
 from service.storage.factory import location_of, open_copy, open_store
@@ -39,21 +39,26 @@ def accounts() -> None:
     """
 
 
+def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that the transports declare for their accounts."""
+    for kind in wiring.TRANSPORTS.values():
+        if kind.accounts is None:
+            continue
+        for option in kind.accounts.options:
+            command = click.option(f"--{option.name.replace('_', '-')}", option.name, help=option.help)(command)
+        for part in kind.accounts.parts:
+            command = click.option(f"--{part.option}", envvar=part.variable, show_envvar=True, help=part.help)(command)
+    return command
+
+
 @accounts.command("add")
 @click.argument("account", metavar="ID")
-@click.option("--transport", default="web", show_default=True, help="Name of the transport in the settings.")
-@click.option(
-    "--file", type=click.Path(path_type=Path), help="File with a Cookie header, or a JSON or Netscape cookie export."
-)
-@click.option("--cookies-stdin", is_flag=True, help="Read the cookies from standard input.")
-@click.option("--psid", envvar=VARIABLES[0], show_envvar=True, help="Value of __Secure-1PSID.")
-@click.option("--psidts", envvar=VARIABLES[1], show_envvar=True, help="Value of __Secure-1PSIDTS.")
+@click.option("--transport", help="Name of the transport in the settings, if several have accounts.")
+@click.option("--secret-file", type=click.Path(path_type=Path), help="File with the credential, such as cookies.")
+@click.option("--secret-stdin", is_flag=True, help="Read the credential from standard input.")
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrency limit over all processes.")
 @click.option("--weight", type=click.FloatRange(0, min_open=True), help="Share of the load, relative to others.")
-@click.option("--proxy", help="Proxy for this account only.")
 @click.option("--per-minute", type=click.IntRange(0), help="Rate limit over all processes; 0: no limit.")
-@click.option("--authuser", type=click.IntRange(0, 99), help="N in gemini.google.com/u/N/app.")
-@click.option("--user-agent", help="User-Agent of the browser that the session is from.")
 @click.option(
     "--capability",
     "capabilities",
@@ -61,20 +66,27 @@ def accounts() -> None:
     type=click.Choice([capability.value for capability in Capability]),
     help="Allowed capability; repeatable; default: all.",
 )
+@_transport_options
 @click.option("--replace", is_flag=True, help="Replace the account if it exists.")
 @config_option
-def add_account(account: str, transport: str, config_path: Path | None, *, replace: bool, **given: Any) -> None:
+def add_account(account: str, transport: str | None, config_path: Path | None, *, replace: bool, **given: Any) -> None:
     """Add an account.
 
-    Prompts for its session unless --file, --cookies-stdin or --psid is given.
+    Prompts for its credential unless --secret-file, --secret-stdin or an option with the credential is given.
     """
-    secret = session_of(given.pop("file"), given.pop("cookies_stdin"), given.pop("psid"), given.pop("psidts"))
-    capabilities = given.pop("capabilities")
-    options = {name: value for name, value in given.items() if value is not None}
-    if capabilities:
-        options["capabilities"] = list(capabilities)
-    adding = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
-    added = _with_accounts(config_path, lambda office: office.add(adding, by=current_user()), writes=True)
+    file, stdin = given.pop("secret_file"), given.pop("secret_stdin")
+    parts = {part.option for kind in wiring.TRANSPORTS.values() if kind.accounts for part in kind.accounts.parts}
+    values = {name: given.pop(name) for name in parts}
+    options = {name: value for name, value in given.items() if value not in (None, ())}
+
+    _, settings, origin = settings_at(config_path)
+    try:
+        transport, account_type, _ = account_type_of(wiring.transport_settings(settings, origin), transport or "")
+    except AccountError as error:
+        raise click.ClickException(str(error)) from None
+    secret = read_credential(account_type, file, values, stdin=stdin)
+    request = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
+    added = _with_accounts(config_path, lambda service: service.add(request, by=current_user()), writes=True)
     click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways will use it now.")
     click.echo(f"Next: gemini-gateway accounts check {account}")
 
@@ -84,7 +96,7 @@ def add_account(account: str, transport: str, config_path: Path | None, *, repla
 @config_option
 def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
     """List accounts with state, load and quota."""
-    rows = _with_accounts(config_path, lambda office: office.list_accounts())
+    rows = _with_accounts(config_path, lambda service: service.list_accounts())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return
@@ -103,7 +115,7 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
 @config_option
 def show_account(account: str, config_path: Path | None, *, as_json: bool) -> None:
     """Show an account's details (no secrets)."""
-    row = _with_accounts(config_path, lambda office: office.get_account(account))
+    row = _with_accounts(config_path, lambda service: service.get_account(account))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row)))
         return
@@ -123,18 +135,18 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
     if (account is None) is not every:
         raise click.UsageError("give either an account id or --all")
 
-    async def work(office: AccountService) -> bool:
-        names = [account] if account is not None else [row.id for row in await office.list_accounts()]
-        return all([await _checked(office, name) for name in names])
+    async def work(service: AccountService) -> bool:
+        names = [account] if account is not None else [row.id for row in await service.list_accounts()]
+        return all([await _checked(service, name) for name in names])
 
     sys.exit(0 if _with_accounts(config_path, work) else 1)
 
 
-async def _checked(office: AccountService, account: str) -> bool:
+async def _checked(service: AccountService, account: str) -> bool:
     """Print the findings of an account check; return whether no step failed."""
     out, well = console(), True
     out.print(f"[bold]{account}[/]")
-    async for finding in office.check(account):
+    async for finding in service.check(account):
         out.print(finding_line(finding))
         well = well and finding.level is not Level.FAILED
     return well
@@ -149,7 +161,7 @@ def pause_account(account: str, reason: str, config_path: Path | None) -> None:
 
     Open requests continue. `accounts resume` ends the pause.
     """
-    _with_accounts(config_path, lambda office: office.pause(account, by=current_user(), reason=reason), writes=True)
+    _with_accounts(config_path, lambda service: service.pause(account, by=current_user(), reason=reason), writes=True)
     click.echo(f"Paused {account}.")
 
 
@@ -161,7 +173,7 @@ def resume_account(account: str, config_path: Path | None) -> None:
 
     Also clears the state "needs attention".
     """
-    resumed = _with_accounts(config_path, lambda office: office.resume(account, by=current_user()), writes=True)
+    resumed = _with_accounts(config_path, lambda service: service.resume(account, by=current_user()), writes=True)
     click.echo(
         f"Resumed {account}." if resumed else f"{account} was neither paused, cooling down nor in need of attention."
     )
@@ -175,7 +187,7 @@ def remove_account(account: str, config_path: Path | None, *, yes: bool) -> None
     """Remove an account and its session."""
     if not yes:
         click.confirm(f"Remove {account} and its session?", abort=True, err=True)
-    _with_accounts(config_path, lambda office: office.remove(account, by=current_user()), writes=True)
+    _with_accounts(config_path, lambda service: service.remove(account, by=current_user()), writes=True)
     click.echo(f"Removed {account}.")
 
 
@@ -192,7 +204,7 @@ def export_account(account: str, output: Path | None, config_path: Path | None, 
     click.echo("warning: the session is secret: it gives full access to the account", err=True)
     if output is None and not yes and sys.stdout.isatty():
         click.confirm("Print the session to this terminal?", abort=True, err=True)
-    secret = _with_accounts(config_path, lambda office: office.export(account, by=current_user()), writes=True)
+    secret = _with_accounts(config_path, lambda service: service.export(account, by=current_user()), writes=True)
     if output is None:
         click.echo(secret)
         return

@@ -1,58 +1,66 @@
-"""Read the session of an account from a file, standard input, options or a hidden prompt."""
+"""Read an account's credential from a file, standard input, options, environment variables or a hidden prompt."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from transports.accounts.configured import AccountType
 from transports.secret_files import read_secret
 
-VARIABLES = ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS")
-_NONE = "no session given: use --file, pipe the cookies to --cookies-stdin, or run the command in a terminal"
 
-
-def session_of(file: Path | None, stdin: bool, psid: str | None, psidts: str | None) -> str:
-    """Return the session in a form that `Kind.admit` accepts.
+def read_credential(
+    account_type: AccountType[Any], file: Path | None, values: Mapping[str, str | None], *, stdin: bool = False
+) -> str:
+    """Return an account's credential; `values` are those of the transport's own options, by their names.
 
     Raises:
         click.ClickException: no source, or more than one, was given.
 
     """
-    if sum((file is not None, stdin, psid is not None)) > 1:
-        raise click.UsageError("give only one of --file, --cookies-stdin and --psid")
+    given = [part for part in account_type.parts if values.get(part.option)]
+    names = ["--secret-file", "--secret-stdin", *(f"--{part.option}" for part in account_type.parts)]
+    if sum((file is not None, stdin, bool(given))) > 1:
+        raise click.UsageError(f"give only one of {', '.join(names)}")
     if file is not None:
-        try:
-            return read_secret(file)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from None
+        return read_file(file)
     if stdin:
         return sys.stdin.read()
-    if psid is not None:
-        _warn_of_arguments()
-        return "\n".join(value for value in (psid, psidts) if value)
+    if given:
+        source = click.get_current_context().get_parameter_source(given[0].option)
+        if source is click.core.ParameterSource.COMMANDLINE:
+            variables = " and ".join(part.variable for part in account_type.parts)
+            click.echo(f"warning: other users of this machine can see arguments; use {variables} instead", err=True)
+        return "\n".join(str(values[part.option]) for part in given)
     if not sys.stdin.isatty():
-        raise click.UsageError(_NONE)
-    return _prompt()
+        message = f"no {account_type.noun} given: use --secret-file, pipe it to --secret-stdin, or run in a terminal"
+        raise click.UsageError(message)
+    return _prompt(account_type)
 
 
-def _warn_of_arguments() -> None:
-    """Warn if the values were given as arguments, which other users can see."""
-    source = click.get_current_context().get_parameter_source("psid")
-    if source is click.core.ParameterSource.COMMANDLINE:
-        message = f"other users of this machine can see arguments; use the variables {' and '.join(VARIABLES)} instead"
-        click.echo(f"warning: {message}", err=True)
+def read_file(file: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        click.ClickException: the file cannot be read.
+
+    """
+    try:
+        return read_secret(file)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
-def _prompt() -> str:
-    """Prompt for the two values, or for a Cookie header; longer exports need --file."""
-    first: str = click.prompt("__Secure-1PSID, or a Cookie header (not shown)", hide_input=True, err=True)
-    if "=" in first.rstrip("="):
-        return first
-    second: str = click.prompt(
-        "__Secure-1PSIDTS (not shown; empty if there is none)",
-        hide_input=True,
-        default="",
-        show_default=False,
-        err=True,
-    )
-    return f"{first}\n{second}"
+def _prompt(account_type: AccountType[Any]) -> str:
+    """Prompt for the parts of the credential without showing them."""
+    if not account_type.parts:
+        return click.prompt(f"{account_type.noun.capitalize()} (not shown)", hide_input=True, err=True)
+    lines: list[str] = []
+    for part in account_type.parts:
+        empty = "" if part.optional else None
+        lines.append(click.prompt(part.prompt, hide_input=True, default=empty, show_default=False, err=True))
+        if account_type.complete(lines[0]):
+            break
+    return "\n".join(lines)

@@ -110,7 +110,7 @@ class Reload:
             if setting.key_file is not None:
                 yield setting.key_file
         for name, config in self._configs.items():
-            yield from wiring.TRANSPORTS[name].files(config)
+            yield from wiring.TRANSPORTS[name].account_files(config)
         for part in self._parts:
             yield from part.files
 

@@ -71,8 +71,8 @@ def run(gateway, *words, given=""):
 
 def fill(gateway):
     """Add one account, add and remove another, add two licenses and revoke one; return the keys of these."""
-    run(gateway, "accounts", "add", "first", "--cookies-stdin", given="\n".join(FIRST))
-    run(gateway, "accounts", "add", "second", "--cookies-stdin", given="\n".join(SECOND))
+    run(gateway, "accounts", "add", "first", "--secret-stdin", given="\n".join(FIRST))
+    run(gateway, "accounts", "add", "second", "--secret-stdin", given="\n".join(SECOND))
     keys = [run(gateway, "licenses", "add", name).strip() for name in ("kept", "revoked")]
     for key in keys:
         until_status(gateway, key, 200)

@@ -46,7 +46,7 @@ async def test_an_account_is_served_through_its_proxy(site, speak, scheme):
         account = web.WebAccount(id="one", cookies=PSID, proxy=proxy.address(scheme))
         async with site.connect(account) as transport:
             assert transport.accounts[0].egress == f"{scheme}://127.0.0.1:{proxy.port}"
-            await transport._accounts.sessions["one"].ready()
+            await transport._accounts.of("one").session.ready()
         assert proxy.seen
 
 

@@ -25,7 +25,7 @@ class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
     transport: str
     """The name that its transport has in the settings."""
     secret: str
-    """What signs its requests, as its transport's `Kind.admit` has put it."""
+    """What signs its requests, in the normal form of its transport's `AccountType`."""
     options: dict[str, Any] = {}
     """What else the transport's settings would say of an account, as `concurrency` or `proxy`."""
     created: float
@@ -35,7 +35,7 @@ class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Show no secret."""
-        return f"Entry(id={self.id!r}, transport={self.transport!r})"
+        return f"AccountRecord(id={self.id!r}, transport={self.transport!r})"
 
 
 class PauseRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """The transport for the Gemini website; `KIND` registers it, and the simulator runs it against its own site."""
 
+from transports.web.account_config import ACCOUNTS
 from transports.web.config import Hosts, Slots, Tools, WebAccount, WebConfig
 from transports.web.connect import KIND, connect
 
-__all__ = ["KIND", "Hosts", "Slots", "Tools", "WebAccount", "WebConfig", "connect"]
+__all__ = ["ACCOUNTS", "KIND", "Hosts", "Slots", "Tools", "WebAccount", "WebConfig", "connect"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.model import Capability
+from transports.accounts.configured import AccountSettings, Count, CountOrNone
 from transports.http import Timeouts
 from transports.web import wire
 
@@ -15,11 +15,7 @@ _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 Origin = Annotated[str, Meta(pattern=rf"^https?://{_HOST}\Z")]
 Proxy = Annotated[str, Meta(pattern=rf"^(https?|socks4|socks5h?)://([^\s/?#@]+@)?{_HOST}/?\Z")]
 HeaderText = Annotated[str, Meta(pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z", max_length=1024)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
-Count = Annotated[int, Meta(ge=1, le=100_000)]
-CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
-Weight = Annotated[float, Meta(gt=0, le=1000)]
 ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
 AuthUser = Annotated[int, Meta(ge=0, le=99)]
 Capacity = Annotated[int, Meta(ge=1, le=100)]
@@ -38,11 +34,11 @@ class Hosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     upload: Origin = wire.UPLOAD
 
 
-class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebAccount(AccountSettings, frozen=True):
     """A signed-in account of the operator."""
 
-    id: Name
-    """A unique name of your choice; logs show it. Names that end in `-guest` are reserved."""
+    per_minute: CountOrNone = 30
+    """Limit of requests per minute, over all processes that share the store; 0: no limit."""
     cookies_file: Path | None = None
     """The browser's export: a Cookie header, JSON, Netscape format, or the two values on two lines."""
     cookies: str = ""
@@ -52,26 +48,12 @@ class WebAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     authuser: AuthUser | None = None
     """Index of the account among those signed in to the browser profile: N in `gemini.google.com/u/N/app`, from 0.
     None: the first one."""
-    concurrency: Count = 5
-    """Limit of concurrent requests, over all processes that share the store."""
-    weight: Weight = 1.0
-    """Share of the load relative to other accounts."""
-    per_minute: CountOrNone = 30
-    """Limit of requests per minute, over all processes that share the store; 0: no limit."""
-    per_day: dict[Capability, Count] = {}
-    """Limits of requests per day by capability, such as `{ video = 3 }`; others are not limited."""
-    capabilities: tuple[Capability, ...] = tuple(Capability)
-    """Capabilities that the account may serve."""
     capacity: Capacity | None = None
     """Capacity in the account's model header; None: by its plan and flags."""
     field13: bool | None = None
     """Whether the model header carries the capacity one field later; None: by the account's flags."""
     proxy: Proxy | None = None
     """Proxy for this account only: http, https, socks5, socks5h (the proxy resolves host names) or socks4."""
-
-    def __repr__(self) -> str:
-        """Return a representation without cookies."""
-        return f"WebAccount(id={self.id!r})"
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

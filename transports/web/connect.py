@@ -4,10 +4,21 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from transports.base import Deps, Kind
-from transports.web.account_config import accounts_of, admit, check, facts, files_of, identity
+from transports.http import trusted
+from transports.web.account_config import ACCOUNTS
 from transports.web.accounts import open_accounts
 from transports.web.config import WebConfig
 from transports.web.transport import WebTransport
+
+
+def check(config: WebConfig) -> None:
+    """Check the settings other than the accounts.
+
+    Raises:
+        ValueError: the certificates cannot be used; the message names their file.
+
+    """
+    trusted(config.ca_file)
 
 
 @asynccontextmanager
@@ -15,7 +26,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
     """Connect the accounts of the settings and the store; their sessions are fetched in the background or on first use.
 
     Raises:
-        ValueError: as `check`.
+        ValueError: an account is invalid, or as `check`.
 
     """
     check(config)
@@ -28,10 +39,6 @@ KIND = Kind(
     connect,
     check,
     secrets=frozenset({"cookies", "proxy"}),
-    accounts=accounts_of,
-    files=files_of,
+    accounts=ACCOUNTS,
     reload=WebTransport.reload,
-    admit=admit,
-    identity=identity,
-    facts=facts,
 )

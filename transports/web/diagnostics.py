@@ -10,7 +10,7 @@ from protocol.model import Certainty, GatewayError, SignedOut
 from transports.account import Finding, Quota, failed, ok, warning
 from transports.clock import Clock
 from transports.web import wire
-from transports.web.accounts import ConnectedAccount
+from transports.web.accounts import SiteAccount
 from transports.web.attention_reasons import ADVICE, AttentionReason
 from transports.web.codec.models import AccountStatus
 from transports.web.session import quota
@@ -27,9 +27,9 @@ _CHECK_STORE = "Check that the store runs, and check its address in the settings
 Step = Callable[[], Awaitable[Finding]]
 
 
-async def examine(held: ConnectedAccount, clock: Clock) -> AsyncGenerator[Finding]:
+async def examine(connected: SiteAccount, clock: Clock) -> AsyncGenerator[Finding]:
     """Run the checks and yield a finding after each; a failure skips the checks that depend on it."""
-    examination = _Examination(held, clock)
+    examination = _Examination(connected, clock)
     for step in examination.before:
         finding = await step()
         yield finding
@@ -40,9 +40,9 @@ async def examine(held: ConnectedAccount, clock: Clock) -> AsyncGenerator[Findin
 class _Examination:
     """The checks and the state that they share."""
 
-    def __init__(self, held: ConnectedAccount, clock: Clock) -> None:
-        self._held, self._session, self._clock = held, held.session, clock
-        self._session_store = held.session.site.session_store
+    def __init__(self, connected: SiteAccount, clock: Clock) -> None:
+        self._connected, self._session, self._clock = connected, connected.session, clock
+        self._session_store = connected.session.site.session_store
         self._signed_out = False
         self.before: list[Step] = []
         if self._session_store is not None:
@@ -116,7 +116,7 @@ class _Examination:
         return warning("stored session", words, "If the page check fails, give the account a new export.")
 
     def _egress(self, failure: GatewayError | None) -> Finding:
-        egress = self._held.account.egress
+        egress = self._connected.account.egress
         way = f"the proxy {egress}" if egress else "this machine"
         if failure is None or failure.certainty is not Certainty.NOT_SENT:
             return ok("way out", f"The site is reachable from {way}.")
@@ -159,7 +159,7 @@ class _Examination:
         return warning("quota", words, "Wait for the reset, or add an account: other accounts serve until then.")
 
     async def _rotation(self) -> Finding:
-        rotation, session_store = self._held.rotation, self._session_store
+        rotation, session_store = self._connected.rotation, self._session_store
         if rotation is None or session_store is None or not self._session.site.config.rotate_seconds:
             return warning("rotation", "Session renewal is off in the settings.", "Set rotate_seconds.")
         age = self._clock.wall() - session_store.saved.rotated_at

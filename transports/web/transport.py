@@ -26,10 +26,10 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamModel,
 )
-from transports.account import Account, Finding, failed
+from transports.account import Account, Finding
 from transports.clock import Clock
 from transports.web import wire
-from transports.web.accounts import ConnectedAccount, WebAccounts
+from transports.web.accounts import SiteAccount, WebAccounts
 from transports.web.codec import models
 from transports.web.codec.answer import SiteConversation
 from transports.web.codec.codes import ImageRefused
@@ -70,10 +70,10 @@ class WebTransport:
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
         """See `transports.base.Transport.served_by`; a guest cannot choose, so the model of its last answer is used."""
-        held = self._accounts.held.get(account.id)
-        if held is None or account.guest:
-            return held.session.last_model if held is not None else None
-        ready = held.session.current
+        connected = self._accounts.get(account.id)
+        if connected is None or account.guest:
+            return connected.session.last_model if connected is not None else None
+        ready = connected.session.current
         if ready is None:
             return None
         chosen = models.choose(selection.model, self.name, ready.status)
@@ -85,12 +85,12 @@ class WebTransport:
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
-        held, reuse = self._accounts.of(account.id), self._reuse
-        session, capability = held.session, request.selection.capability
+        connected, reuse = self._accounts.of(account.id), self._reuse
+        session, capability = connected.session, request.selection.capability
         teller = MediaRefs(transport=self.name, account=account.id, capability=capability)
         sender = TurnSender(session, request.selection, teller, self._clock)
-        held.use()
-        stack.callback(self._leave, held)
+        connected.use()
+        stack.callback(self._leave, connected)
         if capability.lasting:
             deps = LongRunningDeps(
                 session=session,
@@ -100,16 +100,16 @@ class WebTransport:
                 clock=self._clock,
                 open_media=lambda ref: self.media(ref, Rendition.USUAL),
             )
-            return await open_work(stack, deps, request, await self._prompt(request, held))
+            return await open_work(stack, deps, request, await self._prompt(request, connected))
         if not reuse.seconds or account.guest:
             temporary = session.site.config.temporary
-            answer = await self._said(stack, sender, request, held, temporary=temporary)
+            answer = await self._said(stack, sender, request, connected, temporary=temporary)
             return Exchange(lambda: answer.served, answer.events)
         resumed = await reuse.take(request, account.id)
-        answer = await self._resumed(stack, sender, resumed, held) if resumed is not None else None
+        answer = await self._resumed(stack, sender, resumed, connected) if resumed is not None else None
         if answer is None:
             try:
-                answer = await self._said(stack, sender, request, held, temporary=False)
+                answer = await self._said(stack, sender, request, connected, temporary=False)
             except BaseException:
                 if sender.conversation is not None:  # its state is unknown, so it is not continued
                     reuse.delete_soon(account.id, sender.conversation)
@@ -119,19 +119,19 @@ class WebTransport:
         stack.callback(followed.close)
         return Exchange(lambda: told.served, followed.events())
 
-    def _leave(self, held: ConnectedAccount) -> None:
+    def _leave(self, connected: SiteAccount) -> None:
         """Release an account; if due, read its quotas in the background."""
-        session = held.session
+        session = connected.session
         if quota.due(session, self._clock):
             session.site.background.later(0.0, "learn_quotas", partial(quota.refresh_if_due, session, self._clock))
-        held.unuse()
+        connected.unuse()
 
     async def _resumed(
         self,
         stack: AsyncExitStack,
         sender: TurnSender,
         resumed: Resumed,
-        held: ConnectedAccount,
+        connected: SiteAccount,
     ) -> ReusableAnswer | None:
         """Send the new messages in the existing conversation; None if the site refuses to continue it.
 
@@ -140,16 +140,16 @@ class WebTransport:
         reuse = self._reuse
         sender.conversation = resumed.conversation
         try:
-            return await self._said(stack, sender, resumed.request, held, temporary=False)
+            return await self._said(stack, sender, resumed.request, connected, temporary=False)
         except BaseException as error:
             downgraded = isinstance(error, ModelDowngraded)  # the site answered, so the conversation has a new turn
             refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
             untouched = refused and not downgraded
             gone = untouched and isinstance(error, UpstreamFailed) and error.certainty is Certainty.REFUSED
             if untouched and not gone:
-                await reuse.put_back(resumed, held.account.id)
+                await reuse.put_back(resumed, connected.account.id)
                 raise
-            reuse.delete_soon(held.account.id, resumed.conversation)
+            reuse.delete_soon(connected.account.id, resumed.conversation)
             if not gone:
                 raise
         sender.conversation = None
@@ -160,31 +160,31 @@ class WebTransport:
         stack: AsyncExitStack,
         sender: TurnSender,
         request: GenerationRequest,
-        held: ConnectedAccount,
+        connected: SiteAccount,
         *,
         temporary: bool,
     ) -> ReusableAnswer:
-        capability, tools = request.selection.capability, held.session.site.config.tools
+        capability, tools = request.selection.capability, connected.session.site.config.tools
         slots = slots_of(capability, tools)
         image = capability is Capability.IMAGEN
         plain = image and bool(slots) and tools.image_retry
         before = sender.conversation
         while True:
-            prompt = await self._prompt(request, held)
+            prompt = await self._prompt(request, connected)
             words = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             if image and not slots:
                 words = without_tool(words)
             try:
                 answer = await sender.answer(stack, words)
             except RequestRejected:  # the site may have deleted an uploaded file
-                if not held.uploads.forget(prompt.files):
+                if not connected.uploads.forget(prompt.files):
                     raise
             except ImageRefused:  # nothing was made
                 if not plain:
                     raise
                 slots, plain, sender.conversation = {}, False, before
             else:
-                again = partial(self._without_tool, stack, sender, words, held)
+                again = partial(self._without_tool, stack, sender, words, connected)
                 return ImageAnswer(answer, again) if plain and before is None else answer
 
     async def _without_tool(
@@ -192,43 +192,45 @@ class WebTransport:
         stack: AsyncExitStack,
         sender: TurnSender,
         words: TurnContent,
-        held: ConnectedAccount,
+        connected: SiteAccount,
         first: SiteConversation | None,
     ) -> Answer:
         """Ask for an image in words, without the tool's number, and delete the `first` conversation at the site."""
         sender.conversation = None
         answer = await sender.answer(stack, without_tool(words))
         if first is not None and not words.temporary:
-            self._reuse.delete_soon(held.account.id, first)
+            self._reuse.delete_soon(connected.account.id, first)
         return answer
 
-    async def _prompt(self, request: GenerationRequest, held: ConnectedAccount) -> Prompt:
-        layout = lay_out(request, files=not held.account.guest)
+    async def _prompt(self, request: GenerationRequest, connected: SiteAccount) -> Prompt:
+        layout = lay_out(request, files=not connected.account.guest)
         attached = layout.attached if request.handle is None else ()
         fetch = partial(self._fetch, request.caller.id)
-        return Prompt(layout.prompt, await held.uploads.bring(attached, fetch) if attached else ())
+        return Prompt(layout.prompt, await connected.uploads.bring(attached, fetch) if attached else ())
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
         """Open a media file with the account that generated it; see `protocol.model.Engine.media`."""
-        held = self._accounts.held.get(ref.account)
-        if held is None:
+        connected = self._accounts.get(ref.account)
+        if connected is None:
             raise UpstreamFailed("The account that generated this media has been removed.", code="media_gone")
-        with held.used():
-            async with open_media(held.session, ref, rendition) as media:
+        with connected.used():
+            async with open_media(connected.session, ref, rendition) as media:
                 yield media
 
     @asynccontextmanager
     async def _fetch(self, license_id: str, ref: MediaRef) -> AsyncGenerator[FilePart]:
         """Fetch media generated by any account in an earlier turn; its errors are not the serving account's errors."""
-        held = self._accounts.held.get(ref.account)
-        if held is None or ref.transport != self.name:
+        connected = self._accounts.get(ref.account)
+        if connected is None or ref.transport != self.name:
             message = "A picture of an earlier turn was generated by another upstream. Send it as a file instead."
             raise Unsupported(message, param="messages")
         async with AsyncExitStack() as stack:
             try:
-                with held.used():
-                    file = await stack.enter_async_context(fetched_file(held.session, ref, self._files, license_id))
+                with connected.used():
+                    file = await stack.enter_async_context(
+                        fetched_file(connected.session, ref, self._files, license_id)
+                    )
             except Saturated:
                 raise
             except GatewayError as error:
@@ -241,19 +243,18 @@ class WebTransport:
 
     async def examine(self, account: str) -> AsyncIterator[Finding]:
         """Check the path of one account's requests; see `transports.base.Transport.examine`."""
-        held = self._accounts.held.get(account)
-        if held is None:
-            advice = "Correct the account, or check its id in the list of accounts."
-            yield failed("account", self._accounts.why_not(account), advice)
+        connected = self._accounts.get(account)
+        if connected is None:
+            yield self._accounts.missing(account)
             return
-        with held.used():
-            async with aclosing(examine(held, self._clock)) as findings:
+        with connected.used():
+            async with aclosing(examine(connected, self._clock)) as findings:
                 async for finding in findings:
                     yield finding
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
         """Apply the accounts of the settings; see `transports.base.Kind.reload`."""
-        return await self._accounts.reload(config)
+        return await self._accounts.reload(config.accounts)
 
     async def export(self, account: str) -> str:
         """Return the current session as a Cookie header; see `transports.base.Transport.export`."""

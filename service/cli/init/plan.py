@@ -7,8 +7,8 @@ from typing import Any, cast
 import msgspec
 import tomli_w
 
-from service import wiring
 from transports.accounts.registry import AccountId, AccountRecord
+from transports.web import ACCOUNTS
 
 KEY_FILE = "gateway.key"
 _TRANSPORT = "web"
@@ -80,12 +80,11 @@ def valid_account_name(account: str) -> str:
 
 def account_problem(account: str, session: str) -> str | None:
     """Return why an account is invalid, or None; it contacts no upstream and never quotes the session."""
-    kind = wiring.TRANSPORTS[_TRANSPORT]
     try:
-        entry = AccountRecord(
+        record = AccountRecord(
             id=valid_account_name(account), transport=_TRANSPORT, secret=session, created=0.0, by="init"
         )
-        kind.admit(kind.config(), entry)
+        ACCOUNTS.from_record(record)
     except ValueError as error:
         return str(error)
     return None

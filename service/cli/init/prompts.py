@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from service.cli.credentials import VARIABLES, session_of
+from service.cli.credentials import read_file
 from service.cli.init.plan import account_problem, valid_account_name
 from service.cli.options import DEFAULT_CONFIG
 from service.cli.paste import paste
 from service.licenses.store import valid_license_id
+from transports.web import ACCOUNTS
 
+VARIABLES = [part.variable for part in ACCOUNTS.parts]
 _ACCOUNT, _NOTHING = "account", "nothing"
 _HAVE = f"""
 What do you have?
@@ -58,9 +60,7 @@ class Answers:
                 return None
         name = given or self._text("Name of the account", "first", valid_account_name)
         if file is not None or variables:
-            session = (
-                session_of(file, stdin=False, psid=None, psidts=None) if file is not None else "\n".join(variables)
-            )
+            session = read_file(file) if file is not None else "\n".join(variables)
             if wrong := account_problem(name, session):
                 raise click.ClickException(wrong)
             return name, session
@@ -94,9 +94,7 @@ def _ask_session(name: str) -> str:
     while True:
         file: str = click.prompt("File with the cookies (empty: paste them)", default="", show_default=False)
         try:
-            session = (
-                session_of(Path(file).expanduser(), stdin=False, psid=None, psidts=None) if file else paste(_PASTE)
-            )
+            session = read_file(Path(file).expanduser()) if file else paste(_PASTE)
             wrong = account_problem(name, session)
         except click.ClickException as error:
             wrong = error.message

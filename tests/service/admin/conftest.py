@@ -171,7 +171,7 @@ class Administered:
         return answer
 
     def add(self, name, **more):
-        return self("POST", "/v1/accounts", {"id": name, "session": session_of(name), **more})
+        return self("POST", "/v1/accounts", {"id": name, "secret": session_of(name), **more})
 
     def state(self, name):
         return self("GET", f"/v1/accounts/{name}").json()["state"]

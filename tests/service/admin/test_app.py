@@ -32,7 +32,7 @@ def test_accounts_are_added_paused_resumed_exported_and_removed_while_the_gatewa
     assert gateway("POST", "/v1/accounts/one/resume").json()["state"] == "ready"
     assert gateway.chat() == "one"
     exported = gateway("GET", "/v1/accounts/one/export")
-    assert (PSID["one"] in exported.json()["session"], exported.headers["cache-control"]) == (True, "no-store")
+    assert (PSID["one"] in exported.json()["secret"], exported.headers["cache-control"]) == (True, "no-store")
     assert gateway("DELETE", "/v1/accounts/one").status_code == 204
     for method, path in (("DELETE", ""), ("GET", ""), ("GET", "/export"), *(("POST", f"/{do}") for do in DOING)):
         assert code(gateway(method, f"/v1/accounts/one{path}")) == (404, "not_found")
@@ -93,12 +93,12 @@ def test_what_is_wrong_with_a_request_has_a_status_and_a_word(shared):
     assert code(shared("POST", "/v1/accounts", content=b"x" * (1024 * 1024 + 1), **json)) == (413, "request_too_large")
     for wrong in (
         {},
-        {"id": "a b", "session": "x"},
-        {"id": "x", "session": "x", "more": 1},
-        {"id": "x", "session": "Cookie: NID=1"},
-        {"id": "x", "session": session_of("two"), "transport": "nothing"},
-        {"id": "x", "session": session_of("two"), "options": {"concurrency": 0}},
-        {"id": "x", "session": session_of("two"), "options": {"proxy": "gopher://user:canary@x"}},
+        {"id": "a b", "secret": "x"},
+        {"id": "x", "secret": "x", "more": 1},
+        {"id": "x", "secret": "Cookie: NID=1"},
+        {"id": "x", "secret": session_of("two"), "transport": "nothing"},
+        {"id": "x", "secret": session_of("two"), "options": {"concurrency": 0}},
+        {"id": "x", "secret": session_of("two"), "options": {"proxy": "gopher://user:canary@x"}},
     ):
         answer = shared("POST", "/v1/accounts", wrong)
         assert code(answer) == (422, "invalid_value")

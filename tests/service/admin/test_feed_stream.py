@@ -20,7 +20,7 @@ def test_the_feed_tells_what_becomes_of_accounts_and_who_did_it(start, start_com
         assert feed.of("one", "resumed")["by"].startswith(f"cli:{getpass.getuser()}@")
         gateway("DELETE", "/v1/accounts/one")
         assert feed.of("one", "removed")["by"] == "admin:ops"
-        gateway("POST", "/v1/accounts", {"id": "dead", "session": "__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys"})
+        gateway("POST", "/v1/accounts", {"id": "dead", "secret": "__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys"})
         assert gateway("POST", "/v1/accounts/dead/check").json()["healthy"] is False
         chat(gateway)
         changed = feed.of("dead", "needs_attention")

@@ -29,7 +29,7 @@ def test_an_account_that_works_is_well(start):
 )
 def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
     gateway = start()
-    gateway("POST", "/v1/accounts", {"id": "gone", "session": session})
+    gateway("POST", "/v1/accounts", {"id": "gone", "secret": session})
     found = failed(gateway, "gone")
     assert "signed_out" in found["account"]["message"]
     assert "export" in found["account"]["advice"]
@@ -66,7 +66,7 @@ def test_what_the_store_cannot_do_is_said_and_the_status_goes_on(start, redis):
 def test_no_secret_of_an_accounts_options_is_shown(start):
     gateway = start()
     proxy = "http://someone:canary-proxy-password@127.0.0.1:9"
-    body = {"id": "one", "session": session_of("one"), "options": {"proxy": proxy}}
+    body = {"id": "one", "secret": session_of("one"), "options": {"proxy": proxy}}
     added = gateway("POST", "/v1/accounts", body)
     shown = [added, gateway("GET", "/v1/accounts"), gateway("POST", "/v1/accounts/one/check")]
     assert added.json()["egress"].endswith("127.0.0.1:9")

@@ -16,7 +16,7 @@ from service.admin.wire import (
     AdminError,
     AdminErrorBody,
     CheckResult,
-    ExportedSession,
+    ExportedCredential,
     NewAccount,
     PauseRequest,
     Status,
@@ -83,7 +83,7 @@ ROW = AccountView(
         AccountList(accounts=(ROW,)),
         ROW,
         CheckResult(account="one", healthy=True, findings=(Finding(step="page", level=Level.OK, message="well"),)),
-        ExportedSession(account="one", session="x"),
+        ExportedCredential(account="one", secret="x"),
         NewAccount(id="one", session="x", options={"concurrency": 3}),
         PauseRequest(reason="why"),
         AdminErrorBody(error=AdminError(code="not_found", message="No.")),
@@ -98,9 +98,9 @@ def test_what_is_sent_is_what_is_described(value):
 def test_what_is_refused_is_described_so():
     for wrong in (
         {},
-        {"id": "a b", "session": "x"},
-        {"id": "x", "session": ""},
-        {"id": "x", "session": "x", "more": 1},
+        {"id": "a b", "secret": "x"},
+        {"id": "x", "secret": ""},
+        {"id": "x", "secret": "x", "more": 1},
     ):
         assert list(validator("NewAccount").iter_errors(wrong))
     assert Status.__name__ in DOCUMENT["components"]["schemas"]

@@ -85,7 +85,7 @@ class Accounts:
 
 @pytest.mark.parametrize("export", [HEADER, JSON, NETSCAPE, TWO], ids=["header", "json", "netscape", "values"])
 def test_a_session_is_added_from_every_form_of_export(accounts, export):
-    done = accounts("add", "first", "--cookies-stdin", given=export)
+    done = accounts("add", "first", "--secret-stdin", given=export)
     assert (done.returncode, "accounts check first" in done.stdout) == (0, True)
     assert accounts.state("first") == "ready"
     checked = accounts("check", "first")
@@ -93,21 +93,21 @@ def test_a_session_is_added_from_every_form_of_export(accounts, export):
 
 
 def test_what_cannot_be_added_is_refused_in_one_line(accounts):
-    assert accounts("add", "first", "--cookies-stdin", given=HEADER).returncode == 0
+    assert accounts("add", "first", "--secret-stdin", given=HEADER).returncode == 0
     for name, export, words in (
         ("first", HEADER, "exists already"),
-        ("second", HEADER, "has the same session as 'first'"),
+        ("second", HEADER, "has the same session as account 'first'"),
         ("third", "Cookie: NID=1", "__Secure-1PSID"),
         ("a b", HEADER, "is not a valid id"),
     ):
-        done = accounts("add", name, "--cookies-stdin", given=export)
+        done = accounts("add", name, "--secret-stdin", given=export)
         assert done.returncode == 1
         assert words in done.stderr.splitlines()[-1]
-    assert accounts("add", "first", "--cookies-stdin", "--replace", given=HEADER).returncode == 0
+    assert accounts("add", "first", "--secret-stdin", "--replace", given=HEADER).returncode == 0
 
 
 def test_accounts_are_paused_resumed_exported_and_removed(accounts, tmp_path):
-    accounts("add", "first", "--cookies-stdin", given=HEADER)
+    accounts("add", "first", "--secret-stdin", given=HEADER)
     assert accounts("pause", "first", "--reason", "on holiday").returncode == 0
     assert "on holiday" in accounts("list").stdout
     assert accounts.state("first") == "paused"
@@ -122,7 +122,7 @@ def test_accounts_are_paused_resumed_exported_and_removed(accounts, tmp_path):
 
 
 def test_a_dead_session_fails_its_check_with_advice(accounts):
-    accounts("add", "dead", "--cookies-stdin", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
+    accounts("add", "dead", "--secret-stdin", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
     done = accounts("check", "dead")
     assert (done.returncode, "✗" in done.stdout) == (1, True)
 
@@ -136,8 +136,8 @@ def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_pa
     def chat():
         return httpx.post(f"{gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90).status_code
 
-    accounts("add", "first", "--cookies-stdin", given=HEADER)
-    accounts("add", "second", "--cookies-stdin", given=f"{OTHER}\n{OTHER_TS}")
+    accounts("add", "first", "--secret-stdin", given=HEADER)
+    accounts("add", "second", "--secret-stdin", given=f"{OTHER}\n{OTHER_TS}")
     accounts("check", "first")
     assert chat() == 200
     accounts("pause", "first")
@@ -146,11 +146,11 @@ def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_pa
 
 
 def test_the_doctor_walks_the_whole_path(accounts):
-    accounts("add", "first", "--cookies-stdin", given=HEADER)
+    accounts("add", "first", "--secret-stdin", given=HEADER)
     found = json.loads(accounts("--json", group=("doctor",)).stdout)
     assert {"settings", "store", "licenses", "listener", "web", "first"} <= {one["about"] for one in found}
     assert "failed" not in {one["finding"]["level"] for one in found}
-    accounts("add", "dead", "--cookies-stdin", given="nobodys\nnobodys")
+    accounts("add", "dead", "--secret-stdin", given="nobodys\nnobodys")
     assert accounts(group=("doctor",)).returncode == 1
 
 

@@ -10,7 +10,7 @@ from transports.web.session.rotation import SessionRotation
 
 
 def rotation_of(transport, store, clock):
-    session = transport._accounts.sessions["one"]
+    session = transport._accounts.of("one").session
     return SessionRotation(session, session.site.session_store, deps_for(clock, store))
 
 
@@ -33,7 +33,7 @@ class Ear(NullObserver):
 
 
 def heard_rotation_of(transport, store, clock, ear):
-    session = transport._accounts.sessions["one"]
+    session = transport._accounts.of("one").session
     return SessionRotation(session, session.site.session_store, replace(deps_for(clock, store), observer=ear))
 
 
@@ -41,7 +41,7 @@ class Heard:
     """The rotation calls of a transport: their headers and cookies, and answers in the place of the site's."""
 
     def __init__(self, transport):
-        self.site = transport._accounts.sessions["one"].site
+        self.site = transport._accounts.of("one").session.site
         self.calls, self.answers = [], []
         self._call, self.site.call = self.site.call, self.call
 

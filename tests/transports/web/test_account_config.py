@@ -6,7 +6,7 @@ import pytest
 from protocol.model import Capability
 from transports import web
 from transports.accounts.registry import AccountRecord
-from transports.web.account_config import declared, expiry, facts, redeclared
+from transports.web.account_config import ACCOUNTS, expiry, stored_facts
 from transports.web.session.record import encode, from_export
 
 EXPORT = "__Secure-1PSID=psid-secret; __Secure-1PSIDTS=ts-secret"
@@ -26,8 +26,12 @@ def entry(secret=EXPORT, account="added", **options):
     return AccountRecord(id=account, transport="web", secret=secret, options=options, created=1.0, by="me")
 
 
-def admit(one, config=None):
-    return web.KIND.admit(config or web.WebConfig(), one)
+def admit(one, accounts=()):
+    configured, skipped = ACCOUNTS.merge(ACCOUNTS.configure(accounts), [one])
+    if one.id in skipped:
+        raise ValueError(skipped[one.id])
+    account = configured[one.id]
+    return ACCOUNTS.normalized(one, account), ACCOUNTS.account_of(account.settings, "web")
 
 
 @pytest.mark.parametrize("secret", [EXPORT, "Cookie: " + EXPORT, NETSCAPE, JSON, "psid-secret\nts-secret"])
@@ -40,7 +44,7 @@ def test_an_export_in_any_form_is_kept_as_one_header(secret):
 
 def test_two_exports_of_one_session_have_one_identity():
     one, two = admit(entry())[0], admit(entry("psid-secret\nother", account="again"))[0]
-    assert web.KIND.identity(one) == web.KIND.identity(two) == "psid-secret"
+    assert ACCOUNTS.identity(one.secret) == ACCOUNTS.identity(two.secret) == "psid-secret"
 
 
 def test_options_are_those_of_an_account_of_the_settings():
@@ -81,30 +85,29 @@ def test_options_are_those_of_an_account_of_the_settings():
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words_without_its_value(one, told):
-    config = web.WebConfig(accounts=(web.WebAccount(id="one", cookies="__Secure-1PSID=psid-one"),))
+    accounts = (web.WebAccount(id="one", cookies="__Secure-1PSID=psid-one"),)
     with pytest.raises(ValueError, match=told) as caught:
-        admit(one, config)
+        admit(one, accounts)
     assert "secret" not in str(caught.value).replace("secrets_of", "")
     assert repr(one.id) in str(caught.value)
-    assert caught.value.__cause__ is None
 
 
 def test_the_settings_accounts_are_told_with_their_limits():
     account = web.WebAccount(id="one", cookies=EXPORT, weight=2, per_day={Capability.VIDEO: 1})
-    (known,) = web.KIND.accounts(web.WebConfig(accounts=(account,)))
+    known = ACCOUNTS.account_of(account, "web")
     assert (known.id, known.weight, known.per_day) == ("one", 2, {Capability.VIDEO: 1})
-    assert "secret" not in repr(declared(web.WebConfig(accounts=(account,))))
+    assert "secret" not in repr(ACCOUNTS.configure((account,)))
 
 
 def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
     saved = msgspec.structs.replace(from_export({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
-    told = facts(encode(saved))
+    told = stored_facts(encode(saved))
     assert (told.rotated_at, told.expires_at) == (1000.0, 2200.0)
-    renewed = facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"__Secure-1PSIDTS": "t2"})))
+    renewed = stored_facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"__Secure-1PSIDTS": "t2"})))
     assert renewed.credential != told.credential
-    other = facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"NID": "1"})))
+    other = stored_facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"NID": "1"})))
     assert other.credential == told.credential
-    assert facts(b"odd") == facts(b"{}")
+    assert stored_facts(b"odd") == stored_facts(b"{}")
 
 
 def test_a_session_without_a_rolling_cookie_has_no_end_that_is_known():
@@ -117,11 +120,11 @@ THIRD = "__Secure-1PSID=psid-third; __Secure-1PSIDTS=ts-third"
 
 
 def config(**accounts):
-    return web.WebConfig(accounts=tuple(web.WebAccount(id=name, cookies=text) for name, text in accounts.items()))
+    return tuple(web.WebAccount(id=name, cookies=text) for name, text in accounts.items())
 
 
 def psids(found):
-    return {name: known.cookies["__Secure-1PSID"] for name, known in found.items()}
+    return {name: ACCOUNTS.identity(known.credential) for name, known in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def psids(found):
     ],
 )
 def test_accounts_declared_anew_hold_where_they_can_be_used_and_the_earlier_ones_elsewhere(after, found, useless):
-    known, places = redeclared(config(**after), declared(config(a=EXPORT, b=OTHER)))
+    known, places = ACCOUNTS.reconfigure(config(**after), ACCOUNTS.configure(config(a=EXPORT, b=OTHER)))
     assert psids(known) == found
     assert list(known) == [name for name in after if name in found]
     assert places == useless

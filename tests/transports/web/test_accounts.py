@@ -222,11 +222,11 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
             await deps.registry.remove("two")
             await deps.change_feed.poll()
         with anyio.fail_after(60):
-            while transport._accounts._open > 2 or len(asyncio.all_tasks()) > tasks:
+            while transport._accounts.running > 2 or len(asyncio.all_tasks()) > tasks:
                 await anyio.lowlevel.checkpoint()
         assert all(client.closed for client in clients)
-        assert transport._accounts.sessions.keys() == {"one", "web-guest"}
-    assert transport._accounts._open == 0
+        assert {one.account.id for one in transport._accounts.all} == {"one", "web-guest"}
+    assert transport._accounts.running == 0
 
 
 async def test_media_of_an_account_of_the_store_can_be_had(open_site):
@@ -249,8 +249,7 @@ async def test_the_export_is_the_session_as_it_is_now(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         text = await transport.export("two")
-        kept, _ = web.KIND.admit(web.WebConfig(), entry("three", of=text))
-        assert kept.secret == text
+        assert web.ACCOUNTS.from_record(entry("three", of=text)).credential == text
         with pytest.raises(UpstreamFailed):
             await transport.export("nobody")
 

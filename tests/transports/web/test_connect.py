@@ -4,7 +4,7 @@ from service.server.certificate import write_certificate
 from tests.transports.conftest import deps_for
 from transports import web
 from transports.clock import SystemClock
-from transports.web.account_config import egress_of
+from transports.web.account_config import ACCOUNTS
 
 EXPORT = "__Secure-1PSID={}; __Secure-1PSIDTS=t"
 
@@ -14,9 +14,9 @@ def account(name="one", psid=None, **fields):
 
 
 async def refused(config):
-    """Return why `check` refuses the settings; `connect` must say the same."""
+    """Return why `validate` refuses the settings; `connect` must say the same."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 -- the caller looks at the message
-        web.KIND.check(config)
+        web.KIND.validate(config)
     with pytest.raises(ValueError) as again:  # noqa: PT011
         async with web.connect(config, deps_for()):
             pass
@@ -29,7 +29,7 @@ async def test_what_connects_passes_the_check(tmp_path):
     export = tmp_path / "cookies.txt"
     export.write_text(EXPORT.format("psid-file"))
     config = web.WebConfig(accounts=(account(), web.WebAccount(id="file", cookies_file=export)), guest=False)
-    web.KIND.check(config)
+    web.KIND.validate(config)
     async with web.connect(config, deps_for()) as transport:
         assert [known.id for known in transport.accounts] == ["one", "file"]
 
@@ -75,13 +75,13 @@ async def test_certificates_that_cannot_be_used_are_named(tmp_path):
 
 async def test_a_certificate_that_can_be_used_is(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
-    web.KIND.check(web.WebConfig(ca_file=certificate))
+    web.KIND.validate(web.WebConfig(ca_file=certificate))
 
 
 def test_the_way_out_is_the_proxy_without_its_credentials():
-    assert egress_of(account()) == ""
-    one = egress_of(account(proxy="http://me:secret@Proxy.example:3128"))
-    assert one == egress_of(account(proxy="http://you:other@proxy.example:3128/")) == "http://proxy.example:3128"
+    assert ACCOUNTS.egress(account()) == ""
+    one = ACCOUNTS.egress(account(proxy="http://me:secret@Proxy.example:3128"))
+    assert one == ACCOUNTS.egress(account(proxy="http://you:other@proxy.example:3128/")) == "http://proxy.example:3128"
 
 
 async def test_accounts_know_their_way_out():

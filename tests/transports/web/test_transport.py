@@ -309,7 +309,7 @@ async def test_no_secret_is_in_an_error_or_a_repr(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await ask(transport, '<sim drop-after="0"/>')
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         shown = [
             repr(caught.value),
             str(caught.value),

@@ -13,7 +13,7 @@ Example: request 1 is [user A] and is answered B. The key of [A, B] is stored wi
 answer D. A request [A, X, user C] matches nothing and is sent whole in a new conversation.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from io import StringIO
 from typing import Protocol
 
@@ -101,12 +101,12 @@ class ConversationReuse:
     def __init__(
         self,
         kept: ConversationStore,
-        sessions: Mapping[str, Session],
+        session_of: Callable[[str], Session | None],
         clock: Clock,
         seconds: float,
     ) -> None:
-        """Keep each conversation for `seconds` after its last turn; 0 keeps none. `sessions` is a live view."""
-        self._kept, self._sessions, self._clock = kept, sessions, clock
+        """Keep each conversation for `seconds` after its last turn; 0 keeps none."""
+        self._kept, self._session_of, self._clock = kept, session_of, clock
         self.seconds = seconds
 
     async def account_of(self, request: GenerationRequest) -> str | None:
@@ -143,7 +143,7 @@ class ConversationReuse:
 
     def delete_soon(self, account: str, conversation: SiteConversation) -> None:
         """Delete a conversation at the site in the background."""
-        session = self._sessions.get(account)
+        session = self._session_of(account)
         if session is None:
             return
         chats = Chats(session)
@@ -191,7 +191,7 @@ class ConversationReuse:
                 _log.warning("conversations_unreadable")
 
     async def _delete(self, account: str, over: list[ExpiredConversation]) -> None:
-        session = self._sessions.get(account)
+        session = self._session_of(account)
         if not over or session is None:
             return
         try:

@@ -23,7 +23,7 @@ def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
 
 async def begin_and_vanish(site, transport, store):
     """Rotate as a process that is killed before it has the answer."""
-    cookies = transport._accounts.sessions["one"].site.session_store.cookies
+    cookies = transport._accounts.of("one").session.site.session_store.cookies
     intent = RotationIntent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
     await store.put(INTENTS, "one", encode_intent(intent))
     headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": simulator.export_of(ACCOUNT)}

@@ -104,7 +104,7 @@ async def test_a_store_that_is_down_keeps_no_process_from_knowing_that_a_session
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        session_store = transport._accounts.sessions["one"].site.session_store
+        session_store = transport._accounts.of("one").session.site.session_store
 
         async def down(*_, **__):
             raise OSError("out of order")

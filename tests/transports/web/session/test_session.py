@@ -23,7 +23,7 @@ EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSI
 
 
 def session_of(transport):
-    return transport._accounts.sessions["one"]
+    return transport._accounts.of("one").session
 
 
 def rotation_of(transport, store, clock):

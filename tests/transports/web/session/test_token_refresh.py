@@ -47,7 +47,7 @@ def fetched(site, times):
 
 
 def session_of(transport):
-    return transport._accounts.sessions["one"]
+    return transport._accounts.of("one").session
 
 
 async def start(clock, site):

@@ -51,7 +51,7 @@ async def say(transport, request, account=0):
 
 
 def chats_of(transport, account="one"):
-    return Chats(transport._accounts.sessions[account])
+    return Chats(transport._accounts.of(account).session)
 
 
 async def saved(transport):
@@ -172,8 +172,8 @@ async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened)
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     await chats_of(transport)._session.forget()
-    transport._accounts.sessions["one"].site.config = msgspec.structs.replace(
-        transport._accounts.sessions["one"].site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
+    transport._accounts.of("one").session.site.config = msgspec.structs.replace(
+        transport._accounts.of("one").session.site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
     )
     with pytest.raises(UpstreamFailed):
         await say(transport, asked(*LATER, "x"))

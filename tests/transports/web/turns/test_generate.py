@@ -56,7 +56,7 @@ async def ask(transport):
 
 
 async def nothing_left_to_do(transport):
-    while transport._accounts.sessions["one"].site.background._open:
+    while transport._accounts.of("one").session.site.background._open:
         await anyio.lowlevel.checkpoint()
 
 

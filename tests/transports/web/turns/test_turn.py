@@ -37,7 +37,7 @@ async def order(site, **fault):
 async def test_an_account_answers_whatever_way_its_page_carries_the_token(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
         assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         await session.forget()
         assert await ask(transport) == "ok"
         assert (await site.state())["departures"] == []
@@ -45,7 +45,7 @@ async def test_an_account_answers_whatever_way_its_page_carries_the_token(open_s
 
 async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
     async with open_site(page_token="absent") as site, site.connect(activity_seconds=0) as transport:
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         refusals = []
         keep = session.site.use_token
         session.site.use_token = lambda error: (refusals.append(error), keep(error))
@@ -79,7 +79,7 @@ async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
 async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_account(site):
     async with site.connect(activity_seconds=0) as transport:
         await ask(transport)
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         sent = await site.seen("generate")
         session.site.use_token = lambda error: order_again(error, session)
 
@@ -122,7 +122,7 @@ async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(
 async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_stale(open_site):
     async with open_site(page_token="absent") as site, site.connect() as transport:
         await ask(transport)
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         assert session.site.access_token
         await session.forget_token(session.current)
         assert session.site.access_token is None
@@ -134,7 +134,7 @@ async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, mo
     body = encode.refused("AK:good", "1")
     monkeypatch.setattr("transports.web.turns.generate.LONGEST_REFUSAL", len(body))
     async with site.connect(activity_seconds=0) as transport:
-        session = transport._accounts.sessions["one"]
+        session = transport._accounts.of("one").session
         await ask(transport)
         session.site.access_token = "old"
         assert await ask(transport) == "ok"
