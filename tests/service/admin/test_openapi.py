@@ -84,7 +84,7 @@ ROW = AccountView(
         ROW,
         CheckResult(account="one", healthy=True, findings=(Finding(step="page", level=Level.OK, message="well"),)),
         ExportedCredential(account="one", secret="x"),
-        NewAccount(id="one", session="x", options={"concurrency": 3}),
+        NewAccount(id="one", secret="x", options={"concurrency": 3}),
         PauseRequest(reason="why"),
         AdminErrorBody(error=AdminError(code="not_found", message="No.")),
         AccountChange(at=1.0, account="one", transport="web", event="needs_attention", seconds=3.0),
