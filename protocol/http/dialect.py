@@ -67,7 +67,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     routes: Callable[[Engine], Sequence[Route]]
-    """Returns the routes of the API; their endpoints are `protocol.http.endpoint.Endpoint`s."""
+    """Returns the routes of the API; their endpoints are `protocol.http.operation.Endpoint`s."""
     refuse: Callable[[GatewayError], Response]
     """Writes an error in the form of this API; used for errors of middleware, too."""
     credentials: tuple[Credential, ...]

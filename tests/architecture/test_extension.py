@@ -56,8 +56,8 @@ def test_a_whole_answer_is_written_and_counted(client):
     assert response.json()["answer"] == "hello from a toy"
     assert response.headers["x-request-id"].startswith("req_")
     after = tokens(client)
-    assert after["out"] - before.get("out", 0) == response.json()["tokens"] > 0
-    assert after["in"] > before.get("in", 0)
+    assert after["output"] - before.get("output", 0) == response.json()["tokens"] > 0
+    assert after["input"] > before.get("input", 0)
 
 
 def test_a_streamed_answer_is_written_and_counted(client):
@@ -68,7 +68,7 @@ def test_a_streamed_answer_is_written_and_counted(client):
     assert events[0] == {"begin": True}
     assert "".join(event.get("more", "") for event in events) == "hello from a toy"
     assert events[-1] == {"end": "stop"}
-    assert tokens(client)["out"] > before.get("out", 0)
+    assert tokens(client)["output"] > before.get("output", 0)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "sk-wrong-0123456789"}, {"authorization": f"Bearer {KEY}"}])
