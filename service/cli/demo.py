@@ -97,7 +97,7 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
 @click.option("--chunk-bytes", default=0, show_default=True, help="Chunk size of bodies; 0: as written.")
 @click.option("--grace-seconds", default=60.0, show_default=True, help="How long a rotated cookie's old value works.")
 @click.option(
-    "--rotation-gap-seconds",
+    "--min-rotation-interval-seconds",
     default=60.0,
     show_default=True,
     help="Rotations closer together get 429.",

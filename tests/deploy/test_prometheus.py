@@ -94,7 +94,7 @@ def targets(tmp_path_factory):
             return process
 
         folders = [tmp_path_factory.mktemp("watched") for _ in range(3)]
-        pace = ("--first-token-seconds", "0", "--tokens-per-second", "0", "--rotation-gap-seconds", "0")
+        pace = ("--first-token-seconds", "0", "--tokens-per-second", "0", "--min-rotation-interval-seconds", "0")
         site = keep(Process("simulate", "--port", "0", *pace, *SITE, cwd=folders[0]))
         url = site.wait_for("Base URL").rpartition(" ")[2].strip()
         ports = [free_port(), free_port()]

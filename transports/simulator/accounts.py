@@ -87,8 +87,14 @@ class SimulatedAccounts:
         self.guest = SimulatedSession(None, config)
 
     def named(self, cookies: dict[str, str], user: int = 0) -> SimulatedSession:
-        """Return the session that the cookies name, good or not; a guest's where they name none."""
-        return self._by_psid(cookies.get(_PSID, ""), user) or self.guest
+        """Return the session that the cookies name, valid or not; a guest's if they name none."""
+        psid = cookies.get(_PSID, "").encode()
+        found: list[SimulatedSession] = []
+        for session in self._sessions:
+            if session.account and hmac.compare_digest(session.account.psid.encode(), psid):
+                found.append(session)  # noqa: PERF401 -- each is compared in the same time
+        chosen = (one for one in found if one.account and one.account.user == user)
+        return next(chosen, found[0] if found else self.guest)
 
     def find(self, cookies: dict[str, str], user: int = 0) -> SimulatedSession:
         """Return the session that the cookies open; unknown or expired ones are a guest's, as at the site.
@@ -115,7 +121,10 @@ class SimulatedAccounts:
         if kept.rotated_at is not None and now - kept.rotated_at < self._config.min_rotation_interval_seconds:
             record.hasty += 1
             return 429, None
-        if not self._forked(session, cookies.get(_PSIDTS, "")):
+        if cookies.get(_PSIDTS, "") in kept.old:
+            record.forks += 1
+            kept.killed = self._config.fork == "dies"
+        if kept.killed:
             record.refused += 1
             return 401, None
         record.rotations += 1
@@ -140,13 +149,6 @@ class SimulatedAccounts:
             for session in self._sessions
         ]
 
-    def _forked(self, session: SimulatedSession, psidts: str) -> bool:
-        """Say whether a session goes on, which a value that has been rotated already may end."""
-        if psidts in session.cookies.old:
-            session.record.forks += 1
-            session.cookies.killed = self._config.fork == "dies"
-        return not session.cookies.killed
-
     def _opens(self, session: SimulatedSession, cookies: dict[str, str]) -> bool:
         """Say whether the cookies that name a session open it."""
         kept = session.cookies
@@ -155,7 +157,12 @@ class SimulatedAccounts:
         psidts = cookies.get(_PSIDTS, "")
         if psidts == kept.psidts:
             self.named(cookies).record.unseen = False
-        return self._fresh(kept, psidts)
+        if not psidts or psidts == kept.psidts:
+            # an export without the rolling cookie is an allowed form, see "Field notes"
+            return bool(psidts) or kept.generation == 0
+        now = self._clock.monotonic()
+        kept.old = {value: until for value, until in kept.old.items() if until > now}
+        return psidts in kept.old
 
     def _died(self, kept: Cookies) -> bool:
         """Say whether the rolling cookie was not renewed in time."""
@@ -163,19 +170,3 @@ class SimulatedAccounts:
         if not kept.psidts or not longest or kept.since is None:
             return False
         return self._clock.monotonic() - kept.since >= longest
-
-    def _by_psid(self, psid: str, user: int) -> SimulatedSession | None:
-        """Return one of the accounts of a browser profile, the first if none has this number."""
-        found: list[SimulatedSession] = []
-        for session in self._sessions:
-            if session.account and hmac.compare_digest(session.account.psid.encode(), psid.encode()):
-                found.append(session)  # noqa: PERF401 -- each is compared in the same time
-        return next((one for one in found if one.account and one.account.user == user), found[0] if found else None)
-
-    def _fresh(self, kept: Cookies, psidts: str) -> bool:
-        if not psidts or psidts == kept.psidts:
-            # an export without the rolling cookie is an allowed form, see "Field notes"
-            return bool(psidts) or kept.generation == 0
-        now = self._clock.monotonic()
-        kept.old = {value: until for value, until in kept.old.items() if until > now}
-        return psidts in kept.old

@@ -1,4 +1,7 @@
-"""The simulated site's batch calls. Source: "Batch calls"."""
+"""Answers the simulated site's batch calls: one function per RPC. A guest may call `otAQ7b` only.
+
+Source: "Batch calls"
+"""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -7,10 +10,8 @@ import msgspec
 
 from transports.simulator import encode, models
 from transports.simulator.accounts import SimulatedSession
-from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.check import BatchCall, UnfitPayload, at, is_number
 from transports.simulator.gems import Gem
-from transports.simulator.history import SavedConversation, SavedHistoryTurn
 from transports.web import wire
 
 _DENIED, _UNFIT = 7, 3
@@ -43,29 +44,43 @@ class BatchContext(msgspec.Struct, frozen=True, kw_only=True):
     find_original: FindOriginal = lambda _: None
 
 
+Answer = Callable[[BatchContext, Any], Any]
+"""Returns the payload of an RPC's answer; raises UnfitPayload if the call's payload does not fit."""
+_rpcs: dict[str, Answer] = {}
+"""The RPCs of the protocol page's table."""
+
+
+def _answers(rpc: str) -> Callable[[Answer], Answer]:
+    """Register a function as the answer to an RPC."""
+
+    def register(function: Answer) -> Answer:
+        _rpcs[rpc] = function
+        return function
+
+    return register
+
+
 def answer(calls: list[BatchCall], context: BatchContext) -> bytes:
-    """Answer a batch; a call that is not allowed, or does not fit, is rejected in its place."""
-    parts = [_part(call, context) for call in calls]
+    """Answer a batch; a call that is not allowed or does not fit gets a status in place of a payload."""
+    parts: list[list[Any]] = []
+    for call in calls:
+        status = 0
+        payload: Any = None
+        known = _rpcs.get(call.rpc)
+        if known is None:
+            if call.rpc in _OF_PAGES:
+                payload = []
+            else:
+                status = _UNFIT
+        elif context.session.account is None and call.rpc != wire.RPC_STATUS:
+            status = _DENIED
+        else:
+            try:
+                payload = known(context, call.payload)
+            except UnfitPayload:
+                status = _UNFIT
+        parts.append(encode.batch_part(call.rpc, payload, status, call.name))
     return encode.batch(parts, apart=context.exact)
-
-
-def _part(call: BatchCall, context: BatchContext) -> list[Any]:
-    """Return a call's part of the answer."""
-    status = 0
-    payload: Any = None
-    known = _ANSWERS.get(call.rpc)
-    if known is not None and context.session.account is None and call.rpc != wire.RPC_STATUS:
-        status = _DENIED
-    elif known is None and call.rpc not in _OF_PAGES:
-        status = _UNFIT
-    elif known is not None:
-        try:
-            payload = known(context, call.payload)
-        except UnfitPayload:
-            status = _UNFIT
-    else:
-        payload = []
-    return encode.batch_part(call.rpc, payload, status, call.name)
 
 
 def _fit(condition: object) -> None:
@@ -79,6 +94,7 @@ def _text(payload: Any, *path: int) -> str:
     return str(found)
 
 
+@_answers("otAQ7b")
 def _status(context: BatchContext, payload: Any) -> list[Any]:
     _fit(isinstance(payload, list))
     session = context.session
@@ -89,6 +105,7 @@ def _status(context: BatchContext, payload: Any) -> list[Any]:
     return encode.layout(fields | ({14: status} if status else {}), sparse=False)
 
 
+@_answers("jSf9Qc")
 def _usage(context: BatchContext, payload: Any) -> list[Any]:
     """Return the usage windows of the plan: five hours, a week."""
     _fit(isinstance(payload, list))
@@ -99,46 +116,55 @@ def _usage(context: BatchContext, payload: Any) -> list[Any]:
     return [_TIERS[context.session.plan], [window, week], False]
 
 
+@_answers("ESY5D")
 def _activity(context: BatchContext, payload: Any) -> list[Any]:
     _ = context
     _fit(isinstance(payload, list))
     return [[None, None, None, None, True]]
 
 
+@_answers("aPya6c")
 def _heartbeat(context: BatchContext, payload: Any) -> list[Any]:
     _ = payload
     standing = context.session.quota.standing(models.DEFAULT, context.now)
     return [False, standing.percent / 100, [standing.reset]]
 
 
+@_answers("GPRiHf")
 def _clean(context: BatchContext, payload: Any) -> list[Any]:
     _ = context, payload
     return [None, None]
 
 
+@_answers("qpEbW")
 def _quota(context: BatchContext, payload: Any) -> list[Any]:
+    """Return the limit of each model family: a pair names a flash family, any other pair pro."""
     pairs = at(payload, 0)
     _fit(isinstance(pairs, list))
-    return [[_limit(context, pair) for pair in cast("list[Any]", pairs)]]
+    limits: list[Any] = []
+    for pair in cast("list[Any]", pairs):
+        _fit(is_number(at(pair, 0)) and is_number(at(pair, 1)))
+        family = _QUOTA_FAMILIES.get((at(pair, 0), at(pair, 1)), "pro")
+        found = context.session.quota.standing(family, context.now)
+        numbers = [found.percent, [found.reset], found.total, found.remaining]
+        if context.exact and context.session.quota.unlimited(family, context.now):
+            numbers = [0, [found.reset], 0, 0]
+        limits.append([pair, None, *numbers])
+    return [limits]
 
 
-def _limit(context: BatchContext, pair: Any) -> list[Any]:
-    """Return how the family stands that a pair asks for: a flash family by its pair, else pro."""
-    _fit(is_number(at(pair, 0)) and is_number(at(pair, 1)))
-    family = _QUOTA_FAMILIES.get((at(pair, 0), at(pair, 1)), "pro")
-    found = context.session.quota.standing(family, context.now)
-    if context.exact and context.session.quota.unlimited(family, context.now):
-        return [pair, None, 0, [found.reset], 0, 0]
-    return [pair, None, found.percent, [found.reset], found.total, found.remaining]
-
-
+@_answers("MaZiqc")
 def _chats(context: BatchContext, payload: Any) -> list[Any]:
     """Return a page of the conversations, newest first; its token is where the next begins."""
     count, token, pinned = at(payload, 0), at(payload, 1), at(payload, 2, 0) == 1
     _fit(is_number(count) and (token is None or isinstance(token, str)))
     chats = [] if pinned else context.session.history.newest_first()
     chats, following = _page(chats, count, token)
-    return [None, following, [_chat(chat) for chat in chats]]
+    rows: list[Any] = []
+    for chat in chats:
+        unread = [[chat.cid, chat.last.rid], 1] if chat.last.work is not None else None
+        rows.append([chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, None, 2])
+    return [None, following, rows]
 
 
 def _page(items: list[Any], count: int, token: str | None) -> tuple[list[Any], str | None]:
@@ -148,18 +174,14 @@ def _page(items: list[Any], count: int, token: str | None) -> tuple[list[Any], s
     return items[start:end], f"page-{end}" if end < len(items) else None
 
 
-def _chat(chat: SavedConversation) -> list[Any]:
-    unread = [[chat.cid, chat.last.rid], 1] if chat.last.work is not None else None
-    return [chat.cid, chat.title, None, None, None, _time(chat.last.seconds), unread, None, None, 2]
-
-
 def _time(seconds: float) -> list[int]:
     whole = int(seconds)
     return [whole, int((seconds - whole) * 1e9)]
 
 
+@_answers("hNvQHb")
 def _turns(context: BatchContext, payload: Any) -> list[Any]:
-    """Return a conversation's turns, newest first; of one that does not exist, none."""
+    """Return a conversation's turns, newest first; no turns if it does not exist."""
     history = context.session.history
     history.read += 1
     count = at(payload, 1)
@@ -171,42 +193,43 @@ def _turns(context: BatchContext, payload: Any) -> list[Any]:
     wanted = min(count, _MOST_TURNS) if is_number(count) else 10
     turns, following = _page(newest, wanted, token if isinstance(token, str) else None)
     sparse = history.read % 2 == 0 and not context.exact
-    shown = [_turn(conversation.cid, turn, turn.now(context.now), context, sparse=sparse) for turn in turns]
+    shown: list[Any] = []
+    for turn in turns:
+        answered = turn.now(context.now)
+        snapshot = encode.Snapshot(
+            cid=conversation.cid,
+            rid=turn.rid,
+            rcid=turn.rcid,
+            text=answered.text,
+            thoughts=answered.thoughts,
+            complete=answered.complete,
+            rich=answered.rich,
+            document=answered.document,
+            card=answered.card,
+            others=answered.others,
+            sources=answered.sources,
+            sparse=sparse,
+            exact=context.exact,
+        )
+        prompt = [[turn.prompt], None, None, None, turn.model_id]
+        ids = [conversation.cid, turn.rid]
+        shown.append([ids, None, prompt, [encode.candidates(snapshot)], _time(turn.seconds)])
     return [shown, following] if following else [shown]
 
 
-def _turn(
-    cid: str, turn: SavedHistoryTurn, answered: SimulatedAnswer, context: BatchContext, *, sparse: bool
-) -> list[Any]:
-    snapshot = encode.Snapshot(
-        cid=cid,
-        rid=turn.rid,
-        rcid=turn.rcid,
-        text=answered.text,
-        thoughts=answered.thoughts,
-        complete=answered.complete,
-        rich=answered.rich,
-        document=answered.document,
-        card=answered.card,
-        others=answered.others,
-        sources=answered.sources,
-        sparse=sparse,
-        exact=context.exact,
-    )
-    prompt = [[turn.prompt], None, None, None, turn.model_id]
-    return [[cid, turn.rid], None, prompt, [encode.candidates(snapshot)], _time(turn.seconds)]
-
-
+@_answers("GzXR5e")
 def _delete(context: BatchContext, payload: Any) -> list[Any]:
     context.session.history.delete(_text(payload, 0))
     return []
 
 
+@_answers("MUAZcd")
 def _change(context: BatchContext, payload: Any) -> list[Any]:
     _fit(context.session.history.find(_text(payload, 2, 0)))
     return []
 
 
+@_answers("CNgdBe")
 def _gems(context: BatchContext, payload: Any) -> list[Any]:
     kind = at(payload, 0)
     gems = context.session.gems.listed(kind) if is_number(kind) else None
@@ -220,21 +243,25 @@ def _gem(payload: Any) -> Gem:
     return Gem(name=name, description=description, prompt=prompt)
 
 
+@_answers("oMH3Zd")
 def _create_gem(context: BatchContext, payload: Any) -> list[Any]:
     return [context.session.gems.create(_gem(at(payload, 0)))]
 
 
+@_answers("kHv0Vd")
 def _change_gem(context: BatchContext, payload: Any) -> list[Any]:
     identity = _text(payload, 0)
     _fit(context.session.gems.change(identity, _gem(at(payload, 1))))
     return [identity]
 
 
+@_answers("UXcSJb")
 def _delete_gem(context: BatchContext, payload: Any) -> list[Any]:
     _fit(context.session.gems.delete(_text(payload, 0)))
     return []
 
 
+@_answers("c8o8Fe")
 def _original(context: BatchContext, payload: Any) -> Any:
     """Return where the original of a saved turn's picture is."""
     identity = _text(payload, 0, 1, 0)
@@ -246,23 +273,3 @@ def _original(context: BatchContext, payload: Any) -> Any:
     url = context.find_original(token) if token is not None else None
     _fit(url)
     return [url]
-
-
-_ANSWERS: dict[str, Callable[[BatchContext, Any], Any]] = {
-    "otAQ7b": _status,
-    "jSf9Qc": _usage,
-    "ESY5D": _activity,
-    "aPya6c": _heartbeat,
-    "GPRiHf": _clean,
-    "qpEbW": _quota,
-    "MaZiqc": _chats,
-    "hNvQHb": _turns,
-    "GzXR5e": _delete,
-    "MUAZcd": _change,
-    "CNgdBe": _gems,
-    "oMH3Zd": _create_gem,
-    "kHv0Vd": _change_gem,
-    "UXcSJb": _delete_gem,
-    "c8o8Fe": _original,
-}
-"""The RPCs of the protocol page's table; a guest may make the first of them only."""

@@ -104,19 +104,19 @@ def batch(request: Any) -> list[BatchCall]:
     """Return a batch's calls."""
     match request:
         case [[_, *_] as calls, *_]:
-            return [_batch_call(call) for call in cast("list[Any]", calls)]
+            pass
         case _:
             raise Departure("f.req")
-
-
-def _batch_call(call: Any) -> BatchCall:
-    match call:
-        case [str(rpc), str(text), _, name]:
-            return BatchCall(rpc=rpc, text=text, name=name)
-        case [str(rpc), str(text), *_]:
-            return BatchCall(rpc=rpc, text=text, name="generic")
-        case _:
-            raise Departure("f.req: a call")
+    found: list[BatchCall] = []
+    for call in cast("list[Any]", calls):
+        match call:
+            case [str(rpc), str(text), _, name]:
+                found.append(BatchCall(rpc=rpc, text=text, name=name))
+            case [str(rpc), str(text), *_]:
+                found.append(BatchCall(rpc=rpc, text=text, name="generic"))
+            case _:
+                raise Departure("f.req: a call")
+    return found
 
 
 def decoded(text: str, what: str) -> Any:

@@ -54,15 +54,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text if _encodable(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _encodable(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    except UnicodeEncodeError:  # half a character
+        return json.dumps(value, separators=(",", ":"))
+    return text
 
 
 def frame(*parts: Any) -> bytes:

@@ -28,6 +28,11 @@ from transports.web import wire
 _MOST_PROMPT_BYTES = 130_000
 _WEB_IMAGES = 3
 """How many web pictures an answer has when the prompt asks for some in words."""
+_FAULTS = (
+    "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
+    "switch_after", "answered_by", "late_error", "refuse",
+)  # fmt: skip
+"""Fields of a script that a prompt with `once` loses the second time."""
 _RESET_SECONDS = 10.0
 """When a usage limit that a prompt asked for ends, if the prompt names no time."""
 
@@ -62,8 +67,7 @@ class TurnHandler:
         if refusal is not None:
             return refusal
         asked = ask.tool
-        ask = self._wish(session, ask, script)
-        script = self._with_finds(ask, script)
+        ask, script = self._read_words(session, ask, script)
         served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
         scene = TurnContext(
             ask=ask,
@@ -110,27 +114,28 @@ class TurnHandler:
             script = parse(prompt)
         except ValueError as error:
             return PromptScript(text=f"The simulator does not understand: {error}.")
+        if script.once in self._once:
+            clean = PromptScript(text="")
+            return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in _FAULTS})
         if script.once:
-            if script.once in self._once:
-                return _without_faults(script)
             self._once.add(script.once)
         return script
 
-    def _wish(self, session: SimulatedSession, ask: TurnRequest, script: PromptScript) -> TurnRequest:
-        """Return the turn with the tool that its words ask for, where words decide."""
-        if not self._rules.words_decide or ask.tool is not None or ask.gem is not None or session.account is None:
-            return ask
-        wished = None if script.given else wishes.tool_for(script.asked)
-        if wished is None and script.images is not None:
-            wished = wishes.IMAGE
-        return msgspec.structs.replace(ask, tool=wished)
-
-    def _with_finds(self, ask: TurnRequest, script: PromptScript) -> PromptScript:
-        """Return the script with pictures of the web, where the words of a plain turn ask to be sent some."""
-        plain = self._rules.words_decide and ask.tool is None and ask.gem is None and not script.given
-        if not plain or script.web_images is not None or not wishes.wants_web_images(script.asked):
-            return script
-        return msgspec.structs.replace(script, web_images=_WEB_IMAGES)
+    def _read_words(
+        self, session: SimulatedSession, ask: TurnRequest, script: PromptScript
+    ) -> tuple[TurnRequest, PromptScript]:
+        """Add the tool or the web pictures that the words of a plain turn ask for, in the profile `site`."""
+        if not self._rules.words_decide or ask.tool is not None or ask.gem is not None:
+            return ask, script
+        if session.account is not None:
+            wished = None if script.given else wishes.tool_for(script.asked)
+            if wished is None and script.images is not None:
+                wished = wishes.IMAGE
+            ask = msgspec.structs.replace(ask, tool=wished)
+        plain = ask.tool is None and not script.given and script.web_images is None
+        if plain and wishes.wants_web_images(script.asked):
+            script = msgspec.structs.replace(script, web_images=_WEB_IMAGES)
+        return ask, script
 
     def _served(
         self, session: SimulatedSession, ask: TurnRequest, script: PromptScript, *, by_words: bool
@@ -142,8 +147,10 @@ class TurnHandler:
         if session.account is None:
             tools = ask.tool is not None or ask.gem is not None
             return wire.CODE_TOOL_NOT_ALLOWED if tools else script.error or family
-        if ask.tool == turns.VIDEO and not by_words and self._no_video(ask, family):
-            return wire.CODE_TOOL_NOT_ALLOWED
+        if ask.tool == turns.VIDEO and not by_words:
+            refused_first = ask.place is None and self._config.video_first_turn_refused
+            if family != "pro" or refused_first:
+                return wire.CODE_TOOL_NOT_ALLOWED
         if script.error == wire.CODE_USAGE_LIMIT:
             seconds = float(script.retry_after) if script.retry_after.isdigit() else _RESET_SECONDS
             session.quota.run_out(family, now + seconds)
@@ -153,9 +160,6 @@ class TurnHandler:
             return wire.CODE_USAGE_LIMIT
         session.quota.spend(family, now)
         return family
-
-    def _no_video(self, ask: TurnRequest, family: str) -> bool:
-        return family != "pro" or (ask.place is None and self._config.video_first_turn_refused)
 
     def _stream(self, scene: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which keeps the turn when it has been sent whole."""
@@ -200,24 +204,21 @@ class TurnHandler:
         """Return a turn's names."""
         ask, script, token = scene.ask, scene.script, secrets.token_hex(8)
         number, self._answered = self._answered, self._answered + 1
+        family = script.answered_by or family
+        model = None
+        if family != "unknown":
+            name = models.PICTURES if ask.tool == turns.IMAGE else ""  # pictures are drawn by a model of another name
+            found = models.answering(family, scene.owner.plan, extended=ask.extended and scene.exact, name=name)
+            model = found.id, found.name
         return Ids(
             cid=ask.place[0] if ask.place else f"c_{token}",
             rid=f"r_{token}",
             rcid=f"rc_{token}",
             context=secrets.token_hex(12) if scene.owner.account is not None and not ask.temporary else "",
-            model=_answering(scene, script.answered_by or family),
+            model=model,
             title="" if ask.place else " ".join(script.asked.split())[:40] or "A simulated chat",
             number=number,
         )
-
-
-def _answering(scene: TurnContext, family: str) -> tuple[str, str] | None:
-    """Return the id and name of the model that answers; pictures are drawn by a model of another name."""
-    if family == "unknown":
-        return None
-    name = models.PICTURES if scene.ask.tool == turns.IMAGE else ""
-    found = models.answering(family, scene.owner.plan, extended=scene.ask.extended and scene.exact, name=name)
-    return found.id, found.name
 
 
 def shortened(prompt: str) -> str:
@@ -231,16 +232,6 @@ def shortened(prompt: str) -> str:
     while encoded[end] & 0xC0 == 0x80:
         end -= 1
     return encoded[:end].decode("utf-8", "surrogatepass")
-
-
-def _without_faults(script: PromptScript) -> PromptScript:
-    """Return the script with its answer and without what goes wrong on the way."""
-    clean = PromptScript(text="")
-    faulty = (
-        "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
-        "switch_after", "answered_by", "late_error", "refuse",
-    )  # fmt: skip
-    return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in faulty})
 
 
 def _refusal(script: PromptScript) -> Response | None:

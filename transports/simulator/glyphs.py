@@ -21,6 +21,8 @@ _BASELINE = 14
 _RANGE = struct.Struct("<IIB")
 _PROBE_SIZE = 20
 _REPLACEMENT = "\ufffd"
+_MISSING = "\uffff"
+"""A character that Pillow's font does not have."""
 
 
 class Typesetter:
@@ -86,11 +88,6 @@ def _runs(text: str) -> Iterator[tuple[bool, str]]:
 
 
 @cache
-def _missing() -> bytes:
-    """Return how Pillow's font draws a character that it does not have."""
-    return _probe("\uffff")
-
-
 def _probe(character: str) -> bytes:
     """Return how Pillow's font draws a character."""
     image = Image.new("L", (2 * _PROBE_SIZE, 2 * _PROBE_SIZE))
@@ -104,7 +101,7 @@ def _is_own(character: str) -> bool:
     if character.isascii():
         return True
     drawn = _probe(character)
-    return drawn != _missing() and any(drawn)
+    return drawn != _probe(_MISSING) and any(drawn)
 
 
 @cache

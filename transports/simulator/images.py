@@ -57,7 +57,10 @@ def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes
     scale = longest / _SIDE
     below = 0.0
     if picture.source is not None:
-        below = _show_source(image, _bytes_of(picture.source))
+        source = picture.source
+        if isinstance(source, DrawnPicture):
+            source = draw(source, _SIDE, png=False, mark=False)
+        below = _show_source(image, source)
     _write(image, picture, below, scale)
     if mark:
         _mark(image, scale)
@@ -67,10 +70,6 @@ def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes
     else:
         image.save(out, "JPEG", quality=85)
     return out.getvalue()
-
-
-def _bytes_of(source: bytes | DrawnPicture) -> bytes:
-    return source if isinstance(source, bytes) else draw(source, _SIDE, png=False, mark=False)
 
 
 def _background(picture: DrawnPicture, size: tuple[int, int]) -> Image.Image:
@@ -110,7 +109,8 @@ def _show_source(image: Image.Image, source: bytes) -> float:
 def _write(image: Image.Image, picture: DrawnPicture, below: float, scale: float) -> None:
     """Write the prompt, wrapped, and the size in pixels under `below`."""
     width, height = image.size
-    words = _shown(picture.prompt)
+    words = " ".join(picture.prompt.encode("utf-8", "replace").decode().split())
+    words = words[:_MOST_CHARACTERS] + ("…" if len(words) > _MOST_CHARACTERS else "")
     size = f"simulated picture {picture.number}: {width} x {height} pixels"
     for points in (56, 44, 34, 26, 18, 12):
         setter = Typesetter(points * scale)
@@ -121,11 +121,6 @@ def _write(image: Image.Image, picture: DrawnPicture, below: float, scale: float
     stroke = max(1, round(2 * scale))
     for number, line in enumerate(lines):
         setter.draw(image, line, (width / 2, middle + number * setter.line_height), stroke)
-
-
-def _shown(prompt: str) -> str:
-    words = " ".join(prompt.encode("utf-8", "replace").decode().split())
-    return words[:_MOST_CHARACTERS] + ("…" if len(words) > _MOST_CHARACTERS else "")
 
 
 def _wrapped(text: str, setter: Typesetter, width: float) -> list[str]:

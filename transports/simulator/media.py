@@ -148,7 +148,10 @@ class SimulatedMedia:
                 self._drawers = anyio.CapacityLimiter(_DRAWERS)
             work = partial(draw, picture, longest, png=png, mark=mark)
             content = await anyio.to_thread.run_sync(work, limiter=self._drawers)
-            self._remember(key, content)
+            self._drawn_bytes += len(content) - len(self._drawn.pop(key, b""))
+            self._drawn[key] = content
+            while self._drawn_bytes > _MOST_CACHED_BYTES:
+                self._drawn_bytes -= len(self._drawn.popitem(last=False)[1])
         mime = "image/png" if png else "image/jpeg"
         if picture.length is None and picture.cut is None:
             return Response(content, media_type=mime)
@@ -156,12 +159,6 @@ class SimulatedMedia:
         stream = BreakableStream(_padded(content, length, picture.cut), Counter(), lambda: None)
         stream.headers = {"content-type": mime, "content-length": str(length)}
         return stream
-
-    def _remember(self, key: tuple[DrawnPicture, int, bool, bool], content: bytes) -> None:
-        self._drawn_bytes += len(content) - len(self._drawn.pop(key, b""))
-        self._drawn[key] = content
-        while self._drawn_bytes > _MOST_CACHED_BYTES:
-            self._drawn_bytes -= len(self._drawn.popitem(last=False)[1])
 
 
 def picture_url(origin: str, token: str) -> str:

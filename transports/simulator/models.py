@@ -76,26 +76,24 @@ def serving(plan: str, model_id: str | None) -> str | None:
 
 def entries(plan: str) -> list[list[Any]]:
     """Return the models that the account status lists: 20 dense fields each. Source: "Batch calls"."""
-    return [_entry(id_of(family, plan), family) for family in _LISTED]
-
-
-def _entry(identifier: str, family: str) -> list[Any]:
-    shown, name, about = _SHOWN_FAMILIES[family], _NAMES[family], _ABOUT[family]
-    default = family == DEFAULT
-    rollout = "Flash3p6" if default else ""
-    start = [identifier, shown, about, [2, 140], 2, None, [], default, rollout, _QUOTA_IDS[family]]
-    return [*start, shown, name, about, None, None, default, rollout, wire.MODEL_NUMBERS[family], [], name]
+    rows: list[list[Any]] = []
+    for family in _LISTED:
+        shown, name, about = _SHOWN_FAMILIES[family], _NAMES[family], _ABOUT[family]
+        default = family == DEFAULT
+        rollout = "Flash3p6" if default else ""
+        start = [id_of(family, plan), shown, about, [2, 140], 2, None, [], default, rollout, _QUOTA_IDS[family]]
+        number = wire.MODEL_NUMBERS[family]
+        rows.append([*start, shown, name, about, None, None, default, rollout, number, [], name])
+    return rows
 
 
 def mixed_entries(plan: str) -> list[list[Any]]:
     """Return the plan's models in the places and forms that a decoder must survive, which alternate."""
-    return [_mixed(number, identifier, family) for number, (identifier, family) in enumerate(of_plan(plan).items())]
-
-
-def _mixed(number: int, identifier: str, family: str) -> list[Any]:
-    name, model_number = _NAMES[family], wire.MODEL_NUMBERS[family]
-    if number % 4 < 2:
-        fields: dict[int, Any] = {0: identifier, 1: family, 11: name, 12: "simulated", 17: model_number}
-    else:
-        fields = {0: identifier, 2: "simulated", 9: model_number, 10: family, 19: name}
-    return encode.layout(fields, sparse=number % 2 == 1, dense_until=9)
+    rows: list[list[Any]] = []
+    for row, (identifier, family) in enumerate(of_plan(plan).items()):
+        name, number = _NAMES[family], wire.MODEL_NUMBERS[family]
+        fields: dict[int, Any] = {0: identifier, 2: "simulated", 9: number, 10: family, 19: name}
+        if row % 4 < 2:
+            fields = {0: identifier, 1: family, 11: name, 12: "simulated", 17: number}
+        rows.append(encode.layout(fields, sparse=row % 2 == 1, dense_until=9))
+    return rows

@@ -72,28 +72,21 @@ def _split_document(prompt: str) -> tuple[PromptDocument | None, str]:
     for opening in _DOCUMENT.finditer(prompt):
         if opening.start() < position:
             continue
-        echoing = _echoing(prompt, position, opening.start(), before=echoing)
+        opened = prompt.rfind(_ECHO, position, opening.start())
+        closed = prompt.rfind(_ECHO_END, position, opening.start())
+        echoing = echoing if opened == closed else opened > closed
         end = -1 if echoing else prompt.find(_DOCUMENT_END, opening.end())
         if end >= 0:
-            document = _document(opening[1], prompt[opening.end() : end])
+            given = _attributes(opening[1], "document")
+            if unknown := sorted(given.keys() - {"lang", "title"}):
+                raise ValueError(f"<document> knows no attribute {unknown[0]!r}")
+            title, lang = given.get("title", "Untitled"), given.get("lang", "html")
+            document = PromptDocument(title=title, lang=lang, body=prompt[opening.end() : end])
         elif not echoing:
             break
         kept.append(prompt[position : opening.start() if end >= 0 else opening.end()])
         position = end + len(_DOCUMENT_END) if end >= 0 else opening.end()
     return document, "".join(kept) + prompt[position:]
-
-
-def _echoing(prompt: str, start: int, end: int, *, before: bool) -> bool:
-    """Say whether `end` is inside an echo, when `before` says it of `start`."""
-    opened, closed = prompt.rfind(_ECHO, start, end), prompt.rfind(_ECHO_END, start, end)
-    return before if opened == closed else opened > closed
-
-
-def _document(attributes: str, body: str) -> PromptDocument:
-    given = _attributes(attributes, "document")
-    if unknown := sorted(given.keys() - {"lang", "title"}):
-        raise ValueError(f"<document> knows no attribute {unknown[0]!r}")
-    return PromptDocument(title=given.get("title", "Untitled"), lang=given.get("lang", "html"), body=body)
 
 
 def _attributes(text: str, element: str) -> dict[str, str]:

@@ -60,16 +60,18 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
         Departure: the site would refuse it.
 
     """
+    prompt, tool, aspect = at(slots[0], 0), at(slots, 49), at(slots, 55, 0, 0)
+    require(isinstance(prompt, str), "slot 0")
     model_id, capacity, number, thinking = _model(headers)
     return TurnRequest(
-        prompt=_prompt(slots[0]),
+        prompt=prompt,
         temporary=at(slots, 45) == 1,
         as_browser=slots[68] == 2,
-        tool=_tool(at(slots, 49)),
+        tool=tool if is_number(tool) and tool in TOOLS else None,
         gem=slots[19] if isinstance(slots[19], str) and slots[19] else None,
         place=_place(slots[2]),
         files=_files(slots[0]),
-        aspect=_aspect(at(slots, 55)),
+        aspect=aspect if is_number(aspect) else None,
         model_id=model_id,
         capacity=capacity,
         number=number,
@@ -77,18 +79,8 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
     )
 
 
-def _prompt(first: Any) -> str:
-    prompt = at(first, 0)
-    require(isinstance(prompt, str), "slot 0")
-    return str(prompt)
-
-
-def _tool(value: Any) -> int | None:
-    return value if is_number(value) and value in TOOLS else None
-
-
 def _place(value: Any) -> list[str] | None:
-    """Return where a turn goes on. Texts where nulls belong are refused."""
+    """Return the ids of the turn that is continued, or None for a fresh conversation."""
     if value is None:
         return None
     require(isinstance(value, list), "slot 2")
@@ -100,25 +92,19 @@ def _place(value: Any) -> list[str] | None:
 
 
 def _files(first: Any) -> list[tuple[str, str]]:
+    """Return the attachments, in any of their four forms, as paths and names."""
     entries = at(first, 3)
     require(entries is None or isinstance(entries, list), "slot 0: files")
-    return [_file(entry) for entry in cast("list[Any]", entries or [])]
-
-
-def _file(entry: Any) -> tuple[str, str]:
-    """Read an attachment in any of its four forms."""
-    match entry:
-        case [[str(path), *_], str(name), *_]:
-            return path, name
-        case [None, None, str(path), *_]:
-            return path, path.rpartition("/")[2]
-        case _:
-            return "", ""
-
-
-def _aspect(value: Any) -> int | None:
-    found = at(value, 0, 0)
-    return found if is_number(found) else None
+    found: list[tuple[str, str]] = []
+    for entry in cast("list[Any]", entries or []):
+        match entry:
+            case [[str(path), *_], str(name), *_]:
+                found.append((path, name))
+            case [None, None, str(path), *_]:
+                found.append((path, path.rpartition("/")[2]))
+            case _:
+                found.append(("", ""))
+    return found
 
 
 def _model(headers: Mapping[str, str]) -> tuple[str | None, int | None, int | None, int | None]:

@@ -18,6 +18,20 @@ _PHASES = (
 _LINK = "http://googleusercontent.com/deep_research_confirmation_content/0"
 _STARTED = "I'm on it. I'll let you know when the (simulated) research is finished."
 _FINISHED = "I've completed your (simulated) research."
+_REPORT = """\
+# {subject}
+
+This report is **simulated**: nothing was researched.
+
+## Findings
+
+- The first finding [cite: 1].
+- The second finding [cite: 2, 3].
+
+## Conclusion
+
+All sources agree [cite: 1, 2, 3].
+"""
 _REFUSAL = "I couldn't complete that (simulated) research."
 
 
@@ -83,7 +97,7 @@ def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, Plann
         rich={rich.PLAN: rich.plan(title, steps, "Ready in a few seconds", CONFIRM)},
     )
     sources = script.citations or (0 if script.given else _SOURCES)
-    text = script.text if script.given else _report(subject)
+    text = script.text if script.given else _REPORT.format(subject=subject)
     body = rich.marked(text, sources)
     report = encode.SiteDocument(
         id=f"doc_{identity}",
@@ -99,15 +113,3 @@ def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, Plann
 def started(work: ResearchWork, now: float) -> SimulatedAnswer:
     """Return what the confirmation's stream says; it ends without completing."""
     return msgspec.structs.replace(work.answer(now), text=_STARTED, document=None, complete=False)
-
-
-def _report(subject: str) -> str:
-    return (
-        f"# {subject}\n\n"
-        "This report is **simulated**: nothing was researched.\n\n"
-        "## Findings\n\n"
-        "- The first finding [cite: 1].\n"
-        "- The second finding [cite: 2, 3].\n\n"
-        "## Conclusion\n\n"
-        "All sources agree [cite: 1, 2, 3].\n"
-    )

@@ -1,7 +1,7 @@
 """The course of one answer: which bytes come when, and what goes wrong on the way."""
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 import msgspec
@@ -54,7 +54,8 @@ class ResponseScript:
             async for piece in self._before():
                 yield piece
         steps = self._steps()
-        pause = self._pause(len(steps))
+        rate = self._rate()
+        pause = self._length / _CHARACTERS_PER_TOKEN / rate / max(1, len(steps)) if rate else 0.0
         for number, end in enumerate(steps):
             fault = self._fault(number)
             if fault is not None:
@@ -83,7 +84,13 @@ class ResponseScript:
         """Return the lengths of the answer's growing prefixes; one that replaces another text comes at once."""
         if self._script.rewrite:
             return [self._length]
-        return _steps(self._length, max(self._frames(), self._script.most_before))
+        frames, rate = self._script.frames, self._rate()
+        if not frames and rate:
+            tokens_per_frame = max(1.0, rate / _FRAMES_PER_SECOND)
+            frames = max(1, math.ceil(self._length / (_CHARACTERS_PER_TOKEN * tokens_per_frame)))
+        elif not frames:
+            frames = min(_MOST_FRAMES, math.ceil(self._length / 32))
+        return _steps(self._length, max(frames, self._script.most_before))
 
     async def _close(self, number: int) -> AsyncIterator[bytes | None]:
         fault = self._fault(number, last=True)
@@ -171,16 +178,6 @@ class ResponseScript:
             case "garbage":
                 yield b"12\nthis is no frame\n"
 
-    def _frames(self) -> int:
-        length = self._length
-        if self._script.frames:
-            return self._script.frames
-        rate = self._rate()
-        if not rate:
-            return min(_MOST_FRAMES, math.ceil(length / 32))
-        tokens_per_frame = max(1.0, rate / _FRAMES_PER_SECOND)
-        return max(1, math.ceil(length / (_CHARACTERS_PER_TOKEN * tokens_per_frame)))
-
     def _rate(self) -> float:
         """Tokens per second; 0: no pause at all."""
         if self._script.tokens_per_second is not None:
@@ -189,10 +186,6 @@ class ResponseScript:
         tokens = self._length / _CHARACTERS_PER_TOKEN
         return max(rate, tokens / longest) if rate and longest else rate
 
-    def _pause(self, frames: int) -> float:
-        rate = self._rate()
-        return self._length / _CHARACTERS_PER_TOKEN / rate / max(1, frames) if rate else 0.0
-
 
 Fault = Literal["error", "drop", "eof", "stall", "garbage"]
 
@@ -200,12 +193,4 @@ Fault = Literal["error", "drop", "eof", "stall", "garbage"]
 def _steps(length: int, frames: int) -> list[int]:
     """Return the lengths of `frames` growing prefixes of a text, or of as many as it has characters."""
     frames = min(frames, length)
-    return list(_unique(math.ceil(length * (number + 1) / frames) for number in range(frames)))
-
-
-def _unique(values: Iterator[int]) -> Iterator[int]:
-    last = 0
-    for value in values:
-        if value != last:
-            yield value
-        last = value
+    return list(dict.fromkeys(math.ceil(length * (number + 1) / frames) for number in range(frames)))

@@ -22,15 +22,13 @@ def _file_name(url: str) -> str:
 
 def exact_images(found: list[tuple[str, str, tuple[int, int]]], seconds: float) -> list[Any]:
     """Return generated images as the site writes them, each given as `(url, image id, size)`."""
-    return [[_exact_image(url, identity, size, seconds) for url, identity, size in found], None, [True]]
-
-
-def _exact_image(url: str, identity: str, size: tuple[int, int], seconds: float) -> list[Any]:
-    name = _file_name(url)
     made = [int(seconds), 751863480]
-    about = [None, 1, name, url, None, "$AV-simulated", None, None, None, made, None, "image/jpeg"]
-    file = [None, None, None, [*about, None, None, None, [*size, 512969]]]
-    return [file, [identity], None, [20, *[None] * 15, False, None, "imagen_default.ultra"]]
+    images: list[Any] = []
+    for url, identity, size in found:
+        about = [None, 1, _file_name(url), url, None, "$AV-simulated", None, None, None, made, None, "image/jpeg"]
+        file = [None, None, None, [*about, None, None, None, [*size, 512969]]]
+        images.append([file, [identity], None, [20, *[None] * 15, False, None, "imagen_default.ultra"]])
+    return [images, None, [True]]
 
 
 def sources(text: str, count: int) -> list[Any]:
@@ -38,15 +36,14 @@ def sources(text: str, count: int) -> list[Any]:
     claims = list(_CLAIM.finditer(text))
     if not claims:
         return []
-    shown = [(number, claims[min(number, len(claims)) - 1]) for number in range(1, count + 1)]
-    return [_source_group(number, claim) for number, claim in shown]
-
-
-def _source_group(number: int, claim: re.Match[str]) -> list[Any]:
-    url = f"https://example.com/simulated/{number}#:~:text=simulated,source"
-    found = [url, f"Simulated source {number}", "https://example.com/favicon.ico", "A snippet."]
-    where = [claim[0], None, None, [[claim.start(), claim.end()]]]
-    return [where, None, [[*found, None, None, "Example"]], f"source-{number}"]
+    groups: list[Any] = []
+    for number in range(1, count + 1):
+        claim = claims[min(number, len(claims)) - 1]
+        url = f"https://example.com/simulated/{number}#:~:text=simulated,source"
+        found = [url, f"Simulated source {number}", "https://example.com/favicon.ico", "A snippet."]
+        where = [claim[0], None, None, [[claim.start(), claim.end()]]]
+        groups.append([where, None, [[*found, None, None, "Example"]], f"source-{number}"])
+    return groups
 
 
 def web_images(found: list[tuple[str, str]]) -> list[Any]:
@@ -60,13 +57,14 @@ def citations(text: str, sources: int) -> list[Any]:
     for marker in _MARKER.finditer(text):
         cited = [number for number in map(int, marker[1].split(", ")) if 1 <= number <= sources]
         if cited:
-            groups[marker[0]] = [[marker[0]], [_source(number) for number in cited]]
+            found: list[Any] = []
+            for number in cited:
+                url = f"https://example.com/simulated/{number}"
+                found.append(
+                    [None, None, None, [["https://example.com/favicon.ico", url, f"Simulated source {number}"]]]
+                )
+            groups[marker[0]] = [[marker[0]], found]
     return list(groups.values())
-
-
-def _source(number: int) -> list[Any]:
-    url = f"https://example.com/simulated/{number}"
-    return [None, None, None, [["https://example.com/favicon.ico", url, f"Simulated source {number}"]]]
 
 
 def marked(text: str, sources: int) -> str:

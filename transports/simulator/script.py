@@ -12,6 +12,12 @@ from transports.simulator.prompt_directives import PromptDocument, take_apart
 
 _QUOTED = 200
 _LONGEST = 8_000_000
+_ANSWER = """\
+This is a **simulated** answer: the gateway's own simulator wrote it, and no model has read the prompt.
+
+> {quoted}
+
+The prompt has {length} characters. Put `<echo>words</echo>` into it to have those words answered."""
 _WORDS = (
     "This", "text", "is", "simulated;", "it", "goes", "on", "as", "long", "as", "it", "was", "asked", "to.",
 )  # fmt: skip
@@ -100,33 +106,19 @@ def parse(prompt: str) -> PromptScript:
     for name in attributes:
         if name.replace("-", "_") not in PromptScript.__struct_fields__ or name in OWN or "_" in name:
             raise ValueError(f"<sim/> knows no attribute {name!r}")
-    length = words.attributes.get("length")
-    given = _long(_number(length, "length")) if length is not None else words.echo
+    length, given = words.attributes.get("length"), words.echo
+    if length is not None:
+        if not (length.isascii() and length.isdigit() and len(length) < 9 and int(length) <= _LONGEST):
+            raise ValueError(f"<sim/>: length is a number up to {_LONGEST}")
+        given = " ".join(islice(cycle(_WORDS), int(length) // 3 + 1))[: int(length)]
     fields |= {"asked": words.rest, "document": words.document, "given": given is not None or "text" in fields}
-    if "text" not in fields or length is not None:
-        fields["text"] = _answer(words.rest, len(prompt)) if given is None else given
+    if given is not None:
+        fields["text"] = given if length is not None else fields.get("text", given)
+    elif "text" not in fields:
+        asked = " ".join(words.rest.split())
+        quoted = asked[:_QUOTED] + ("…" if len(asked) > _QUOTED else "")
+        fields["text"] = _ANSWER.format(quoted=quoted, length=len(prompt))
     try:
         return msgspec.convert(fields, PromptScript, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"<sim/>: {str(error).replace('$.', '').replace('_', '-')}") from None
-
-
-def _answer(asked: str, length: int) -> str:
-    quoted = " ".join(asked.split())
-    cut = quoted[:_QUOTED] + ("…" if len(quoted) > _QUOTED else "")
-    return (
-        "This is a **simulated** answer: the gateway's own simulator wrote it, and no model has read the prompt.\n\n"
-        f"> {cut}\n\n"
-        f"The prompt has {length} characters. Put `<echo>words</echo>` into it to have those words answered."
-    )
-
-
-def _long(length: int) -> str:
-    words = islice(cycle(_WORDS), length // 3 + 1)
-    return " ".join(words)[:length]
-
-
-def _number(value: str, name: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) < 9 and int(value) <= _LONGEST):
-        raise ValueError(f"<sim/>: {name} is a number up to {_LONGEST}")
-    return int(value)

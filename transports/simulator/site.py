@@ -86,8 +86,11 @@ class Site:
             wire.KEY_LANGUAGE: _LANGUAGE,
             wire.KEY_PUSH_ID: _PUSH_ID,
         }
-        key = self._token_key()
-        if session.access_token is not None and key:
+        key = self._config.page_token
+        if key == "cycle":
+            key = PAGE_TOKENS[self._pages % PAGE_TOKENS.index("cycle")]
+        self._pages += 1
+        if session.access_token is not None and key != "absent":
             keys[key] = session.access_token
         data = ",".join(f'"{key}":"{value}"' for key, value in keys.items())
         page = f"<!doctype html><title>simulated</title><script>window.WIZ_global_data = {{{data}}};</script>"
@@ -105,14 +108,6 @@ class Site:
         self.seen["rotate_page"] += 1
         _ = request
         return HTMLResponse("<!doctype html><script>init('-3141592653589793238',658)</script>")
-
-    def _token_key(self) -> str:
-        """Return the key of the next page's access token; empty: the page carries none."""
-        way = self._config.page_token
-        if way == "cycle":
-            way = PAGE_TOKENS[self._pages % PAGE_TOKENS.index("cycle")]
-        self._pages += 1
-        return "" if way == "absent" else way
 
     async def rotate(self, request: Request) -> Response:
         """Answer `POST /RotateCookies`."""
@@ -187,9 +182,12 @@ class Site:
             if fault is not None:
                 return fault
             answer = self.generation.answer(session, ask, origin_of(request), self.seen)
-            return self._noticed(session, answer, self._now_and_then(session, request))
         except _REFUSALS as refusal:
             return self._refused(session, refusal)
+        if isinstance(answer, BreakableStream):
+            answer.while_open = session.record.generating.one()
+            answer.headers |= self._now_and_then(session, request)
+        return answer
 
     async def upload(self, request: Request) -> Response:
         """Answer `POST /upload`: a file in one request, or the first of two. Source: "Files in"."""
@@ -245,16 +243,6 @@ class Site:
         """Answer `GET /simulator/state`: what was seen, and why requests were refused."""
         accounts = self.accounts.shown()
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
-
-    @staticmethod
-    def _noticed(
-        session: SimulatedSession, answer: Response | BreakableStream, headers: dict[str, str]
-    ) -> Response | BreakableStream:
-        """Notice how long a turn takes."""
-        if isinstance(answer, BreakableStream):
-            answer.while_open = session.record.generating.one()
-            answer.headers |= headers
-        return answer
 
     def _now_and_then(self, session: SimulatedSession, request: Request) -> dict[str, str]:
         """Return the header that sets a cookie, if it is due: never a guest's."""

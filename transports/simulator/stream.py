@@ -24,18 +24,19 @@ class BreakableStream:
         outcome = "streams_left"
         try:
             with self.while_open:
-                outcome = await self._until_gone(receive, send)
+                async with anyio.create_task_group() as tasks:
+
+                    async def cancel_on_disconnect() -> None:
+                        while (await receive())["type"] != "http.disconnect":
+                            pass
+                        tasks.cancel_scope.cancel()
+
+                    tasks.start_soon(cancel_on_disconnect)
+                    outcome = "streams_whole" if await self._send(send) else "streams_cut"
+                    tasks.cancel_scope.cancel()
         finally:
             self._seen["streams_open"] -= 1
             self._seen[outcome] += 1
-
-    async def _until_gone(self, receive: Any, send: Any) -> str:
-        outcome = "streams_left"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-            outcome = "streams_whole" if await self._send(send) else "streams_cut"
-            tasks.cancel_scope.cancel()
-        return outcome
 
     async def _send(self, send: Any) -> bool:
         headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in self.headers.items()]
@@ -48,9 +49,3 @@ class BreakableStream:
         self._done()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
-
-
-async def _cancel_when_gone(receive: Any, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()

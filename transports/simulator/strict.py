@@ -117,13 +117,15 @@ class StrictRules(Rules):
         _one_of(slots, 19, None, str)
         for slot, allowed in ((45, (None, 1)), (49, _TOOLS), (67, (None, 0)), (68, (1, 2)), (80, (1, 2))):
             _one_of(slots, slot, *allowed)
-        _check_turn_index(slots)
         require(is_uuid(slots[59]) and slots[59] == slots[59].upper(), "slot 59: a UUID in upper case")
-        _check_place(slots[2])
+        _check_place(slots)
         _check_files(first[3])
         _check_tool_slots(slots)
         _check_model_header(headers, slots)
-        _check_request_headers(headers, slots[59])
+        require(headers.get("x-goog-ext-73010989-jspb") == "[0]", "header x-goog-ext-73010989-jspb")
+        require(headers.get("x-goog-ext-73010990-jspb") == "[0,0,0]", "header x-goog-ext-73010990-jspb")
+        name = "x-goog-ext-525005358-jspb"
+        require(same(decoded(headers.get(name, ""), f"header {name}"), [slots[59], 1]), f"header {name}")
 
     def batch(
         self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: PageRequest
@@ -159,8 +161,11 @@ class StrictRules(Rules):
             return "upload: Push-ID or X-Tenant-Id"
         if "cookie" in headers:
             return "upload: a cookie"
-        if step == "start" and not _starts_upload(headers):
-            return "upload: X-Goog-Upload-Command, X-Goog-Upload-Protocol or X-Goog-Upload-Header-Content-Length"
+        if step == "start":
+            resumable = headers.get("x-goog-upload-protocol") == "resumable"
+            length = headers.get("x-goog-upload-header-content-length", "")
+            if headers.get("x-goog-upload-command") != "start" or not resumable or not length.isdecimal():
+                return "upload: X-Goog-Upload-Command, X-Goog-Upload-Protocol or X-Goog-Upload-Header-Content-Length"
         if step == "finish" and headers.get("x-goog-upload-offset") != "0":
             return "upload: X-Goog-Upload-Offset"
         if origin not in spellings_of(request) or headers.get("referer") != f"{origin}/":
@@ -189,12 +194,6 @@ class StrictRules(Rules):
         raise Departure("slot 0: a guest's file, no such upload, or an expired one")
 
 
-def _starts_upload(headers: Mapping[str, str]) -> bool:
-    resumable = headers.get("x-goog-upload-protocol") == "resumable"
-    length = headers.get("x-goog-upload-header-content-length", "")
-    return headers.get("x-goog-upload-command") == "start" and resumable and length.isdecimal()
-
-
 def _fits(value: Any, wanted: Any) -> bool:
     """Say whether a payload is written as a pattern wants it."""
     if wanted is _TEXT:
@@ -205,15 +204,6 @@ def _fits(value: Any, wanted: Any) -> bool:
     return is_list(value, len(pattern)) and all(_fits(one, other) for one, other in zip(value, pattern, strict=True))
 
 
-def _check_turn_index(slots: list[Any]) -> None:
-    """Check the index of the turn in its conversation; a fresh one begins with 0."""
-    match slots[17]:
-        case [[int(index)]] if is_number(index) and index >= 0:
-            require(index == 0 or not same(slots[2], _FRESH), "slot 17: a fresh conversation begins with 0")
-        case _:
-            raise Departure("slot 17")
-
-
 def _one_of(slots: list[Any], slot: int, *allowed: Any) -> None:
     """Require one of these values, or one of these types."""
     value = slots[slot]
@@ -221,8 +211,15 @@ def _one_of(slots: list[Any], slot: int, *allowed: Any) -> None:
     require(fits, f"slot {slot}")
 
 
-def _check_place(value: Any) -> None:
-    if same(value, _FRESH):
+def _check_place(slots: list[Any]) -> None:
+    """Check the ids of the turn that is continued, and the index of this turn in its conversation."""
+    value, fresh = slots[2], same(slots[2], _FRESH)
+    match slots[17]:
+        case [[int(index)]] if is_number(index) and index >= 0:
+            require(index == 0 or not fresh, "slot 17: a fresh conversation begins with 0")
+        case _:
+            raise Departure("slot 17")
+    if fresh:
         return
     require(is_list(value, 10) and same(value[3:9], [None] * 6), "slot 2")
     require(all(isinstance(one, str) and one for one in value[:3]), "slot 2")
@@ -233,21 +230,17 @@ def _check_files(value: Any) -> None:
     if value is None:
         return
     require(isinstance(value, list) and bool(cast("list[Any]", value)), "slot 0: files")
-    for entry in cast("list[Any]", value):
-        _check_file(entry)
-
-
-def _check_file(entry: Any) -> None:
     where = "slot 0: a file"
-    match entry:
-        case [[str()], str(name)] if name:
-            return
-        case [[str(), kind, None, str(mime)], str(name), *rest] if name and is_number(kind):
-            fitting = {"image": 1, "video": 2}.get(mime.partition("/")[0], 3)
-            require("/" in mime and kind == fitting, f"{where}: its type")
-            require(same(rest, [None, None, None, None, None, None, [0]]), where)
-        case _:
-            raise Departure(where)
+    for entry in cast("list[Any]", value):
+        match entry:
+            case [[str()], str(name)] if name:
+                pass
+            case [[str(), kind, None, str(mime)], str(name), *rest] if name and is_number(kind):
+                fitting = {"image": 1, "video": 2}.get(mime.partition("/")[0], 3)
+                require("/" in mime and kind == fitting, f"{where}: its type")
+                require(same(rest, [None, None, None, None, None, None, [0]]), where)
+            case _:
+                raise Departure(where)
 
 
 def _check_tool_slots(slots: list[Any]) -> None:
@@ -279,10 +272,3 @@ def _check_model_header(headers: Mapping[str, str], slots: list[Any]) -> None:
     require(is_number(model[14]) and same(model[14], slots[79]), f"{where}: the model number is not slot 79's")
     require(same(model[15], slots[80]), f"{where}: the thinking is not slot 80's")
     require(is_uuid(model[16]), f"{where}: uuid")
-
-
-def _check_request_headers(headers: Mapping[str, str], request_uuid: str) -> None:
-    require(headers.get("x-goog-ext-73010989-jspb") == "[0]", "header x-goog-ext-73010989-jspb")
-    require(headers.get("x-goog-ext-73010990-jspb") == "[0,0,0]", "header x-goog-ext-73010990-jspb")
-    name = "x-goog-ext-525005358-jspb"
-    require(same(decoded(headers.get(name, ""), f"header {name}"), [request_uuid, 1]), f"header {name}")

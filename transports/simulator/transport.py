@@ -32,11 +32,6 @@ def export_of(account: SimulatedAccount) -> str:
     return "; ".join(f"{name}={value}" for name, value in cookies.items() if value)
 
 
-def _elsewhere(config: SimulatorConfig, base: str) -> str:
-    """Return the other host that media lead to, where the settings say so: the gateway must know it as one of ours."""
-    return base.replace("127.0.0.1", "localhost") if config.media_redirect == "host" else base
-
-
 @asynccontextmanager
 async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transport]:
     """Serve the simulated site for as long as the transport is connected."""
@@ -45,6 +40,8 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
     config = with_accounts(config)
     async with deps.serve(create_site(config, deps.clock), config.port) as base:
         _log.info("simulator_started", url=base, profile=config.profile, state=f"{base}/simulator/state")
+        # the gateway must know the other host that pictures may redirect to as one of the site's
+        upload = base.replace("127.0.0.1", "localhost") if config.media_redirect == "host" else base
         settings = web.WebConfig(
             accounts=tuple(
                 web.WebAccount(
@@ -57,7 +54,7 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             ),
             guest_concurrency=_CONCURRENCY,
             guest_per_minute=0,
-            hosts=web.Hosts(site=base, accounts=base, upload=_elsewhere(config, base)),
+            hosts=web.Hosts(site=base, accounts=base, upload=upload),
             rotate_seconds=config.rotate_seconds,
             poll_seconds=config.poll_seconds,
         )

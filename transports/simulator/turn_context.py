@@ -32,23 +32,23 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
     """In epoch seconds."""
 
     def draw(self, number: int, words: str = "") -> str:
-        """Have a picture drawn of what was asked, or of other words; return its token."""
+        """Draw a picture of what was asked, or of other words, and return its token.
+
+        It shows the picture to edit: the first that was sent along, else the previous turn's first.
+        """
+        source: bytes | DrawnPicture | None = next(
+            (file.content.whole() for file in self.files if file.mime.startswith("image/")), None
+        )
+        if source is None and self.previous is not None and self.previous.answer.pictures:
+            source = self.media.picture(self.previous.answer.pictures[0])
+            if source is not None and isinstance(source.source, DrawnPicture):
+                source = msgspec.structs.replace(source, source=None)  # no deeper
         picture = DrawnPicture(
             prompt=words or self.script.alt or self.script.asked or self.script.text,
             number=number,
             aspect=aspect_in(self.ask.prompt),
-            source=self._source(),
+            source=source,
             length=self.script.image_bytes,
             cut=self.script.image_cut,
         )
         return self.media.add(self.owner, picture)
-
-    def _source(self) -> bytes | DrawnPicture | None:
-        """Return the picture to edit: the first that was sent along, else the last turn's first."""
-        sent = next((file.content.whole() for file in self.files if file.mime.startswith("image/")), None)
-        if sent is not None or self.previous is None or not self.previous.answer.pictures:
-            return sent
-        earlier = self.media.picture(self.previous.answer.pictures[0])
-        if earlier is None or not isinstance(earlier.source, DrawnPicture):
-            return earlier
-        return msgspec.structs.replace(earlier, source=None)  # no deeper

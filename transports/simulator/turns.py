@@ -101,7 +101,10 @@ def _plain(scene: TurnContext) -> SimulatedAnswer:
 def _images(scene: TurnContext) -> SimulatedAnswer:
     script = scene.script
     numbers = range(1, (script.images or 1) + 1)
-    text = script.text if script.given else _caption(scene)
+    text = script.text
+    if not script.given:
+        lines = "\n".join(file.line() for file in scene.files)
+        text = "Here is what you asked for, as simulated." + (f"\n\nFiles seen:\n{lines}" if lines else "")
     links = "".join(f"\n\n{_PICTURE_LINK.format(number - 1)}" for number in numbers)
     tokens = tuple(scene.draw(number) for number in numbers)
     return SimulatedAnswer(
@@ -111,11 +114,6 @@ def _images(scene: TurnContext) -> SimulatedAnswer:
         pictures=tokens,
         tool_words="Creating your image",
     )
-
-
-def _caption(scene: TurnContext) -> str:
-    lines = "\n".join(file.line() for file in scene.files)
-    return "Here is what you asked for, as simulated." + (f"\n\nFiles seen:\n{lines}" if lines else "")
 
 
 def _laid_out(scene: TurnContext, tokens: tuple[str, ...]) -> list[object]:

@@ -57,11 +57,12 @@ class UploadHost:
     def keep(self, content: bytes) -> str:
         """Keep a file; return its path."""
         path = f"/contrib_service/ttl_1d/{secrets.token_hex(16)}"
-        self._kept[path] = StoredUpload(
-            content=_stored(content),
-            mime=mime_of(content),
-            until=self._clock.monotonic() + self._seconds,
-        )
+        with tempfile.TemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            stored = StoredFile(os.dup(file.fileno()), len(content), b"")
+        until = self._clock.monotonic() + self._seconds
+        self._kept[path] = StoredUpload(content=stored, mime=mime_of(content), until=until)
         self._bytes += len(content)
         self._forget()
         return path
@@ -75,14 +76,6 @@ class UploadHost:
         now = self._clock.monotonic()
         while self._kept and (self._bytes > self._most or next(iter(self._kept.values())).until <= now):
             self._bytes -= len(self._kept.popitem(last=False)[1].content)
-
-
-def _stored(content: bytes) -> StoredFile:
-    """Write content to a file without a name."""
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return StoredFile(os.dup(file.fileno()), len(content), b"")
 
 
 def only_file(content_type: str, body: bytes) -> bytes:
@@ -119,11 +112,9 @@ def mime_of(content: bytes) -> str:
     if content[4:8] == b"ftyp":
         return "video/mp4"
     found = next((mime for magic, mime in _MAGIC if content.startswith(magic)), None)
-    return found or ("text/plain" if _is_text(content) else "application/octet-stream")
-
-
-def _is_text(content: bytes) -> bool:
+    if found is not None:
+        return found
     try:
-        return "\x00" not in content.decode()
+        return "text/plain" if "\x00" not in content.decode() else "application/octet-stream"
     except UnicodeDecodeError:
-        return False
+        return "application/octet-stream"
