@@ -31,6 +31,7 @@ check: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright
+	$(BIN)/python -m tests.architecture.checks
 
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -11,23 +11,22 @@ from tests.conftest import ROOT
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith(("requirements.txt", "package.json"))])
-def test_locks_name_no_registry_and_every_version(name):
-    text = (ROOT / name).read_text()
-    assert "://" not in text
-    assert "index-url" not in text
-    if name.endswith(".txt"):
-        pinned = re.findall(r"(?m)^[a-z0-9][\w.-]*(?:\[[\w,-]+\])?==", text)
-        assert text.count("--hash=sha256:") >= len(pinned) > 10
-    else:
-        assert not re.search(r'": "[\^~*]', text)
+def test_locks_name_no_registry_and_every_version():
+    for name in (name for name in TRACKED if name.endswith(("requirements.txt", "package.json"))):
+        text = (ROOT / name).read_text()
+        assert "://" not in text, name
+        assert "index-url" not in text, name
+        if name.endswith(".txt"):
+            pinned = re.findall(r"(?m)^[a-z0-9][\w.-]*(?:\[[\w,-]+\])?==", text)
+            assert text.count("--hash=sha256:") >= len(pinned) > 10, name
+        else:
+            assert not re.search(r'": "[\^~*]', text), name
 
 
-@pytest.mark.parametrize("library", ["aiohttp", "h11", "hiredis", "hypercorn", "redis"])
-def test_a_library_whose_internals_are_used_has_an_upper_bound(library):
+def test_a_library_whose_internals_are_used_has_an_upper_bound():
     needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    (need,) = [need for need in needs if re.match(rf"{library}\b(?!-)", need)]
-    assert "<" in need
+    bounded = {re.match(r"[\w-]+", need)[0] for need in needs if "<" in need}
+    assert {"aiohttp", "h11", "hiredis", "hypercorn", "redis"} <= bounded
 
 
 def test_no_lock_file_with_addresses_is_kept():
@@ -61,10 +60,10 @@ def shape(name):
     return re.findall(r"(?m)^(?:#+ |\||- |[0-9]\. )", text), code
 
 
-@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith(".md")])
-def test_pages_link_only_to_files_that_exist(name):
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text()):
-        assert ((ROOT / name).parent / target).exists(), target
+def test_pages_link_only_to_files_that_exist():
+    for name in (name for name in TRACKED if name.endswith(".md")):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text()):
+            assert ((ROOT / name).parent / target).exists(), (name, target)
 
 
 def test_the_readme_has_at_most_600_words():
