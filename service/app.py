@@ -60,7 +60,7 @@ from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver
 from transports.observer import Fanout
 from transports.router import Router
-from transports.store import ChangeFeed, Store
+from transports.store import ChangeFeed, Records, Store
 from transports.store.metrics import PrometheusStoreObserver
 from transports.tracing import NO_TRACER
 
@@ -105,13 +105,13 @@ async def open_app(
         SettingsError: the settings contradict each other.
 
     """
-    clock, registry = SystemClock(), CollectorRegistry()
+    clock, registry, location = SystemClock(), CollectorRegistry(), location_of(settings.store, origin, store_path)
     async with (
         open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
-        _open_url_signer(settings, origin, store_path, store, clock) as seal,
+        _open_url_signer(settings, origin, store_path, store.records, clock) as seal,
     ):
-        licenses = Licenses(fixed_licenses(settings.licenses, origin), _license_store(settings, store, clock))
+        licenses = Licenses(fixed_licenses(settings.licenses, origin), _license_store(settings, store.records, clock))
         base = _Base(
             settings=settings,
             origin=origin,
@@ -125,11 +125,11 @@ async def open_app(
             spool=_spool(settings.limits),
             load_monitor=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
-            change_feed=ChangeFeed(store, clock),
+            change_feed=ChangeFeed(store.records, clock),
             feed=Feed(),
             traces=traces,
         )
-        conversations = Conversations(store, clock)
+        conversations = Conversations(store.records, clock)
         async with (
             base.load_monitor.open(),
             Trimmer(base.memory, clock).open(),
@@ -145,9 +145,7 @@ async def open_app(
                 apps=_apps(base, engine, fetch, jobs),
                 shutdown=base.shutdown,
                 reload=base.reload,
-                summarize=partial(
-                    startup_summary, settings, origin, location_of(settings.store, origin, store_path), store, clock
-                ),
+                summarize=partial(startup_summary, settings, origin, location, store.records, clock),
             )
 
 
@@ -172,7 +170,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _engine_deps(
-    base: _Base, copy: Store | None, conversations: Conversations, serve: wiring.Serve
+    base: _Base, copy: Records | None, conversations: Conversations, serve: wiring.Serve
 ) -> wiring.EngineDeps:
     return wiring.EngineDeps(
         clock=base.clock,
@@ -232,7 +230,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
             request_deps=request_deps,
             reload=base.reload,
         )
-        apps[ADMIN] = create_admin_app(settings, base.origin, base.store, gateway)
+        apps[ADMIN] = create_admin_app(settings, base.origin, base.store.records, gateway)
     return apps
 
 
@@ -241,7 +239,7 @@ async def _open_url_signer(
     settings: Settings,
     origin: Origin,
     store_path: Path,
-    store: Store,
+    records: Records,
     clock: Clock,
 ) -> AsyncGenerator[UrlSigner]:
     """Open the signer of media URLs.
@@ -251,7 +249,7 @@ async def _open_url_signer(
     location = location_of(settings.store, origin, store_path)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
-            opening = open_url_signer(settings.media, origin, store, clock, patient=location.path is None)
+            opening = open_url_signer(settings.media, origin, records, clock, patient=location.path is None)
             seal = await stack.enter_async_context(opening)
         yield seal
 
@@ -288,9 +286,9 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _license_store(settings: Settings, store: Store, clock: Clock) -> LicenseStore:
+def _license_store(settings: Settings, records: Records, clock: Clock) -> LicenseStore:
     """Return the license store; it reads a local file for each request and a server at most once per second."""
-    return LicenseStore(store, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
+    return LicenseStore(records, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
 
 
 def _media_cache(media: MediaSettings) -> MediaCache | None:

@@ -33,7 +33,7 @@ from transports.conversations import ConversationStore
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
-from transports.store import ChangeFeed, Store
+from transports.store import ChangeFeed, Records, Store
 from transports.tasks import background_tasks
 from transports.tracing import NO_TRACER, Tracer
 
@@ -54,7 +54,7 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     store: Store
-    local_replica: Store | None = None
+    local_replica: Records | None = None
     """The local replica of a shared store."""
     conversations: ConversationStore
     observer: Observer
@@ -162,8 +162,8 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
     catalogue = build_catalogue(settings, origin)
     failovers: list[Failover] = []
     replica = uuid.uuid4().hex
-    registry = AccountRegistry(parts.store, parts.clock)
-    change_feed = parts.change_feed or ChangeFeed(parts.store, parts.clock)
+    registry = AccountRegistry(parts.store.records, parts.clock)
+    change_feed = parts.change_feed or ChangeFeed(parts.store.records, parts.clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(background_tasks())
         tasks.start_soon(change_feed.run)
@@ -204,11 +204,11 @@ async def _open_pools(
     """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
     config = settings.pool
-    heartbeat = Heartbeat(parts.store, clock, replica, least=max(settings.server.workers, store.replicas))
+    heartbeat = Heartbeat(parts.store.records, clock, replica, least=max(settings.server.workers, store.replicas))
     limits = ConcurrencyLimits(
         clock,
         replica,
-        shared=None if settings.alone else parts.store,
+        shared=None if settings.alone else parts.store.limits,
         replicas=heartbeat.replicas,
         seconds=config.slot_ttl_seconds,
     )

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from tests.clock import ManualClock
 from tests.observer import NullObserver
 from transports.accounts import AccountStates, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
-from transports.store import ChangeFeed, MemoryStore
+from transports.store import ChangeFeed, MemoryStore, Store
 
 
 class Heard(NullObserver):
@@ -57,7 +57,7 @@ class Replica:
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
         self.change_feed = ChangeFeed(self.store, self.clock)
-        self.board = SharedState(self.store, self.change_feed, self.clock)
+        self.board = SharedState(Store.of(self.store), self.change_feed, self.clock)
         self.limits = ConcurrencyLimits(
             self.clock,
             name,

@@ -23,7 +23,7 @@ from transports.accounts.registry import AccountRegistry
 from transports.clock import Clock
 from transports.conversations import ConversationStore
 from transports.observer import Observer
-from transports.store import ChangeFeed, Store
+from transports.store import ChangeFeed, Records, Store
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
@@ -101,7 +101,7 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     """This process's own word: who holds leases, and who is there."""
     clock: Clock
     store: Store
-    local_replica: Store | None = None
+    local_replica: Records | None = None
     """This machine's own copy of the sessions, beside a store that other machines share."""
     registry: AccountRegistry
     change_feed: ChangeFeed

@@ -18,11 +18,11 @@ from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Transport
 from transports.clock import Clock
 from transports.metrics import PrometheusObserver
-from transports.store import ChangeFeed, Store
+from transports.store import ChangeFeed, Records, Store
 
 
 def transport_opener(
-    configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, local_replica: Store | None = None
+    configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, local_replica: Records | None = None
 ) -> OpenTransport:
     """Return a function that opens a configured transport for one account, as a gateway would.
 
@@ -37,9 +37,9 @@ def transport_opener(
             clock=clock,
             store=store,
             local_replica=local_replica,
-            registry=AccountRegistry(store, clock),
-            change_feed=ChangeFeed(store, clock),
-            conversations=Conversations(store, clock),
+            registry=AccountRegistry(store.records, clock),
+            change_feed=ChangeFeed(store.records, clock),
+            conversations=Conversations(store.records, clock),
             observer=PrometheusObserver(CollectorRegistry()),
             only=account,
             serve=serve_loopback,

@@ -16,7 +16,7 @@ from transports.accounts.records import read_attention, read_cooldowns, read_rep
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
 from transports.base import Transport
 from transports.clock import Clock
-from transports.store import Store
+from transports.store import Records
 from transports.store.port import SESSIONS, Unreadable
 
 OpenTransport = Callable[[str, str], AbstractAsyncContextManager[Transport]]
@@ -56,11 +56,11 @@ class AccountService:
     """
 
     def __init__(
-        self, configs: Mapping[str, msgspec.Struct], store: Store, clock: Clock, open_transport: OpenTransport
+        self, configs: Mapping[str, msgspec.Struct], records: Records, clock: Clock, open_transport: OpenTransport
     ) -> None:
         """Operate on the transports in `configs`, which are keyed by name."""
-        self._configs, self._store, self._clock, self._open_transport = configs, store, clock, open_transport
-        self._registry = AccountRegistry(store, clock)
+        self._configs, self._records, self._clock, self._open_transport = configs, records, clock, open_transport
+        self._registry = AccountRegistry(records, clock)
 
     async def list_accounts(self) -> list[AccountView]:
         """Return views of all accounts: those of the settings, then those of the store."""
@@ -248,15 +248,15 @@ class AccountService:
         return SharedFacts(
             now=self._clock.wall(),
             pauses=await self._registry.pauses(),
-            attention=await read_attention(self._store),
-            cooldowns=await read_cooldowns(self._store),
-            replicas=await read_replicas(self._store),
+            attention=await read_attention(self._records),
+            cooldowns=await read_cooldowns(self._records),
+            replicas=await read_replicas(self._records),
             facts=facts,
         )
 
     async def _session(self, account: str) -> bytes | None:
         try:
-            record = await self._store.get(SESSIONS, account)
+            record = await self._records.get(SESSIONS, account)
         except Unreadable:
             return None
         return record.value if record is not None else None

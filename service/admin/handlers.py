@@ -28,7 +28,7 @@ from service.server.shutdown import Shutdown
 from transports.account import Level
 from transports.accounts.records import read_replicas
 from transports.accounts.registry import AddResult
-from transports.store import ChangeFeed, Store, StoreDown
+from transports.store import ChangeFeed, Records, StoreDown
 
 _BREAKER_OPEN = "open"
 """Failure reason of the store while its circuit breaker is open."""
@@ -52,7 +52,7 @@ class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Dependencies of the handlers."""
 
     accounts: AccountService
-    store: Store
+    records: Records
     change_feed: ChangeFeed
     """Polled after each change, so that this process applies it at once."""
     kind: str
@@ -133,7 +133,7 @@ class AdminHandlers:
         """Return the gateway's status, also when the store does not answer."""
         reason, processes, accounts = "", None, None
         try:
-            processes = await _processes(self._deps.store)
+            processes = await _processes(self._deps.records)
             accounts = dict(Counter(row.state for row in await self._accounts.list_accounts()))
         except OSError as error:
             reason = error.reason if isinstance(error, StoreDown) else "broken"
@@ -169,8 +169,8 @@ class AdminHandlers:
         return await self._accounts.get_account(account)
 
 
-async def _processes(store: Store) -> tuple[Process, ...]:
-    found = await read_replicas(store)
+async def _processes(records: Records) -> tuple[Process, ...]:
+    found = await read_replicas(records)
     return tuple(
         Process(id=one.id, started=one.started, in_flight=sum(carried.in_flight for carried in one.accounts.values()))
         for one in sorted(found, key=lambda one: one.started)

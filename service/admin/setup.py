@@ -24,7 +24,7 @@ from service.storage.factory import cipher_of, location_of
 from service.telemetry.metrics import Metrics
 from transports.base import Transport
 from transports.router import Router
-from transports.store import ChangeFeed, Store
+from transports.store import ChangeFeed, Records
 
 
 class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
     reload: Reload
 
 
-def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: RunningGateway) -> Any:
+def create_admin_app(settings: Settings, origin: Origin, records: Records, inside: RunningGateway) -> Any:
     """Create the admin app and reload its tokens when their files change.
 
     Raises:
@@ -48,9 +48,9 @@ def create_admin_app(settings: Settings, origin: Origin, store: Store, inside: R
     configs, means = wiring.transport_settings(settings, origin), inside.request_deps
     deps = AdminDeps(
         accounts=AccountService(
-            configs, store, means.clock, running_transport_opener(inside.engine, inside.change_feed)
+            configs, records, means.clock, running_transport_opener(inside.engine, inside.change_feed)
         ),
-        store=store,
+        records=records,
         change_feed=inside.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,

@@ -247,7 +247,7 @@ def _with_accounts(
             open_copy(settings.store, origin, store_path, clock) as copy,
         ):
             done.append(
-                await work(AccountService(configs, store, clock, transport_opener(configs, store, clock, copy)))
+                await work(AccountService(configs, store.records, clock, transport_opener(configs, store, clock, copy)))
             )
 
     try:

@@ -102,10 +102,10 @@ class Diagnosis:
 
     async def _check_store(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
         """Check the store and its encryption, clock, gateway processes and licenses."""
-        skew = abs(await store.now() - self._clock.wall())
+        skew = abs(await store.records.now() - self._clock.wall())
         yield _finding("store", ok("reachable", f"{where} answers."))
-        await store.acquire(_LEASE, _OWNER, 1.0)
-        await store.release(_LEASE, _OWNER)
+        await store.locks.acquire(_LEASE, _OWNER, 1.0)
+        await store.locks.release(_LEASE, _OWNER)
         yield _finding("store", ok("writable", "It is writable."))
         encrypted = ok("encrypted", "Secrets are encrypted.")
         if not cipher_of(self._settings.store, self._origin).can_encrypt:
@@ -117,9 +117,9 @@ class Diagnosis:
             words = f"Its clock and this machine's differ by {skew:.0f} s."
             clock = warning("clock", words, "Synchronize both with NTP.")
         yield _finding("store", clock)
-        replicas = await read_replicas(store)
+        replicas = await read_replicas(store.records)
         yield _finding("store", ok("processes", f"{len(replicas)} gateway processes are running."))
-        valid = [one for one in await LicenseStore(store, self._clock).all() if one.revoked is None]
+        valid = [one for one in await LicenseStore(store.records, self._clock).all() if one.revoked is None]
         count = len(valid) + len(self._settings.licenses)
         advice = "Add one: gemini-gateway licenses add NAME"
         none = warning("licenses", "No client can use the gateway.", advice)
@@ -133,7 +133,7 @@ class Diagnosis:
             return  # reported by the settings step
         async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
             opener = transport_opener(configs, store, self._clock, copy)
-            accounts = AccountService(configs, store, self._clock, opener)
+            accounts = AccountService(configs, store.records, self._clock, opener)
             rows = await accounts.list_accounts()
             for name in configs:
                 count = sum(row.transport == name for row in rows)

@@ -77,7 +77,7 @@ def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awai
             settings,
             origin,
             store_path_of(settings, path),
-            lambda store: work(LicenseStore(store, SystemClock())),
+            lambda store: work(LicenseStore(store.records, SystemClock())),
         )
     except LicenseError as error:
         raise click.ClickException(str(error)) from None

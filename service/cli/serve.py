@@ -58,7 +58,7 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
         clock = SystemClock()
         async with open_store(settings.store, origin, store_path, clock) as store:
             location = location_of(settings.store, origin, store_path)
-            greet(await startup_summary(settings, origin, location, store, clock))
+            greet(await startup_summary(settings, origin, location, store.records, clock))
 
     run_loop(create_store, "asyncio")
     command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]

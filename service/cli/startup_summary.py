@@ -16,7 +16,7 @@ from service.storage.factory import StoreLocation, cipher_of
 from service.telemetry import logs
 from transports.base import Transport
 from transports.clock import Clock
-from transports.store import Store, Unreadable
+from transports.store import Records, Unreadable
 
 _MAX_NAMED = 8
 _log = structlog.get_logger()
@@ -37,7 +37,7 @@ class StartupSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def startup_summary(
-    settings: Settings, origin: Origin, location: StoreLocation, store: Store, clock: Clock
+    settings: Settings, origin: Origin, location: StoreLocation, records: Records, clock: Clock
 ) -> StartupSummary:
     """Collect the summary without contacting an upstream; an unavailable store is reported as missing."""
     configs = wiring.transport_settings(settings, origin)
@@ -47,8 +47,8 @@ async def startup_summary(
         transports=tuple(configs),
     )
     try:
-        rows = await AccountService(configs, store, clock, _nowhere).list_accounts()
-        valid = [one for one in await LicenseStore(store, clock).all() if one.revoked is None]
+        rows = await AccountService(configs, records, clock, _nowhere).list_accounts()
+        valid = [one for one in await LicenseStore(records, clock).all() if one.revoked is None]
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
     except OSError:

@@ -13,12 +13,12 @@ from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import SettingsError
 from service.config.schema import StoreSettings
 from service.config.secrets import read_key
-from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_plain
-from service.storage.migrate import MigrateError, StoreEndpoint, migrate, records
+from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_location
+from service.storage.migrate import MigrateError, StoreEndpoint, all_records, migrate
 from service.telemetry import logs
 from transports.clock import SystemClock
-from transports.store import COLLECTIONS, Cipher, Collection, Store, Unreadable
-from transports.store.encrypted import is_encrypted
+from transports.store import COLLECTIONS, Cipher, Collection, Locks, Records, Unreadable
+from transports.store.encryption import is_encrypted
 
 _CALL_SECONDS = 10.0
 """Longer than in a gateway, because no request waits for it."""
@@ -121,21 +121,21 @@ def _encryption(cipher: Cipher) -> str:
 
 async def _check(location: StoreLocation, settings: StoreSettings, cipher: Cipher) -> bool:
     """Print the store's location, state and contents; return whether it is writable and readable."""
-    async with open_plain(location, settings, SystemClock()) as plain:
+    async with open_location(location, settings, SystemClock()) as store:
         click.echo(f"Store: {location}")
-        writable = await _is_writable(plain)
+        writable = await _is_writable(store.locks)
         click.echo(_encryption(cipher))
-        held = {collection: await _held(plain, cipher, collection) for collection in COLLECTIONS}
+        held = {collection: await _held(store.records, cipher, collection) for collection in COLLECTIONS}
     click.echo("Records:")
     for collection, found in held.items():
         click.echo(f"  {found.words(collection)}")
     return writable and not any(found.unreadable for found in held.values())
 
 
-async def _is_writable(plain: Store) -> bool:
+async def _is_writable(locks: Locks) -> bool:
     try:
-        await plain.acquire(_LEASE, _OWNER, 1.0)
-        await plain.release(_LEASE, _OWNER)
+        await locks.acquire(_LEASE, _OWNER, 1.0)
+        await locks.release(_LEASE, _OWNER)
     except OSError as error:
         click.echo(f"Writable: no: {error}")
         return False
@@ -143,9 +143,9 @@ async def _is_writable(plain: Store) -> bool:
     return True
 
 
-async def _held(plain: Store, cipher: Cipher, collection: Collection) -> StoreContents:
+async def _held(stored: Records, cipher: Cipher, collection: Collection) -> StoreContents:
     held = StoreContents()
-    async for record in records(plain, collection):
+    async for record in all_records(stored, collection):
         held.records += 1
         held.plain += not is_encrypted(record.value)
         try:
@@ -172,5 +172,5 @@ async def _migrate(
 
 @asynccontextmanager
 async def _endpoint(location: StoreLocation, cipher: Cipher, settings: StoreSettings) -> AsyncGenerator[StoreEndpoint]:
-    async with open_plain(location, settings, SystemClock()) as plain:
-        yield StoreEndpoint(plain, cipher, str(location))
+    async with open_location(location, settings, SystemClock()) as store:
+        yield StoreEndpoint(store.records, cipher, str(location))

@@ -44,7 +44,7 @@ class JobStore:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         """Keep them in `store`."""
-        self._store, self._clock = store, clock
+        self._records, self._locks, self._clock = store.records, store.locks, clock
         self._held: dict[str, tuple[str, float]] = {}
         """Job id and lock seconds of each lock holder in this process."""
 
@@ -56,16 +56,16 @@ class JobStore:
         ):  # a client that disconnects meanwhile may fetch the job later
             if (
                 lock is not None
-                and await self._store.acquire(_lock_name(job.id), lock.holder, lock.seconds) is not None
+                and await self._locks.acquire(_lock_name(job.id), lock.holder, lock.seconds) is not None
             ):
                 self._held[lock.holder] = (job.id, lock.seconds)
             seconds = self._seconds(expires)
-            await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=seconds)
+            await self._records.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=seconds)
             if not job.over:
-                await self._store.put(JOB_INDEX, _key(_OPEN, job), b"", seconds=seconds)
-            await self._store.put(JOBS, job.id, _pack(job), seconds=seconds)
+                await self._records.put(JOB_INDEX, _key(_OPEN, job), b"", seconds=seconds)
+            await self._records.put(JOBS, job.id, _pack(job), seconds=seconds)
             if job.over:
-                await self._store.remove(JOB_INDEX, _key(_OPEN, job))
+                await self._records.remove(JOB_INDEX, _key(_OPEN, job))
 
     async def change(self, job: Job, expires: float, holder: str) -> bool:
         """Save a known job; return False if `holder` no longer holds its lock, or the job was removed."""
@@ -74,11 +74,11 @@ class JobStore:
         if job_id != job.id:
             return done
         with _store_errors(), anyio.CancelScope(shield=True):
-            held = await self._store.renew(_lock_name(job_id), holder, seconds)
+            held = await self._locks.renew(_lock_name(job_id), holder, seconds)
             done = held and await self._replace(job, expires)
             if done and job.over:
-                await self._store.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=self._seconds(expires))
-                await self._store.remove(JOB_INDEX, _key(_OPEN, job))
+                await self._records.put(JOB_INDEX, _key(_LISTED, job), b"", seconds=self._seconds(expires))
+                await self._records.remove(JOB_INDEX, _key(_OPEN, job))
         return done
 
     async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
@@ -99,7 +99,7 @@ class JobStore:
         with _store_errors():
             while len(found) <= page.limit:
                 most = page.limit + 1 - len(found)
-                keys = await self._store.keys(JOB_INDEX, prefix, after=after, limit=most, reverse=reverse)
+                keys = await self._records.keys(JOB_INDEX, prefix, after=after, limit=most, reverse=reverse)
                 if not keys:
                     break
                 after = keys[-1]
@@ -113,28 +113,28 @@ class JobStore:
         if job is None:
             return False
         with _store_errors():
-            removed = await self._store.remove(JOBS, job_id)
+            removed = await self._records.remove(JOBS, job_id)
             for index in (_LISTED, _OPEN):
-                await self._store.remove(JOB_INDEX, _key(index, job))
+                await self._records.remove(JOB_INDEX, _key(index, job))
         return removed
 
     async def unfinished(self, license_id: str, kind: JobKind) -> int:
         """Count a license's unfinished jobs."""
         with _store_errors():
-            return len(await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
+            return len(await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
 
     async def acquire(self, job_id: str, lock: JobLock) -> Job | None:
         """Acquire the lock of a job and return the job; None if another worker holds it or the job is unreadable."""
         if not _ID.fullmatch(job_id):
             return None
         with _store_errors():
-            if await self._store.acquire(_lock_name(job_id), lock.holder, lock.seconds) is None:
+            if await self._locks.acquire(_lock_name(job_id), lock.holder, lock.seconds) is None:
                 return None
             job = await self._read(job_id)
             if job is None or job.over:  # it cannot be resumed: do not offer it again
                 await self._close(job_id)
             if job is None:
-                await self._store.release(_lock_name(job_id), lock.holder)
+                await self._locks.release(_lock_name(job_id), lock.holder)
                 return None
         self._held[lock.holder] = (job_id, lock.seconds)
         return job
@@ -145,7 +145,7 @@ class JobStore:
         with _store_errors():
             for holder in holders:
                 job_id, _ = self._held.get(holder, ("", 0.0))
-                if job_id and await self._store.renew(_lock_name(job_id), holder, seconds):
+                if job_id and await self._locks.renew(_lock_name(job_id), holder, seconds):
                     kept.add(holder)
         return kept
 
@@ -154,13 +154,13 @@ class JobStore:
         job_id, _ = self._held.pop(holder, ("", 0.0))
         if job_id:
             with _store_errors():
-                await self._store.release(_lock_name(job_id), holder)
+                await self._locks.release(_lock_name(job_id), holder)
 
     async def idle(self, kind: JobKind) -> Sequence[str]:
         """Return ids of unfinished jobs that this process does not run, oldest first; others may hold their locks."""
         held = {job_id for job_id, _ in self._held.values()}
         with _store_errors():
-            keys = await self._store.keys(JOB_INDEX, f"{_OPEN}/{kind}/")
+            keys = await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/")
         jobs = [_id(key) for key in sorted(keys, key=lambda key: key.rsplit("/", 2)[1:])]
         return [job_id for job_id in jobs if job_id not in held]
 
@@ -171,15 +171,15 @@ class JobStore:
             if there is None:
                 return False
             value, seconds = _pack(job), self._seconds(expires)
-            if await self._store.put(JOBS, job.id, value, expected=there.version, seconds=seconds) is not None:
+            if await self._records.put(JOBS, job.id, value, expected=there.version, seconds=seconds) is not None:
                 return True
         return False
 
     async def _close(self, job_id: str) -> None:
         """Remove a job from the index of unfinished jobs."""
-        for key in await self._store.keys(JOB_INDEX, f"{_OPEN}/"):
+        for key in await self._records.keys(JOB_INDEX, f"{_OPEN}/"):
             if _id(key) == job_id:
-                await self._store.remove(JOB_INDEX, key)
+                await self._records.remove(JOB_INDEX, key)
 
     async def _read(self, job_id: str) -> Job | None:
         record = await self._get(job_id) if _ID.fullmatch(job_id) else None
@@ -187,7 +187,7 @@ class JobStore:
 
     async def _get(self, job_id: str) -> Record | None:
         try:
-            return await self._store.get(JOBS, job_id)
+            return await self._records.get(JOBS, job_id)
         except Unreadable as error:
             _log.error("job_unreadable", job=job_id, error=type(error).__name__)
             return None

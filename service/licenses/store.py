@@ -16,7 +16,7 @@ import structlog
 
 from protocol.model import Feature
 from transports.clock import Clock
-from transports.store import Record, Store, StoreDown
+from transports.store import Record, Records, StoreDown
 from transports.store.port import LICENSES
 
 KEY = re.compile(rb"[\x21-\x7e]{8,256}")
@@ -65,9 +65,9 @@ def digest_of(key: bytes) -> bytes:
 class LicenseStore:
     """Licenses in the store, added by command or admin API. Every method may raise OSError if the store fails."""
 
-    def __init__(self, store: Store, clock: Clock, *, fresh_seconds: float = 0.0) -> None:
+    def __init__(self, records: Records, clock: Clock, *, fresh_seconds: float = 0.0) -> None:
         """Check for changes at most every `fresh_seconds`, except for unknown keys."""
-        self._store, self._clock, self._fresh = store, clock, fresh_seconds
+        self._records, self._clock, self._fresh = records, clock, fresh_seconds
         self._entries: dict[str, _Entry] = {}
         self._ids: dict[bytes, str] = {}
         """Ids of the licenses that are not revoked, by the digests of their keys."""
@@ -86,7 +86,7 @@ class LicenseStore:
         """
         check_license(granted.id, key)
         digest = digest_of(key.encode())
-        there = await self._store.get(LICENSES, granted.id)
+        there = await self._records.get(LICENSES, granted.id)
         old = _entry(there) if there is not None else None
         entries = await self._scan()
         free = there is None or (old is not None and old.revoked is not None)
@@ -94,7 +94,7 @@ class LicenseStore:
         features = (_ALL,) if set(granted.features) == set(Feature) else tuple(map(str, granted.features))
         entry = _Entry(digest=digest, models=granted.models, features=features, created=granted.created)
         expected = there.version if there is not None else 0
-        if used or not free or await self._store.put(LICENSES, granted.id, _encode(entry), expected=expected) is None:
+        if used or not free or await self._records.put(LICENSES, granted.id, _encode(entry), expected=expected) is None:
             raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
 
     async def revoke(self, identity: str, now: float) -> None:
@@ -104,12 +104,12 @@ class LicenseStore:
             LicenseError: there is no such license, it is revoked already, or it was changed at the same time.
 
         """
-        there = await self._store.get(LICENSES, identity) if _ID.fullmatch(identity) else None
+        there = await self._records.get(LICENSES, identity) if _ID.fullmatch(identity) else None
         entry = _entry(there) if there is not None else None
         if there is None or entry is None or entry.revoked is not None:
             raise LicenseError(f"there is no license {identity!r} that is not revoked already")
         value = _encode(msgspec.structs.replace(entry, revoked=now))
-        if await self._store.put(LICENSES, identity, value, expected=there.version) is None:
+        if await self._records.put(LICENSES, identity, value, expected=there.version) is None:
             raise LicenseError(f"the license {identity!r} was changed at the same time: try again")
 
     async def all(self) -> list[License]:
@@ -153,7 +153,7 @@ class LicenseStore:
         """Update the cached licenses, and note whether the store answers."""
         self._looks, self._looked = self._looks + 1, self._clock.monotonic()
         try:
-            revision = (await self._store.revisions()).get(LICENSES.name, 0)
+            revision = (await self._records.revisions()).get(LICENSES.name, 0)
             if revision != self._revision:
                 self._entries = await self._scan()
                 self._ids = {entry.digest: name for name, entry in self._entries.items() if entry.revoked is None}
@@ -164,7 +164,7 @@ class LicenseStore:
         self._down, self._known = False, self._looked
 
     async def _scan(self) -> dict[str, _Entry]:
-        read = {record.key: _entry(record) for record in await self._store.scan(LICENSES)}
+        read = {record.key: _entry(record) for record in await self._records.scan(LICENSES)}
         return {name: entry for name, entry in read.items() if entry is not None}
 
 

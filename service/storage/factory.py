@@ -10,7 +10,7 @@ import structlog
 from service.config.schema import Origin, SettingsError, StoreSettings
 from service.config.secrets import read_key, read_secret
 from transports.clock import Clock
-from transports.store import Cipher, EncryptedStore, ReplicatedStore, SqliteStore, Store, StoreDown
+from transports.store import Cipher, Records, ReplicatedRecords, SqliteStore, Store, StoreDown
 from transports.store.instrumented import StoreObserver, instrumented
 
 _FILE = "sqlite:"
@@ -111,8 +111,8 @@ async def open_store(
     location, cipher = location_of(settings, origin, path), cipher_of(settings, origin)
     async with AsyncExitStack() as stack:
         with naming(location, origin):
-            store = await stack.enter_async_context(open_plain(location, settings, clock, observer))
-        yield EncryptedStore(store, cipher)
+            store = await stack.enter_async_context(open_location(location, settings, clock, observer, cipher))
+        yield store
 
 
 @asynccontextmanager
@@ -122,7 +122,7 @@ async def open_stores(
     path: Path,
     clock: Clock,
     observer: StoreObserver,
-) -> AsyncGenerator[tuple[Store, Store | None]]:
+) -> AsyncGenerator[tuple[Store, Records | None]]:
     """Open the gateway's store, and for a shared store also the local replica from which lost records are restored.
 
     Raises:
@@ -136,7 +136,10 @@ async def open_stores(
         if settings.key_file is None:
             held = "cookies, keys and prompts, as plain text"
             _log.warning("store_not_encrypted", setting="store.key_file", held=held)
-        yield (ReplicatedStore(store, copy, clock) if copy is not None else store), copy
+        if copy is not None:
+            yield Store(ReplicatedRecords(store.records, copy, clock), store.locks, store.limits), copy
+        else:
+            yield store, None
 
 
 @asynccontextmanager
@@ -145,7 +148,7 @@ async def open_copy(
     origin: Origin,
     path: Path,
     clock: Clock,
-) -> AsyncGenerator[Store | None]:
+) -> AsyncGenerator[Records | None]:
     """Open this machine's replica, encrypted like the store; yields None if the store is a local file.
 
     Raises:
@@ -157,23 +160,24 @@ async def open_copy(
         return
     copy = path.parent / settings.replica_path
     try:
-        store = SqliteStore(copy, clock)
+        store = SqliteStore(copy, clock, cipher_of(settings, origin))
     except OSError as error:
         raise SettingsError(
             f"{origin.of('store.replica_path')}: store.replica_path: {error.strerror or error}"
         ) from None
     with closing(store):
-        yield EncryptedStore(store, cipher_of(settings, origin))
+        yield store
 
 
 @asynccontextmanager
-async def open_plain(
+async def open_location(
     location: StoreLocation,
     settings: StoreSettings,
     clock: Clock,
     observer: StoreObserver | None = None,
+    cipher: Cipher | None = None,
 ) -> AsyncGenerator[Store]:
-    """Open a store without encryption, and close it afterwards.
+    """Open the store at a location, and close it afterwards; without `cipher`, values are read and written as stored.
 
     Raises:
         OSError: it cannot be opened.
@@ -181,14 +185,14 @@ async def open_plain(
     """
     observer = observer or _NullObserver()
     if location.path is not None:
-        with closing(SqliteStore(location.path, clock)) as store:
-            yield instrumented(store, clock, observer)
+        with closing(SqliteStore(location.path, clock, cipher)) as backend:
+            yield Store.of(instrumented(backend, clock, observer))
         return
     from transports.store.redis import RedisOptions, open_redis
 
     options = RedisOptions(url=location.url, prefix=settings.prefix, timeout_seconds=settings.timeout_seconds)
-    async with open_redis(options, clock, observer) as store:
-        yield instrumented(store, clock, observer)
+    async with open_redis(options, clock, observer, cipher) as backend:
+        yield Store.of(instrumented(backend, clock, observer))
 
 
 class _NullObserver:

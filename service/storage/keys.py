@@ -11,7 +11,7 @@ from service.config.schema import MediaSettings, Origin
 from service.config.secrets import KEY_BYTES, read_key
 from service.media.signed_urls import UrlSigner
 from transports.clock import Clock
-from transports.store import Store, StoreDown
+from transports.store import Records, StoreDown
 from transports.store.port import KEYS
 from transports.tasks import background_tasks
 
@@ -21,7 +21,7 @@ _RETRY_SECONDS = 2.0
 _log = structlog.get_logger()
 
 
-async def media_key(media: MediaSettings, origin: Origin, store: Store) -> bytes:
+async def media_key(media: MediaSettings, origin: Origin, records: Records) -> bytes:
     """Return the key that encrypts media links.
 
     Raises:
@@ -30,13 +30,13 @@ async def media_key(media: MediaSettings, origin: Origin, store: Store) -> bytes
 
     """
     if media.key_file is None:
-        return await stored_key(store, _MEDIA_KEY)
+        return await stored_key(records, _MEDIA_KEY)
     return sha256(read_key(media.key_file, f"{origin.of('media.key_file')}: media.key_file")).digest()
 
 
 @asynccontextmanager
 async def open_url_signer(
-    media: MediaSettings, origin: Origin, store: Store, clock: Clock, *, patient: bool
+    media: MediaSettings, origin: Origin, records: Records, clock: Clock, *, patient: bool
 ) -> AsyncGenerator[UrlSigner]:
     """Yield the signer of media links; `patient`: if the store is unavailable, start with a temporary key.
 
@@ -47,7 +47,7 @@ async def open_url_signer(
     """
 
     async def read() -> bytes:
-        return await media_key(media, origin, store)
+        return await media_key(media, origin, records)
 
     async with background_tasks() as tasks:
         try:
@@ -72,15 +72,15 @@ async def _adopt_shared_key(read: Callable[[], Awaitable[bytes]], signer: UrlSig
         return
 
 
-async def stored_key(store: Store, name: str) -> bytes:
+async def stored_key(records: Records, name: str) -> bytes:
     """Return a named key from the store, generating it if missing; all processes of the store get the same key.
 
     Raises:
         OSError: the store failed.
 
     """
-    record = await store.get(KEYS, name)
+    record = await records.get(KEYS, name)
     while record is None:
-        await store.put(KEYS, name, secrets.token_bytes(KEY_BYTES), expected=0)
-        record = await store.get(KEYS, name)
+        await records.put(KEYS, name, secrets.token_bytes(KEY_BYTES), expected=0)
+        record = await records.get(KEYS, name)
     return record.value

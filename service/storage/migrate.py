@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from transports.store import COLLECTIONS, Cipher, Collection, Record, Store, Unreadable
+from transports.store import COLLECTIONS, Cipher, Collection, Record, Records, Unreadable
 from transports.store.port import MARKS, REPLICAS
 
 _PAGE_SIZE = 500
@@ -19,8 +19,8 @@ class MigrateError(Exception):
 class StoreEndpoint(msgspec.Struct, frozen=True):
     """One end of a migration: a store and the cipher of its values."""
 
-    store: Store
-    """The store without decryption: it returns encrypted values."""
+    records: Records
+    """The store's records without decryption: values are as they are stored."""
     cipher: Cipher
     name: str
     """Shown to the operator."""
@@ -55,19 +55,19 @@ async def migrate(
         yield await _move(collection, source, target)
 
 
-async def records(store: Store, collection: Collection) -> AsyncGenerator[Record]:
+async def all_records(records: Records, collection: Collection) -> AsyncGenerator[Record]:
     """Yield all records of a collection, without decrypting them."""
     last = ""
-    while names := await store.keys(collection, after=last, limit=_PAGE_SIZE):
+    while names := await records.keys(collection, after=last, limit=_PAGE_SIZE):
         for key in names:
-            record = await store.get(collection, key)
+            record = await records.get(collection, key)
             if record is not None:
                 yield record
         last = names[-1]
 
 
 async def _check_idle(endpoint: StoreEndpoint) -> None:
-    running = len(await endpoint.store.keys(REPLICAS))
+    running = len(await endpoint.records.keys(REPLICAS))
     if running:
         raise MigrateError(
             f"{running} gateway process(es) still use {endpoint.name}: stop them first, or their writes will be lost "
@@ -77,7 +77,7 @@ async def _check_idle(endpoint: StoreEndpoint) -> None:
 
 async def _check_readable(source: StoreEndpoint) -> None:
     for collection in MIGRATED:
-        async for record in records(source.store, collection):
+        async for record in all_records(source.records, collection):
             try:
                 source.cipher.decrypt(collection, record.key, record.value)
             except Unreadable as error:
@@ -90,9 +90,9 @@ async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
     The target's own marks are ignored: the source's marks replace them.
     """
     for collection in (collection for collection in MIGRATED if collection is not MARKS):
-        async for record in records(target.store, collection):
+        async for record in all_records(target.records, collection):
             value = _decrypted_or_raw(target, collection, record)
-            found = await source.store.get(collection, record.key)
+            found = await source.records.get(collection, record.key)
             if found is None or _decrypted_or_raw(source, collection, found) != value:
                 raise MigrateError(
                     f"{target.name} is not empty: {source.name} has no equal of its record {record.key!r} of "
@@ -102,12 +102,12 @@ async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
 
 async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MovedCollection:
     count, unreadable = 0, list[str]()
-    async for record in records(source.store, collection):
+    async for record in all_records(source.records, collection):
         value = _decrypted(source, collection, record)
         if value is None:
             unreadable.append(record.key)
         kept = record.value if value is None else target.cipher.encrypt(collection, record.key, value)
-        await target.store.put(collection, record.key, kept, seconds=record.seconds)
+        await target.records.put(collection, record.key, kept, seconds=record.seconds)
         await _check_there(collection, target, msgspec.structs.replace(record, value=kept))
         count += 1
     return MovedCollection(collection=collection, records=count, unreadable=tuple(unreadable))
@@ -115,7 +115,7 @@ async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndp
 
 async def _check_there(collection: Collection, target: StoreEndpoint, wanted: Record) -> None:
     """Raise MigrateError unless the target holds a record with its expiry; a record that has expired may be missing."""
-    found = await target.store.get(collection, wanted.key)
+    found = await target.records.get(collection, wanted.key)
     if found is None and wanted.seconds is not None:
         return
     timed = found is not None and (found.seconds is None) == (wanted.seconds is None)

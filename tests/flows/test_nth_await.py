@@ -27,7 +27,7 @@ from tests.observer import NullObserver
 from transports import simulator
 from transports.accounts import Conversations, Pool
 from transports.clock import SystemClock
-from transports.store import MemoryStore
+from transports.store import MemoryStore, Store
 from transports.store.port import COLLECTIONS
 
 ACCOUNT = simulator.SimulatedAccount(psid="canary/psid+17%<&>", psidts="canary/psidts+23%<&>")
@@ -60,7 +60,7 @@ class Engine:
         clock = SystemClock()
         parts = wiring.EngineDeps(
             clock=clock,
-            store=self.store,
+            store=Store.of(self.store),
             conversations=Conversations(self.store, clock),
             observer=NullObserver(),
             serve=serve_loopback,

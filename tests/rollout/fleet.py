@@ -10,13 +10,13 @@ import msgspec
 from protocol.model import JobKind
 from service.config.schema import StoreSettings
 from service.jobs.store import JobStore
-from service.storage.factory import StoreLocation, open_plain
+from service.storage.factory import StoreLocation, open_location
 from tests.chaos.processes import Process
 from tests.rollout.balancer import Balancer
 from tests.servers import RedisServer, free_port, programs
 from transports import simulator
 from transports.clock import SystemClock
-from transports.store import Cipher, EncryptedStore
+from transports.store import Cipher
 
 STEADY, CHANGING, CHANGED = (f"sk-rollout-{name}-0123456789" for name in ("steady", "before", "after"))
 _MANY = 1_000_000
@@ -161,10 +161,9 @@ class Fleet:
     async def job(self, identity):
         """Return a job as the store has it."""
         clock = SystemClock()
-        async with open_plain(StoreLocation(None, self._store.url), StoreSettings(timeout_seconds=5.0), clock) as store:
-            return await JobStore(EncryptedStore(store, Cipher(None, ())), clock).find(
-                "steady", JobKind.VIDEO, identity
-            )
+        location, settings = StoreLocation(None, self._store.url), StoreSettings(timeout_seconds=5.0)
+        async with open_location(location, settings, clock, cipher=Cipher(None, ())) as store:
+            return await JobStore(store, clock).find("steady", JobKind.VIDEO, identity)
 
     def log_of(self, gateway):
         return gateway.log.read_text("utf-8", "replace")

@@ -17,7 +17,7 @@ from transports.accounts.registry import AccountRegistry
 from transports.base import Deps
 from transports.clock import SystemClock
 from transports.router import Deadlines, Router
-from transports.store import ChangeFeed, MemoryStore
+from transports.store import ChangeFeed, MemoryStore, Store
 
 CATALOGUE = Catalogue.build()
 FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
@@ -48,7 +48,7 @@ def deps_for(clock=None, store=None, conversations=None):
         name="web",
         replica="replica-1",
         clock=clock,
-        store=store,
+        store=Store.of(store),
         registry=AccountRegistry(store, clock),
         change_feed=ChangeFeed(store, clock),
         conversations=conversations or Conversations(store, clock),

@@ -34,7 +34,7 @@ from transports.accounts.grouped import GroupedWrites
 from transports.accounts.write_behind import Pending, WriteBehind
 from transports.clock import Clock
 from transports.conversations import Kept
-from transports.store import Record, Store, Unreadable
+from transports.store import Record, Records, Unreadable
 from transports.store.port import CONVERSATIONS
 
 MOST_KEPT = 10_000
@@ -108,21 +108,21 @@ class _Schedule:
 class Conversations:
     """The conversations of all processes with one store; every method may raise OSError: it is out of order."""
 
-    def __init__(self, store: Store, clock: Clock, most: int = MOST_KEPT) -> None:
+    def __init__(self, records: Records, clock: Clock, most: int = MOST_KEPT) -> None:
         """Keep about `most` conversations."""
-        self._store, self._clock, self._most = store, clock, most
+        self._records, self._clock, self._most = records, clock, most
         self._seen: dict[str, _Seen] = {}
         self._due: dict[str, _Schedule] = {}
         """What this process knows of, by account."""
         self._looked: float | None = None
         self._behind: WriteBehind | None = None
-        self._writes: Store | GroupedWrites = store
+        self._writes: Records | GroupedWrites = records
         """What puts and removes records at once."""
 
     @asynccontextmanager
     async def write_behind(self) -> AsyncGenerator[None]:
         """Answer from memory and write a moment later, for as long as the context lasts; no other process may write."""
-        behind = WriteBehind(self._store, self._clock, self._written)
+        behind = WriteBehind(self._records, self._clock, self._written)
         async with behind.open():
             self._behind = behind
             try:
@@ -133,13 +133,13 @@ class Conversations:
     @asynccontextmanager
     async def write_together(self) -> AsyncGenerator[None]:
         """Write changes of the same moment in one call of the store, for as long as the context lasts."""
-        grouped = GroupedWrites(self._store)
+        grouped = GroupedWrites(self._records)
         async with grouped.open():
             self._writes = grouped
             try:
                 yield
             finally:
-                self._writes = self._store
+                self._writes = self._records
 
     async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
         """Store a conversation for `seconds`; an earlier one under the same key becomes overdue."""
@@ -283,7 +283,7 @@ class Conversations:
         if self._looked is not None and now - self._looked < _LOOK_SECONDS:
             return
         after = ""
-        while records := await self._store.scan(CONVERSATIONS, after=after, limit=_READ_AT_ONCE):
+        while records := await self._records.scan(CONVERSATIONS, after=after, limit=_READ_AT_ONCE):
             for seen in filter(None, map(self._read, records)):
                 self._schedule(seen.kept.account).add(seen.name, seen.until)
             after = records[-1].key
@@ -331,7 +331,7 @@ class Conversations:
     async def _get(self, name: str) -> Record | None:
         """Return a record; None: there is none that can be read."""
         try:
-            return await self._store.get(CONVERSATIONS, name)
+            return await self._records.get(CONVERSATIONS, name)
         except Unreadable:
             return None
 

@@ -14,7 +14,7 @@ from itertools import islice
 
 import anyio
 
-from transports.store import Change, Store, StoreDown
+from transports.store import Change, Records, StoreDown
 from transports.store.port import Collection
 from transports.tasks import background_tasks_with_final
 
@@ -26,9 +26,9 @@ _MOST_AT_ONCE = 200
 class GroupedWrites:
     """Puts and removals as a store's, made together while it is open."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, records: Records) -> None:
         """Write to `store`."""
-        self._store = store
+        self._records = records
         self._waiting: dict[asyncio.Future[int | None], Change] = {}
         """Changes that are not written yet, by what their callers wait for."""
         self._news = anyio.Event()
@@ -99,7 +99,7 @@ class GroupedWrites:
 
     async def _write_batch(self, batch: dict[asyncio.Future[int | None], Change]) -> None:
         try:
-            versions = await self._store.write(list(batch.values()))
+            versions = await self._records.write(list(batch.values()))
         except OSError as error:
             for written in batch:
                 if not written.done():

@@ -8,7 +8,7 @@ import structlog
 
 from transports.accounts.records import AccountLoad, ReplicaRecord
 from transports.clock import Clock
-from transports.store import Store
+from transports.store import Records
 from transports.store.port import REPLICAS
 from transports.tasks import background_tasks_with_final
 
@@ -24,9 +24,9 @@ _log = structlog.get_logger()
 class Heartbeat:
     """Announces this process, and counts the others."""
 
-    def __init__(self, store: Store, clock: Clock, replica: str, *, least: int = 1) -> None:
+    def __init__(self, records: Records, clock: Clock, replica: str, *, least: int = 1) -> None:
         """Announce `replica`; assume at least `least` processes, even if no other one is visible."""
-        self._store, self._clock, self._least = store, clock, least
+        self._records, self._clock, self._least = records, clock, least
         self._replica = replica
         self._started = clock.wall()
         self._accounts: list[Callable[[], Mapping[str, AccountLoad]]] = []
@@ -56,9 +56,9 @@ class Heartbeat:
             and now - self._last_record[0] < _LONGEST_SILENCE
         ):
             return
-        await self._store.put(REPLICAS, self._replica, msgspec.json.encode(what), seconds=_LIVES_SECONDS)
+        await self._records.put(REPLICAS, self._replica, msgspec.json.encode(what), seconds=_LIVES_SECONDS)
         self._last_record = (now, what)
-        self._count = max(1, len(await self._store.keys(REPLICAS)))
+        self._count = max(1, len(await self._records.keys(REPLICAS)))
 
     async def _run(self) -> None:
         while True:
@@ -70,7 +70,7 @@ class Heartbeat:
 
     async def _remove_record(self) -> None:
         try:
-            await self._store.remove(REPLICAS, self._replica)
+            await self._records.remove(REPLICAS, self._replica)
         except OSError:
             _log.debug("heartbeat_removal_failed")
 

@@ -35,7 +35,7 @@ import structlog
 from transports.account import Account
 from transports.accounts.state import Requirement
 from transports.clock import Clock
-from transports.store import MemoryStore, Store
+from transports.store import Limits, MemoryStore
 from transports.store.port import FULL, Bucket
 from transports.tasks import background_tasks_with_final
 
@@ -89,7 +89,7 @@ class ConcurrencyLimits:
         clock: Clock,
         replica: str,
         *,
-        shared: Store | None = None,
+        shared: Limits | None = None,
         replicas: Callable[[], int] = lambda: 1,
         seconds: float = 60.0,
     ) -> None:
@@ -171,7 +171,7 @@ class ConcurrencyLimits:
         async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
             yield
 
-    async def _acquire_shared(self, store: Store, account: Account, requirement: Requirement, slot: Slot) -> float:
+    async def _acquire_shared(self, store: Limits, account: Account, requirement: Requirement, slot: Slot) -> float:
         wait = FULL
         try:
             with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
@@ -203,7 +203,7 @@ class ConcurrencyLimits:
             self._keep_idle(slot, self._clock.monotonic())
         return wait
 
-    async def _mark(self, store: Store, account: str) -> None:
+    async def _mark(self, store: Limits, account: str) -> None:
         """Show other processes that this one waits for a slot of an account."""
         now = self._clock.monotonic()
         if now < self._marked.get(account, now) - _MARK_SECONDS / 2:
@@ -211,7 +211,7 @@ class ConcurrencyLimits:
         await store.take_slot(_waiting(account), self._replica, slots=_UNLIMITED, seconds=_MARK_SECONDS)
         self._marked[account] = now + _MARK_SECONDS
 
-    async def _most_kept(self, store: Store, account: str, limit: int) -> int:
+    async def _most_kept(self, store: Limits, account: str, limit: int) -> int:
         """Return how many slots of an account this process may keep whose turn is over."""
         taken = await store.count_slots(account)
         if taken > limit:
@@ -285,7 +285,7 @@ class ConcurrencyLimits:
             else:
                 del self._idle[account]
 
-    async def _run(self, store: Store) -> None:
+    async def _run(self, store: Limits) -> None:
         """Give back and renew, one after the other: a slot that was given back is never renewed."""
         while True:
             await self._news.wait()
@@ -321,12 +321,12 @@ class ConcurrencyLimits:
                 for account in [account for account, until in times.items() if until <= now]:
                     del times[account]
 
-    async def _end(self, store: Store) -> None:
+    async def _end(self, store: Limits) -> None:
         """Give everything back."""
         self._give_back_idle(self._clock.monotonic())
         await self._leave_all(store)
 
-    async def _leave_all(self, store: Store) -> None:
+    async def _leave_all(self, store: Limits) -> None:
         """Give back what was left; slots may stay whose turn is over."""
         while self._releases:
             batch = list(self._releases)
@@ -358,7 +358,7 @@ class ConcurrencyLimits:
                 count[slot.account] -= 1
         return kept
 
-    async def _renew(self, store: Store) -> None:
+    async def _renew(self, store: Limits) -> None:
         """Renew all slots now and then: the store has them for a time only."""
         if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
             await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)

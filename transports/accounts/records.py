@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.model import Capability, Family
 from transports.account import Quota
-from transports.store import Store
+from transports.store import Records
 from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, decode_record
 
 
@@ -83,18 +83,18 @@ _decode_cooldown = msgspec.json.Decoder(CooldownRecord).decode
 _decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
 
 
-async def read_attention(store: Store) -> dict[str, AttentionRecord]:
+async def read_attention(records: Records) -> dict[str, AttentionRecord]:
     """Return the accounts that need attention, by id; raises OSError when the store cannot be read."""
-    return {one.key: decode_record(ATTENTION, one, _decode_attention) for one in await store.scan(ATTENTION)}
+    return {one.key: decode_record(ATTENTION, one, _decode_attention) for one in await records.scan(ATTENTION)}
 
 
-async def read_cooldowns(store: Store) -> list[tuple[CooldownRecord, float]]:
+async def read_cooldowns(records: Records) -> list[tuple[CooldownRecord, float]]:
     """Return all cooldowns, of accounts and of addresses, with the seconds that each one still lasts."""
     return [
-        (decode_record(COOLDOWNS, one, _decode_cooldown), one.seconds or 0.0) for one in await store.scan(COOLDOWNS)
+        (decode_record(COOLDOWNS, one, _decode_cooldown), one.seconds or 0.0) for one in await records.scan(COOLDOWNS)
     ]
 
 
-async def read_replicas(store: Store) -> list[ReplicaRecord]:
+async def read_replicas(records: Records) -> list[ReplicaRecord]:
     """Return the processes that are there now."""
-    return [decode_record(REPLICAS, one, _decode_replica) for one in await store.scan(REPLICAS)]
+    return [decode_record(REPLICAS, one, _decode_replica) for one in await records.scan(REPLICAS)]

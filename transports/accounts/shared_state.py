@@ -73,8 +73,8 @@ class SharedState:
 
     def __init__(self, store: Store, change_feed: ChangeFeed, clock: Clock) -> None:
         """Read changes that `change_feed` announces; write changes while the context of `open` lasts."""
-        self._store, self._clock = store, clock
-        self._registry = AccountRegistry(store, clock)
+        self._records, self._locks, self._clock = store.records, store.locks, clock
+        self._registry = AccountRegistry(store.records, clock)
         self._listeners: list[StateListener] = []
         self._attention = _Table[AttentionRecord](ATTENTION)
         self._pauses = _Table[PauseRecord](PAUSES)
@@ -175,7 +175,7 @@ class SharedState:
         for key in list(table.unsaved):
             value = table.known.get(key)
             if value is None:
-                await self._store.remove(table.place, key)
+                await self._records.remove(table.place, key)
             else:
                 await put(key, value)
             if table.known.get(key) is value:
@@ -184,20 +184,20 @@ class SharedState:
                 self._news.set()
 
     async def _put_attention(self, key: str, attention: AttentionRecord) -> None:
-        await self._store.put(ATTENTION, key, msgspec.json.encode(attention))
+        await self._records.put(ATTENTION, key, msgspec.json.encode(attention))
 
     async def _put_pause(self, key: str, paused: PauseRecord) -> None:
-        await self._store.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
+        await self._records.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
 
     async def _put_cooldown(self, key: str, cooldown: ActiveCooldown) -> None:
         """Write a cooldown to the store, unless a longer one is there."""
         while (seconds := cooldown.until - self._clock.monotonic()) > 0:
-            there = await self._store.get(COOLDOWNS, key)
+            there = await self._records.get(COOLDOWNS, key)
             if there is not None and (there.seconds or 0.0) >= seconds:
                 return
             version = there.version if there is not None else 0
             value = msgspec.json.encode(cooldown.record)
-            if await self._store.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
+            if await self._records.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
                 return
 
     async def _load_actions(self) -> None:
@@ -226,7 +226,7 @@ class SharedState:
     async def _load_table(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
         """Hear what the store says of a place; say whether it could be understood."""
         try:
-            there, epoch = await read(), await self._store.epoch()
+            there, epoch = await read(), await self._locks.epoch()
         except Unreadable as error:
             _log.error("account_state_unreadable", place=table.place.name, error=str(error))
             return False
@@ -236,12 +236,12 @@ class SharedState:
         return True
 
     async def _read_attention(self) -> dict[str, AttentionRecord]:
-        return await read_attention(self._store)
+        return await read_attention(self._records)
 
     async def _read_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
         return {
-            record.key: ActiveCooldown(record, now + seconds) for record, seconds in await read_cooldowns(self._store)
+            record.key: ActiveCooldown(record, now + seconds) for record, seconds in await read_cooldowns(self._records)
         }
 
     def _active_cooldowns(self) -> dict[str, ActiveCooldown]:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from transports.clock import Clock
-from transports.store import Change, Store
+from transports.store import Change, Records
 from transports.store.port import CONVERSATIONS
 from transports.tasks import background_tasks_with_final
 
@@ -45,9 +45,9 @@ Written = Callable[[str, Pending, int | None], Awaitable[None]]
 class WriteBehind:
     """Pending changes, by name."""
 
-    def __init__(self, store: Store, clock: Clock, written: Written) -> None:
+    def __init__(self, records: Records, clock: Clock, written: Written) -> None:
         """Call `written` for each change with the version that was put: 0 for a removal, None if it did not apply."""
-        self._store, self._clock, self._written = store, clock, written
+        self._records, self._clock, self._written = records, clock, written
         self._pending: dict[str, Pending] = {}
         self._writing: dict[str, Pending] = {}
         self._news, self._idle = anyio.Event(), anyio.Event()
@@ -120,7 +120,7 @@ class WriteBehind:
             self._writing, self._idle = batch, anyio.Event()
             self.rounds += 1
             try:
-                versions = await self._store.write([self._change(*item) for item in batch.items()])
+                versions = await self._records.write([self._change(*item) for item in batch.items()])
                 for (name, pending), version in zip(batch.items(), versions, strict=True):
                     await self._written(name, pending, version)
                 self._writing = {}

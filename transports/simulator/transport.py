@@ -11,7 +11,7 @@ from transports import web
 from transports.accounts import Conversations
 from transports.base import Deps, Kind, Transport
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
-from transports.store import MemoryStore
+from transports.store import MemoryStore, Store
 
 _CONCURRENCY = 10_000
 
@@ -58,8 +58,10 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             rotate_seconds=config.rotate_seconds,
             poll_seconds=config.poll_seconds,
         )
-        store = MemoryStore(deps.clock)  # the site's sessions end with the process: so do what is known of them
-        forgetful = msgspec.structs.replace(deps, store=store, conversations=Conversations(store, deps.clock))
+        store = Store.of(
+            MemoryStore(deps.clock)
+        )  # the site's sessions end with the process: so do what is known of them
+        forgetful = msgspec.structs.replace(deps, store=store, conversations=Conversations(store.records, deps.clock))
         async with web.connect(settings, forgetful) as transport:
             yield transport
 

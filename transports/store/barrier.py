@@ -4,7 +4,7 @@ Source: reliability 6.2
 """
 
 from transports.clock import Clock
-from transports.store.port import Store, StoreDown
+from transports.store.port import Locks, StoreDown
 
 
 class Barrier:
@@ -14,9 +14,9 @@ class Barrier:
     changes.
     """
 
-    def __init__(self, store: Store, clock: Clock, seconds: float) -> None:
+    def __init__(self, locks: Locks, clock: Clock, seconds: float) -> None:
         """Wait `seconds`, the duration of the longest lock that another process may hold."""
-        self._store, self._clock, self._seconds = store, clock, seconds
+        self._locks, self._clock, self._seconds = locks, clock, seconds
         self._epoch: str | None = None
         self._since = 0.0
 
@@ -28,7 +28,7 @@ class Barrier:
 
         """
         try:
-            epoch = await self._store.epoch()
+            epoch = await self._locks.epoch()
         except StoreDown:
             self._epoch = None
             raise
@@ -46,7 +46,7 @@ class Barrier:
         if not await self.passed():
             return None
         try:
-            return await self._store.acquire(name, owner, seconds, self._epoch)
+            return await self._locks.acquire(name, owner, seconds, self._epoch)
         except StoreDown:
             self._epoch = None
             raise

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from transports.clock import Clock
-from transports.store.port import Collection, Store
+from transports.store.port import Collection, Records
 
 _POLL_SECONDS = 1.0
 
@@ -17,9 +17,9 @@ ChangeHandler = Callable[[], Awaitable[None]]
 class ChangeFeed:
     """Polls the store's revisions, and calls the handlers of each collection that has changed."""
 
-    def __init__(self, store: Store, clock: Clock, seconds: float = _POLL_SECONDS) -> None:
+    def __init__(self, records: Records, clock: Clock, seconds: float = _POLL_SECONDS) -> None:
         """Poll every `seconds` while `run` runs."""
-        self._store, self._clock, self._seconds = store, clock, seconds
+        self._records, self._clock, self._seconds = records, clock, seconds
         self._handlers: dict[str, list[ChangeHandler]] = {}
         self._handled: dict[str, int] = {}
 
@@ -31,7 +31,7 @@ class ChangeFeed:
     async def poll(self) -> None:
         """Poll once. An error of the store or a handler is logged, and tried again at the next poll."""
         try:
-            revisions = await self._store.revisions()
+            revisions = await self._records.revisions()
         except OSError:
             _log.debug("store_poll_failed")
             return

@@ -7,7 +7,7 @@ import anyio
 
 from transports.clock import Clock
 from transports.store.breaker import BreakerObserver
-from transports.store.port import Store, StoreDown
+from transports.store.port import Backend, StoreDown
 
 
 class StoreObserver(BreakerObserver, Protocol):
@@ -22,19 +22,19 @@ class StoreObserver(BreakerObserver, Protocol):
         ...
 
 
-def instrumented(store: Store, clock: Clock, observer: StoreObserver) -> Store:
-    """Wrap a store so that `observer` is notified about its calls."""
-    return cast("Store", _Observed(store, clock, observer))
+def instrumented(backend: Backend, clock: Clock, observer: StoreObserver) -> Backend:
+    """Wrap a backend so that `observer` is notified about its calls."""
+    return cast("Backend", _Observed(backend, clock, observer))
 
 
 class _Observed:
-    """Wraps each method of the store on its first use."""
+    """Wraps each method of the backend on its first use."""
 
-    def __init__(self, store: Store, clock: Clock, observer: StoreObserver) -> None:
-        self._store, self._clock, self._observer = store, clock, observer
+    def __init__(self, backend: Backend, clock: Clock, observer: StoreObserver) -> None:
+        self._backend, self._clock, self._observer = backend, clock, observer
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Awaitable[Any]] = getattr(self._store, name)
+        method: Callable[..., Awaitable[Any]] = getattr(self._backend, name)
 
         async def call(*arguments: Any, **options: Any) -> Any:
             begun, outcome = self._clock.monotonic(), "ok"

@@ -1,5 +1,10 @@
 """This machine's local replica of the records that a shared store must not lose, and their restoration.
 
+`ReplicatedRecords` are the records that a gateway uses; `LocalReplica` does the work. Every poll for changes checks
+that the store was not emptied, and restores it if it was. So does every read of a replicated collection, after the
+read: if the store was emptied meanwhile, it is restored and read again. While it cannot be restored, reads raise
+StoreDown, so a lost record is never mistaken for a removed one.
+
 A store is identified by its mark, which its first user writes. While the mark is present, a missing record was
 removed on purpose, and the replica follows. If the mark is missing, the store was emptied: every machine restores the
 records of its replica, and the first one writes the mark again, with the same id and a new `round`. A machine that
@@ -23,8 +28,10 @@ Source: reliability 6.1
 
 import math
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import anyio
 import msgspec
 import structlog
 
@@ -37,9 +44,10 @@ from transports.store.port import (
     MARKS,
     PAUSES,
     SESSIONS,
+    Change,
     Collection,
     Record,
-    Store,
+    Records,
     StoreDown,
     Unreadable,
 )
@@ -49,11 +57,13 @@ REPLICATED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
 _MARK = "mark"
 _ID_BYTES = 16
 _TRIES = 8
+_READ_TRIES = 4
 _SEEN_SECONDS = 60.0
 """Shortest time between two notes of when the store was last seen."""
 
 _log = structlog.get_logger()
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+FoundT = TypeVar("FoundT")
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +107,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class LocalReplica:
     """Keeps this machine's replica of a store up to date, and restores the store from it."""
 
-    def __init__(self, store: Store, copy: Store, clock: Clock) -> None:
+    def __init__(self, store: Records, copy: Records, clock: Clock) -> None:
         """Replicate `store` to `copy`, which the processes of this machine share."""
         self._store, self._copy, self._clock = store, copy, clock
         self._mark: _Mark | None = None
@@ -267,6 +277,115 @@ class LocalReplica:
         if not self._failed:
             _log.error("store_replica_write_failed", hint="check the disk of store.replica_path")
         self._failed = True
+
+
+class ReplicatedRecords:
+    """Records of a shared store, of which the lost ones are restored from this machine's replica."""
+
+    def __init__(self, store: Records, copy: Records, clock: Clock) -> None:
+        """Keep records in `store`, and replicate them to `copy` on this machine."""
+        self._store = store
+        self._replica = LocalReplica(store, copy, clock)
+        self._turn = anyio.Lock()
+
+    async def get(self, collection: Collection, key: str) -> Record | None:
+        """Return a record, or None if there is none and none was lost."""
+        found = await self._store.get(collection, key)
+        if found is not None or collection not in REPLICATED:
+            return found
+        return await self._read_restored(lambda: self._store.get(collection, key))
+
+    async def put(
+        self,
+        collection: Collection,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Write a record; return its version, or None if the expected version did not match."""
+        return await self._store.put(collection, key, value, expected=expected, seconds=seconds)
+
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
+        """Remove a record; return whether it was removed."""
+        return await self._store.remove(collection, key, expected=expected)
+
+    async def write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Apply several changes; return the result of each."""
+        return await self._store.write(changes)
+
+    async def scan(
+        self,
+        collection: Collection,
+        prefix: str = "",
+        *,
+        after: str = "",
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Return the records whose keys begin with `prefix`, including restored ones."""
+
+        async def read() -> list[Record]:
+            return await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse)
+
+        return await (self._read_restored(read) if collection in REPLICATED else read())
+
+    async def keys(
+        self,
+        collection: Collection,
+        prefix: str = "",
+        *,
+        after: str = "",
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> list[str]:
+        """Return the keys of the records that `scan` would return, and of those that cannot be decrypted."""
+
+        async def read() -> list[str]:
+            return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
+
+        return await (self._read_restored(read) if collection in REPLICATED else read())
+
+    async def revisions(self) -> dict[str, int]:
+        """Return the revision of each collection, after restoring the store and updating the replica if needed.
+
+        Raises:
+            StoreDown: the store failed, or was emptied and cannot be restored.
+
+        """
+        found = await self._store.revisions()
+        if self._replica.is_up_to_date(found):
+            return found
+        async with self._turn:
+            before = await self._store.revisions()
+            await self._replica.restore()
+            found = await self._store.revisions()
+            await self._replica.follow(found, before)
+        return found
+
+    async def now(self) -> float:
+        """Return the store's time in epoch seconds."""
+        return await self._store.now()
+
+    async def settle(self) -> bool:
+        """Wait briefly until earlier writes are safe; return False if that cannot be confirmed."""
+        return await self._store.settle()
+
+    async def _read_restored(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
+        """Read until the store was not emptied during the read, restoring it in between.
+
+        Raises:
+            StoreDown: it keeps being emptied.
+
+        """
+        for _ in range(_READ_TRIES):
+            found = await look()
+            if await self._replica.same():
+                return found
+            async with self._turn:
+                await self._replica.restore()
+        raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
 
 
 def _is_newer(kept: _Kept, there: Record | None, back: _Back | None) -> bool:

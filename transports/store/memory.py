@@ -5,97 +5,34 @@ from collections.abc import Sequence
 import msgspec
 
 from transports.clock import Clock
-from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, Record
+from transports.store.encryption import Cipher
+from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, KeyRange, Record
+from transports.store.records import BaseRecords
 
 _GRAIN = 1e-6
 """Shorter waits are rounding errors."""
 
 
-class _Kept(msgspec.Struct):
+class _MemoryRecord(msgspec.Struct):
     value: bytes
     version: int
     until: float | None
+    """When it expires, by the monotonic clock; None: never."""
 
 
-class MemoryStore:
-    """A store in memory; its methods never wait."""
+class MemoryStore(BaseRecords):
+    """A store in memory, with all three ports; its methods never wait."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, cipher: Cipher | None = None) -> None:
         """Create an empty store."""
+        super().__init__(cipher)
         self._clock = clock
-        self._collections: dict[str, dict[str, _Kept]] = {collection.name: {} for collection in COLLECTIONS}
+        self._collections: dict[str, dict[str, _MemoryRecord]] = {collection.name: {} for collection in COLLECTIONS}
         self._revisions = dict.fromkeys(self._collections, 0)
         self._versions = self._fences = 0
         self._locks: dict[str, tuple[str, float]] = {}
         self._slots: dict[str, dict[str, float]] = {}
         self._buckets: dict[str, tuple[float, float]] = {}
-
-    async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return a record, or None if there is none."""
-        kept = self._find(collection, key)
-        return None if kept is None else self._record(key, kept)
-
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Write a record; return its version, or None if the expected version did not match."""
-        kept = self._find(collection, key)
-        if expected is not None and expected != (kept.version if kept is not None else 0):
-            return None
-        self._versions += 1
-        self._revisions[collection.name] = self._versions
-        until = None if seconds is None else self._clock.monotonic() + seconds
-        self._collections[collection.name][key] = _Kept(value, self._versions, until)
-        return self._versions
-
-    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Remove a record; return whether it was removed."""
-        kept = self._find(collection, key)
-        if kept is None or expected not in {None, kept.version}:
-            return False
-        del self._collections[collection.name][key]
-        self._versions += 1
-        self._revisions[collection.name] = self._versions
-        return True
-
-    async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Apply several changes; return the result of each."""
-        return [await self._change(change) for change in changes]
-
-    async def scan(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, sorted by key."""
-        names = await self.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
-        return [self._record(key, self._collections[collection.name][key]) for key in names]
-
-    async def keys(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[str]:
-        """Return the keys that begin with `prefix`, sorted."""
-        there = [key for key in self._collections[collection.name] if key.startswith(prefix)]
-        found = sorted((key for key in there if self._find(collection, key)), reverse=reverse)
-        if after:
-            found = [key for key in found if (key < after) == reverse and key != after]
-        return found[:limit]
 
     async def revisions(self) -> dict[str, int]:
         """Return the revision of each collection."""
@@ -177,22 +114,51 @@ class MemoryStore:
         """Return True at once: there is nothing to wait for."""
         return True
 
-    async def _change(self, change: Change) -> int | None:
-        collection, key, expected = change.collection, change.key, change.expected
-        if change.value is None:
-            return 0 if await self.remove(collection, key, expected=expected) else None
-        return await self.put(collection, key, change.value, expected=expected, seconds=change.seconds)
+    async def _get(self, collection: Collection, key: str) -> Record | None:
+        found = self._find(collection, key)
+        return None if found is None else self._record(key, found)
 
-    def _find(self, collection: Collection, key: str) -> _Kept | None:
-        kept = self._collections[collection.name].get(key)
-        if kept is not None and kept.until is not None and kept.until <= self._clock.monotonic():
+    async def _write(self, changes: Sequence[Change]) -> list[int | None]:
+        return [self._change(change) for change in changes]
+
+    def _change(self, change: Change) -> int | None:
+        """Apply a change; return the new version, 0 for a removal, None if the expected version did not match."""
+        collection, found = change.collection, self._find(change.collection, change.key)
+        if change.expected is not None and change.expected != (found.version if found is not None else 0):
+            return None
+        if change.value is None and found is None:
+            return None
+        self._versions += 1
+        self._revisions[collection.name] = self._versions
+        if change.value is None:
+            del self._collections[collection.name][change.key]
+            return 0
+        until = None if change.seconds is None else self._clock.monotonic() + change.seconds
+        self._collections[collection.name][change.key] = _MemoryRecord(change.value, self._versions, until)
+        return self._versions
+
+    async def _scan(self, key_range: KeyRange) -> list[Record]:
+        there = self._collections[key_range.collection.name]
+        return [self._record(key, there[key]) for key in await self._keys(key_range)]
+
+    async def _keys(self, key_range: KeyRange) -> list[str]:
+        collection, after, reverse = key_range.collection, key_range.after, key_range.reverse
+        there = [key for key in self._collections[collection.name] if key.startswith(key_range.prefix)]
+        found = sorted((key for key in there if self._find(collection, key)), reverse=reverse)
+        if after:
+            found = [key for key in found if (key < after) == reverse and key != after]
+        return found[: key_range.limit]
+
+    def _find(self, collection: Collection, key: str) -> _MemoryRecord | None:
+        found = self._collections[collection.name].get(key)
+        if found is not None and found.until is not None and found.until <= self._clock.monotonic():
             del self._collections[collection.name][key]
             return None
-        return kept
+        return found
 
-    def _record(self, key: str, kept: _Kept) -> Record:
-        left = None if kept.until is None else kept.until - self._clock.monotonic()
-        return Record(key=key, value=kept.value, version=kept.version, seconds=left)
+    def _record(self, key: str, found: _MemoryRecord) -> Record:
+        left = None if found.until is None else found.until - self._clock.monotonic()
+        return Record(key=key, value=found.value, version=found.version, seconds=left)
 
     def _taken(self, name: str, now: float) -> dict[str, float]:
         taken = self._slots.setdefault(name, {})

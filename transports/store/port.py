@@ -1,7 +1,9 @@
-"""The store port: records, locks, concurrency slots and rate-limit buckets that all processes of a gateway share.
+"""The three ports of the store that all processes of a gateway share: records, locks and limits.
 
 A record has a version, so a reader can change it only if no other process has changed it since (compare and swap).
 Expiry is given in seconds and counted by the store's own clock, so the clocks of two machines are never compared.
+
+Code takes only the port that it uses, and a `Store` if it needs several.
 """
 
 import math
@@ -13,7 +15,7 @@ import msgspec
 ValueT = TypeVar("ValueT")
 
 FULL = math.inf
-"""Returned by `take_slot` when all slots are taken."""
+"""Returned by `Limits.take_slot` when all slots are taken."""
 
 
 class StoreDown(OSError):
@@ -88,6 +90,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return f"Record(key={self.key!r}, version={self.version!r})"
 
 
+class KeyRange(msgspec.Struct, frozen=True):
+    """A range of keys in a collection, and its order."""
+
+    collection: Collection
+    prefix: str
+    after: str
+    limit: int | None
+    reverse: bool
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One write of a batch: a record to put or to remove."""
 
@@ -124,14 +136,19 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens refilled per second."""
 
 
-class Store(Protocol):
-    """Port of a store. Every method may raise StoreDown within a short time, and may be cancelled at any point.
+class Records(Protocol):
+    """Port of the records. Every method may raise StoreDown within a short time, and may be cancelled at any point.
 
-    Keys and all other names are 1 to 512 printable ASCII characters.
+    Keys are 1 to 512 printable ASCII characters.
     """
 
     async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return a record, or None if there is none."""
+        """Return a record, or None if there is none.
+
+        Raises:
+            Unreadable: it cannot be decrypted.
+
+        """
         ...
 
     async def put(
@@ -169,7 +186,7 @@ class Store(Protocol):
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, sorted by key.
+        """Return the records whose keys begin with `prefix`, sorted by key; those that cannot be decrypted are skipped.
 
         With `after`, only records after that key (with `reverse`: before it) are returned.
         """
@@ -184,7 +201,7 @@ class Store(Protocol):
         limit: int | None = None,
         reverse: bool = False,
     ) -> list[str]:
-        """Return the keys of the records that `scan` would return."""
+        """Return the keys of the records that `scan` would return, and of those that cannot be decrypted."""
         ...
 
     async def revisions(self) -> dict[str, int]:
@@ -193,6 +210,21 @@ class Store(Protocol):
         It is above the version of every removed record, and not below the version of any present one.
         """
         ...
+
+    async def now(self) -> float:
+        """Return the store's time in epoch seconds, the time that all processes agree on."""
+        ...
+
+    async def settle(self) -> bool:
+        """Wait briefly until earlier writes are safe; return False if that cannot be confirmed."""
+        ...
+
+
+class Locks(Protocol):
+    """Port of the locks, which expire unless they are renewed. Every method may raise StoreDown, as those of Records.
+
+    Names of locks and owners are 1 to 512 printable ASCII characters.
+    """
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Acquire a lock unless another owner holds it; return a fencing token, which grows with each grant.
@@ -209,6 +241,17 @@ class Store(Protocol):
     async def release(self, name: str, owner: str) -> None:
         """Release a lock if the owner holds it."""
         ...
+
+    async def epoch(self) -> str:
+        """Return an identifier of the store's server; if it changes, locks and the latest records may have been lost.
+
+        Empty: this store never loses a lock.
+        """
+        ...
+
+
+class Limits(Protocol):
+    """Port of concurrency slots and rate-limit buckets. Every method may raise StoreDown, as those of Records."""
 
     async def take_slot(
         self,
@@ -237,17 +280,19 @@ class Store(Protocol):
         """Return the number of slots taken under a name."""
         ...
 
-    async def now(self) -> float:
-        """Return the store's time in epoch seconds, the time that all processes agree on."""
-        ...
 
-    async def epoch(self) -> str:
-        """Return an identifier of the store's server; if it changes, locks may have been lost.
+class Backend(Records, Locks, Limits, Protocol):
+    """A store's implementation, which has all three ports."""
 
-        Empty: this store never loses a lock.
-        """
-        ...
 
-    async def settle(self) -> bool:
-        """Wait briefly until earlier writes are safe; return False if that cannot be confirmed."""
-        ...
+class Store(msgspec.Struct, frozen=True):
+    """The three ports of one store."""
+
+    records: Records
+    locks: Locks
+    limits: Limits
+
+    @classmethod
+    def of(cls, backend: Backend) -> "Store":
+        """Return a store with all ports of one backend."""
+        return cls(backend, backend, backend)

@@ -12,8 +12,10 @@ import msgspec
 
 from transports.clock import Clock
 from transports.store import lua
+from transports.store.encryption import Cipher
 from transports.store.instrumented import StoreObserver
-from transports.store.port import Bucket, Change, Collection, Record
+from transports.store.port import Bucket, Change, Collection, KeyRange, Record
+from transports.store.records import BaseRecords
 from transports.store.redis_connection import Line
 from transports.store.redis_server import Call, RedisAddress, RedisConnections, evaluate
 from transports.tasks import background_tasks
@@ -44,7 +46,9 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserver) -> AsyncGenerator["RedisStore"]:
+async def open_redis(
+    options: RedisOptions, clock: Clock, observer: StoreObserver, cipher: Cipher | None = None
+) -> AsyncGenerator["RedisStore"]:
     """Open a store, and probe its server until the context ends; the server need not be available yet.
 
     Raises:
@@ -57,101 +61,21 @@ async def open_redis(options: RedisOptions, clock: Clock, observer: StoreObserve
     try:
         async with background_tasks() as tasks:
             tasks.start_soon(server.breaker.run, server.greet)
-            yield RedisStore(server, options.prefix)
+            yield RedisStore(server, options.prefix, cipher)
     finally:
         await server.close()
 
 
-class RedisStore:
-    """A store on a Redis or Valkey server."""
+class RedisStore(BaseRecords):
+    """A store on a Redis or Valkey server, with all three ports."""
 
-    def __init__(self, server: RedisConnections, prefix: str) -> None:
+    def __init__(self, server: RedisConnections, prefix: str, cipher: Cipher | None = None) -> None:
         """Use `server`, which the caller opens and closes."""
+        super().__init__(cipher)
         self._server, self._prefix = server, prefix
         self._replicated = False
         self._shared_keys: dict[str, tuple[str, str, str]] = {}
         """By collection: its index, due and revision keys."""
-
-    async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return a record, or None if there is none."""
-        record, limit = self._key("record", collection.name, key), _SHORT
-        while True:
-            found = await self._server.run(lua.GET, [record], limit, length=limit)
-            if found is None:
-                return None
-            version, left, length, value = found
-            if value is not None:
-                return _record(key, version, left, value)
-            limit = length * 2
-
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Write a record; return its version, or None if the expected version did not match."""
-        change = Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
-        return (await self.write((change,)))[0]
-
-    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Remove a record; return whether it was removed."""
-        change = Change(collection=collection, key=key, value=None, expected=expected)
-        return (await self.write((change,)))[0] is not None
-
-    async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Apply several changes in one round trip; return the result of each."""
-        if not changes:
-            return []
-        if len({(change.collection.name, change.key) for change in changes}) < len(changes):
-            return [
-                (await self.write((change,)))[0] for change in changes
-            ]  # scripts that are new to the server run last
-        length = sum(len(change.value or b"") for change in changes)
-        answers = await self._server.run_all([self._call(change) for change in changes], length)
-        return [_outcome(change, answer) for change, answer in zip(changes, answers, strict=True)]
-
-    async def scan(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, sorted by key; not a snapshot: each is read separately."""
-        found: list[Record] = []
-        async for name, version, left, _, value in self._pages(
-            _Span(collection, prefix, after, reverse), _RECORDS, _SHORT
-        ):
-            if limit is not None and len(found) >= limit:
-                break
-            key = name.decode()
-            record = _record(key, version, left, value) if value is not None else await self.get(collection, key)
-            if record is not None:
-                found.append(record)
-        return found
-
-    async def keys(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[str]:
-        """Return the keys that begin with `prefix`, sorted."""
-        found: list[str] = []
-        async for name in self._pages(_Span(collection, prefix, after, reverse), _NAMES, -1):
-            if limit is not None and len(found) >= limit:
-                break
-            found.append(name.decode())
-        return found
 
     async def revisions(self) -> dict[str, int]:
         """Return the revision of each collection."""
@@ -220,6 +144,47 @@ class RedisStore:
 
         return await self._server.ask(ask, _REPLICA_SECONDS)
 
+    async def _get(self, collection: Collection, key: str) -> Record | None:
+        record, limit = self._key("record", collection.name, key), _SHORT
+        while True:
+            found = await self._server.run(lua.GET, [record], limit, length=limit)
+            if found is None:
+                return None
+            version, left, length, value = found
+            if value is not None:
+                return _record(key, version, left, value)
+            limit = length * 2
+
+    async def _write(self, changes: Sequence[Change]) -> list[int | None]:
+        """Apply several changes in one round trip; return the result of each."""
+        if len({(change.collection.name, change.key) for change in changes}) < len(changes):
+            # one after the other: in one round trip, scripts that are new to the server run last
+            return [(await self._write((change,)))[0] for change in changes]
+        length = sum(len(change.value or b"") for change in changes)
+        answers = await self._server.run_all([self._call(change) for change in changes], length)
+        return [_outcome(change, answer) for change, answer in zip(changes, answers, strict=True)]
+
+    async def _scan(self, key_range: KeyRange) -> list[Record]:
+        """Return the records of a range; not a snapshot: each is read separately."""
+        found: list[Record] = []
+        async for name, version, left, _, value in self._pages(key_range, _RECORDS, _SHORT):
+            if key_range.limit is not None and len(found) >= key_range.limit:
+                break
+            key = name.decode()
+            long = value is None
+            record = await self._get(key_range.collection, key) if long else _record(key, version, left, value)
+            if record is not None:
+                found.append(record)
+        return found
+
+    async def _keys(self, key_range: KeyRange) -> list[str]:
+        found: list[str] = []
+        async for name in self._pages(key_range, _NAMES, -1):
+            if key_range.limit is not None and len(found) >= key_range.limit:
+                break
+            found.append(name.decode())
+        return found
+
     def _call(self, change: Change) -> Call:
         """Return the script call that applies a change."""
         collection, key = change.collection.name, change.key
@@ -229,18 +194,18 @@ class RedisStore:
         lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
         return Call(lua.PUT, self._keys_of(change.collection, key), (collection, key, change.value, wanted, lifetime))
 
-    async def _pages(self, span: "_Span", names: int, length: int) -> AsyncGenerator[Any]:
+    async def _pages(self, key_range: KeyRange, names: int, length: int) -> AsyncGenerator[Any]:
         """Yield the results of the PAGE script, page after page."""
-        keys = [self._key("index", span.collection.name)]
-        prefix = self._key("record", span.collection.name, "")
+        collection = key_range.collection.name
+        keys, prefix = [self._key("index", collection)], self._key("record", collection, "")
         while True:
-            given = (prefix, *span.ends(), "1" if span.reverse else "", names, length)
+            given = (prefix, *_ends(key_range), "1" if key_range.reverse else "", names, length)
             last, found = await self._server.run(lua.PAGE, keys, *given, length=max(0, length))
             for one in found:
                 yield one
             if last is None:
                 return
-            span = msgspec.structs.replace(span, after=last.decode())
+            key_range = msgspec.structs.replace(key_range, after=last.decode())
 
     def _keys_of(self, collection: Collection, key: str) -> list[str]:
         """Return the Redis keys of a record, its collection's index, due times and revision."""
@@ -255,20 +220,13 @@ class RedisStore:
         return ":".join((self._prefix, *parts))
 
 
-class _Span(msgspec.Struct, frozen=True):
-    """A range of keys in a collection, and its order."""
-
-    collection: Collection
-    prefix: str
-    after: str
-    reverse: bool
-
-    def ends(self) -> tuple[str, str]:
-        """Return both ends in the syntax of ZRANGEBYLEX."""
-        first, last = f"[{self.prefix}", f"({self.prefix}{_BEHIND}"
-        if not self.reverse:
-            return f"({self.after}" if self.after and self.after >= self.prefix else first, last
-        return f"({self.after}" if self.after and self.after < self.prefix + _BEHIND else last, first
+def _ends(key_range: KeyRange) -> tuple[str, str]:
+    """Return both ends of a range in the syntax of ZRANGEBYLEX."""
+    prefix, after = key_range.prefix, key_range.after
+    first, last = f"[{prefix}", f"({prefix}{_BEHIND}"
+    if not key_range.reverse:
+        return f"({after}" if after and after >= prefix else first, last
+    return f"({after}" if after and after < prefix + _BEHIND else last, first
 
 
 def _outcome(change: Change, answer: Any) -> int | None:

@@ -15,7 +15,9 @@ import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import sqlite_queries
-from transports.store.port import FULL, Bucket, Change, Collection, Record, StoreDown
+from transports.store.encryption import Cipher
+from transports.store.port import FULL, Bucket, Change, Collection, KeyRange, Record, StoreDown
+from transports.store.records import BaseRecords
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
 _BUSY_SECONDS = 5.0
@@ -48,16 +50,17 @@ Database = sqlite3.Connection
 ResultT = TypeVar("ResultT")
 
 
-class SqliteStore:
-    """A store in a SQLite file."""
+class SqliteStore(BaseRecords):
+    """A store in a SQLite file, with all three ports."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, cipher: Cipher | None = None) -> None:
         """Open the file at `path`, creating it if missing; call `close` when done.
 
         Raises:
             OSError: it cannot be opened or created.
 
         """
+        super().__init__(cipher)
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -80,73 +83,6 @@ class SqliteStore:
         """Close the file."""
         self._writer.close()
 
-    async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return a record, or None if there is none."""
-        return await self._read(lambda database: sqlite_queries.get(database, collection.name, key, self._clock.wall()))
-
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Write a record; return its version, or None if the expected version did not match."""
-
-        def query(database: Database) -> int | None:
-            now = self._clock.wall()
-            until = None if seconds is None else now + seconds
-            self._prune(database, now)
-            return sqlite_queries.put(database, (collection.name, key, value, until), expected, now)
-
-        return await self._write(query, durable=collection.durable)
-
-    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Remove a record; return whether it was removed."""
-
-        def query(database: Database) -> bool:
-            return sqlite_queries.remove(database, collection.name, key, expected, self._clock.wall())
-
-        return await self._write(query, durable=collection.durable)
-
-    async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Apply several changes in one transaction; return the result of each."""
-
-        def query(database: Database) -> list[int | None]:
-            now = self._clock.wall()
-            self._prune(database, now)
-            return [sqlite_queries.change(database, change, now) for change in changes]
-
-        return await self._write(query, durable=any(change.collection.durable for change in changes))
-
-    async def scan(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, sorted by key."""
-        key_range = sqlite_queries.KeyRange(collection.name, prefix, after, limit, reverse)
-        return await self._read(lambda database: sqlite_queries.scan(database, key_range, self._clock.wall()))
-
-    async def keys(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[str]:
-        """Return the keys that begin with `prefix`, sorted."""
-        key_range = sqlite_queries.KeyRange(collection.name, prefix, after, limit, reverse)
-        return await self._read(lambda database: sqlite_queries.keys(database, key_range, self._clock.wall()))
-
     async def revisions(self) -> dict[str, int]:
         """Return the revision of each collection."""
         return await self._read(sqlite_queries.revisions)
@@ -159,7 +95,7 @@ class SqliteStore:
         def query(database: Database) -> int | None:
             return sqlite_queries.acquire(database, name, owner, seconds, self._clock.wall())
 
-        return await self._write(query, durable=True)
+        return await self._transact(query, durable=True)
 
     async def renew(self, name: str, owner: str, seconds: float) -> bool:
         """Extend a lock; return False if the owner no longer holds it."""
@@ -169,12 +105,12 @@ class SqliteStore:
             held = "UPDATE lock SET until = ? WHERE name = ? AND owner = ? AND until > ?"
             return database.execute(held, (now + seconds, name, owner, now)).rowcount == 1
 
-        return await self._write(query)
+        return await self._transact(query)
 
     async def release(self, name: str, owner: str) -> None:
         """Release a lock if the owner holds it."""
         freed = "DELETE FROM lock WHERE name = ? AND owner = ?"
-        await self._write(lambda database: database.execute(freed, (name, owner)))
+        await self._transact(lambda database: database.execute(freed, (name, owner)))
 
     async def take_slot(
         self,
@@ -196,18 +132,18 @@ class SqliteStore:
                 database.execute("REPLACE INTO slot VALUES (?, ?, ?)", (name, holder, now + seconds))
             return wait
 
-        return await self._write(query)
+        return await self._transact(query)
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
         """Extend slots to `seconds` from now."""
         until = self._clock.wall() + seconds
         kept = [(name, holder, until) for name, holder in slots]
-        await self._write(lambda database: database.executemany("REPLACE INTO slot VALUES (?, ?, ?)", kept))
+        await self._transact(lambda database: database.executemany("REPLACE INTO slot VALUES (?, ?, ?)", kept))
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
         """Release slots."""
         left = "DELETE FROM slot WHERE name = ? AND holder = ?"
-        await self._write(lambda database: database.executemany(left, slots))
+        await self._transact(lambda database: database.executemany(left, slots))
 
     async def count_slots(self, name: str) -> int:
         """Return the number of slots taken under a name."""
@@ -225,6 +161,23 @@ class SqliteStore:
     async def settle(self) -> bool:
         """Return True at once: durable writes are on disk when they return."""
         return True
+
+    async def _get(self, collection: Collection, key: str) -> Record | None:
+        return await self._read(lambda database: sqlite_queries.get(database, collection.name, key, self._clock.wall()))
+
+    async def _write(self, changes: Sequence[Change]) -> list[int | None]:
+        def query(database: Database) -> list[int | None]:
+            now = self._clock.wall()
+            self._prune(database, now)
+            return [sqlite_queries.change(database, change, now) for change in changes]
+
+        return await self._transact(query, durable=any(change.collection.durable for change in changes))
+
+    async def _scan(self, key_range: KeyRange) -> list[Record]:
+        return await self._read(lambda database: sqlite_queries.scan(database, key_range, self._clock.wall()))
+
+    async def _keys(self, key_range: KeyRange) -> list[str]:
+        return await self._read(lambda database: sqlite_queries.keys(database, key_range, self._clock.wall()))
 
     def _connect(self, patience: float) -> Database:
         database = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
@@ -256,7 +209,7 @@ class SqliteStore:
         with closing(self._connect(_BUSY_SECONDS)) as database:
             return transaction(database, query, "BEGIN")
 
-    async def _write(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
+    async def _transact(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
         """Run a query that writes; with `durable`, return once the change is on disk.
 
         Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from transports.store.port import Bucket, Change, Record
+from transports.store.port import Bucket, Change, KeyRange, Record
 
 _LOCKS = "~lock"
 """Pseudo collection whose revision is the last fencing token."""
@@ -26,29 +26,6 @@ class ClockReading(msgspec.Struct, frozen=True):
     monotonic: float
     boot: str
     """Id of the boot since which the monotonic clock counts."""
-
-
-class KeyRange(msgspec.Struct, frozen=True):
-    """A range of keys in a collection, and its order."""
-
-    collection: str
-    prefix: str
-    after: str
-    limit: int | None
-    reverse: bool
-
-    def query(self, columns: str, now: float) -> tuple[str, list[object]]:
-        """Return the SQL query that selects `columns` of the range, and its parameters."""
-        order, beyond = ("DESC", "<") if self.reverse else ("ASC", ">")
-        text = (
-            f"SELECT {columns} FROM record WHERE collection = ? AND key >= ? AND key < ?"  # noqa: S608 -- constants
-            " AND (until IS NULL OR until > ?)"
-        )
-        values: list[object] = [self.collection, self.prefix, self.prefix + _BEHIND, now]
-        if self.after:
-            text += f" AND key {beyond} ?"
-            values.append(self.after)
-        return f"{text} ORDER BY key {order} LIMIT ?", [*values, -1 if self.limit is None else self.limit]
 
 
 def adjust_expiries(database: sqlite3.Connection, reading: ClockReading) -> None:
@@ -84,29 +61,23 @@ def get(database: sqlite3.Connection, collection: str, key: str, now: float) -> 
     return None if row is None else _record((key, *row), now)
 
 
-def put(
-    database: sqlite3.Connection,
-    row: tuple[str, str, bytes, float | None],
-    expected: int | None,
-    now: float,
-) -> int | None:
-    """Write `(collection, key, value, until)`; return its version, or None if the expected version did not match."""
-    collection, key, value, until = row
-    found = "SELECT version, until FROM record WHERE collection = ? AND key = ?"
-    last, lived = database.execute(found, (collection, key)).fetchone() or (0, None)
-    if expected is not None and expected != (last if lived is None or lived > now else 0):
-        return None
-    version = _next_revision(database, collection)
-    database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", (collection, key, value, version, until))
-    return version
-
-
 def change(database: sqlite3.Connection, change: Change, now: float) -> int | None:
     """Put or remove a record; return its version, 0 for a removal, or None if the expected version did not match."""
+    collection = change.collection.name
+    found = "SELECT version FROM record WHERE collection = ? AND key = ? AND (until IS NULL OR until > ?)"
+    row = database.execute(found, (collection, change.key, now)).fetchone()
+    if change.expected is not None and change.expected != (row[0] if row is not None else 0):
+        return None
     if change.value is None:
-        return 0 if remove(database, change.collection.name, change.key, change.expected, now) else None
-    until = None if change.seconds is None else now + change.seconds
-    return put(database, (change.collection.name, change.key, change.value, until), change.expected, now)
+        if row is None:
+            return None
+        database.execute("DELETE FROM record WHERE collection = ? AND key = ?", (collection, change.key))
+        _next_revision(database, collection)
+        return 0
+    version, until = _next_revision(database, collection), None if change.seconds is None else now + change.seconds
+    record = (collection, change.key, change.value, version, until)
+    database.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?)", record)
+    return version
 
 
 def prune(database: sqlite3.Connection, now: float) -> None:
@@ -115,23 +86,28 @@ def prune(database: sqlite3.Connection, now: float) -> None:
     database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
 
 
-def remove(database: sqlite3.Connection, collection: str, key: str, expected: int | None, now: float) -> bool:
-    """Remove a record of the expected version; return whether it was removed."""
-    there = "collection = ? AND key = ? AND (until IS NULL OR until > ?) AND version = coalesce(?, version)"
-    removed = database.execute(f"DELETE FROM record WHERE {there}", (collection, key, now, expected)).rowcount == 1  # noqa: S608 -- constants
-    if removed:
-        _next_revision(database, collection)
-    return removed
-
-
 def scan(database: sqlite3.Connection, key_range: KeyRange, now: float) -> list[Record]:
     """Return the records of a key range."""
-    return [_record(row, now) for row in database.execute(*key_range.query("key, value, version, until", now))]
+    return [_record(row, now) for row in _select(database, "key, value, version, until", key_range, now)]
 
 
 def keys(database: sqlite3.Connection, key_range: KeyRange, now: float) -> list[str]:
     """Return the keys of a key range."""
-    return [row[0] for row in database.execute(*key_range.query("key", now))]
+    return [row[0] for row in _select(database, "key", key_range, now)]
+
+
+def _select(database: sqlite3.Connection, columns: str, key_range: KeyRange, now: float) -> sqlite3.Cursor:
+    order, beyond = ("DESC", "<") if key_range.reverse else ("ASC", ">")
+    text = (
+        f"SELECT {columns} FROM record WHERE collection = ? AND key >= ? AND key < ?"  # noqa: S608 -- constants
+        " AND (until IS NULL OR until > ?)"
+    )
+    values: list[object] = [key_range.collection.name, key_range.prefix, key_range.prefix + _BEHIND, now]
+    if key_range.after:
+        text += f" AND key {beyond} ?"
+        values.append(key_range.after)
+    limit = -1 if key_range.limit is None else key_range.limit
+    return database.execute(f"{text} ORDER BY key {order} LIMIT ?", [*values, limit])
 
 
 def acquire(database: sqlite3.Connection, name: str, owner: str, seconds: float, now: float) -> int | None:

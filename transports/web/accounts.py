@@ -100,7 +100,7 @@ class WebAccounts(ConnectedAccounts[WebAccount, SiteAccount]):
                 yield SiteAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms))
                 return
             cookies = parse_export(configured.credential)
-            session_store = SessionStore(settings.id, cookies, deps.store, deps.clock, deps.local_replica)
+            session_store = SessionStore(settings.id, cookies, deps.store.records, deps.clock, deps.local_replica)
             try:
                 await session_store.load()
             except OSError:  # it is loaded when the session is fetched

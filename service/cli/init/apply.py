@@ -128,7 +128,7 @@ def _add_license(target: SetupTarget, name: str) -> tuple[str, str]:
     key = new_key()
 
     async def work(store: Store) -> str:
-        licenses = LicenseStore(store, SystemClock())
+        licenses = LicenseStore(store.records, SystemClock())
         taken = {one.id for one in await licenses.all() if one.revoked is None}
         taken |= {one.id for one in target.settings.licenses}
         free, number = name, 2
@@ -142,7 +142,7 @@ def _add_license(target: SetupTarget, name: str) -> tuple[str, str]:
 
 def _accounts(target: SetupTarget, store: Store) -> AccountService:
     configs, clock = wiring.transport_settings(target.settings, target.origin), SystemClock()
-    return AccountService(configs, store, clock, transport_opener(configs, store, clock))
+    return AccountService(configs, store.records, clock, transport_opener(configs, store, clock))
 
 
 def _back_up(path: Path, undo: ExitStack) -> Path | None:

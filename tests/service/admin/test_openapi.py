@@ -42,7 +42,7 @@ def test_the_kept_description_is_what_the_code_says():
 async def test_each_route_is_described_and_each_description_is_a_route():
     deps = AdminDeps(
         accounts=None,
-        store=None,
+        records=None,
         change_feed=None,
         kind="",
         encrypted=True,

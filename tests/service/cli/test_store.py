@@ -47,9 +47,9 @@ def run(*arguments):
 def fill(path, key_file=None):
     async def write():
         async with open_store(StoreSettings(key_file=key_file), origin_of(None), path, SystemClock()) as store:
-            await store.put(SESSIONS, "first", b"secret-cookie")
-            await store.put(ACCOUNTS, "first", b"{}")
-            await store.put(COOLDOWNS, "first/*/*", b"{}", seconds=600.0)
+            await store.records.put(SESSIONS, "first", b"secret-cookie")
+            await store.records.put(ACCOUNTS, "first", b"{}")
+            await store.records.put(COOLDOWNS, "first/*/*", b"{}", seconds=600.0)
 
     anyio.run(write)
 
@@ -57,7 +57,7 @@ def fill(path, key_file=None):
 def read(path, key_file):
     async def scan():
         async with open_store(StoreSettings(key_file=key_file), origin_of(None), path, SystemClock()) as store:
-            return [record for place in (SESSIONS, ACCOUNTS, COOLDOWNS) for record in await store.scan(place)]
+            return [record for place in (SESSIONS, ACCOUNTS, COOLDOWNS) for record in await store.records.scan(place)]
 
     return anyio.run(scan)
 
@@ -130,7 +130,7 @@ def test_migrate_leaves_a_target_with_other_records_alone(folder):
     async def change():
         settings = StoreSettings(key_file=folder / "store.key")
         async with open_store(settings, origin_of(None), folder / "new.sqlite3", SystemClock()) as store:
-            await store.put(SESSIONS, "first", b"rotated")
+            await store.records.put(SESSIONS, "first", b"rotated")
 
     anyio.run(change)
     ends = ("--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")

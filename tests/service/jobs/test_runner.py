@@ -27,7 +27,7 @@ from service.jobs.store import JobStore
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
 from transports.clock import SystemClock
-from transports.store import MemoryStore
+from transports.store import MemoryStore, Store
 
 HANDLE = Handle(transport="web", account="one", token="{}")
 LATER = Handle(transport="web", account="one", token='{"later": 1}')
@@ -87,7 +87,7 @@ def store():
 
 @pytest.fixture
 def ledger(store):
-    return JobStore(store, SystemClock())
+    return JobStore(Store.of(store), SystemClock())
 
 
 async def until(jobs, test, identity="video_1"):
@@ -127,7 +127,7 @@ async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
 async def test_a_job_waits_for_a_busy_account():
     clock = ManualClock()
     engine = Engine([Saturated("busy", retry_after=7.0)], ANSWER)
-    async with open_jobs(JobStore(MemoryStore(clock), clock), engine, clock, JobSettings()) as jobs:
+    async with open_jobs(JobStore(Store.of(MemoryStore(clock)), clock), engine, clock, JobSettings()) as jobs:
         await clock.until_asleep(1)
         await jobs.submit(job(clock=clock))
         await clock.until_asleep(2)
@@ -298,7 +298,7 @@ class Locked(JobStore):
 
 @pytest.mark.parametrize("error", [RateLimited("used up"), KeyError("bug")])
 async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, error):
-    locked = Locked(store, SystemClock())
+    locked = Locked(Store.of(store), SystemClock())
     engine = Engine([error])
     with capture_logs() as logs:
         async with open_jobs(locked, engine, SystemClock(), JobSettings()) as jobs:
@@ -308,7 +308,7 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
                 while jobs._held:
                     await anyio.lowlevel.checkpoint()
     assert {"event": "job_write_failed", "log_level": "warning", "job": "video_1", "code": "state_unavailable"} in logs
-    async with open_jobs(JobStore(store, SystemClock()), engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(JobStore(Store.of(store), SystemClock()), engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.FAILED
 
 

@@ -10,7 +10,7 @@ from protocol.model import FilePart, Job, JobKind, JobPage, JobState, Saturated
 from service.jobs.store import JobLock, JobStore
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
-from transports.store import MemoryStore, StoreDown
+from transports.store import MemoryStore, Store, StoreDown
 from transports.store.port import JOB_INDEX, JOBS
 
 FOREVER = 9e9
@@ -28,7 +28,7 @@ class World:
         self._open, self.clock, self.seconds = open_store, ManualClock(), open_store.short
 
     async def process(self):
-        return JobStore(await self._open(), self.clock)
+        return JobStore(Store.of(await self._open()), self.clock)
 
     def hold(self, holder):
         return JobLock(holder, self.seconds)
@@ -192,13 +192,13 @@ class Failing(MemoryStore):
 async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger = JobStore(store, clock)
+    ledger = JobStore(Store.of(store), clock)
     store.left = writes
     with pytest.raises(Saturated):
         await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = 1000
     clock.advance(61)
-    heir = JobStore(store, clock)
+    heir = JobStore(Store.of(store), clock)
     assert await heir.page("me", JobKind.VIDEO, JobPage()) == ([], False)
     for identity in await heir.idle(JobKind.VIDEO):
         assert await heir.acquire(identity, JobLock("b", 60.0)) is None
@@ -210,7 +210,7 @@ async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
 async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger, done = JobStore(store, clock), job(state=JobState.COMPLETED)
+    ledger, done = JobStore(Store.of(store), clock), job(state=JobState.COMPLETED)
     await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = writes
     if writes < 3:
@@ -220,7 +220,7 @@ async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
         assert await ledger.change(done, FOREVER, "a")
     store.left = 1000
     clock.advance(61)
-    heir = JobStore(store, clock)
+    heir = JobStore(Store.of(store), clock)
     for identity in await heir.idle(JobKind.VIDEO):
         found = await heir.acquire(identity, JobLock("b", 60.0))
         if not found.over:
@@ -234,7 +234,7 @@ async def test_a_store_that_is_down_says_when_to_come_again():
     store = Failing(ManualClock())
     store.left = 0
     with pytest.raises(Saturated) as caught:
-        await JobStore(store, ManualClock()).put(job(), FOREVER)
+        await JobStore(Store.of(store), ManualClock()).put(job(), FOREVER)
     assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
 
 
@@ -242,7 +242,7 @@ async def test_a_store_that_is_down_says_when_to_come_again():
 async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(body):
     clock = ManualClock()
     store = MemoryStore(clock)
-    ledger = JobStore(store, clock)
+    ledger = JobStore(Store.of(store), clock)
     await ledger.put(job("good"), FOREVER)
     await ledger.put(job("odd", created=2.0), FOREVER)
     await store.put(JOBS, "odd", body)

@@ -29,7 +29,7 @@ def opening(tmp_path, **settings):
 async def test_what_is_secret_is_encrypted_in_the_file_and_nothing_is_warned_of(tmp_path, key_file):
     with capture_logs() as logs:
         async with opening(tmp_path, key_file=key_file) as store:
-            await store.put(SESSIONS, "a", b"g.a000-cookie")
+            await store.records.put(SESSIONS, "a", b"g.a000-cookie")
             files = b"".join(path.read_bytes() for path in tmp_path.glob("gateway.sqlite3*"))
     assert b"g.a000-cookie" not in files
     assert logs == []
@@ -41,8 +41,8 @@ async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path)
         async with opening(tmp_path):
             pass  # a command that looks at the store says nothing
         async with open_stores(StoreSettings(), ORIGIN, path, SystemClock(), observer) as (store, copy):
-            await store.put(SESSIONS, "a", b"g.a000-cookie")
-            assert (await store.get(SESSIONS, "a")).value == b"g.a000-cookie"
+            await store.records.put(SESSIONS, "a", b"g.a000-cookie")
+            assert (await store.records.get(SESSIONS, "a")).value == b"g.a000-cookie"
             assert copy is None
     (line,) = logs
     assert (line["event"], line["log_level"], line["setting"]) == ("store_not_encrypted", "warning", "store.key_file")
@@ -50,16 +50,16 @@ async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path)
 
 async def test_another_key_reads_what_it_was_told_the_old_one_of(tmp_path, key_file):
     async with opening(tmp_path, key_file=key_file) as store:
-        await store.put(SESSIONS, "a", b"1")
+        await store.records.put(SESSIONS, "a", b"1")
     other = tmp_path / "other.key"
     other.write_bytes(b"x" * 32)
     async with opening(tmp_path, key_file=other) as store:
         with pytest.raises(Unreadable):
-            await store.get(SESSIONS, "a")
+            await store.records.get(SESSIONS, "a")
     async with opening(tmp_path, key_file=other, old_key_files=(key_file,)) as store:
-        assert (await store.get(SESSIONS, "a")).value == b"1"
+        assert (await store.records.get(SESSIONS, "a")).value == b"1"
     async with opening(tmp_path, old_key_files=(key_file,)) as store:
-        assert (await store.get(SESSIONS, "a")).value == b"1"
+        assert (await store.records.get(SESSIONS, "a")).value == b"1"
 
 
 async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 
 from service.storage.migrate import MIGRATED, MigrateError, StoreEndpoint, migrate
 from tests.clock import ManualClock
-from transports.store import COLLECTIONS, Cipher, EncryptedStore, MemoryStore, StoreDown
+from tests.stores import EncryptedView
+from transports.store import COLLECTIONS, Cipher, MemoryStore, StoreDown
 from transports.store.port import COOLDOWNS, MARKS, REPLICAS, SESSIONS
 
 OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
@@ -27,7 +28,7 @@ def target(clock):
 
 
 def opened(endpoint):
-    return EncryptedStore(endpoint.store, endpoint.cipher)
+    return EncryptedView(endpoint.records, endpoint.cipher)
 
 
 async def fill(endpoint):
@@ -61,10 +62,10 @@ async def test_all_of_every_collection_is_moved_with_the_time_that_it_has_left(c
 
 async def test_more_records_than_a_page_holds_are_moved(source, target):
     for number in range(1201):
-        await source.store.put(COOLDOWNS, f"{number:04}", b"")
+        await source.records.put(COOLDOWNS, f"{number:04}", b"")
     done = {one.collection: one.records for one in await moved(source, target)}
     assert done[COOLDOWNS] == 1201
-    assert len(await target.store.keys(COOLDOWNS)) == 1201
+    assert len(await target.records.keys(COOLDOWNS)) == 1201
 
 
 async def test_it_can_be_done_twice(source, target):
@@ -75,10 +76,10 @@ async def test_it_can_be_done_twice(source, target):
 
 
 async def test_what_a_store_is_recognised_by_moves_too_and_that_of_the_target_is_in_nobodys_way(source, target):
-    await source.store.put(MARKS, "mark", b"mine")
-    await target.store.put(MARKS, "mark", b"another")
+    await source.records.put(MARKS, "mark", b"mine")
+    await target.records.put(MARKS, "mark", b"another")
     await moved(source, target)
-    assert (await target.store.get(MARKS, "mark")).value == b"mine"
+    assert (await target.records.get(MARKS, "mark")).value == b"mine"
 
 
 async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, source, target):
@@ -96,11 +97,11 @@ async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, sourc
 
     for writes in range(2 * len(MIGRATED)):
         broken = StoreEndpoint(Failing(clock), NEW, "the new one")
-        broken.store.left = writes
+        broken.records.left = writes
         with pytest.raises(StoreDown):
             await moved(source, broken)
         assert await contents(source) == before
-        broken.store.left = 1000
+        broken.records.left = 1000
         await moved(source, broken)
         assert await contents(broken) == before
 
@@ -111,22 +112,22 @@ async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forc
     await opened(target).put(SESSIONS, key, b"another")
     with pytest.raises(MigrateError, match=f"the new one is not empty: the old one has no equal of its record '{key}'"):
         await moved(source, target)
-    assert await target.store.keys(SESSIONS) == [key]
+    assert await target.records.keys(SESSIONS) == [key]
     await moved(source, target, force=True)
     assert (await opened(target).get(SESSIONS, "a")).value == b"session"
-    assert set(await target.store.keys(SESSIONS)) == {"a", "b/c", key}
+    assert set(await target.records.keys(SESSIONS)) == {"a", "b/c", key}
 
 
 @pytest.mark.parametrize("endpoint", ["source", "target"])
 async def test_nothing_is_moved_while_gateways_run(source, target, endpoint):
     await fill(source)
     running = {"source": source, "target": target}[endpoint]
-    await running.store.put(REPLICAS, "replica", b"{}", seconds=60.0)
+    await running.records.put(REPLICAS, "replica", b"{}", seconds=60.0)
     with pytest.raises(MigrateError, match=rf"1 gateway process\(es\) still use {running.name}: stop them"):
         await moved(source, target)
-    assert await target.store.keys(SESSIONS) == []
+    assert await target.records.keys(SESSIONS) == []
     await moved(source, target, force=True)
-    assert len(await target.store.keys(SESSIONS)) == 2
+    assert len(await target.records.keys(SESSIONS)) == 2
 
 
 async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forced(source, target):
@@ -134,11 +135,11 @@ async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forc
     wrong = msgspec.structs.replace(source, cipher=Cipher(b"c" * 32))
     with pytest.raises(MigrateError, match="its encryption key is not configured"):
         await moved(wrong, target)
-    assert await target.store.keys(SESSIONS) == []
+    assert await target.records.keys(SESSIONS) == []
     done = {one.collection: one.unreadable for one in await moved(wrong, target, force=True)}
     assert done[SESSIONS] == ("a", "b/c")
     assert done[COOLDOWNS] == ()
-    found = await EncryptedStore(target.store, OLD).get(SESSIONS, "a")
+    found = await EncryptedView(target.records, OLD).get(SESSIONS, "a")
     assert found.value == b"session"
 
 

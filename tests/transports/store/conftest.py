@@ -12,7 +12,7 @@ import pytest
 from tests.clock import ManualClock
 from tests.servers import RedisServer, StoreEar, programs
 from transports.clock import SystemClock
-from transports.store import Cipher, EncryptedStore, MemoryStore, SqliteStore
+from transports.store import Cipher, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
 from transports.store.redis_server import RedisAddress, RedisConnections
 
@@ -60,12 +60,13 @@ async def sqlite(request):
 
 @asynccontextmanager
 async def encrypted(request):
-    async with memory(request) as below:
+    clock = ManualClock()
+    store = MemoryStore(clock, Cipher(b"a secret of at least 32 bytes ...", [b"an earlier one"]))
 
-        async def view():
-            return EncryptedStore(await below(), Cipher(b"a secret of at least 32 bytes ...", [b"an earlier one"]))
+    async def view():
+        return store
 
-        yield Stores(view, below.elapse)
+    yield Stores(view, moving(clock))
 
 
 def on_server(name):

@@ -5,7 +5,7 @@ import pytest
 from tests.clock import ManualClock
 from transports.accounts.registry import AccountRecord, AccountRegistry
 from transports.clock import SystemClock
-from transports.store import ChangeFeed, MemoryStore, ReplicatedStore, StoreDown
+from transports.store import ChangeFeed, MemoryStore, ReplicatedRecords, StoreDown
 from transports.store.local_replica import REPLICATED
 from transports.store.port import ACCOUNTS, KEYS, LICENSES, MARKS, PAUSES, SESSIONS
 from transports.store.sqlite import SqliteStore
@@ -46,7 +46,7 @@ class Machine:
 
     def start(self):
         """Begin anew, with the copy that is there."""
-        self.store = ReplicatedStore(self._shared, self.copy, self._clock)
+        self.store = ReplicatedRecords(self._shared, self.copy, self._clock)
         self.registry, self.change_feed = AccountRegistry(self.store, self._clock), ChangeFeed(self.store, self._clock)
         self.heard = []
         self.change_feed.subscribe(ACCOUNTS, self._heed)
@@ -366,7 +366,7 @@ async def test_a_garbled_copy_is_passed_over(machine, shared):
 async def test_processes_of_one_machine_share_its_copy(tmp_path, shared):
     clock = SystemClock()
     copies = [SqliteStore(tmp_path / "copy.sqlite3", clock) for _ in range(2)]
-    one, two = [ReplicatedStore(shared, copy, clock) for copy in copies]
+    one, two = [ReplicatedRecords(shared, copy, clock) for copy in copies]
     await one.put(LICENSES, "a", b"license")
     for _ in range(2):
         await one.revisions()

@@ -197,7 +197,7 @@ async def test_a_store_that_is_down_is_told_and_no_session_is_renewed_without_it
 async def test_another_process_that_renews_the_session_is_left_to_it(site):
     deps = deps_for()
     async with site.connect(deps=deps, rotate_seconds=540) as transport:
-        await deps.store.acquire("rotate/one", "another", 45.0)
+        await deps.store.locks.acquire("rotate/one", "another", 45.0)
         findings = await examined(transport)
         assert "another process" in findings["rotation"].message
 

@@ -359,7 +359,7 @@ async def nobodys(self, barrier):
 
 async def at_once(self, barrier):
     self._since = self._clock.monotonic()
-    self.fence = await self._store.acquire(self._name, self.owner, 45.0) or 0
+    self.fence = await self._locks.acquire(self._name, self.owner, 45.0) or 0
     return bool(self.fence)
 
 

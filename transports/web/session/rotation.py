@@ -63,11 +63,11 @@ class SessionRotation:
     def __init__(self, session: Session, session_store: SessionStore, deps: Deps) -> None:
         """Create the rotation; `run` starts it."""
         self._session, self._session_store, self._deps = session, session_store, deps
-        self._store, self._clock = deps.store, deps.clock
+        self._records, self._clock = deps.store.records, deps.clock
         self._reporter = RotationReporter(deps, session.name)
         self._seconds = session.site.config.rotate_seconds
         self._soon = min(_MIN_GAP_SECONDS, self._seconds)
-        self._barrier = Barrier(deps.store, deps.clock, LEASE_SECONDS)
+        self._barrier = Barrier(deps.store.locks, deps.clock, LEASE_SECONDS)
         self._clock_offset: float | None = None
         """The store's clock minus this process's monotonic clock."""
         self._retry_wait = 0.0
@@ -92,7 +92,7 @@ class SessionRotation:
             with suppress(OSError):
                 await self._barrier.passed()  # starts its waiting time
                 await self._read_store_time()
-                found = await self._store.get(INTENTS, self._session.name)
+                found = await self._records.get(INTENTS, self._session.name)
                 if found is not None:
                     await self.note_intent(found)
             delay = self._due()
@@ -186,12 +186,12 @@ class SessionRotation:
         return _spread(self._seconds)
 
     async def _read_store_time(self) -> float:
-        now = await self._store.now()
+        now = await self._records.now()
         self._clock_offset = now - self._clock.monotonic()
         return now
 
     async def _attempt(self) -> Outcome:
-        lease = RotationLock(f"rotate/{self._session.name}", self._store, self._clock)
+        lease = RotationLock(f"rotate/{self._session.name}", self._deps.store.locks, self._clock)
         if not await lease.acquire(self._barrier):
             return "busy"
         self._owner = lease.owner
@@ -202,7 +202,7 @@ class SessionRotation:
                 return "never"
             if self._fresh(now):
                 return "already_rotated"
-            found = await self._store.get(INTENTS, self._session.name)
+            found = await self._records.get(INTENTS, self._session.name)
             before = read_intent(found.value) if found is not None else None
             unsure = before is not None and before.open and before.old_hash == fingerprint(self._session_store.cookies)
             if before is not None and unsure and now - before.started >= CALL_SECONDS:
@@ -246,10 +246,10 @@ class SessionRotation:
         intent = RotationIntent(
             fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies)
         )
-        noted = await self._store.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
+        noted = await self._records.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
         if noted is None:
             return "busy"
-        if not await self._store.settle():
+        if not await self._records.settle():
             self._reporter.report_outcome("unconfirmed")
         if not lease.has_time_for_call():
             await self._write_outcome("unknown" if unsure else "busy", intent, noted)
@@ -327,14 +327,14 @@ class SessionRotation:
         raise error
 
     async def _intent_version(self) -> int:
-        found = await self._store.get(INTENTS, self._session.name)
+        found = await self._records.get(INTENTS, self._session.name)
         return found.version if found is not None else 0
 
     async def _write_outcome(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
         """Write the outcome into the intent, unless the intent was changed since."""
         with suppress(OSError):
             done = encode_intent(replace(intent, outcome=outcome))
-            await self._store.put(INTENTS, self._session.name, done, expected=version)
+            await self._records.put(INTENTS, self._session.name, done, expected=version)
         return outcome
 
 

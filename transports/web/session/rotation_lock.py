@@ -4,7 +4,7 @@ import uuid
 from contextlib import suppress
 
 from transports.clock import Clock
-from transports.store import Store
+from transports.store import Locks
 from transports.store.barrier import Barrier
 
 LEASE_SECONDS = 45.0
@@ -20,11 +20,11 @@ GAP_SECONDS = 5.0
 class RotationLock:
     """A lock on one account's rotation; its remaining time counts from before the request for it."""
 
-    def __init__(self, name: str, store: Store, clock: Clock) -> None:
+    def __init__(self, name: str, locks: Locks, clock: Clock) -> None:
         """Create the lock, not acquired."""
         self.owner = uuid.uuid4().hex
         self.fence = 0
-        self._name, self._store, self._clock = name, store, clock
+        self._name, self._locks, self._clock = name, locks, clock
         self._since = 0.0
 
     async def acquire(self, barrier: Barrier) -> bool:
@@ -49,7 +49,7 @@ class RotationLock:
         if self._clock.monotonic() - self._since <= GAP_SECONDS:
             return True
         since = self._clock.monotonic()
-        if not await self._store.renew(self._name, self.owner, LEASE_SECONDS):
+        if not await self._locks.renew(self._name, self.owner, LEASE_SECONDS):
             return False
         self._since = since
         return True
@@ -62,4 +62,4 @@ class RotationLock:
     async def release(self) -> None:
         """Release the lock; if the store is unavailable, the lock expires."""
         with suppress(OSError):
-            await self._store.release(self._name, self.owner)
+            await self._locks.release(self._name, self.owner)

@@ -16,7 +16,7 @@ from msgspec import MsgspecError
 from msgspec.structs import replace
 
 from transports.clock import Clock
-from transports.store import Store
+from transports.store import Records
 from transports.store.port import SESSIONS, Record, StoreDown
 from transports.web.session.cookies import merge
 from transports.web.session.record import (
@@ -45,10 +45,10 @@ class SessionStore:
     """One account's stored session; the only reader and writer of it."""
 
     def __init__(
-        self, account: str, seed: dict[str, str], store: Store, clock: Clock, copy: Store | None = None
+        self, account: str, seed: dict[str, str], records: Records, clock: Clock, copy: Records | None = None
     ) -> None:
         """Start with the export's cookies until `load`; `copy` is this machine's local copy of a shared store."""
-        self._account, self._store, self._clock, self._copy = account, store, clock, copy
+        self._account, self._records, self._clock, self._copy = account, records, clock, copy
         self._seed = self.saved = from_export(seed)
         self._unsaved: SessionRecord | None = None
         """The newest value, until the store is known to have it."""
@@ -218,7 +218,7 @@ class SessionStore:
     async def _sync(self) -> None:
         """Write the local value to the store if it is newer, else use the stored one."""
         for _ in range(_TRIES):
-            found = await self._store.get(SESSIONS, self._account)
+            found = await self._records.get(SESSIONS, self._account)
             self._looked_at = self._clock.monotonic()
             self._version = found.version if found is not None else 0
             stored = self._read(found)
@@ -229,13 +229,13 @@ class SessionStore:
                     self._use_stored(stored)
                 return
             await self._keep_copy(fresh)
-            version = await self._store.put(SESSIONS, self._account, encode(fresh), expected=self._version)
+            version = await self._records.put(SESSIONS, self._account, encode(fresh), expected=self._version)
             if version is not None:
                 self._version = version
                 if fresh.turn != self.saved.turn:
                     self.weak = True
                     with suppress(OSError):
-                        self.weak = not await self._store.settle()
+                        self.weak = not await self._records.settle()
                 self._use_stored(fresh)
                 return
         raise StoreDown("the session record keeps changing: too many writers")
@@ -249,7 +249,7 @@ class SessionStore:
 
     async def _store_time(self) -> float:
         try:
-            return await self._store.now()
+            return await self._records.now()
         except OSError:
             return self.saved.rotated_at
 

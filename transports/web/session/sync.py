@@ -43,7 +43,11 @@ class SessionSync:
 
         """
         connected = self._connected()
-        there = {record.key: record.version for record in await self._deps.store.scan(SESSIONS)} if connected else {}
+        there = (
+            {record.key: record.version for record in await self._deps.store.records.scan(SESSIONS)}
+            if connected
+            else {}
+        )
         for one in connected:
             session_store = one.session.site.session_store
             if session_store is None or there.get(one.session.name, 0) == session_store.record:
@@ -59,7 +63,7 @@ class SessionSync:
 
         """
         connected = self._connected()
-        there = {record.key: record for record in await self._deps.store.scan(INTENTS)} if connected else {}
+        there = {record.key: record for record in await self._deps.store.records.scan(INTENTS)} if connected else {}
         for one in connected:
             record = there.get(one.session.name)
             if one.rotation is not None and record is not None:

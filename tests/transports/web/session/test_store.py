@@ -214,7 +214,7 @@ async def test_of_two_rotations_the_one_that_was_sent_later_holds():
     await renew(theirs, "later", at=50.0)
     await renew(ours, "earlier", at=1.0, sent=sent)
     assert psidts(ours) == psidts(theirs) == "later"
-    assert (await ours._store.get(SESSIONS, "one")).version == 1
+    assert (await ours._records.get(SESSIONS, "one")).version == 1
 
 
 async def test_a_store_that_forgot_its_last_writes_is_told_again_and_an_older_value_never_holds():
@@ -314,7 +314,7 @@ async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
         await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert psidts(session_store) == "ts-2"
-    (other,) = vaults(1, session_store._store)
+    (other,) = vaults(1, session_store._records)
     await other.load()
     assert psidts(other) == "ts-2"
 

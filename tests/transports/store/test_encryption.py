@@ -5,7 +5,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
-from transports.store import Cipher, Collection, EncryptedStore, MemoryStore, StoreDown, Unreadable
+from tests.stores import EncryptedView
+from transports.store import Cipher, Collection, MemoryStore, StoreDown, Unreadable
 from transports.store.port import ACCOUNTS, COLLECTIONS, COOLDOWNS, SESSIONS
 
 SECRET, EARLIER, OTHER = b"a" * 32, b"b" * 32, b"c" * 32
@@ -19,7 +20,7 @@ def below():
 
 @pytest.fixture
 def store(below):
-    return EncryptedStore(below, Cipher(SECRET, [EARLIER]))
+    return EncryptedView(below, Cipher(SECRET, [EARLIER]))
 
 
 async def kept(below, key="a", collection=SESSIONS):
@@ -90,23 +91,23 @@ async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store
     await store.put(SESSIONS, "a", VALUE)
     before = await kept(below)
     with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: its encryption key is not configured"):
-        await EncryptedStore(below, cipher).get(SESSIONS, "a")
+        await EncryptedView(below, cipher).get(SESSIONS, "a")
     assert await kept(below) == before
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
 async def test_an_earlier_key_still_opens_and_the_next_write_is_encrypted_with_the_new_one(below, store):
-    await EncryptedStore(below, Cipher(EARLIER)).put(SESSIONS, "a", VALUE)
+    await EncryptedView(below, Cipher(EARLIER)).put(SESSIONS, "a", VALUE)
     record = await store.get(SESSIONS, "a")
     assert record.value == VALUE
     await store.put(SESSIONS, "a", VALUE, expected=record.version)
-    assert (await EncryptedStore(below, Cipher(SECRET)).get(SESSIONS, "a")).value == VALUE
+    assert (await EncryptedView(below, Cipher(SECRET)).get(SESSIONS, "a")).value == VALUE
 
 
 @pytest.mark.parametrize("value", [VALUE, b"\x8e" * 32, b"[]", b"g"])
 async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by_the_next_write(below, store, value):
     for key in "ab":
-        await EncryptedStore(below, Cipher(None)).put(SESSIONS, key, value)
+        await EncryptedView(below, Cipher(None)).put(SESSIONS, key, value)
     assert await kept(below) == value
     with capture_logs() as logs:
         records = [*await store.scan(SESSIONS), await store.get(SESSIONS, "a")]
@@ -117,7 +118,7 @@ async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by
 
 
 async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
-    store = EncryptedStore(below, Cipher(None))
+    store = EncryptedView(below, Cipher(None))
     for value in (b"", VALUE):
         await store.put(SESSIONS, "a", value)
         with capture_logs() as logs:
@@ -126,7 +127,7 @@ async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
 
 
 async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_value(below, store):
-    await EncryptedStore(below, Cipher(OTHER)).put(SESSIONS, "a", VALUE)
+    await EncryptedView(below, Cipher(OTHER)).put(SESSIONS, "a", VALUE)
     with capture_logs() as logs:
         for _ in range(3):
             await refuses(store)

@@ -1,4 +1,4 @@
-"""A store that encrypts secret values with AES-256-GCM, with keys derived from the operator's secrets.
+"""Encryption of secret values with AES-256-GCM, with keys derived from the operator's secrets.
 
 An encrypted value is a mark, the id of its encryption key, a nonce and the ciphertext. It is bound to its collection
 and record key, so one account's value cannot be moved to another account. Values that were written before a key was
@@ -6,14 +6,13 @@ configured are read as plain text, and encrypted when they are next written.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from transports.store.delegating import DelegatingStore
-from transports.store.port import Change, Collection, Record, Store, Unreadable
+from transports.store.port import Change, Collection, Record, Unreadable
 
 if TYPE_CHECKING:  # imported with the first key
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -97,70 +96,26 @@ def _unreadable(collection: Collection, key: str, reason: str) -> Unreadable:
     return Unreadable(f"the record {key!r} of {collection.name!r} cannot be read: {reason}")
 
 
-class EncryptedStore(DelegatingStore):
-    """Encrypts values on their way to another store, and decrypts them on the way back.
+class RecordEncryption:
+    """The hook that encrypts the values of records on their way to a store, and decrypts them on the way back."""
 
-    `get` raises Unreadable for a record that cannot be decrypted; `scan` logs and skips it; `keys` lists it. The record
-    is kept.
-    """
-
-    def __init__(self, store: Store, cipher: Cipher) -> None:
-        """Store records in `store`, encrypted with `cipher`."""
-        super().__init__(store)
+    def __init__(self, cipher: Cipher) -> None:
+        """Encrypt and decrypt with `cipher`."""
         self._cipher = cipher
         self._reported: set[tuple[str, str]] = set()
 
-    async def get(self, collection: Collection, key: str) -> Record | None:
-        """Return what is kept, None where nothing is."""
-        record = await self._store.get(collection, key)
-        return None if record is None else self._decrypt(collection, record)
-
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept."""
-        encrypted = self._cipher.encrypt(collection, key, value)
-        return await self._store.put(collection, key, encrypted, expected=expected, seconds=seconds)
-
-    async def write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Make several changes; return what became of each."""
-        return await self._store.write([self._encrypt(change) for change in changes])
-
-    async def scan(
-        self,
-        collection: Collection,
-        prefix: str = "",
-        *,
-        after: str = "",
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> list[Record]:
-        """Return the records whose keys begin with `prefix`, but for those that do not open."""
-        found: list[Record] = []
-        for record in await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse):
-            try:
-                found.append(self._decrypt(collection, record))
-            except Unreadable:
-                continue
-        return found
-
-    def _encrypt(self, change: Change) -> Change:
+    def encrypt(self, change: Change) -> Change:
+        """Return a change with its value encrypted."""
         if change.value is None:
             return change
         encrypted = self._cipher.encrypt(change.collection, change.key, change.value)
         return change if encrypted is change.value else msgspec.structs.replace(change, value=encrypted)
 
-    def _decrypt(self, collection: Collection, record: Record) -> Record:
+    def decrypt(self, collection: Collection, record: Record) -> Record:
         """Return a record with its plain value; log an unreadable or unencrypted record once.
 
         Raises:
-            Unreadable: it cannot be decrypted.
+            Unreadable: it cannot be decrypted. The stored record is kept.
 
         """
         if not collection.encrypted:
@@ -168,14 +123,24 @@ class EncryptedStore(DelegatingStore):
         try:
             value = self._cipher.decrypt(collection, record.key, record.value)
         except Unreadable as error:
-            if self._first(collection.name, record.key):
+            if self._is_first(collection.name, record.key):
                 _log.error("record_unreadable", collection=collection.name, key=record.key, error=str(error))
             raise
-        if self._cipher.can_encrypt and value is record.value and self._first(collection.name, ""):
+        if self._cipher.can_encrypt and value is record.value and self._is_first(collection.name, ""):
             _log.warning("records_not_encrypted", collection=collection.name)
         return msgspec.structs.replace(record, value=value)
 
-    def _first(self, collection: str, key: str) -> bool:
+    def decrypt_readable(self, collection: Collection, records: Iterable[Record]) -> list[Record]:
+        """Return the records that can be decrypted, with their plain values."""
+        found: list[Record] = []
+        for record in records:
+            try:
+                found.append(self.decrypt(collection, record))
+            except Unreadable:
+                continue
+        return found
+
+    def _is_first(self, collection: str, key: str) -> bool:
         """Return whether this was not logged yet, and remember it."""
         if (collection, key) in self._reported or len(self._reported) >= _MAX_REPORTED:
             return False
