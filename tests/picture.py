@@ -105,7 +105,7 @@ def _accounts(folder, site):
         _run(f"gemini-gateway {command}", folder)
     gateway = Process("serve", cwd=folder)
     try:
-        gateway.wait_for("account_attention_set")
+        gateway.wait_for("account_attention_required")
         _run("gemini-gateway accounts check anna", folder)
         listed = _run("gemini-gateway accounts list", folder)
         found = _run("gemini-gateway doctor", folder, columns=400)  # a long path would move the line breaks

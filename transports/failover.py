@@ -228,7 +228,7 @@ class Failover:
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
         if self.pool.accounts.mark_working(lease.state, call.requirement):
-            _log.info("account_works_again", account=lease.account.id)
+            _log.info("account_recovered", account=lease.account.id)
         return exchange.over(self._noted(exchange, call, lease))
 
     def _left(self, exchange: Exchange, call: Call) -> None:
@@ -297,7 +297,7 @@ class Failover:
             error.retry_after = self._reset(lease, requirement)
         decision = decide(error, state.failures(requirement.key, reason, now), jitter=self._rng())
         if decision.attention and accounts.mark_needs_attention(state, decision.attention, decision.message):
-            _log.error("account_needs_a_person", account=lease.account.id, reason=decision.attention)
+            _log.error("account_attention_required", account=lease.account.id, reason=decision.attention)
         if isinstance(error, Blocked):
             error.retry_after = decision.cooldown
             accounts.block_egress(lease.account.egress, decision.cooldown)
@@ -306,12 +306,12 @@ class Failover:
         elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
             self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
         elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
-            _log.warning("account_fails", account=lease.account.id)
+            _log.warning("account_ejected", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
         self._observer.retry_decided(name, decision.label)
         _log.warning(
-            "upstream_refused",
+            "upstream_request_failed",
             request=call.request.id,
             transport=name,
             account=lease.account.id,

@@ -176,7 +176,7 @@ class Deprecations:
             return []
         if selection.deprecated not in self._logged:
             self._logged.add(selection.deprecated)
-            _log.warning("model_deprecated", model=selection.deprecated, replaced_by=selection.id)
+            _log.warning("deprecated_model_requested", model=selection.deprecated, replaced_by=selection.id)
         text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers; use that name."
         since = f"@{selection.model.created}" if selection.model.created > 0 else "true"
         return [(b"deprecation", since.encode()), (b"warning", f'299 - "{text}"'.encode())]

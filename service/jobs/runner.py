@@ -126,7 +126,7 @@ class Runner:
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
-                _log.info("job_adopted", job=job.id, begun=job.handle is not None)
+                _log.info("job_adopted", job=job.id, started=job.handle is not None)
                 self._tasks.start_soon(self._work, job, holder)
                 continue
             if not job.over:
@@ -187,7 +187,7 @@ class Runner:
             else:
                 seconds = round(self._clock.wall() - job.created, 3)
                 _log.info(
-                    "job_done",
+                    "job_completed",
                     job=job.id,
                     license=job.request.caller.id,
                     model=job.model,

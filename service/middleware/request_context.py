@@ -135,7 +135,7 @@ class RequestContextMiddleware:
             span.end(route if matched is not None else None, status, context)
         log = self._log.debug if route in _QUIET else self._log.info
         log(
-            "request",
+            "request_finished",
             request=context.id,
             method=scope["method"],
             route=route,

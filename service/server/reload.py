@@ -137,7 +137,7 @@ class Reload:
             configs = wiring.transport_settings(settings, self._origin)
         except SettingsError:
             self._failed.inc()
-            _log.error("config_reload_failed", path=str(self._origin.path), hint="gemini-gateway config check")
+            _log.error("config_reload_failed", path=str(self._origin.path), advice="gemini-gateway config check")
             return None
         at_start = _at_start(self._settings, settings, self._configs, configs)
         if at_start:

@@ -135,7 +135,7 @@ async def open_stores(
     ):
         if settings.key_file is None:
             held = "cookies, keys and prompts, as plain text"
-            _log.warning("store_not_encrypted", setting="store.key_file", held=held)
+            _log.warning("store_unencrypted", setting="store.key_file", held=held)
         if copy is not None:
             yield Store(ReplicatedRecords(store.records, copy, clock), store.locks, store.limits), copy
         else:

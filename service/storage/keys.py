@@ -55,7 +55,9 @@ async def open_url_signer(
         except StoreDown:
             if not patient:
                 raise
-            _log.warning("media_key_unavailable", hint="until the store is back, media links open in this process only")
+            _log.warning(
+                "media_key_unavailable", advice="media links work in this process only until the store is back"
+            )
             signer = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_ttl_seconds)
             tasks.start_soon(_adopt_shared_key, read, signer, clock)
         yield signer

@@ -17,14 +17,14 @@ import aiohttp
 import anyio
 import msgspec
 
-MARKS = ("rotation_sent", "rotation_answered", "rotation_saved")
+MARKS = ("rotation_sent", "rotation_response_received", "rotation_saved")
 WAYS = ("kill", "stop", "stop")
 STOPS = (0.1, 0.5, 1.0, 3.0, 6.0)
 """In seconds; the last is longer than a lease. Not so at `rotation_sent`: the log may come before the request has left,
 and a process that is frozen exactly there, for longer than its lease, can be helped by nothing but the site's own 429.
 """
 SETTLED_SECONDS = 60
-HEARD = (b'"rotation_', b'"session_rotated"', b'"account_needs_a_person"')
+HEARD = (b'"rotation_', b'"session_rotated"', b'"account_attention_required"')
 
 
 class Armed:

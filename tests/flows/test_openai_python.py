@@ -140,7 +140,7 @@ def test_a_deprecated_model_answers_as_its_replacement_and_says_so(client, gatew
     assert raw.headers["deprecation"].startswith("@")
     assert "gemini-3-pro" in raw.headers["warning"]
     client.chat.completions.create(model="gemini-2.5-pro", messages=echo("x"))
-    assert gateway.text().count('"model_deprecated"') == 1
+    assert gateway.text().count('"deprecated_model_requested"') == 1
 
 
 ERRORS = [

@@ -78,7 +78,11 @@ def ask(traced, collector):
         assert all(root.began <= span.began <= span.ended <= root.ended for span in found)
         assert all(span.resource["service.name"] == "gateway-under-test" for span in found)
         line = json.loads(traced.wait_for(trace))
-        assert (line["event"], line["trace"], line["request"]) == ("request", trace, root.attributes["gateway.request"])
+        assert (line["event"], line["trace"], line["request"]) == (
+            "request_finished",
+            trace,
+            root.attributes["gateway.request"],
+        )
         return answer, root, [span for span in found if span is not root]
 
     return asked

@@ -100,7 +100,7 @@ def test_an_image_turn_shows_its_picture_and_no_placeholder(stand, stream, cut):
     [address] = [part.partition(")")[0] for part in seen.text.split("](")[1:]]
     assert httpx.get(address).content == PNG
     assert seen.headers["x-gateway-upstream-model"] == "Nano Banana 2"
-    stand.poll(lambda: any('"Nano Banana 2"' in line for line in stand.lines("request")))
+    stand.poll(lambda: any('"Nano Banana 2"' in line for line in stand.lines("request_finished")))
 
 
 def test_the_images_endpoint_gives_the_bytes_of_the_picture(stand):

@@ -58,7 +58,7 @@ def test_a_session_that_is_never_rotated_still_serves_and_the_operator_is_told(s
     stand.poll(lambda: stand.site.asked("rotate"))
     assert stand.chat().text == "A good answer."
     assert stand.row(psid)["state"] == "ready"
-    stand.poll(lambda: stand.lines("rotation_withheld"))
+    stand.poll(lambda: stand.lines("rotation_disabled"))
 
 
 def test_a_check_says_that_a_session_is_never_rotated(stand):

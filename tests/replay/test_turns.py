@@ -33,7 +33,7 @@ def test_a_client_is_told_which_model_answered(stand, model, stream, dense):
     before = mismatches(stand)
     seen = stand.chat("gemini-2.5-flash", stream=stream)
     assert model[1] in seen.headers["x-gateway-upstream-model"]
-    stand.poll(lambda: any(model[1] in line for line in stand.lines("request")))
+    stand.poll(lambda: any(model[1] in line for line in stand.lines("request_finished")))
     assert mismatches(stand) == before
 
 

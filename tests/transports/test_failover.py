@@ -234,8 +234,8 @@ async def test_an_operator_is_told_once_that_an_account_needs_a_person_and_that_
         await ask(rotation)
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
-        {"event": "account_needs_a_person", "log_level": "error", "account": "a", "reason": "consent"},
-        {"event": "account_works_again", "log_level": "info", "account": "a"},
+        {"event": "account_attention_required", "log_level": "error", "account": "a", "reason": "consent"},
+        {"event": "account_recovered", "log_level": "info", "account": "a"},
     ]
 
 

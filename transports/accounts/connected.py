@@ -186,7 +186,7 @@ class ConnectedAccounts(ABC, Generic[SettingsT, ConnectedT]):
                 try:
                     await self.follow()
                 except OSError:
-                    _log.warning("accounts_not_read", transport=self._transport)
+                    _log.warning("accounts_read_failed", transport=self._transport)
                 self.starting = False
                 self._change_feed.subscribe(ACCOUNTS, self.follow)
                 yield
@@ -213,7 +213,7 @@ class ConnectedAccounts(ABC, Generic[SettingsT, ConnectedT]):
         accounts, skipped = self._type.merge(self._declared, self._records)
         for account, why in skipped.items():
             if self._skipped.get(account) != why:
-                _log.warning("account_skipped", account=account, why=why)
+                _log.warning("account_skipped", account=account, reason=why)
         self._skipped = skipped
         await self._apply(accounts)
 

@@ -228,7 +228,7 @@ class SharedState:
         try:
             there, epoch = await read(), await self._locks.epoch()
         except Unreadable as error:
-            _log.error("account_state_unreadable", place=table.place.name, error=str(error))
+            _log.error("account_state_unreadable", collection=table.place.name, error=str(error))
             return False
         table.merge(there, epoch)
         if table.unsaved:

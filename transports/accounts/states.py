@@ -91,13 +91,13 @@ class AccountStates:
             words = report.error.advice or report.error.message
             if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
                 _log.error(
-                    "account_attention_set", account=report.account, reason=report.error.reason, check=report.check
+                    "account_attention_required", account=report.account, reason=report.error.reason, check=report.check
                 )
         elif state.attention is not None and (
             state.attention.check == report.check or (state.renewed and report.served)
         ):
             self._clear_attention(state)
-            _log.info("account_attention_cleared", account=report.account, check=report.check)
+            _log.info("account_recovered", account=report.account, check=report.check)
 
     def tick(self) -> bool:
         """Do what time brings; say whether an account may be free that was not."""

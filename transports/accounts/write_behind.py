@@ -102,7 +102,7 @@ class WriteBehind:
                 self.works = True
             except OSError:
                 self.works = False
-                _log.warning("conversations_not_written")
+                _log.warning("conversations_write_failed")
                 self._news.set()
                 await self._clock.sleep(_AGAIN_SECONDS)
 
@@ -110,7 +110,7 @@ class WriteBehind:
         try:
             await self._write_all()
         except OSError:
-            _log.warning("conversations_not_written")
+            _log.warning("conversations_write_failed")
 
     async def _write_all(self) -> None:
         while self._pending:

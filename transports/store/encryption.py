@@ -127,7 +127,7 @@ class RecordEncryption:
                 _log.error("record_unreadable", collection=collection.name, key=record.key, error=str(error))
             raise
         if self._cipher.can_encrypt and value is record.value and self._is_first(collection.name, ""):
-            _log.warning("records_not_encrypted", collection=collection.name)
+            _log.warning("records_unencrypted", collection=collection.name)
         return msgspec.structs.replace(record, value=value)
 
     def decrypt_readable(self, collection: Collection, records: Iterable[Record]) -> list[Record]:

@@ -201,7 +201,7 @@ class LocalReplica:
         if mark.id == seen.mark.id or mark.born > seen.at:
             _log.warning("store_restored", records=await self._restore_records())
         else:
-            _log.warning("store_is_another", hint="the replica of the previous store is discarded")
+            _log.warning("store_replaced", advice="the replica of the previous store is discarded")
             await self._forget()
         return mark
 
@@ -275,7 +275,7 @@ class LocalReplica:
     def _fail(self) -> None:
         """Log once that the replica failed."""
         if not self._failed:
-            _log.error("store_replica_write_failed", hint="check the disk of store.replica_path")
+            _log.error("store_replica_write_failed", advice="check the disk of store.replica_path")
         self._failed = True
 
 

@@ -151,12 +151,12 @@ class RedisConnections:
         self._told.clear()
         self._observer.store_evicts(evicts=_evicts(facts))
         version = facts.get("valkey_version") or facts.get("redis_version")
-        _log.info("store_server", where=self._address.where, version=version, role=facts.get("role"))
+        _log.info("store_connected", address=self._address.where, version=version, role=facts.get("role"))
         if _evicts(facts):
             _log.error(
-                "store_server_evicts",
+                "store_eviction_enabled",
                 policy=facts["maxmemory_policy"],
-                hint="sessions, locks and licenses may be lost: set maxmemory-policy to noeviction",
+                advice="sessions, locks and licenses may be lost: set maxmemory-policy to noeviction",
             )
         return True
 
@@ -232,7 +232,7 @@ class RedisConnections:
         now = self._clock.monotonic()
         if now - self._told.get(reason, -_LOG_SECONDS) >= _LOG_SECONDS:
             self._told[reason] = now
-            _log.warning("store_out_of_order", where=self._address.where, reason=reason)
+            _log.warning("store_failed", address=self._address.where, reason=reason)
 
 
 async def evaluate(line: Line, script: LuaScript, keys: list[str], *arguments: Word) -> Any:

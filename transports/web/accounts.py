@@ -104,7 +104,7 @@ class WebAccounts(ConnectedAccounts[WebAccount, SiteAccount]):
             try:
                 await session_store.load()
             except OSError:  # it is loaded when the session is fetched
-                _log.warning("session_not_loaded", account=settings.id)
+                _log.warning("session_load_failed", account=settings.id)
             site = SiteClient(config, http, background, session_store=session_store, account=settings)
             session = Session(settings.id, site, deps.clock, capacity=settings.capacity, field13=settings.field13)
             session.report = partial(self._report, session)

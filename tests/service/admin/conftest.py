@@ -187,7 +187,9 @@ class Administered:
 
     def _logged(self):
         lines = [json.loads(line) for line in self.gateway.text().splitlines() if line.startswith("{")]
-        return [line for line in lines if line["event"] == "request" and line["route"] == "/v1/chat/completions"]
+        return [
+            line for line in lines if line["event"] == "request_finished" and line["route"] == "/v1/chat/completions"
+        ]
 
     @contextmanager
     def events(self, last=None, token=TOKEN):

@@ -156,7 +156,7 @@ async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(k
             async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as client:
                 await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 await ended.wait()
-    [line] = [line for line in logged if line["event"] == "request"]
+    [line] = [line for line in logged if line["event"] == "request_finished"]
     assert (line["status"], line["error"]) == (499, "client_closed_request")
 
 

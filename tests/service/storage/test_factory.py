@@ -45,7 +45,7 @@ async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path)
             assert (await store.records.get(SESSIONS, "a")).value == b"g.a000-cookie"
             assert copy is None
     (line,) = logs
-    assert (line["event"], line["log_level"], line["setting"]) == ("store_not_encrypted", "warning", "store.key_file")
+    assert (line["event"], line["log_level"], line["setting"]) == ("store_unencrypted", "warning", "store.key_file")
 
 
 async def test_another_key_reads_what_it_was_told_the_old_one_of(tmp_path, key_file):

@@ -112,7 +112,7 @@ async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by
     with capture_logs() as logs:
         records = [*await store.scan(SESSIONS), await store.get(SESSIONS, "a")]
     assert [record.value for record in records] == [value] * 3
-    assert [(line["event"], line["collection"]) for line in logs] == [("records_not_encrypted", "session")]
+    assert [(line["event"], line["collection"]) for line in logs] == [("records_unencrypted", "session")]
     await store.put(SESSIONS, "a", value)
     assert value not in await kept(below) or len(value) < 4
 

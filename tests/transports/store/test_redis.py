@@ -258,7 +258,7 @@ async def test_a_server_that_may_forget_records_for_others_is_complained_of(star
     with capture_logs() as logs:
         async with opened(server.url) as seen:
             assert seen.ear.evicts is True
-    assert [(log["log_level"], log["policy"]) for log in logs if log["event"] == "store_server_evicts"] == [
+    assert [(log["log_level"], log["policy"]) for log in logs if log["event"] == "store_eviction_enabled"] == [
         ("error", "allkeys-lru")
     ]
 
@@ -270,7 +270,7 @@ async def test_a_server_that_does_not_know_us_is_not_used_and_the_log_says_why_a
     with capture_logs() as logs:
         async with opened(url) as seen:
             assert await seen.fails() == "open"
-    assert [log["reason"] for log in logs if log["event"] == "store_out_of_order"] == ["NOAUTH"]
+    assert [log["reason"] for log in logs if log["event"] == "store_failed"] == ["NOAUTH"]
     assert PASSWORD not in str(logs)
 
 

@@ -155,7 +155,7 @@ async def test_two_accounts_never_share_a_session(open_site):
             await add(deps, entry("earlier", created=1.0))
             await add(deps, entry("declared", of=ACCOUNT))
         assert known(transport) == ["one", "earlier", "web-guest"]
-        told = {log["account"]: log["why"] for log in logs if log["event"] == "account_skipped"}
+        told = {log["account"]: log["reason"] for log in logs if log["event"] == "account_skipped"}
         assert "'earlier'" in told["later"]
         assert "'one'" in told["declared"]
         assert "psid" not in str(logs)

@@ -175,7 +175,7 @@ class LongRunningWork:
                     raise
                 yield self.resume_at(taken, phase, prompt)
                 return
-            _log.info("answer_lost", account=self._settings.account, code=error.code, begun=self.location is not None)
+            _log.info("answer_lost", account=self._settings.account, code=error.code, started=self.location is not None)
         location = self.location
         if location is None:
             now = self.sender.conversation

@@ -169,7 +169,7 @@ class AccountUploads:
                 try:
                     return await self._send_as(first, file, name, headers)
                 except _FormRefusedError as error:
-                    _log.info("upload_form_refused", account=self._session.name, form=first, why=error.message)
+                    _log.info("upload_form_refused", account=self._session.name, form=first, reason=error.message)
                 path = await self._send_as(other, file, name, headers)
         except TimeoutError:
             raise _not_sent(UpstreamTimeout("The upload of a file to the upstream timed out. Try again.")) from None

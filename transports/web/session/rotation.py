@@ -130,7 +130,7 @@ class SessionRotation:
         with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
             if not self._session_store.unsaved or await self._session_store.save(_FLUSH_SECONDS):
                 return
-        _log.error("session_lost_unless_copied", account=self._session.name)
+        _log.error("rotated_session_save_failed", account=self._session.name)
 
     async def _run_rotation(self) -> float:
         """Rotate and report errors; return the seconds to the next attempt."""
@@ -145,7 +145,7 @@ class SessionRotation:
         except SignedOut as error:
             self._reporter.report_outcome(outcome_of(error))
             if not self._signed_out:
-                _log.error("account_needs_a_person", account=self._session.name, reason=error.reason)
+                _log.error("account_attention_required", account=self._session.name, reason=error.reason)
                 self._reporter.report_change("rotation_failed", error.reason, error.advice)
             self._signed_out = True
             await self._session.report_signed_out(error)
@@ -159,7 +159,7 @@ class SessionRotation:
         if not done:
             return max(self._retry_wait, min(_POLL_SECONDS, self._seconds))
         if self._signed_out:
-            _log.info("account_works_again", account=name)
+            _log.info("account_recovered", account=name)
         self._signed_out = False
         self._session.report_rotated()
         return self._due()
@@ -282,7 +282,7 @@ class SessionRotation:
         if answer is None:
             raise UpstreamTimeout("The upstream did not answer in time.")
         status, headers, body = answer
-        _log.debug("rotation_answered", account=self._session.name, status=status)
+        _log.debug("rotation_response_received", account=self._session.name, status=status)
         interval = read_interval(body)
         if status == 403 and interval == math.inf:
             await self._session_store.mark_never_rotated(sent)
@@ -304,7 +304,7 @@ class SessionRotation:
         return "rotated" if new else "unchanged"
 
     def _report_never_rotated(self) -> None:
-        _log.warning("rotation_withheld", account=self._session.name)
+        _log.warning("rotation_disabled", account=self._session.name)
         self._reporter.report_change("rotation_failed", "never", NEVER_ROTATED)
 
     async def _retry_refused(

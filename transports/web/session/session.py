@@ -306,7 +306,7 @@ class Session:
             if self.site.session_store is not None:
                 await self.site.session_store.load()
         except OSError:
-            _log.warning("session_not_loaded", account=self.name)
+            _log.warning("session_load_failed", account=self.name)
 
     @property
     def credentials_id(self) -> tuple[int, str] | None:

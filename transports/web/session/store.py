@@ -112,7 +112,7 @@ class SessionStore:
         try:
             return await self.load()
         except OSError:
-            _log.warning("session_not_loaded", account=self._account)
+            _log.warning("session_load_failed", account=self._account)
             return False
 
     async def merge_cookies(self, set_cookies: Iterable[str], *, since: int) -> None:
@@ -158,7 +158,7 @@ class SessionStore:
         try:
             await self._sync()
         except OSError:
-            _log.warning("session_not_saved", account=self._account)
+            _log.warning("session_save_failed", account=self._account)
             self._use(newer(fresh, self.saved) if rolling else self.saved)
         if self._unsaved is fresh and not rolling:
             self._unsaved = None  # minor cookies may be lost
@@ -180,7 +180,7 @@ class SessionStore:
         await self._keep_copy(fresh)
         if await self.save(_SAVE_SECONDS):
             return True
-        _log.error("rotated_session_not_saved", account=self._account)
+        _log.error("rotated_session_save_failed", account=self._account)
         self._use(newer(fresh, self.saved))
         return False
 
@@ -194,7 +194,7 @@ class SessionStore:
             try:
                 await self._sync()
             except OSError:
-                _log.warning("session_not_saved", account=self._account)
+                _log.warning("session_save_failed", account=self._account)
                 self._use(fresh)
 
     async def save(self, seconds: float) -> bool:
@@ -204,7 +204,7 @@ class SessionStore:
             try:
                 await self.load()
             except OSError:
-                _log.debug("session_not_saved", account=self._account)
+                _log.debug("session_save_failed", account=self._account)
                 if self._clock.monotonic() >= until:
                     return False
                 await self._clock.sleep(_RETRY_SECONDS)
@@ -260,7 +260,7 @@ class SessionStore:
         try:
             copied = self._read(await self._copy.get(SESSIONS, self._account))
         except OSError:
-            _log.error("session_copy_unreadable", account=self._account)
+            _log.error("session_replica_unreadable", account=self._account)
             return
         self._copy_loaded = True
         if copied is None:
@@ -284,7 +284,7 @@ class SessionStore:
                     return  # another process of this machine is writing it
             self._copied = saved
         except OSError:
-            _log.error("session_not_copied", account=self._account)
+            _log.error("session_replica_write_failed", account=self._account)
 
     def _next(self, cookies: dict[str, str]) -> SessionRecord:
         return replace(self.saved, cookies=cookies, gen=max(1, self.saved.gen), ver=self.saved.ver + 1)

@@ -198,9 +198,9 @@ class ConversationReuse:
             await Chats(session).delete(*(one.cid for one in over))
         except GatewayError as error:
             again = [msgspec.structs.replace(one, tries=one.tries + 1) for one in over if one.tries + 1 < _MAX_TRIES]
-            _log.info("conversations_not_deleted", account=account, error=type(error).__name__, code=error.code)
+            _log.info("conversations_delete_failed", account=account, error=type(error).__name__, code=error.code)
             if len(again) < len(over):
-                _log.warning("conversations_left_at_the_site", account=account, count=len(over) - len(again))
+                _log.warning("conversations_left_upstream", account=account, count=len(over) - len(again))
             for one in again:
                 await self._keep(
                     b"again:" + one.cid.encode("utf-8", "surrogatepass"),
@@ -213,7 +213,7 @@ class ConversationReuse:
         try:
             await self._kept.keep(key, kept, seconds=seconds)
         except OSError:
-            _log.warning("conversation_not_kept", account=kept.account)
+            _log.warning("conversation_save_failed", account=kept.account)
             return False
         return True
 

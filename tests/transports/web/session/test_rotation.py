@@ -246,8 +246,8 @@ async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
             assert await rotation._run_rotation() > 60
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
-        {"event": "account_needs_a_person", "log_level": "error", "account": "one", "reason": "bound"},
-        {"event": "account_works_again", "log_level": "info", "account": "one"},
+        {"event": "account_attention_required", "log_level": "error", "account": "one", "reason": "bound"},
+        {"event": "account_recovered", "log_level": "info", "account": "one"},
     ]
 
 

@@ -73,7 +73,7 @@ async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(o
                 for _ in range(4):
                     clock.advance(await rotation._run_rotation())
             assert len(heard.calls) == 1
-            assert [entry["event"] for entry in logs].count("rotation_withheld") == 1
+            assert [entry["event"] for entry in logs].count("rotation_disabled") == 1
             assert ("rotation_failed", "never") in ear.changes
             assert "never renews" in transport.accounts[0].facts().rotation_note
             await ask(transport)

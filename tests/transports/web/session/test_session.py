@@ -128,7 +128,7 @@ async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(s
         store.broken = True
         with capture_logs() as logs:
             assert await ask(transport) == "ok"
-        assert {"event": "session_not_loaded", "log_level": "warning", "account": "one"} in logs
+        assert {"event": "session_load_failed", "log_level": "warning", "account": "one"} in logs
 
 
 async def test_a_failure_is_shared_by_all_who_waited_for_it_and_by_nobody_else(site):

@@ -173,7 +173,7 @@ async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_l
     with capture_logs() as logs:
         assert not await renew_in_vain(session_store, clock, "ts-2")
     assert [entry for entry in logs if entry["log_level"] == "error"] == [
-        {"event": "rotated_session_not_saved", "log_level": "error", "account": "one"}
+        {"event": "rotated_session_save_failed", "log_level": "error", "account": "one"}
     ]
     assert (psidts(session_store), session_store.unsaved) == ("ts-2", True)
     with pytest.raises(OSError, match="before"):
@@ -286,7 +286,7 @@ async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
     session_store = SessionStore("one", SEED, store, clock, copy)
     with capture_logs() as logs:
         assert await renew(session_store, "ts-2")
-    assert {entry["event"] for entry in logs} == {"session_not_copied"}
+    assert {entry["event"] for entry in logs} == {"session_replica_write_failed"}
     assert psidts(session_store) == "ts-2"
     copy.before = False
     await session_store.load()
