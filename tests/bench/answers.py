@@ -1,6 +1,6 @@
 """The fake upstream's answers as ready HTTP bytes, and the words by which they are asked for and found again."""
 
-from transports.simulator import batch, check, encode
+from transports.simulator import batch, encode, request_checks
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.config import SimulatedAccount
 from transports.web import wire
@@ -83,7 +83,7 @@ def calls() -> bytes:
         (wire.RPC_QUOTA, wire.QUOTA_PAYLOAD_PRO),
         (wire.RPC_DELETE, '["c_bench"]'),
     ]
-    sent = [check.BatchCall(rpc=rpc, text=text, name="generic") for rpc, text in asked]
+    sent = [request_checks.BatchCall(rpc=rpc, text=text, name="generic") for rpc, text in asked]
     answer = batch.answer(sent, batch.BatchContext(session=session, now=0.0, exact=False))
     return _whole(b"application/json; charset=utf-8", answer)
 

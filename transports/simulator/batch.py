@@ -10,8 +10,8 @@ import msgspec
 
 from transports.simulator import encode, models
 from transports.simulator.accounts import SimulatedSession
-from transports.simulator.check import BatchCall, UnfitPayload, at, is_number
 from transports.simulator.gems import Gem
+from transports.simulator.request_checks import BatchCall, UnfitPayload, at, is_number
 from transports.web import wire
 
 _DENIED, _UNFIT = 7, 3

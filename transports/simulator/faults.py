@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from transports.simulator.script import Location, Retry
+from transports.simulator.prompt_directives import Location, Retry
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_WAITING = 100

@@ -7,20 +7,19 @@ import msgspec
 from starlette.responses import Response
 
 from transports.clock import Clock
-from transports.simulator import models, turns, wishes
+from transports.simulator import composition, models, prompt_directives
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.answer import PendingWork, SimulatedAnswer
-from transports.simulator.check import require
+from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
 from transports.simulator.faults import SIGN_IN, SiteFault, answer_of
-from transports.simulator.forms import ExactForm, FrameForm, Ids
+from transports.simulator.frame_forms import ExactForm, FrameForm, Ids
 from transports.simulator.history import SavedHistoryTurn
 from transports.simulator.media import SimulatedMedia
-from transports.simulator.request_checks import TurnRequest
+from transports.simulator.profiles import Rules
+from transports.simulator.prompt_directives import PromptScript, parse
+from transports.simulator.request_checks import TurnRequest, require
 from transports.simulator.response_script import ResponseScript
-from transports.simulator.rules import Rules
-from transports.simulator.script import PromptScript, parse
-from transports.simulator.stream import BreakableStream
 from transports.simulator.turn_context import TurnContext
 from transports.simulator.uploads import StoredUpload, UploadHost
 from transports.web import wire
@@ -128,12 +127,12 @@ class TurnHandler:
         if not self._rules.words_decide or ask.tool is not None or ask.gem is not None:
             return ask, script
         if session.account is not None:
-            wished = None if script.given else wishes.tool_for(script.asked)
+            wished = None if script.given else prompt_directives.tool_for(script.asked)
             if wished is None and script.images is not None:
-                wished = wishes.IMAGE
+                wished = prompt_directives.IMAGE
             ask = msgspec.structs.replace(ask, tool=wished)
         plain = ask.tool is None and not script.given and script.web_images is None
-        if plain and wishes.wants_web_images(script.asked):
+        if plain and prompt_directives.wants_web_images(script.asked):
             script = msgspec.structs.replace(script, web_images=_WEB_IMAGES)
         return ask, script
 
@@ -147,7 +146,7 @@ class TurnHandler:
         if session.account is None:
             tools = ask.tool is not None or ask.gem is not None
             return wire.CODE_TOOL_NOT_ALLOWED if tools else script.error or family
-        if ask.tool == turns.VIDEO and not by_words:
+        if ask.tool == composition.VIDEO and not by_words:
             refused_first = ask.place is None and self._config.video_first_turn_refused
             if family != "pro" or refused_first:
                 return wire.CODE_TOOL_NOT_ALLOWED
@@ -164,14 +163,14 @@ class TurnHandler:
     def _stream(self, scene: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which keeps the turn when it has been sent whole."""
         session, ask, script = scene.owner, scene.ask, scene.script
-        made_all_the_same = self._config.video_refused_but_generated and ask.tool == turns.VIDEO
+        made_all_the_same = self._config.video_refused_but_generated and ask.tool == composition.VIDEO
         refused = isinstance(served, int)
         work: PendingWork | None = None
         if refused and not (made_all_the_same and served == wire.CODE_TOOL_NOT_ALLOWED):
             script = script if script.error is not None else PromptScript(text="", error=served, delay=0.0)
             answer = SimulatedAnswer(text=script.text, thoughts=script.thoughts)
         else:
-            answer, work = turns.compose(scene)
+            answer, work = composition.compose(scene)
         if refused and script.error is None:
             script = msgspec.structs.replace(script, error=served)
         if ask.temporary and ask.as_browser and self._rules.exact and script.late_error is None:
@@ -207,7 +206,9 @@ class TurnHandler:
         family = script.answered_by or family
         model = None
         if family != "unknown":
-            name = models.PICTURES if ask.tool == turns.IMAGE else ""  # pictures are drawn by a model of another name
+            name = (
+                models.PICTURES if ask.tool == composition.IMAGE else ""
+            )  # pictures are drawn by a model of another name
             found = models.answering(family, scene.owner.plan, extended=ask.extended and scene.exact, name=name)
             model = found.id, found.name
         return Ids(

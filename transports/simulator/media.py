@@ -18,8 +18,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from transports.clock import Clock
 from transports.simulator.accounts import SimulatedSession
+from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.images import DrawnPicture, draw
-from transports.simulator.stream import BreakableStream
 
 FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
 """Where pictures are, and where they lead."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from transports.simulator import encode, rich
+from transports.simulator import encode, rich_content
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.turn_context import TurnContext
 
@@ -57,7 +57,7 @@ class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
         return SimulatedAnswer(
             text=_STARTED,
             thoughts="\n".join(phases),
-            rich={rich.PROGRESS: rich.progress(phases)},
+            rich={rich_content.PROGRESS: rich_content.progress(phases)},
             document=empty,
             complete=False,
         )
@@ -94,17 +94,17 @@ def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, Plann
     plan = SimulatedAnswer(
         text=f"Here is my (simulated) plan.\n\n{_LINK}",
         thoughts=script.thoughts,
-        rich={rich.PLAN: rich.plan(title, steps, "Ready in a few seconds", CONFIRM)},
+        rich={rich_content.PLAN: rich_content.plan(title, steps, "Ready in a few seconds", CONFIRM)},
     )
     sources = script.citations or (0 if script.given else _SOURCES)
     text = script.text if script.given else _REPORT.format(subject=subject)
-    body = rich.marked(text, sources)
+    body = rich_content.marked(text, sources)
     report = encode.SiteDocument(
         id=f"doc_{identity}",
         title=title,
         body=body,
         task=f"task-{identity}",
-        citations=rich.citations(body, sources),
+        citations=rich_content.citations(body, sources),
     )
     seconds = scene.config.research_seconds if script.ready is None else script.ready
     return plan, PlannedWork(plan=plan, report=report, seconds=seconds, refused=script.refuse == "research")

@@ -10,8 +10,8 @@ from transports.clock import Clock
 from transports.simulator import encode
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.config import Pace
-from transports.simulator.forms import FrameForm
-from transports.simulator.script import PromptScript
+from transports.simulator.frame_forms import FrameForm
+from transports.simulator.prompt_directives import PromptScript
 
 CUT = None
 """Instead of bytes: cut the connection here."""

@@ -17,16 +17,15 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from transports.clock import Clock
-from transports.simulator import batch, check, encode, request_checks, uploads
+from transports.simulator import batch, encode, request_checks, uploads
 from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
+from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
 from transports.simulator.generation import TurnHandler
 from transports.simulator.media import FOLDERS, SimulatedMedia, origin_of, picture_url
-from transports.simulator.resumable import Resumable
-from transports.simulator.rules import Rules, UploadStep
-from transports.simulator.stream import BreakableStream
-from transports.simulator.strict import StrictRules
+from transports.simulator.profiles import Rules, StrictRules, UploadStep
+from transports.simulator.uploads import Resumable
 from transports.web import wire
 
 _BUILD = "boq_assistant-bard-web-server_20261101.04_p{}"
@@ -44,7 +43,7 @@ _ROTATION_OF_PAGES = re.compile(rb'\[658,"-?\d{1,30}"\]')
 _NEVER = 2147483647
 """Seconds until the next rotation of an account that is never rotated."""
 _JSON = "application/json; charset=utf-8"
-_REFUSALS = (check.Departure, check.AccessTokenMissing, check.BuildOutdated)
+_REFUSALS = (request_checks.Departure, request_checks.AccessTokenMissing, request_checks.BuildOutdated)
 _FLAGS = "Path=/; Secure; HttpOnly; Priority=HIGH"
 _COOKIE_DOMAIN = "google.com"
 
@@ -155,7 +154,7 @@ class Site:
             return picture_url(origin_of(request), self.media.add(session, picture, "original"))
 
         try:
-            calls = check.batch(await self._checked(request, session, batch=True))
+            calls = request_checks.batch(await self._checked(request, session, batch=True))
             self.rules.batch(calls, request.headers, request.query_params, self._page(request))
             self.seen.update(f"rpc_{call.rpc[:16]}" for call in calls)
             fault = self.faults.take("batch", *(call.rpc for call in calls))
@@ -277,24 +276,24 @@ class Site:
 
     async def _checked(self, request: Request, session: SimulatedSession, *, batch: bool) -> object:
         body = await request.body()
-        check.require(len(body) <= _MOST_BODY, "body too long")
+        request_checks.require(len(body) <= _MOST_BODY, "body too long")
         page, query = self._page(request), request.query_params
         if query.get(wire.QUERY_BUILD_LABEL) in page.outdated:
-            raise check.BuildOutdated
+            raise request_checks.BuildOutdated
         self.rules.call(request.headers, query.multi_items(), page, batch=batch)
-        pairs, form = check.form(body, session.access_token)
+        pairs, form = request_checks.form(body, session.access_token)
         lost = session.account is None and wire.PSID in cookies_of(request)
         self.rules.form(pairs, guest=session.account is None, lost=lost)
         return form
 
-    def _page(self, request: Request) -> check.PageRequest:
+    def _page(self, request: Request) -> request_checks.PageRequest:
         """Return what a page that is loaded now tells."""
         seconds, now = self._config.build_seconds, self._clock.monotonic()
         if seconds and now - self._built_at >= seconds:
             self._move_build()
         outdated = frozenset(_BUILD.format(number) for number in range(self._build))
         user = request.path_params.get("user")
-        return check.PageRequest(
+        return request_checks.PageRequest(
             site=origin_of(request),
             prefix="" if user is None else f"/u/{user}",
             build=_BUILD.format(self._build),
@@ -310,11 +309,11 @@ class Site:
     def _refused(self, session: SimulatedSession, refusal: Exception) -> Response:
         """Answer a call that the site does not take. Source: "Codes"."""
         match refusal:
-            case check.AccessTokenMissing():
+            case request_checks.AccessTokenMissing():
                 self.seen["token_refused"] += 1
                 body = encode.refused(session.access_token or "", session.number)
                 return Response(body, 400, media_type=_JSON)
-            case check.BuildOutdated():
+            case request_checks.BuildOutdated():
                 self.seen["build_refused"] += 1
                 return PlainTextResponse("", 405)
             case _:

@@ -8,8 +8,8 @@ from transports.simulator.gems import Gem
 from transports.simulator.history import SavedHistoryTurn
 from transports.simulator.images import DrawnPicture, aspect_in
 from transports.simulator.media import SimulatedMedia
+from transports.simulator.prompt_directives import PromptScript
 from transports.simulator.request_checks import TurnRequest
-from transports.simulator.script import PromptScript
 from transports.simulator.uploads import StoredUpload
 
 

@@ -1,10 +1,11 @@
-"""The simulated upload host. Source: "Files in"."""
+"""The simulated upload host: uploads in one request, and in two as browsers send them. Source: "Files in"."""
 
 import os
 import re
 import secrets
 import tempfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from email.parser import BytesHeaderParser
 from email.policy import HTTP
 
@@ -15,6 +16,7 @@ from transports.clock import Clock
 
 _BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
 _HEAD_LIMIT = 4096
+_MOST_OPEN = 1000
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -76,6 +78,50 @@ class UploadHost:
         now = self._clock.monotonic()
         while self._kept and (self._bytes > self._most or next(iter(self._kept.values())).until <= now):
             self._bytes -= len(self._kept.popitem(last=False)[1].content)
+
+
+class RefusedError(ValueError):
+    """The request does not fit; says what."""
+
+
+class Resumable:
+    """Uploads that have been started and not finished."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._open: OrderedDict[str, int | None] = OrderedDict()
+
+    def start(self, headers: Mapping[str, str]) -> str:
+        """Start an upload; return its token.
+
+        Raises:
+            RefusedError: it is no start.
+
+        """
+        if headers.get("x-goog-upload-command") != "start":
+            raise RefusedError("X-Goog-Upload-Command")
+        length = headers.get("x-goog-upload-header-content-length", "")
+        token = secrets.token_urlsafe(16)
+        self._open[token] = int(length) if length.isdecimal() else None
+        while len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)
+        return token
+
+    def finish(self, token: str, headers: Mapping[str, str], content: bytes) -> bytes:
+        """Finish an upload; return its content.
+
+        Raises:
+            RefusedError: there is no such upload, or a header or the length does not fit.
+
+        """
+        if headers.get("x-goog-upload-command", "").replace(" ", "") != "upload,finalize":
+            raise RefusedError("X-Goog-Upload-Command")
+        if token not in self._open:
+            raise RefusedError("no such upload")
+        length = self._open.pop(token)
+        if length not in {None, len(content)}:
+            raise RefusedError("not of the length that was announced")
+        return content
 
 
 def only_file(content_type: str, body: bytes) -> bytes:

@@ -4,7 +4,7 @@ import uuid
 
 import msgspec
 
-from transports.simulator import rich, sample_media
+from transports.simulator import rich_content, sample_media
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.media import Clip, clip_url, picture_url
 from transports.simulator.turn_context import TurnContext
@@ -32,15 +32,20 @@ class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
         if self.refused and now >= self.ready:
             return SimulatedAnswer(text=REFUSAL)
         if now < self.ready:
-            film = rich.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
-            fields = self.pending.rich | {rich.VIDEO: film, rich.PROGRESS: rich.progress(["Making the video"])}
+            film = rich_content.video(self.thumbnail, self.url if now >= self.named and not self.refused else "")
+            fields = self.pending.rich | {
+                rich_content.VIDEO: film,
+                rich_content.PROGRESS: rich_content.progress(["Making the video"]),
+            }
             return msgspec.structs.replace(self.pending, rich=fields)
-        return SimulatedAnswer(text=DONE.format(link=LINK), rich={rich.VIDEO: rich.video(self.thumbnail, self.url)})
+        return SimulatedAnswer(
+            text=DONE.format(link=LINK), rich={rich_content.VIDEO: rich_content.video(self.thumbnail, self.url)}
+        )
 
     @property
     def pending(self) -> SimulatedAnswer:
         """The answer of the turn that asks for it, whose state stays that of one that runs."""
-        fields = {rich.VIDEO_PENDING: rich.video_pending(LINK, self.job)}
+        fields = {rich_content.VIDEO_PENDING: rich_content.video_pending(LINK, self.job)}
         return SimulatedAnswer(text=PENDING.format(link=LINK), rich=fields, complete=False)
 
 
@@ -76,5 +81,5 @@ def make_music(scene: TurnContext) -> SimulatedAnswer:
     return SimulatedAnswer(
         text=f"{text}\n\n{link}",
         thoughts=scene.script.thoughts,
-        rich={rich.MUSIC: rich.music(thumbnail, *songs)},
+        rich={rich_content.MUSIC: rich_content.music(thumbnail, *songs)},
     )

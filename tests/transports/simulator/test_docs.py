@@ -2,7 +2,7 @@ import re
 
 from tests.clock import ManualClock
 from tests.conftest import ROOT
-from transports.simulator.script import OWN, PromptScript
+from transports.simulator.prompt_directives import OWN, PromptScript
 
 
 def test_the_page_lists_every_attribute_and_no_other():

@@ -68,12 +68,10 @@ async def test_orders_are_json_and_can_be_forgotten(browser, site, order):
 async def test_a_fault_of_the_simulators_own_is_logged(site, monkeypatch):
     from structlog.testing import capture_logs
 
-    from transports.simulator import check
-
     def broken(*arguments, **options):
         raise LookupError("a mistake")
 
-    monkeypatch.setattr(check, "form", broken)
+    monkeypatch.setattr("transports.simulator.request_checks.form", broken)
     with capture_logs() as lines:
         async with visit(site.base) as browser:
             assert (await browser.generate())[0] == 500

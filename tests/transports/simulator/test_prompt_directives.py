@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.simulator.prompt_directives import take_apart
+from transports.simulator.prompt_directives import (
+    IMAGE,
+    MUSIC,
+    VIDEO,
+    PromptScript,
+    parse,
+    take_apart,
+    tool_for,
+    wants_web_images,
+)
 
 
 def test_a_document_is_verbatim_and_one_inside_an_echo_is_words():
@@ -52,3 +61,71 @@ def test_a_prompt_is_read_in_one_go(prompt):
     """What was quadratic took half a minute for a tenth of this: it would not end."""
     with contextlib.suppress(ValueError):
         take_apart(prompt)
+
+
+def test_the_last_echo_is_the_answer_verbatim():
+    assert parse("<echo>one</echo> and <echo>two\n <b>`\\*</b></echo> end").text == "two\n <b>`\\*</b>"
+    assert parse("<echo></echo>").text == ""
+
+
+def test_what_is_echoed_is_not_obeyed():
+    script = parse('<echo><sim error="1037"/></echo>')
+    assert (script.text, script.error) == ('<sim error="1037"/>', None)
+
+
+def test_attributes_of_several_tags_add_up():
+    script = parse('<sim error="1037" after="3"/> words <sim delay="1.5"/><sim drop-after="2"/><echo>x</echo>')
+    assert script == PromptScript(text="x", asked="words", error=1037, after=3, delay=1.5, drop_after=2)
+
+
+def test_an_answer_says_that_it_is_simulated():
+    assert "simulated" in parse("What is the weather?").text
+    assert "What is the weather?" in parse("What is the weather?").text
+
+
+def test_a_length_is_kept_to_the_character():
+    assert [len(parse(f'<sim length="{length}"/>').text) for length in (0, 1, 10, 100_000)] == [0, 1, 10, 100_000]
+    assert parse('<sim text="these"/><echo>not these</echo>').text == "these"
+
+
+@pytest.mark.parametrize("tag", ['colour="red"', 'error="x"', 'length="-1"', 'length="99999999999"', 'after="1.5"'])
+def test_what_it_does_not_understand_is_an_error(tag):
+    with pytest.raises(ValueError, match="sim"):
+        parse(f"<sim {tag}/>")
+
+
+@pytest.mark.parametrize(
+    ("words", "tool"),
+    [
+        ("Generate some pictures of cats", IMAGE),
+        ("Please draw a small PHOTO of the sea", IMAGE),
+        ("Use image generation tool to modify the banner with another font and design.", IMAGE),
+        ("Edit this photo: make the sky red", IMAGE),
+        ("画一幅雪中的狐狸的图", IMAGE),
+        ("Generate a short video of a cat playing", VIDEO),
+        ("make a film from this picture", VIDEO),
+        ("生成一段猫的视频", VIDEO),
+        ("Compose a song about the sea", MUSIC),
+        ("Send me some pictures of cats", None),
+        ("What is in this picture?", None),
+        ("Hello World!", None),
+        ("Generate a list. Then describe the picture.", None),
+        ("regenerate the imagery", None),
+    ],
+)
+def test_words_ask_for_a_tool(words, tool):
+    assert tool_for(words) == tool
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("Send me some pictures of cats", True),
+        ("show me a photo of the Rhine", True),
+        ("Show me how to read this", False),
+        ("What is in this picture?", False),
+        ("Find the fault in this picture", False),
+    ],
+)
+def test_words_ask_for_pictures_of_the_web(words, wanted):
+    assert wants_web_images(words) == wanted

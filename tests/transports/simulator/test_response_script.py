@@ -5,9 +5,9 @@ from protocol.model import Text, Waiting
 from tests.clock import ManualClock
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.config import Pace
-from transports.simulator.forms import FrameForm, Ids
+from transports.simulator.frame_forms import FrameForm, Ids
+from transports.simulator.prompt_directives import PromptScript
 from transports.simulator.response_script import ResponseScript
-from transports.simulator.script import PromptScript
 from transports.web.codec.answer import AnswerReader
 
 AT_ONCE = Pace(first_token_seconds=0, tokens_per_second=0)

@@ -7,8 +7,7 @@ import pytest
 from tests.clock import ManualClock
 from tests.transports.simulator.conftest import visit
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.resumable import Resumable
-from transports.simulator.uploads import UploadHost, mime_of, only_file
+from transports.simulator.uploads import Resumable, UploadHost, mime_of, only_file
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 

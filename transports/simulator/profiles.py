@@ -1,19 +1,23 @@
-"""The profile `strict`: what this gateway's own client must send, as the protocol page names it.
+"""The two profiles of the simulated site: what each requires of requests beyond what both share, and how it answers.
 
-A client that others wrote may send much else; see `rules.Rules`.
+`Rules` is the profile `site`: it refuses only what the site is known to refuse, so that any client can be tested.
+`StrictRules` is the profile `strict`: it requires the form that the protocol page names for this gateway's own client.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from starlette.requests import Request
 
 from transports.simulator.accounts import SimulatedSession
-from transports.simulator.check import (
+from transports.simulator.media import spellings_of
+from transports.simulator.models import DEFAULT, of_plan, serving
+from transports.simulator.request_checks import (
     BatchCall,
     Departure,
     PageRequest,
+    TurnRequest,
     decoded,
     is_list,
     is_number,
@@ -21,11 +25,10 @@ from transports.simulator.check import (
     require,
     same,
 )
-from transports.simulator.media import spellings_of
-from transports.simulator.models import DEFAULT, of_plan
-from transports.simulator.request_checks import TurnRequest
-from transports.simulator.rules import Pairs, Rules, UploadStep
 from transports.web import wire
+
+Pairs = list[tuple[str, str]]
+UploadStep = Literal["whole", "start", "finish"]
 
 _QUERY = frozenset({"bl", "f.sid", "hl", "_reqid", "rt"})
 _BATCH_QUERY = _QUERY | {"rpcids", "source-path"}
@@ -72,6 +75,62 @@ _PAYLOADS: dict[str, tuple[Any, ...]] = {
     ),
 }
 """What our client sends to each RPC that it knows."""
+
+
+class Rules:
+    """The profile `site`: refuses only what the site is known to refuse."""
+
+    exact = True
+    """Answer in the site's own form; otherwise alternate between the forms that a decoder must read."""
+    words_decide = True
+    """A plain turn whose words ask for a picture, film or song is answered with one."""
+    cookie_every = 1
+    """Which answers set a cookie, where the settings do not say: every one, every second, none (0)."""
+
+    def call(self, headers: Mapping[str, str], query: Pairs, page: PageRequest, *, batch: bool) -> None:
+        """Check a call's headers and query."""
+
+    def form(self, pairs: Pairs, *, guest: bool, lost: bool) -> None:
+        """Check a form's fields."""
+
+    def generate(self, request: Any, slots: list[Any], headers: Mapping[str, str], language: str) -> None:
+        """Check a turn's slots and model header."""
+
+    def batch(
+        self, calls: list[BatchCall], headers: Mapping[str, str], query: Mapping[str, str], page: PageRequest
+    ) -> None:
+        """Check a batch's calls."""
+
+    def rotation(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> tuple[str, int] | None:
+        """Return why a rotation is refused, and the status."""
+        _ = headers, cookies
+        return None
+
+    def upload(self, request: Request, push_id: str, step: UploadStep) -> str:
+        """Return why an upload's request is refused, or nothing."""
+        _ = request, push_id, step
+        return ""
+
+    def goes_on(self, ask: TurnRequest, *, guest: bool) -> bool:
+        """Say whether a turn may go on from the place that it names."""
+        _ = ask, guest
+        return True
+
+    def family(self, session: SimulatedSession, ask: TurnRequest) -> str | int:
+        """Return the family that answers a turn, or the code that it is refused with."""
+        if ask.model_id == "":
+            return wire.CODE_MODEL_HEADER
+        family = serving(session.plan, ask.model_id)
+        return wire.CODE_MODEL_HEADER if family is None else family
+
+    def files_refused(self) -> int:
+        """Return the code that a turn with an attachment that does not exist is refused with.
+
+        Raises:
+            Departure: it is refused with HTTP 400.
+
+        """
+        return 1100
 
 
 class StrictRules(Rules):

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from transports.simulator import encode, research, rich
+from transports.simulator import encode, research, rich_content
 from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.images import aspect_in, size_of
 from transports.simulator.media import picture_url
@@ -71,7 +71,7 @@ def _at_once(scene: TurnContext) -> SimulatedAnswer:
 
 def _plain(scene: TurnContext) -> SimulatedAnswer:
     script = scene.script
-    text = rich.marked(script.text, script.citations or 0) + _MARKUP.get(script.markup, "")
+    text = rich_content.marked(script.text, script.citations or 0) + _MARKUP.get(script.markup, "")
     if scene.gem is not None and not script.given:
         text = f"Gem: {scene.gem.name}: {scene.gem.prompt}\n\n{text}"
     if scene.files and not script.given:
@@ -79,21 +79,23 @@ def _plain(scene: TurnContext) -> SimulatedAnswer:
         text = f"{text}\n\nFiles seen:\n{lines}"
     fields: dict[int, list[Any]] = {}
     if script.citations:
-        fields[rich.CITATIONS] = rich.citations(text, script.citations)
+        fields[rich_content.CITATIONS] = rich_content.citations(text, script.citations)
     if script.web_images:
         numbers = range(1, script.web_images + 1)
         text += "".join(f"\n\n{_WEB_LINK.format(number - 1)}" for number in numbers)
         found = [(f"https://example.com/simulated/{number}.jpg", f"Simulated find {number}") for number in numbers]
-        fields[rich.WEB_IMAGES] = rich.web_images(found)
+        fields[rich_content.WEB_IMAGES] = rich_content.web_images(found)
     deep = scene.ask.tool == DEEP_THINK and not script.thoughts
     return SimulatedAnswer(
         text=text,
         thoughts="Thinking deeply, as simulated." if deep else script.thoughts,
         rich=fields,
-        meanwhile={rich.PROGRESS: rich.progress(["Running (simulated) code"])} if script.analysis else {},
+        meanwhile={rich_content.PROGRESS: rich_content.progress(["Running (simulated) code"])}
+        if script.analysis
+        else {},
         tool="data_analysis_tool" if script.analysis else "",
         card=script.card,
-        sources=rich.sources(text, script.sources or 0),
+        sources=rich_content.sources(text, script.sources or 0),
         others=tuple(f"{text} ({number})" for number in range(2, script.candidates + 1)),
     )
 
@@ -110,7 +112,7 @@ def _images(scene: TurnContext) -> SimulatedAnswer:
     return SimulatedAnswer(
         text=text + links,
         thoughts=script.thoughts,
-        rich={rich.IMAGES: _laid_out(scene, tokens)},
+        rich={rich_content.IMAGES: _laid_out(scene, tokens)},
         pictures=tokens,
         tool_words="Creating your image",
     )
@@ -123,8 +125,8 @@ def _laid_out(scene: TurnContext, tokens: tuple[str, ...]) -> list[object]:
             (picture_url(scene.origin, token), _PICTURE_LINK.format(number), size)
             for number, token in enumerate(tokens)
         ]
-        return rich.exact_images(found, scene.now)
-    return rich.images([(picture_url(scene.origin, token), f"img_{token}") for token in tokens])
+        return rich_content.exact_images(found, scene.now)
+    return rich_content.images([(picture_url(scene.origin, token), f"img_{token}") for token in tokens])
 
 
 def _canvas(scene: TurnContext) -> SimulatedAnswer:
@@ -158,7 +160,7 @@ def _storybook(scene: TurnContext) -> SimulatedAnswer:
     return SimulatedAnswer(
         text="Here is your (simulated) storybook.",
         thoughts=script.thoughts,
-        rich={rich.IMAGES: _laid_out(scene, tokens)},
+        rich={rich_content.IMAGES: _laid_out(scene, tokens)},
         document=document,
         pictures=tokens,
     )
