@@ -145,6 +145,11 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
     ]:
         for name in names:
             _check_known(name, f"{where}.{name}", origin)
+    families = dict.fromkeys(family for kind in TRANSPORTS.values() for family in sorted(kind.families))
+    for number, model in enumerate(models.add):
+        if model.family not in families:
+            where = f"models.add[{number}].family"
+            raise SettingsError(f"{origin.of(where)}: {where}: unknown family; expected one of: {', '.join(families)}")
     try:
         return Catalogue.build(models.add, aliases=models.aliases, upstream=models.upstream)
     except ValueError as error:

@@ -23,7 +23,9 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """What an upstream says of one of an account's allowances."""
 
     name: str
-    """As `pro`, `flash` or `week`: a closed set of the transport's. The pool uses those that name a model family."""
+    """A name of the transport's choice, such as `pro` or `week`."""
+    family: str = ""
+    """The model family that it limits; the pool does not use a quota without one."""
     total: int
     """0, with nothing left: there is no limit."""
     left: int

@@ -141,6 +141,8 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     """Names of the settings, anywhere in `config`, whose values are never shown."""
     accounts: AccountType[Any] | None = None
     """Describes its accounts, which are the setting `accounts` of `config`; None: it has none that are configured."""
+    families: frozenset[str] = frozenset()
+    """The model families that it has: `Model.family` of the catalogue is one of them."""
     reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
     """Makes a transport that `connect` yielded use the accounts of these settings, whose files may have changed; open
     requests continue. Returns the files or accounts that are invalid: they keep their earlier configuration."""

@@ -43,7 +43,6 @@ from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.names import (
     Capability,
     Catalogue,
-    Family,
     Model,
     Selection,
 )
@@ -68,7 +67,6 @@ __all__ = [
     "Engine",
     "Event",
     "Exchange",
-    "Family",
     "Feature",
     "FileKeeper",
     "FilePart",

@@ -21,15 +21,6 @@ _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 """Names that are safe in a header, a path and a metric label."""
 
 
-class Family(StrEnum):
-    """A group of models, as the site groups them."""
-
-    FLASH = "flash"
-    FLASH_LITE = "flash-lite"
-    FLASH_THINKING = "flash-thinking"
-    PRO = "pro"
-
-
 class Capability(StrEnum):
     """What a turn produces; `CHAT` has no suffix."""
 
@@ -50,7 +41,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One base name of the catalogue."""
 
     id: str
-    family: Family
+    family: str
+    """The group of models that transports choose from, such as `pro`; each transport has its own families."""
+    capabilities: tuple[Capability, ...] = ()
+    """What its turns can produce; empty: as the other models of its family, or else everything but video."""
     created: int = 0
     """When it was published, in epoch seconds; shown in the list of models."""
     guest: bool = False
@@ -63,15 +57,24 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Upstream model ids by transport name; they replace the search by family and discovery."""
 
 
+_ALL = tuple(Capability)
+_NO_VIDEO = tuple(capability for capability in Capability if capability is not Capability.VIDEO)
+
 DEFAULT_MODELS = (
-    Model(id="gemini-2.5-flash-free", family=Family.FLASH, guest=True, created=1750118400),
-    Model(id="gemini-2.5-flash", family=Family.FLASH, created=1750118400),
-    Model(id="gemini-2.5-pro", family=Family.PRO, created=1750118400, replaced_by="gemini-3-pro"),
-    Model(id="gemini-3-pro", family=Family.PRO, created=1763424000),
-    Model(id="gemini-3.1-pro", family=Family.PRO, created=1771459200),
-    Model(id="gemini-3.5-flash", family=Family.FLASH, created=1779148800),
-    Model(id="gemini-3.5-flash-lite", family=Family.FLASH_LITE, created=1779148800),
-    Model(id="gemini-3.6-flash", family=Family.FLASH, created=1785196800),
+    Model(id="gemini-2.5-flash-free", family="flash", guest=True, created=1750118400),
+    Model(id="gemini-2.5-flash", family="flash", created=1750118400),
+    Model(
+        id="gemini-2.5-pro",
+        family="pro",
+        capabilities=_ALL,
+        created=1750118400,
+        replaced_by="gemini-3-pro",
+    ),
+    Model(id="gemini-3-pro", family="pro", capabilities=_ALL, created=1763424000),
+    Model(id="gemini-3.1-pro", family="pro", capabilities=_ALL, created=1771459200),
+    Model(id="gemini-3.5-flash", family="flash", created=1779148800),
+    Model(id="gemini-3.5-flash-lite", family="flash-lite", created=1779148800),
+    Model(id="gemini-3.6-flash", family="flash", created=1785196800),
 )
 
 
@@ -92,10 +95,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.model.id}{capability}{'-' + _EXTENDED if self.extended else ''}"
 
 
-def _capabilities(model: Model) -> tuple[Capability, ...]:
-    return tuple(c for c in Capability if c is not Capability.VIDEO or model.family is Family.PRO)
-
-
 def _shown(name: str) -> str:
     """Return a caller's model name shortened and cleaned for an error message."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
@@ -113,8 +112,11 @@ class Catalogue:
         """
         self._models: dict[str, Model] = {}
         self._names: dict[str, Model] = {}
-        for model in models:
-            self._models[model.id] = model
+        found = list(models)
+        families = {model.family: model.capabilities for model in found if model.capabilities}
+        for given in found:
+            capabilities = given.capabilities or families.get(given.family, _NO_VIDEO)
+            model = self._models[given.id] = msgspec.structs.replace(given, capabilities=capabilities)
             for name in (model.id, *model.aliases):
                 if not _NAME.fullmatch(name):
                     raise ValueError(f"the model name {name!r} has characters other than letters, digits and '._-:/'")
@@ -177,7 +179,7 @@ class Catalogue:
         """Yield every valid selection in the order of the catalogue, including deprecated bases."""
         for listed in self._models.values():
             model = self._models[listed.replaced_by] if listed.replaced_by else listed
-            for capability in _capabilities(model):
+            for capability in model.capabilities:
                 for extended in (False, True):
                     if extended and capability not in {Capability.CHAT, Capability.CANVAS}:
                         continue
@@ -207,7 +209,7 @@ class Catalogue:
     def _suffixes(self, name: str, model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
         if not suffixes:
             return Capability.CHAT, False
-        allowed = {c.value: c for c in _capabilities(model) if c is not Capability.CHAT}
+        allowed = {c.value: c for c in model.capabilities if c is not Capability.CHAT}
         possible = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with canvas."
         chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
         extended = len(chosen) < len(suffixes)

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.model.event import Event
 from protocol.model.media import MediaRef, MediaStream, Rendition
-from protocol.model.names import Catalogue, Family, Selection
+from protocol.model.names import Catalogue, Selection
 from protocol.model.request import GenerationRequest
 
 _SHOWN = 64
@@ -22,7 +22,7 @@ class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     name: str = ""
     """The display name, such as `3.7 Flash`."""
-    family: Family | None = None
+    family: str = ""
 
     @property
     def label(self) -> str:
@@ -46,12 +46,12 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
         return self.answered.label if self.answered is not None else ""
 
     @property
-    def mismatch(self) -> tuple[Family, Family] | None:
+    def mismatch(self) -> tuple[str, str] | None:
         """The requested family and the one that answered, if both are known and differ."""
         asked, answered = self.asked, self.answered
-        if answered is None or asked.family is None or answered.family is None:
+        if answered is None or not asked.family or not answered.family:
             return None
-        same = asked.family is answered.family or (asked.id and asked.id == answered.id)
+        same = asked.family == answered.family or (asked.id and asked.id == answered.id)
         return None if same else (asked.family, answered.family)
 
 

@@ -97,7 +97,7 @@ class Models:
             id=name,
             created=model.created,
             capability=selection.capability.value,
-            family=model.family.value,
+            family=model.family,
             extended_thinking=selection.extended,
             needs_account=not (model.guest and selection.capability is Capability.CHAT),
             input_modalities=["text"] if model.guest else [*_TAKEN],

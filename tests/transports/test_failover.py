@@ -7,7 +7,6 @@ from protocol.model import (
     Blocked,
     Certainty,
     Exchange,
-    Family,
     Finish,
     ModelDowngraded,
     RateLimited,
@@ -34,8 +33,8 @@ from transports.router import Deadlines, Router
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 NOT_SENT = UpstreamFailed("x", certainty=Certainty.NOT_SENT, code="upstream_reset")
 MAYBE = UpstreamFailed("x", code="upstream_reset")
-PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
-LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
+PRO = UpstreamModel(id="p", name="3.1 Pro", family="pro")
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family="flash-lite")
 
 
 class Scripted:
@@ -361,7 +360,7 @@ async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again
 async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_has_told():
     clock = ManualClock()
     transport = Scripted(a=[RateLimited("x")])
-    quotas = (Quota(name="pro", total=9, left=1, reset=clock.wall() + 777),)
+    quotas = (Quota(name="pro", family="pro", total=9, left=1, reset=clock.wall() + 777),)
     transport.accounts = [msgspec.structs.replace(transport.accounts[0], facts=lambda: Facts(quotas=quotas))]
     with pytest.raises(RateLimited) as caught:
         await ask(rotation_of(transport, clock))

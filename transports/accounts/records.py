@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from transports.account import Quota
 from transports.store import Records
 from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, decode_record
@@ -45,7 +45,7 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     """Empty: all accounts of `egress`."""
     egress: str = ""
-    family: Family | None = None
+    family: str | None = None
     """None: from everything."""
     capability: Capability | None = None
     reason: CooldownReason

@@ -10,13 +10,13 @@ from collections import Counter
 
 import msgspec
 
-from protocol.model import Capability, Family, Selection
+from protocol.model import Capability, Selection
 from transports.account import Account, Quota
 from transports.accounts.records import AttentionRecord, CooldownReason
 from transports.accounts.registry import PauseRecord
 from transports.accounts.throttle import Throttle
 
-Scope = tuple[Family | None, Capability | None]
+Scope = tuple[str | None, Capability | None]
 """Family and capability that a cooldown applies to; None: all."""
 
 EVERYTHING: Scope = (None, None)
@@ -25,7 +25,7 @@ EVERYTHING: Scope = (None, None)
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     """What an account is wanted for."""
 
-    family: Family
+    family: str
     capability: Capability
     guest: bool
     """A guest will do."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from protocol.model import Family
 from transports.account import Account, Facts, Quota, Report
 from transports.accounts.config import PoolConfig
 from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord
@@ -261,9 +260,9 @@ class AccountStates:
         before, state.quotas = {quota.name: quota for quota in state.quotas}, quotas
         for quota in state.quotas:
             known = before.get(quota.name)
-            if known == quota or quota.name not in set(Family):
+            if known == quota or not quota.family:
                 continue
-            scope = (Family(quota.name), None)
+            scope = (quota.family, None)
             cooldown = state.cooldowns.get(scope)
             seconds = reset_seconds(quota.reset, self.deps.clock.wall()) if quota.used_up else None
             if seconds and (cooldown is None or cooldown.until < now + seconds - _SAME_SECONDS):

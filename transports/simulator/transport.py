@@ -66,4 +66,4 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             yield transport
 
 
-KIND = Kind(SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}))
+KIND = Kind(SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}), families=web.KIND.families)

@@ -7,6 +7,7 @@ from transports.base import Deps, Kind
 from transports.http import trusted
 from transports.web.account_config import ACCOUNTS
 from transports.web.accounts import open_accounts
+from transports.web.codec.models import Family
 from transports.web.config import WebConfig
 from transports.web.transport import WebTransport
 
@@ -40,5 +41,6 @@ KIND = Kind(
     check,
     secrets=frozenset({"cookies", "proxy"}),
     accounts=ACCOUNTS,
+    families=frozenset(Family),
     reload=WebTransport.reload,
 )

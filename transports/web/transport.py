@@ -65,6 +65,8 @@ class WebTransport:
 
     def offers(self, selection: Selection) -> bool:
         """Return whether an account can serve the selection; a guest serves only chats with guest models."""
+        if selection.model.family not in wire.MODEL_IDS:
+            return False
         guest = selection.model.guest and selection.capability is Capability.CHAT
         return any(guest or not account.guest for account in self.accounts)
 

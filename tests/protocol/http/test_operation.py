@@ -11,7 +11,6 @@ from protocol.model import (
     Caller,
     Catalogue,
     Exchange,
-    Family,
     Finish,
     GenerationRequest,
     Model,
@@ -193,8 +192,8 @@ def test_a_deprecated_name_is_reported_in_headers():
 
 def test_a_replacement_of_unknown_age_has_no_date():
     own = (
-        Model(id="house-pro", family=Family.PRO, created=0),
-        Model(id="old-pro", family=Family.PRO, created=0, replaced_by="house-pro"),
+        Model(id="house-pro", family="pro", created=0),
+        Model(id="old-pro", family="pro", created=0, replaced_by="house-pro"),
     )
     headers = dict(Deprecations().headers(Catalogue.build(own).resolve("old-pro")))
     assert headers[b"deprecation"] == b"true"

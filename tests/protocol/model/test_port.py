@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocol.model import Family, Served, UpstreamModel
+from protocol.model import Served, UpstreamModel
 
 
 def served(asked, answered):
@@ -28,13 +28,13 @@ def test_a_label_is_the_name_and_else_the_id():
 @pytest.mark.parametrize(
     ("asked", "answered", "mismatch"),
     [
-        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="f", family=Family.FLASH), ("pro", "flash")),
-        (UpstreamModel(family=Family.PRO), UpstreamModel(family=Family.FLASH_LITE), ("pro", "flash-lite")),
-        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="q", family=Family.PRO), None),
-        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="p", family=Family.FLASH), None),
-        (UpstreamModel(id="p", family=Family.PRO), UpstreamModel(id="n", name="Nano Banana 2"), None),
-        (UpstreamModel(id="auto"), UpstreamModel(id="f", family=Family.FLASH), None),
-        (UpstreamModel(id="p", family=Family.PRO), None, None),
+        (UpstreamModel(id="p", family="pro"), UpstreamModel(id="f", family="flash"), ("pro", "flash")),
+        (UpstreamModel(family="pro"), UpstreamModel(family="flash-lite"), ("pro", "flash-lite")),
+        (UpstreamModel(id="p", family="pro"), UpstreamModel(id="q", family="pro"), None),
+        (UpstreamModel(id="p", family="pro"), UpstreamModel(id="p", family="flash"), None),
+        (UpstreamModel(id="p", family="pro"), UpstreamModel(id="n", name="Nano Banana 2"), None),
+        (UpstreamModel(id="auto"), UpstreamModel(id="f", family="flash"), None),
+        (UpstreamModel(id="p", family="pro"), None, None),
     ],
 )
 def test_a_mismatch_is_between_families_that_are_both_known(asked, answered, mismatch):

@@ -1,6 +1,6 @@
 import msgspec
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from service.accounts.views import AccountStatus, SharedFacts, account_view, unusable_view
 from transports.account import Account, Facts, Quota
 from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
@@ -14,7 +14,7 @@ ATTENTION = AttentionRecord(reason="consent", message="Answer the page.", at=NOW
 RECORD = AccountRecord(id="one", transport="web", secret="__Secure-1PSID=canary", created=NOW, by="admin:ops")
 
 
-def cooldown(seconds, reason=CooldownReason.QUOTA, family=Family.PRO):
+def cooldown(seconds, reason=CooldownReason.QUOTA, family="pro"):
     return CooldownRecord(account="one", family=family, reason=reason), seconds
 
 
@@ -39,7 +39,7 @@ def test_a_pause_counts_more_than_attention_and_attention_more_than_a_cooldown()
 
 
 def test_the_cooldown_that_ends_first_gives_the_reason():
-    shown = view(cooldowns=[cooldown(90.0), cooldown(30.0, CooldownReason.PACE, Family.FLASH)])
+    shown = view(cooldowns=[cooldown(90.0), cooldown(30.0, CooldownReason.PACE, "flash")])
     assert shown.reason == "pace"
     assert sorted(one.until for one in shown.cooldowns) == [NOW + 30.0, NOW + 90.0]
 

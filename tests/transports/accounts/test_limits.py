@@ -2,7 +2,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from tests.clock import ManualClock
 from tests.pools import Replica
 from transports.account import Account
@@ -11,7 +11,7 @@ from transports.accounts.limits import buckets_of
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import FULL
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
 ACCOUNT = Account(id="a", transport="t", concurrency=6)
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from protocol.model import Capability, Family, GatewayError
+from protocol.model import Capability, GatewayError
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account
@@ -19,7 +19,7 @@ from transports.accounts.selection import usable
 from transports.accounts.state import EVERYTHING
 from transports.store import MemoryStore, StoreDown
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
 ACCOUNTS = [Account(id=name, transport="t", concurrency=2) for name in "ab"]
 FEW = settings(
     max_examples=25,

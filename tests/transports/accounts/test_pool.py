@@ -4,16 +4,16 @@ import anyio
 import msgspec
 import pytest
 
-from protocol.model import Blocked, Capability, Family, RateLimited, Saturated, SignedOut, Throttled
+from protocol.model import Blocked, Capability, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account, AccountKind
 from transports.accounts import CooldownReason, LeaseRequest, Requirement
 from transports.accounts.state import EVERYTHING
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
-IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
-FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
+IMAGE = Requirement(family="pro", capability=Capability.IMAGEN, guest=False)
+FREE = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 
 
 class Bed:

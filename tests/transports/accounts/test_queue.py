@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 import pytest
 
-from protocol.model import Capability, Family, Saturated
+from protocol.model import Capability, Saturated
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing, pool_of
 from transports.account import Account, AccountKind
@@ -14,8 +14,8 @@ from transports.accounts import LeaseRequest, Requirement
 from transports.store import MemoryStore
 
 pytestmark = pytest.mark.anyio
-PRO = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
-FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+PRO = Requirement(family="pro", capability=Capability.CHAT, guest=False)
+FLASH = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 
 
 class Crowd:
@@ -159,7 +159,7 @@ async def test_no_request_waits_where_none_may_but_for_a_slot_that_its_license_i
 
 async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
     chat_only = account("c", 5, capabilities=frozenset({Capability.CHAT}))
-    picture = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
+    picture = Requirement(family="pro", capability=Capability.IMAGEN, guest=False)
     async with crowd_at(account("a", 1), chat_only, account("guest", 5, kind=AccountKind.GUEST)) as crowd:
         await crowd.come("one", 5, want=picture)
         assert (crowd.held(picture)["one"], crowd.refused["one"]) == (1, 2)

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import anyio
 import pytest
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from tests.transports.store.conftest import open_store, servers  # noqa: F401 -- fixtures
@@ -14,7 +14,7 @@ from transports.accounts import LeaseRequest, Requirement
 from transports.clock import SystemClock
 from transports.store import MemoryStore
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
 ACCOUNTS = [Account(id="a", transport="t", concurrency=3), Account(id="b", transport="t", concurrency=2)]
 EACH = 334
 

@@ -3,15 +3,15 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from transports.account import Account, AccountKind, Facts
 from transports.accounts.records import AttentionRecord, CooldownReason
 from transports.accounts.registry import PauseRecord
 from transports.accounts.selection import choose, next_free
 from transports.accounts.state import AccountState, Cooldown, Requirement
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
-FREE = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
+FREE = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 DEAD = AttentionRecord(reason="consent", message="", at=0.0)
 
 

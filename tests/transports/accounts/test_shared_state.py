@@ -4,7 +4,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from tests.clock import ManualClock
 from tests.pools import Replica
 from transports.account import Account, Facts, Quota
@@ -15,7 +15,7 @@ from transports.observer import ELSEWHERE
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
 SCOPE = CHAT.key
 
 
@@ -301,14 +301,17 @@ alone = [Account(id="a", transport="t")]
 
 async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until_it_is_there_again():
     clock = ManualClock()
-    quotas = (Quota(name="pro", total=10, left=0, reset=clock.wall() + 500), Quota(name="other", total=1, left=0))
+    quotas = (
+        Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 500),
+        Quota(name="other", total=1, left=0),
+    )
     process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
     process.known.tick()
     process.known.tick()
-    state, flash = process.state(), Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=False)
+    state, flash = process.state(), Requirement(family="flash", capability=Capability.CHAT, guest=False)
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic() + 500
     assert state.available_at(flash, clock.monotonic()) == clock.monotonic()
-    quotas = (Quota(name="pro", total=10, left=7, reset=clock.wall() + 500),)
+    quotas = (Quota(name="pro", family="pro", total=10, left=7, reset=clock.wall() + 500),)
     process.known.tick()
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic()
     assert process.heard.said() == [
@@ -321,12 +324,12 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
 
 async def test_an_allowance_without_a_limit_is_not_used_up():
     clock = ManualClock()
-    unlimited = Quota(name="pro", total=0, left=0, reset=clock.wall() + 500)
+    unlimited = Quota(name="pro", family="pro", total=0, left=0, reset=clock.wall() + 500)
     quotas = (unlimited, Quota(name="5h", total=10, left=0, reset=clock.wall() + 500))
     process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
     process.known.tick()
     assert process.state().cooldowns == {}
-    quotas = (Quota(name="pro", total=10, left=0, reset=clock.wall() + 500),)
+    quotas = (Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 500),)
     process.known.tick()
     assert process.state().cooldowns
     quotas = (unlimited,)
@@ -340,7 +343,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
     for name, process in (("one", bed.one), ("other", bed.other)):
 
         def facts(name=name):
-            return Facts(quotas=(Quota(name="pro", total=10, left=left[name], reset=wall + 500),))
+            return Facts(quotas=(Quota(name="pro", family="pro", total=10, left=left[name], reset=wall + 500),))
 
         process.accounts = [replace(account, facts=facts) for account in process.accounts]
         process.known.tick()
@@ -349,7 +352,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
         bed.one.known.tick()
         bed.other.known.tick()
         await bed.settle()
-    scope = (Family.PRO, None)
+    scope = ("pro", None)
     assert [process.state().cooldowns[scope].until for process in (bed.one, bed.other)] == [
         bed.clock.monotonic() + 500
     ] * 2
@@ -363,7 +366,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
 
 async def test_a_reset_is_believed_for_a_day_at_most():
     clock = ManualClock()
-    facts = Facts(quotas=(Quota(name="pro", total=10, left=0, reset=clock.wall() + 1e9),))
+    facts = Facts(quotas=(Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 1e9),))
     process = Process(MemoryStore(clock), clock, "one", lambda: facts)
     process.known.tick()
     assert process.state().available_at(CHAT, clock.monotonic()) == clock.monotonic() + 86400

@@ -1,15 +1,15 @@
 import msgspec
 import pytest
 
-from protocol.model import Capability, Family
+from protocol.model import Capability
 from transports.account import Account, AccountKind, Facts
 from transports.accounts.records import AttentionRecord, CooldownReason
 from transports.accounts.registry import PauseRecord
 from transports.accounts.state import EVERYTHING, AccountState, Cooldown, Requirement
 
-CHAT = Requirement(family=Family.PRO, capability=Capability.CHAT, guest=False)
-IMAGE = Requirement(family=Family.PRO, capability=Capability.IMAGEN, guest=False)
-FLASH = Requirement(family=Family.FLASH, capability=Capability.CHAT, guest=True)
+CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
+IMAGE = Requirement(family="pro", capability=Capability.IMAGEN, guest=False)
+FLASH = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 RECORD = AttentionRecord(reason="signed_out", message="", at=0.0)
 
 
@@ -27,7 +27,7 @@ def test_an_account_rests_for_what_it_was_limited_in_alone():
 
 @pytest.mark.parametrize(
     ("scope", "rests"),
-    [((Family.PRO, None), [CHAT, IMAGE]), ((None, Capability.CHAT), [CHAT, FLASH]), (EVERYTHING, [CHAT, IMAGE, FLASH])],
+    [(("pro", None), [CHAT, IMAGE]), ((None, Capability.CHAT), [CHAT, FLASH]), (EVERYTHING, [CHAT, IMAGE, FLASH])],
 )
 def test_a_rest_may_be_from_more_than_one_thing(scope, rests):
     one = state()

@@ -6,12 +6,12 @@ Source: "Batch calls", "Common request parts", "Who answered".
 """
 
 import re
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from protocol.model import (
-    Family,
     GatewayError,
     Model,
     UpstreamModel,
@@ -19,6 +19,15 @@ from protocol.model import (
 from transports.web import wire
 from transports.web.codec import jspb
 from transports.web.codec.encode import ModelHeader
+
+
+class Family(StrEnum):
+    """A group of models, as the site groups them."""
+
+    FLASH = "flash"
+    FLASH_LITE = "flash-lite"
+    FLASH_THINKING = "flash-thinking"
+    PRO = "pro"
 
 
 class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,10 +109,10 @@ def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
     return next((text for place in places if (text := jspb.encodable(entry, *place))), "")
 
 
-_FAMILY_OF_ID: dict[str, Family | None] = {
+_FAMILY_OF_ID: dict[str, str] = {
     **{identifier: Family(family) for family, ids in wire.MODEL_IDS.items() for identifier in ids.values()},
     wire.MODEL_ID_CURRENT_FLASH: Family.FLASH,
-    wire.MODEL_ID_AUTO: None,
+    wire.MODEL_ID_AUTO: "",
 }
 
 _FAMILY_OF_WORD = {
@@ -126,12 +135,12 @@ def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
     if configured:
         found = _by_id(configured, status)
     else:
-        fitting = [one for one in status.models if family_of(one) is model.family]
+        fitting = [one for one in status.models if family_of(one) == model.family]
         found = next((one for one in fitting if one.default), fitting[0] if fitting else None)
     number = found.number if found is not None else None
     return ModelHeader(
-        id=configured or (found.id if found is not None else wire.MODEL_IDS[model.family.value][table_plan]),
-        number=wire.MODEL_NUMBERS[model.family.value] if number is None else number,
+        id=configured or (found.id if found is not None else wire.MODEL_IDS[model.family][table_plan]),
+        number=wire.MODEL_NUMBERS[model.family] if number is None else number,
         capacity=wire.CAPACITIES[status.plan] if status.capacity is None else status.capacity,
         field13=status.field13,
     )
@@ -145,7 +154,7 @@ def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> Up
     if chosen.id in _FAMILY_OF_ID:
         family = _FAMILY_OF_ID[chosen.id]
     else:
-        family = (family_of(found) if found is not None else None) or model.family
+        family = (family_of(found) if found is not None else "") or model.family
     return UpstreamModel(id=chosen.id, name=found.name if found is not None else "", family=family)
 
 
@@ -158,13 +167,13 @@ def answered(identifier: str, name: str, status: AccountStatus) -> UpstreamModel
         return None
     found = _by_id(identifier, status)
     if _MEDIA_WORDS.isdisjoint(_words(name)):
-        family = _FAMILY_OF_ID.get(identifier) or (family_of(found) if found is not None else None) or _by_words(name)
+        family = _FAMILY_OF_ID.get(identifier) or (family_of(found) if found is not None else "") or _by_words(name)
     else:
-        family = None
+        family = ""
     return UpstreamModel(id=identifier, name=name or (found.name if found is not None else ""), family=family)
 
 
-def family_of(found: DiscoveredModel) -> Family | None:
+def family_of(found: DiscoveredModel) -> str:
     """Return a discovered model's family, from the table of ids, else from its name."""
     if found.id in _FAMILY_OF_ID:
         return _FAMILY_OF_ID[found.id]
@@ -175,11 +184,11 @@ def _by_id(identifier: str | None, status: AccountStatus) -> DiscoveredModel | N
     return next((found for found in status.models if found.id == identifier), None)
 
 
-def _by_words(name: str) -> Family | None:
+def _by_words(name: str) -> str:
     words = _words(name)
     if not _MEDIA_WORDS.isdisjoint(words):
-        return None
-    return next((family for word, family in _FAMILY_OF_WORD.items() if word in words), None)
+        return ""
+    return next((family for word, family in _FAMILY_OF_WORD.items() if word in words), "")
 
 
 def _words(name: str) -> frozenset[str]:

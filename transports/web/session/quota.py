@@ -4,11 +4,12 @@ from typing import Any
 
 import structlog
 
-from protocol.model import Family, GatewayError
+from protocol.model import GatewayError
 from transports.account import Quota
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.codec import jspb
+from transports.web.codec.models import Family
 from transports.web.session.page import AppPage
 from transports.web.session.session import Ready, Session
 
@@ -18,9 +19,9 @@ _LONGEST_SECONDS = 86400.0
 _log = structlog.get_logger()
 
 
-def payload_of(family: Family) -> str:
+def payload_of(family: str) -> str:
     """Return the payload that asks for the limits of a family of models."""
-    return wire.QUOTA_PAYLOAD_PRO if family is Family.PRO else wire.QUOTA_PAYLOAD_FLASH
+    return wire.QUOTA_PAYLOAD_PRO if family == Family.PRO else wire.QUOTA_PAYLOAD_FLASH
 
 
 def decode_reset(payload: Any) -> int | None:
@@ -37,7 +38,7 @@ def decode_reset(payload: Any) -> int | None:
     return max(resets, default=None)
 
 
-def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
+def decode_quotas(payload: Any, asked: str) -> tuple[Quota, ...]:
     """Return the quotas by family from an answer to `payload_of(asked)`.
 
     A family may have several limits, and the answer does not say which of them binds. The most generous one is
@@ -49,8 +50,8 @@ def decode_quotas(payload: Any, asked: Family) -> tuple[Quota, ...]:
         if total is None or left is None:
             continue
         identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
-        name = asked.value if asked is Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked.value)
-        quota = Quota(name=name, total=total, left=left, reset=jspb.seconds(limit, *wire.LIMIT_RESET))
+        name = asked if asked == Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked)
+        quota = Quota(name=name, family=name, total=total, left=left, reset=jspb.seconds(limit, *wire.LIMIT_RESET))
         if name not in found or _rank(quota) > _rank(found[name]):
             found[name] = quota
     return tuple(found.values())
@@ -60,7 +61,7 @@ def _rank(quota: Quota) -> tuple[bool, int]:
     return quota.unlimited, quota.left
 
 
-async def seconds_to_reset(session: Session, ready: Ready, family: Family, clock: Clock) -> float | None:
+async def seconds_to_reset(session: Session, ready: Ready, family: str, clock: Clock) -> float | None:
     """Return the seconds until a family's limits reset, or None if the site names no time; note the quotas."""
     payload = await _fetch(session, ready.page, family)
     reset = decode_reset(payload)
@@ -88,7 +89,7 @@ async def refresh(session: Session, page: AppPage, clock: Clock) -> None:
         await _fetch(session, page, family)
 
 
-async def _fetch(session: Session, page: AppPage, family: Family) -> Any:
+async def _fetch(session: Session, page: AppPage, family: str) -> Any:
     """Fetch and note a family's quotas; return the payload, or None if the call failed."""
     try:
         answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))

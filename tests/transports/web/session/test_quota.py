@@ -1,6 +1,6 @@
 import pytest
 
-from protocol.model import Family, RateLimited
+from protocol.model import RateLimited
 from tests.clock import ManualClock
 from tests.transports.conftest import asking, deps_for, request_for
 from transports import simulator
@@ -53,18 +53,18 @@ async def test_a_used_up_limit_says_when_it_is_reset(open_site):
 
 def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_may_not_be():
     flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
-    told = {quota.name: (quota.left, quota.reset) for quota in decode_quotas([flash], Family.FLASH)}
+    told = {quota.name: (quota.left, quota.reset) for quota in decode_quotas([flash], "flash")}
     assert told == {"flash": (10, None), "flash-thinking": (0, 700)}
-    pro = decode_quotas([[limit(0, 500), limit(3, 900)]], Family.PRO)
+    pro = decode_quotas([[limit(0, 500), limit(3, 900)]], "pro")
     assert [(quota.name, quota.left, quota.reset) for quota in pro] == [("pro", 3, 900)]
-    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], Family.PRO)[0].left == 0
+    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], "pro")[0].left == 0
 
 
 def test_a_limit_of_0_with_nothing_used_is_no_limit():
-    (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], Family.PRO)
+    (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], "pro")
     assert (quota.total, quota.left, quota.unlimited, quota.used_up) == (0, 0, True, False)
     flash = [[["1", "11"], None, 0, None, 0, 0], [["2", "11"], None, 100, ["700"], "10", "0"]]
-    unlimited, used_up = decode_quotas([flash], Family.FLASH)
+    unlimited, used_up = decode_quotas([flash], "flash")
     assert (unlimited.name, unlimited.unlimited) == ("flash", True)
     assert (used_up.name, used_up.used_up, used_up.reset) == ("flash-thinking", True, 700)
 

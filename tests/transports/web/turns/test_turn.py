@@ -3,7 +3,6 @@ import anyio
 import pytest
 
 from protocol.model import (
-    Family,
     Finish,
     ModelDowngraded,
     PutBack,
@@ -140,8 +139,8 @@ async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, mo
         assert await ask(transport) == "ok"
 
 
-PRO = UpstreamModel(id="p", name="3.1 Pro", family=Family.PRO)
-LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family=Family.FLASH_LITE)
+PRO = UpstreamModel(id="p", name="3.1 Pro", family="pro")
+LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family="flash-lite")
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 
 
@@ -228,4 +227,4 @@ async def test_a_guest_is_told_of_as_served_by_what_it_got_last(site):
         async with asking(transport, request, guest) as answer:
             assert isinstance([event async for event in answer][-1], Finish)
         told = transport.served_by(request.selection, guest)
-    assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", Family.FLASH)
+    assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", "flash")
