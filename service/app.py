@@ -4,7 +4,7 @@ A request passes the middleware from the outside in: request context (id, access
 validation, routing; then, for each API route, the license check and the concurrency limit.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from protocol.http.spool import Spool
 from protocol.model import Engine, Jobs, Saturated
 from service import wiring
 from service.admin.feed import Feed
-from service.cli.startup_summary import StartupSummary, startup_summary
 from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
@@ -37,6 +36,7 @@ from service.media.cache import MediaCache
 from service.media.fetch import fetching
 from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
+from service.media.signing_key import open_url_signer
 from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
 from service.middleware.dialect_errors import DialectErrors
 from service.middleware.forwarded import PublicAddress
@@ -44,14 +44,13 @@ from service.middleware.http_validation import HttpValidation
 from service.middleware.load_monitor import LoadMonitor
 from service.middleware.load_shedding import LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
+from service.reload import Reload
 from service.server.fixed_paths import FixedPaths
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
 from service.server.memory import Memory, Trimmer
-from service.server.reload import Reload
 from service.server.shutdown import Shutdown
 from service.storage.factory import location_of, naming, open_stores
-from service.storage.keys import open_url_signer
 from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import RequestTracer, open_tracing
@@ -87,8 +86,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """ASGI apps by listener name (`service.server.listeners`)."""
     shutdown: Shutdown
     reload: Reload
-    summarize: Callable[[], Awaitable[StartupSummary]]
-    """Returns the summary that is printed at startup."""
+    records: Records
 
 
 @asynccontextmanager
@@ -105,7 +103,7 @@ async def open_app(
         SettingsError: the settings contradict each other.
 
     """
-    clock, registry, location = SystemClock(), CollectorRegistry(), location_of(settings.store, origin, store_path)
+    clock, registry = SystemClock(), CollectorRegistry()
     async with (
         open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
@@ -145,7 +143,7 @@ async def open_app(
                 apps=_apps(base, engine, fetch, jobs),
                 shutdown=base.shutdown,
                 reload=base.reload,
-                summarize=partial(startup_summary, settings, origin, location, store.records, clock),
+                records=store.records,
             )
 
 

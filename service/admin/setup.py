@@ -19,7 +19,7 @@ from service.admin.tokens import AdminTokens, tokens_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
-from service.server.reload import Reload, ReloadPart
+from service.reload import Reload, ReloadPart
 from service.storage.factory import cipher_of, location_of
 from service.telemetry.metrics import Metrics
 from transports.base import Transport

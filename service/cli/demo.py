@@ -11,9 +11,10 @@ from service.cli.init.next_steps import curl_line
 from service.cli.serve import open_listener
 from service.config.loader import origin_of
 from service.config.schema import DrainSettings, FetchSettings, LicenseSettings, LogSettings, ServerSettings, Settings
+from service.gateway import Supervisor, run_gateway
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError, check_license
-from service.server.hypercorn import Supervisor, Tls, run, run_app, url_of
+from service.server.hypercorn import Tls, run_app, url_of
 from service.server.listeners import API
 from service.telemetry import logs
 from transports import simulator
@@ -62,8 +63,10 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
         store_path = Path(folder) / "gateway.sqlite3"
-        overseer = Supervisor(started)
-        run(settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, overseer=overseer)
+        supervisor = Supervisor(started)
+        run_gateway(
+            settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, supervisor=supervisor
+        )
 
 
 @click.command()

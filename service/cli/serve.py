@@ -3,7 +3,6 @@
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ import click
 from service.cli.check import check
 from service.cli.options import config_option, settings_at, store_path_of
 from service.cli.startup_summary import print_summary, startup_summary
-from service.server.hypercorn import Supervisor, listen, run, run_loop, url_of
+from service.gateway import Supervisor, run_gateway
+from service.server.hypercorn import listen, run_loop, url_of
 from service.server.listeners import addresses, announcement, inherited_sockets
 from service.storage.factory import location_of, open_store
 from service.telemetry import logs
 from transports.clock import SystemClock
+from transports.store import Records
 
 
 @click.command()
@@ -35,30 +36,31 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     server = settings.server
     if handed["fds"] and handed["parent"] is not None:
         listening, parent = inherited_sockets(handed["fds"]), socket.socket(fileno=handed["parent"])
-        overseer = Supervisor(lambda: None, parent)
-        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
+        supervisor = Supervisor(lambda: None, parent)
+        run_gateway(settings, origin=origin, store_path=store_path, listening=listening, supervisor=supervisor)
         return
     wanted = addresses(settings, host, port)
     listening = {name: open_listener(*address, server.backlog) for name, address in wanted.items()}
     urls = {name: url_of(one) for name, one in listening.items()}
-    greet = partial(print_summary, log=settings.log)
+    location = location_of(settings.store, origin, store_path)
+
+    async def greet(records: Records) -> None:
+        print_summary(await startup_summary(settings, origin, location, records, SystemClock()), log=settings.log)
 
     def started() -> None:
         for name, url in urls.items():
             click.echo(announcement(name, url), err=True)
 
     if server.workers == 1:
-        overseer = Supervisor(started, greet=greet)
-        run(settings, origin=origin, store_path=store_path, listening=listening, overseer=overseer)
+        supervisor = Supervisor(started, greet=greet)
+        run_gateway(settings, origin=origin, store_path=store_path, listening=listening, supervisor=supervisor)
         return
     from service.server.workers import Workers
 
     async def create_store() -> None:
-        """Create or check the store before the workers start, and print the startup summary."""
-        clock = SystemClock()
-        async with open_store(settings.store, origin, store_path, clock) as store:
-            location = location_of(settings.store, origin, store_path)
-            greet(await startup_summary(settings, origin, location, store.records, clock))
+        """Create or check the store before the workers start."""
+        async with open_store(settings.store, origin, store_path, SystemClock()) as store:
+            await greet(store.records)
 
     run_loop(create_store, "asyncio")
     command = [sys.executable, "-m", "service", "serve", *(["--config", str(path)] if path is not None else [])]

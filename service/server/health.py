@@ -1,7 +1,7 @@
 """Serves `/livez`, `/readyz`, `/metrics`, and `/healthz`, an alias of `/livez`."""
 
 import os
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.middleware.load_monitor import LoadMonitor
 from service.server.shutdown import Shutdown
 
 MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -20,12 +19,26 @@ MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
 
-class Operations:
-    """Answers the operator's probes and Prometheus: of this process alone, never of upstreams or the store."""
+class LoadStatus(Protocol):
+    """The load of the process."""
 
-    def __init__(self, registry: CollectorRegistry, shutdown: Shutdown, monitor: LoadMonitor) -> None:
+    @property
+    def alive(self) -> bool:
+        """Whether the event loop runs."""
+        ...
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether load balancers should prefer other replicas."""
+        ...
+
+
+class Operations:
+    """Serves probes and metrics of this process alone; upstreams and the store do not count."""
+
+    def __init__(self, registry: CollectorRegistry, shutdown: Shutdown, status: LoadStatus) -> None:
         """Show `registry`, or what all workers have put together."""
-        self._registry, self._shutdown, self._monitor = registry, shutdown, monitor
+        self._registry, self._shutdown, self._status = registry, shutdown, status
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -44,7 +57,7 @@ class Operations:
 
     async def livez(self, _: Request) -> Response:
         """Report whether the event loop runs; an orchestrator restarts the process if it does not."""
-        if not self._monitor.alive:
+        if not self._status.alive:
             return JSONResponse({"status": "stuck"}, 503)
         return JSONResponse({"status": "ok"})
 
@@ -52,7 +65,7 @@ class Operations:
         """Report whether new requests are accepted; the health of upstreams does not count."""
         if self._shutdown.leaving:
             return JSONResponse({"status": "draining"}, 503)
-        if self._monitor.overloaded:
+        if self._status.overloaded:
             return JSONResponse({"status": "overloaded"}, 503)
         return JSONResponse({"status": "ready"})
 

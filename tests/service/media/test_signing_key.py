@@ -5,7 +5,7 @@ from protocol.model import Caller, MediaKind, MediaRef
 from service.config.schema import MediaSettings, Origin
 from service.config.secrets import KEY_BYTES
 from service.media.signed_urls import MediaUrls
-from service.storage.keys import media_key, open_url_signer, stored_key
+from service.media.signing_key import media_key, open_url_signer, stored_key
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
 

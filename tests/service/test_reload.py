@@ -11,7 +11,7 @@ from service.config.loader import origin_of
 from service.config.schema import load
 from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import LicenseStore
-from service.server.reload import Reload, ReloadPart
+from service.reload import Reload, ReloadPart
 from tests.clock import ManualClock
 from transports import web
 from transports.store import MemoryStore
