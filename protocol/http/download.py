@@ -13,7 +13,7 @@ import msgspec
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
-from protocol.http.ranges import Span, Unsatisfiable, span_of
+from protocol.http.ranges import ByteRange, Unsatisfiable, span_of
 from protocol.model import GatewayError, MediaStream, released
 
 
@@ -36,7 +36,7 @@ class Download:
         """Answer."""
         context = context_of(scope)
         watcher = DisconnectWatcher(scope, context.closing)
-        sender = _Sender(send, watcher)
+        sender = _DownloadSender(send, watcher)
         refusal: GatewayError | None = None
         with watcher:
             refusal = await self._run(dict(scope["headers"]), scope["method"], sender)
@@ -49,7 +49,9 @@ class Download:
             if not sender.started:
                 await self._refuse(refusal)(scope, receive, send)
 
-    async def _run(self, request_headers: dict[bytes, bytes], method: str, sender: "_Sender") -> GatewayError | None:
+    async def _run(
+        self, request_headers: dict[bytes, bytes], method: str, sender: "_DownloadSender"
+    ) -> GatewayError | None:
         etag = f'"{self._content.etag}"'
         known_tags = [tag.strip().removeprefix(b"W/") for tag in request_headers.get(b"if-none-match", b"").split(b",")]
         if etag.encode() in known_tags or b"*" in known_tags:
@@ -63,7 +65,7 @@ class Download:
         return None
 
     async def _send(
-        self, stream: MediaStream, request_headers: dict[bytes, bytes], method: str, sender: "_Sender"
+        self, stream: MediaStream, request_headers: dict[bytes, bytes], method: str, sender: "_DownloadSender"
     ) -> None:
         etag, length = f'"{self._content.etag}"', stream.length
         headers = {"content-type": stream.mime, "etag": etag, "accept-ranges": "bytes", **self._content.headers}
@@ -89,7 +91,7 @@ class Download:
         await sender.finish()
 
 
-async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes]:
+async def _within(stream: MediaStream, span: ByteRange | None) -> AsyncIterator[bytes]:
     """Yield the bytes of a span; what lies before it is read and dropped, since upstreams take no ranges."""
     position = 0
     async for piece in stream:
@@ -103,7 +105,7 @@ async def _within(stream: MediaStream, span: Span | None) -> AsyncIterator[bytes
             return
 
 
-class _Sender:
+class _DownloadSender:
     """One client's connection."""
 
     def __init__(self, send: Any, watcher: DisconnectWatcher) -> None:

@@ -7,7 +7,7 @@ import msgspec
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-class Span(msgspec.Struct, frozen=True):
+class ByteRange(msgspec.Struct, frozen=True):
     """Bytes from `start` up to, and without, `end`."""
 
     start: int
@@ -18,7 +18,7 @@ class Unsatisfiable(Exception):
     """The range lies outside the content."""
 
 
-def span_of(header: str, length: int | None) -> Span | None:
+def span_of(header: str, length: int | None) -> ByteRange | None:
     """Return the span that a Range header asks of a content of `length` bytes; None: all of it.
 
     Several ranges, other units, nonsense and a content of unknown length are answered with all of it, as allowed.
@@ -39,4 +39,4 @@ def span_of(header: str, length: int | None) -> Span | None:
             return None
     if start >= end:
         raise Unsatisfiable
-    return Span(start, end)
+    return ByteRange(start, end)

@@ -17,7 +17,7 @@ from protocol.http.response import WholeResponse
 from protocol.model import GatewayError, Unauthorized
 from service.admin.errors import refusal
 from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
-from service.admin.operations import OPERATIONS, STREAM, Operation
+from service.admin.operations import OPERATIONS, STREAM, AdminOperation
 from service.admin.tokens import AdminIdentity, AdminTokens
 from service.middleware.http_validation import HttpValidation
 from service.server.shutdown import Shutdown
@@ -83,7 +83,7 @@ class _TokenAuth:
 class _OperationEndpoint:
     """Endpoint of one operation: checks permission, decodes the body and calls the handler."""
 
-    def __init__(self, operation: Operation, handlers: AdminHandlers, drain: Shutdown) -> None:
+    def __init__(self, operation: AdminOperation, handlers: AdminHandlers, drain: Shutdown) -> None:
         self._operation, self._handlers, self._drain = operation, handlers, drain
         self._decode = (
             msgspec.json.Decoder(operation.request_type).decode if operation.request_type is not None else None

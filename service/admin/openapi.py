@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from service.admin.operations import OPERATIONS, STREAM, Operation
+from service.admin.operations import OPERATIONS, STREAM, AdminOperation
 from service.admin.wire import AdminErrorBody, LostEvents
 from transports.observer import AccountChange
 
@@ -51,7 +51,7 @@ def _body_types() -> list[Any]:
     return list(dict.fromkeys([*taken, *(kind for kind in kinds if kind not in {None, STREAM})]))
 
 
-def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"operationId": operation.name, "description": operation.description}
     parameters = _parameters(operation)
     if parameters:
@@ -65,7 +65,7 @@ def _operation(operation: Operation, schema_of: dict[str, Any]) -> dict[str, Any
     return described
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
+def _parameters(operation: AdminOperation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if "{id}" in operation.path:
         found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})

@@ -33,7 +33,7 @@ _CONFLICT = {
 }
 
 
-class Operation(msgspec.Struct, frozen=True):
+class AdminOperation(msgspec.Struct, frozen=True):
     """One operation: method, path, handler and documentation."""
 
     method: str
@@ -63,61 +63,61 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 OPERATIONS = (
-    Operation(
+    AdminOperation(
         "GET", "/v1/accounts", "listAccounts", AdminHandlers.accounts,
         "List all accounts, as `gemini-gateway accounts list --json` does.",
         {200: (AccountList, "All accounts.")},
         changes=False,
     ),
-    Operation(
+    AdminOperation(
         "POST", "/v1/accounts", "addAccount", AdminHandlers.add,
         "Add an account, or change one with `replace`; every process uses it within two seconds.",
         {201: (AccountView, "The account was added."), 200: (AccountView, "The account was changed.")},
         request_type=NewAccount, conflicts=True,
     ),
-    Operation(
+    AdminOperation(
         "GET", "/v1/accounts/{id}", "showAccount", AdminHandlers.account,
         "Show an account.",
         {200: (AccountView, "The account.")},
         changes=False,
     ),
-    Operation(
+    AdminOperation(
         "DELETE", "/v1/accounts/{id}", "removeAccount", AdminHandlers.remove,
         "Remove an account and its session from the store; open requests continue.",
         {204: (None, "The account was removed.")},
         conflicts=True,
     ),
-    Operation(
+    AdminOperation(
         "POST", "/v1/accounts/{id}/pause", "pauseAccount", AdminHandlers.pause,
         "Stop sending requests to an account until it is resumed; open requests continue.",
         {200: (AccountView, "The account, paused.")},
         request_type=PauseRequest, body_optional=True,
     ),
-    Operation(
+    AdminOperation(
         "POST", "/v1/accounts/{id}/resume", "resumeAccount", AdminHandlers.resume,
         "End an account's pause, attention state and cooldowns, if it has any.",
         {200: (AccountView, "The account after the change.")},
     ),
-    Operation(
+    AdminOperation(
         "POST", "/v1/accounts/{id}/check", "checkAccount", AdminHandlers.check,
         "Check an account step by step and report problems with advice. It sends no prompt, may rotate the "
         "session and takes several seconds.",
         {200: (CheckResult, "The findings, including failures.")},
         conflicts=True,
     ),
-    Operation(
+    AdminOperation(
         "GET", "/v1/accounts/{id}/export", "exportAccount", AdminHandlers.export,
         "Return an account's current session in a form that can be added again. It is secret.",
         {200: (ExportedCredential, "The session.")},
         conflicts=True,
     ),
-    Operation(
+    AdminOperation(
         "GET", "/v1/status", "showStatus", AdminHandlers.status,
         "Show the gateway's status, also when its store does not answer.",
         {200: (Status, "The status.")},
         changes=False,
     ),
-    Operation(
+    AdminOperation(
         "GET", "/v1/events", "followEvents", AdminHandlers.events,
         "Follow account changes as server-sent events: `event` names the change, `data` is an AccountChange. "
         "With `Last-Event-ID` the stream resumes after that event; if later events are no longer available, the "
@@ -126,7 +126,7 @@ OPERATIONS = (
         {200: (STREAM, "The stream of events.")},
         changes=False,
     ),
-    Operation(
+    AdminOperation(
         "GET", "/openapi.json", "describe", AdminHandlers.description,
         "Return this document.",
         {200: (dict[str, Any], "The OpenAPI 3.1 document.")},

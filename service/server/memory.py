@@ -29,7 +29,7 @@ _BURST_BYTES = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
 
 
-class _Files:
+class _CgroupFiles:
     """One group's files, by the names that its version of cgroups has for them."""
 
     def __init__(self, folder: Path, limit: str, used: str, cache: frozenset[str]) -> None:
@@ -127,22 +127,22 @@ def _libc(name: str) -> Callable[..., int] | None:
         return None
 
 
-def _found(root: Path, groups: Path) -> list[_Files]:
+def _found(root: Path, groups: Path) -> list[_CgroupFiles]:
     try:
         lines = groups.read_text("utf-8").splitlines()
     except OSError:
         return []
-    found: list[_Files] = []
+    found: list[_CgroupFiles] = []
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
             folders = _up(root, path)
-            found += [_Files(folder, "memory.max", "memory.current", _CACHE) for folder in folders]
+            found += [_CgroupFiles(folder, "memory.max", "memory.current", _CACHE) for folder in folders]
         elif "memory" in controllers.split(","):
             folders = _up(root / "memory", path)
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            found += [_Files(folder, *names, _TOTAL_CACHE) for folder in folders]
+            found += [_CgroupFiles(folder, *names, _TOTAL_CACHE) for folder in folders]
     return found
 
 

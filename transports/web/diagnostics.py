@@ -12,7 +12,7 @@ from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import SiteAccount
 from transports.web.attention_reasons import ADVICE, AttentionReason
-from transports.web.codec.models import AccountStatus
+from transports.web.codec.models import SiteStatus
 from transports.web.session import quota
 from transports.web.session.page import AppPage
 from transports.web.session.rotation import SessionRotation
@@ -134,7 +134,7 @@ class _Examination:
             return ok("page", "The site returns its page, with an access token.")
         return ok("page", "The site returns its page without an access token. This is normal: the first call gets one.")
 
-    def _status(self, status: AccountStatus) -> Finding:
+    def _status(self, status: SiteStatus) -> Finding:
         if isinstance(status.problem, SignedOut):
             words = f"The site reports that the account cannot be served ({status.problem.reason})."
             return failed("account", words, status.problem.advice)
@@ -143,7 +143,7 @@ class _Examination:
             return warning("account", words, "Open gemini.google.com with it: the site may ask for a confirmation.")
         return ok("account", f"The account is available on the plan {status.plan}.")
 
-    def _models(self, status: AccountStatus) -> Finding:
+    def _models(self, status: SiteStatus) -> Finding:
         if status.models:
             return ok("models", f"Available: {', '.join(model.name or model.id for model in status.models)}.")
         words = "The site lists no models for the account; the built-in table of models is used."

@@ -45,7 +45,7 @@ from transports.web.session.cookies import header
 from transports.web.turns.continuation import Resumed, ReusableAnswer
 from transports.web.turns.image_retry import ImageAnswer, without_tool
 from transports.web.turns.prompt import lay_out
-from transports.web.turns.turn import Answer, TurnContent, TurnSender
+from transports.web.turns.turn import TurnAnswer, TurnContent, TurnSender
 
 
 class WebTransport:
@@ -196,7 +196,7 @@ class WebTransport:
         words: TurnContent,
         connected: SiteAccount,
         first: SiteConversation | None,
-    ) -> Answer:
+    ) -> TurnAnswer:
         """Ask for an image in words, without the tool's number, and delete the `first` conversation at the site."""
         sender.conversation = None
         answer = await sender.answer(stack, without_tool(words))

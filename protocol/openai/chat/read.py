@@ -44,7 +44,7 @@ async def read(
     _admit(found, selection, catalogue)
     _count(found, body.messages, context.limits.files)
     links = {} if selection.model.guest else shown(body.messages, context)
-    files = _Files(taken=await take_all(found, context), shown=links)
+    files = _ConversationFiles(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
     if not any(turn.text or _has_files(turn) for turn in turns):
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
@@ -58,7 +58,7 @@ async def read(
     )
 
 
-class _Files(msgspec.Struct, frozen=True, kw_only=True):
+class _ConversationFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The files of the conversation."""
 
     taken: Mapping[str, Attached]
@@ -114,7 +114,7 @@ def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
         raise BadRequest("'stream_options' requires 'stream': true.", param="stream_options")
 
 
-def _turn(message: wire.Message, index: int, files: _Files) -> Turn:
+def _turn(message: wire.Message, index: int, files: _ConversationFiles) -> Turn:
     parts = _parts(message.content, f"messages[{index}]", files.taken)
     match message:
         case wire.SystemMessage():
@@ -133,7 +133,7 @@ def _turn(message: wire.Message, index: int, files: _Files) -> Turn:
             assert_never(message)
 
 
-def _assistant(message: wire.AssistantMessage, index: int, parts: tuple[Part, ...], files: _Files) -> Turn:
+def _assistant(message: wire.AssistantMessage, index: int, parts: tuple[Part, ...], files: _ConversationFiles) -> Turn:
     if message.refusal:
         parts = (*parts, TextPart(text=message.refusal))
     entries = (f"messages[{index}].images[{number}]" for number in range(len(message.images or ())))

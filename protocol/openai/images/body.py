@@ -17,7 +17,7 @@ _PICTURE = re.compile(r"images?(\[\d{0,4}\])?")
 _MASK = "mask"
 
 
-class Files(msgspec.Struct, frozen=True, kw_only=True):
+class FormFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The uploaded files of a form."""
 
     pictures: tuple[Upload, ...] = ()
@@ -45,7 +45,7 @@ async def read_generation(request: Request) -> wire.Generation:
     return body
 
 
-async def read_edit(request: Request) -> tuple[wire.Edit, Files]:
+async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
     """Read a body of `/images/edits`; only a form has files.
 
     Raises:
@@ -54,7 +54,7 @@ async def read_edit(request: Request) -> tuple[wire.Edit, Files]:
 
     """
     if not is_form(request):
-        return await read_json(request, wire.decode_edit), Files()
+        return await read_json(request, wire.decode_edit), FormFiles()
     form = await read_form(request)
     return await _converted(form, wire.Edit), _files(form)
 
@@ -70,7 +70,7 @@ async def _converted(form: Form, kind: type[AskT]) -> AskT:
     return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
 
 
-def _files(form: Form) -> Files:
+def _files(form: Form) -> FormFiles:
     pictures: list[Upload] = []
     mask: Upload | None = None
     for upload in form.files:
@@ -85,7 +85,7 @@ def _files(form: Form) -> Files:
             raise BadRequest(
                 "The form has an unknown file: send files as 'image', and at most one as 'mask'.", param=field
             )
-    return Files(pictures=tuple(pictures), mask=mask)
+    return FormFiles(pictures=tuple(pictures), mask=mask)
 
 
 def _no_pictures(field: str) -> BadRequest:

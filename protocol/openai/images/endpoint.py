@@ -9,13 +9,13 @@ from protocol.http.context import RequestContext, caller_of
 from protocol.http.operation import Answer, Operation
 from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served
 from protocol.openai.images import wire, write
-from protocol.openai.images.body import Files, read_edit, read_generation
+from protocol.openai.images.body import FormFiles, read_edit, read_generation
 from protocol.openai.images.deliver import Delivered, Delivery
 from protocol.openai.images.draw import Drawing, drawing
 from protocol.openai.images.inputs import Inputs, take_inputs
 from protocol.openai.images.read import Wanted, admit_pictures, select, understand
 
-Edit = tuple[wire.Edit, Files]
+Edit = tuple[wire.Edit, FormFiles]
 PicturesAnswer = Answer[Delivered, write.Pictures]
 
 

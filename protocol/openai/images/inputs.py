@@ -12,7 +12,7 @@ from protocol.http.form import Upload
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.files import from_url, picture_size, require, take
 from protocol.openai.images import wire
-from protocol.openai.images.body import Files
+from protocol.openai.images.body import FormFiles
 
 if TYPE_CHECKING:  # imported with the first mask
     from protocol.openai.images.mask import Meaning
@@ -31,7 +31,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence that explains the mask to the model."""
 
 
-async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) -> Inputs:
+async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext) -> Inputs:
     """Read all images of an edit, and its mask.
 
     Raises:
@@ -51,7 +51,7 @@ async def take_inputs(body: wire.Edit, files: Files, context: RequestContext) ->
     return Inputs(pictures=taken) if mask is None else await _masked(taken, context)
 
 
-def _pictures(body: wire.Edit, files: Files) -> Iterator[tuple[Given, str]]:
+def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[Given, str]]:
     """Yield each image and its path."""
     several = len(files.pictures) > 1
     for index, upload in enumerate(files.pictures):

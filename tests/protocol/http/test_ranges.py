@@ -1,18 +1,18 @@
 import pytest
 
-from protocol.http.ranges import Span, Unsatisfiable, span_of
+from protocol.http.ranges import ByteRange, Unsatisfiable, span_of
 
 
 @pytest.mark.parametrize(
     ("header", "span"),
     [
-        ("bytes=0-0", Span(0, 1)),
-        ("bytes=2-5", Span(2, 6)),
-        ("bytes=2-", Span(2, 10)),
-        ("bytes=2-99", Span(2, 10)),
-        ("bytes=-3", Span(7, 10)),
-        ("bytes=-99", Span(0, 10)),
-        (" bytes=1-2 ", Span(1, 3)),
+        ("bytes=0-0", ByteRange(0, 1)),
+        ("bytes=2-5", ByteRange(2, 6)),
+        ("bytes=2-", ByteRange(2, 10)),
+        ("bytes=2-99", ByteRange(2, 10)),
+        ("bytes=-3", ByteRange(7, 10)),
+        ("bytes=-99", ByteRange(0, 10)),
+        (" bytes=1-2 ", ByteRange(1, 3)),
         ("", None),
         ("bytes=", None),
         ("bytes=-", None),

@@ -41,7 +41,7 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
     """The site marks it as the default of its family."""
 
 
-class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
+class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of an account as reported by the site."""
 
     problem: GatewayError | None
@@ -58,7 +58,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     """False: the site did not report the status; the other fields are assumptions."""
 
 
-def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> AccountStatus:
+def decode_status(payload: Any, problem: GatewayError | None, tier: str | None = None) -> SiteStatus:
     """Read the answer of `otAQ7b`; `tier` is the plan from the answer of `jSf9Qc`, if known.
 
     The plan is `tier`, else the plan that the account's flags name, else a paid plan if the site offers the account a
@@ -72,7 +72,7 @@ def decode_status(payload: Any, problem: GatewayError | None, tier: str | None =
     plan = tier or (flagged if flagged != "free" else offered)
     late = next((capacity for flag, capacity in wire.FIELD_13_CAPACITIES.items() if flag in tiers), None)
     by_plan = wire.CAPACITIES[flagged if "free" not in {plan, flagged} else plan]
-    return AccountStatus(problem=problem, plan=plan, models=models, capacity=late or by_plan, field13=late is not None)
+    return SiteStatus(problem=problem, plan=plan, models=models, capacity=late or by_plan, field13=late is not None)
 
 
 _PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identifier in ids.items() if plan != "free")
@@ -128,7 +128,7 @@ _MEDIA_WORDS = frozenset({"banana", "imagen", "veo", "lyria"})
 """Words in the names of models for pictures, videos and music, which belong to no family here."""
 
 
-def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
+def choose(model: Model, transport: str, status: SiteStatus) -> ModelHeader:
     """Return the model header for a model: from the settings, else as discovered, else from the built-in table."""
     table_plan = status.plan if status.plan in {"free", "plus"} else "advanced"
     configured = model.upstream.get(transport)
@@ -146,7 +146,7 @@ def choose(model: Model, transport: str, status: AccountStatus) -> ModelHeader:
     )
 
 
-def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> UpstreamModel:
+def asked(model: Model, chosen: ModelHeader | None, status: SiteStatus) -> UpstreamModel:
     """Describe the model that a request asks the site for; a guest's request asks for the site's default."""
     if chosen is None:
         return UpstreamModel(family=model.family)
@@ -158,7 +158,7 @@ def asked(model: Model, chosen: ModelHeader | None, status: AccountStatus) -> Up
     return UpstreamModel(id=chosen.id, name=found.name if found is not None else "", family=family)
 
 
-def answered(identifier: str, name: str, status: AccountStatus) -> UpstreamModel | None:
+def answered(identifier: str, name: str, status: SiteStatus) -> UpstreamModel | None:
     """Describe the model that answered according to the site; None if the site did not name one.
 
     A picture model answers turns that generate pictures; it does not show which family would have answered.
@@ -180,7 +180,7 @@ def family_of(found: DiscoveredModel) -> str:
     return _by_words(found.family) or _by_words(found.name)
 
 
-def _by_id(identifier: str | None, status: AccountStatus) -> DiscoveredModel | None:
+def _by_id(identifier: str | None, status: SiteStatus) -> DiscoveredModel | None:
     return next((found for found in status.models if found.id == identifier), None)
 
 

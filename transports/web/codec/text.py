@@ -123,7 +123,7 @@ class Prose:
         """Number of characters sent."""
         self._taken = 0
         """Number of characters of the site's text that were sent, replaced or skipped."""
-        self._spans: list[_Span] = []
+        self._spans: list[_TextRange] = []
 
     @property
     def holding(self) -> bool:
@@ -176,7 +176,7 @@ class Prose:
         finish = last.said + last.length if last.link else last.said + end - last.taken
         return (begin, finish)
 
-    def _span_at(self, index: int) -> "_Span | None":
+    def _span_at(self, index: int) -> "_TextRange | None":
         found = bisect_right(self._spans, index, key=lambda span: span.taken) - 1
         span = self._spans[found] if found >= 0 else None
         return span if span is not None and index < span.taken + span.size else None
@@ -190,7 +190,7 @@ class Prose:
             last.size += size
             last.length += length
         else:
-            self._spans.append(_Span(taken=self._taken, size=size, said=start, length=length, link=link))
+            self._spans.append(_TextRange(taken=self._taken, size=size, said=start, length=length, link=link))
         self._taken += size
 
     def _replace_markers(self, *, last: bool) -> list[Text | Citation]:
@@ -254,7 +254,7 @@ class Prose:
         return [*events, said, *citations]
 
 
-class _Span(msgspec.Struct, kw_only=True):
+class _TextRange(msgspec.Struct, kw_only=True):
     """A range of the site's text and the range of the sent text that it became."""
 
     taken: int

@@ -28,7 +28,7 @@ from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb
 from transports.web.codec.batch import BatchAnswers, answer_error
-from transports.web.codec.models import AccountStatus, decode_status
+from transports.web.codec.models import SiteStatus, decode_status
 from transports.web.errors import (
     SessionRefused,
     StaleBuild,
@@ -41,8 +41,8 @@ from transports.web.session.client import SiteClient
 from transports.web.session.page import AppPage, read_page, redirected
 from transports.web.session.usage import decode_plan, decode_windows
 
-_GUEST = AccountStatus(problem=None, plan="free", models=())
-_UNKNOWN = AccountStatus(problem=None, plan="free", models=(), known=False)
+_GUEST = SiteStatus(problem=None, plan="free", models=())
+_UNKNOWN = SiteStatus(problem=None, plan="free", models=(), known=False)
 """Status of an account if the site does not name it: the built-in model table is used."""
 
 _USAGE_SECONDS = 5.0
@@ -57,7 +57,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A session ready for calls: the page and the account status."""
 
     page: AppPage
-    status: AccountStatus
+    status: SiteStatus
     attempt: int = 0
     """Number of the fetch attempt that produced this session."""
 
@@ -128,7 +128,7 @@ class Session:
         """The error of the last attempt."""
         self._lock = anyio.Lock()
         self._pinged_at: float | None = None
-        self._status: AccountStatus | None = None
+        self._status: SiteStatus | None = None
         """The last known status of the account."""
         self._set_by_page: tuple[list[str], int] | None = None
         """Cookies that the page set, and the cookie version then; kept until the page proves to be signed in."""
@@ -366,7 +366,7 @@ class Session:
             url = target
         raise UpstreamFailed("The upstream redirected too often.", code="upstream_protocol_error")
 
-    async def status(self, page: AppPage) -> AccountStatus:
+    async def status(self, page: AppPage) -> SiteStatus:
         """Fetch the account's status; a status with a problem is returned, not raised.
 
         Raises:

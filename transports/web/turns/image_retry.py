@@ -14,14 +14,14 @@ import structlog
 
 from protocol.model import Event, Finish, GatewayError, Media, Served, Text, Waiting
 from transports.web.codec.answer import SiteConversation
-from transports.web.turns.turn import Answer, TurnContent
+from transports.web.turns.turn import TurnAnswer, TurnContent
 
 _WISH = "Generate an image for this request:\n\n"
 
 _log = structlog.get_logger()
 
 
-SendAgain = Callable[[SiteConversation | None], Awaitable[Answer]]
+SendAgain = Callable[[SiteConversation | None], Awaitable[TurnAnswer]]
 """Sends a turn once more, given the conversation of its first answer."""
 
 
@@ -33,7 +33,7 @@ def without_tool(content: TurnContent) -> TurnContent:
 class ImageAnswer:
     """An answer that should hold an image, and the answer that replaces it if it does not."""
 
-    def __init__(self, answer: Answer, again: SendAgain) -> None:
+    def __init__(self, answer: TurnAnswer, again: SendAgain) -> None:
         """Take an answer, and the function that sends its turn once more."""
         self._answer, self._again = answer, again
         self.events = self._deliver()

@@ -52,7 +52,7 @@ class TurnContent(msgspec.Struct, frozen=True, kw_only=True):
     """Ask the site not to store the conversation."""
 
 
-class Answer(Exchange):
+class TurnAnswer(Exchange):
     """The answer to one turn; `first` has been awaited before callers get it."""
 
     __slots__ = ("_reader", "_source")
@@ -109,7 +109,7 @@ class TurnSender:
         refuses = session.site.config.model_mismatch == "refuse"
         self._refuses_mismatch = refuses and not selection.capability.lasting  # a retry would be billed twice
 
-    async def answer(self, stack: AsyncExitStack, content: TurnContent) -> Answer:
+    async def answer(self, stack: AsyncExitStack, content: TurnContent) -> TurnAnswer:
         """Send a turn and wait for the first event of its answer, which stays open until `stack` closes.
 
         Each kind of retryable error is retried once with the same account. If attachments in the long form are refused,
@@ -174,7 +174,7 @@ class TurnSender:
             case _:
                 return ready
 
-    async def _attempt(self, stack: AsyncExitStack, ready: Ready, content: TurnContent, forms: Slots) -> Answer:
+    async def _attempt(self, stack: AsyncExitStack, ready: Ready, content: TurnContent, forms: Slots) -> TurnAnswer:
         session = self._session
         await session.ping(ready)
         model = self._model(ready)
@@ -198,7 +198,9 @@ class TurnSender:
             conversation=self.conversation,
         )
         generation = Generation(session.site, ready, call, reader)
-        answer = Answer(ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader)
+        answer = TurnAnswer(
+            ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader
+        )
         lasting = self._selection.capability.lasting  # its turn may have been billed: do not send it again
         self.turn = ""
         try:

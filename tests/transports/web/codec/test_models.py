@@ -9,8 +9,8 @@ from tests.transports.web.codec.test_answer import CAPTURES, MAX_FRAME
 from transports.simulator import encode
 from transports.web.codec.batch import decode_batch
 from transports.web.codec.models import (
-    AccountStatus,
     DiscoveredModel,
+    SiteStatus,
     answered,
     asked,
     choose,
@@ -22,7 +22,7 @@ CATALOGUE = Catalogue.build()
 
 
 def status(plan="advanced", *models):
-    return AccountStatus(problem=None, plan=plan, models=models)
+    return SiteStatus(problem=None, plan=plan, models=models)
 
 
 def model(base, **changes):

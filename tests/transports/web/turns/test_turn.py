@@ -17,7 +17,7 @@ from protocol.model import (
 from tests.transports.conftest import asking, request_for
 from transports.simulator import encode
 from transports.web.errors import StaleToken
-from transports.web.turns.turn import Answer
+from transports.web.turns.turn import TurnAnswer
 
 PAGES = ["SNlM0e", "thykhd", "absent", "cycle"]
 
@@ -163,7 +163,7 @@ class Told:
             yield event
 
     def answer(self):
-        return Answer(self.served, PutBack(aiter(self)), self)
+        return TurnAnswer(self.served, PutBack(aiter(self)), self)
 
     def served(self):
         answered = self.model if self.read > self.known else None
