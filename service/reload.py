@@ -8,6 +8,7 @@ active.
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import License
 from transports.base import Transport
 from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import background_tasks, every
 
 _SETTLE_SECONDS = 1.0
 """A file that changed more recently than this may be incomplete."""
@@ -73,7 +74,8 @@ class Reload:
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
         """Watch the files until the context exits."""
         async with background_tasks() as tasks:
-            tasks.start_soon(self._watch, clock)
+            check = partial(self.check_files, clock)
+            tasks.start_soon(partial(every, self._settings.reload.poll_seconds, check, clock, wait=True))
             yield
 
     async def reload(self) -> None:
@@ -95,11 +97,6 @@ class Reload:
             if self._look() == seen:
                 self._marks = seen
                 await self._take_over()
-
-    async def _watch(self, clock: Clock) -> None:
-        while True:
-            await clock.sleep(self._settings.reload.poll_seconds)
-            await self.check_files(clock)
 
     def _look(self) -> dict[Path, Mark | None]:
         """Return a fingerprint of each file."""

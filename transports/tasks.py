@@ -1,4 +1,4 @@
-"""Work that goes on beside a context, for as long as it lasts."""
+"""Background work: tasks that run while a context lasts, periodic work, and work that changes trigger."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -12,12 +12,12 @@ from transports.clock import Clock
 
 @asynccontextmanager
 async def background_tasks() -> AsyncGenerator[anyio.abc.TaskGroup]:
-    """Yield a group for tasks that end with the context, whose own errors are raised as they are, in no group."""
+    """Yield a group for tasks that are cancelled at the end; an error of the context is raised without a group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         try:
             yield tasks
-        except Exception as error:  # noqa: BLE001 -- raised again below, outside of the group that would wrap it
+        except Exception as error:  # noqa: BLE001 -- raised again below, outside the group that would wrap it
             failure = error
         finally:
             tasks.cancel_scope.cancel()
@@ -31,7 +31,7 @@ async def background_tasks_with_final(
     last: Callable[[], Awaitable[None]],
     seconds: float,
 ) -> AsyncGenerator[None]:
-    """Run these for as long as the context lasts; when they have ended, do the last thing, for so long at most."""
+    """Run `runs` while the context lasts, cancel them at its end, then call `last`, for up to `seconds`."""
     try:
         async with background_tasks() as tasks:
             for run in runs:
@@ -42,8 +42,58 @@ async def background_tasks_with_final(
             await last()
 
 
+async def every(
+    seconds: float, work: Callable[[], Awaitable[None] | None], clock: Clock, *, wait: bool = False
+) -> None:
+    """Call `work` every `seconds` until cancelled; the first time at once, or with `wait` after the first pause."""
+    if wait:
+        await clock.sleep(seconds)
+    while True:
+        done = work()
+        if done is not None:
+            await done
+        await clock.sleep(seconds)
+
+
+class Trigger:
+    """Starts work after changes. A change that comes while the work runs starts it again afterwards."""
+
+    def __init__(self) -> None:
+        """Create the trigger, not set."""
+        self._changed = anyio.Event()
+
+    def set(self) -> None:
+        """Have the work run."""
+        self._changed.set()
+
+    async def run(
+        self,
+        work: Callable[[], Awaitable[None]],
+        failed: Callable[[], None],
+        clock: Clock,
+        *,
+        delay: float = 0.0,
+        retry_seconds: float = 1.0,
+    ) -> None:
+        """Call `work` after each change, until cancelled; `delay` lets several changes share one call.
+
+        After an OSError, `failed` is called, and the work is tried again after `retry_seconds`.
+        """
+        while True:
+            await self._changed.wait()
+            self._changed = anyio.Event()
+            if delay:
+                await clock.sleep(delay)
+            try:
+                await work()
+            except OSError:
+                failed()
+                self._changed.set()
+                await clock.sleep(retry_seconds)
+
+
 async def wait_for(event: anyio.Event, seconds: float, clock: Clock) -> bool:
-    """Wait until something happens, or so many seconds have passed; say whether it has happened."""
+    """Wait until the event is set or `seconds` have passed; return whether it is set."""
     async with anyio.create_task_group() as tasks:
 
         async def sleep() -> None:

@@ -30,7 +30,7 @@ from service.config.schema import JobSettings
 from service.jobs.execution import JobExecution, pause, trimmed
 from service.jobs.store import JobLock, JobStore
 from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import background_tasks, every
 
 _CLOSE_SECONDS = 5.0
 """At shutdown, requests that are being sent get this long to return a handle."""
@@ -135,18 +135,19 @@ class Runner:
 
     async def tend(self) -> None:
         """Renew locks and adopt jobs periodically, until cancelled."""
-        while True:
-            try:
-                held = frozenset(self._held)
-                kept = await self._store.renew(tuple(held), self._settings.lock_ttl_seconds)
-                for scope in map(self._held.get, held - kept):
-                    if scope is not None:
-                        scope.cancel()
-                if not self.leaving():
-                    await self.adopt()
-            except GatewayError as error:
-                _log.warning("jobs_poll_failed", code=error.code)
-            await self._clock.sleep(self._settings.lock_ttl_seconds / 4)
+        await every(self._settings.lock_ttl_seconds / 4, self._renew_and_adopt, self._clock)
+
+    async def _renew_and_adopt(self) -> None:
+        try:
+            held = frozenset(self._held)
+            kept = await self._store.renew(tuple(held), self._settings.lock_ttl_seconds)
+            for scope in map(self._held.get, held - kept):
+                if scope is not None:
+                    scope.cancel()
+            if not self.leaving():
+                await self.adopt()
+        except GatewayError as error:
+            _log.warning("jobs_poll_failed", code=error.code)
 
     async def close(self) -> None:
         """Start nothing more, and wait briefly for requests that are being sent, which would be lost otherwise."""

@@ -13,6 +13,7 @@ import gc
 from collections.abc import Callable
 
 from transports.clock import Clock
+from transports.tasks import every
 
 _YOUNG = 5000
 """New objects until they are looked through."""
@@ -45,6 +46,4 @@ class Collector:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            await self._clock.sleep(_LOOK_SECONDS)
-            self.look()
+        await every(_LOOK_SECONDS, self.look, self._clock, wait=True)

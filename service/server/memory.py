@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from protocol.http.budget import ByteBudget
 from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import background_tasks, every
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")
@@ -105,9 +105,7 @@ class Trimmer:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            await self._clock.sleep(_LOOK_SECONDS)
-            await self.look()
+        await every(_LOOK_SECONDS, self.look, self._clock, wait=True)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from protocol.http.budget import ByteBudget
 from protocol.http.spool import Spool
 from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import background_tasks, every
 
 _LOOK_SECONDS = 1.0
 
@@ -55,12 +55,6 @@ class BudgetMetrics:
     @asynccontextmanager
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
         """Update the metrics every second until the context exits."""
-
-        async def run() -> None:
-            while True:
-                self.look()
-                await clock.sleep(_LOOK_SECONDS)
-
         async with background_tasks() as tasks:
-            tasks.start_soon(run)
+            tasks.start_soon(every, _LOOK_SECONDS, self.look, clock)
             yield

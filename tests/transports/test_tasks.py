@@ -1,9 +1,11 @@
+from functools import partial
+
 import anyio
 import anyio.lowlevel
 import pytest
 
 from tests.clock import ManualClock
-from transports.tasks import background_tasks, background_tasks_with_final, wait_for
+from transports.tasks import Trigger, background_tasks, background_tasks_with_final, every, wait_for
 
 
 async def test_tasks_end_with_the_context():
@@ -21,18 +23,18 @@ async def test_tasks_end_with_the_context():
     assert ended.is_set()
 
 
-async def test_what_goes_wrong_in_the_context_is_raised_as_it_is():
+async def test_an_error_of_the_context_is_raised_without_a_group():
     with pytest.raises(KeyError):
         async with background_tasks() as tasks:
             tasks.start_soon(anyio.sleep_forever)
             raise KeyError("inside")
 
 
-async def test_waiting_ends_with_what_is_waited_for_or_when_its_time_is_over():
-    clock, happened, said = ManualClock(), anyio.Event(), []
+async def test_wait_for_ends_with_the_event_or_after_its_seconds():
+    clock, happened, found = ManualClock(), anyio.Event(), []
 
     async def wait():
-        said.append(await wait_for(happened, 10.0, clock))
+        found.append(await wait_for(happened, 10.0, clock))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
@@ -42,11 +44,11 @@ async def test_waiting_ends_with_what_is_waited_for_or_when_its_time_is_over():
         tasks.start_soon(wait)
         await clock.until_asleep()
         happened.set()
-    assert said == [False, True]
+    assert found == [False, True]
     assert clock.sleepers == 0
 
 
-async def test_the_last_thing_is_done_when_all_that_ran_beside_has_ended():
+async def test_the_final_work_runs_after_all_tasks_have_ended():
     seen = []
 
     async def run():
@@ -66,3 +68,69 @@ async def test_the_last_thing_is_done_when_all_that_ran_beside_has_ended():
             await anyio.wait_all_tasks_blocked()
             raise LookupError
     assert seen == ["ended", "ended", "last"]
+
+
+@pytest.mark.parametrize(("wait", "calls"), [(False, 3), (True, 2)])
+async def test_periodic_work_runs_at_once_or_after_the_first_pause(wait, calls):
+    clock, called = ManualClock(), []
+
+    async with background_tasks() as tasks:
+        tasks.start_soon(partial(every, 5.0, lambda: called.append(clock.now), clock, wait=wait))
+        for _ in range(2):
+            await clock.until_asleep()
+            clock.advance(5.0)
+        await anyio.wait_all_tasks_blocked()
+    assert len(called) == calls
+
+
+class Saving:
+    """Work that a trigger starts: fails while `down` is set."""
+
+    def __init__(self, clock):
+        self.trigger, self.clock, self.calls, self.failures, self.down = Trigger(), clock, 0, 0, False
+
+    async def work(self):
+        self.calls += 1
+        if self.down:
+            raise OSError("down")
+
+    def failed(self):
+        self.failures += 1
+
+    async def run(self):
+        await self.trigger.run(self.work, self.failed, self.clock, delay=0.5, retry_seconds=2.0)
+
+
+async def test_each_change_is_followed_by_a_call():
+    clock = ManualClock()
+    saving = Saving(clock)
+    async with background_tasks() as tasks:
+        tasks.start_soon(saving.run)
+        for calls in (1, 2):
+            saving.trigger.set()
+            await clock.until_asleep()
+            saving.trigger.set()
+            clock.advance(0.5)
+            await anyio.wait_all_tasks_blocked()
+            clock.advance(0.5)
+            await anyio.wait_all_tasks_blocked()
+            assert saving.calls == 2 * calls
+
+
+async def test_failed_work_is_tried_again_without_another_change():
+    clock = ManualClock()
+    saving = Saving(clock)
+    saving.down = True
+    async with background_tasks() as tasks:
+        tasks.start_soon(saving.run)
+        saving.trigger.set()
+        for seconds in (0.5, 2.0, 0.5):
+            await clock.until_asleep()
+            clock.advance(seconds)
+            await anyio.wait_all_tasks_blocked()
+        assert (saving.calls, saving.failures) == (2, 2)
+        saving.down = False
+        for seconds in (2.0, 0.5, 60.0):
+            clock.advance(seconds)
+            await anyio.wait_all_tasks_blocked()
+        assert (saving.calls, saving.failures) == (3, 2)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import structlog
@@ -10,7 +11,7 @@ from transports.accounts.records import AccountLoad, ReplicaRecord
 from transports.clock import Clock
 from transports.store import Records
 from transports.store.port import REPLICAS
-from transports.tasks import background_tasks_with_final
+from transports.tasks import background_tasks_with_final, every
 
 _LOOK_SECONDS = 2.0
 _LONGEST_SILENCE = 4.0
@@ -44,7 +45,8 @@ class Heartbeat:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Be seen for as long as the context lasts."""
-        async with background_tasks_with_final((self._run,), self._remove_record, _LAST_SECONDS):
+        beats = partial(every, _LOOK_SECONDS, self._try_beat, self._clock)
+        async with background_tasks_with_final((beats,), self._remove_record, _LAST_SECONDS):
             yield
 
     async def beat(self) -> None:
@@ -60,13 +62,11 @@ class Heartbeat:
         self._last_record = (now, what)
         self._count = max(1, len(await self._records.keys(REPLICAS)))
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.beat()
-            except OSError:
-                _log.debug("heartbeat_write_failed")
-            await self._clock.sleep(_LOOK_SECONDS)
+    async def _try_beat(self) -> None:
+        try:
+            await self.beat()
+        except OSError:
+            _log.debug("heartbeat_write_failed")
 
     async def _remove_record(self) -> None:
         try:

@@ -37,9 +37,8 @@ from transports.accounts.state import Requirement
 from transports.clock import Clock
 from transports.store import Limits, MemoryStore
 from transports.store.port import FULL, Bucket
-from transports.tasks import background_tasks_with_final
+from transports.tasks import Trigger, background_tasks_with_final, every
 
-_AGAIN_SECONDS = 1.0
 _ENTER_SECONDS = 1.0
 """Longest wait for the store, also for a request whose client has left. The store's own deadline is shorter."""
 _LAST_SECONDS = 3.0
@@ -111,7 +110,7 @@ class ConcurrencyLimits:
         self._marked: dict[str, float] = {}
         """Until when this process's mark lasts, by account."""
         self._releases: deque[_Release] = deque()
-        self._news = anyio.Event()
+        self._changes = Trigger()
         self._kept_at = clock.monotonic()
         self._count = 0
         self._down = False
@@ -167,7 +166,12 @@ class ConcurrencyLimits:
         if self._shared is None:
             yield
             return
-        runs = (partial(self._run, self._shared), self._remind, self._sweep)
+        work = partial(self._leave_and_renew, self._shared)
+        runs = (
+            partial(self._changes.run, work, self._failed, self._clock),
+            partial(every, self._seconds / _RENEWALS, self._changes.set, self._clock, wait=True),
+            self._sweep,
+        )
         async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
             yield
 
@@ -187,7 +191,7 @@ class ConcurrencyLimits:
             await anyio.lowlevel.checkpoint_if_cancelled()
         except OSError:
             self._kept_at = -math.inf
-            self._news.set()
+            self._changes.set()
             if slot.holder in self._held:
                 self._count_out(slot)
             slot.in_store = False
@@ -271,7 +275,7 @@ class ConcurrencyLimits:
         if not may_stay:
             self._count_out(slot)
         self._releases.append(_Release(slot, then, self._clock.monotonic(), may_stay))
-        self._news.set()
+        self._changes.set()
 
     def _give_back_idle(self, before: float) -> None:
         """Give back the slots that have been idle since `before`, or longer."""
@@ -285,28 +289,19 @@ class ConcurrencyLimits:
             else:
                 del self._idle[account]
 
-    async def _run(self, store: Limits) -> None:
+    async def _leave_and_renew(self, store: Limits) -> None:
         """Give back and renew, one after the other: a slot that was given back is never renewed."""
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            try:
-                await self._leave_all(store)
-                await self._renew(store)
-                self._down = False
-            except OSError:
-                self._down = True
-                self._kept_at = -math.inf  # a store that comes back may have lost what it had
-                _log.debug("slot_renewal_failed")
-                self._give_back_idle(self._clock.monotonic())
-                self._release_locally()
-                self._news.set()
-                await self._clock.sleep(_AGAIN_SECONDS)
+        await self._leave_all(store)
+        await self._renew(store)
+        self._down = False
 
-    async def _remind(self) -> None:
-        while True:
-            await self._clock.sleep(self._seconds / _RENEWALS)
-            self._news.set()
+    def _failed(self) -> None:
+        """Go on without the store."""
+        self._down = True
+        self._kept_at = -math.inf  # a store that comes back may have lost what it had
+        _log.debug("slot_renewal_failed")
+        self._give_back_idle(self._clock.monotonic())
+        self._release_locally()
 
     async def _sweep(self) -> None:
         """Give back what was not used again, in one call, and forget marks that are over."""

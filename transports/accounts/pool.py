@@ -18,6 +18,7 @@ from transports.accounts.states import AccountStates
 from transports.accounts.stats import account_stats
 from transports.observer import AccountStats
 from transports.store.port import FULL
+from transports.tasks import every
 
 _LOOK_SECONDS = 0.25
 """How often those who wait look whether another process has given a slot back, or a rest is over."""
@@ -57,14 +58,15 @@ class Pool:
 
     async def run(self) -> None:
         """Serve the queue and publish account statistics until cancelled."""
-        while True:
-            if self.accounts.tick() or self._queue:
-                self._serve()
-            now = account_stats(self.accounts.transport, self.states, self._clock.monotonic())
-            if now != self._last_stats:
-                self._last_stats = now
-                self._observer.account_stats(now)
-            await self._clock.sleep(_LOOK_SECONDS)
+        await every(_LOOK_SECONDS, self._tick, self._clock)
+
+    def _tick(self) -> None:
+        if self.accounts.tick() or self._queue:
+            self._serve()
+        now = account_stats(self.accounts.transport, self.states, self._clock.monotonic())
+        if now != self._last_stats:
+            self._last_stats = now
+            self._observer.account_stats(now)
 
     async def lease(self, request: LeaseRequest) -> Lease:
         """Return an account that is fit now; waits for a busy one only. The caller releases it in any case.

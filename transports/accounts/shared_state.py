@@ -7,6 +7,7 @@ removed from the store, the state ends here too.
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -18,9 +19,8 @@ from transports.accounts.registry import AccountRegistry, PauseRecord
 from transports.clock import Clock
 from transports.store import ChangeFeed, Store
 from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES, Collection, Unreadable
-from transports.tasks import background_tasks_with_final
+from transports.tasks import Trigger, background_tasks_with_final
 
-_AGAIN_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 2.0
 
 _log = structlog.get_logger()
@@ -82,7 +82,7 @@ class SharedState:
         self._actions: dict[tuple[str, str], tuple[str, float]] = {}
         """By accounts and what was done: who did it, and until when that is worth knowing."""
         self._lock = anyio.Lock()
-        self._news = anyio.Event()
+        self._changes = Trigger()
         change_feed.subscribe(ACTIONS, self._load_actions)  # before what they are about
         for place, load in (
             (ATTENTION, self._load_attention),
@@ -136,23 +136,13 @@ class SharedState:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
-        async with background_tasks_with_final((self._run,), self._save_last, _LAST_WORDS_SECONDS):
+        saves = partial(self._changes.run, self._save, lambda: _log.debug("account_state_write_failed"), self._clock)
+        async with background_tasks_with_final((saves,), self._save_last, _LAST_WORDS_SECONDS):
             yield
 
     def _mark_unsaved(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
         table.unsaved.add(key)
-        self._news.set()
-
-    async def _run(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            try:
-                await self._save()
-            except OSError:
-                _log.debug("account_state_write_failed")
-                self._news.set()
-                await self._clock.sleep(_AGAIN_SECONDS)
+        self._changes.set()
 
     async def _save_last(self) -> None:
         try:
@@ -181,7 +171,7 @@ class SharedState:
             if table.known.get(key) is value:
                 table.unsaved.discard(key)
             else:
-                self._news.set()
+                self._changes.set()
 
     async def _put_attention(self, key: str, attention: AttentionRecord) -> None:
         await self._records.put(ATTENTION, key, msgspec.json.encode(attention))
@@ -232,7 +222,7 @@ class SharedState:
             return False
         table.merge(there, epoch)
         if table.unsaved:
-            self._news.set()
+            self._changes.set()
         return True
 
     async def _read_attention(self) -> dict[str, AttentionRecord]:

@@ -10,6 +10,7 @@ site. At a regular end all is written. While the store is down, the changes are 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import msgspec
@@ -18,10 +19,9 @@ import structlog
 from transports.clock import Clock
 from transports.store import Change, Records
 from transports.store.port import CONVERSATIONS
-from transports.tasks import background_tasks_with_final
+from transports.tasks import Trigger, background_tasks_with_final
 
 _HOLD_SECONDS = 0.05
-_AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 2.0
 _MOST_AT_ONCE = 200
 
@@ -50,7 +50,7 @@ class WriteBehind:
         self._records, self._clock, self._written = records, clock, written
         self._pending: dict[str, Pending] = {}
         self._writing: dict[str, Pending] = {}
-        self._news, self._idle = anyio.Event(), anyio.Event()
+        self._changes, self._idle = Trigger(), anyio.Event()
         self.works = True
         """False while the store is down."""
         self.rounds = 0
@@ -85,26 +85,21 @@ class WriteBehind:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Write what is pending for as long as the context lasts, and the rest at its end."""
-        async with background_tasks_with_final((self._run,), self._write_last, _LAST_SECONDS):
+        writes = partial(self._changes.run, self._write_pending, self._failed, self._clock, delay=_HOLD_SECONDS)
+        async with background_tasks_with_final((writes,), self._write_last, _LAST_SECONDS):
             yield
 
     def _add(self, name: str, pending: Pending) -> None:
         self._pending[name] = pending
-        self._news.set()
+        self._changes.set()
 
-    async def _run(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news = anyio.Event()
-            await self._clock.sleep(_HOLD_SECONDS)
-            try:
-                await self._write_all()
-                self.works = True
-            except OSError:
-                self.works = False
-                _log.warning("conversations_write_failed")
-                self._news.set()
-                await self._clock.sleep(_AGAIN_SECONDS)
+    async def _write_pending(self) -> None:
+        await self._write_all()
+        self.works = True
+
+    def _failed(self) -> None:
+        self.works = False
+        _log.warning("conversations_write_failed")
 
     async def _write_last(self) -> None:
         try:

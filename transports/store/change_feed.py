@@ -6,6 +6,7 @@ import structlog
 
 from transports.clock import Clock
 from transports.store.port import Collection, Records
+from transports.tasks import every
 
 _POLL_SECONDS = 1.0
 
@@ -48,6 +49,4 @@ class ChangeFeed:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        while True:
-            await self.poll()
-            await self._clock.sleep(self._seconds)
+        await every(self._seconds, self.poll, self._clock)

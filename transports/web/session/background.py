@@ -9,7 +9,7 @@ import structlog
 
 from protocol.model import GatewayError
 from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import background_tasks, wait_for
 
 _CLOSE_SECONDS = 5.0
 """How long shutdown waits for open work."""
@@ -41,7 +41,8 @@ class BackgroundWork:
 
     async def _run(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._pause(seconds)
+            if seconds and not self._closing.is_set():
+                await wait_for(self._closing, seconds, self._clock)
             await work()
         except GatewayError as error:
             _log.info("background_work_failed", work=name, error=type(error).__name__, code=error.code)
@@ -51,19 +52,6 @@ class BackgroundWork:
             self._open -= 1
             if not self._open and self._closing.is_set():
                 self._idle.set()
-
-    async def _pause(self, seconds: float) -> None:
-        if not seconds or self._closing.is_set():
-            return
-        async with anyio.create_task_group() as tasks:
-
-            async def sleep() -> None:
-                await self._clock.sleep(seconds)
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(sleep)
-            await self._closing.wait()
-            tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

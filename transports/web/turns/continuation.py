@@ -14,6 +14,7 @@ answer D. A request [A, X, user C] matches nothing and is sent whole in a new co
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from functools import partial
 from io import StringIO
 from typing import Protocol
 
@@ -35,6 +36,7 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.conversations import ConversationStore, Kept
+from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
 from transports.web.turns.history import answered, key_of, split
@@ -175,20 +177,21 @@ class ConversationReuse:
 
     async def delete_expired(self, account: str) -> None:
         """Delete an account's expired conversations once a minute, until cancelled."""
-        while True:
-            await self._clock.sleep(_SWEEP_SECONDS)
-            try:
-                while found := await self._kept.overdue(account, most=_SWEEP_BATCH):
-                    # Decode stored conversations; log and skip the unreadable.
-                    over: list[ExpiredConversation] = []
-                    for one in found:
-                        try:
-                            over.append(_decode_expired(one.conversation))
-                        except msgspec.MsgspecError:
-                            _log.warning("conversations_unreadable")
-                    await self._delete(account, over)
-            except OSError:
-                _log.warning("conversations_unreadable")
+        await every(_SWEEP_SECONDS, partial(self._delete_expired, account), self._clock, wait=True)
+
+    async def _delete_expired(self, account: str) -> None:
+        try:
+            while found := await self._kept.overdue(account, most=_SWEEP_BATCH):
+                # Decode stored conversations; log and skip the unreadable.
+                over: list[ExpiredConversation] = []
+                for one in found:
+                    try:
+                        over.append(_decode_expired(one.conversation))
+                    except msgspec.MsgspecError:
+                        _log.warning("conversations_unreadable")
+                await self._delete(account, over)
+        except OSError:
+            _log.warning("conversations_unreadable")
 
     async def _delete(self, account: str, over: list[ExpiredConversation]) -> None:
         session = self._session_of(account)
