@@ -42,7 +42,12 @@ class MediaCache:
         self._arriving = 0
         """Bytes of the files that are being written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._remove_stale_partials(SystemClock().wall() - _PARTIAL_SECONDS)
+        abandoned = SystemClock().wall() - _PARTIAL_SECONDS
+        for path in folder.glob(f"*{_PARTIAL}"):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                locked = _lock(file.fileno())
+                if locked or (locked is None and path.stat().st_mtime < abandoned):
+                    path.unlink()  # its process was killed
 
     @asynccontextmanager
     async def open(self, name: str, source: AbstractAsyncContextManager[MediaStream]) -> AsyncGenerator[MediaStream]:
@@ -86,7 +91,11 @@ class MediaCache:
             file = os.fdopen(handle, "w+b")
             _lock(handle)
             try:
-                await self._fill(file, stream)
+                writer = anyio.wrap_file(file)
+                async for piece in stream:
+                    await writer.write(piece)
+                await writer.flush()
+                await writer.seek(0)
                 await anyio.to_thread.run_sync(self._publish, Path(partial), self._folder / f"{name}{suffix}")
             except BaseException:
                 _drop(file, Path(partial))
@@ -96,40 +105,20 @@ class MediaCache:
             raise Saturated("The gateway cannot write to its media cache.", code="state_unavailable") from None
         return _CachedFile(file, suffix)
 
-    async def _fill(self, file: BinaryIO, stream: MediaStream) -> None:
-        """Write the stream to the file and seek to its start."""
-        filling = anyio.wrap_file(file)
-        async for piece in stream:
-            await filling.write(piece)
-        await filling.flush()
-        await filling.seek(0)
-
     def _publish(self, partial: Path, path: Path) -> None:
+        """Give a complete file its name, and remove the least recently used files beyond the cache's size."""
         partial.replace(path)
+        files: list[tuple[float, int, Path]] = []
+        for found in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # another process made room
+                status = found.stat()
+                if found.suffix != _PARTIAL:
+                    files.append((status.st_mtime, status.st_size, found))
         left = self._most
-        for _, size, cached in sorted(self._files(), reverse=True):
+        for _, size, cached in sorted(files, reverse=True):
             left -= size
             if left < 0 and cached != path:
                 cached.unlink(missing_ok=True)
-
-    def _remove_stale_partials(self, before: float) -> None:
-        """Remove partial files of processes that were killed."""
-        for path in self._folder.glob(f"*{_PARTIAL}"):
-            with suppress(FileNotFoundError), path.open("rb") as file:
-                locked = _lock(file.fileno())
-                if locked or (locked is None and path.stat().st_mtime < before):
-                    path.unlink()
-
-    def _files(self) -> list[tuple[float, int, Path]]:
-        found: list[tuple[float, int, Path]] = []
-        for path in self._folder.iterdir():
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process made room
-                continue
-            if path.suffix != _PARTIAL:
-                found.append((status.st_mtime, status.st_size, path))
-        return found
 
 
 def _lock(descriptor: int) -> bool | None:

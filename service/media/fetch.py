@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import aiohttp.abc
@@ -96,9 +96,17 @@ async def open_fetcher(
     failure_seconds: Sequence[float] = _FAILURE_SECONDS,
 ) -> AsyncGenerator[Fetch]:
     """Yield a fetcher with its own HTTP client, which uses no cookies, no proxy and no environment settings."""
+
+    def open_socket(info: AddressInfo) -> socket.socket:
+        """Refuse an address that is not allowed: the last check before connecting."""
+        family, kind, protocol, _, address = info
+        if not policy.allows_address(str(address[0])):
+            raise OSError
+        return socket.socket(family, kind, protocol)
+
     connector = aiohttp.TCPConnector(
         resolver=_CheckedResolver(resolver or aiohttp.ThreadedResolver(), policy.allows_address),
-        socket_factory=_checked_socket_factory(policy.allows_address),
+        socket_factory=open_socket,
         use_dns_cache=False,
         force_close=True,
         limit=settings.concurrency,
@@ -141,25 +149,20 @@ class Fetcher:
 
         """
         start = anyio.current_time()
-        try:
+        with suppress(_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
             with anyio.fail_after(self._total):
-                first = self._read(url, None)
+                target = self._read(url, None)
                 async with self._slots:
-                    return await self._follow(first, collect, most)
-        except (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            await anyio.sleep_until(start + self.failure_after(anyio.current_time() - start))
-            message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
-            raise BadRequest(message, code="image_url_unreachable") from None
-
-    async def _follow(self, url: URL, collect: Collect, most: int) -> Content:
-        for _ in range(_MOST_REDIRECTS + 1):
-            async with self._session.get(url, allow_redirects=False) as response:
-                if response.status == 200:
-                    return await collect(_body(response, most))
-                if response.status not in _REDIRECTS:
-                    raise _NotFetched
-                url = self._read(response.headers.get("Location", ""), url)
-        raise _NotFetched
+                    for _ in range(_MOST_REDIRECTS + 1):
+                        async with self._session.get(target, allow_redirects=False) as response:
+                            if response.status == 200:
+                                return await collect(_body(response, most))
+                            if response.status not in _REDIRECTS:
+                                break
+                            target = self._read(response.headers.get("Location", ""), target)
+        await anyio.sleep_until(start + self.failure_after(anyio.current_time() - start))
+        message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
+        raise BadRequest(message, code="image_url_unreachable")
 
     def _read(self, text: str, base: URL | None) -> URL:
         """Parse and check a URL; for a redirect, `base` is the URL that it came from.
@@ -216,15 +219,3 @@ class _CheckedResolver(aiohttp.abc.AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
-
-
-def _checked_socket_factory(allows: Callable[[str], bool]) -> Callable[[AddressInfo], socket.socket]:
-    """Return a socket factory that refuses addresses that are not allowed: the last check before connecting."""
-
-    def make(info: AddressInfo) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not allows(str(address[0])):
-            raise OSError
-        return socket.socket(family, kind, protocol)
-
-    return make

@@ -43,26 +43,23 @@ class MediaRoutes:
     """Serves signed media URLs."""
 
     def __init__(self, engine: Engine, signer: UrlSigner, valid: Valid, cache: MediaCache | None) -> None:
-        """Serve links of licenses whose id is `valid`; keep what was opened on `cache`, where there is one."""
+        """Serve links of licenses whose id is `valid`; keep opened media in `cache`, if there is one."""
         self._engine, self._signer, self._valid, self._cache = engine, signer, valid, cache
 
     def route(self, refuse: Refuse) -> Route:
         """Return the route; `refuse` writes its errors."""
 
         async def answer(request: Request) -> Download:
-            return await self._download(request, refuse)
+            signed = self._signer.open(request.path_params["token"])
+            if signed is None or not await self._valid(signed.license):
+                raise HttpError(404, "not_found", "This media link is invalid or has expired.")
+            name = sha256(_encode((signed.ref, signed.look))).hexdigest()
+            media = self._media(signed.ref, signed.look, context_of(request.scope))
+            if self._cache is not None:
+                media = self._cache.open(name, media)
+            return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
-
-    async def _download(self, request: Request, refuse: Refuse) -> Download:
-        signed = self._signer.open(request.path_params["token"])
-        if signed is None or not await self._valid(signed.license):
-            raise HttpError(404, "not_found", "This media link is invalid or has expired.")
-        name = sha256(_encode((signed.ref, signed.look))).hexdigest()
-        media = self._media(signed.ref, signed.look, context_of(request.scope))
-        if self._cache is not None:
-            media = self._cache.open(name, media)
-        return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
 
     @asynccontextmanager
     async def _media(self, ref: MediaRef, look: Look, context: RequestContext) -> AsyncGenerator[MediaStream]:

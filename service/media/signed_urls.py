@@ -64,25 +64,24 @@ class UrlSigner:
 
     def open(self, token: str) -> SignedUrl | None:
         """Return the content of a token; None if it is invalid or has expired."""
+        from cryptography.exceptions import InvalidTag
+
         if len(token) > LONGEST or not token.isascii():
             return None
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-            if _text(raw) != token:  # a different encoding of the same bytes
-                return None
-            signed = self._opened(raw)
-        except (binascii.Error, ValueError, msgspec.MsgspecError):
+        except (binascii.Error, ValueError):
             return None
-        return signed if signed is not None and self._clock.wall() < signed.expires else None
-
-    def _opened(self, raw: bytes) -> SignedUrl | None:
-        from cryptography.exceptions import InvalidTag
-
+        if _text(raw) != token:  # a different encoding of the same bytes
+            return None
         for key in self._keys:
             try:
-                return _decode(_cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
+                signed = _decode(_cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _CONTEXT))
             except InvalidTag:
                 continue
+            except (ValueError, msgspec.MsgspecError):
+                return None
+            return signed if self._clock.wall() < signed.expires else None
         return None
 
 

@@ -1,4 +1,4 @@
-"""What an answer holds, whole, and work that is done after the answer. No I/O."""
+"""The whole answer of a turn, and work that continues after it. No I/O."""
 
 from typing import Any, Protocol
 
@@ -17,9 +17,9 @@ class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     meanwhile: dict[int, Any] = {}
     """Comes with the frames before those."""
     tool: str = ""
-    """What runs meanwhile."""
+    """Name of the tool that runs before the last frames."""
     tool_words: str = ""
-    """What a tool that runs before the answer says to people."""
+    """Progress text of a tool that runs before the answer."""
     document: encode.SiteDocument | None = None
     card: bool = False
     others: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     pictures: tuple[str, ...] = ()
     """The media tokens of the pictures."""
     complete: bool = True
-    """Whether its stream ever says so."""
+    """Whether the stream marks the answer as complete."""
 
     def picture(self, identity: str) -> str | None:
         """Return the media token of a picture: its id is `img_<token>`, or the link that stands for it in the text."""
@@ -40,7 +40,7 @@ class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingWork(Protocol):
-    """What goes on when a turn's stream has ended."""
+    """Work that continues after a turn's stream has ended: a video or research."""
 
     def answer(self, now: float) -> SimulatedAnswer:
         """Return the turn's answer as it stands at `now`."""

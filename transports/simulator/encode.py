@@ -8,12 +8,12 @@ import msgspec
 from transports.web import wire
 
 _STATUSES = {1003: 3, 1053: 8}
-"""The status beside a code, where it is known; elsewhere 13."""
+"""The status that comes with a code, if it is known; otherwise 13."""
 PREFIX = (wire.FRAMES_PREFIX + "\n\n").encode()
 
 
 class SiteDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The document beside an answer, so far."""
+    """The document of an answer, as far as it has been written."""
 
     id: str
     title: str

@@ -1,4 +1,4 @@
-"""How an answer's frames are written: in the site's own form, or in the forms that a decoder must survive. No I/O."""
+"""Writes an answer's frames in the site's own form, or in the forms that a decoder must survive. No I/O."""
 
 import re
 from collections.abc import Iterator
@@ -27,13 +27,13 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
     model: tuple[str, str] | None = None
     """Id and name of the model that answers; None: the site does not say."""
     title: str = ""
-    """Of the conversation, which its first turn is told."""
+    """Title of the conversation; the first turn's answer names it."""
     number: int = 0
     """How many turns the site answered before."""
 
 
 class FrameForm:
-    """The forms that a decoder must survive, in turn: dense and sparse arrays, content beside bookkeeping."""
+    """The forms that a decoder must survive, in turn: dense and sparse arrays, content together with bookkeeping."""
 
     exact = False
 
@@ -126,7 +126,7 @@ class ExactForm(FrameForm):
         yield from super().closing(length)
 
     def error(self, code: int, *, alone: bool) -> Iterator[bytes]:
-        """Yield a code's frame; a tool that is refused is told behind the turn's id."""
+        """Yield a code's frame; the refusal of a tool comes after a frame with the turn's id."""
         if alone and code == 1053:
             ids = self.ids
             yield self._state([None, ids.rid], {"18": ids.rid, "21": [self._token()], "44": True})

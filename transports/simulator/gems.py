@@ -7,7 +7,7 @@ import msgspec
 
 
 class Gem(msgspec.Struct, frozen=True, kw_only=True):
-    """A gem: words that go before a conversation."""
+    """A gem: a prompt that precedes each conversation."""
 
     name: str
     description: str
@@ -47,12 +47,12 @@ class Gems:
         return identity
 
     def change(self, identity: str, gem: Gem) -> bool:
-        """Replace a gem of the account's own; say whether there is such a one."""
+        """Replace one of the account's own gems; return whether it exists."""
         if identity not in self._own:
             return False
         self._own[identity] = gem
         return True
 
     def delete(self, identity: str) -> bool:
-        """Forget a gem of the account's own; say whether there was such a one."""
+        """Delete one of the account's own gems; return whether it existed."""
         return self._own.pop(identity, None) is not None

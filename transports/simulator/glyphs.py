@@ -106,7 +106,7 @@ def _is_own(character: str) -> bool:
 
 @cache
 def bitmap(character: str) -> Image.Image:
-    """Return a character's bitmap, 16 rows high; that of the replacement character where there is none."""
+    """Return a character's bitmap, 16 rows high; a missing one is replaced by the replacement character's."""
     starts, ranges, data = _bitmaps()
     number = bisect_right(starts, ord(character)) - 1
     start, count, width, offset = ranges[number]

@@ -78,7 +78,8 @@ class History:
     def follows(self, place: list[str]) -> SavedHistoryTurn | None:
         """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
 
-        Any of the turn's candidates will do. What is empty is not compared: a client that lost the answer has none.
+        `rcid` may be that of any candidate. Empty ids are not compared: a client that lost the
+        answer does not know them.
         """
         cid, rid, rcid, context = place
         conversation = self._kept.get(cid)

@@ -1,4 +1,4 @@
-"""Draws pictures in which a person sees what was asked for and how large it is; blocking, for a worker thread."""
+"""Draws pictures that show the prompt and their size. It blocks: run it in a worker thread."""
 
 import math
 import re
@@ -15,7 +15,7 @@ _WIDEST = 4.0
 _MOST_CHARACTERS = 400
 _MOST_SOURCE_PIXELS = 40_000_000
 _SIDE = 1024
-"""What is drawn is laid out on a picture whose longest side is this."""
+"""Longest side of the picture for which sizes are laid out."""
 
 
 class DrawnPicture(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +29,9 @@ class DrawnPicture(msgspec.Struct, frozen=True, kw_only=True):
     source: "bytes | DrawnPicture | None" = None
     """A picture to show inside."""
     length: int | None = None
-    """The file has at least so many bytes; those after the picture's end are zero."""
+    """Minimum length of the file in bytes; zeros follow the picture."""
     cut: int | None = None
-    """The file breaks off after so many bytes."""
+    """Number of bytes after which the file breaks off."""
 
 
 def aspect_in(prompt: str) -> float:

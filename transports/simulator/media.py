@@ -1,4 +1,4 @@
-"""The simulated media hosts: pictures in their renditions, originals over three hops, films that take their time.
+"""The simulated media hosts: pictures in several sizes, originals after three hops, videos that take time.
 
 Source: "Media out", "Field notes".
 """
@@ -109,7 +109,7 @@ class SimulatedMedia:
             return refuse(f"media: {medium}", 403)
         clip = medium.what
         if not isinstance(clip, Clip):
-            return refuse("media: a picture is no clip", 403)
+            return refuse("media: a picture, not a clip", 403)
         if self._clock.wall() < clip.ready:
             return Response(b"", 206)
         if clip.envelope:

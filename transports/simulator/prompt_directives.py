@@ -189,7 +189,7 @@ def take_apart(prompt: str) -> PromptParts:
 
 
 def _split_echo(prompt: str) -> tuple[str | None, str]:
-    """Return the last echo's content, and the prompt without any echo: what is echoed is not obeyed."""
+    """Return the last echo's content, and the prompt without any echo: tags inside an echo have no effect."""
     echo: str | None = None
     kept: list[str] = []
     until = len(prompt)

@@ -5,11 +5,11 @@ from collections import defaultdict
 import msgspec
 
 _UNLIMITED = 1000
-"""What `qpEbW` calls the total where there is no limit."""
+"""The total that `qpEbW` names if there is no limit."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """One family's limit, as the site tells it."""
+    """One family's limit, as the site reports it."""
 
     percent: int
     reset: int
@@ -44,11 +44,11 @@ class SimulatedQuota:
         self._used[family] += 1
 
     def run_out(self, family: str, until: float) -> None:
-        """Say that the limit is reached until then, without holding anyone to it."""
+        """Report the limit as reached until then, without enforcing it."""
         self._out[family] = until
 
     def standing(self, family: str, now: float) -> Standing:
-        """Return how the family stands."""
+        """Return the family's limit and use."""
         self._pass(family, now)
         total = self._limit or _UNLIMITED
         if family in self._out:
@@ -58,7 +58,7 @@ class SimulatedQuota:
         return Standing(percent=100 * used // total, reset=reset, total=total, remaining=total - used)
 
     def _pass(self, family: str, now: float) -> None:
-        """Forget what is over."""
+        """Start a new window where the last one has ended."""
         if now >= self._resets.get(family, now + 1):
             del self._resets[family]
             self._used[family] = 0

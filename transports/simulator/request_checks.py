@@ -115,7 +115,7 @@ def form(body: bytes, access_token: str | None) -> tuple[list[tuple[str, str]], 
 
     Raises:
         AccessTokenMissing: a signed-in call has no good access token.
-        Departure: it is no form, or has no readable `f.req`.
+        Departure: the body is not a form, or has no readable `f.req`.
 
     """
     try:
@@ -162,7 +162,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def header_list(headers: Mapping[str, str], name: str) -> list[Any] | None:
-    """Return the JSON list of a header; None where there is no such header, or no list in it."""
+    """Return the JSON list of a header; None if the header is missing or holds no list."""
     try:
         value = decoded(headers.get(name, ""), name)
     except Departure:

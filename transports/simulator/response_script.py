@@ -1,4 +1,4 @@
-"""The course of one answer: which bytes come when, and what goes wrong on the way."""
+"""The script of one streamed answer: which bytes come when, and which fault interrupts them."""
 
 import math
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ class ResponseScript:
     def __init__(
         self, script: PromptScript, answer: SimulatedAnswer, form: FrameForm, pace: Pace, clock: Clock
     ) -> None:
-        """Prepare; nothing is awaited yet."""
+        """Prepare the answer of a script."""
         self._script, self._answer, self._form, self._pace, self._clock = script, answer, form, pace, clock
         self._ids = form.ids
         self._length = len(answer.text) + (len(answer.document.body) if answer.document else 0)

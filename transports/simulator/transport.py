@@ -60,7 +60,7 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
         )
         store = Store.of(
             MemoryStore(deps.clock)
-        )  # the site's sessions end with the process: so do what is known of them
+        )  # the simulated sessions end with the process, so their state need not outlive it
         forgetful = msgspec.structs.replace(deps, store=store, conversations=Conversations(store.records, deps.clock))
         async with web.connect(settings, forgetful) as transport:
             yield transport

@@ -1,4 +1,4 @@
-"""What a turn is answered from: what was asked, by whom, and what there is to answer with."""
+"""The context in which a turn is answered: the request, its account, uploads, media and settings."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ from transports.simulator.uploads import StoredUpload
 
 
 class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn, about to be answered."""
+    """One turn that is to be answered."""
 
     ask: TurnRequest
     script: PromptScript

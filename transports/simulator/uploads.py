@@ -51,7 +51,7 @@ class UploadHost:
     """Keeps uploads on disk for a while, by their path."""
 
     def __init__(self, clock: Clock, *, seconds: float, most_bytes: int) -> None:
-        """Keep each for `seconds`, and no more than `most_bytes` of them all."""
+        """Keep each upload for `seconds`, and at most `most_bytes` in all."""
         self._clock, self._seconds, self._most = clock, seconds, most_bytes
         self._kept: OrderedDict[str, StoredUpload] = OrderedDict()
         self._bytes = 0
@@ -81,7 +81,7 @@ class UploadHost:
 
 
 class RefusedError(ValueError):
-    """The request does not fit; says what."""
+    """The request is refused; the message names the wrong part."""
 
 
 class Resumable:
@@ -95,7 +95,7 @@ class Resumable:
         """Start an upload; return its token.
 
         Raises:
-            RefusedError: it is no start.
+            RefusedError: the request does not start an upload.
 
         """
         if headers.get("x-goog-upload-command") != "start":
@@ -111,7 +111,7 @@ class Resumable:
         """Finish an upload; return its content.
 
         Raises:
-            RefusedError: there is no such upload, or a header or the length does not fit.
+            RefusedError: the upload is unknown, or a header or the length is wrong.
 
         """
         if headers.get("x-goog-upload-command", "").replace(" ", "") != "upload,finalize":
