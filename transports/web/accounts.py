@@ -24,10 +24,9 @@ from transports.web.media.upload import AccountUploads, UploadForms
 from transports.web.session.background import open_background_work
 from transports.web.session.client import SiteClient
 from transports.web.session.cookies import parse_export
-from transports.web.session.flush import flush
 from transports.web.session.rotation import SessionRotation
 from transports.web.session.session import CHECK_SESSION, Session
-from transports.web.session.store import SessionStore
+from transports.web.session.store import SessionStore, flush
 from transports.web.session.sync import SessionSync
 from transports.web.session.token_refresh import TokenRefresh
 from transports.web.turns.continuation import ConversationReuse

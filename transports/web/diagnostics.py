@@ -13,7 +13,6 @@ from transports.web import wire
 from transports.web.accounts import SiteAccount
 from transports.web.attention_reasons import ADVICE, AttentionReason
 from transports.web.codec.models import SiteStatus
-from transports.web.session import quota
 from transports.web.session.page import AppPage
 from transports.web.session.rotation import SessionRotation
 from transports.web.session.store import SessionStore
@@ -150,7 +149,7 @@ class _Examination:
         return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
     async def _quota(self, page: AppPage) -> Finding:
-        await quota.refresh(self._session, page, self._clock)
+        await self._session.refresh_quotas(page)
         if not self._session.quotas:
             return warning("quota", "The site does not report the account's quotas.", "No action is needed.")
         words = f"{'; '.join(map(_left, self._session.quotas))}."

@@ -40,7 +40,6 @@ from transports.web.errors import RequestRejected
 from transports.web.long_running.open import LongRunningDeps, open_work
 from transports.web.long_running.work import Prompt
 from transports.web.media.download import fetched_file, open_media
-from transports.web.session import quota
 from transports.web.session.cookies import header
 from transports.web.turns.continuation import Resumed, ReusableAnswer
 from transports.web.turns.image_retry import ImageAnswer, without_tool
@@ -124,8 +123,8 @@ class WebTransport:
     def _leave(self, connected: SiteAccount) -> None:
         """Release an account; if due, read its quotas in the background."""
         session = connected.session
-        if quota.due(session, self._clock):
-            session.site.background.later(0.0, "learn_quotas", partial(quota.refresh_if_due, session, self._clock))
+        if session.quotas_due:
+            session.site.background.later(0.0, "learn_quotas", session.refresh_quotas_if_due)
         connected.unuse()
 
     async def _resumed(

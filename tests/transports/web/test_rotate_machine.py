@@ -175,7 +175,7 @@ class Protocol(RuleBasedStateMachine):
         self.store, self.google = Shared(self.clock), Google(self.clock, self.grace)
         self.processes = [self.run(self.process(MemoryStore(self.clock))) for _ in range(3)]
         for process in self.processes:
-            self.run(process.rotation._start())
+            self.run(process.rotation.prepare())
         self.clock.advance(50)
         self.newest = (0, 0, 0.0, 0)
 

@@ -64,12 +64,6 @@ class SiteClient:
         self._no_read_timeout = aiohttp.ClientTimeout(connect=timeouts.connect, sock_connect=timeouts.socket_connect)
         self._request_id = random.randint(*wire.REQUEST_ID_FIRST)  # noqa: S311 -- a counter's start, no secret
 
-    def _endpoint(self, path: str) -> URL:
-        url = self._endpoints.get(path)
-        if url is None:
-            url = self._endpoints[path] = URL(self.url(path))
-        return url
-
     def url(self, path: str) -> str:
         """Return the address of one of the site's own paths."""
         return f"{self.config.hosts.site}{self._prefix}{path}"
@@ -110,7 +104,10 @@ class SiteClient:
 
         There is no read timeout: the caller has its own timer.
         """
-        url = self._endpoint(path).with_query(self.query(page))
+        endpoint = self._endpoints.get(path)
+        if endpoint is None:
+            endpoint = self._endpoints[path] = URL(self.url(path))
+        url = endpoint.with_query(self.query(page))
         headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
         cookie = cookies.header(self.session_store.cookies) if self.session_store is not None else ""
         if cookie:

@@ -34,7 +34,9 @@ def parse_export(text: str) -> dict[str, str]:
         rows = [line.removeprefix("#HttpOnly_").split("\t") for line in text.splitlines()]
         pairs = [(row[5], row[6].strip()) for row in rows if len(row) == 7 and _ours(row[0])]
     elif "=" in text and wire.PSID in text:
-        pairs = _from_header(text)
+        pieces = _HEADER_NAME.sub("", text).replace("\n", ";").split(";")
+        parts = [piece.strip().partition("=") for piece in pieces]
+        pairs = [(name.strip(), value.strip().strip('"')) for name, equals, value in parts if equals]
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         plain = len(lines) <= 2 and not any("=" in line.rstrip("=") for line in lines)  # only padding, no name
@@ -65,12 +67,6 @@ def _from_json(text: str) -> list[tuple[str, str]]:
         if isinstance(entry.get("name"), str) and isinstance(entry.get("value"), str)
         if _ours(str(entry.get("domain", wire.COOKIE_DOMAIN)))
     ]
-
-
-def _from_header(text: str) -> list[tuple[str, str]]:
-    pieces = _HEADER_NAME.sub("", text).replace("\n", ";").split(";")
-    pairs = [piece.strip().partition("=") for piece in pieces]
-    return [(name.strip(), value.strip().strip('"')) for name, equals, value in pairs if equals]
 
 
 def _ours(domain: str) -> bool:

@@ -1,22 +1,12 @@
 """Reads what is left of an account's quotas and when they reset. Source: "Batch calls", `qpEbW`."""
 
+from collections.abc import Iterable
 from typing import Any
 
-import structlog
-
-from protocol.model import GatewayError
 from transports.account import Quota
-from transports.clock import Clock
 from transports.web import wire
 from transports.web.codec import jspb
 from transports.web.codec.models import Family
-from transports.web.session.page import AppPage
-from transports.web.session.session import Ready, Session
-
-_LONGEST_SECONDS = 86400.0
-"""Longest cooldown from a reset time, in case a clock is wrong."""
-
-_log = structlog.get_logger()
 
 
 def payload_of(family: str) -> str:
@@ -61,41 +51,36 @@ def _rank(quota: Quota) -> tuple[bool, int]:
     return quota.unlimited, quota.left
 
 
-async def seconds_to_reset(session: Session, ready: Ready, family: str, clock: Clock) -> float | None:
-    """Return the seconds until a family's limits reset, or None if the site names no time; note the quotas."""
-    payload = await _fetch(session, ready.page, family)
-    reset = decode_reset(payload)
-    return None if reset is None else min(_LONGEST_SECONDS, max(1.0, reset - clock.wall()))
+_WHOLE = 100
+"""The total of a window that is used up when it is first seen: its real total is unknown."""
 
 
-def due(session: Session, clock: Clock) -> bool:
-    """Return whether the account's quotas are due for a refresh."""
-    seconds, asked_at = session.site.config.quota_seconds, session.asked_quotas_at
-    known = session.current is not None and session.site.session_store is not None
-    return known and bool(seconds) and (asked_at is None or clock.monotonic() - asked_at >= seconds)
+def decode_plan(payload: Any) -> str | None:
+    """Return the account's plan; None if the answer names no known one."""
+    tier = jspb.count(payload, wire.USAGE_TIER)
+    return wire.USAGE_TIERS.get(tier) if tier is not None else None
 
 
-async def refresh_if_due(session: Session, clock: Clock) -> None:
-    """Refresh all quotas if due."""
-    if session.current is not None and due(session, clock):
-        await refresh(session, session.current.page, clock)
+def decode_windows(payload: Any, known: Iterable[Quota] = ()) -> tuple[Quota, ...]:
+    """Return the quota of each window, named by its length; `known` are the quotas read before.
 
-
-async def refresh(session: Session, page: AppPage, clock: Clock) -> None:
-    """Fetch and note all quotas."""
-    session.asked_quotas_at = clock.monotonic()
-    await session.ask_usage(page)
-    for family in (Family.FLASH, Family.PRO):
-        await _fetch(session, page, family)
-
-
-async def _fetch(session: Session, page: AppPage, family: str) -> Any:
-    """Fetch and note a family's quotas; return the payload, or None if the call failed."""
-    try:
-        answers = await session.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))
-    except GatewayError as error:
-        _log.info("quota_fetch_failed", account=session.name, error=type(error).__name__)
-        return None
-    payload = answers.get(wire.RPC_QUOTA)
-    session.note_quotas(decode_quotas(payload, family))
-    return payload
+    The total is computed from what remains and the used ratio. A window that is used up has the total that was known
+    before, or 100.
+    """
+    totals = {quota.name: quota.total for quota in known}
+    found: dict[str, Quota] = {}
+    for window in jspb.array(payload, wire.USAGE_WINDOWS):
+        kind = jspb.count(window, wire.WINDOW_KIND)
+        name = wire.WINDOW_KINDS.get(kind) if kind is not None else None
+        left = jspb.count(window, wire.WINDOW_REMAINING)
+        if name is None or left is None:
+            continue
+        used = jspb.number(window, wire.WINDOW_USED)
+        known_ratio = used is not None and 0 <= used < 1 and left
+        total = (round(left / (1 - used)) if used is not None and known_ratio else 0) or totals.get(name) or _WHOLE
+        resets = (jspb.seconds(window, *place, 0) or jspb.seconds(window, *place) for place in wire.WINDOW_RESETS)
+        reset = next((reset for reset in resets if reset is not None), None)
+        quota = Quota(name=name, total=max(total, left), left=left, reset=reset)
+        if name not in found or left > found[name].left:
+            found[name] = quota
+    return tuple(found.values())

@@ -36,8 +36,14 @@ from transports.web.attention_reasons import NEVER_ROTATED, AttentionReason
 from transports.web.codec.batch import answer_error
 from transports.web.errors import signed_out
 from transports.web.session.record import SessionRecord, fingerprint, same_credentials
-from transports.web.session.rotation_intent import RotationIntent, encode_intent, read_intent
-from transports.web.session.rotation_lock import CALL_SECONDS, LEASE_SECONDS, RotationLock
+from transports.web.session.rotation_lock import (
+    CALL_SECONDS,
+    LEASE_SECONDS,
+    RotationIntent,
+    RotationLock,
+    encode_intent,
+    read_intent,
+)
 from transports.web.session.rotation_outcome import Outcome, RotationReporter, outcome_of, read_interval
 from transports.web.session.session import Session
 from transports.web.session.store import SessionStore
@@ -77,7 +83,7 @@ class SessionRotation:
         self._wake = anyio.Event()
         self._owner = ""
         """Owner id of the intents written while it rotates."""
-        self._retried = self._signed_out = False
+        self._signed_out = False
 
     @property
     def _interval(self) -> float:
@@ -89,19 +95,26 @@ class SessionRotation:
         if not self._seconds:
             return
         try:
-            with suppress(OSError):
-                await self._barrier.passed()  # starts its waiting time
-                await self._read_store_time()
-                found = await self._records.get(INTENTS, self._session.name)
-                if found is not None:
-                    await self.note_intent(found)
-            delay = self._due()
+            await self.prepare()
+            delay = self.seconds_until_due()
             while True:
                 await wait_for(self._wake, delay, self._clock)
                 news, self._wake = self._wake.is_set(), anyio.Event()
-                delay = self._due() if news and self._other_intent is None else await self._run_rotation()
+                delay = self.seconds_until_due() if news and self._other_intent is None else await self.run_once()
         finally:
-            await self._flush()
+            with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
+                await self._session_store.save(_FLUSH_SECONDS)
+            if self._session_store.unsaved:
+                _log.error("rotated_session_save_failed", account=self._session.name)
+
+    async def prepare(self) -> None:
+        """Start the barrier's waiting time, and look for a rotation that began before this process started."""
+        with suppress(OSError):
+            await self._barrier.passed()
+            await self._read_store_time()
+            found = await self._records.get(INTENTS, self._session.name)
+            if found is not None:
+                await self.note_intent(found)
 
     async def note_intent(self, record: Record) -> None:
         """Take note of a stored intent: an open one of another replica is checked again soon."""
@@ -126,18 +139,12 @@ class SessionRotation:
         self._reporter.report_outcome(outcome)
         return outcome != "busy"
 
-    async def _flush(self) -> None:
-        with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
-            if not self._session_store.unsaved or await self._session_store.save(_FLUSH_SECONDS):
-                return
-        _log.error("rotated_session_save_failed", account=self._session.name)
-
-    async def _run_rotation(self) -> float:
+    async def run_once(self) -> float:
         """Rotate and report errors; return the seconds to the next attempt."""
         name = self._session.name
         self._other_intent, self._retry_wait = None, 0.0
         if self._session_store.saved.never:
-            return self._due()
+            return self.seconds_until_due()
         if self._deps.shutting_down():
             return min(_POLL_SECONDS, self._seconds)  # shutting down: another replica takes over
         try:
@@ -162,9 +169,9 @@ class SessionRotation:
             _log.info("account_recovered", account=name)
         self._signed_out = False
         self._session.report_rotated()
-        return self._due()
+        return self.seconds_until_due()
 
-    def _due(self) -> float:
+    def seconds_until_due(self) -> float:
         """Return the seconds until the next rotation; the replica that rotated last goes first."""
         if self._other_intent is not None:
             return min(_POLL_SECONDS, self._seconds)
@@ -208,7 +215,8 @@ class SessionRotation:
             if before is not None and unsure and now - before.started >= CALL_SECONDS:
                 _log.warning("rotation_taken_over", account=self._session.name)
                 await self._session.signed_in()  # shows the site that the value is in use; it may set another one
-            if before is not None and self._too_soon(before, now):
+            if before is not None and 0 <= now - before.started < _MIN_GAP_SECONDS:
+                self._retry_wait = _MIN_GAP_SECONDS - (now - before.started)
                 return "busy"
             outcome: Outcome = "busy"
             with anyio.CancelScope(shield=True):  # the site may answer with a new value, which must not be lost
@@ -222,27 +230,44 @@ class SessionRotation:
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._session_store.saved.rotated_at < _FRESH * self._interval
 
-    def _too_soon(self, before: RotationIntent, now: float) -> bool:
-        """Return whether the last call is too recent for the site to accept another; set the wait."""
-        age = now - before.started
-        self._retry_wait = _MIN_GAP_SECONDS - age if 0 <= age < _MIN_GAP_SECONDS else 0.0
-        return self._retry_wait > 0
-
     async def _reload(self) -> bool:
         changed = await self._session_store.load()
         if changed:
             await self._session.forget()
         return changed
 
-    async def _renew(self, lease: RotationLock, version: int, *, unsure: bool = False, bare: bool = False) -> Outcome:
-        """Write the intent, call the site, write the outcome.
+    async def _renew(self, lease: RotationLock, version: int, *, unsure: bool) -> Outcome:
+        """Rotate; after a refusal retry with cookies that another replica renewed, then without the rolling cookies.
 
-        `unsure`: an earlier outcome is unknown, and stays so if this call does not happen or fails.
-        `bare`: send without the rolling cookies, after the site has refused the session with them.
+        `unsure`: the outcome of an earlier call is unknown, and stays so if this call does not happen or fails.
         """
-        if not await lease.renew_if_needed():
-            return "busy"
-        sent, started = self._session_store.saved, await self._read_store_time()
+        renewed = bare = False
+        while await lease.renew_if_needed():
+            sent = self._session_store.saved
+            try:
+                return await self._call_with_intent(lease, sent, version, unsure=unsure, bare=bare)
+            except SignedOut as error:
+                refusal = error
+            await self._reload()
+            if not renewed and not same_credentials(self._session_store.cookies, sent.cookies):
+                if self._fresh(await self._read_store_time()):
+                    return "already_rotated"
+                renewed, bare = True, False
+            elif not bare and wire.PSIDTS in sent.cookies:
+                bare = True
+            elif not sent.rotated_at and await self._session.signed_in():
+                raise signed_out(AttentionReason.BOUND)
+            else:
+                raise refusal
+            found = await self._records.get(INTENTS, self._session.name)
+            version, unsure = found.version if found is not None else 0, False
+        return "busy"
+
+    async def _call_with_intent(
+        self, lease: RotationLock, sent: SessionRecord, version: int, *, unsure: bool, bare: bool
+    ) -> Outcome:
+        """Write the intent, call the site, write the outcome. `bare`: send without the rolling cookies."""
+        started = await self._read_store_time()
         intent = RotationIntent(
             fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies)
         )
@@ -257,10 +282,8 @@ class SessionRotation:
         try:
             outcome = await self._call(sent, started, bare=bare)
         except (GatewayError, OSError) as error:
-            nothing = unsure and not isinstance(error, SignedOut)
-            await self._write_outcome("unknown" if nothing else outcome_of(error), intent, noted)
-            if isinstance(error, SignedOut):
-                return await self._retry_refused(error, sent, lease, bare=bare)
+            still_unsure = unsure and not isinstance(error, SignedOut)
+            await self._write_outcome("unknown" if still_unsure else outcome_of(error), intent, noted)
             raise
         return await self._write_outcome(outcome, intent, noted)
 
@@ -306,29 +329,6 @@ class SessionRotation:
     def _report_never_rotated(self) -> None:
         _log.warning("rotation_disabled", account=self._session.name)
         self._reporter.report_change("rotation_failed", "never", NEVER_ROTATED)
-
-    async def _retry_refused(
-        self, error: SignedOut, sent: SessionRecord, lease: RotationLock, *, bare: bool
-    ) -> Outcome:
-        """Retry with cookies that another replica renewed, then without the rolling cookies; else raise."""
-        await self._reload()
-        if not self._retried and not same_credentials(self._session_store.cookies, sent.cookies):
-            if self._fresh(await self._read_store_time()):
-                return "already_rotated"
-            self._retried = True
-            try:
-                return await self._renew(lease, await self._intent_version())
-            finally:
-                self._retried = False
-        if not bare and wire.PSIDTS in sent.cookies:
-            return await self._renew(lease, await self._intent_version(), bare=True)
-        if not sent.rotated_at and await self._session.signed_in():
-            raise signed_out(AttentionReason.BOUND)
-        raise error
-
-    async def _intent_version(self) -> int:
-        found = await self._records.get(INTENTS, self._session.name)
-        return found.version if found is not None else 0
 
     async def _write_outcome(self, outcome: Outcome, intent: RotationIntent, version: int) -> Outcome:
         """Write the outcome into the intent, unless the intent was changed since."""

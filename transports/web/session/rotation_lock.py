@@ -3,16 +3,21 @@
 import uuid
 from contextlib import suppress
 
+import msgspec
+
 from transports.clock import Clock
 from transports.store import Locks
 from transports.store.barrier import Barrier
 
 LEASE_SECONDS = 45.0
 """Longer than a rotation takes, and short enough for a takeover within the old value's grace period."""
+
 MARGIN_SECONDS = 10.0
 """Safety margin before the lock expires."""
+
 CALL_SECONDS = 15.0
 """Timeout of the rotation call."""
+
 GAP_SECONDS = 5.0
 """A process that was suspended longer than this assumes that it lost the lock."""
 
@@ -63,3 +68,36 @@ class RotationLock:
         """Release the lock; if the store is unavailable, the lock expires."""
         with suppress(OSError):
             await self._locks.release(self._name, self.owner)
+
+
+class RotationIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """A rotation that was started, and its outcome."""
+
+    fence: int
+    owner: str
+    started: float
+    """Epoch seconds of the store's clock."""
+    old_hash: str
+    """Fingerprint of the cookies sent with the call."""
+    outcome: str = ""
+    """Empty while the call runs, or if its process ended before it wrote the outcome."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the site may have issued a new value that was not saved; the old one works for its grace period."""
+        return self.outcome in {"", "unknown"}
+
+
+encode_intent = msgspec.json.Encoder().encode
+
+_decode = msgspec.json.Decoder(RotationIntent).decode
+
+
+def read_intent(value: bytes | None) -> RotationIntent | None:
+    """Decode a stored intent; return None if it is missing or unreadable."""
+    if value is None:
+        return None
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError:
+        return None

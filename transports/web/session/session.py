@@ -28,7 +28,7 @@ from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb
 from transports.web.codec.batch import BatchAnswers, answer_error
-from transports.web.codec.models import SiteStatus, decode_status
+from transports.web.codec.models import Family, SiteStatus, decode_status
 from transports.web.errors import (
     SessionRefused,
     StaleBuild,
@@ -39,7 +39,7 @@ from transports.web.errors import (
 )
 from transports.web.session.client import SiteClient
 from transports.web.session.page import AppPage, read_page, redirected
-from transports.web.session.usage import decode_plan, decode_windows
+from transports.web.session.quota import decode_plan, decode_quotas, decode_reset, decode_windows, payload_of
 
 _GUEST = SiteStatus(problem=None, plan="free", models=())
 _UNKNOWN = SiteStatus(problem=None, plan="free", models=(), known=False)
@@ -47,6 +47,9 @@ _UNKNOWN = SiteStatus(problem=None, plan="free", models=(), known=False)
 
 _USAGE_SECONDS = 5.0
 """Timeout of the usage call; the session is served without its answer."""
+
+_LONGEST_RESET_SECONDS = 86400.0
+"""Longest cooldown from a reset time, in case a clock is wrong."""
 
 _MOST_REDIRECTS = 4
 
@@ -404,6 +407,41 @@ class Session:
     def note_quotas(self, found: Iterable[Quota]) -> None:
         """Replace the quotas of the same names."""
         self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *found)}.values())
+
+    @property
+    def quotas_due(self) -> bool:
+        """Whether the account's quotas are due for a refresh."""
+        seconds, asked_at = self.site.config.quota_seconds, self.asked_quotas_at
+        known = self._ready is not None and self.site.session_store is not None
+        return known and bool(seconds) and (asked_at is None or self._clock.monotonic() - asked_at >= seconds)
+
+    async def refresh_quotas_if_due(self) -> None:
+        """Refresh all quotas if due."""
+        if self._ready is not None and self.quotas_due:
+            await self.refresh_quotas(self._ready.page)
+
+    async def refresh_quotas(self, page: AppPage) -> None:
+        """Fetch and note all quotas."""
+        self.asked_quotas_at = self._clock.monotonic()
+        await self.ask_usage(page)
+        for family in (Family.FLASH, Family.PRO):
+            await self._ask_quotas(page, family)
+
+    async def seconds_to_reset(self, ready: Ready, family: str) -> float | None:
+        """Return the seconds until a family's limits reset, or None if the site names no time; note the quotas."""
+        reset = decode_reset(await self._ask_quotas(ready.page, family))
+        return None if reset is None else min(_LONGEST_RESET_SECONDS, max(1.0, reset - self._clock.wall()))
+
+    async def _ask_quotas(self, page: AppPage, family: str) -> Any:
+        """Fetch and note a family's quotas; return the payload, or None if the call failed."""
+        try:
+            answers = await self.site.batch(page, (wire.RPC_QUOTA, payload_of(family)))
+        except GatewayError as error:
+            _log.info("quota_fetch_failed", account=self.name, error=type(error).__name__)
+            return None
+        payload = answers.get(wire.RPC_QUOTA)
+        self.note_quotas(decode_quotas(payload, family))
+        return payload
 
     async def signed_in(self) -> bool:
         """Return whether the site accepts the session as signed in; False on errors."""

@@ -32,10 +32,13 @@ from transports.web.session.record import (
 )
 
 _RETRY_SECONDS = 1.0
+
 _SAVE_SECONDS = 20.0
 """How long a rotated value waits to be saved before it is used."""
+
 _REFRESH_SECONDS = 60.0
 """Minimum time between saves of minor cookies, and maximum age of what was read from the store."""
+
 _TRIES = 16
 
 _log = structlog.get_logger()
@@ -151,7 +154,10 @@ class SessionStore:
         self._noted_saved_at = self._clock.monotonic()
         fresh = self._next(heard)
         if rolling:
-            fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=await self._store_time())
+            now = self.saved.rotated_at
+            with suppress(OSError):
+                now = await self._records.now()
+            fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=now)
             self.wanted.set()
             await self._keep_copy(fresh)
         self._unsaved = fresh
@@ -247,12 +253,6 @@ class SessionStore:
             return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
         return resolve(mine, self._seed, stored)
 
-    async def _store_time(self) -> float:
-        try:
-            return await self._records.now()
-        except OSError:
-            return self.saved.rotated_at
-
     async def _load_copy(self) -> None:
         """Read this machine's local copy, once."""
         if self._copy_loaded or self._copy is None:
@@ -309,3 +309,22 @@ class SessionStore:
         self._use(saved)
         if self._unsaved is not None and self._unsaved.order <= saved.order:
             self._unsaved = None
+
+
+_WAIT_SECONDS = 1.0
+"""Delay before the first attempt; most values are saved at once without it."""
+
+_LAST_SECONDS = 20.0
+
+
+async def flush(session_store: SessionStore, clock: Clock) -> None:
+    """Save unsaved values, retrying every second; cancellation waits up to 20 seconds for a last save."""
+    try:
+        while True:
+            await session_store.wanted.wait()
+            session_store.wanted = anyio.Event()
+            await clock.sleep(_WAIT_SECONDS)
+            await session_store.save(math.inf)
+    finally:
+        with anyio.move_on_after(_LAST_SECONDS, shield=True):
+            await session_store.save(_LAST_SECONDS)

@@ -11,7 +11,6 @@ import structlog
 from protocol.model import GatewayError, SignedOut
 from transports.clock import Clock
 from transports.tasks import wait_for
-from transports.web.session import quota
 from transports.web.session.session import Session, SessionFailure
 
 _USED_SECONDS = 3 * 3600.0
@@ -41,8 +40,8 @@ class TokenRefresh:
         await self._clock.sleep(random.uniform(0, self._spread))  # noqa: S311 -- spreads load, hides nothing
         failed = self._session.current is None and not await self._fetched()
         while True:
-            wait = self._wait(failed=failed)
-            await wait_for(self._session.wanted, _jittered(wait), self._clock)
+            wait = self._wait(failed=failed) * random.uniform(1 - _JITTER, 1)  # noqa: S311 -- spreads load, hides nothing
+            await wait_for(self._session.wanted, wait, self._clock)
             failed = self._due(failed=failed) and not await self._fetched()
 
     def _wait(self, *, failed: bool) -> float:
@@ -50,17 +49,15 @@ class TokenRefresh:
         refused = self._session.needs_attention
         if refused is not None:
             return max(1.0, refused.at + self._recheck(refused) - self._clock.monotonic())
-        return self._soon if failed else self._until_old()
+        if failed:
+            return self._soon
+        if self._session.current is None or self._session.fetched_at is None:
+            return self._seconds
+        return max(self._soon, self._seconds - (self._clock.monotonic() - self._session.fetched_at))
 
     def _recheck(self, refused: SessionFailure) -> float:
         """Return the seconds between two checks of an account that needs attention."""
         return min(_LONGEST_RECHECK_SECONDS, self._soon * 2 ** min(refused.count - 1, 10))
-
-    def _until_old(self) -> float:
-        """Return the seconds until the tokens reach their maximum age."""
-        if self._session.current is None or self._session.fetched_at is None:
-            return self._seconds
-        return max(self._soon, self._seconds - (self._clock.monotonic() - self._session.fetched_at))
 
     def _due(self, *, failed: bool) -> bool:
         """Return whether to fetch tokens now."""
@@ -85,9 +82,5 @@ class TokenRefresh:
         except GatewayError as error:
             _log.info("token_refresh_failed", account=self._session.name, error=type(error).__name__)
             return False
-        await quota.refresh_if_due(self._session, self._clock)
+        await self._session.refresh_quotas_if_due()
         return ready.status.known
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(1 - _JITTER, 1)  # noqa: S311 -- spreads load, hides nothing

@@ -2,7 +2,7 @@
 
 Theory of operation. OpenAI clients resend the whole history with each request; the site stores conversations and needs
 only the new turns. After a complete answer, `ConversationRecorder` stores the site's ids under a key: a digest of the
-caller, the model and all turns including the answer (see `transports.web.turns.history`). The next request is split
+caller, the model and all turns including the answer (see `key_of`). The next request is split
 after its last answer. If the digest of the first part is a stored key, only the rest is sent, in that conversation and
 with the account that owns it. `take` removes the key, so two requests never continue from the same point; `put_back`
 restores it if the site refuses the new turn. A conversation whose answer broke off is deleted at once, the others after
@@ -13,8 +13,10 @@ Example: request 1 is [user A] and is answered B. The key of [A, B] is stored wi
 answer D. A request [A, X, user C] matches nothing and is sent whole in a new conversation.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
+from hashlib import blake2b
 from io import StringIO
 from typing import Protocol
 
@@ -23,14 +25,18 @@ import structlog
 
 from protocol.model import (
     Event,
+    FilePart,
     Finish,
     GatewayError,
     GenerationRequest,
     Media,
+    MediaPart,
     MediaRef,
     Piece,
+    Role,
     Served,
     Text,
+    TextPart,
     Turn,
     WebImage,
 )
@@ -39,13 +45,15 @@ from transports.conversations import ConversationStore, Kept
 from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
-from transports.web.turns.history import answered, key_of, split
 from transports.web.turns.saved import Chats
 
 _SWEEP_SECONDS = 60.0
+
 _SWEEP_BATCH = 50
+
 _RETRY_SECONDS = 600.0
 """Delay before a failed deletion is retried."""
+
 _MAX_TRIES = 5
 """Attempts to delete a conversation; after that it stays in the account."""
 
@@ -85,6 +93,7 @@ class ExpiredConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(SiteConversation).decode
+
 _decode_expired = msgspec.json.Decoder(ExpiredConversation).decode
 
 
@@ -113,7 +122,7 @@ class ConversationReuse:
 
     async def account_of(self, request: GenerationRequest) -> str | None:
         """Return the account that owns the conversation a request continues, or None."""
-        parts = split(request.turns) if self.seconds else None
+        parts = split_history(request.turns) if self.seconds else None
         if parts is None:
             return None
         try:
@@ -124,7 +133,7 @@ class ConversationReuse:
 
     async def take(self, request: GenerationRequest, account: str) -> Resumed | None:
         """Claim the conversation of this account that a request continues; no other request can claim it."""
-        parts = split(request.turns)
+        parts = split_history(request.turns)
         if parts is None:
             return None
         key = key_of(request, parts.known)
@@ -272,3 +281,74 @@ class _AnswerContent:
                 self.shown.update({piece.ref: None} if isinstance(piece, Media) else {})
             case _:
                 pass
+
+
+_SHOWN = re.compile(
+    r"""
+    !\[(?:\\.|[^\[\]\\])*\]\([^\s()]*\)  # an image at any address
+    | \[(?:\\.|[^\[\]\\])*\]\(https?://[^\s()]*/media/[\w-]+\)  # a video or audio link of this gateway
+    """,
+    re.VERBOSE,
+)
+"""Media in an answer, as this gateway writes them: brackets and parentheses are escaped."""
+
+_packed = msgspec.msgpack.Encoder().encode
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """A request's turns, split into the known history and the new turns."""
+
+    known: tuple[Turn, ...]
+    fresh: tuple[Turn, ...]
+
+
+def split_history(turns: tuple[Turn, ...]) -> Split | None:
+    """Split turns after the last answer; None if there is no answer or no turn after it."""
+    last = max((index for index, turn in enumerate(turns) if turn.role is Role.ASSISTANT), default=-1)
+    if last < 0 or last == len(turns) - 1:
+        return None
+    return Split(known=turns[: last + 1], fresh=turns[last + 1 :])
+
+
+def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
+    """Return the key of the conversation that holds `turns`, for this request's caller and model alone."""
+    digest = blake2b(digest_size=32)
+    digest.update(_packed([request.caller.id, request.selection.id]))
+    for turn in turns:
+        found = turn.digests.get(__name__)
+        if found is None:
+            calls = ([call.id, call.name, call.arguments] for call in turn.tool_calls)
+            said = _packed(
+                [
+                    turn.role.value,
+                    turn.name,
+                    turn.tool_call_id,
+                    *calls,
+                    *_content(turn),
+                ]
+            )
+            found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
+        digest.update(found)
+    return digest.digest()
+
+
+def answered(request: GenerationRequest, text: str, shown: Iterable[MediaRef] = ()) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in which the request was answered with `text`, and media."""
+    parts = (TextPart(text=text), *(MediaPart(ref=ref) for ref in shown))
+    return (*request.turns, Turn(role=Role.ASSISTANT, parts=parts))
+
+
+def _content(turn: Turn) -> Iterator[str | bytes]:
+    """Yield a turn's text, and digests or references of its files and media."""
+    text = turn.text
+    if turn.role is Role.ASSISTANT and "](" in text:
+        text = _SHOWN.sub("\n", text)
+    said = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
+    yield (
+        said if said.isascii() else said.encode("utf-8", "replace").decode()
+    )  # half of a surrogate pair cannot be encoded
+    for part in turn.parts:
+        if isinstance(part, FilePart):
+            yield part.digest
+        elif isinstance(part, MediaPart):
+            yield _packed(part.ref)

@@ -60,7 +60,10 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
     if sum(len(text) for turn in turns for text in _texts(turn)) > most:
         raise too_long(most)
     attached = _attached(turns)
-    wish = _aspect_hint(request)
+    wish = ""
+    if request.aspect is not None and request.selection.capability is Capability.IMAGEN:
+        width, height = request.aspect
+        wish = f"\n\nAspect ratio: {width}:{height}."
     last = turns[-1]
     if len(turns) == 1 and last.role is Role.USER and last.name is None:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
@@ -69,7 +72,8 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
     names = dict.fromkeys(one.name for _, one in reversed(attached))
     kept = frozenset(list(names)[:MAX_FILES])  # the newest
     carried = tuple(one for _, one in attached if one.name in kept)
-    fence = "`" * (1 + max(_SHORTEST_FENCE - 1, *map(_longest_run, turns)))
+    runs = [run for turn in turns for text in _texts(turn) if _LONG_RUN in text for run in _LONG_RUNS.findall(text)]
+    fence = "`" * (1 + max([_SHORTEST_FENCE - 1, *map(len, runs)]))
     marks = [
         [
             f"[attached: {one.name}]" if one.name in kept else f"[attached earlier, and not sent again: {one.name}]"
@@ -109,14 +113,6 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, 
     return prompt + wish, history
 
 
-def _aspect_hint(request: GenerationRequest) -> str:
-    """Return the sentence that asks for the image's aspect ratio, or an empty text."""
-    if request.aspect is None or request.selection.capability is not Capability.IMAGEN:
-        return ""
-    width, height = request.aspect
-    return f"\n\nAspect ratio: {width}:{height}."
-
-
 def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
     """Return the files with the index of their turn; each distinct content gets a unique name."""
     named: dict[object, str] = {}
@@ -128,7 +124,9 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
                 continue
             content = part.digest if isinstance(part, FilePart) else part.ref
             if content not in named:
-                name = _name_of(part)
+                name = f"{part.ref.kind}.{_EXTENSIONS[part.ref.kind]}" if isinstance(part, MediaPart) else ""
+                if isinstance(part, FilePart):
+                    name = _UNFIT.sub("_", part.name).strip(" .")[-_LONGEST_NAME:] or "file"
                 stem, dot, extension = name.rpartition(".")
                 if not dot:
                     stem, extension = name, ""
@@ -142,12 +140,6 @@ def _attached(turns: tuple[Turn, ...]) -> list[tuple[int, Attached]]:
     return found
 
 
-def _name_of(part: FilePart | MediaPart) -> str:
-    if isinstance(part, MediaPart):
-        return f"{part.ref.kind}.{_EXTENSIONS[part.ref.kind]}"
-    return _UNFIT.sub("_", part.name).strip(" .")[-_LONGEST_NAME:] or "file"
-
-
 def _size(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
@@ -158,12 +150,6 @@ def _texts(turn: Turn) -> Iterator[str]:
     yield from (turn.name or "", turn.tool_call_id or "")
     for call in turn.tool_calls:
         yield from (call.arguments, call.name, call.id)
-
-
-def _longest_run(turn: Turn) -> int:
-    """Return the length of the longest run of backticks in a turn, if a fence must be longer for it; else 0."""
-    texts = (text for text in _texts(turn) if _LONG_RUN in text)
-    return max((len(run) for text in texts for run in _LONG_RUNS.findall(text)), default=0)
 
 
 def _line(text: str) -> str:

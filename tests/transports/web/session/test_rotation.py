@@ -24,7 +24,7 @@ from transports.store import MemoryStore
 from transports.store.port import INTENTS, SESSIONS
 from transports.web import wire
 from transports.web.session.record import decode, fingerprint
-from transports.web.session.rotation_intent import RotationIntent, encode_intent
+from transports.web.session.rotation_lock import RotationIntent, encode_intent
 from transports.web.session.store import SessionStore
 
 
@@ -127,7 +127,7 @@ async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_
         heard = Heard(transport)
         heard.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
         rotation = heard_rotation_of(transport, store, clock, ear)
-        await rotation._run_rotation()
+        await rotation.run_once()
         assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
         assert ear.outcomes == ["rotated"]
         assert transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSIDTS"] == "fresh"
@@ -150,7 +150,7 @@ async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(ope
         heard = Heard(transport)
         heard.answers = [REFUSED, (429, [], b"")]
         rotation = heard_rotation_of(transport, store, clock, ear)
-        assert await rotation._run_rotation() >= 0
+        assert await rotation.run_once() >= 0
         assert ear.outcomes == ["throttled"]
         assert ear.changes == []
 
@@ -241,9 +241,9 @@ async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
         Heard(transport).answers = [REFUSED] * 4
         with capture_logs() as logs:
             for _ in range(2):
-                assert await rotation._run_rotation() >= 60
+                assert await rotation.run_once() >= 60
                 clock.advance(600)
-            assert await rotation._run_rotation() > 60
+            assert await rotation.run_once() > 60
     told = [entry for entry in logs if entry["event"].startswith("account_")]
     assert told == [
         {"event": "account_attention_required", "log_level": "error", "account": "one", "reason": "bound"},
@@ -261,7 +261,7 @@ async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_
     ):
         await rotation_of(other, MemoryStore(clock), clock).rotate_now()
         with capture_logs() as logs:
-            assert await rotation_of(transport, store, clock)._run_rotation() >= 60
+            assert await rotation_of(transport, store, clock).run_once() >= 60
         assert logs[-1]["error"] == "Throttled"
 
 
@@ -295,7 +295,7 @@ async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_b
     store = MemoryStore(clock)
     bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
     async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        await heard_rotation_of(transport, store, clock, ear)._run_rotation()
+        await heard_rotation_of(transport, store, clock, ear).run_once()
         assert ear.outcomes == ["bound"]
         assert ear.changes == [("rotation_failed", "bound")]
         assert await site.seen("rotate") == 2
@@ -326,7 +326,7 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         rotation = heard_rotation_of(two, store, clock, ear)
         while "rotated" not in ear.outcomes:
             assert clock.now < 1120
-            clock.advance(await rotation._run_rotation() if clock.now < 1120 else 0)
+            clock.advance(await rotation.run_once() if clock.now < 1120 else 0)
         clock.advance(300)
         await ask(two)
 
@@ -340,12 +340,12 @@ async def test_two_calls_are_a_minute_apart_whoever_makes_them(open_site):
         site.connect(deps=deps_for(clock, store)) as two,
     ):
         await order(site, where="rotate", status=429)
-        assert await heard_rotation_of(one, store, clock, ear)._run_rotation() >= 60
+        assert await heard_rotation_of(one, store, clock, ear).run_once() >= 60
         clock.advance(30)
-        assert await heard_rotation_of(two, store, clock, ear)._run_rotation() >= 30
+        assert await heard_rotation_of(two, store, clock, ear).run_once() >= 30
         assert await site.seen("rotate") == 1
         clock.advance(31)
-        await heard_rotation_of(two, store, clock, ear)._run_rotation()
+        await heard_rotation_of(two, store, clock, ear).run_once()
         assert ear.outcomes == ["throttled", "busy", "rotated"]
 
 
@@ -418,4 +418,4 @@ async def test_who_begins_rotates_at_once_what_is_overdue_and_leaves_to_others_w
         await session_store.renew(session_store.saved, [], at=await store.now() - age, by=by)
         rotation = rotation_of(transport, store, clock)
         for _ in range(50):
-            assert least <= rotation._due() <= most
+            assert least <= rotation.seconds_until_due() <= most

@@ -42,7 +42,7 @@ async def test_the_sites_own_interval_goes_before_the_setting(open_site, told, l
         heard = Heard(transport)
         heard.answers = [(200, [], interval(told))]
         rotation = heard_rotation_of(transport, store, clock, ear)
-        assert least <= await rotation._run_rotation() <= least * 1.1
+        assert least <= await rotation.run_once() <= least * 1.1
         kept = decode((await store.get(SESSIONS, "one")).value)
         assert kept.interval == least
 
@@ -56,7 +56,7 @@ async def test_without_an_interval_in_the_answer_the_setting_holds(open_site, bo
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock) as site, site.connect(**settings) as transport:
         Heard(transport).answers = [(200, [], body)]
-        assert 540 * 0.9 <= await heard_rotation_of(transport, store, clock, ear)._run_rotation() <= 540 * 1.1
+        assert 540 * 0.9 <= await heard_rotation_of(transport, store, clock, ear).run_once() <= 540 * 1.1
 
 
 @pytest.mark.parametrize("status", [200, 403])
@@ -71,7 +71,7 @@ async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(o
             rotation = heard_rotation_of(transport, store, clock, ear)
             with capture_logs() as logs:
                 for _ in range(4):
-                    clock.advance(await rotation._run_rotation())
+                    clock.advance(await rotation.run_once())
             assert len(heard.calls) == 1
             assert [entry["event"] for entry in logs].count("rotation_disabled") == 1
             assert ("rotation_failed", "never") in ear.changes
@@ -80,7 +80,7 @@ async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(o
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as another:
             heard = Heard(another)
             for _ in range(3):
-                clock.advance(await rotation_of(another, store, clock)._run_rotation())
+                clock.advance(await rotation_of(another, store, clock).run_once())
             assert heard.calls == []
             await ask(another)
 
@@ -92,11 +92,11 @@ async def test_another_export_is_rotated_again_where_the_one_before_never_was(op
     fresh = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
     async with open_site(known, fresh, clock=clock) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport:
-            await heard_rotation_of(transport, store, clock, ear)._run_rotation()
+            await heard_rotation_of(transport, store, clock, ear).run_once()
         account = web.WebAccount(id="one", cookies=simulator.export_of(fresh))
         async with site.connect(account, deps=deps_for(clock, store), rotate_seconds=540) as transport:
             clock.advance(60)
-            await heard_rotation_of(transport, store, clock, ear)._run_rotation()
+            await heard_rotation_of(transport, store, clock, ear).run_once()
         assert ear.outcomes == ["never", "rotated"]
 
 

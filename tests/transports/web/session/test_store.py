@@ -9,8 +9,7 @@ from tests.clock import ManualClock
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS, StoreDown
 from transports.tasks import background_tasks
-from transports.web.session.flush import flush
-from transports.web.session.store import SessionStore
+from transports.web.session.store import SessionStore, flush
 
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
 

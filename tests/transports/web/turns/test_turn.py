@@ -1,5 +1,6 @@
 import aiohttp
 import anyio
+import anyio.lowlevel
 import pytest
 
 from protocol.model import (
@@ -14,15 +15,133 @@ from protocol.model import (
     Usage,
     Waiting,
 )
-from tests.transports.conftest import asking, request_for
+from service.server.hypercorn import serve_loopback
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
+from transports import simulator
+from transports.clock import SystemClock
 from transports.simulator import encode
+from transports.web import wire
 from transports.web.errors import StaleToken
 from transports.web.turns.turn import TurnAnswer
+
+
+class LateSite:
+    """The simulated site; the last bytes of its answers come when the test says so."""
+
+    def __init__(self):
+        self._app = simulator.create_site(simulator.SimulatorConfig(accounts=(ACCOUNT,), pace=FAST), SystemClock())
+        self.connections = set()
+        self.let_end, self.gone = anyio.Event(), anyio.Event()
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            self.connections.add(tuple(scope["client"]))
+        generates = scope.get("path") == wire.GENERATE_PATH
+
+        async def late(message):
+            last = message["type"] == "http.response.body" and not message.get("more_body")
+            if generates and last:
+                try:
+                    await self.let_end.wait()
+                except anyio.get_cancelled_exc_class():  # the simulated site sees its reader leave
+                    self.gone.set()
+                    raise
+            await send(message)
+
+        await self._app(scope, receive, late)
+
+
+@pytest.fixture
+async def late():
+    """Yield the late site and a transport that is connected to it."""
+    site = LateSite()
+    async with serve_loopback(site) as base, Site(base).connect() as transport:
+        yield site, transport
+
+
+async def ask(transport):
+    """Ask, and leave as soon as the answer is whole."""
+    async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+        async for event in answer:
+            if isinstance(event, Finish):
+                return
+
+
+async def nothing_left_to_do(transport):
+    while transport._accounts.of("one").session.site.background._open:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_nobody_waits_for_an_answers_last_bytes_and_its_connection_is_used_again(late, monkeypatch):
+    monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 60.0)
+    site, transport = late
+    with anyio.fail_after(60):
+        for _ in range(5):
+            site.let_end = anyio.Event()
+            await ask(transport)
+            site.let_end.set()
+            await nothing_left_to_do(transport)
+    assert len(site.connections) == 1
+    assert not site.gone.is_set()
+
+
+async def test_an_answer_that_does_not_end_loses_its_connection(late, monkeypatch):
+    monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 0.0)
+    site, transport = late
+    with anyio.fail_after(60):
+        await ask(transport)
+        await nothing_left_to_do(transport)
+        await site.gone.wait()
+
+
+class Talkative:
+    """The simulated site; behind what its answers say it says nothing, for as long as somebody listens."""
+
+    def __init__(self):
+        self._app = simulator.create_site(simulator.SimulatorConfig(accounts=(ACCOUNT,), pace=FAST), SystemClock())
+
+    async def __call__(self, scope, receive, send):
+        if scope.get("path") != wire.GENERATE_PATH:
+            await self._app(scope, receive, send)
+            return
+        messages = []
+
+        async def collect(message):
+            messages.append(message)
+
+        await self._app(scope, receive, collect)
+        start, *pieces = messages
+        whole = b"".join(piece["body"] for piece in pieces)
+        said = whole[: whole.rindex(b"\n", 0, whole.rindex(b"\n", 0, whole.rindex(b'[["e",')))] + b"\n"
+        async with anyio.create_task_group() as tasks:
+
+            async def until_gone():
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(until_gone)
+            await send(start)
+            await send({"type": "http.response.body", "body": said, "more_body": True})
+            while True:
+                await send({"type": "http.response.body", "body": encode.bookkeeping(1), "more_body": True})
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_an_answer_that_is_whole_ends_though_the_site_goes_on_saying_nothing(monkeypatch):
+    monkeypatch.setattr("transports.web.turns.turn._AFTER_COMPLETE", 0.1)
+    async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
+        with anyio.fail_after(60):
+            async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
+                events = [event async for event in answer]
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "x"
+    assert isinstance(events[-1], Finish)
+
 
 PAGES = ["SNlM0e", "thykhd", "absent", "cycle"]
 
 
-async def ask(transport, text="<echo>ok</echo>", model="gemini-3-pro"):
+async def read_text(transport, text="<echo>ok</echo>", model="gemini-3-pro"):
     async with asking(transport, request_for(text, model), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
@@ -35,10 +154,10 @@ async def order(site, **fault):
 @pytest.mark.parametrize("page", PAGES)
 async def test_an_account_answers_whatever_way_its_page_carries_the_token(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
-        assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
+        assert [await read_text(transport) for _ in range(3)] == ["ok"] * 3
         session = transport._accounts.of("one").session
         await session.forget()
-        assert await ask(transport) == "ok"
+        assert await read_text(transport) == "ok"
         assert (await site.state())["departures"] == []
 
 
@@ -49,22 +168,22 @@ async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
         keep = session.site.use_token
         session.site.use_token = lambda error: (refusals.append(error), keep(error))
         for _ in range(3):
-            assert await ask(transport) == "ok"
+            assert await read_text(transport) == "ok"
         await session.forget()  # the next page has no token either
-        assert await ask(transport) == "ok"
+        assert await read_text(transport) == "ok"
         assert len(refusals) == 1
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
     async with open_site(page_token=page) as site, site.connect(activity_seconds=0) as transport:
-        await ask(transport)
+        await read_text(transport)
         await order(site, where="token")
         before = await site.state()
         results = []
 
         async def one():
-            results.append(await ask(transport))
+            results.append(await read_text(transport))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
@@ -77,7 +196,7 @@ async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
 
 async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_account(site):
     async with site.connect(activity_seconds=0) as transport:
-        await ask(transport)
+        await read_text(transport)
         session = transport._accounts.of("one").session
         sent = await site.seen("generate")
         session.site.use_token = lambda error: order_again(error, session)
@@ -87,20 +206,20 @@ async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_ac
 
         session.site.access_token = "old"
         with pytest.raises(StaleToken) as caught:
-            await ask(transport)
+            await read_text(transport)
         assert caught.value.code == "upstream_rejected"
         assert await site.seen("generate") == sent + 2
 
 
 async def test_a_build_that_the_site_has_left_is_read_from_the_page_once_for_all_who_need_it(site):
     async with site.connect(activity_seconds=0) as transport:
-        await ask(transport)
+        await read_text(transport)
         await order(site, where="build")
         before = await site.seen("bootstrap")
         results = []
 
         async def one():
-            results.append(await ask(transport))
+            results.append(await read_text(transport))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
@@ -112,7 +231,7 @@ async def test_a_build_that_the_site_has_left_is_read_from_the_page_once_for_all
 async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
-            await ask(transport, '<sim http="405"/>')
+            await read_text(transport, '<sim http="405"/>')
         assert caught.value.code == "upstream_rejected"
         assert await site.seen("generate") == 2
         assert await site.seen("bootstrap") == 2
@@ -120,23 +239,23 @@ async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(
 
 async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_stale(open_site):
     async with open_site(page_token="absent") as site, site.connect() as transport:
-        await ask(transport)
+        await read_text(transport)
         session = transport._accounts.of("one").session
         assert session.site.access_token
         await session.forget_token(session.current)
         assert session.site.access_token is None
         assert session.current is None
-        assert await ask(transport) == "ok"
+        assert await read_text(transport) == "ok"
 
 
 async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, monkeypatch):
     body = encode.refused("AK:good", "1")
-    monkeypatch.setattr("transports.web.turns.generate.LONGEST_REFUSAL", len(body))
+    monkeypatch.setattr("transports.web.turns.turn.LONGEST_REFUSAL", len(body))
     async with site.connect(activity_seconds=0) as transport:
         session = transport._accounts.of("one").session
-        await ask(transport)
+        await read_text(transport)
         session.site.access_token = "old"
-        assert await ask(transport) == "ok"
+        assert await read_text(transport) == "ok"
 
 
 PRO = UpstreamModel(id="p", name="3.1 Pro", family="pro")
@@ -205,8 +324,8 @@ async def test_the_answer_is_waited_for_past_lines_about_what_the_site_is_doing(
 async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(site):
     async with site.connect(model_mismatch="refuse") as transport:
         with pytest.raises(ModelDowngraded):
-            await ask(transport, '<sim answered-by="flash"/><echo>less</echo>')
-        assert await ask(transport, '<sim answered-by="unknown"/><echo>ok</echo>') == "ok"
+            await read_text(transport, '<sim answered-by="flash"/><echo>less</echo>')
+        assert await read_text(transport, '<sim answered-by="unknown"/><echo>ok</echo>') == "ok"
         assert await site.seen("generate") == 2  # the same account is not asked again
 
 

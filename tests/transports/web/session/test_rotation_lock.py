@@ -11,7 +11,7 @@ from transports.store import MemoryStore
 from transports.store.port import INTENTS
 from transports.web import wire
 from transports.web.session.record import fingerprint
-from transports.web.session.rotation_intent import RotationIntent, encode_intent, read_intent
+from transports.web.session.rotation_lock import RotationIntent, encode_intent, read_intent
 
 
 @pytest.mark.parametrize(("outcome", "is_open"), [("", True), ("unknown", True), ("rotated", False), ("busy", False)])
