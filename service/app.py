@@ -4,7 +4,7 @@ A request passes the middleware from the outside in: request context (id, access
 validation, routing; then, for each API route, the license check and the concurrency limit.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -41,11 +41,9 @@ from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
 from service.middleware.dialect_errors import DialectErrors
 from service.middleware.forwarded import PublicAddress
 from service.middleware.http_validation import HttpValidation
-from service.middleware.load_monitor import LoadMonitor
-from service.middleware.load_shedding import LoadShedding
+from service.middleware.load_shedding import LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.reload import Reload
-from service.server.fixed_paths import FixedPaths
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
 from service.server.memory import Memory, Trimmer
@@ -343,3 +341,31 @@ def _spool(limits: LimitSettings) -> Spool:
     if spool.in_memory:
         _log.warning("spool_in_memory", folder=str(spool.folder))
     return spool
+
+
+class FixedPaths:
+    """Routes paths without parameters by one dictionary lookup; `app` (Starlette's) routes the others.
+
+    Starlette tries one route after another, and wraps an app's `send` twice, which costs each piece of a stream.
+    """
+
+    def __init__(self, app: Any, routes: Sequence[Route]) -> None:
+        """Take the routes of `app`, in its order: the first that matches is used."""
+        self._app = app
+        self._routes: dict[tuple[str, str], Route] = {}
+        patterns: list[Route] = []
+        for route in routes:
+            if route.param_convertors:
+                patterns.append(route)
+            elif not any(pattern.path_regex.match(route.path) for pattern in patterns):
+                for method in route.methods or ():
+                    self._routes.setdefault((method, route.path), route)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one connection's scope."""
+        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"], scope["path_params"] = route, {}
+        await route.app(scope, receive, send)

@@ -25,7 +25,7 @@ _RATE = 250
 _PARTS = [
     (
         "HTTP server: hypercorn, h11",
-        r"/site-packages/(hypercorn|h11|wsproto)/|/service/(server/connection|middleware/unread_body)\.py",
+        r"/site-packages/(hypercorn|h11|wsproto)/|/service/server/connection\.py",
     ),
     ("HTTP client: aiohttp", r"/site-packages/(aiohttp|yarl|multidict)/"),
     ("access log", r"/site-packages/structlog/|/service/telemetry/logs\.py"),

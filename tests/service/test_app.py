@@ -1,7 +1,7 @@
 import pytest
 from starlette.routing import Route
 
-from service.server.fixed_paths import FixedPaths
+from service.app import FixedPaths
 
 
 def answers(name):
