@@ -16,7 +16,6 @@ import msgspec
 from protocol.http.dialect import Dialect
 from protocol.model import Catalogue, FileKeeper
 from service.config.schema import Origin, Settings, SettingsError, convert
-from transports import simulator, web
 from transports.accounts import (
     AccountStates,
     ConcurrencyLimits,
@@ -42,11 +41,18 @@ def _dialect(name: str) -> Dialect:
     return import_module(f"protocol.{name}").DIALECT
 
 
+def _transport(name: str) -> Kind[Any]:
+    return import_module(f"transports.{name}").KIND
+
+
 DIALECTS = (
     _dialect("openai"),
 )  # fmt: skip
 """The first one also writes the errors of paths that belong to no dialect."""
-TRANSPORTS: dict[str, Kind[Any]] = {"web": web.KIND, "simulator": simulator.KIND}
+TRANSPORTS: dict[str, Kind[Any]] = {
+    "web": _transport("web"),
+    "simulator": _transport("simulator"),
+}
 
 
 class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
