@@ -1,4 +1,4 @@
-"""One account as all that deal with accounts know it, and what an examination of one finds."""
+"""Accounts as pools see them, what transports report about them, and the findings of an account check."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -9,77 +9,77 @@ from protocol.model import Capability, SignedOut
 
 
 class AccountKind(StrEnum):
-    """What signs an account's requests."""
+    """Kind of credential that an account has."""
 
     SESSION = "session"
-    """A website's cookies."""
+    """Cookies of a website session."""
     API_KEY = "api_key"
     SERVICE_ACCOUNT = "service_account"
     GUEST = "guest"
-    """No credential: the site serves it as a guest."""
+    """No credential."""
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):
-    """What an upstream says of one of an account's allowances."""
+    """A quota of an account, as the upstream reports it."""
 
     name: str
     """A name of the transport's choice, such as `pro` or `week`."""
     family: str = ""
     """The model family that it limits; the pool does not use a quota without one."""
     total: int
-    """0, with nothing left: there is no limit."""
-    left: int
-    reset: float | None = None
-    """When it resets, in epoch seconds."""
+    """Size of the quota; 0, with 0 remaining: no limit."""
+    remaining: int
+    resets_at: float | None = None
+    """Time of the next reset, in epoch seconds."""
 
     @property
     def unlimited(self) -> bool:
-        """Whether the upstream says that there is no limit."""
-        return not self.total and not self.left
+        """Whether there is no limit."""
+        return not self.total and not self.remaining
 
     @property
     def used_up(self) -> bool:
-        """Whether there is a limit and nothing is left of it."""
-        return not self.left and not self.unlimited
+        """Whether nothing remains of the quota."""
+        return not self.remaining and not self.unlimited
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a transport knows about an account besides its settings; it changes over time."""
 
     plan: str = ""
-    """As the upstream says; empty: not known yet."""
+    """Plan as the upstream reports it; empty: unknown."""
     credential: str = ""
     """A fingerprint of the credential. When it changes, an account that needs attention is tried again. Not secret."""
     rotated_at: float | None = None
-    """When the credential was last renewed, in epoch seconds."""
+    """Time of the last rotation of the credential, in epoch seconds."""
     expires_at: float | None = None
-    """When it ends unless it is renewed, in epoch seconds."""
+    """Time at which it expires without a rotation, in epoch seconds."""
     rotation_note: str = ""
-    """How the credential is renewed, in words for an operator, where that is unusual; empty: nothing to say."""
+    """A note for the operator about an unusual rotation; empty: none."""
     quotas: tuple[Quota, ...] = ()
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """One credential, as the pool knows it; what signs a request stays with the transport."""
+    """An account as the pool sees it; the credential itself stays with the transport."""
 
     id: str
-    """Chosen by the operator; unique over all transports; fit for logs."""
+    """Name chosen by the operator; unique over all transports, and safe to log."""
     transport: str
     kind: AccountKind = AccountKind.SESSION
     concurrency: int = 5
-    """How many requests it may carry at once, over all processes."""
+    """Limit of concurrent requests over all processes."""
     weight: float = 1.0
-    """How much of the load it gets, beside others."""
+    """Share of the load relative to other accounts."""
     per_minute: int = 0
-    """How many requests it may begin in a minute, over all processes; 0: no limit."""
+    """Limit of requests per minute over all processes; 0: no limit."""
     per_day: Mapping[Capability, int] = {}
-    """How many of each capability it may begin in a day; one that is not named has no limit."""
+    """Limits of requests per day by capability; others are not limited."""
     capabilities: frozenset[Capability] = frozenset(Capability)
-    """What it is asked for."""
+    """Capabilities that it may serve."""
     egress: str = ""
-    """The way out that its requests take, without credentials; accounts with the same one share an address."""
+    """Proxy of its requests, without credentials; accounts with the same one share an IP address."""
     facts: Callable[[], Facts] = Facts
-    """Returns what is known of it now."""
+    """Returns its current facts."""
 
     @property
     def guest(self) -> bool:
@@ -88,19 +88,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transport has found out about an account outside of any request."""
+    """A report of a transport about an account, found outside of any request."""
 
     account: str
     check: str
-    """Which of the transport's own checks found it, in a word: the same check reports when that is over."""
+    """Name of the transport's check that found it; the same check reports the recovery."""
     error: SignedOut | None = None
-    """Why the account cannot serve; None: it can, as far as this check tells."""
+    """Why the account cannot serve; None: the check succeeded."""
     served: bool = True
-    """The check was answered as the account's requests are. A renewal of its credential is no such check."""
+    """Whether the check was served like a request of the account; a rotation is not."""
 
 
 class Level(StrEnum):
-    """How a step of an examination went."""
+    """Outcome of one step of an account check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -108,27 +108,27 @@ class Level(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of an examination."""
+    """Result of one step of an account check."""
 
     step: str
-    """What was looked at, in a word or three."""
+    """What was checked, in one to three words."""
     level: Level
     message: str
-    """What was found, for a person; no secret."""
+    """What was found; contains no secret."""
     advice: str = ""
     """What to do about it."""
 
 
 def ok(step: str, message: str) -> Finding:
-    """Find a step well."""
+    """Return a finding without a problem."""
     return Finding(step=step, level=Level.OK, message=message)
 
 
 def warning(step: str, message: str, advice: str) -> Finding:
-    """Find something that is worth a look."""
+    """Return a finding that may be a problem."""
     return Finding(step=step, level=Level.WARNING, message=message, advice=advice)
 
 
 def failed(step: str, message: str, advice: str) -> Finding:
-    """Find something that must be mended."""
+    """Return a finding that must be fixed."""
     return Finding(step=step, level=Level.FAILED, message=message, advice=advice)

@@ -325,7 +325,7 @@ class Failover:
         """Return the seconds until the quota resets, if the upstream has reported it."""
         quotas = lease.account.facts().quotas
         reset = next(
-            (quota.reset for quota in quotas if quota.family == requirement.family and not quota.unlimited), None
+            (quota.resets_at for quota in quotas if quota.family == requirement.family and not quota.unlimited), None
         )
         return reset_seconds(reset, self._clock.wall())
 

@@ -30,9 +30,9 @@ def console() -> Console:
 def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table:
     """Return the accounts as a table; a narrow terminal gets the most important columns only."""
     wide = width >= _WIDE
-    columns = ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "LEFT", "ROTATED", "EXPIRES")
+    columns = ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "QUOTA", "ROTATED", "EXPIRES")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns if wide else ("ACCOUNT", "STATE", "LOAD", "LEFT"):
+    for name in columns if wide else ("ACCOUNT", "STATE", "LOAD", "QUOTA"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
     for row in rows:
         state, load, left = _state(row, now), _load(row), _quotas(row.quotas, now, "\n")
@@ -78,7 +78,7 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
         ("per day", ", ".join(f"{name} {most}" for name, most in row.per_day.items()) or "no limit"),
         ("capabilities", ", ".join(row.capabilities) or "-"),
         ("proxy", row.egress or "direct"),
-        ("left", _quotas(row.quotas, now, "; ")),
+        ("quota", _quotas(row.quotas, now, "; ")),
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),
         *([("rotation note", row.rotation_note)] if row.rotation_note else []),
@@ -134,9 +134,9 @@ def _load(row: AccountView) -> str:
 def _quotas(quotas: Sequence[Quota], now: float, between: str) -> str:
     found: list[str] = []
     for quota in quotas:
-        left = "unlimited" if quota.unlimited else f"{quota.left}/{quota.total}"
-        if quota.used_up and quota.reset is not None and not quota.unlimited:
-            left += f", resets {ahead_short(quota.reset, now)}"
+        left = "unlimited" if quota.unlimited else f"{quota.remaining}/{quota.total}"
+        if quota.used_up and quota.resets_at is not None and not quota.unlimited:
+            left += f", resets {ahead_short(quota.resets_at, now)}"
         found.append(escape(f"{quota.name} {left}"))
     return between.join(found) or "-"
 

@@ -360,7 +360,7 @@ async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again
 async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_has_told():
     clock = ManualClock()
     transport = Scripted(a=[RateLimited("x")])
-    quotas = (Quota(name="pro", family="pro", total=9, left=1, reset=clock.wall() + 777),)
+    quotas = (Quota(name="pro", family="pro", total=9, remaining=1, resets_at=clock.wall() + 777),)
     transport.accounts = [msgspec.structs.replace(transport.accounts[0], facts=lambda: Facts(quotas=quotas))]
     with pytest.raises(RateLimited) as caught:
         await ask(rotation_of(transport, clock))

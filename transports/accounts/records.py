@@ -1,4 +1,4 @@
-"""How the store says that accounts stand: what all processes, the command line and the admin API read alike."""
+"""Store records about account states, read by all processes, the command line and the admin API."""
 
 from enum import StrEnum
 
@@ -11,25 +11,25 @@ from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, decode_record
 
 
 class CooldownReason(StrEnum):
-    """Why an account rests."""
+    """Reason for a cooldown."""
 
     QUOTA = "quota"
-    """Its allowance for what is wanted is used up."""
+    """The quota is used up."""
     PACE = "pace"
-    """It was, or would be, asked too often."""
+    """A rate limit was reached, the upstream's or the account's own."""
     ADDRESS = "address"
-    """The address that it is asked from is not welcome."""
+    """The upstream refuses the IP address."""
     ERRORS = "errors"
-    """Its requests failed one after the other."""
+    """Consecutive requests failed."""
 
 
 class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """That an account waits for a person."""
+    """Record that an account needs attention."""
 
     reason: str
-    """A word of the transport's closed set."""
+    """Machine-readable reason, from a fixed set of the transport's."""
     message: str
-    """What a person should do about it."""
+    """What the operator should do."""
     at: float
     """Epoch seconds."""
     credential: str = ""
@@ -40,7 +40,7 @@ class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """That an account is not asked for something until a time is over; the record's own time says how long."""
+    """Record of a cooldown of an account or an IP address; it ends when the record expires."""
 
     account: str
     """Empty: all accounts of `egress`."""
@@ -50,7 +50,7 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     capability: Capability | None = None
     reason: CooldownReason
     failures: int = 1
-    """How many rests of this reason came one after the other."""
+    """Number of consecutive cooldowns with this reason."""
 
     @property
     def key(self) -> str:
@@ -60,7 +60,7 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """One account as one process knows it."""
+    """Load and facts of an account in one process."""
 
     in_flight: int = 0
     plan: str = ""
@@ -70,7 +70,7 @@ class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that is there now."""
+    """A running process."""
 
     id: str
     started: float
@@ -96,5 +96,5 @@ async def read_cooldowns(records: Records) -> list[tuple[CooldownRecord, float]]
 
 
 async def read_replicas(records: Records) -> list[ReplicaRecord]:
-    """Return the processes that are there now."""
+    """Return the running processes."""
     return [decode_record(REPLICAS, one, _decode_replica) for one in await records.scan(REPLICAS)]

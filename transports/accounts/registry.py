@@ -1,4 +1,4 @@
-"""The accounts that were added by command, and which accounts an operator has paused: all in the store."""
+"""Accounts added by command or admin API, and pauses of accounts, in the store."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -117,7 +117,7 @@ class AccountRegistry:
         await self._records.put(PAUSES, account, msgspec.json.encode(paused))
 
     async def resume(self, account: str, *, by: str = "") -> bool:
-        """End a pause, a park and all rests of an account; say whether there was any."""
+        """End the pause, the attention state and the cooldowns of an account; return whether there were any."""
         await self._record_action(AccountAction(account=account, action="resumed", by=by))
         return await self._clear_blocks(account)
 

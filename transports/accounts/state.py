@@ -43,14 +43,14 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cooldown(msgspec.Struct, frozen=True):
-    """Until when an account rests, and why."""
+    """End of a cooldown, and its reason."""
 
     until: float
     reason: CooldownReason
 
 
 def covers(scope: Scope, key: Scope) -> bool:
-    """Say whether a rest from `scope` is one from `key`."""
+    """Return whether a cooldown of `scope` applies to `key`."""
     return scope[0] in {None, key[0]} and scope[1] in {None, key[1]}
 
 
@@ -108,7 +108,7 @@ class AccountState:
         return bool(self._slow_start) and self.in_flight_with(requirement) >= self.allowed(requirement)
 
     def allowed(self, requirement: Requirement) -> int:
-        """Return how many such requests it may carry now: after a rest it begins with one."""
+        """Return the current concurrency limit for such requests: one right after a cooldown, then more."""
         most = self.account.concurrency
         return min((most, *(slow for scope, slow in self._slow_start.items() if covers(scope, requirement.key))))
 
@@ -140,7 +140,7 @@ class AccountState:
         return self.attention is not None and self.account.facts().credential != self.attention.credential
 
     def active_cooldown(self, requirement: Requirement, now: float, *, desperate: bool = False) -> Cooldown | None:
-        """Return the rest that lasts longest, None where it does not rest from this."""
+        """Return the cooldown for this requirement that ends last, or None."""
         cooldowns = [cooldown for scope, cooldown in self.cooldowns.items() if covers(scope, requirement.key)]
         if desperate:
             cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.ERRORS]
@@ -167,13 +167,13 @@ class AccountState:
         self.full_until = float("-inf")
 
     def failures(self, scope: Scope, reason: CooldownReason, now: float) -> int:
-        """Return how many rests from this went before, one after the other; one under way does not count."""
+        """Return the number of consecutive cooldowns of this kind that have ended before."""
         count = self._failures.get((scope, reason), 0)
         under_way = self._cooldown_of(scope, now)
         return count - 1 if under_way is not None and under_way.reason is reason else count
 
     def cool_down(self, until: float, scope: Scope, reason: CooldownReason, now: float) -> bool:
-        """Rest from something; say whether that is news.
+        """Start a cooldown; return whether it is new or has another reason.
 
         Refusals that arrive during a cooldown do not make the next cooldown longer.
         """
@@ -188,7 +188,7 @@ class AccountState:
         return news
 
     def block_egress(self, until: float, now: float) -> bool:
-        """Rest from everything: the address is at fault, not the account; say whether that is news."""
+        """Start a cooldown for everything because the IP address is refused; return whether it is new."""
         news = self.blocked is None or self.blocked.until <= now
         if news or (self.blocked is not None and self.blocked.until < until):
             self.blocked = Cooldown(until, CooldownReason.ADDRESS)
@@ -196,7 +196,7 @@ class AccountState:
         return news
 
     def end_cooldown(self, scope: Scope) -> Cooldown | None:
-        """End a rest; return it."""
+        """End a cooldown and return it."""
         self._failures = {key: count for key, count in self._failures.items() if key[0] != scope}
         return self.cooldowns.pop(scope, None)
 
@@ -206,7 +206,7 @@ class AccountState:
         return bool(self.cooldowns or self.pace) or self.blocked is not None
 
     def sweep(self, now: float) -> list[tuple[Scope, Cooldown]]:
-        """Forget the rests that are over, and return them."""
+        """Remove the cooldowns that have ended, and return them."""
         if not self.limited:
             return []
         over = [(scope, cooldown) for scope, cooldown in self.cooldowns.items() if cooldown.until <= now]
@@ -219,23 +219,23 @@ class AccountState:
         return over
 
     def mark_needs_attention(self, record: AttentionRecord, now: float) -> bool:
-        """Wait for a person; say whether that is news."""
+        """Set the attention state; return whether it is new or has another reason."""
         before, self.attention = self.attention, record
         self._probe_at = self._next_probe(record, now)
         return before is None or (before.reason, before.check) != (record.reason, record.check)
 
     def clear_attention(self) -> bool:
-        """Cease to wait for a person; say whether it did."""
+        """Clear the attention state; return whether it was set."""
         record, self.attention = self.attention, None
         return record is not None
 
     def succeed(self, requirement: Requirement, now: float) -> None:
-        """Note that it began to answer: it may carry twice as much as after its last rest."""
+        """Record that an answer has begun: the limit after a cooldown doubles."""
         if self._failures or self._slow_start:
             self._recover(requirement, now)
 
     def finish(self, now: float) -> None:
-        """Note that it answered to the end."""
+        """Record that an answer was completed."""
         self.errors = 0
         if self.ejections and self._cooldown_of(EVERYTHING, now) is None:
             self.ejections = 0

@@ -125,7 +125,7 @@ class AccountStates:
         return found
 
     def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
-        """Let an account rest from something; say whether that is news."""
+        """Start a cooldown; return whether it is new."""
         now = self.deps.clock.monotonic()
         news = state.cool_down(now + seconds, scope, reason, now)
         cooldown = state.cooldowns.get(scope)
@@ -136,7 +136,7 @@ class AccountStates:
         return news
 
     def block_egress(self, egress: str, seconds: float) -> None:
-        """Let every account on this way out rest from everything: its address is not welcome."""
+        """Start a cooldown of all accounts that use this proxy: the upstream refuses its IP address."""
         self._block(egress, self.deps.clock.monotonic() + seconds, by="")
         self.deps.shared_state.set_cooldown(
             CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
@@ -144,7 +144,7 @@ class AccountStates:
         self.deps.shared_state.notify_others(self)
 
     def mark_needs_attention(self, state: AccountState, reason: str, message: str = "", *, check: str = "") -> bool:
-        """Let an account wait for a person; say whether that is news.
+        """Mark an account as needing attention; return whether it is new.
 
         `check` names the transport's own check that found it: what that has found, a request does not change.
         """
@@ -162,7 +162,7 @@ class AccountStates:
         return True
 
     def mark_working(self, state: AccountState, requirement: Requirement) -> bool:
-        """Note that an account answered; say whether it waited for a person until now."""
+        """Record that an account answered; return whether it needed attention until now."""
         now = self.deps.clock.monotonic()
         state.throttle.accept(now)
         state.succeed(requirement, now)
@@ -177,7 +177,9 @@ class AccountStates:
         self._emit(state, "recovered")
 
     def count_failure(self, state: AccountState) -> bool:
-        """Note a failure that was no refusal; say whether the account rests for it. The last that is left never does.
+        """Count a failure that was no refusal; return whether it starts a cooldown.
+
+        The last available account gets none.
 
         Source: reliability 6.6.
         """
@@ -216,16 +218,16 @@ class AccountStates:
                 self._emit(state, "needs_attention", reason=record.reason, message=record.message, by=ELSEWHERE)
 
     def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
-        """Take these rests, and no others."""
+        """Set exactly these cooldowns."""
         now = self.deps.clock.monotonic()
         of: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
-        for rested in cooldowns.values():
-            record = rested.record
+        for cooldown in cooldowns.values():
+            record = cooldown.record
             if not record.account:
-                addresses[record.egress] = rested.until
+                addresses[record.egress] = cooldown.until
             else:
-                of.setdefault(record.account, {})[record.family, record.capability] = rested
+                of.setdefault(record.account, {})[record.family, record.capability] = cooldown
         for state in self.states:
             self._apply_cooldowns(state, of.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
@@ -239,18 +241,18 @@ class AccountStates:
             over = state.end_cooldown(scope)
             if over is not None:
                 self._emit(state, "cooldown_ended", scope=scope, reason=over.reason, by=self._resumed_by(state))
-        for scope, rested in cooldowns.items():
+        for scope, cooldown in cooldowns.items():
             there = state.cooldowns.get(scope)
-            if there is not None and rested.until - there.until < _SAME_SECONDS:
+            if there is not None and cooldown.until - there.until < _SAME_SECONDS:
                 continue
-            if state.cool_down(rested.until, scope, rested.record.reason, now):
-                seconds = rested.until - now
+            if state.cool_down(cooldown.until, scope, cooldown.record.reason, now):
+                seconds = cooldown.until - now
                 self._emit(
-                    state, "cooldown_started", scope=scope, reason=rested.record.reason, seconds=seconds, by=ELSEWHERE
+                    state, "cooldown_started", scope=scope, reason=cooldown.record.reason, seconds=seconds, by=ELSEWHERE
                 )
 
     def _apply_quotas(self, state: AccountState, now: float) -> None:
-        """Let an account rest from models whose allowance is used up, as the upstream says, until it is not.
+        """Start cooldowns for model families whose quota is used up, and end them when it is refilled.
 
         Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
         """
@@ -264,7 +266,7 @@ class AccountStates:
                 continue
             scope = (quota.family, None)
             cooldown = state.cooldowns.get(scope)
-            seconds = reset_seconds(quota.reset, self.deps.clock.wall()) if quota.used_up else None
+            seconds = reset_seconds(quota.resets_at, self.deps.clock.wall()) if quota.used_up else None
             if seconds and (cooldown is None or cooldown.until < now + seconds - _SAME_SECONDS):
                 self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
             elif (
@@ -336,7 +338,7 @@ def _guests(states: Sequence[AccountState]) -> list[AccountState]:
 
 
 def _more_left(now: Quota, before: Quota) -> bool:
-    return now.left > before.left or (now.unlimited and not before.unlimited)
+    return now.remaining > before.remaining or (now.unlimited and not before.unlimited)
 
 
 def reset_seconds(reset: float | None, wall: float) -> float | None:

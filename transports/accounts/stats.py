@@ -1,4 +1,4 @@
-"""How many accounts stand how; a pure function of their states."""
+"""Statistics of account states."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from transports.observer import AccountStats
 
 
 def account_stats(transport: str, states: Iterable[AccountState], now: float) -> AccountStats:
-    """Count accounts by kind, capability and standing; one that rests from some models rests."""
+    """Count accounts by kind, capability and state; an account with any cooldown counts as cooling down."""
     standing: Counter[tuple[str, str, str]] = Counter()
     ready: Counter[tuple[str, frozenset[Capability]]] = Counter()
     rotated: dict[str, float] = {}
@@ -30,7 +30,7 @@ def account_stats(transport: str, states: Iterable[AccountState], now: float) ->
 
 
 def status_of(state: AccountState, capability: Capability, now: float) -> str:
-    """Return how an account stands for a capability, in one word."""
+    """Return the state of an account for a capability."""
     if state.paused is not None:
         return "paused"
     if state.attention is not None:

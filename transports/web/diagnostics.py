@@ -219,10 +219,10 @@ def _not_renewed(error: SignedOut) -> Finding:
 def _left(one: Quota) -> str:
     if one.unlimited:
         return f"{one.name}: unlimited"
-    words = f"{one.name}: {one.left} of {one.total} left"
-    if one.reset is None:
+    words = f"{one.name}: {one.remaining} of {one.total} left"
+    if one.resets_at is None:
         return words
-    return f"{words} until {datetime.fromtimestamp(one.reset, UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{words} until {datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _span(seconds: float) -> str:

@@ -50,7 +50,7 @@ def test_what_is_stored_of_another_account_does_not_count():
 
 
 def test_open_requests_of_all_processes_are_added_up():
-    quota = Quota(name="pro", total=10, left=4)
+    quota = Quota(name="pro", total=10, remaining=4)
     replicas = [
         ReplicaRecord(id="a", started=NOW, accounts={"one": AccountLoad(in_flight=2, plan="pro", quotas=(quota,))}),
         ReplicaRecord(id="b", started=NOW, accounts={"one": AccountLoad(in_flight=1)}),
@@ -58,7 +58,7 @@ def test_open_requests_of_all_processes_are_added_up():
     shown = view(replicas=replicas, facts={"one": Facts(expires_at=NOW + 600)})
     assert shown.in_flight == 3
     assert shown.plan == "pro"
-    assert [quota.left for quota in shown.quotas] == [4]
+    assert [quota.remaining for quota in shown.quotas] == [4]
 
 
 def test_an_account_of_the_store_says_who_added_it_and_shows_no_secret():

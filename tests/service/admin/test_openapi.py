@@ -73,7 +73,7 @@ ROW = AccountView(
     declared=False,
     state=AccountStatus.COOLING_DOWN,
     cooldowns=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=1.0),),
-    quotas=(Quota(name="pro", total=3, left=1),),
+    quotas=(Quota(name="pro", total=3, remaining=1),),
 )
 
 

@@ -20,7 +20,7 @@ ROWS = [
         reason="quota",
         message="its quota is used up",
         cooldowns=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=NOW + 3 * 3600),),
-        quotas=(Quota(name="pro", total=100, left=0, reset=NOW + 3 * 3600),),
+        quotas=(Quota(name="pro", total=100, remaining=0, resets_at=NOW + 3 * 3600),),
     ),
     AccountView(
         id="needs_attention",
@@ -69,7 +69,10 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
         kind="session",
         declared=True,
         state=AccountStatus.READY,
-        quotas=(Quota(name="flash", total=0, left=0, reset=NOW + 60), Quota(name="5h", total=2400, left=1992)),
+        quotas=(
+            Quota(name="flash", total=0, remaining=0, resets_at=NOW + 60),
+            Quota(name="5h", total=2400, remaining=1992),
+        ),
     )
     out = io.StringIO()
     Console(file=out, width=160, highlight=False).print(accounts_table([row], NOW, 160))

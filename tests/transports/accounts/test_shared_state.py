@@ -302,8 +302,8 @@ alone = [Account(id="a", transport="t")]
 async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until_it_is_there_again():
     clock = ManualClock()
     quotas = (
-        Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 500),
-        Quota(name="other", total=1, left=0),
+        Quota(name="pro", family="pro", total=10, remaining=0, resets_at=clock.wall() + 500),
+        Quota(name="other", total=1, remaining=0),
     )
     process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
     process.known.tick()
@@ -311,7 +311,7 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     state, flash = process.state(), Requirement(family="flash", capability=Capability.CHAT, guest=False)
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic() + 500
     assert state.available_at(flash, clock.monotonic()) == clock.monotonic()
-    quotas = (Quota(name="pro", family="pro", total=10, left=7, reset=clock.wall() + 500),)
+    quotas = (Quota(name="pro", family="pro", total=10, remaining=7, resets_at=clock.wall() + 500),)
     process.known.tick()
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic()
     assert process.heard.said() == [
@@ -324,12 +324,12 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
 
 async def test_an_allowance_without_a_limit_is_not_used_up():
     clock = ManualClock()
-    unlimited = Quota(name="pro", family="pro", total=0, left=0, reset=clock.wall() + 500)
-    quotas = (unlimited, Quota(name="5h", total=10, left=0, reset=clock.wall() + 500))
+    unlimited = Quota(name="pro", family="pro", total=0, remaining=0, resets_at=clock.wall() + 500)
+    quotas = (unlimited, Quota(name="5h", total=10, remaining=0, resets_at=clock.wall() + 500))
     process = Process(MemoryStore(clock), clock, "one", lambda: Facts(quotas=quotas))
     process.known.tick()
     assert process.state().cooldowns == {}
-    quotas = (Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 500),)
+    quotas = (Quota(name="pro", family="pro", total=10, remaining=0, resets_at=clock.wall() + 500),)
     process.known.tick()
     assert process.state().cooldowns
     quotas = (unlimited,)
@@ -343,7 +343,9 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
     for name, process in (("one", bed.one), ("other", bed.other)):
 
         def facts(name=name):
-            return Facts(quotas=(Quota(name="pro", family="pro", total=10, left=left[name], reset=wall + 500),))
+            return Facts(
+                quotas=(Quota(name="pro", family="pro", total=10, remaining=left[name], resets_at=wall + 500),)
+            )
 
         process.accounts = [replace(account, facts=facts) for account in process.accounts]
         process.known.tick()
@@ -366,7 +368,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
 
 async def test_a_reset_is_believed_for_a_day_at_most():
     clock = ManualClock()
-    facts = Facts(quotas=(Quota(name="pro", family="pro", total=10, left=0, reset=clock.wall() + 1e9),))
+    facts = Facts(quotas=(Quota(name="pro", family="pro", total=10, remaining=0, resets_at=clock.wall() + 1e9),))
     process = Process(MemoryStore(clock), clock, "one", lambda: facts)
     process.known.tick()
     assert process.state().available_at(CHAT, clock.monotonic()) == clock.monotonic() + 86400

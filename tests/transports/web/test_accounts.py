@@ -264,7 +264,7 @@ async def test_facts_tell_the_plan_what_is_left_and_how_the_credential_stands(op
             while len(account_of(transport, "one").facts().quotas) < 6:
                 await anyio.sleep(0.001)
         told = account_of(transport, "one").facts()
-        left = {quota.name: (quota.left, quota.total) for quota in told.quotas}
+        left = {quota.name: (quota.remaining, quota.total) for quota in told.quotas}
         assert left.pop("week") == (48106, 48383)
         assert left.pop("5h") == (2, 3)
         assert left == {"flash": (3, 3), "flash-thinking": (3, 3), "flash-lite": (3, 3), "pro": (2, 3)}

@@ -41,14 +41,16 @@ def decode_quotas(payload: Any, asked: str) -> tuple[Quota, ...]:
             continue
         identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
         name = asked if asked == Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked)
-        quota = Quota(name=name, family=name, total=total, left=left, reset=jspb.seconds(limit, *wire.LIMIT_RESET))
+        quota = Quota(
+            name=name, family=name, total=total, remaining=left, resets_at=jspb.seconds(limit, *wire.LIMIT_RESET)
+        )
         if name not in found or _rank(quota) > _rank(found[name]):
             found[name] = quota
     return tuple(found.values())
 
 
 def _rank(quota: Quota) -> tuple[bool, int]:
-    return quota.unlimited, quota.left
+    return quota.unlimited, quota.remaining
 
 
 _WHOLE = 100
@@ -81,6 +83,6 @@ def decode_windows(payload: Any, known: Iterable[Quota] = ()) -> tuple[Quota, ..
         resets = (jspb.seconds(window, *place, 0) or jspb.seconds(window, *place) for place in wire.WINDOW_RESETS)
         reset = next((reset for reset in resets if reset is not None), None)
         quota = Quota(name=name, total=max(total, left), left=left, reset=reset)
-        if name not in found or left > found[name].left:
+        if name not in found or left > found[name].remaining:
             found[name] = quota
     return tuple(found.values())

@@ -59,20 +59,20 @@ async def test_a_used_up_limit_says_when_it_is_reset(open_site):
 
 def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_may_not_be():
     flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
-    told = {quota.name: (quota.left, quota.reset) for quota in decode_quotas([flash], "flash")}
+    told = {quota.name: (quota.remaining, quota.resets_at) for quota in decode_quotas([flash], "flash")}
     assert told == {"flash": (10, None), "flash-thinking": (0, 700)}
     pro = decode_quotas([[limit(0, 500), limit(3, 900)]], "pro")
-    assert [(quota.name, quota.left, quota.reset) for quota in pro] == [("pro", 3, 900)]
-    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], "pro")[0].left == 0
+    assert [(quota.name, quota.remaining, quota.resets_at) for quota in pro] == [("pro", 3, 900)]
+    assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], "pro")[0].remaining == 0
 
 
 def test_a_limit_of_0_with_nothing_used_is_no_limit():
     (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], "pro")
-    assert (quota.total, quota.left, quota.unlimited, quota.used_up) == (0, 0, True, False)
+    assert (quota.total, quota.remaining, quota.unlimited, quota.used_up) == (0, 0, True, False)
     flash = [[["1", "11"], None, 0, None, 0, 0], [["2", "11"], None, 100, ["700"], "10", "0"]]
     unlimited, used_up = decode_quotas([flash], "flash")
     assert (unlimited.name, unlimited.unlimited) == ("flash", True)
-    assert (used_up.name, used_up.used_up, used_up.reset) == ("flash-thinking", True, 700)
+    assert (used_up.name, used_up.used_up, used_up.resets_at) == ("flash-thinking", True, 700)
 
 
 async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(open_site):
@@ -83,8 +83,8 @@ async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(o
         with pytest.raises(RateLimited):
             await say(transport, "gemini-3-pro")
         told = {quota.name: quota for quota in transport.accounts[0].facts().quotas}["pro"]
-        assert (told.left, told.total) == (0, 1)
-        assert told.reset == pytest.approx(clock.wall() + 3600, abs=2)
+        assert (told.remaining, told.total) == (0, 1)
+        assert told.resets_at == pytest.approx(clock.wall() + 3600, abs=2)
 
 
 CAPTURES = Path(__file__).parents[3] / "captures"
@@ -95,7 +95,7 @@ def captured(name):
 
 
 def told(payload, known=()):
-    return {quota.name: (quota.left, quota.total, quota.reset) for quota in decode_windows(payload, known)}
+    return {quota.name: (quota.remaining, quota.total, quota.resets_at) for quota in decode_windows(payload, known)}
 
 
 def test_recorded_answers_tell_the_plan_and_both_windows_in_any_order():
@@ -132,7 +132,7 @@ def test_credits_tell_their_reset_elsewhere():
 def test_a_window_that_is_used_up_keeps_the_total_that_was_known():
     payload = [2, [[0, 1, 1, [[1780000000, 0]]]]]
     assert told(payload) == {"5h": (0, 100, 1780000000)}
-    assert told(payload, [Quota(name="5h", total=2400, left=12)]) == {"5h": (0, 2400, 1780000000)}
+    assert told(payload, [Quota(name="5h", total=2400, remaining=12)]) == {"5h": (0, 2400, 1780000000)}
     (quota,) = decode_windows(payload)
     assert quota.used_up
     assert not quota.unlimited
@@ -149,4 +149,4 @@ anything = st.recursive(
 def test_whatever_else_is_answered_tells_nothing_wrong(payload, windows):
     decode_plan(payload)
     for one in (payload, [2, windows]):
-        assert all(0 <= quota.left <= quota.total for quota in decode_windows(one))
+        assert all(0 <= quota.remaining <= quota.total for quota in decode_windows(one))
