@@ -19,11 +19,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
-from protocol.http.collect import Files
 from protocol.http.context import Fetch
-from protocol.http.dialect import Dialect
+from protocol.http.operation import Dialect
 from protocol.http.pixels import PixelPool
-from protocol.http.spool import Spool
+from protocol.http.spool import Files, Spool
 from protocol.model import Engine, Jobs, Saturated
 from service import wiring
 from service.admin.feed import Feed

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.dialect import Dialect
+from protocol.http.operation import Dialect
 from protocol.model import Catalogue, FileKeeper
 from service.config.schema import Origin, Settings, SettingsError, convert
 from transports.accounts import (

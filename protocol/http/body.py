@@ -7,6 +7,7 @@ loop, to what keeps its long parts on disk; the budget has to hold what stays in
 """
 
 import asyncio
+import json
 import math
 import re
 from collections.abc import Callable
@@ -18,10 +19,10 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.budget import Sender
+from protocol.http.concurrency import WorkerThreads, in_thread
 from protocol.http.context import Limits, RequestContext, context_of
 from protocol.http.errors import ClientGone, HttpError, shutting_down
 from protocol.http.long_strings import LongStrings
-from protocol.http.worker import WorkerThreads, in_thread
 from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")
@@ -46,6 +47,7 @@ _PATH_SHOWN = 128
 _MISSING = re.compile("Object missing required field `([^`]+)`")
 
 _threads = WorkerThreads("blocks")
+_encode = msgspec.json.Encoder().encode
 
 
 class Sink(Protocol):
@@ -111,19 +113,21 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
 
     """
     context = context_of(request.scope)
-    sink = LongStrings(context.spool, context.limits.file_bytes)
-    rest = await receive_body(request.scope, request.receive, context, sink)
-    if sink.resident:
+    is_short = 0 < _declared_length(request.scope) <= _OFF_LOOP_BYTES
+    sink = None if is_short else LongStrings(context.spool, context.limits.file_bytes)
+    rest = await receive_body(request.scope, request.receive, context, sink or _NoSink())
+    if sink is not None and sink.resident:
         await _in_block_thread(sink.feed, rest)
         rest = sink.finish()
         context.long_strings = sink.found
+    stored = sink.stored if sink is not None else 0
     decoded = 0
     if len(rest) > FREE_BYTES:
         counting = partial(_decoded_bytes, rest)
         decoded = await in_thread(counting) if len(rest) > _OFF_LOOP_BYTES else counting()
-        await context.reserved().raise_to(_kept(context, len(rest) + decoded, sink.stored))
+        await context.reserved().raise_to(_kept(context, len(rest) + decoded, stored))
     value = await decode_body(rest, decode)
-    settle(context, decoded, sink.stored)
+    settle(context, decoded, stored)
     return value
 
 
@@ -151,10 +155,9 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
         raise HttpError(415, "unsupported_media_type", "A request's body may not be compressed.")
-    said = headers.get(b"content-length", b"")
     receiving = _Receiving(receive, context, sink)
     try:
-        receiving.expect(int(said) if said.isdigit() else 0)
+        receiving.expect(_declared_length(scope))
         rest = await receiving.run()
     except GatewayError:
         context.release()
@@ -165,6 +168,12 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
         raise receiving.failure()
     del scope[UNREAD]
     return rest
+
+
+def _declared_length(scope: Any) -> int:
+    """Return the length of the body as its header says, or 0."""
+    declared = dict(scope["headers"]).get(b"content-length", b"")
+    return int(declared) if declared.isdigit() else 0
 
 
 class _Receiving:
@@ -369,3 +378,11 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:_PATH_SHOWN]).rstrip(".")
+
+
+def encode_json(value: msgspec.Struct | str) -> bytes:
+    """Return a struct or a text as JSON; lone surrogates are escaped, since UTF-8 cannot encode them."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()

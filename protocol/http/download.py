@@ -4,6 +4,7 @@ The media is opened inside the response, so that its end, an error or a disconne
 once. An error after the status was sent closes the connection: a client must not mistake half a picture for a whole.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -13,8 +14,44 @@ import msgspec
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
-from protocol.http.ranges import ByteRange, Unsatisfiable, span_of
 from protocol.model import GatewayError, MediaStream, released
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class ByteRange(msgspec.Struct, frozen=True):
+    """Bytes from `start` up to, and without, `end`."""
+
+    start: int
+    end: int
+
+
+class Unsatisfiable(Exception):
+    """The range lies outside the content."""
+
+
+def span_of(header: str, length: int | None) -> ByteRange | None:
+    """Return the span that a Range header asks of a content of `length` bytes; None: all of it.
+
+    Several ranges, other units, nonsense and a content of unknown length are answered with all of it, as allowed.
+
+    Raises:
+        Unsatisfiable: no byte of the content lies within the range.
+
+    """
+    found = _RANGE.fullmatch(header.strip().replace(" ", ""))
+    if found is None or length is None or found[0] == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        start, end = max(0, length - int(last)), length
+    else:
+        start, end = int(first), min(length, int(last) + 1 if last else length)
+        if last and int(last) < int(first):
+            return None
+    if start >= end:
+        raise Unsatisfiable
+    return ByteRange(start, end)
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.body import receive_body, settle
+from protocol.http.concurrency import in_thread
 from protocol.http.context import context_of
 from protocol.http.spool import Spool, Spooled
-from protocol.http.worker import in_thread
 from protocol.model import BadRequest, Content
 
 if TYPE_CHECKING:  # imported with the first form

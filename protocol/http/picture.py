@@ -11,11 +11,10 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageOps
 
-from protocol.http.collect import ContentWriter, collect
+from protocol.http.concurrency import in_thread
 from protocol.http.context import Look, RequestContext
 from protocol.http.pixels import MOST_PIXELS
-from protocol.http.spool import Spool
-from protocol.http.worker import in_thread
+from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}

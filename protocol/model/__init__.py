@@ -1,6 +1,5 @@
 """Types shared by dialects and transports: requests, events, replies, errors. Imports only msgspec and the stdlib."""
 
-from protocol.model.caller import Caller, Feature
 from protocol.model.errors import (
     BadRequest,
     Blocked,
@@ -21,24 +20,31 @@ from protocol.model.errors import (
     UpstreamTimeout,
     released,
 )
-from protocol.model.event import (
+from protocol.model.exchange import (
     Begun,
     Citation,
     Document,
     Event,
+    Exchange,
     Finish,
     FinishReason,
     Media,
     Piece,
+    PutBack,
+    Returnable,
     Rewritten,
+    Served,
     Text,
     Thought,
+    UpstreamModel,
     Usage,
     Waiting,
     WebImage,
+    estimate_tokens,
+    estimated_bytes,
+    peek,
 )
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
-from protocol.model.lookahead import PutBack, Returnable, peek
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.names import (
     Capability,
@@ -46,11 +52,22 @@ from protocol.model.names import (
     Model,
     Selection,
 )
-from protocol.model.port import Engine, Exchange, Served, UpstreamModel
+from protocol.model.port import Engine
 from protocol.model.reply import Reply, fold
-from protocol.model.request import FilePart, GenerationRequest, Handle, MediaPart, Part, Role, TextPart, ToolCall, Turn
+from protocol.model.request import (
+    Caller,
+    Feature,
+    FilePart,
+    GenerationRequest,
+    Handle,
+    MediaPart,
+    Part,
+    Role,
+    TextPart,
+    ToolCall,
+    Turn,
+)
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
-from protocol.model.usage import estimate_tokens, estimated_bytes
 
 __all__ = [
     "BadRequest",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable
 import msgspec
 
 from protocol.model.errors import UpstreamFailed
-from protocol.model.event import (
+from protocol.model.exchange import (
     Citation,
     Document,
     Event,

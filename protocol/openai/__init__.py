@@ -1,8 +1,44 @@
-"""OpenAI's API."""
+"""OpenAI's API, below `/v1`."""
 
-from protocol.http.dialect import Dialect, HeaderKey
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route
+
+from protocol.http.errors import ASGIResponse
+from protocol.http.operation import Dialect, Endpoint, HeaderKey, Operation
+from protocol.model import Engine
+from protocol.openai.chat import endpoint as chat
 from protocol.openai.errors import error_response
-from protocol.openai.routes import routes
+from protocol.openai.images import endpoint as images
+from protocol.openai.models import Models
+from protocol.openai.videos import endpoint as videos
+
+
+def routes(engine: Engine) -> list[Route]:
+    """Return the routes of this dialect for an engine."""
+
+    def route(method: str, path: str, work: Operation[Any] | Callable[[Request], Awaitable[ASGIResponse]]) -> Route:
+        if isinstance(work, Operation):
+            return Route(path, work.endpoint(engine, error_response), methods=[method])
+        return Route(path, Endpoint(work, error_response), methods=[method])
+
+    models, stored_videos = Models(engine), videos.StoredVideos(engine)
+    return [
+        route("POST", "/v1/chat/completions", chat.CREATE),
+        route("GET", "/v1/chat/completions/{completion}", chat.RETRIEVE),
+        route("POST", "/v1/images/generations", images.GENERATE),
+        route("POST", "/v1/images/edits", images.EDIT),
+        route("POST", "/v1/videos", videos.CREATE),
+        route("GET", "/v1/videos", stored_videos.list),
+        route("GET", "/v1/videos/{video}", stored_videos.retrieve),
+        route("DELETE", "/v1/videos/{video}", stored_videos.delete),
+        route("GET", "/v1/videos/{video}/content", stored_videos.content),
+        route("GET", "/v1/models", models.list),
+        route("GET", "/v1/models/{model:path}", models.retrieve),
+    ]
+
 
 DIALECT = Dialect(
     name="openai",
@@ -10,5 +46,3 @@ DIALECT = Dialect(
     refuse=error_response,
     credentials=(HeaderKey("Authorization", scheme="Bearer"),),
 )
-
-__all__ = ["DIALECT"]

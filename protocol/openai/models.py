@@ -7,10 +7,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
 from protocol.model import Capability, Engine, Selection
-from protocol.openai.codec import encode
 
 _TAKEN = ("text", "image", "file", "audio", "video")
 _PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
@@ -66,7 +66,7 @@ class Models:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
         data = [self._object(name, selection) for name, selection in self._names() if caller.may_use(selection, name)]
-        return Response(encode(ModelList(data=data)), media_type="application/json")
+        return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
         """Return one model.
@@ -79,7 +79,7 @@ class Models:
         name = request.path_params["model"]
         selection = self._engine.catalogue.resolve(name)
         caller_of(context_of(request.scope)).permit(selection, name)
-        return Response(encode(self._object(name, selection)), media_type="application/json")
+        return Response(encode_json(self._object(name, selection)), media_type="application/json")
 
     def _names(self) -> Iterator[tuple[str, Selection]]:
         for selection in self._engine.catalogue.selections():

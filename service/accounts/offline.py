@@ -8,8 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from protocol.http.budget import ByteBudget
-from protocol.http.collect import Files
-from protocol.http.spool import Spool
+from protocol.http.spool import Files, Spool
 from service import wiring
 from service.accounts.service import AccountError, OpenTransport
 from service.server.hypercorn import serve_loopback

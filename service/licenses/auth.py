@@ -9,8 +9,8 @@ import structlog
 
 from protocol.http.body import discard_body
 from protocol.http.context import context_of
-from protocol.http.dialect import Dialect
 from protocol.http.errors import ASGIResponse
+from protocol.http.operation import Dialect
 from protocol.model import Caller, Saturated, released
 from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.config.secrets import read_secret

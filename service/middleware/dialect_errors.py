@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.http.context import context_of
-from protocol.http.dialect import Dialect
 from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.operation import Dialect
 from protocol.model import GatewayError
 
 

@@ -14,8 +14,7 @@ import pytest
 import structlog
 
 from protocol.http.budget import ByteBudget
-from protocol.http.collect import Files
-from protocol.http.spool import Spool
+from protocol.http.spool import Files, Spool
 from protocol.model import Caller, Catalogue, Finish, GatewayError, GenerationRequest, Role, TextPart, Turn
 from service import wiring
 from service.config.loader import origin_of

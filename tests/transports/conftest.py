@@ -6,8 +6,7 @@ import aiohttp
 import pytest
 
 from protocol.http.budget import ByteBudget
-from protocol.http.collect import Files
-from protocol.http.spool import Spool
+from protocol.http.spool import Files, Spool
 from protocol.model import Caller, Catalogue, GenerationRequest, Role, TextPart, Turn
 from service.server.hypercorn import serve_loopback
 from tests.observer import NullObserver

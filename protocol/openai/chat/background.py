@@ -5,7 +5,7 @@ no other request resumes it at the same time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 import structlog
@@ -47,17 +47,10 @@ def job_of(identity: str, model: str, created: float, request: GenerationRequest
     )
 
 
-def opened(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
-    """Open an exchange that ends at its bounds; as `Engine.open`."""
-    exchange = engine.open(request)
-    return exchange if bounds == Bounds() else _cut_short(exchange, request, bounds)
-
-
 @asynccontextmanager
-async def _cut_short(
-    opening: AbstractAsyncContextManager[Exchange], request: GenerationRequest, bounds: Bounds
-) -> AsyncGenerator[Exchange]:
-    async with opening as exchange:
+async def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
+    """Open an exchange that ends at its bounds; as `Engine.open`."""
+    async with engine.open(request) as exchange:
         input_tokens = sum(estimate_tokens(turn.text) for turn in request.turns)
         yield exchange.over(cut(exchange.events, bounds, input_tokens))
 
@@ -67,7 +60,7 @@ async def opened_and_kept(engine: Engine, jobs: Jobs, job: Job, *, held: bool = 
     """Open the exchange of a job and store its progress; `held`: the caller has locked the job already."""
     bounds = msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
     async with (
-        opened(engine, job.request, bounds) as exchange,
+        engine.open(job.request) if bounds == Bounds() else bounded(engine, job.request, bounds) as exchange,
         keeping(exchange, jobs, job, held=held) as kept,
     ):
         yield kept

@@ -34,8 +34,9 @@ from protocol.model import (
     fold,
 )
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.background import job_of, opened, opened_and_kept
-from protocol.openai.chat.rendering import Rendering
+from protocol.openai.chat.background import bounded, job_of, opened_and_kept
+from protocol.openai.chat.stop import Bounds
+from protocol.openai.chat.write import Rendering
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800.0
@@ -60,7 +61,7 @@ async def _answer(
         job = job_of(head.id, head.model, context.created, request, bounds)
         exchange = opened_and_kept(engine, context.jobs, job)
     else:
-        exchange = opened(engine, request, bounds)
+        exchange = engine.open(request) if bounds == Bounds() else bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     writer = write.CompletionWriter(head, Rendering(context.links, request.caller), include_usage=usage_in_stream)
     return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)

@@ -6,17 +6,19 @@ from functools import partial
 
 from protocol.http.concurrency import values
 from protocol.http.context import RequestContext, caller_of
+from protocol.http.files import picture_size
 from protocol.http.operation import Answer, Operation
-from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served
+from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
 from protocol.openai.images import wire, write
-from protocol.openai.images.body import FormFiles, read_edit, read_generation
-from protocol.openai.images.deliver import Delivered, Delivery
-from protocol.openai.images.draw import Drawing, drawing
-from protocol.openai.images.inputs import Inputs, take_inputs
+from protocol.openai.images.draw import Drawing, Drawn, drawing
+from protocol.openai.images.inputs import FormFiles, Inputs, read_edit, read_generation, take_inputs
 from protocol.openai.images.read import Wanted, admit_pictures, select, understand
 
+_MIMES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
+
+
 Edit = tuple[wire.Edit, FormFiles]
-PicturesAnswer = Answer[Delivered, write.Pictures]
+PicturesAnswer = Answer[write.Delivered, write.Pictures]
 
 
 def _select(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
@@ -63,20 +65,43 @@ async def _delivered(
     engine: Engine, request: GenerationRequest, wanted: Wanted, context: RequestContext
 ) -> AsyncGenerator["_DeliveredPictures"]:
     async with drawing(engine, request) as begun:
-        yield _DeliveredPictures(begun, Delivery(engine, context, caller_of(context), wanted), wanted.n)
+        yield _DeliveredPictures(begun, engine, context, wanted)
 
 
 class _DeliveredPictures:
-    """The images of a drawing; those of each turn are delivered when it ends."""
+    """The images of a drawing as links or bytes; those of each turn are delivered when it ends."""
 
-    def __init__(self, drawing: Drawing, delivery: Delivery, n: int) -> None:
-        self._drawing, self._delivery, self._n = drawing, delivery, n
+    def __init__(self, drawing: Drawing, engine: Engine, context: RequestContext, wanted: Wanted) -> None:
+        self._drawing, self._engine, self._context, self._wanted = drawing, engine, context, wanted
 
     @property
     def served(self) -> Served:
         return self._drawing.served
 
-    async def __aiter__(self) -> AsyncIterator[Delivered]:
-        async for drawn in self._drawing.pictures(self._n):
-            for one in await values([partial(self._delivery.deliver, one) for one in drawn]):
+    async def __aiter__(self) -> AsyncIterator[write.Delivered]:
+        async for drawn in self._drawing.pictures(self._wanted.n):
+            for one in await values([partial(self._deliver, one) for one in drawn]):
                 yield one
+
+    async def _deliver(self, drawn: Drawn) -> write.Delivered:
+        """Sign a link to an image, or fetch it.
+
+        Raises:
+            GatewayError: the image cannot be fetched, or is not an image.
+
+        """
+        media, look, context = drawn.media, self._wanted.look, self._context
+        revised = media.revised_prompt
+        if not self._wanted.inline:
+            url = context.links.sign(media.ref, caller_of(context), look)
+            return write.Delivered(
+                url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage
+            )
+        from protocol.http.picture import fitted, whole_picture
+
+        async with self._engine.media(media.ref, look.rendition) as stream:
+            data = await whole_picture(stream, context)
+        data, mime = await fitted(data, look, context)
+        with viewed(data) as view:
+            size = picture_size(view)
+        return write.Delivered(content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage)

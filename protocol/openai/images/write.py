@@ -6,12 +6,12 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
+from protocol.http.body import encode_json
 from protocol.http.embed import Embedding, Pieces
-from protocol.model import GatewayError, Usage
-from protocol.openai.codec import encode
+from protocol.http.stream import CountedStep
+from protocol.model import Content, GatewayError, Usage
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
-from protocol.openai.images.deliver import Delivered
 from protocol.openai.images.read import Wanted
 
 _BACKGROUND = "opaque"
@@ -19,6 +19,21 @@ _BACKGROUND = "opaque"
 _AUTO = "auto"
 
 Kind = Literal["image_generation.completed", "image_edit.completed"]
+
+
+class Delivered(CountedStep, frozen=True, kw_only=True):
+    """An image that is ready for the response; unknown fields are None."""
+
+    url: str | None = None
+    content: Content | None = None
+    """The image, if the response contains it."""
+    size: tuple[int, int] | None
+    format: str | None
+    revised_prompt: str
+
+    def __repr__(self) -> str:
+        """Return a text without link and content."""
+        return f"Delivered(size={self.size}, format={self.format})"
 
 
 class Pictures(msgspec.Struct, frozen=True):
@@ -64,7 +79,7 @@ class PictureWriter:
         """Return the body of a whole answer."""
         embedding = Embedding()
         formats, sizes = {one.format for one in reply.images}, {one.size for one in reply.images}
-        text = encode(
+        text = encode_json(
             wire.Images(
                 created=self._created,
                 data=[
@@ -104,7 +119,7 @@ class PictureWriter:
             size=_size(event.size) or _AUTO,
             usage=usage_of(event.usage),
         )
-        return embedding.fill(b"event: " + self._kind.encode() + b"\ndata: " + encode(completed) + b"\n\n")
+        return embedding.fill(b"event: " + self._kind.encode() + b"\ndata: " + encode_json(completed) + b"\n\n")
 
     @property
     def finished(self) -> bool:

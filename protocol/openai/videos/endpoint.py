@@ -7,7 +7,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.body import FREE_BYTES
+from protocol.http.body import FREE_BYTES, encode_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.errors import ASGIResponse, HttpError
@@ -27,7 +27,6 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from protocol.openai.codec import encode
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
 
@@ -133,4 +132,4 @@ def _etag(job: Job) -> str:
 
 
 def _response(value: wire.Video | wire.VideoList | wire.VideoDeleted) -> Response:
-    return Response(encode(value), media_type="application/json")
+    return Response(encode_json(value), media_type="application/json")

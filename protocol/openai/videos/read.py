@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext, caller_of
+from protocol.http.files import from_url, require, take
 from protocol.http.form import Upload, is_form, read_form
 from protocol.model import (
     BadRequest,
@@ -27,7 +28,6 @@ from protocol.model import (
     Turn,
     Unsupported,
 )
-from protocol.openai.files import from_url, require, take
 from protocol.openai.videos import wire
 
 _REFERENCE = "input_reference"

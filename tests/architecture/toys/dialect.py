@@ -10,9 +10,8 @@ from starlette.routing import Route
 
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.dialect import Dialect, HeaderKey
 from protocol.http.errors import HttpError
-from protocol.http.operation import Answer, Operation
+from protocol.http.operation import Answer, Dialect, HeaderKey, Operation
 from protocol.model import (
     BadRequest,
     Caller,

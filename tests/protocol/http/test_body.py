@@ -7,7 +7,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
-from protocol.http.body import UNREAD, decode_body, read_body, read_json
+from protocol.http.body import UNREAD, decode_body, encode_json, read_body, read_json
 from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.context import Limits, context_of
 from protocol.http.errors import ClientGone, HttpError
@@ -290,3 +290,9 @@ async def test_a_body_of_many_small_values_reserves_what_they_take_when_decoded(
     with pytest.raises(HttpError) as caught:
         await read_json(request_of("", body, context=context_with(ByteBudget(8 * MIB))), decode_any)
     assert caught.value.status == 413
+
+
+def test_a_lone_surrogate_is_escaped_in_json():
+    assert encode_json("é😀") == '"é😀"'.encode()
+    assert json.loads(encode_json("a\ud83db")) == "a\ud83db"
+    assert b"\\ud83d" in encode_json("a\ud83db")

@@ -1,7 +1,9 @@
+import threading
+
 import anyio
 import pytest
 
-from protocol.http.concurrency import outcomes, values
+from protocol.http.concurrency import outcomes, run_in_worker, values
 from protocol.model import BadRequest, Refused
 
 
@@ -47,3 +49,23 @@ async def test_a_bug_is_not_hidden():
 
     with pytest.raises(ExceptionGroup):
         await outcomes([broken])
+
+
+async def test_no_more_than_two_pieces_of_work_are_done_at_once():
+    let_go, working, most, lock = threading.Event(), 0, 0, threading.Lock()
+
+    def work():
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+            if working == 2:
+                let_go.set()
+        assert let_go.wait(60)
+        with lock:
+            working -= 1
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(run_in_worker, work)
+    assert most == 2

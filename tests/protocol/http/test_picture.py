@@ -14,7 +14,7 @@ from protocol.http.embed import slices
 from protocol.http.picture import fitted, whole_picture
 from protocol.http.spool import Spool
 from protocol.model import StoredFile, UpstreamFailed
-from tests.protocol.openai.conftest import make_context
+from tests.protocol.conftest import make_context
 
 
 def fit(data, **look):

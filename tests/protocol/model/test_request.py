@@ -1,6 +1,7 @@
 import msgspec
+import pytest
 
-from protocol.model import FilePart
+from protocol.model import Caller, Catalogue, Feature, FilePart, Forbidden
 
 FILE = FilePart(data=b"content", mime="text/plain", name="a.txt")
 
@@ -20,3 +21,41 @@ def test_a_digest_that_is_known_changes_neither_equality_nor_what_is_stored():
 
 def test_a_files_content_is_in_no_repr():
     assert "content" not in repr(FILE)
+
+
+CATALOGUE = Catalogue.build()
+
+
+def may(caller, name):
+    return caller.may_use(CATALOGUE.resolve(name), name)
+
+
+def test_a_caller_may_use_what_a_pattern_of_the_license_covers():
+    caller = Caller(id="l1", models=("gemini-2.5-*", "gemini-3-pro"))
+    assert may(caller, "gemini-2.5-flash-canvas")
+    assert may(caller, "gemini-3-pro")
+    assert may(caller, "gemini-2.5-pro-video")  # by the name it asks for, whatever answers
+    assert not may(caller, "gemini-3-pro-video")
+
+
+def test_a_license_without_patterns_covers_everything():
+    assert may(Caller(id="l1"), "gemini-3-pro-video")
+
+
+@pytest.mark.parametrize(
+    ("name", "feature"),
+    [
+        ("gemini-3-pro", "chat"),
+        ("gemini-3-pro-imagen", "images"),
+        ("gemini-3-pro-video", "video"),
+        ("gemini-3-pro-canvas-extended", "canvas"),
+        ("gemini-3-pro-deepsearch", "research"),
+        ("gemini-3-pro-storybook", "storybook"),
+    ],
+)
+def test_a_feature_that_the_license_lacks_is_named(name, feature):
+    caller = Caller(id="l1", features=tuple(f for f in Feature if f != feature))
+    with pytest.raises(Forbidden, match=f"'{feature}'") as caught:
+        caller.permit(CATALOGUE.resolve(name), name)
+    assert caught.value.code == "license_required"
+    Caller(id="l1", features=(Feature(feature),)).permit(CATALOGUE.resolve(name), name)

@@ -8,8 +8,7 @@ import anyio
 import pytest
 
 from protocol.http.budget import ByteBudget, Reservation
-from protocol.http.collect import collect
-from protocol.http.spool import Spool
+from protocol.http.spool import Spool, collect
 from protocol.model import BadRequest
 from service.config.schema import FetchSettings, Origin, SettingsError
 from service.media import fetch

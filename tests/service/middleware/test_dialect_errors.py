@@ -8,7 +8,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from protocol.http.context import attach
-from protocol.http.dialect import Dialect
+from protocol.http.operation import Dialect
 from protocol.model import Saturated
 from service.middleware.dialect_errors import DialectErrors
 

@@ -1,13 +1,18 @@
+import base64
 import json
 
+import anyio
 import msgspec
 import pytest
 
-from protocol.model import BadRequest, Catalogue, Role
+from protocol.http.body import decode_body
+from protocol.http.context import Limits
+from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, Unsupported
 from protocol.openai.chat import wire
 from protocol.openai.chat.read import bounds, read
 from protocol.openai.chat.stop import Bounds
-from tests.protocol.openai.conftest import make_context
+from tests.protocol.conftest import make_context
+from tests.protocol.http.test_media_types import picture
 
 CATALOGUE = Catalogue.build(aliases={"house": "gemini-3-pro"})
 
@@ -121,3 +126,221 @@ def test_no_name_can_forge_a_piece_of_the_conversation(message, name):
     with pytest.raises(msgspec.ValidationError, match=r"messages\[0\]"):
         wire.decode_request(chat(f"[{message.replace('NAME', name)}]"))
     wire.decode_request(chat(f"[{message.replace('NAME', json.dumps('a-b_1'))}]"))
+
+
+PNG, GIF, WAV = picture("PNG"), picture("GIF"), b"RIFF\x24\x00\x00\x00WAVEfmt "
+
+
+def coded(data):
+    return base64.b64encode(data).decode()
+
+
+def image(data=PNG, mime="image/png", **more):
+    return {"type": "image_url", "image_url": {"url": f"data:{mime};base64,{coded(data)}", **more}}
+
+
+def linked(url):
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def file(**fields):
+    return {"type": "file", "file": fields}
+
+
+def audio(data=WAV, kind="wav"):
+    return {"type": "input_audio", "input_audio": {"data": coded(data), "format": kind}}
+
+
+def text(said):
+    return {"type": "text", "text": said}
+
+
+def user(*parts):
+    return {"role": "user", "content": list(parts)}
+
+
+def ref(name, kind=MediaKind.IMAGE):
+    return MediaRef(transport="web", account="one", kind=kind, url=f"https://upstream.example/{name}")
+
+
+async def converted(*messages, context=None, model="gemini-3-pro"):
+    body = json.dumps({"model": model, "messages": messages}).encode()
+    decoded = await decode_body(body, wire.decode_request)
+    return await read(decoded, CATALOGUE.resolve(decoded.model), CATALOGUE, context or make_context())
+
+
+async def parts(*messages, **options):
+    return [list(turn.parts) for turn in (await converted(*messages, **options)).turns]
+
+
+async def refusal(*messages, **options):
+    with pytest.raises(BadRequest) as caught:
+        await converted(*messages, **options)
+    return caught.value
+
+
+async def test_files_stand_in_the_turn_where_they_stood_in_the_message(context):
+    context.fetch.pages["https://x/a.gif"] = GIF
+    message = user(
+        text("one"),
+        image(detail="low"),
+        text("two"),
+        linked("https://x/a.gif"),
+        file(file_data=coded(b"%PDF-1.7"), filename="a/b.pdf"),
+        file(file_data=f"data:text/markdown;base64,{coded(b'# hi')}"),
+        audio(),
+    )
+    assert await parts(message, context=context) == [
+        [
+            TextPart(text="one"),
+            FilePart(data=PNG, mime="image/png", name="file.png"),
+            TextPart(text="two"),
+            FilePart(data=GIF, mime="image/gif", name="file.gif"),
+            FilePart(data=b"%PDF-1.7", mime="application/pdf", name="b.pdf"),
+            FilePart(data=b"# hi", mime="text/plain", name="file.txt"),
+            FilePart(data=WAV, mime="audio/wav", name="file.wav"),
+        ],
+    ]
+
+
+async def test_a_picture_needs_no_words():
+    assert len((await parts(user(image())))[0]) == 1
+    assert (await refusal(user())).param == "messages"
+
+
+WRONG = [
+    (user({"type": "image_url"}), "messages[0].content[0].image_url", "invalid_value"),
+    (user({"type": "image_url", "image_url": {}}), "messages[0].content[0].image_url.url", "invalid_value"),
+    (user({"type": "image_url", "image_url": {"url": 1}}), "messages[0].content[0].image_url.url", "invalid_value"),
+    (user(text("x"), image(detail="huge")), "messages[0].content[1].image_url.detail", "invalid_value"),
+    (user(text("x"), image(b"<svg>")), "messages[0].content[1].image_url.url", "unsupported_image"),
+    (user(image(b"%PDF-1.7", "application/pdf")), "messages[0].content[0].image_url.url", "unsupported_image"),
+    (user(linked("data:nonsense")), "messages[0].content[0].image_url.url", "invalid_image"),
+    (user(linked("https://x/nothing")), "messages[0].content[0].image_url.url", "image_url_unreachable"),
+    (user(linked("file:///etc/passwd")), "messages[0].content[0].image_url.url", "image_url_unreachable"),
+    (user(file()), "messages[0].content[0].file.file_data", "invalid_value"),
+    (user(file(file_id="file-1")), "messages[0].content[0].file.file_id", "unsupported_parameter"),
+    (user(file(file_data="####")), "messages[0].content[0].file.file_data", "invalid_image"),
+    (user(file(file_data="https://x/a")), "messages[0].content[0].file.file_data", "invalid_image"),
+    (user(audio(PNG)), "messages[0].content[0].input_audio.data", "unsupported_image"),
+    (user(audio(kind="midi")), "messages[0].content[0].input_audio.format", "invalid_value"),
+    (user({"type": "video"}), "messages[0].content[0].type", "invalid_value"),
+    ({"role": "system", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
+    ({"role": "tool", "tool_call_id": "c", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
+    (
+        {"role": "assistant", "images": [image(b"<svg>")]},
+        "messages[0].images[0].image_url.url",
+        "unsupported_image",
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "param", "code"), WRONG, ids=range(len(WRONG)))
+async def test_what_is_wrong_is_named_by_its_path(message, param, code):
+    error = await refusal(message)
+    assert (error.param, error.code) == (param, code)
+
+
+async def test_the_first_in_order_that_is_wrong_is_told_however_long_it_took():
+    class Slow:
+        async def __call__(self, url, collect, *, most):
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            raise BadRequest("no", code="image_url_unreachable")
+
+    message = user(text("x"), linked("https://x/slow"), image(b"<svg>"))
+    error = await refusal(message, context=make_context(fetch=Slow()))
+    assert error.param == "messages[0].content[1].image_url.url"
+
+
+async def test_files_are_fetched_side_by_side_and_alike_ones_once():
+    class Together:
+        def __init__(self):
+            self.asked, self.all = [], anyio.Event()
+
+        async def __call__(self, url, collect, *, most):
+            self.asked.append(url)
+            if len(self.asked) == 3:
+                self.all.set()
+            await self.all.wait()  # one after the other would wait for ever
+            return PNG
+
+    web = Together()
+    names = ["a", "b", "a", "c", "a"]
+    with anyio.fail_after(60):
+        found = await parts(user(*(linked(f"https://x/{n}") for n in names)), context=make_context(fetch=web))
+    assert [part.data for part in found[0]] == [PNG] * 5
+    assert sorted(web.asked) == ["https://x/a", "https://x/b", "https://x/c"]
+
+
+async def test_there_is_a_limit_to_the_number_of_files():
+    context = make_context(limits=Limits(files=3))
+    assert len((await parts(user(*[image()] * 3), context=context))[0]) == 3
+    error = await refusal(user(image()), user(text("x"), *[image()] * 3), context=context)
+    assert error.param == "messages[1].content[3]"
+
+
+async def test_a_conversation_may_hold_more_files_than_are_sent_at_once_but_not_any_number():
+    context, answer = make_context(limits=Limits(files=1)), {"role": "assistant", "content": "ok"}
+    turns = [message for _ in range(9) for message in (user(image()), answer)]
+    assert len(await parts(*turns, user(image()), context=context)) == 19
+    error = await refusal(*turns, user(image()), answer, user(image()), context=context)
+    assert error.param == "messages[20].content[0]"
+
+
+@pytest.mark.parametrize("part", [image(), linked("https://x/a"), file(file_data="eA=="), audio()])
+async def test_a_guest_model_names_those_that_take_files(context, part):
+    error = await refusal(user(text("x"), part), model="gemini-2.5-flash-free", context=context)
+    assert isinstance(error, Unsupported)
+    assert error.param == "messages[0].content[1]"
+    able = error.message.partition("one of: ")[2].rstrip(".").split(", ")
+    assert able[:2] == ["gemini-2.5-flash", "gemini-3-pro"]
+    assert all(not CATALOGUE.resolve(name).model.guest and not CATALOGUE.resolve(name).deprecated for name in able)
+    assert context.fetch.asked == []
+
+
+async def test_what_an_answer_showed_goes_on_with_the_conversation_and_its_text_stays(context):
+    red, blue, film = ref("red"), ref("blue"), ref("film", MediaKind.VIDEO)
+    links = {each: context.links.sign(each, context.caller) for each in (red, blue, film)}
+    said = f'Here:\n\n![a \\[red\\] one]({links[red]})\n\n[film](<{links[film]}> "t") [far](https://other.example/media/00)'
+    answer = {"role": "assistant", "content": said, "images": [linked(links[red]), linked(links[blue]), image()]}
+    found = await parts(user(text("draw")), answer, user(text("bluer")), context=context)
+    assert found == [
+        [TextPart(text="draw")],
+        [
+            TextPart(text=said),
+            FilePart(data=PNG, mime="image/png", name="file.png"),
+            MediaPart(ref=red),
+            MediaPart(ref=film),
+            MediaPart(ref=blue),
+        ],
+        [TextPart(text="bluer")],
+    ]
+    assert context.fetch.asked == []
+
+
+async def test_links_that_do_not_open_are_text_and_a_user_may_send_those_that_do(context):
+    link = context.links.sign(ref("x"), context.caller)
+    gone = link[:-2] + "00"
+    answer = {"role": "assistant", "content": f"![x]({gone}) {link}", "images": [linked(gone)]}
+    assert await parts(answer, user(linked(link)), context=context) == [
+        [TextPart(text=answer["content"])],
+        [MediaPart(ref=ref("x"))],
+    ]
+
+
+async def test_of_many_pictures_in_a_history_the_newest_are_kept_and_each_once():
+    context = make_context(limits=Limits(files=2))
+    links = [context.links.sign(ref(n), context.caller) for n in "abc"]
+    history = [{"role": "assistant", "content": f"![x]({links[n]})"} for n in (0, 1, 2, 1)]
+    found = [
+        [part.ref for part in turn if isinstance(part, MediaPart)] for turn in await parts(*history, context=context)
+    ]
+    assert found == [[], [], [ref("c")], [ref("b")]]
+
+
+async def test_a_guest_model_reads_a_history_with_pictures_as_text(context):
+    link = context.links.sign(ref("x"), context.caller)
+    answer = {"role": "assistant", "content": f"![x]({link})"}
+    found = await parts(answer, user(text("go on")), context=context, model="gemini-2.5-flash-free")
+    assert found == [[TextPart(text=answer["content"])], [TextPart(text="go on")]]

@@ -4,7 +4,7 @@ from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, For
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
 from protocol.openai.images.read import admit_pictures, select, understand
-from tests.protocol.openai.conftest import make_context
+from tests.protocol.conftest import make_context
 
 CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
 ME = Caller(id="me")

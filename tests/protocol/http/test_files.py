@@ -3,14 +3,14 @@ import threading
 
 import pytest
 
+from protocol.http import files
 from protocol.http.context import Limits
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
 from protocol.model import BadRequest, Caller, FilePart, MediaKind, MediaPart, MediaRef
-from protocol.openai import files
+from tests.protocol.conftest import make_context
 from tests.protocol.http.test_media_types import film, picture, png
-from tests.protocol.openai.conftest import make_context
 
 PNG = picture("PNG")
 AT = "messages[0].content[0].image_url.url"

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from protocol.http.collect import collect
+from protocol.http.concurrency import run_in_worker
 from protocol.http.context import Limits, RequestContext
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.media_types import has_frames, picture_size, sniff
-from protocol.http.worker import run_in_worker
+from protocol.http.spool import collect
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 
 __all__ = ["from_base64", "from_data_url", "from_url", "picture_size", "require", "sniff", "take"]

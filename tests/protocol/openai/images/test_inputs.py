@@ -1,7 +1,7 @@
 import pytest
 
 from protocol.model import BadRequest
-from protocol.openai.images import body as images
+from protocol.openai.images import inputs as images
 from tests.bodies import request_of
 
 TYPE = "multipart/form-data; boundary=xx"

@@ -1,0 +1,250 @@
+"""The answer to a request: its events, and the exchange that carries them.
+
+Text and thoughts are append-only: an event never removes earlier text. An upstream may still rewrite its text. Then the
+streamed text stops where the rewritten text differs, and `Finish` carries the whole final answer. Example: the upstream
+sends "Paris is big" and later "Paris is the capital". The events are `Text("Paris is ")`, `Text("big")` and
+`Finish(rewritten=...)` with "Paris is the capital".
+"""
+
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Literal, Protocol
+
+import msgspec
+
+from protocol.model.media import MediaRef
+from protocol.model.request import Handle
+
+_BYTES_PER_TOKEN = 4
+_SHOWN = 64
+_INVISIBLE = re.compile(r"[^ -~]+")
+
+FinishReason = Literal["stop", "length", "content_filter"]
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Token counts; estimates if the upstream does not count."""
+
+    input_tokens: int
+    output_tokens: int
+    """Including thoughts."""
+    reasoning_tokens: int = 0
+    """The part of `output_tokens` that is thoughts."""
+
+
+class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
+    """A sign of life: the upstream has queued the request or works on it."""
+
+
+class Thought(msgspec.Struct, frozen=True, tag="thought"):
+    """The next part of the model's thoughts."""
+
+    text: str
+
+
+class Text(msgspec.Struct, frozen=True, tag="text"):
+    """The next part of the answer's text."""
+
+    text: str
+
+
+class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
+    """An image, a video or music, placed after the text so far."""
+
+    ref: MediaRef
+    alt: str = ""
+    """The upstream's description of it."""
+    revised_prompt: str = ""
+    """The prompt as sent to the upstream, or as the upstream reports that it changed it."""
+
+
+class WebImage(msgspec.Struct, frozen=True, tag="web_image", kw_only=True):
+    """An image that the upstream found on the public web."""
+
+    url: str
+    alt: str = ""
+
+
+class Citation(msgspec.Struct, frozen=True, tag="citation", kw_only=True):
+    """A source of the text; `start` and `end` are character offsets into all `Text` so far."""
+
+    start: int
+    end: int
+    url: str
+    title: str
+
+
+class Document(msgspec.Struct, frozen=True, tag="document", kw_only=True):
+    """The title and kind of the answer's document. Its body is part of the text, fenced if it is code."""
+
+    title: str
+    kind: str
+    """The language, such as `html` or `python`; `markdown` for prose."""
+
+
+class Begun(msgspec.Struct, frozen=True, tag="begun"):
+    """Long-running work has begun; its result can be fetched by this handle. A later handle replaces it."""
+
+    handle: Handle
+    settled: bool = True
+    """False: the request is still being sent, and the work may be lost if the connection breaks."""
+
+
+Piece = Text | Media | WebImage | Citation | Document
+"""An event that is content of the answer."""
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole final answer, if the upstream has rewritten what was streamed."""
+
+    pieces: tuple[Piece, ...]
+    """The content in order; it replaces all pieces so far."""
+    thoughts: str
+    reason: FinishReason = "stop"
+    usage: Usage
+
+
+class Finish(msgspec.Struct, frozen=True, tag="finish"):
+    """The last event of a complete answer. An exchange that ends without it has failed."""
+
+    reason: FinishReason
+    usage: Usage
+    """The usage of what was streamed."""
+    rewritten: Rewritten | None = None
+    """None: the answer is what was streamed."""
+
+
+Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Begun | Finish
+
+
+class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as an upstream names it; unknown fields are empty."""
+
+    id: str = ""
+    name: str = ""
+    """The display name, such as `3.7 Flash`."""
+    family: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name or else the id, in visible ASCII: safe in a header and a metric label."""
+        return _visible(self.name) or _visible(self.id)
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """The transport, account and model that serve a request; no field is secret."""
+
+    transport: str
+    account: str
+    asked: UpstreamModel = UpstreamModel()
+    """The requested upstream model."""
+    answered: UpstreamModel | None = None
+    """The model that answered, as the upstream reports it; None until it does."""
+
+    @property
+    def model(self) -> str:
+        """The label of the model that answered; empty while it is unknown."""
+        return self.answered.label if self.answered is not None else ""
+
+    @property
+    def mismatch(self) -> tuple[str, str] | None:
+        """The requested family and the one that answered, if both are known and differ."""
+        asked, answered = self.asked, self.answered
+        if answered is None or not asked.family or not answered.family:
+            return None
+        same = asked.family == answered.family or (asked.id and asked.id == answered.id)
+        return None if same else (asked.family, answered.family)
+
+
+def _visible(text: str) -> str:
+    return " ".join(_INVISIBLE.sub("", text).split())[:_SHOWN].strip()
+
+
+class Exchange:
+    """The answer to one request: its events, and the account and model that serve it.
+
+    A transformation of an answer is an async generator over `events`; `over` returns the exchange with its events.
+    """
+
+    __slots__ = ("_served", "events")
+
+    def __init__(self, served: Callable[[], Served], events: AsyncIterator[Event]) -> None:
+        """Set the events, and a function that returns what is known about the serving account and model."""
+        self._served = served
+        self.events = events
+        """Read them once, until `Finish`. Reading raises GatewayError if the answer breaks off."""
+
+    @property
+    def served(self) -> Served:
+        """The transport, account and model that serve the request."""
+        return self._served()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Return the events."""
+        return self.events
+
+    def over(self, events: AsyncIterator[Event]) -> "Exchange":
+        """Return this exchange with other events."""
+        return Exchange(self._served, events)
+
+
+class Returnable(Protocol):
+    """An iterator of events to which events can be put back."""
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield the events."""
+        ...
+
+    def put_back(self, events: Iterable[Event]) -> None:
+        """Yield these events before all others."""
+        ...
+
+
+class PutBack:
+    """Wraps an iterator so that events can be put back."""
+
+    def __init__(self, events: AsyncIterator[Event]) -> None:
+        """Read `events`."""
+        self._events = events
+        self._first: deque[Event] = deque()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Yield the events."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Return the next event."""
+        return self._first.popleft() if self._first else await anext(self._events)
+
+    def put_back(self, events: Iterable[Event]) -> None:
+        """Put events back, as `Returnable.put_back`."""
+        self._first.extend(events)
+
+
+async def peek(events: Returnable, enough: Callable[[Event], bool] = lambda _: True) -> Event | None:
+    """Return the first event for which `enough` is true, or None if the events end before.
+
+    All events can still be read afterwards, except each `Waiting` before that event.
+    """
+    first: list[Event] = []
+    found: Event | None = None
+    async for event in events:
+        if isinstance(event, Waiting):
+            continue
+        first.append(event)
+        if enough(event):
+            found = event
+            break
+    events.put_back(first)
+    return found
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text: a quarter of its UTF-8 bytes, rounded up."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+
+
+def estimated_bytes(tokens: int) -> int:
+    """Return the largest number of UTF-8 bytes that is estimated at this number of tokens."""
+    return tokens * _BYTES_PER_TOKEN
