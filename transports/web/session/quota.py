@@ -82,7 +82,7 @@ def decode_windows(payload: Any, known: Iterable[Quota] = ()) -> tuple[Quota, ..
         total = (round(left / (1 - used)) if used is not None and known_ratio else 0) or totals.get(name) or _WHOLE
         resets = (jspb.seconds(window, *place, 0) or jspb.seconds(window, *place) for place in wire.WINDOW_RESETS)
         reset = next((reset for reset in resets if reset is not None), None)
-        quota = Quota(name=name, total=max(total, left), left=left, reset=reset)
+        quota = Quota(name=name, total=max(total, left), remaining=left, resets_at=reset)
         if name not in found or left > found[name].remaining:
             found[name] = quota
     return tuple(found.values())
