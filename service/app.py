@@ -61,6 +61,7 @@ from transports.store.metrics import PrometheusStoreObserver
 from transports.tracing import NO_TRACER
 
 _LICENSES_SECONDS = 1.0
+"""How long licenses of a store server are cached; those of a local file are read for each request."""
 _CONTAINER_FRACTION = 4
 """Request bodies may take one part in four of the container's memory."""
 _EXPOSED = (
@@ -104,9 +105,13 @@ async def open_app(
     async with (
         open_tracing(settings.tracing, origin) as traces,
         open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
-        _open_url_signer(settings, origin, store_path, store.records, clock) as seal,
+        _open_url_signer(settings, origin, store_path, store.records, clock) as url_signer,
     ):
-        licenses = Licenses(fixed_licenses(settings.licenses, origin), _license_store(settings, store.records, clock))
+        fresh_seconds = _LICENSES_SECONDS if settings.store.remote else 0.0
+        licenses = Licenses(
+            fixed_licenses(settings.licenses, origin),
+            LicenseStore(store.records, clock, fresh_seconds=fresh_seconds),
+        )
         base = _Base(
             settings=settings,
             origin=origin,
@@ -114,7 +119,7 @@ async def open_app(
             registry=registry,
             store=store,
             licenses=licenses,
-            url_signer=seal,
+            url_signer=url_signer,
             shutdown=Shutdown(),
             memory=_memory(settings),
             spool=_spool(settings.limits),
@@ -211,7 +216,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         *(route for route, _ in dialect_routes),
     ]
     api = RequestContextMiddleware(
-        _with_middleware(settings, routes, base.load_monitor, errors), metrics, request_deps, errors.refuse
+        with_middleware(settings, routes, base.load_monitor, errors), metrics, request_deps, errors.refuse
     )
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
@@ -245,16 +250,26 @@ async def _open_url_signer(
     async with AsyncExitStack() as stack:
         with naming(location, origin):
             opening = open_url_signer(settings.media, origin, records, clock, patient=location.path is None)
-            seal = await stack.enter_async_context(opening)
-        yield seal
+            signer = await stack.enter_async_context(opening)
+        yield signer
 
 
-def _with_middleware(settings: Settings, routes: list[Route], monitor: LoadMonitor, errors: DialectErrors) -> Any:
+def with_middleware(settings: Settings, routes: list[Route], monitor: LoadMonitor, errors: DialectErrors) -> Any:
     """Return the app of the routes, wrapped in HTTP validation, load shedding and CORS."""
-    app = FixedPaths(_starlette(routes, errors), routes)
-    validated = HttpValidation(app, settings.limits.header_bytes, errors.refuse)
+    handlers: dict[Any, Any] = {HTTPException: errors.http_error, Exception: errors.internal_error}
+    starlette = Starlette(routes=routes, exception_handlers=handlers)
+    starlette.router.redirect_slashes = False
+    validated = HttpValidation(FixedPaths(starlette, routes), settings.limits.header_bytes, errors.refuse)
     shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, errors.refuse)
-    return _cors(shed, settings.server.cors_origins)
+    if not settings.server.cors_origins:
+        return shed
+    return CORSMiddleware(  # preflight requests need no license
+        shed,
+        allow_origins=settings.server.cors_origins,
+        allow_methods=("GET", "HEAD", "POST", "DELETE"),
+        allow_headers=("*",),
+        expose_headers=_EXPOSED,
+    )
 
 
 def _dialect_routes(
@@ -281,11 +296,6 @@ def _prefixes(settings: Settings) -> Iterable[str]:
     return dict.fromkeys((settings.server.prefix, ""))
 
 
-def _license_store(settings: Settings, records: Records, clock: Clock) -> LicenseStore:
-    """Return the license store; it reads a local file for each request and a server at most once per second."""
-    return LicenseStore(records, clock, fresh_seconds=_LICENSES_SECONDS if settings.store.remote else 0.0)
-
-
 def _media_cache(media: MediaSettings) -> MediaCache | None:
     if media.cache_dir is None:
         return None
@@ -293,26 +303,6 @@ def _media_cache(media: MediaSettings) -> MediaCache | None:
         return MediaCache(media.cache_dir, media.cache_bytes)
     except OSError as error:
         raise SettingsError(f"media.cache_dir: {media.cache_dir}: {error.strerror}") from None
-
-
-def _starlette(routes: list[Route], errors: DialectErrors) -> Starlette:
-    handlers: dict[Any, Any] = {HTTPException: errors.http_error, Exception: errors.internal_error}
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False
-    return app
-
-
-def _cors(app: Any, origins: tuple[str, ...]) -> Any:
-    """Allow cross-origin requests from these origins; preflight requests need no license."""
-    if not origins:
-        return app
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=("GET", "HEAD", "POST", "DELETE"),
-        allow_headers=("*",),
-        expose_headers=_EXPOSED,
-    )
 
 
 def _memory(settings: Settings) -> ByteBudget:

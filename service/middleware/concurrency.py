@@ -30,18 +30,15 @@ class RequestSlots:
             return shutting_down()
         if self._shutdown.in_flight >= self._most:
             return Saturated("The gateway has reached its limit of concurrent requests. Retry later.")
-        if caller is not None and self._has_enough(self._open[caller.id]):
-            message = (
-                f"This license has reached its limit of {self._open[caller.id]} concurrent requests. "
-                "Wait for one to finish."
-            )
-            return RateLimited(message, retry_after=1.0, code="rate_limit_exceeded")
-        return None
-
-    def _has_enough(self, own: int) -> bool:
-        if self._most_of_one is not None:
-            return own >= self._most_of_one
-        return own >= _OWN_TO_FREE * (self._most - self._shutdown.in_flight)
+        if caller is None:
+            return None
+        own, most = self._open[caller.id], self._most_of_one
+        if most is None:
+            most = _OWN_TO_FREE * (self._most - self._shutdown.in_flight)
+        if own < most:
+            return None
+        message = f"This license has reached its limit of {own} concurrent requests. Wait for one to finish."
+        return RateLimited(message, retry_after=1.0, code="rate_limit_exceeded")
 
     def begin(self, caller: Caller | None) -> None:
         """Take a slot."""

@@ -1,7 +1,6 @@
 """Works out the public base URL of a request, with which links in responses begin."""
 
 import ipaddress
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -56,17 +55,11 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
 def _forwarded(headers: dict[bytes, bytes], scheme: str, host: str) -> tuple[str, str]:
     """Return the scheme and host that the proxy nearest to the client sent in `Forwarded` or `X-Forwarded-*`."""
     first = headers.get(b"forwarded", b"").decode("latin-1").partition(",")[0]
-    said = {name.strip().lower(): value.strip().strip('"') for name, value in _pairs(first.split(";"))}
+    pairs = (piece.partition("=") for piece in first.split(";"))
+    said = {name.strip().lower(): value.strip().strip('"') for name, equals, value in pairs if equals}
     for key, header in (("proto", b"x-forwarded-proto"), ("host", b"x-forwarded-host")):
         value = headers.get(header, b"").decode("latin-1").partition(",")[0].strip()
         if value and b"forwarded" not in headers:
             said[key] = value
     proto = said.get("proto", scheme)
     return (proto if proto in {"http", "https"} else scheme), said.get("host") or host
-
-
-def _pairs(pieces: Iterable[str]) -> Iterable[tuple[str, str]]:
-    for piece in pieces:
-        name, equals, value = piece.partition("=")
-        if equals:
-            yield name, value

@@ -79,7 +79,8 @@ class RequestContextMiddleware:
     async def _observe(self, scope: Any, receive: Any, send: Any) -> None:
         context = self._context(scope)
         attach(scope, context)
-        span = self._begin(scope, context)
+        traces = self._deps.traces
+        span = traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
         incoming = Incoming(scope, receive)
         answer = _ResponseSender(scope, context, incoming, send, self._deps.shutdown)
         self._stalls.add(answer)
@@ -120,10 +121,6 @@ class RequestContextMiddleware:
             pixels=deps.pixels,
             keep_prompt=deps.log_prompts,
         )
-
-    def _begin(self, scope: Any, context: RequestContext) -> RequestSpan | None:
-        traces = self._deps.traces
-        return traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
 
     def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:
         record = context.record
@@ -194,9 +191,14 @@ class Incoming:
             OSError: the connection is gone.
 
         """
+
+        async def drop() -> None:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+
         failure: OSError | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._drop)
+            tasks.start_soon(drop)
             try:
                 await send(message)
             except OSError as error:
@@ -204,10 +206,6 @@ class Incoming:
             tasks.cancel_scope.deadline = anyio.current_time() + _AFTER_SECONDS
         if failure is not None:
             raise failure
-
-    async def _drop(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
 
 class _ResponseSender:

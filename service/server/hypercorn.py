@@ -3,6 +3,7 @@
 Only this module and `service.server.connection` import hypercorn.
 """
 
+import importlib.util
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -35,12 +36,12 @@ class Tls:
     """A certificate and its key, in files."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Name the files."""
+        """Use these files."""
         self.certificate, self.key = certificate, key
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket: clients may connect from now on.
+    """Return a listening socket; clients can connect from now on.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -51,28 +52,10 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket, scheme: str = "http") -> str:
-    """Return the URL that a socket answers at."""
+    """Return the URL of a listening socket."""
     address: tuple[str, int] = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104 -- where it can be reached
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104 -- where a client can reach it
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"
-
-
-def _config(listening: socket.socket, server: ServerSettings, tls: Tls | None, header_bytes: int) -> Config:
-    config = Config()
-    config.bind = [f"fd://{listening.detach()}"]
-    config.backlog = server.backlog
-    config.keep_alive_timeout = server.keep_alive_seconds
-    config.keep_alive_max_requests = 10_000
-    config.graceful_timeout = _STOP_SECONDS - 1  # before our own patience ends: what is cancelled then says so
-    config.max_app_queue_size = _READ_AHEAD
-    config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = None
-    config.alpn_protocols = ["http/1.1"]
-    if tls is not None:
-        config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
-    return config
 
 
 @asynccontextmanager
@@ -83,10 +66,23 @@ async def serving(
     tls: Tls | None = None,
     header_bytes: int = _HEADER_BYTES,
 ) -> AsyncGenerator[None]:
-    """Serve an app on a listening socket, which it takes over, for as long as the context lasts."""
+    """Serve an app on a listening socket until the context exits; the socket is closed then."""
     stop, stopped = anyio.Event(), anyio.Event()
     connection.install()
-    config = _config(listening, server, tls, header_bytes)
+    config = Config()
+    config.bind = [f"fd://{listening.detach()}"]
+    config.backlog = server.backlog
+    config.keep_alive_timeout = server.keep_alive_seconds
+    config.keep_alive_max_requests = 10_000
+    config.graceful_timeout = _STOP_SECONDS - 1  # ends before `serving` cancels the server
+    config.max_app_queue_size = _READ_AHEAD
+    config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = None
+    config.alpn_protocols = ["http/1.1"]
+    if tls is not None:
+        config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
 
     async def run() -> None:
         await hypercorn_serve(app, config, shutdown_trigger=stop.wait, mode="asgi")
@@ -105,7 +101,7 @@ async def serving(
 
 @asynccontextmanager
 async def serve_loopback(app: Any, port: int = 0) -> AsyncGenerator[str]:
-    """Serve an app on a loopback port, a free one by default, for as long as the context lasts; yield its URL.
+    """Serve an app on a loopback port, a free one by default, until the context exits; yield its URL.
 
     Raises:
         OSError: the port is in use.
@@ -130,31 +126,23 @@ def run_app(app: Any, listening: socket.socket, *, tls: Tls | None, started: Cal
 
 
 def run_loop(main: Callable[[], Any], loop: str) -> None:
-    """Run a coroutine function on the loop of the settings: uvloop where it is installed, unless told otherwise.
+    """Run a coroutine function on an event loop: `asyncio`, `uvloop`, or `auto` (uvloop if it is installed).
 
     Raises:
-        Exception: the one that ended it, out of the task groups' wrapping.
+        Exception: what `main` raised, without the exception groups of task groups around it.
 
     """
+    use_uvloop = loop == "uvloop" or (loop == "auto" and importlib.util.find_spec("uvloop") is not None)
     try:
-        anyio.run(main, backend_options={"use_uvloop": _use_uvloop(loop)})
+        anyio.run(main, backend_options={"use_uvloop": use_uvloop})
     except BaseExceptionGroup as group:
         raise _unwrap(group) from None
 
 
 def _unwrap(error: BaseException) -> BaseException:
-    """Take an error out of the groups that hold nothing else."""
+    """Return the error that exception groups of one member contain."""
     if isinstance(error, BaseExceptionGroup):
-        held = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(held) == 1:
-            return _unwrap(held[0])
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(members) == 1:
+            return _unwrap(members[0])
     return cast("BaseException", error)
-
-
-def _use_uvloop(loop: str) -> bool:
-    if loop == "auto":
-        try:
-            import uvloop  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        except ImportError:
-            return False
-    return loop != "asyncio"

@@ -42,9 +42,10 @@ def configure(settings: LogSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *last], foreign_pre_chain=shared))
-    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _level(settings.level)), force=True)
+    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, level), force=True)
 
 
 def is_console(settings: LogSettings) -> bool:
@@ -62,10 +63,6 @@ def redacted(text: str) -> str:
 def _may_hold_a_secret(text: str) -> bool:
     """Return whether a text may contain a secret: a cheap check that spares most texts the full search."""
     return "=" in text or "earer" in text or "sk-gg-" in text
-
-
-def _level(name: str) -> int:
-    return logging.getLevelNamesMapping()[name.upper()]
 
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

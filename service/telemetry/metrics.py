@@ -4,7 +4,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from protocol.http.context import RequestContext, RequestRecord
+from protocol.http.context import RequestContext
 
 CLIENT_GONE_STATUS = 499
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -41,7 +41,6 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._register_use(registry)
         Gauge(
             "gateway_requests_in_flight_limit",
             "Limit of concurrent requests.",
@@ -51,9 +50,6 @@ class Metrics:
         self._requests_of = cache(self.requests.labels)
         self._first_token_of = cache(self.first_token.labels)
         self._duration_of = cache(self.duration.labels)
-
-    def _register_use(self, registry: CollectorRegistry) -> None:
-        """Register the metrics of usage by model and license."""
         self.tokens = Counter(
             "gateway_tokens",
             "Tokens used, reported or estimated.",
@@ -89,13 +85,10 @@ class Metrics:
             self._tokens_of(model, "input").inc(record.input_tokens)
             self._tokens_of(model, "output").inc(record.output_tokens)
         if context.caller is not None:
-            self._observe_license(context.caller.id, status, record)
-
-    def _observe_license(self, license_id: str, status: int, record: RequestRecord) -> None:
-        self._licenses_of(license_id, outcome_of(status)).inc()
-        if record.input_tokens or record.output_tokens:
-            self._license_tokens_of(license_id, "input").inc(record.input_tokens)
-            self._license_tokens_of(license_id, "output").inc(record.output_tokens)
+            self._licenses_of(context.caller.id, outcome_of(status)).inc()
+            if record.input_tokens or record.output_tokens:
+                self._license_tokens_of(context.caller.id, "input").inc(record.input_tokens)
+                self._license_tokens_of(context.caller.id, "output").inc(record.output_tokens)
 
 
 def outcome_of(status: int) -> str:

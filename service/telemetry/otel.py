@@ -107,9 +107,11 @@ class OtelTracer:
     def begin(self, scope: Any, context: RequestContext) -> _OtelRequestSpan:
         """Start the span of a request, as a child of its caller's trace if there is one."""
         method = scope["method"] if scope["method"] in _METHODS else None
+        # `tracestate` is dropped so that callers' data does not reach the collector
+        parent = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         span = self._tracer.start_span(
             method or "HTTP",
-            self._callers.extract(_traceparent(scope["headers"]), Parent()),
+            self._callers.extract({"traceparent": parent.decode("latin-1")}, Parent()),
             trace.SpanKind.SERVER,
             {
                 "http.request.method": method or "_OTHER",
@@ -126,12 +128,6 @@ class OtelTracer:
     def span(self, name: str, attributes: Attributes, kind: SpanKind = SpanKind.INTERNAL) -> Span:
         """Start a span; see `transports.tracing.Tracer`."""
         return _OtelSpan(self._tracer.start_span(name, _parent.get() or Parent(), _KINDS[kind], attributes))
-
-
-def _traceparent(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the caller's `traceparent`; `tracestate` is dropped so that callers' data does not reach the collector."""
-    said = next((value for name, value in headers if name == b"traceparent"), b"")
-    return {"traceparent": said.decode("latin-1")}
 
 
 class _LoggingExporter(SpanExporter):
@@ -173,7 +169,13 @@ async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> A
     exporter = _LoggingExporter(OTLPSpanExporter(tracing.endpoint, headers=headers, timeout=_EXPORT_SECONDS))
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(tracing.sample_ratio)),
-        resource=_resource(tracing),
+        resource=Resource.create(
+            {
+                "service.name": tracing.service_name,
+                "service.version": version("gemini-gateway"),
+                "service.instance.id": uuid.uuid4().hex,
+            },
+        ),
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -181,16 +183,6 @@ async def open_traces(tracing: TracingSettings, headers: Mapping[str, str]) -> A
         yield OtelTracer(provider.get_tracer("gemini-gateway", version("gemini-gateway")))
     finally:
         await _end(provider, exporter)
-
-
-def _resource(tracing: TracingSettings) -> Resource:
-    return Resource.create(
-        {
-            "service.name": tracing.service_name,
-            "service.version": version("gemini-gateway"),
-            "service.instance.id": uuid.uuid4().hex,
-        },
-    )
 
 
 async def _end(provider: TracerProvider, exporter: _LoggingExporter) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
@@ -23,8 +24,10 @@ from protocol.http.stream import EventStream
 from protocol.model import Served, UpstreamModel
 from protocol.openai import DIALECT
 from protocol.openai.errors import error_response
-from service.app import _cors, _starlette
+from service.app import with_middleware
+from service.config.schema import ServerSettings, Settings
 from service.middleware.dialect_errors import DialectErrors
+from service.middleware.load_shedding import OverloadStep
 from service.middleware.request_context import Incoming, RequestContextMiddleware, RequestDeps
 from service.server.hypercorn import serve_loopback
 from service.server.shutdown import Shutdown
@@ -73,7 +76,9 @@ PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered
 @pytest.fixture
 async def client():
     routes = [Route(path, endpoint) for path, endpoint in PLACES.items()]
-    observed = observing(_cors(_starlette(routes, DialectErrors(DIALECT, [])), ("https://chat.example",)))
+    settings = Settings(server=ServerSettings(cors_origins=("https://chat.example",)))
+    monitor = SimpleNamespace(step=OverloadStep.NOTHING)
+    observed = observing(with_middleware(settings, routes, monitor, DialectErrors(DIALECT, [])))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as opened:
         yield opened
 
