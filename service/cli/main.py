@@ -1,14 +1,19 @@
 """The command `gemini-gateway`. It imports a subcommand only to run it, so `--help` and `--version` stay fast."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, cast
 
 import click
+from click.shell_completion import get_completion_class
 
 from service.cli.probe import probe
 from service.imports import spare
+
+_COMMAND = "gemini-gateway"
+_COMPLETION_VARIABLE = "_GEMINI_GATEWAY_COMPLETE"
+"""Environment variable by which the completion script asks click for completions."""
 
 
 class _Subcommand(NamedTuple):
@@ -22,7 +27,7 @@ class _Subcommand(NamedTuple):
 
 _SUBCOMMANDS = {
     "accounts": _Subcommand("service.cli.accounts", "accounts", "Add, list, check, pause and remove accounts."),
-    "completion": _Subcommand("service.cli.completion", "completion", "Print the shell completion script."),
+    "completion": _Subcommand("service.cli.main", "completion", "Print the shell completion script."),
     "config": _Subcommand("service.cli.config_dump", "config", "Show and check the settings."),
     "demo": _Subcommand("service.cli.demo", "demo", "Run with simulated answers, without setup."),
     "doctor": _Subcommand("service.cli.doctor", "doctor", "Diagnose settings, store and accounts."),
@@ -39,9 +44,9 @@ class _Commands(Mapping[str, click.Command]):
     """Subcommands by name, imported on lookup."""
 
     def __getitem__(self, name: str) -> click.Command:
-        place = _SUBCOMMANDS[name]
+        subcommand = _SUBCOMMANDS[name]
         spare()
-        return getattr(import_module(place.module), place.name)
+        return getattr(import_module(subcommand.module), subcommand.name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_SUBCOMMANDS)
@@ -74,10 +79,21 @@ def probe_url(url: str) -> None:
     sys.exit(probe(url))
 
 
-def main() -> None:
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the shell completion script; source it in the shell's startup file."""
+    made = get_completion_class(shell)
+    if made is None:  # this version of click does not support the shell
+        raise click.ClickException(f"completion is not supported for {shell}")
+    click.echo(made(context.find_root().command, {}, _COMMAND, _COMPLETION_VARIABLE).source())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; invalid settings exit with status 78, an unavailable store with 1, and one line each."""
     try:
-        cli()
+        cli(arguments, prog_name=_COMMAND)
     except Exception as error:
         from service.config.loader import SettingsError
         from service.server.workers import BAD_SETTINGS

@@ -1,5 +1,6 @@
 import socket
 import ssl
+import subprocess
 
 import httpx2 as httpx
 import pytest
@@ -48,13 +49,46 @@ def test_with_tls_names_the_certificate_is_good_for_them_and_for_no_other(start_
 
 
 @pytest.mark.parametrize("words", [("--tls-name", "a.example"), ("--tls", "--tls-name", "ä.example")])
-def test_a_certificate_name_that_cannot_be_used_is_refused(start_command, words):
-    process = start_command("simulate", "--port", "0", *words)
-    assert process.status() == 2
-    assert "--tls-name" in process.text()
+def test_a_certificate_name_that_cannot_be_used_is_refused(command, words):
+    done = command("simulate", "--port", "0", *words)
+    assert (done.returncode, "--tls-name" in done.stderr) == (2, True)
 
 
-def test_a_wrong_account_is_said_in_words(start_command):
-    process = start_command("simulate", "--port", "0", "--account", "a:b:golden")
-    assert process.status() == 2
-    assert "PSID:PSIDTS:PLAN" in process.text()
+def test_a_wrong_account_is_explained(command):
+    done = command("simulate", "--port", "0", "--account", "a:b:golden")
+    assert (done.returncode, "PSID:PSIDTS:PLAN" in done.stderr) == (2, True)
+
+
+def test_a_license_key_that_cannot_be_used_is_refused(command):
+    done = command("demo", "--port", "0", "--license-key", "short")
+    assert (done.returncode, "--license-key" in done.stderr) == (2, True)
+
+
+def test_a_port_in_use_is_reported_in_one_line(start_gateway, command):
+    port = start_gateway().origin.rpartition(":")[2]
+    done = command("demo", "--port", port)
+    assert done.returncode == 1
+    assert "cannot listen" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_demo_prints_a_curl_line_that_works(start_command):
+    demo = start_command("demo", "--port", "0", "--license-key", "it's-a-key")
+    demo.wait_for("-d '")
+    text = demo.text()
+    base = next(line for line in text.splitlines() if line.startswith("Base URL:")).split()[-1]
+    assert base.endswith("/gemini_official/v1")
+    assert "License key: it's-a-key" in text
+    line = "curl -s" + text.partition("curl")[2].partition("\n\n")[0]
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    assert "simulated" in done.stdout
+    state = next(line for line in text.splitlines() if line.startswith("Simulator:")).split()[-1]
+    seen = httpx.get(state).json()
+    assert seen["seen"]["generate"] == 1
+    assert seen["departures"] == []
+    faults = state.replace("/state", "/faults")
+    assert httpx.post(faults, json={"where": "generate", "status": 429}).json() == {"waiting": 1}
+    again = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
+    assert "rate_limit" in again.stdout
+    demo.signal(2)
+    assert demo.status() == 0

@@ -12,8 +12,10 @@ import httpx2 as httpx
 import pytest
 from click.testing import CliRunner
 
+from service.accounts.service import AccountService
 from service.cli.init import apply, prompts
 from service.cli.init.command import init
+from service.licenses.store import LicenseStore
 from tests.conftest import ROOT, Process
 
 PSID, PSIDTS = "canary-psid-alive", "canary-psidts-alive"
@@ -179,17 +181,26 @@ def test_settings_that_the_environment_spoils_are_not_left(run, tmp_path):
     assert files(tmp_path) == set()
 
 
-@pytest.mark.parametrize("step", ["check", "_add_account", "_add_license"])
+@pytest.mark.parametrize("step", ["check", "account", "license"])
 def test_an_interrupt_between_any_two_steps_leaves_everything_as_it_was(run, tmp_path, monkeypatch, step):
-    real = getattr(apply, step)
+    place, name = {
+        "check": (apply, "check"),
+        "account": (AccountService, "add"),
+        "license": (LicenseStore, "add"),
+    }[step]
+    real = getattr(place, name)
 
     def interrupted(*arguments):
         real(*arguments)
         raise KeyboardInterrupt
 
+    async def interrupted_later(*arguments, **options):
+        await real(*arguments, **options)
+        raise KeyboardInterrupt
+
     (tmp_path / "cookies").write_text(HEADER)
     (tmp_path / "gateway.toml").write_text("mine")
-    monkeypatch.setattr(apply, step, interrupted)
+    monkeypatch.setattr(place, name, interrupted if step == "check" else interrupted_later)
     assert run("--yes", "--replace", "--cookies-file", "cookies").exit_code == 1
     assert files(tmp_path) == {"cookies", "gateway.toml"}
     assert (tmp_path / "gateway.toml").read_text() == "mine"

@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from tests.service.cli.conftest import run_in_process
+from tests.service.cli.test_accounts import HEADER, SETTINGS, site
+
+__all__ = ["site"]
+
+
+@pytest.fixture
+def doctor(tmp_path, site):
+    """Runs `gemini-gateway doctor` in a folder with settings for the simulated site; returns findings by subject."""
+    (tmp_path / "gateway.toml").write_text(SETTINGS.format(url=site))
+
+    def doctor():
+        done = run_in_process(tmp_path, "doctor", "--json")
+        found = {}
+        for one in json.loads(done.stdout):
+            found.setdefault(one["about"], []).append(one["finding"])
+        return done.returncode, found
+
+    return doctor
+
+
+def add(folder, name, cookies):
+    assert run_in_process(folder, "accounts", "add", name, "--secret-stdin", given=cookies).returncode == 0
+
+
+def levels(findings):
+    return {finding["step"]: finding["level"] for finding in findings}
+
+
+def test_it_checks_settings_listener_store_licenses_and_accounts(doctor, tmp_path):
+    add(tmp_path, "first", HEADER)
+    status, found = doctor()
+    assert status == 0
+    assert list(found) == ["settings", "listener", "store", "licenses", "web", "first"]
+    assert levels(found["store"]) == {
+        "reachable": "ok",
+        "writable": "ok",
+        "encrypted": "warning",
+        "clock": "ok",
+        "processes": "ok",
+    }
+    assert levels(found["listener"]) == {"gateway": "warning"}  # none runs
+    assert levels(found["web"]) == {"accounts": "ok"}
+    assert set(levels(found["first"]).values()) == {"ok"}
+
+
+def test_an_account_that_is_signed_out_fails_with_advice(doctor, tmp_path):
+    add(tmp_path, "dead", "nobodys\nnobodys")
+    status, found = doctor()
+    assert status == 1
+    failed = [finding for finding in found["dead"] if finding["level"] == "failed"]
+    assert failed
+    assert failed[-1]["advice"]
+
+
+def test_settings_that_serve_refuses_fail_and_the_other_steps_still_run(doctor, tmp_path):
+    with (tmp_path / "gateway.toml").open("a") as file:
+        file.write('\n[media]\nkey_file = "missing.key"\n')
+    status, found = doctor()
+    assert status == 1
+    (finding,) = found["settings"]
+    assert (finding["level"], "missing.key" in str(finding)) == ("failed", True)
+    assert "ok" in levels(found["store"]).values()
+
+
+def test_a_missing_account_is_a_warning_that_names_the_command(doctor):
+    status, found = doctor()
+    assert status == 0
+    (finding,) = found["web"]
+    assert (finding["level"], finding["advice"]) == ("warning", "Add one: gemini-gateway accounts add ID")
+
+
+def test_a_terminal_gets_a_line_for_each_step_and_a_sum(tmp_path, site):
+    (tmp_path / "gateway.toml").write_text(SETTINGS.format(url=site))
+    lines = run_in_process(tmp_path, "doctor").stdout.splitlines()
+    assert lines[0].startswith("settings ✓ config check")
+    assert "steps: 0 failed, " in lines[-1]

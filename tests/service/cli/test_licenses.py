@@ -1,0 +1,64 @@
+import httpx2 as httpx
+
+from tests.service.cli.conftest import run_in_process
+
+
+def test_licenses_are_added_listed_and_revoked_while_the_gateway_runs(start_gateway):
+    gateway = start_gateway()
+
+    def run(*arguments):
+        return run_in_process(gateway.log.parent, "licenses", *arguments).stdout
+
+    key = run("add", "new-team", "--model", "gemini-2.5-*").strip()
+    headers = {"Authorization": f"Bearer {key}"}
+    listed = httpx.get(f"{gateway.base_url}/models", headers=headers).json()["data"]
+    assert {row["id"].startswith("gemini-2.5-") for row in listed} == {True}
+    body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "x"}]}
+    refused = httpx.post(f"{gateway.base_url}/chat/completions", headers=headers, json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    assert "new-team\tactive" in run("list")
+    assert key not in run("list")
+    run("revoke", "new-team")
+    assert "new-team\trevoked" in run("list")
+    assert httpx.get(f"{gateway.base_url}/models", headers=headers).status_code == 401
+
+
+def test_mistakes_with_licenses_are_one_line(command):
+    command("licenses", "add", "team")
+    for arguments in (("add", "team"), ("add", "a b"), ("revoke", "nobody")):
+        done = command("licenses", *arguments)
+        assert done.returncode == 1
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert command("licenses", "add", "x", "--feature", "flying").returncode == 2
+
+
+def test_a_license_is_for_the_features_that_it_was_added_with(command):
+    command("licenses", "add", "bob", "--feature", "images", "--feature", "chat")
+    command("licenses", "add", "all")
+    listed = [line.split("\t") for line in command("licenses", "list").stdout.splitlines()]
+    assert sorted((row[0], row[-1]) for row in listed) == [
+        ("all", "chat images video canvas research storybook"),
+        ("bob", "chat images"),
+    ]
+    command("licenses", "revoke", "bob")
+    again = command("licenses", "add", "bob", "--feature", "video")
+    assert (again.returncode, again.stdout.startswith("sk-gg-")) == (0, True)
+    assert [line for line in command("licenses", "list").stdout.splitlines() if line.startswith("bob\tactive")]
+
+
+def test_a_store_that_is_broken_or_locked_is_told_in_one_line(command, tmp_path):
+    import sqlite3
+
+    command("licenses", "add", "team")
+    path = tmp_path / "gateway.sqlite3"
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    done = command("licenses", "add", "other")
+    lock.execute("ROLLBACK")
+    lock.close()
+    path.write_bytes(b"nonsense" * 1000)
+    for told, words in ((done, "locked"), (command("licenses", "list"), "not a database")):
+        assert told.returncode == 78
+        assert len(told.stderr.strip().splitlines()) == 1
+        assert f"store.path: {path}" in told.stderr
+        assert words in told.stderr
