@@ -5,27 +5,30 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from protocol.model import View
+from protocol.model import View, media_type_of
 
 _HEAD = 1024
 _SLICE = 1024 * 1024
 _ZIP_TAIL = 22 + 0xFFFF
 _MOST_SEGMENTS = 4096
 
-_STARTS = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-    (b"OggS", "audio/ogg"),
-    (b"fLaC", "audio/flac"),
-    (b"ID3", "audio/mpeg"),
+_PASSED_ON = frozenset(
+    {
+        "application/pdf",
+        "audio/flac",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "video/mp4",
+        "video/quicktime",
+        "video/webm",
+    }
 )
-_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
-_BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}
-_STILL_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1", b"avif", b"avis"})
-_QUICKTIME = frozenset({b"moov", b"mdat", b"wide"})
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
 _MARKUP = re.compile(
@@ -40,34 +43,12 @@ def sniff(data: View) -> str | None:
     Pictures (PNG, JPEG, WebP, GIF), PDF, film (MP4, MOV, WebM), sound (MP3, WAV, OGG, FLAC, M4A) and UTF-8 text.
     Never SVG or HTML, and no picture that is a document or an archive as well.
     """
-    mime = next((mime for start, mime in _STARTS if data[: len(start)] == start), None) or _boxed(data)
+    mime = media_type_of(data)
     if mime is None:
         return "text/plain" if _is_text(data) else None
-    if mime.startswith("image/") and _is_two_things(data):
+    if mime not in _PASSED_ON or (mime.startswith("image/") and _is_two_things(data)):
         return None
     return mime
-
-
-def _boxed(data: View) -> str | None:
-    """Return the type of a file whose first bytes say only how it is packed."""
-    if data[:4] == b"RIFF":
-        return _RIFF.get(data[8:12])
-    if data[:4] == b"\x1a\x45\xdf\xa3":
-        return "video/webm" if b"webm" in data[:64] else None
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        return None if brand in _STILL_BRANDS else _BRANDS.get(brand, "video/mp4")
-    if data[4:8] in _QUICKTIME:
-        return "video/quicktime"
-    return "audio/mpeg" if _is_mpeg_audio(data) else None
-
-
-def _is_mpeg_audio(data: View) -> bool:
-    """Say whether the data begins with a frame of MPEG audio: sync, a version, a layer, and a possible bit rate."""
-    if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
-        return False
-    version, layer, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2] >> 4
-    return version != 1 and layer != 0 and rate != 15
 
 
 def _is_two_things(data: View) -> bool:

@@ -46,6 +46,7 @@ from protocol.model.exchange import (
 )
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
+from protocol.model.media_types import is_iso_media, media_type_of
 from protocol.model.names import (
     Capability,
     Catalogue,
@@ -141,6 +142,8 @@ __all__ = [
     "estimate_tokens",
     "estimated_bytes",
     "fold",
+    "is_iso_media",
+    "media_type_of",
     "peek",
     "released",
     "viewed",

@@ -11,26 +11,12 @@ from email.policy import HTTP
 
 import msgspec
 
-from protocol.model import StoredFile
+from protocol.model import StoredFile, media_type_of
 from transports.clock import Clock
 
 _BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
 _HEAD_LIMIT = 4096
 _MOST_OPEN = 1000
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-    (b"ID3", "audio/mpeg"),
-    (b"\xff\xfb", "audio/mpeg"),
-    (b"\xff\xf3", "audio/mpeg"),
-    (b"fLaC", "audio/flac"),
-    (b"OggS", "audio/ogg"),
-    (b"\x1aE\xdf\xa3", "video/webm"),
-    (b"PK\x03\x04", "application/zip"),
-)
-_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 
 
 class StoredUpload(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,11 +139,7 @@ def only_file(content_type: str, body: bytes) -> bytes:
 
 def mime_of(content: bytes) -> str:
     """Return the type of a file, by its bytes."""
-    if content.startswith(b"RIFF"):
-        return _RIFF.get(content[8:12], "application/octet-stream")
-    if content[4:8] == b"ftyp":
-        return "video/mp4"
-    found = next((mime for magic, mime in _MAGIC if content.startswith(magic)), None)
+    found = "application/zip" if content.startswith(b"PK\x03\x04") else media_type_of(content)
     if found is not None:
         return found
     try:

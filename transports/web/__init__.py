@@ -2,6 +2,6 @@
 
 from transports.web.account_config import ACCOUNTS
 from transports.web.config import Hosts, Slots, Tools, WebAccount, WebConfig
-from transports.web.connect import KIND, connect
+from transports.web.transport import KIND, connect
 
 __all__ = ["ACCOUNTS", "KIND", "Hosts", "Slots", "Tools", "WebAccount", "WebConfig", "connect"]

@@ -1,5 +1,7 @@
 """The transport for the Gemini website: sends requests as turns of a conversation and returns the answer's events.
 
+`KIND` registers it; `connect` opens its accounts.
+
 Source: "StreamGenerate", "Capabilities as turns".
 """
 
@@ -27,13 +29,17 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Account, Finding
+from transports.base import Deps, Kind
 from transports.clock import Clock
+from transports.http import trusted
 from transports.web import wire
-from transports.web.accounts import SiteAccount, WebAccounts
+from transports.web.account_config import ACCOUNTS
+from transports.web.accounts import SiteAccount, WebAccounts, open_accounts
 from transports.web.codec import models
 from transports.web.codec.answer import SiteConversation
 from transports.web.codec.codes import ImageRefused
 from transports.web.codec.events import MediaRefs
+from transports.web.codec.models import Family
 from transports.web.config import Tools, WebConfig
 from transports.web.diagnostics import examine
 from transports.web.errors import RequestRejected
@@ -277,3 +283,37 @@ def slots_of(capability: Capability, tools: Tools) -> dict[int, object]:
             return {wire.SLOT_GEM: tools.storybook}
         case _:
             return {}
+
+
+def check(config: WebConfig) -> None:
+    """Check the settings other than the accounts.
+
+    Raises:
+        ValueError: the certificates cannot be used; the message names their file.
+
+    """
+    trusted(config.ca_file)
+
+
+@asynccontextmanager
+async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]:
+    """Connect the accounts of the settings and the store; their sessions are fetched in the background or on first use.
+
+    Raises:
+        ValueError: an account is invalid, or as `check`.
+
+    """
+    check(config)
+    async with open_accounts(config, deps) as accounts:
+        yield WebTransport(deps.name, accounts, deps.clock, deps.files)
+
+
+KIND = Kind(
+    WebConfig,
+    connect,
+    check,
+    secrets=frozenset({"cookies", "proxy"}),
+    accounts=ACCOUNTS,
+    families=frozenset(Family),
+    reload=WebTransport.reload,
+)

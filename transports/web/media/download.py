@@ -27,12 +27,13 @@ from protocol.model import (
     TooLong,
     UpstreamFailed,
     UpstreamTimeout,
+    media_type_of,
 )
 from transports.http import CLIENT_ERRORS, mapped, retry_after
 from transports.web import wire
 from transports.web.codec import encode, jspb
 from transports.web.config import WebConfig
-from transports.web.media.sniff import find_film, mime_of
+from transports.web.media.envelope import find_film
 from transports.web.session.session import Session
 
 _MOST_HOPS = 5
@@ -166,13 +167,13 @@ async def _open(stack: AsyncExitStack, session: Session, url: str, kind: MediaKi
     if not head:
         raise UpstreamFailed("The upstream's media is not ready yet. Try again later.", code="media_not_ready")
     length = None if response.headers.get("Content-Encoding") else response.content_length
-    mime = mime_of(head)
+    mime = media_type_of(head)
     if mime is None and kind is not MediaKind.IMAGE:
         film = find_film(await body.at_least(_ENVELOPE_HEAD_BYTES), length)
         if film is not None:
             body.skip(film.start)
             mime, length = "video/mp4", film.length
-    if mime is None or (kind is MediaKind.IMAGE) is not mime.startswith("image/"):
+    if mime is None or not mime.startswith(("image/",) if kind is MediaKind.IMAGE else ("audio/", "video/")):
         raise UpstreamFailed("The upstream sent a response that is not the requested media.")
     if length is not None and length > body.most:
         raise _too_long()

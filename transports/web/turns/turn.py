@@ -191,6 +191,9 @@ class _Chunks:
                 self._timer = self._loop.call_at(self._until, self._look)
         elif reader.frames != self._frames or self._complete:
             self._until = self._loop.time() + self._between
+            if not self._frames and self._until < self._timer.when():  # the first frame was allowed more time
+                self._timer.cancel()
+                self._timer = self._loop.call_at(self._until, self._look)
         self._complete, self._frames = reader.complete, reader.frames
 
     def close(self) -> None:

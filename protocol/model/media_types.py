@@ -1,0 +1,57 @@
+"""Recognize a media file by its first bytes: the one table of magic numbers; no I/O.
+
+The table is our own on purpose. puremagic names no type for an M4A file and calls every Matroska file WebM; filetype
+has had no release since 2022 and names types that clients do not use (`audio/x-wav`). Both list hundreds of formats
+that must not be passed on. Whether a file may be passed on at all is decided by `protocol.http.media_types`.
+"""
+
+from protocol.model.stored import View
+
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"OggS", "audio/ogg"),
+    (b"fLaC", "audio/flac"),
+    (b"ID3", "audio/mpeg"),
+)
+_RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
+_AVIF = dict.fromkeys((b"avif", b"avis"), "image/avif")
+_HEIC = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "image/heic")
+_BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime", **_AVIF, **_HEIC}
+"""Brands of ISO media files; any other brand is an MP4 video."""
+_QUICKTIME = frozenset({b"moov", b"mdat", b"wide"})
+_BOX = (8, 4096)
+"""Shortest and longest accepted length of the first box of an ISO media file."""
+_EBML_HEAD = 64
+
+
+def media_type_of(head: View) -> str | None:
+    """Return the media type of a file that starts with `head`; None if it is not a known media file."""
+    found = next((mime for start, mime in _STARTS if head[: len(start)] == start), None)
+    if found is not None:
+        return found
+    if head[:4] == b"RIFF":
+        return _RIFF.get(head[8:12])
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "video/webm" if b"webm" in head[:_EBML_HEAD] else "video/x-matroska"
+    if is_iso_media(head):
+        return _BRANDS.get(head[8:12], "video/mp4")
+    if head[4:8] in _QUICKTIME:
+        return "video/quicktime"
+    return "audio/mpeg" if _is_mpeg_audio(head) else None
+
+
+def is_iso_media(data: View, at: int = 0) -> bool:
+    """Return whether an ISO media file (MP4, M4A, HEIC, …) starts at offset `at`."""
+    return data[at + 4 : at + 8] == b"ftyp" and _BOX[0] <= int.from_bytes(data[at : at + 4]) <= _BOX[1]
+
+
+def _is_mpeg_audio(head: View) -> bool:
+    """Return whether a frame of MPEG audio starts here: sync bits, a version, a layer and a possible bit rate."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    version, layer, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4
+    return version != 1 and layer != 0 and rate != 15
