@@ -70,7 +70,7 @@ def observing(app, limits=None):
     return RequestContextMiddleware(app, Metrics(CollectorRegistry(), 100), means, error_response)
 
 
-PLACES = {"/boom": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
+PLACES = {"/boom/{id}": boom, "/fine": fine, "/no-links": fine, "/answered": answered, "/refused": answered}
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def client():
 
 async def test_a_bug_is_a_500_in_the_houses_form_with_an_id(client):
     with structlog.testing.capture_logs() as logged:
-        response = await client.get("/boom", headers={"Origin": "https://chat.example"})
+        response = await client.get("/boom/1", headers={"Origin": "https://chat.example"})
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"].startswith("req_")
