@@ -47,7 +47,7 @@ from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
 from service.server.memory import Memory, Trimmer
 from service.server.shutdown import Shutdown
-from service.storage.factory import location_of, naming, open_stores
+from service.storage.factory import location_of, open_stores, store_errors
 from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import RequestTracer, open_tracing
@@ -248,7 +248,7 @@ async def _open_url_signer(
     """
     location = location_of(settings.store, origin, store_path)
     async with AsyncExitStack() as stack:
-        with naming(location, origin):
+        with store_errors(location, origin):
             opening = open_url_signer(settings.media, origin, records, clock, patient=location.path is None)
             signer = await stack.enter_async_context(opening)
         yield signer

@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation that an upstream keeps and that a later request can continue."""
 
     account: str
@@ -20,18 +20,18 @@ class ConversationStore(Protocol):
     Every method may raise OSError: the store cannot be used.
     """
 
-    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
+    async def keep(self, key: bytes, kept: StoredConversation, *, seconds: float) -> None:
         """Store a conversation for `seconds`; an earlier one under the same key becomes overdue."""
         ...
 
-    async def whose(self, key: bytes) -> str | None:
+    async def account_of(self, key: bytes) -> str | None:
         """Return the account of the conversation under this key; None if there is none to continue."""
         ...
 
-    async def take(self, key: bytes, account: str) -> Kept | None:
+    async def take(self, key: bytes, account: str) -> StoredConversation | None:
         """Remove and return the account's conversation under this key, so that no other request continues it."""
         ...
 
-    async def overdue(self, account: str, *, most: int) -> list[Kept]:
+    async def overdue(self, account: str, *, most: int) -> list[StoredConversation]:
         """Remove and return up to `most` conversations of an account whose time is over."""
         ...

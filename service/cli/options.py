@@ -53,13 +53,13 @@ def with_store(settings: Settings, origin: Origin, path: Path, work: Callable[[S
 
     """
     from service.server.hypercorn import run_loop
-    from service.storage.factory import location_of, naming, open_store
+    from service.storage.factory import location_of, open_store, store_errors
 
     done = list[ResultT]()
 
     async def main() -> None:
         async with open_store(settings.store, origin, path, SystemClock()) as store:
-            with naming(location_of(settings.store, origin, path), origin):
+            with store_errors(location_of(settings.store, origin, path), origin):
                 done.append(await work(store))
 
     run_loop(main, "asyncio")

@@ -13,7 +13,7 @@ from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import SettingsError
 from service.config.schema import StoreSettings
 from service.config.secrets import read_key
-from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, naming, open_location
+from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, open_location, store_errors
 from service.storage.migrate import MigrateError, StoreEndpoint, all_records, migrate
 from service.telemetry import logs
 from transports.clock import SystemClock
@@ -25,7 +25,7 @@ _CALL_SECONDS = 10.0
 _LEASE, _OWNER = "store-check", "store-check"
 
 
-class StoreContents(msgspec.Struct, kw_only=True):
+class CollectionCounts(msgspec.Struct, kw_only=True):
     """What a collection holds."""
 
     records: int = 0
@@ -33,7 +33,7 @@ class StoreContents(msgspec.Struct, kw_only=True):
     """Number of secret values that are not encrypted."""
     unreadable: int = 0
 
-    def words(self, collection: Collection) -> str:
+    def line(self, collection: Collection) -> str:
         """Format the counts as one line."""
         more: list[str] = []
         if collection.encrypted and self.plain:
@@ -60,7 +60,7 @@ def check_store(config_path: Path | None) -> None:
         click.echo(_encryption(cipher))
         return
     logs.configure(settings.log)
-    with naming(location, origin):
+    with store_errors(location, origin):
         healthy = anyio.run(_check, location, settings.store, cipher)
     sys.exit(0 if healthy else 1)
 
@@ -125,10 +125,10 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
         click.echo(f"Store: {location}")
         writable = await _is_writable(store.locks)
         click.echo(_encryption(cipher))
-        held = {collection: await _held(store.records, cipher, collection) for collection in COLLECTIONS}
+        held = {collection: await _count(store.records, cipher, collection) for collection in COLLECTIONS}
     click.echo("Records:")
     for collection, found in held.items():
-        click.echo(f"  {found.words(collection)}")
+        click.echo(f"  {found.line(collection)}")
     return writable and not any(found.unreadable for found in held.values())
 
 
@@ -143,8 +143,8 @@ async def _is_writable(locks: Locks) -> bool:
     return True
 
 
-async def _held(stored: Records, cipher: Cipher, collection: Collection) -> StoreContents:
-    held = StoreContents()
+async def _count(stored: Records, cipher: Cipher, collection: Collection) -> CollectionCounts:
+    held = CollectionCounts()
     async for record in all_records(stored, collection):
         held.records += 1
         held.plain += not is_encrypted(record.value)

@@ -110,7 +110,7 @@ async def open_store(
     """
     location, cipher = location_of(settings, origin, path), cipher_of(settings, origin)
     async with AsyncExitStack() as stack:
-        with naming(location, origin):
+        with store_errors(location, origin):
             store = await stack.enter_async_context(open_location(location, settings, clock, observer, cipher))
         yield store
 
@@ -209,7 +209,7 @@ class _NullObserver:
 
 
 @contextmanager
-def naming(location: StoreLocation, origin: Origin) -> Generator[None]:
+def store_errors(location: StoreLocation, origin: Origin) -> Generator[None]:
     """Turn an error of the store into a SettingsError that names the setting."""
     try:
         yield

@@ -26,7 +26,7 @@ class StoreEndpoint(msgspec.Struct, frozen=True):
     """Shown to the operator."""
 
 
-class MovedCollection(msgspec.Struct, frozen=True, kw_only=True):
+class MigratedCollection(msgspec.Struct, frozen=True, kw_only=True):
     """Result of copying one collection."""
 
     collection: Collection
@@ -37,7 +37,7 @@ class MovedCollection(msgspec.Struct, frozen=True, kw_only=True):
 
 async def migrate(
     source: StoreEndpoint, target: StoreEndpoint, *, force: bool = False
-) -> AsyncGenerator[MovedCollection]:
+) -> AsyncGenerator[MigratedCollection]:
     """Copy one collection after another. The source is never changed, so a run may be interrupted and repeated.
 
     Raises:
@@ -100,7 +100,7 @@ async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
                 )
 
 
-async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MovedCollection:
+async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MigratedCollection:
     count, unreadable = 0, list[str]()
     async for record in all_records(source.records, collection):
         value = _decrypted(source, collection, record)
@@ -110,7 +110,7 @@ async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndp
         await target.records.put(collection, record.key, kept, seconds=record.seconds)
         await _check_there(collection, target, msgspec.structs.replace(record, value=kept))
         count += 1
-    return MovedCollection(collection=collection, records=count, unreadable=tuple(unreadable))
+    return MigratedCollection(collection=collection, records=count, unreadable=tuple(unreadable))
 
 
 async def _check_there(collection: Collection, target: StoreEndpoint, wanted: Record) -> None:

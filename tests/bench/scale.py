@@ -8,7 +8,7 @@ from tests.bench import answers, load
 from tests.bench.samples import FEW, GATEWAY
 from transports.accounts.conversations import Conversations
 from transports.clock import SystemClock
-from transports.conversations import Kept
+from transports.conversations import StoredConversation
 from transports.store.sqlite import SqliteStore
 
 _CONNECTIONS = 16
@@ -56,7 +56,7 @@ async def _kept(bench, count):
     folder.mkdir()
     path = folder / "gateway.sqlite3"
     store = SqliteStore(path, SystemClock())
-    one = Kept(account="bench-0", conversation=b'{"cid":"c_bench","rid":"r","rcid":"rc","context":"x"}')
+    one = StoredConversation(account="bench-0", conversation=b'{"cid":"c_bench","rid":"r","rcid":"rc","context":"x"}')
     await Conversations(store, SystemClock()).keep(b"bench", one, seconds=1800.0)
     store.close()
     with closing(sqlite3.connect(path)) as database:

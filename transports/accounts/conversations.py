@@ -31,9 +31,9 @@ import msgspec
 import structlog
 
 from transports.accounts.grouped import GroupedWrites
-from transports.accounts.write_behind import Pending, WriteBehind
+from transports.accounts.write_behind import PendingChange, WriteBehind
 from transports.clock import Clock
-from transports.conversations import Kept
+from transports.conversations import StoredConversation
 from transports.store import Record, Records, Unreadable
 from transports.store.port import CONVERSATIONS
 
@@ -54,14 +54,14 @@ _TRIES = 3
 _log = structlog.get_logger()
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Kept).decode
+_decode = msgspec.msgpack.Decoder(StoredConversation).decode
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _KnownRecord(msgspec.Struct, frozen=True):
     """A record, and until when it can be continued, by this process's monotonic clock."""
 
     name: str
-    kept: Kept
+    kept: StoredConversation
     version: int
     until: float
 
@@ -111,7 +111,7 @@ class Conversations:
     def __init__(self, records: Records, clock: Clock, most: int = MOST_KEPT) -> None:
         """Keep about `most` conversations."""
         self._records, self._clock, self._most = records, clock, most
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _KnownRecord] = {}
         self._due: dict[str, _Schedule] = {}
         """What this process knows of, by account."""
         self._looked: float | None = None
@@ -141,7 +141,7 @@ class Conversations:
             finally:
                 self._writes = self._records
 
-    async def keep(self, key: bytes, kept: Kept, *, seconds: float) -> None:
+    async def keep(self, key: bytes, kept: StoredConversation, *, seconds: float) -> None:
         """Store a conversation for `seconds`; an earlier one under the same key becomes overdue."""
         name, value, now = _name(key), _encode(kept), self._clock.monotonic()
         behind = self._behind
@@ -149,20 +149,20 @@ class Conversations:
             await behind.settled(name)
             pending = behind.find(name)
             if pending is not None and pending.value not in {None, value}:
-                self._leave_behind(behind, pending)
+                self._abandon_pending(behind, pending)
             behind.put(name, value, now + seconds + _ABANDONED_SECONDS)
             self._seen.pop(name, None)
         else:
             version = await self._put(name, value, seconds + _ABANDONED_SECONDS)
-            self._remember(_Seen(name, kept, version, now + seconds - _GRAIN))
+            self._remember(_KnownRecord(name, kept, version, now + seconds - _GRAIN))
         self._schedule(kept.account).add(name, now + seconds)
 
-    async def whose(self, key: bytes) -> str | None:
+    async def account_of(self, key: bytes) -> str | None:
         """Return the account of the conversation of this key, if there is one to be continued."""
         seen = await self._find(_name(key))
         return seen.kept.account if seen is not None else None
 
-    async def take(self, key: bytes, account: str) -> Kept | None:
+    async def take(self, key: bytes, account: str) -> StoredConversation | None:
         """Return the account's conversation of this key and forget it: no other request continues it from here."""
         name = _name(key)
         known = self._seen.get(name)
@@ -173,10 +173,10 @@ class Conversations:
             taken = await self._taken(await self._find(name), account)
         return taken
 
-    async def overdue(self, account: str, *, most: int) -> list[Kept]:
+    async def overdue(self, account: str, *, most: int) -> list[StoredConversation]:
         """Remove and return up to `most` conversations of an account: those whose time is over, then those too many."""
-        await self._look()
-        now, found = self._clock.monotonic(), list[Kept]()
+        await self._read_all()
+        now, found = self._clock.monotonic(), list[StoredConversation]()
         schedule = self._schedule(account)
         surplus = len(schedule) - self._share()
         while len(found) < most and (first := schedule.next()) is not None:
@@ -196,14 +196,14 @@ class Conversations:
         accounts = sum(1 for schedule in self._due.values() if len(schedule))
         return max(1, self._most // max(1, accounts))
 
-    async def _find(self, name: str) -> _Seen | None:
+    async def _find(self, name: str) -> _KnownRecord | None:
         """Return what can be continued, from memory or from the store."""
         seen = self._seen.get(name)
         if seen is None or seen.until <= self._clock.monotonic() or self._is_pending(name):
-            seen = await self._look_up(name)
+            seen = await self._current(name)
         return seen if seen is not None and seen.until > self._clock.monotonic() else None
 
-    async def _look_up(self, name: str) -> _Seen | None:
+    async def _current(self, name: str) -> _KnownRecord | None:
         """Return what is kept under a name, from the store unless it has a pending change."""
         behind = self._behind
         if behind is None:
@@ -218,7 +218,7 @@ class Conversations:
             if behind.rounds == rounds and behind.find(name) is None:
                 return seen
 
-    async def _read_now(self, name: str) -> _Seen | None:
+    async def _read_now(self, name: str) -> _KnownRecord | None:
         """Return what the store keeps under a name, and remember it."""
         self._seen.pop(name, None)
         record = await self._get(name)
@@ -230,20 +230,20 @@ class Conversations:
     def _is_pending(self, name: str) -> bool:
         return self._behind is not None and self._behind.find(name) is not None
 
-    def _remember(self, seen: _Seen) -> None:
+    def _remember(self, seen: _KnownRecord) -> None:
         self._seen.pop(seen.name, None)
         if len(self._seen) >= _MOST_SEEN:
             del self._seen[next(iter(self._seen))]
         self._seen[seen.name] = seen
 
-    async def _taken(self, seen: _Seen | None, account: str) -> Kept | None:
+    async def _taken(self, seen: _KnownRecord | None, account: str) -> StoredConversation | None:
         """Return a conversation that this call, and no other, has forgotten."""
         if seen is None or seen.kept.account != account or not await self._remove(seen):
             return None
         self._schedule(account).remove(seen.name)
         return seen.kept
 
-    async def _remove(self, seen: _Seen) -> bool:
+    async def _remove(self, seen: _KnownRecord) -> bool:
         """Remove what has just been found; return whether this call did it."""
         self._seen.pop(seen.name, None)
         if self._behind is None:
@@ -254,9 +254,9 @@ class Conversations:
             self._behind.remove(seen.name, seen.version)
         return True
 
-    async def _removed(self, account: str, name: str, *, surplus: bool) -> list[Kept]:
+    async def _removed(self, account: str, name: str, *, surplus: bool) -> list[StoredConversation]:
         """Remove a conversation; return it unless another process kept it longer, moved it or removed it first."""
-        seen = await self._look_up(name)
+        seen = await self._current(name)
         if seen is not None and (
             seen.kept.account != account or (seen.until > self._clock.monotonic() and not surplus)
         ):
@@ -265,11 +265,11 @@ class Conversations:
         return [seen.kept] if seen is not None and await self._remove(seen) else []
 
     @staticmethod
-    def _pending(name: str, pending: Pending) -> _Seen | None:
+    def _pending(name: str, pending: PendingChange) -> _KnownRecord | None:
         """Return what a pending change leaves; None: nothing."""
         return None if pending.value is None else _seen(name, pending.value, pending.expected, pending.until)
 
-    async def _written(self, name: str, pending: Pending, version: int | None) -> None:
+    async def _written(self, name: str, pending: PendingChange, version: int | None) -> None:
         """Note what became of a change that was written behind."""
         if pending.value is None:
             return
@@ -277,7 +277,7 @@ class Conversations:
             version = await self._put(name, pending.value, pending.until - self._clock.monotonic())
         self._remember(_seen(name, pending.value, version, pending.until))
 
-    async def _look(self) -> None:
+    async def _read_all(self) -> None:
         """Find what other processes have kept, if it is time to."""
         now = self._clock.monotonic()
         if self._looked is not None and now - self._looked < _LOOK_SECONDS:
@@ -308,10 +308,10 @@ class Conversations:
                 expected = there.version
             version = await self._writes.put(CONVERSATIONS, name, value, expected=expected, seconds=lives)
             if version is not None and there is not None and there.value != value:
-                await self._leave(there)
+                await self._abandon(there)
         return version or 0
 
-    async def _leave(self, record: Record) -> None:
+    async def _abandon(self, record: Record) -> None:
         """Let a conversation that was put out of its place be overdue."""
         seen, name = self._read(record), secrets.token_hex(32)
         if seen is None:
@@ -320,7 +320,7 @@ class Conversations:
             await self._writes.put(CONVERSATIONS, name, record.value, seconds=_ABANDONED_SECONDS)
             self._schedule(seen.kept.account).add(name, self._clock.monotonic())
 
-    def _leave_behind(self, behind: WriteBehind, pending: Pending) -> None:
+    def _abandon_pending(self, behind: WriteBehind, pending: PendingChange) -> None:
         """Let a conversation be overdue that was not written before another took its place."""
         if pending.value is None:
             return
@@ -335,19 +335,19 @@ class Conversations:
         except Unreadable:
             return None
 
-    def _read(self, record: Record) -> _Seen | None:
+    def _read(self, record: Record) -> _KnownRecord | None:
         try:
             kept = _decode(record.value)
         except msgspec.MsgspecError:
             _log.warning("conversation_unreadable")
             return None
         left = (record.seconds or 0.0) - _ABANDONED_SECONDS - _GRAIN
-        return _Seen(record.key, kept, record.version, self._clock.monotonic() + left)
+        return _KnownRecord(record.key, kept, record.version, self._clock.monotonic() + left)
 
 
-def _seen(name: str, value: bytes, version: int, until: float) -> _Seen:
+def _seen(name: str, value: bytes, version: int, until: float) -> _KnownRecord:
     """Return what is found under a name whose record is kept `until` then."""
-    return _Seen(name, _decode(value), version, until - _ABANDONED_SECONDS - _GRAIN)
+    return _KnownRecord(name, _decode(value), version, until - _ABANDONED_SECONDS - _GRAIN)
 
 
 def _name(key: bytes) -> str:

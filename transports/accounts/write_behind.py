@@ -28,7 +28,7 @@ _MOST_AT_ONCE = 200
 _log = structlog.get_logger()
 
 
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
+class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change that is not written yet."""
 
     value: bytes | None
@@ -39,7 +39,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """How long the record is kept, by the monotonic clock."""
 
 
-Written = Callable[[str, Pending, int | None], Awaitable[None]]
+Written = Callable[[str, PendingChange, int | None], Awaitable[None]]
 
 
 class WriteBehind:
@@ -48,15 +48,15 @@ class WriteBehind:
     def __init__(self, records: Records, clock: Clock, written: Written) -> None:
         """Call `written` for each change with the version that was put: 0 for a removal, None if it did not apply."""
         self._records, self._clock, self._written = records, clock, written
-        self._pending: dict[str, Pending] = {}
-        self._writing: dict[str, Pending] = {}
+        self._pending: dict[str, PendingChange] = {}
+        self._writing: dict[str, PendingChange] = {}
         self._changes, self._idle = Trigger(), anyio.Event()
         self.works = True
         """False while the store is down."""
         self.rounds = 0
         """How often changes were written: what was read before the last one may be out of date."""
 
-    def find(self, name: str) -> Pending | None:
+    def find(self, name: str) -> PendingChange | None:
         """Return the pending change of a name."""
         return self._pending.get(name) or self._writing.get(name)
 
@@ -70,11 +70,11 @@ class WriteBehind:
         before = self._pending.get(name)
         if before is not None:
             expected = before.expected
-        self._add(name, Pending(value=value, expected=expected, until=until))
+        self._add(name, PendingChange(value=value, expected=expected, until=until))
 
     def remove(self, name: str, expected: int) -> None:
         """Remove a record of this version. The name must be settled."""
-        self._add(name, Pending(value=None, expected=expected))
+        self._add(name, PendingChange(value=None, expected=expected))
 
     def cancel(self, name: str) -> None:
         """Undo a pending put: its record is removed, if there was one before. The name must be settled."""
@@ -89,7 +89,7 @@ class WriteBehind:
         async with background_tasks_with_final((writes,), self._write_last, _LAST_SECONDS):
             yield
 
-    def _add(self, name: str, pending: Pending) -> None:
+    def _add(self, name: str, pending: PendingChange) -> None:
         self._pending[name] = pending
         self._changes.set()
 
@@ -124,7 +124,7 @@ class WriteBehind:
                 self._writing = {}
                 self._idle.set()
 
-    def _change(self, name: str, pending: Pending) -> Change:
+    def _change(self, name: str, pending: PendingChange) -> Change:
         seconds = pending.until - self._clock.monotonic() if pending.value is not None else None
         return Change(
             collection=CONVERSATIONS,

@@ -29,7 +29,7 @@ class Breaker:
         self._max_failures, self._seconds = failures, seconds
         self._failures = 0
         self._opened = anyio.Event()
-        self._waited = False
+        self._timed_out = False
 
     @property
     def is_open(self) -> bool:
@@ -40,11 +40,11 @@ class Breaker:
         """Record a successful call. A call that began before the breaker opened does not close it."""
         self._failures = 0
 
-    def fail(self, *, waited: bool) -> None:
-        """Record a failed call; `waited`: it timed out."""
+    def fail(self, *, timed_out: bool) -> None:
+        """Record a failed call."""
         self._failures += 1
-        if not self.is_open and (waited or self._failures >= self._max_failures):
-            self._waited = waited
+        if not self.is_open and (timed_out or self._failures >= self._max_failures):
+            self._timed_out = timed_out
             self._opened.set()
             self._observer.store_breaker(is_open=True)
 
@@ -55,7 +55,7 @@ class Breaker:
         """
         while True:
             await self._opened.wait()
-            if not self._waited:
+            if not self._timed_out:
                 await self._wait()
             while not await probe():
                 await self._wait()

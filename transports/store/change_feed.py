@@ -1,4 +1,10 @@
-"""Calls handlers when a collection of the store changes, no matter which process changed it."""
+"""Calls handlers when a collection of the store changes, no matter which process changed it.
+
+Each collection has a revision that grows with every change. The feed asks the store for all revisions once a second,
+in one call, and calls the handlers of the collections whose revision differs from the one handled last. A handler
+reads what it needs itself. Example: another process adds an account. The revision of `account` goes from 7 to 8; at
+the next poll the handlers of `account` run, and 8 is noted as handled. If one fails, 7 stays, and all run again.
+"""
 
 from collections.abc import Awaitable, Callable
 

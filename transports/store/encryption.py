@@ -33,8 +33,8 @@ class Cipher:
     def __init__(self, secret: bytes | None, earlier: Sequence[bytes] = ()) -> None:
         """Derive the keys; without `secret` nothing is encrypted."""
         secrets = [*([secret] if secret is not None else []), *earlier]
-        self._keys = dict(_derived(one) for one in reversed(secrets))
-        self._current = _derived(secret) if secret is not None else None
+        self._keys = dict(_derive(one) for one in reversed(secrets))
+        self._current = _derive(secret) if secret is not None else None
 
     @property
     def can_encrypt(self) -> bool:
@@ -78,7 +78,7 @@ def is_encrypted(kept: bytes) -> bool:
     return sum(a != b for a, b in pairs) <= len(pairs) // _FOREIGN
 
 
-def _derived(secret: bytes) -> "tuple[bytes, AESGCM]":
+def _derive(secret: bytes) -> "tuple[bytes, AESGCM]":
     """Derive a key from a secret; return its id and cipher."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256

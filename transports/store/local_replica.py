@@ -58,8 +58,8 @@ _MARK = "mark"
 _ID_BYTES = 16
 _TRIES = 8
 _READ_TRIES = 4
-_SEEN_SECONDS = 60.0
-"""Shortest time between two notes of when the store was last seen."""
+_NOTE_SECONDS = 60.0
+"""How often the replica notes when the store was last seen."""
 
 _log = structlog.get_logger()
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -76,7 +76,7 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True):
     """When the store was created, by its own clock."""
 
 
-class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+class _LastSeen(msgspec.Struct, frozen=True, kw_only=True):
     """The mark of the store that a replica belongs to."""
 
     mark: _Mark
@@ -84,7 +84,7 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     """When it was last seen, by the store's clock."""
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class _ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A replicated record."""
 
     version: int
@@ -92,7 +92,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     """None: the record was removed."""
 
 
-class _Back(msgspec.Struct, frozen=True, kw_only=True):
+class _Restored(msgspec.Struct, frozen=True, kw_only=True):
     """A restored record."""
 
     version: int
@@ -114,7 +114,7 @@ class LocalReplica:
         """The store's mark when it was last complete."""
         self._revisions: dict[str, int] = {}
         """Revisions of the collections that the replica has caught up with."""
-        self._noted = -math.inf
+        self._noted_at = -math.inf
         self._failed = False
 
     @property
@@ -122,7 +122,7 @@ class LocalReplica:
         """The store's current round; None before the first check."""
         return self._mark.round if self._mark is not None else None
 
-    async def same(self) -> bool:
+    async def is_complete(self) -> bool:
         """Return whether the store was not emptied since it was last complete."""
         return self._mark is not None and await self._read_mark() == self._mark
 
@@ -138,17 +138,17 @@ class LocalReplica:
             if mark is not None and mark == self._mark:
                 return
             try:
-                seen = await self._read_seen()
+                seen = _decode(await self._copy.get(MARKS, _MARK), _LastSeen)
             except OSError:
-                self._fail()
+                self._log_failure()
                 if mark is None:
                     raise
                 self._mark = mark
                 return
-            whole = await self._whole(mark, seen)
+            whole = await self._merge(mark, seen)
             if whole is not None:
                 self._mark, self._revisions = whole, {}
-                await self._note()
+                await self._note_store()
                 return
         raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
 
@@ -158,7 +158,7 @@ class LocalReplica:
             revisions.get(collection.name, 0) == self._revisions.get(collection.name)
             for collection in (MARKS, *REPLICATED)
         )
-        return known and self._clock.monotonic() - self._noted < _SEEN_SECONDS
+        return known and self._clock.monotonic() - self._noted_at < _NOTE_SECONDS
 
     async def follow(self, revisions: dict[str, int], before: dict[str, int]) -> None:
         """Copy changes of a complete store to the replica; `before` are the revisions from before it was checked.
@@ -173,24 +173,24 @@ class LocalReplica:
                 continue
             names, records = await self._store.keys(collection), await self._store.scan(collection)
             after = await self._store.revisions()
-            if not await self.same():
+            if not await self.is_complete():
                 return
             try:
-                await self._take(collection, set(names), records, after.get(collection.name, 0))
+                await self._copy_collection(collection, set(names), records, after.get(collection.name, 0))
             except OSError:
-                self._fail()
+                self._log_failure()
                 return
             self._revisions[collection.name] = revision
         self._revisions[MARKS.name] = before.get(MARKS.name, 0)
-        if self._clock.monotonic() - self._noted >= _SEEN_SECONDS:
-            await self._note()
+        if self._clock.monotonic() - self._noted_at >= _NOTE_SECONDS:
+            await self._note_store()
 
-    async def _whole(self, mark: _Mark | None, seen: _Seen | None) -> _Mark | None:
+    async def _merge(self, mark: _Mark | None, seen: _LastSeen | None) -> _Mark | None:
         """Merge the store and the replica; return the mark, or None if another machine has set one meanwhile."""
         if mark is None:
-            back = await self._restore_records()
+            count = await self._restore_records()
             if seen is not None:
-                _log.warning("store_restored", records=back)
+                _log.warning("store_restored", records=count)
             born = seen.mark.born if seen is not None else await self._store.now()
             name = seen.mark.id if seen is not None else secrets.token_hex(_ID_BYTES)
             mark = _Mark(id=name, round=secrets.token_hex(_ID_BYTES), born=born)
@@ -202,77 +202,71 @@ class LocalReplica:
             _log.warning("store_restored", records=await self._restore_records())
         else:
             _log.warning("store_replaced", advice="the replica of the previous store is discarded")
-            await self._forget()
+            for collection in REPLICATED:
+                for key in await self._copy.keys(collection):
+                    await self._copy.remove(collection, key)
         return mark
 
     async def _restore_records(self) -> int:
         """Restore the replica's records unless the store has newer ones; return the number of restored records."""
-        back = 0
+        count = 0
         for collection in REPLICATED:
             for record in await self._copy.scan(collection):
-                kept = _decode(record, _Kept)
-                back += kept is not None and await self._restore_record(collection, record.key, kept)
-        return back
+                replicated = _decode(record, _ReplicaRecord)
+                count += replicated is not None and await self._restore_record(collection, record.key, replicated)
+        return count
 
-    async def _restore_record(self, collection: Collection, key: str, kept: _Kept) -> bool:
+    async def _restore_record(self, collection: Collection, key: str, replicated: _ReplicaRecord) -> bool:
         try:
             there = await self._store.get(collection, key)
         except Unreadable:
             return False
-        back = _decode(await self._store.get(MARKS, _name(collection, key)), _Back)
-        if not _is_newer(kept, there, back):
+        restored = _decode(await self._store.get(MARKS, _name(collection, key)), _Restored)
+        if not _is_newer(replicated, there, restored):
             return False
-        put = await self._replace(collection, key, kept, there.version if there is not None else 0)
-        if put is None:
+        before, put = there.version if there is not None else 0, 0
+        if replicated.value is not None:
+            version = await self._store.put(collection, key, replicated.value, expected=before)
+            if version is None:
+                return False
+            put = version
+        elif before and not await self._store.remove(collection, key, expected=before):
             return False
-        await self._store.put(MARKS, _name(collection, key), _encode(_Back(version=kept.version, put=put)))
-        return kept.value is not None
+        note = _Restored(version=replicated.version, put=put)
+        await self._store.put(MARKS, _name(collection, key), _encode(note))
+        return replicated.value is not None
 
-    async def _replace(self, collection: Collection, key: str, kept: _Kept, version: int) -> int | None:
-        """Replace a version of a record; return the new version, 0 for a removal, None if another version is there."""
-        if kept.value is not None:
-            return await self._store.put(collection, key, kept.value, expected=version)
-        if version and not await self._store.remove(collection, key, expected=version):
-            return None
-        return 0
-
-    async def _take(self, collection: Collection, names: set[str], records: list[Record], revision: int) -> None:
+    async def _copy_collection(
+        self, collection: Collection, names: set[str], records: list[Record], revision: int
+    ) -> None:
         """Copy a collection to the replica; removed records get `revision` as version, an upper bound."""
-        known = {record.key: _decode(record, _Kept) for record in await self._copy.scan(collection)}
+        known = {record.key: _decode(record, _ReplicaRecord) for record in await self._copy.scan(collection)}
         for record in records:
-            kept = _Kept(version=record.version, value=record.value)
-            if known.get(record.key) != kept:
-                await self._copy.put(collection, record.key, _encode(kept))
-        for key, kept in known.items():
-            if key not in names and kept is not None and kept.value is not None:
-                await self._copy.put(collection, key, _encode(_Kept(version=revision, value=None)))
+            current = _ReplicaRecord(version=record.version, value=record.value)
+            if known.get(record.key) != current:
+                await self._copy.put(collection, record.key, _encode(current))
+        for key, replicated in known.items():
+            if key not in names and replicated is not None and replicated.value is not None:
+                await self._copy.put(collection, key, _encode(_ReplicaRecord(version=revision, value=None)))
                 if collection is ACCOUNTS:
                     await self._copy.remove(SESSIONS, key)
         self._failed = False
 
-    async def _forget(self) -> None:
-        for collection in REPLICATED:
-            for key in await self._copy.keys(collection):
-                await self._copy.remove(collection, key)
-
-    async def _note(self) -> None:
+    async def _note_store(self) -> None:
         """Note in the replica which store it belongs to, and when the store was last seen."""
         if self._mark is None:
             return
         now = await self._store.now()
         try:
-            await self._copy.put(MARKS, _MARK, _encode(_Seen(mark=self._mark, at=now)))
+            await self._copy.put(MARKS, _MARK, _encode(_LastSeen(mark=self._mark, at=now)))
         except OSError:
-            self._fail()
-        self._noted = self._clock.monotonic()
+            self._log_failure()
+        self._noted_at = self._clock.monotonic()
 
     async def _read_mark(self) -> _Mark | None:
         return _decode(await self._store.get(MARKS, _MARK), _Mark)
 
-    async def _read_seen(self) -> _Seen | None:
-        return _decode(await self._copy.get(MARKS, _MARK), _Seen)
-
-    def _fail(self) -> None:
+    def _log_failure(self) -> None:
         """Log once that the replica failed."""
         if not self._failed:
             _log.error("store_replica_write_failed", advice="check the disk of store.replica_path")
@@ -286,7 +280,7 @@ class ReplicatedRecords:
         """Keep records in `store`, and replicate them to `copy` on this machine."""
         self._store = store
         self._replica = LocalReplica(store, copy, clock)
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     async def get(self, collection: Collection, key: str) -> Record | None:
         """Return a record, or None if there is none and none was lost."""
@@ -357,7 +351,7 @@ class ReplicatedRecords:
         found = await self._store.revisions()
         if self._replica.is_up_to_date(found):
             return found
-        async with self._turn:
+        async with self._lock:
             before = await self._store.revisions()
             await self._replica.restore()
             found = await self._store.revisions()
@@ -372,7 +366,7 @@ class ReplicatedRecords:
         """Wait briefly until earlier writes are safe; return False if that cannot be confirmed."""
         return await self._store.settle()
 
-    async def _read_restored(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
+    async def _read_restored(self, read: Callable[[], Awaitable[FoundT]]) -> FoundT:
         """Read until the store was not emptied during the read, restoring it in between.
 
         Raises:
@@ -380,21 +374,21 @@ class ReplicatedRecords:
 
         """
         for _ in range(_READ_TRIES):
-            found = await look()
-            if await self._replica.same():
+            found = await read()
+            if await self._replica.is_complete():
                 return found
-            async with self._turn:
+            async with self._lock:
                 await self._replica.restore()
         raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
 
 
-def _is_newer(kept: _Kept, there: Record | None, back: _Back | None) -> bool:
+def _is_newer(replicated: _ReplicaRecord, there: Record | None, restored: _Restored | None) -> bool:
     """Return whether a replica's record is newer than the store's record and than what was restored there."""
-    if back is None:
-        return there is None or there.value == kept.value
-    if back.put != (there.version if there is not None else 0):
-        return False
-    return kept.version > back.version
+    if restored is None:
+        return there is None or there.value == replicated.value
+    if restored.put != (there.version if there is not None else 0):
+        return False  # changed after the restoration
+    return replicated.version > restored.version
 
 
 def _decode(record: Record | None, kind: type[StructT]) -> StructT | None:

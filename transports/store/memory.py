@@ -76,7 +76,10 @@ class MemoryStore(BaseRecords):
         taken = self._taken(name, now)
         if holder not in taken and len(taken) >= slots:
             return FULL
-        levels = {bucket.name: self._level(bucket, now) for bucket in buckets}
+        levels: dict[str, float] = {}
+        for bucket in buckets:
+            level, since = self._buckets.get(bucket.name, (bucket.capacity, now))
+            levels[bucket.name] = min(bucket.capacity, level + (now - since) * bucket.per_second)
         wait = max(((1.0 - levels[bucket.name]) / bucket.per_second for bucket in buckets), default=0.0)
         if wait > _GRAIN:
             return wait
@@ -165,7 +168,3 @@ class MemoryStore(BaseRecords):
         for holder in [holder for holder, until in taken.items() if until <= now]:
             del taken[holder]
         return taken
-
-    def _level(self, bucket: Bucket, now: float) -> float:
-        level, since = self._buckets.get(bucket.name, (bucket.capacity, now))
-        return min(bucket.capacity, level + (now - since) * bucket.per_second)

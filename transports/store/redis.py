@@ -1,5 +1,15 @@
 """The store that the replicas of a gateway share, on a Redis or Valkey server.
 
+Every operation is one Lua script (`transports.store.lua` describes the keys), so it is atomic and takes one round trip.
+A record is a hash with a value and a version; a sorted set per collection indexes its keys for scans. Example:
+
+- `put(SESSIONS, "a", b"1", expected=0)` runs PUT with the keys `gw:record:session:a`, `gw:index:session`,
+  `gw:due:session` and `gw:revision`. The script compares the version, writes the hash, adds `a` to the index, and
+  returns the new version, which is also the collection's new revision.
+- `scan(SESSIONS)` runs PAGE, page after page, until the index has no more keys.
+
+Calls go through `RedisPool`, which limits their time and fails at once while the server does not answer.
+
 Source: reliability 6.3
 """
 
@@ -16,8 +26,8 @@ from transports.store.encryption import Cipher
 from transports.store.instrumented import StoreObserver
 from transports.store.port import Bucket, Change, Collection, KeyRange, Record
 from transports.store.records import BaseRecords
-from transports.store.redis_connection import Line
-from transports.store.redis_server import Call, RedisAddress, RedisConnections, evaluate
+from transports.store.redis_connection import RedisConnection
+from transports.store.redis_server import RedisAddress, RedisPool, ScriptCall, evaluate
 from transports.tasks import background_tasks
 
 _BEHIND = "\x7f"
@@ -55,12 +65,12 @@ async def open_redis(
         ValueError: the URL is invalid; the message shows no part of it.
 
     """
-    server = RedisConnections(RedisAddress.of(options.url), clock, observer, options.timeout_seconds)
-    if not await server.greet():
-        server.breaker.fail(waited=True)
+    server = RedisPool(RedisAddress.of(options.url), clock, observer, options.timeout_seconds)
+    if not await server.probe():
+        server.breaker.fail(timed_out=True)
     try:
         async with background_tasks() as tasks:
-            tasks.start_soon(server.breaker.run, server.greet)
+            tasks.start_soon(server.breaker.run, server.probe)
             yield RedisStore(server, options.prefix, cipher)
     finally:
         await server.close()
@@ -69,7 +79,7 @@ async def open_redis(
 class RedisStore(BaseRecords):
     """A store on a Redis or Valkey server, with all three ports."""
 
-    def __init__(self, server: RedisConnections, prefix: str, cipher: Cipher | None = None) -> None:
+    def __init__(self, server: RedisPool, prefix: str, cipher: Cipher | None = None) -> None:
         """Use `server`, which the caller opens and closes."""
         super().__init__(cipher)
         self._server, self._prefix = server, prefix
@@ -112,13 +122,13 @@ class RedisStore(BaseRecords):
 
     async def renew_slots(self, slots: Sequence[tuple[str, str]], seconds: float) -> None:
         """Extend slots to `seconds` from now."""
-        rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
-        await self._server.run(lua.RENEW_SLOTS, rooms, _ms(seconds), *holders)
+        names, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
+        await self._server.run(lua.RENEW_SLOTS, names, _ms(seconds), *holders)
 
     async def release_slots(self, slots: Sequence[tuple[str, str]]) -> None:
         """Release slots."""
-        rooms, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
-        await self._server.run(lua.RELEASE_SLOTS, rooms, *holders)
+        names, holders = [self._key("slots", name) for name, _ in slots], [holder for _, holder in slots]
+        await self._server.run(lua.RELEASE_SLOTS, names, *holders)
 
     async def count_slots(self, name: str) -> int:
         """Return the number of slots taken under a name."""
@@ -135,16 +145,17 @@ class RedisStore(BaseRecords):
     async def settle(self) -> bool:
         """Wait until a replica has earlier writes; return False if none confirms, though one is or was connected."""
 
-        async def ask(line: Line) -> bool:
-            replicas = int(await evaluate(line, lua.SETTLE, [self._key("settle")]))
+        async def ask(connection: RedisConnection) -> bool:
+            replicas = int(await evaluate(connection, lua.SETTLE, [self._key("settle")]))
             self._replicated |= replicas > 0
             if not replicas:
                 return not self._replicated
-            return await line.ask(("WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS))) > 0
+            return await connection.send("WAIT", 1, int(_REPLICA_SECONDS * _MILLISECONDS)) > 0
 
-        return await self._server.ask(ask, _REPLICA_SECONDS)
+        return await self._server.call(ask, _REPLICA_SECONDS)
 
     async def _get(self, collection: Collection, key: str) -> Record | None:
+        """Return a record. A value longer than `_SHORT` takes a second call, with more time."""
         record, limit = self._key("record", collection.name, key), _SHORT
         while True:
             found = await self._server.run(lua.GET, [record], limit, length=limit)
@@ -162,7 +173,7 @@ class RedisStore(BaseRecords):
             return [(await self._write((change,)))[0] for change in changes]
         length = sum(len(change.value or b"") for change in changes)
         answers = await self._server.run_all([self._call(change) for change in changes], length)
-        return [_outcome(change, answer) for change, answer in zip(changes, answers, strict=True)]
+        return [_result(change, answer) for change, answer in zip(changes, answers, strict=True)]
 
     async def _scan(self, key_range: KeyRange) -> list[Record]:
         """Return the records of a range; not a snapshot: each is read separately."""
@@ -185,14 +196,16 @@ class RedisStore(BaseRecords):
             found.append(name.decode())
         return found
 
-    def _call(self, change: Change) -> Call:
+    def _call(self, change: Change) -> ScriptCall:
         """Return the script call that applies a change."""
         collection, key = change.collection.name, change.key
         wanted = "" if change.expected is None else change.expected
         if change.value is None:
-            return Call(lua.REMOVE, self._keys_of(change.collection, key), (collection, key, wanted))
+            return ScriptCall(lua.REMOVE, self._record_keys(change.collection, key), (collection, key, wanted))
         lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
-        return Call(lua.PUT, self._keys_of(change.collection, key), (collection, key, change.value, wanted, lifetime))
+        return ScriptCall(
+            lua.PUT, self._record_keys(change.collection, key), (collection, key, change.value, wanted, lifetime)
+        )
 
     async def _pages(self, key_range: KeyRange, names: int, length: int) -> AsyncGenerator[Any]:
         """Yield the results of the PAGE script, page after page."""
@@ -207,7 +220,7 @@ class RedisStore(BaseRecords):
                 return
             key_range = msgspec.structs.replace(key_range, after=last.decode())
 
-    def _keys_of(self, collection: Collection, key: str) -> list[str]:
+    def _record_keys(self, collection: Collection, key: str) -> list[str]:
         """Return the Redis keys of a record, its collection's index, due times and revision."""
         name = collection.name
         shared = self._shared_keys.get(name)
@@ -229,7 +242,7 @@ def _ends(key_range: KeyRange) -> tuple[str, str]:
     return f"({after}" if after and after < prefix + _BEHIND else last, first
 
 
-def _outcome(change: Change, answer: Any) -> int | None:
+def _result(change: Change, answer: Any) -> int | None:
     """Return the result of a change: its version, 0 for a removal, None if it did not apply."""
     if change.value is None:
         return 0 if answer else None

@@ -20,7 +20,7 @@ from transports.clock import Clock
 from transports.store.breaker import Breaker
 from transports.store.instrumented import StoreObserver
 from transports.store.lua import LuaScript
-from transports.store.redis_connection import Line, TlsLine, Word
+from transports.store.redis_connection import RedisArgument, RedisConnection, TlsRedisConnection
 from transports.store.redis_errors import OPEN, TIMEOUT, RedisUnavailable, reason_of
 
 _MOST_CONNECTIONS = 64
@@ -40,7 +40,7 @@ _log = structlog.get_logger()
 class RedisAddress(msgspec.Struct, frozen=True):
     """Address and credentials of a server."""
 
-    where: str
+    name: str
     """Host and port, for logs and messages."""
     tls: bool
     options: dict[str, Any]
@@ -71,88 +71,94 @@ class RedisAddress(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Leave out the password."""
-        return f"Address({self.where!r})"
+        return f"Address({self.name!r})"
 
 
-class Call(msgspec.Struct, frozen=True):
+class ScriptCall(msgspec.Struct, frozen=True):
     """A call of a script with keys and arguments."""
 
     script: LuaScript
     keys: list[str]
-    arguments: tuple[Word, ...]
+    arguments: tuple[RedisArgument, ...]
 
 
-class RedisConnections:
-    """A server; its calls raise RedisUnavailable within a short time."""
+class RedisPool:
+    """Connections to one server; its calls raise RedisUnavailable within a short time."""
 
     def __init__(self, address: RedisAddress, clock: Clock, observer: StoreObserver, seconds: float) -> None:
         """Allow each call `seconds`."""
         self._address, self._clock, self._observer, self._seconds = address, clock, observer, seconds
         self.breaker = Breaker(clock, observer)
-        self._room = anyio.Semaphore(_MOST_CONNECTIONS)
-        self._idle: list[tuple[Line, float]] = []
-        self._told: dict[str, float] = {}
+        self._capacity = anyio.Semaphore(_MOST_CONNECTIONS)
+        self._idle: list[tuple[RedisConnection, float]] = []
+        self._logged_at: dict[str, float] = {}
+        """When each reason of a failure was logged last."""
 
-    async def run(self, script: LuaScript, keys: list[str], *arguments: Word, length: int = 0) -> Any:
-        """Run a script; `length`: of what is sent and returned, where it is long.
+    async def run(self, script: LuaScript, keys: list[str], *arguments: RedisArgument, length: int = 0) -> Any:
+        """Run a script; `length`: bytes that are sent and returned, if there are many.
 
         Raises:
-            RedisUnavailable: the server did not do it, or did not say so.
+            RedisUnavailable: the server did not run it, or its answer did not arrive.
 
         """
 
-        async def ask(line: Line) -> Any:
-            return await evaluate(line, script, keys, *arguments)
+        async def use(connection: RedisConnection) -> Any:
+            return await evaluate(connection, script, keys, *arguments)
 
-        return await self.ask(ask, length / _BYTES_PER_SECOND)
+        return await self.call(use, length / _BYTES_PER_SECOND)
 
-    async def run_all(self, calls: Sequence[Call], length: int) -> list[Any]:
-        """Run scripts one after the other, in one round trip; `length`: of all that is sent.
+    async def run_all(self, calls: Sequence[ScriptCall], length: int) -> list[Any]:
+        """Run scripts one after the other, in one round trip; `length`: bytes that are sent.
 
         Raises:
-            RedisUnavailable: the server did not do one of them, or did not say so.
+            RedisUnavailable: the server did not run one of them, or the answers did not arrive.
 
         """
 
-        async def ask(line: Line) -> list[Any]:
-            return await evaluate_all(line, calls)
+        async def use(connection: RedisConnection) -> list[Any]:
+            return await evaluate_all(connection, calls)
 
-        return await self.ask(ask, length / _BYTES_PER_SECOND)
+        return await self.call(use, length / _BYTES_PER_SECOND)
 
-    async def ask(self, talk: Callable[[Line], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
+    async def call(self, use: Callable[[RedisConnection], Awaitable[ResultT]], more_seconds: float = 0.0) -> ResultT:
         """Use a connection from the pool, unless the breaker is open; raise as `run`."""
         if self.breaker.is_open:
-            raise RedisUnavailable(self._address.where, OPEN)
+            raise RedisUnavailable(self._address.name, OPEN)
         try:
-            answer = await self._talk(talk, self._seconds + more_seconds)
+            answer = await self._with_connection(use, self._seconds + more_seconds)
         except RedisUnavailable as error:
-            self.breaker.fail(waited=error.reason == TIMEOUT)
-            self._tell(error.reason)
+            self.breaker.fail(timed_out=error.reason == TIMEOUT)
+            self._log_failure(error.reason)
             raise
         self.breaker.succeed()
         return answer
 
-    async def greet(self) -> bool:
+    async def probe(self) -> bool:
         """Ask the server for its state, even if the breaker is open; return whether it can be used."""
 
-        async def ask(line: Line) -> dict[str, str]:
-            return _facts(await line.ask(("INFO",)))
+        async def use(connection: RedisConnection) -> bytes:
+            return await connection.send("INFO")
 
-        self._forget()
+        self._close_idle()
         try:
-            facts = await self._talk(ask, self._seconds)
+            info = await self._with_connection(use, self._seconds)
         except RedisUnavailable as error:
-            self._tell(error.reason)
+            self._log_failure(error.reason)
             return False
-        trouble = _trouble(facts)
-        if trouble:
-            self._tell(trouble)
+        lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+        facts = {name: value for name, _, value in lines}
+        if facts.get("loading", "0") != "0":
+            self._log_failure("LOADING")
             return False
-        self._told.clear()
-        self._observer.store_evicts(evicts=_evicts(facts))
+        if facts.get("role") == "slave":
+            self._log_failure("READONLY")
+            return False
+        self._logged_at.clear()
+        evicts = facts.get("maxmemory", "0") != "0" and facts.get("maxmemory_policy", "noeviction") != "noeviction"
+        self._observer.store_evicts(evicts=evicts)
         version = facts.get("valkey_version") or facts.get("redis_version")
-        _log.info("store_connected", address=self._address.where, version=version, role=facts.get("role"))
-        if _evicts(facts):
+        _log.info("store_connected", address=self._address.name, version=version, role=facts.get("role"))
+        if evicts:
             _log.error(
                 "store_eviction_enabled",
                 policy=facts["maxmemory_policy"],
@@ -162,10 +168,10 @@ class RedisConnections:
 
     async def close(self) -> None:
         """Close all connections."""
-        self._forget()
+        self._close_idle()
         await anyio.lowlevel.checkpoint()  # transports close in the loop's next iteration
 
-    async def _talk(self, talk: Callable[[Line], Awaitable[ResultT]], seconds: float) -> ResultT:
+    async def _with_connection(self, use: Callable[[RedisConnection], Awaitable[ResultT]], seconds: float) -> ResultT:
         """Use a connection from the pool, even if the breaker is open.
 
         Raises:
@@ -173,109 +179,93 @@ class RedisConnections:
 
         """
         try:
-            await self._enter(seconds)
             try:
-                return await self._over(await self._take(seconds), talk, seconds)
+                self._capacity.acquire_nowait()
+            except anyio.WouldBlock:
+                with anyio.fail_after(seconds):
+                    await self._capacity.acquire()
+            try:
+                return await self._call(await self._connection(seconds), use, seconds)
             finally:
-                self._room.release()
+                self._capacity.release()
         except (RedisError, OSError, EOFError, ValueError) as error:
             reason = reason_of(error)
-        raise RedisUnavailable(self._address.where, reason) from None
+        raise RedisUnavailable(self._address.name, reason) from None
 
-    async def _enter(self, seconds: float) -> None:
-        """Wait until another connection may be opened."""
+    async def _connection(self, seconds: float) -> RedisConnection:
+        """Return an open connection: an idle one, or a new one."""
+        while self._idle:
+            connection, since = self._idle.pop()
+            if connection.is_open and self._clock.monotonic() - since < _IDLE_SECONDS:
+                return connection
+            connection.abort()
+        kind = TlsRedisConnection if self._address.tls else RedisConnection
+        connection = kind(**self._address.options, protocol=2, socket_timeout=None, socket_connect_timeout=None)
         try:
-            self._room.acquire_nowait()
-        except anyio.WouldBlock:
             with anyio.fail_after(seconds):
-                await self._room.acquire()
+                await connection.open()
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
 
-    async def _over(self, line: Line, talk: Callable[[Line], Awaitable[ResultT]], seconds: float) -> ResultT:
-        whole = False
-        timer = asyncio.get_running_loop().call_later(seconds, line.cut, TimeoutError())
+    async def _call(
+        self, connection: RedisConnection, use: Callable[[RedisConnection], Awaitable[ResultT]], seconds: float
+    ) -> ResultT:
+        """Use a connection within `seconds`; keep it for the next call only if its answer was read completely."""
+        complete = False
+        timer = asyncio.get_running_loop().call_later(seconds, connection.abort, TimeoutError())
         try:
-            answer = await talk(line)
-            whole = True
+            answer = await use(connection)
+            complete = True
         except ResponseError:
-            whole = line.is_open
+            complete = connection.is_open
             raise
         finally:
             timer.cancel()
-            if whole and line.is_open:
-                self._idle.append((line, self._clock.monotonic()))
+            if complete and connection.is_open:
+                self._idle.append((connection, self._clock.monotonic()))
             else:
-                line.cut()
+                connection.abort()
         return answer
 
-    async def _take(self, seconds: float) -> Line:
-        """Return an open connection."""
+    def _close_idle(self) -> None:
         while self._idle:
-            line, since = self._idle.pop()
-            if line.is_open and self._clock.monotonic() - since < _IDLE_SECONDS:
-                return line
-            line.cut()
-        kind = TlsLine if self._address.tls else Line
-        line = kind(**self._address.options, protocol=2, socket_timeout=None, socket_connect_timeout=None)
-        try:
-            with anyio.fail_after(seconds):
-                await line.open()
-        except BaseException:
-            line.cut()
-            raise
-        return line
+            self._idle.pop()[0].abort()
 
-    def _forget(self) -> None:
-        while self._idle:
-            self._idle.pop()[0].cut()
-
-    def _tell(self, reason: str) -> None:
+    def _log_failure(self, reason: str) -> None:
         now = self._clock.monotonic()
-        if now - self._told.get(reason, -_LOG_SECONDS) >= _LOG_SECONDS:
-            self._told[reason] = now
-            _log.warning("store_failed", address=self._address.where, reason=reason)
+        if now - self._logged_at.get(reason, -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._logged_at[reason] = now
+            _log.warning("store_failed", address=self._address.name, reason=reason)
 
 
-async def evaluate(line: Line, script: LuaScript, keys: list[str], *arguments: Word) -> Any:
+async def evaluate(connection: RedisConnection, script: LuaScript, keys: list[str], *arguments: RedisArgument) -> Any:
     """Run a script by its digest; send its text if the server does not know it yet."""
     given = (len(keys), *keys, *arguments)
     try:
-        return await line.ask(("EVALSHA", script.digest, *given))
+        return await connection.send("EVALSHA", script.digest, *given)
     except NoScriptError:
-        return await line.ask(("EVAL", script.text, *given))
+        return await connection.send("EVAL", script.text, *given)
 
 
-async def evaluate_all(line: Line, calls: Sequence[Call]) -> list[Any]:
+async def evaluate_all(connection: RedisConnection, calls: Sequence[ScriptCall]) -> list[Any]:
     """Run scripts by their digests in one round trip; a second one sends the texts that the server does not know yet.
 
     Raises:
         ResponseError: the server refused one of them.
 
     """
-    given = [(len(call.keys), *call.keys, *call.arguments) for call in calls]
-    pairs = list(zip(calls, given, strict=True))
-    answers = await line.ask_all([("EVALSHA", call.script.digest, *words) for call, words in pairs])
+    arguments = [(len(call.keys), *call.keys, *call.arguments) for call in calls]
+    answers = await connection.send_all(
+        [("EVALSHA", call.script.digest, *given) for call, given in zip(calls, arguments, strict=True)]
+    )
     unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
     if unknown:
-        texts = [("EVAL", pairs[number][0].script.text, *pairs[number][1]) for number in unknown]
-        for number, answer in zip(unknown, await line.ask_all(texts), strict=True):
+        texts = [("EVAL", calls[number].script.text, *arguments[number]) for number in unknown]
+        for number, answer in zip(unknown, await connection.send_all(texts), strict=True):
             answers[number] = answer
     for answer in answers:
         if isinstance(answer, ResponseError):
             raise answer
     return answers
-
-
-def _facts(info: bytes) -> dict[str, str]:
-    pairs = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
-    return {name: value for name, _, value in pairs}
-
-
-def _trouble(facts: dict[str, str]) -> str:
-    """Return why a server that answers cannot be used, or an empty string."""
-    if facts.get("loading", "0") != "0":
-        return "LOADING"
-    return "READONLY" if facts.get("role") == "slave" else ""
-
-
-def _evicts(facts: dict[str, str]) -> bool:
-    return facts.get("maxmemory", "0") != "0" and facts.get("maxmemory_policy", "noeviction") != "noeviction"

@@ -1,7 +1,11 @@
 """The store of one machine: a SQLite file (WAL) that the processes of one gateway share, readable by its owner only.
 
 Reads run directly on the event loop, because they take less time than starting a thread. Writes go through one
-writer: see `transports.store.sqlite_writer`.
+writer: see `transports.store.sqlite_writer`. A write to a durable collection returns once the disk has it.
+
+Expiries are stored as wall-clock times, because all processes of the machine share that clock, also after a restart.
+If the clock was set, `_adjust_clock` shifts the stored times in the next write, so the time left stays the same.
+Example: a lock expires at 1000.0 and the clock is set back from 990 to 500: it then expires at 510.0, still in 10 s.
 """
 
 import os
@@ -64,7 +68,7 @@ class SqliteStore(BaseRecords):
         self._path, self._clock = path, clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._adjusted_at = self._pruned = float("-inf")
+        self._adjusted_at = self._pruned_at = float("-inf")
         self._offset = 0.0
         """Wall clock minus monotonic clock at the last adjustment."""
         self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
@@ -125,9 +129,9 @@ class SqliteStore(BaseRecords):
 
         def query(database: Database) -> float:
             now = self._clock.wall()
-            if not sqlite_queries.free(database, name, holder, slots, now):
+            if not sqlite_queries.has_free_slot(database, name, holder, slots, now):
                 return FULL
-            wait = sqlite_queries.draw(database, buckets, now)
+            wait = sqlite_queries.take_tokens(database, buckets, now)
             if not wait:
                 database.execute("REPLACE INTO slot VALUES (?, ?, ?)", (name, holder, now + seconds))
             return wait
@@ -168,7 +172,9 @@ class SqliteStore(BaseRecords):
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:
         def query(database: Database) -> list[int | None]:
             now = self._clock.wall()
-            self._prune(database, now)
+            if abs(now - self._pruned_at) >= _MAINTENANCE_SECONDS:
+                sqlite_queries.prune(database, now)
+                self._pruned_at = now
             return [sqlite_queries.change(database, change, now) for change in changes]
 
         return await self._transact(query, durable=any(change.collection.durable for change in changes))
@@ -201,13 +207,14 @@ class SqliteStore(BaseRecords):
             except sqlite3.OperationalError as error:
                 if not is_busy(error):  # only while another process recovers or removes the journal
                     raise
-            return await anyio.to_thread.run_sync(self._read_in_thread, query)
+
+            def read_in_thread() -> ResultT:
+                with closing(self._connect(_BUSY_SECONDS)) as database:
+                    return transaction(database, query, "BEGIN")
+
+            return await anyio.to_thread.run_sync(read_in_thread)
         except sqlite3.Error as error:
             raise self._down(error) from error
-
-    def _read_in_thread(self, query: Callable[[Database], ResultT]) -> ResultT:
-        with closing(self._connect(_BUSY_SECONDS)) as database:
-            return transaction(database, query, "BEGIN")
 
     async def _transact(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
         """Run a query that writes; with `durable`, return once the change is on disk.
@@ -234,12 +241,6 @@ class SqliteStore(BaseRecords):
             return
         sqlite_queries.adjust_expiries(database, sqlite_queries.ClockReading(wall, now, self._boot))
         self._adjusted_at, self._offset = now, wall - now
-
-    def _prune(self, database: Database, now: float) -> None:
-        """Delete expired records, at most once a second."""
-        if abs(now - self._pruned) >= _MAINTENANCE_SECONDS:
-            sqlite_queries.prune(database, now)
-            self._pruned = now
 
     def _down(self, error: sqlite3.Error) -> StoreDown:
         return StoreDown(f"the store {self._path} failed: {error}")

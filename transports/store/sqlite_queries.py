@@ -120,14 +120,14 @@ def acquire(database: sqlite3.Connection, name: str, owner: str, seconds: float,
     return _next_revision(database, _LOCKS)
 
 
-def free(database: sqlite3.Connection, name: str, holder: str, slots: int, now: float) -> bool:
+def has_free_slot(database: sqlite3.Connection, name: str, holder: str, slots: int, now: float) -> bool:
     """Return whether a slot is free for a holder or already taken by it."""
     database.execute("DELETE FROM slot WHERE name = ? AND until <= ?", (name, now))
     others = "SELECT COUNT(*) FROM slot WHERE name = ? AND holder <> ?"
     return database.execute(others, (name, holder)).fetchone()[0] < slots
 
 
-def draw(database: sqlite3.Connection, buckets: Sequence[Bucket], now: float) -> float:
+def take_tokens(database: sqlite3.Connection, buckets: Sequence[Bucket], now: float) -> float:
     """Take a token from each bucket, or from none; return the seconds until all buckets may have one."""
     levels: dict[str, float] = {}
     for bucket in buckets:

@@ -10,12 +10,12 @@ from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.accounts import Conversations
 from transports.clock import SystemClock
-from transports.conversations import Kept
+from transports.conversations import StoredConversation
 from transports.store import MemoryStore, SqliteStore, StoreDown
 from transports.store.port import CONVERSATIONS
 
-ONE = Kept(account="a", conversation=b"c_1")
-TWO = Kept(account="a", conversation=b"c_2")
+ONE = StoredConversation(account="a", conversation=b"c_1")
+TWO = StoredConversation(account="a", conversation=b"c_2")
 
 TAKER = """
 import sys, anyio
@@ -68,19 +68,19 @@ async def kept(world, request):
 
 
 async def test_a_conversation_is_taken_once(kept):
-    assert await kept.whose(b"k") is None
+    assert await kept.account_of(b"k") is None
     await kept.keep(b"k", ONE, seconds=60)
-    assert await kept.whose(b"k") == "a"
+    assert await kept.account_of(b"k") == "a"
     assert await kept.take(b"k", "b") is None
     assert await kept.take(b"k", "a") == ONE
     assert await kept.take(b"k", "a") is None
-    assert await kept.whose(b"k") is None
+    assert await kept.account_of(b"k") is None
 
 
 async def test_of_many_who_have_seen_it_one_takes_it(world):
     processes = [await world.process() for _ in range(3)]
     await processes[0].keep(b"k", ONE, seconds=60)
-    assert [await one.whose(b"k") for one in processes] == ["a"] * 3
+    assert [await one.account_of(b"k") for one in processes] == ["a"] * 3
     taken = []
 
     async def take(one):
@@ -95,7 +95,7 @@ async def test_of_many_who_have_seen_it_one_takes_it(world):
 async def test_what_was_kept_anew_since_it_was_seen_is_what_is_taken(world):
     one, other = await world.process(), await world.process()
     await one.keep(b"k", ONE, seconds=60)
-    assert await one.whose(b"k") == "a"
+    assert await one.account_of(b"k") == "a"
     assert await other.take(b"k", "a") == ONE
     await other.keep(b"k", TWO, seconds=60)
     assert await one.take(b"k", "a") == TWO
@@ -104,10 +104,10 @@ async def test_what_was_kept_anew_since_it_was_seen_is_what_is_taken(world):
 async def test_when_its_time_is_over_it_is_only_overdue_even_for_who_has_seen_it(world, kept):
     await kept.keep(b"k", ONE, seconds=world.seconds)
     assert await kept.overdue("a", most=5) == []
-    assert await kept.whose(b"k") == "a"
+    assert await kept.account_of(b"k") == "a"
     await world.elapse()
     assert await kept.take(b"k", "a") is None
-    assert await kept.whose(b"k") is None
+    assert await kept.account_of(b"k") is None
     assert await kept.overdue("b", most=5) == []
     assert await kept.overdue("a", most=5) == [ONE]
     assert await kept.overdue("a", most=5) == []
@@ -141,18 +141,20 @@ async def test_of_two_conversations_of_one_key_the_older_is_overdue(kept):
 
 async def test_conversations_beyond_the_bound_are_removed_when_overdue_ones_are_asked_for(kept):
     for number in range(5):
-        await kept.keep(b"%d" % number, Kept(account="a", conversation=b"c_%d" % number), seconds=60 + number)
+        await kept.keep(
+            b"%d" % number, StoredConversation(account="a", conversation=b"c_%d" % number), seconds=60 + number
+        )
     over = [found.conversation for found in await kept.overdue("a", most=1)]
     over += [found.conversation for found in await kept.overdue("a", most=9)]
     assert over == [b"c_0", b"c_1"]
-    assert [await kept.whose(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
+    assert [await kept.account_of(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
 
 
 async def test_the_bound_is_shared_by_the_accounts(world):
     kept = await world.process(most=4)
     for number in range(4):
         for account in ("a", "b"):
-            conversation = Kept(account=account, conversation=b"%s_%d" % (account.encode(), number))
+            conversation = StoredConversation(account=account, conversation=b"%s_%d" % (account.encode(), number))
             await kept.keep(b"%s%d" % (account.encode(), number), conversation, seconds=60 + number)
     assert [found.conversation for found in await kept.overdue("a", most=9)] == [b"a_0", b"a_1"]
     assert [found.conversation for found in await kept.overdue("b", most=9)] == [b"b_0", b"b_1"]
@@ -170,7 +172,7 @@ async def test_what_cannot_be_read_is_in_nobodys_way(world, open_store):
     await (await world.process()).keep(b"k", ONE, seconds=60)
     (name,) = await store.keys(CONVERSATIONS)
     await store.put(CONVERSATIONS, name, b"nonsense", seconds=1000)
-    assert await kept.whose(b"k") is None
+    assert await kept.account_of(b"k") is None
     assert await kept.take(b"k", "a") is None
     await kept.keep(b"k", TWO, seconds=60)
     assert await kept.take(b"k", "a") == TWO
@@ -208,12 +210,12 @@ async def test_a_turn_of_a_conversation_that_the_process_knows_is_one_removal_an
     kept, other = Conversations(store, ManualClock()), Conversations(store, ManualClock())
     await kept.keep(b"1", ONE, seconds=60)
     store.calls.clear()
-    await kept.whose(b"1")
+    await kept.account_of(b"1")
     await kept.take(b"1", "a")
     await kept.keep(b"2", TWO, seconds=60)
     assert store.calls == ["remove", "put"]
     store.calls.clear()
-    await other.whose(b"2")
+    await other.account_of(b"2")
     await other.take(b"2", "a")
     assert store.calls == ["get", "remove"]
 
@@ -231,7 +233,7 @@ async def test_turns_of_the_same_moment_share_calls_of_the_store():
         for number in range(10):
             tasks.start_soon(turn, number)
     assert store.calls == [10, 10, 10]
-    assert [await Conversations(store, ManualClock()).whose(b"second-%d" % number) for number in range(10)] == [
+    assert [await Conversations(store, ManualClock()).account_of(b"second-%d" % number) for number in range(10)] == [
         "a"
     ] * 10
 
@@ -243,9 +245,9 @@ async def test_what_another_process_has_taken_and_kept_anew_is_found(world):
     assert await one.take(b"k", "a") == TWO
     await one.keep(b"k", ONE, seconds=60)
     assert await other.take(b"k", "a") == ONE
-    assert await one.whose(b"k") == "a"  # a hint
+    assert await one.account_of(b"k") == "a"  # a hint
     assert await one.take(b"k", "a") is None
-    assert await one.whose(b"k") is None
+    assert await one.account_of(b"k") is None
 
 
 async def elapse(clock, seconds):
@@ -405,7 +407,7 @@ async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done()
     store = Moody(clock)
     await Conversations(store, clock).keep(b"k", ONE, seconds=60)
     store.down, kept = True, Conversations(store, clock)
-    for ask in (lambda: kept.whose(b"k"), lambda: kept.take(b"k", "a"), lambda: kept.overdue("a", most=5)):
+    for ask in (lambda: kept.account_of(b"k"), lambda: kept.take(b"k", "a"), lambda: kept.overdue("a", most=5)):
         with pytest.raises(OSError, match="out of order"):
             await ask()
     store.down = False
@@ -419,7 +421,7 @@ async def test_another_process_takes_it_from_the_file(tmp_path):
     try:
         kept = Conversations(store, clock)
         await kept.keep(b"k", ONE, seconds=60)
-        assert await kept.whose(b"k") == "a"
+        assert await kept.account_of(b"k") == "a"
         command = [sys.executable, "-c", TAKER, str(path)]
         assert (await anyio.run_process(command, cwd=ROOT)).stdout == b"c_1\n"
         assert await kept.take(b"k", "a") is None

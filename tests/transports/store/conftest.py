@@ -14,7 +14,7 @@ from tests.servers import RedisServer, StoreEar, programs
 from transports.clock import SystemClock
 from transports.store import Cipher, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
-from transports.store.redis_server import RedisAddress, RedisConnections
+from transports.store.redis_server import RedisAddress, RedisPool
 
 
 class Stores:
@@ -77,7 +77,7 @@ def on_server(name):
         address, prefix, opened = RedisAddress.of(request.getfixturevalue("servers")[name].url), uuid.uuid4().hex, []
 
         async def view():
-            opened.append(RedisConnections(address, SystemClock(), StoreEar(), seconds=10.0))
+            opened.append(RedisPool(address, SystemClock(), StoreEar(), seconds=10.0))
             return RedisStore(opened[-1], prefix)
 
         async def elapse(seconds):

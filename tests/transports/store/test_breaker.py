@@ -32,9 +32,9 @@ def breaker(clock, ear):
     return Breaker(clock, ear, failures=5, seconds=2.0)
 
 
-def fail(breaker, times=5, *, waited=False):
+def fail(breaker, times=5, *, timed_out=False):
     for _ in range(times):
-        breaker.fail(waited=waited)
+        breaker.fail(timed_out=timed_out)
 
 
 def test_it_opens_after_failures_in_a_row(breaker, ear):
@@ -48,7 +48,7 @@ def test_it_opens_after_failures_in_a_row(breaker, ear):
 
 
 def test_it_opens_at_once_where_a_caller_had_to_wait(breaker, ear):
-    fail(breaker, 1, waited=True)
+    fail(breaker, 1, timed_out=True)
     assert breaker.is_open
     assert ear.breaker == [True]
 
@@ -89,7 +89,7 @@ async def test_a_server_that_was_slow_is_probed_at_once(breaker, clock, ear):
     probes = Probes(True)
     async with anyio.create_task_group() as group:
         group.start_soon(breaker.run, probes)
-        fail(breaker, 1, waited=True)
+        fail(breaker, 1, timed_out=True)
         await ear.until_breaker(is_open=False)
         assert clock.sleepers == 0
         group.cancel_scope.cancel()

@@ -7,7 +7,7 @@ from anyio.abc import SocketAttribute
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from transports.store import redis_connection as module
-from transports.store.redis_connection import Line
+from transports.store.redis_connection import RedisConnection
 
 ANSWERS = [
     (b"+OK\r\n", b"OK"),
@@ -30,7 +30,7 @@ class Peer:
 
     async def ask(self, *parts):
         """Return the answer to a command that comes in these parts."""
-        answer = self.line.ask(("PING",))
+        answer = self.line.send("PING")
         assert await self._stream.receive() == b"*1\r\n$4\r\nPING\r\n"
         await self.say(*parts)
         return await answer
@@ -63,22 +63,22 @@ async def peer():
         async with anyio.create_task_group() as group:
             group.start_soon(listener.serve, greet)
             port = listener.extra(SocketAttribute.local_port)
-            line = Line(host="127.0.0.1", port=port, protocol=2, socket_timeout=None)
+            line = RedisConnection(host="127.0.0.1", port=port, protocol=2, socket_timeout=None)
             await line.open()
             yield Peer(line, await receive.receive())
-            line.cut()
+            line.abort()
             ended.set()
             group.cancel_scope.cancel()
 
 
 async def test_a_command_is_sent_as_its_words(peer):
-    peer.line.ask(("SET", b"\0\xff", 12, 0.5, "ü")).cancel()
+    peer.line.send("SET", b"\0\xff", 12, 0.5, "ü").cancel()
     assert await peer.hear() == b"*5\r\n$3\r\nSET\r\n$2\r\n\0\xff\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xc3\xbc\r\n"
 
 
 async def test_a_command_that_cannot_be_sent_leaves_no_call_behind(peer):
     with pytest.raises(UnicodeEncodeError):
-        peer.line.ask(("SET", "\ud800"))
+        peer.line.send("SET", "\ud800")
     assert await peer.ask(b":1\r\n") == 1
 
 
@@ -134,7 +134,7 @@ async def test_what_comes_unasked_ends_the_connection(peer):
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 async def test_several_commands_have_their_answers_in_order_errors_among_them(peer, size):
-    answers = peer.line.ask_all([("GET", "a"), ("GET", "b"), ("GET", "c")])
+    answers = peer.line.send_all([("GET", "a"), ("GET", "b"), ("GET", "c")])
     command = b"*2\r\n$3\r\nGET\r\n$1\r\n%b\r\n"
     assert await peer.hear() == command % b"a" + command % b"b" + command % b"c"
     said = b"*2\r\n:1\r\n$1\r\nx\r\n-OOM full\r\n$-1\r\n"
@@ -145,14 +145,14 @@ async def test_several_commands_have_their_answers_in_order_errors_among_them(pe
 
 
 async def test_an_answer_too_many_after_several_ends_the_connection(peer):
-    answers = peer.line.ask_all([("GET", "a"), ("GET", "b")])
+    answers = peer.line.send_all([("GET", "a"), ("GET", "b")])
     await peer.say(b":1\r\n:2\r\n:3\r\n")
     assert await answers == [1, 2]
     assert not peer.line.is_open
 
 
 async def test_several_commands_fail_together_with_the_connection(peer):
-    answers = peer.line.ask_all([("GET", "a"), ("GET", "b")])
+    answers = peer.line.send_all([("GET", "a"), ("GET", "b")])
     await peer.say(b":1\r\n")
     await peer.close()
     with pytest.raises((EOFError, ConnectionResetError)):
@@ -160,24 +160,24 @@ async def test_several_commands_fail_together_with_the_connection(peer):
 
 
 async def test_a_call_under_way_ends_with_the_connection(peer):
-    answer = peer.line.ask(("PING",))
+    answer = peer.line.send("PING")
     await peer.close()
     with pytest.raises((EOFError, ConnectionResetError)):
         await answer
     with pytest.raises(ConnectionResetError):
-        await peer.line.ask(("PING",))
+        await peer.line.send("PING")
 
 
 async def test_a_call_after_the_cut_fails_with_its_reason(peer):
-    peer.line.cut(TimeoutError())
+    peer.line.abort(TimeoutError())
     with pytest.raises(TimeoutError):
-        await peer.line.ask(("PING",))
+        await peer.line.send("PING")
     with pytest.raises(TimeoutError):
-        await peer.line.ask_all([("PING",)])
+        await peer.line.send_all([("PING",)])
 
 
 async def test_a_call_under_way_fails_with_the_reason_of_the_cut(peer):
-    answer = peer.line.ask(("PING",))
-    peer.line.cut(TimeoutError())
+    answer = peer.line.send("PING")
+    peer.line.abort(TimeoutError())
     with pytest.raises(TimeoutError):
         await answer

@@ -21,7 +21,7 @@ SECRET = "pa55"
 )
 def test_a_url_says_where_the_server_is(url, where, tls):
     address = RedisAddress.of(url)
-    assert (address.where, address.tls) == (where, tls)
+    assert (address.name, address.tls) == (where, tls)
     assert SECRET not in repr(address)
 
 

@@ -41,7 +41,7 @@ from protocol.model import (
     WebImage,
 )
 from transports.clock import Clock
-from transports.conversations import ConversationStore, Kept
+from transports.conversations import ConversationStore, StoredConversation
 from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
@@ -126,7 +126,7 @@ class ConversationReuse:
         if parts is None:
             return None
         try:
-            return await self._kept.whose(key_of(request, parts.known))
+            return await self._kept.account_of(key_of(request, parts.known))
         except OSError:
             _log.warning("conversations_unreadable")
             return None
@@ -150,7 +150,9 @@ class ConversationReuse:
 
     async def put_back(self, resumed: Resumed, account: str) -> None:
         """Store a claimed conversation again: the site refused the new turn, so the conversation is unchanged."""
-        await self._keep(resumed.key, Kept(account=account, conversation=_encode(resumed.conversation)), self.seconds)
+        await self._keep(
+            resumed.key, StoredConversation(account=account, conversation=_encode(resumed.conversation)), self.seconds
+        )
 
     def delete_soon(self, account: str, conversation: SiteConversation) -> None:
         """Delete a conversation at the site in the background."""
@@ -169,13 +171,15 @@ class ConversationReuse:
         conversation = answer.conversation
         if conversation is None or not (conversation.rid and conversation.context):
             return False
-        kept = Kept(account=answer.served.account, conversation=_encode(conversation))
+        kept = StoredConversation(account=answer.served.account, conversation=_encode(conversation))
         return await self._keep(key_of(request, turns), kept, self.seconds)
 
     async def delete_later(self, account: str, cid: str, seconds: float) -> None:
         """Delete an abandoned conversation after `seconds`, unless `cancel_deletion` is called before."""
         conversation = SiteConversation(cid=cid, rid="")
-        await self._keep(_abandoned_key(cid), Kept(account=account, conversation=_encode(conversation)), seconds)
+        await self._keep(
+            _abandoned_key(cid), StoredConversation(account=account, conversation=_encode(conversation)), seconds
+        )
 
     async def cancel_deletion(self, account: str, cid: str) -> None:
         """Cancel `delete_later` of a conversation: its answer has been read."""
@@ -216,11 +220,11 @@ class ConversationReuse:
             for one in again:
                 await self._keep(
                     b"again:" + one.cid.encode("utf-8", "surrogatepass"),
-                    Kept(account=account, conversation=_encode(one)),
+                    StoredConversation(account=account, conversation=_encode(one)),
                     _RETRY_SECONDS,
                 )
 
-    async def _keep(self, key: bytes, kept: Kept, seconds: float) -> bool:
+    async def _keep(self, key: bytes, kept: StoredConversation, seconds: float) -> bool:
         """Store a conversation; return whether the store took it."""
         try:
             await self._kept.keep(key, kept, seconds=seconds)

@@ -33,7 +33,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import CATALOGUE, asking, deps_for, request_for
 from transports import simulator, web
 from transports.accounts import Conversations
-from transports.conversations import Kept
+from transports.conversations import StoredConversation
 from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
 from transports.web.codec.answer import SiteConversation
@@ -255,7 +255,7 @@ async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site)
     clock = ManualClock()
     store = MemoryStore(clock)
     kept = Conversations(store, clock)
-    await kept.keep(b"odd", Kept(account="one", conversation=b"no conversation"), seconds=0)
+    await kept.keep(b"odd", StoredConversation(account="one", conversation=b"no conversation"), seconds=0)
     async with open_site() as site:
         deps = deps_for(clock, store)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
@@ -287,7 +287,7 @@ async def test_however_many_are_overdue_a_minute_is_enough(open_site):
     kept = Conversations(store, clock)
     for number in range(120):
         place = b'{"cid":"c_%d","rid":"r"}' % number
-        await kept.keep(b"%d" % number, Kept(account="one", conversation=place), seconds=0)
+        await kept.keep(b"%d" % number, StoredConversation(account="one", conversation=place), seconds=0)
     async with open_site() as site:
         deps = deps_for(clock, store)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0):
