@@ -80,7 +80,7 @@ class Stand:
     def add(self, cookies="", **options):
         name = f"replay-{next(self._numbers)}"
         session = f"__Secure-1PSID=psid-{name}; __Secure-1PSIDTS=psidts-{name}{cookies}"
-        asked = {"id": name, "session": session, "options": {"proxy": self._proxy, **options}}
+        asked = {"id": name, "secret": session, "options": {"proxy": self._proxy, **options}}
         answer = self.admin.post("/v1/accounts", json=asked)
         assert answer.status_code == 201, answer.text
         self._accounts.append(name)
@@ -90,7 +90,7 @@ class Stand:
         """Give an account another session."""
         name = psid.removeprefix("psid-")
         session = f"__Secure-1PSID=psid-{name}-again; __Secure-1PSIDTS=psidts-{name}-again"
-        asked = {"id": name, "session": session, "options": {"proxy": self._proxy}, "replace": True}
+        asked = {"id": name, "secret": session, "options": {"proxy": self._proxy}, "replace": True}
         answer = self.admin.post("/v1/accounts", json=asked)
         assert answer.status_code == 200, answer.text
 
