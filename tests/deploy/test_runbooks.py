@@ -24,11 +24,11 @@ def test_the_index_names_each_page_by_its_title():
     assert listed == titles
 
 
-def test_a_page_says_what_it_does_where_to_look_and_what_to_do_and_its_links_lead_somewhere():
+def test_each_page_has_impact_diagnosis_and_fix_and_working_links():
     for path in RUNBOOKS:
         text = path.read_text()
-        assert "**What it does**" in text
-        assert re.findall(r"(?m)^## (.*)", text) == ["Look", "Do"]
+        assert "**Impact**" in text
+        assert re.findall(r"(?m)^## (.*)", text) == ["Diagnose", "Fix"]
         for target in re.findall(r"\]\(([^)#]+)", text):
             assert (path.parent / target).exists(), target
 
