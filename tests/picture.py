@@ -112,6 +112,7 @@ def _accounts(folder, site):
     finally:
         gateway.stop()
     found = _replaced(found, {f"{folder}/": "~/gemini/", f":{port}": ":8000"})
+    assert sum("✗" in line for line in found) == 1, "\n".join(found)
     failed = next(number for number, line in enumerate(found) if "✗" in line)
     shown = [*found[:9], "…", *found[failed:]]
     return [*_prompt("gemini-gateway accounts list"), *listed, "", *_prompt("gemini-gateway doctor"), *shown]

@@ -141,7 +141,7 @@ class Diagnosis:
                 yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
             for row in rows:
                 if row.message:
-                    yield _finding(row.id, warning("state", f"The account is {row.state.label}: {row.message}", ""))
+                    yield _finding(row.id, warning("state", f"{row.state.label}: {row.message}", ""))
                 try:
                     async for finding in accounts.check(row.id):
                         yield _finding(row.id, finding)
