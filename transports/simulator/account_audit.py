@@ -14,7 +14,7 @@ class Gauge:
         """The most at the same time."""
 
     @contextmanager
-    def one(self) -> Generator[None]:
+    def hold(self) -> Generator[None]:
         """Count one for as long as the context lasts."""
         self.now += 1
         self.most = max(self.most, self.now)

@@ -150,7 +150,7 @@ class SimulatedAccounts:
         ]
 
     def _opens(self, session: SimulatedSession, cookies: dict[str, str]) -> bool:
-        """Say whether the cookies that name a session open it."""
+        """Return whether the cookies that name a session open it."""
         kept = session.cookies
         if session.account is None or kept.killed or self._died(kept):
             return False
@@ -165,7 +165,7 @@ class SimulatedAccounts:
         return psidts in kept.old
 
     def _died(self, kept: Cookies) -> bool:
-        """Say whether the rolling cookie was not renewed in time."""
+        """Return whether the rolling cookie was not renewed in time."""
         longest = self._config.session_seconds
         if not kept.psidts or not longest or kept.since is None:
             return False

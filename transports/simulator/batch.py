@@ -109,7 +109,7 @@ def _status(context: BatchContext, payload: Any) -> list[Any]:
 def _usage(context: BatchContext, payload: Any) -> list[Any]:
     """Return the usage windows of the plan: five hours, a week."""
     _fit(isinstance(payload, list))
-    standings = [context.session.quota.standing(family, context.now) for family in models.FAMILIES]
+    standings = [context.session.quota.usage(family, context.now) for family in models.FAMILIES]
     used = max(standings, key=lambda one: one.percent)
     window = [used.remaining, used.percent / 100, 1, [[used.reset, 197701000]]]
     week = [48106, 0.00572625, 2, [[used.reset + 500_000, 197509000]]]
@@ -126,7 +126,7 @@ def _activity(context: BatchContext, payload: Any) -> list[Any]:
 @_answers("aPya6c")
 def _heartbeat(context: BatchContext, payload: Any) -> list[Any]:
     _ = payload
-    standing = context.session.quota.standing(models.DEFAULT, context.now)
+    standing = context.session.quota.usage(models.DEFAULT, context.now)
     return [False, standing.percent / 100, [standing.reset]]
 
 
@@ -145,7 +145,7 @@ def _quota(context: BatchContext, payload: Any) -> list[Any]:
     for pair in cast("list[Any]", pairs):
         _fit(is_number(at(pair, 0)) and is_number(at(pair, 1)))
         family = _QUOTA_FAMILIES.get((at(pair, 0), at(pair, 1)), "pro")
-        found = context.session.quota.standing(family, context.now)
+        found = context.session.quota.usage(family, context.now)
         numbers = [found.percent, [found.reset], found.total, found.remaining]
         if context.exact and context.session.quota.unlimited(family, context.now):
             numbers = [0, [found.reset], 0, 0]

@@ -37,45 +37,45 @@ _CANVAS = """<!doctype html>
 """
 
 
-def compose(scene: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
+def compose(context: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
     """Return a turn's answer, and what goes on after it."""
-    tool, script = scene.ask.tool, scene.script
-    planned = scene.previous.work if scene.previous else None
+    tool, script = context.ask.tool, context.script
+    planned = context.previous.work if context.previous else None
     if script.refuse == "safety":
         return SimulatedAnswer(text=_REFUSAL), None
-    if tool == VIDEO and scene.owner.plan == "free":
+    if tool == VIDEO and context.owner.plan == "free":
         return SimulatedAnswer(text=REFUSAL), None
-    if isinstance(planned, research.PlannedWork) and scene.ask.prompt == research.CONFIRM:
-        work = planned.confirmed(scene.now)
-        return research.started(work, scene.now), work
+    if isinstance(planned, research.PlannedWork) and context.ask.prompt == research.CONFIRM:
+        work = planned.confirmed(context.now)
+        return research.started(work, context.now), work
     if tool == RESEARCH:
-        return research.make_plan(scene, secrets.token_hex(8))
+        return research.make_plan(context, secrets.token_hex(8))
     if tool == VIDEO:
-        return make_video(scene)
-    return _at_once(scene), None
+        return make_video(context)
+    return _at_once(context), None
 
 
-def _at_once(scene: TurnContext) -> SimulatedAnswer:
+def _at_once(context: TurnContext) -> SimulatedAnswer:
     """Return an answer that is whole when its stream is."""
-    tool = scene.ask.tool
+    tool = context.ask.tool
     if tool == MUSIC:
-        return make_music(scene)
+        return make_music(context)
     if tool == IMAGE:
-        return _images(scene)
-    if scene.ask.gem == STORYBOOK:
-        return _storybook(scene)
-    if tool == CANVAS or scene.script.document is not None:
-        return _canvas(scene)
-    return _plain(scene)
+        return _images(context)
+    if context.ask.gem == STORYBOOK:
+        return _storybook(context)
+    if tool == CANVAS or context.script.document is not None:
+        return _canvas(context)
+    return _plain(context)
 
 
-def _plain(scene: TurnContext) -> SimulatedAnswer:
-    script = scene.script
+def _plain(context: TurnContext) -> SimulatedAnswer:
+    script = context.script
     text = rich_content.marked(script.text, script.citations or 0) + _MARKUP.get(script.markup, "")
-    if scene.gem is not None and not script.given:
-        text = f"Gem: {scene.gem.name}: {scene.gem.prompt}\n\n{text}"
-    if scene.files and not script.given:
-        lines = "\n".join(file.line() for file in scene.files)
+    if context.gem is not None and not script.given:
+        text = f"Gem: {context.gem.name}: {context.gem.prompt}\n\n{text}"
+    if context.files and not script.given:
+        lines = "\n".join(file.line() for file in context.files)
         text = f"{text}\n\nFiles seen:\n{lines}"
     fields: dict[int, list[Any]] = {}
     if script.citations:
@@ -85,7 +85,7 @@ def _plain(scene: TurnContext) -> SimulatedAnswer:
         text += "".join(f"\n\n{_WEB_LINK.format(number - 1)}" for number in numbers)
         found = [(f"https://example.com/simulated/{number}.jpg", f"Simulated find {number}") for number in numbers]
         fields[rich_content.WEB_IMAGES] = rich_content.web_images(found)
-    deep = scene.ask.tool == DEEP_THINK and not script.thoughts
+    deep = context.ask.tool == DEEP_THINK and not script.thoughts
     return SimulatedAnswer(
         text=text,
         thoughts="Thinking deeply, as simulated." if deep else script.thoughts,
@@ -100,37 +100,37 @@ def _plain(scene: TurnContext) -> SimulatedAnswer:
     )
 
 
-def _images(scene: TurnContext) -> SimulatedAnswer:
-    script = scene.script
+def _images(context: TurnContext) -> SimulatedAnswer:
+    script = context.script
     numbers = range(1, (script.images or 1) + 1)
     text = script.text
     if not script.given:
-        lines = "\n".join(file.line() for file in scene.files)
+        lines = "\n".join(file.line() for file in context.files)
         text = "Here is what you asked for, as simulated." + (f"\n\nFiles seen:\n{lines}" if lines else "")
     links = "".join(f"\n\n{_PICTURE_LINK.format(number - 1)}" for number in numbers)
-    tokens = tuple(scene.draw(number) for number in numbers)
+    tokens = tuple(context.draw(number) for number in numbers)
     return SimulatedAnswer(
         text=text + links,
         thoughts=script.thoughts,
-        rich={rich_content.IMAGES: _laid_out(scene, tokens)},
+        rich={rich_content.IMAGES: _laid_out(context, tokens)},
         pictures=tokens,
         tool_words="Creating your image",
     )
 
 
-def _laid_out(scene: TurnContext, tokens: tuple[str, ...]) -> list[object]:
-    if scene.exact:
-        size = size_of(aspect_in(scene.ask.prompt), 1408)
+def _laid_out(context: TurnContext, tokens: tuple[str, ...]) -> list[object]:
+    if context.exact:
+        size = size_of(aspect_in(context.ask.prompt), 1408)
         found = [
-            (picture_url(scene.origin, token), _PICTURE_LINK.format(number), size)
+            (picture_url(context.origin, token), _PICTURE_LINK.format(number), size)
             for number, token in enumerate(tokens)
         ]
-        return rich_content.exact_images(found, scene.now)
-    return rich_content.images([(picture_url(scene.origin, token), f"img_{token}") for token in tokens])
+        return rich_content.exact_images(found, context.now)
+    return rich_content.images([(picture_url(context.origin, token), f"img_{token}") for token in tokens])
 
 
-def _canvas(scene: TurnContext) -> SimulatedAnswer:
-    script, given = scene.script, scene.script.document
+def _canvas(context: TurnContext) -> SimulatedAnswer:
+    script, given = context.script, context.script.document
     lang, title, body = (given.lang, given.title, given.body) if given else ("html", "Simulated canvas", _CANVAS)
     fence = "```"
     while fence in body:
@@ -145,8 +145,8 @@ def _canvas(scene: TurnContext) -> SimulatedAnswer:
     return SimulatedAnswer(text=text, thoughts=script.thoughts, document=document)
 
 
-def _storybook(scene: TurnContext) -> SimulatedAnswer:
-    script = scene.script
+def _storybook(context: TurnContext) -> SimulatedAnswer:
+    script = context.script
     if script.given:
         pages = script.text.split(_PAGE)
     else:
@@ -154,13 +154,13 @@ def _storybook(scene: TurnContext) -> SimulatedAnswer:
         pages = [
             f"Page {number} of the (simulated) story: {subject}" for number in range(1, (script.images or _PAGES) + 1)
         ]
-    tokens = tuple(scene.draw(number, page) for number, page in enumerate(pages, 1))
+    tokens = tuple(context.draw(number, page) for number, page in enumerate(pages, 1))
     body = _PAGE.join(f"{_PICTURE_LINK.format(number)}\n\n{page}" for number, page in enumerate(pages))
     document = encode.SiteDocument(id=f"book_{secrets.token_hex(8)}", title="A simulated story", body=body)
     return SimulatedAnswer(
         text="Here is your (simulated) storybook.",
         thoughts=script.thoughts,
-        rich={rich_content.IMAGES: _laid_out(scene, tokens)},
+        rich={rich_content.IMAGES: _laid_out(context, tokens)},
         document=document,
         pictures=tokens,
     )

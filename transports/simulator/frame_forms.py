@@ -42,7 +42,7 @@ class FrameForm:
         self.ids, self._sparse = ids, sparse
 
     def sparse(self, number: int) -> bool:
-        """Say whether the frame of this number has high-numbered fields in a trailing dict."""
+        """Return whether the frame of this number has high-numbered fields in a trailing dict."""
         return number % 2 == 1 if self._sparse is None else self._sparse
 
     def opening(self) -> Iterator[bytes]:

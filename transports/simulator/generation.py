@@ -68,7 +68,7 @@ class TurnHandler:
         asked = ask.tool
         ask, script = self._read_words(session, ask, script)
         served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
-        scene = TurnContext(
+        context = TurnContext(
             ask=ask,
             script=script,
             owner=session,
@@ -81,7 +81,7 @@ class TurnHandler:
             gem=gem,
             now=self._clock.wall(),
         )
-        return self._stream(scene, served, seen)
+        return self._stream(context, served, seen)
 
     def _files(self, session: SimulatedSession, ask: TurnRequest) -> tuple[StoredUpload, ...] | int:
         """Return a turn's files, or the code that it is refused with."""
@@ -101,8 +101,8 @@ class TurnHandler:
         if ask.place is None:
             return ask, None
         guest = session.account is None
-        goes_on = self._rules.goes_on(ask, guest=guest)
-        kept, unlisted = session.history.follows(ask.place), session.unlisted.follows(ask.place)
+        goes_on = self._rules.can_continue(ask, guest=guest)
+        kept, unlisted = session.history.find_last_turn(ask.place), session.unlisted.find_last_turn(ask.place)
         turn, other = (unlisted, kept) if guest or ask.temporary else (kept, unlisted)
         fresh = turn is None and other is not None and self._rules.exact
         require(goes_on and (turn or fresh), "slot 2: not the last turn of a conversation of this account")
@@ -152,7 +152,7 @@ class TurnHandler:
                 return wire.CODE_TOOL_NOT_ALLOWED
         if script.error == wire.CODE_USAGE_LIMIT:
             seconds = float(script.retry_after) if script.retry_after.isdigit() else _RESET_SECONDS
-            session.quota.run_out(family, now + seconds)
+            session.quota.report_exhausted(family, now + seconds)
         if script.error is not None:
             return script.error
         if session.quota.exhausted(family, now):
@@ -160,9 +160,9 @@ class TurnHandler:
         session.quota.spend(family, now)
         return family
 
-    def _stream(self, scene: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
+    def _stream(self, context: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which keeps the turn when it has been sent whole."""
-        session, ask, script = scene.owner, scene.ask, scene.script
+        session, ask, script = context.owner, context.ask, context.script
         made_all_the_same = self._config.video_refused_but_generated and ask.tool == composition.VIDEO
         refused = isinstance(served, int)
         work: PendingWork | None = None
@@ -170,13 +170,13 @@ class TurnHandler:
             script = script if script.error is not None else PromptScript(text="", error=served, delay=0.0)
             answer = SimulatedAnswer(text=script.text, thoughts=script.thoughts)
         else:
-            answer, work = composition.compose(scene)
+            answer, work = composition.compose(context)
         if refused and script.error is None:
             script = msgspec.structs.replace(script, error=served)
         if ask.temporary and ask.as_browser and self._rules.exact and script.late_error is None:
             script = msgspec.structs.replace(script, late_error=self._config.temporary_code or None)
         family = served if isinstance(served, str) else self._rules.family(session, ask)
-        ids = self._ids(scene, family if isinstance(family, str) else models.DEFAULT)
+        ids = self._ids(context, family if isinstance(family, str) else models.DEFAULT)
         turn = SavedHistoryTurn(
             rid=ids.rid,
             rcid=ids.rcid,
@@ -192,16 +192,16 @@ class TurnHandler:
 
         def done() -> None:
             if kept:
-                history.keep(ids.cid, turn)
+                history.save(ids.cid, turn)
 
         form = (ExactForm if self._rules.exact else FrameForm)(ids, sparse=script.sparse)
         return BreakableStream(
             ResponseScript(script, answer, form, self._config.pace, self._clock).chunks(), seen, done
         )
 
-    def _ids(self, scene: TurnContext, family: str) -> Ids:
+    def _ids(self, context: TurnContext, family: str) -> Ids:
         """Return a turn's names."""
-        ask, script, token = scene.ask, scene.script, secrets.token_hex(8)
+        ask, script, token = context.ask, context.script, secrets.token_hex(8)
         number, self._answered = self._answered, self._answered + 1
         family = script.answered_by or family
         model = None
@@ -209,13 +209,13 @@ class TurnHandler:
             name = (
                 models.PICTURES if ask.tool == composition.IMAGE else ""
             )  # pictures are drawn by a model of another name
-            found = models.answering(family, scene.owner.plan, extended=ask.extended and scene.exact, name=name)
+            found = models.answering(family, context.owner.plan, extended=ask.extended and context.exact, name=name)
             model = found.id, found.name
         return Ids(
             cid=ask.place[0] if ask.place else f"c_{token}",
             rid=f"r_{token}",
             rcid=f"rc_{token}",
-            context=secrets.token_hex(12) if scene.owner.account is not None and not ask.temporary else "",
+            context=secrets.token_hex(12) if context.owner.account is not None and not ask.temporary else "",
             model=model,
             title="" if ask.place else " ".join(script.asked.split())[:40] or "A simulated chat",
             number=number,

@@ -97,7 +97,7 @@ def _probe(character: str) -> bytes:
 
 @cache
 def _is_own(character: str) -> bool:
-    """Say whether Pillow's font has a glyph for a character."""
+    """Return whether Pillow's font has a glyph for a character."""
     if character.isascii():
         return True
     drawn = _probe(character)

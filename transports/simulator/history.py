@@ -55,7 +55,7 @@ class History:
         self.read = 0
         """How often conversations were read."""
 
-    def keep(self, cid: str, turn: SavedHistoryTurn) -> None:
+    def save(self, cid: str, turn: SavedHistoryTurn) -> None:
         """Save a turn."""
         conversation = self._kept.setdefault(cid, SavedConversation(cid=cid, title=turn.prompt[:40]))
         conversation.turns.append(turn)
@@ -75,7 +75,7 @@ class History:
         """Return all conversations."""
         return list(reversed(self._kept.values()))
 
-    def follows(self, place: list[str]) -> SavedHistoryTurn | None:
+    def find_last_turn(self, place: list[str]) -> SavedHistoryTurn | None:
         """Return the turn that `[cid, rid, rcid, context]` names, if it is its conversation's last.
 
         `rcid` may be that of any candidate. Empty ids are not compared: a client that lost the

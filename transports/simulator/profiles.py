@@ -111,8 +111,8 @@ class Rules:
         _ = request, push_id, step
         return ""
 
-    def goes_on(self, ask: TurnRequest, *, guest: bool) -> bool:
-        """Say whether a turn may go on from the place that it names."""
+    def can_continue(self, ask: TurnRequest, *, guest: bool) -> bool:
+        """Return whether a turn may go on from the place that it names."""
         _ = ask, guest
         return True
 
@@ -231,7 +231,7 @@ class StrictRules(Rules):
             return "upload: Origin or Referer"
         return ""
 
-    def goes_on(self, ask: TurnRequest, *, guest: bool) -> bool:
+    def can_continue(self, ask: TurnRequest, *, guest: bool) -> bool:
         """Go on only in conversations that are kept: our client does no other."""
         return not guest and not ask.temporary
 
@@ -254,7 +254,7 @@ class StrictRules(Rules):
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Say whether a payload is written as a pattern wants it."""
+    """Return whether a payload is written as a pattern wants it."""
     if wanted is _TEXT:
         return isinstance(value, str)
     if not isinstance(wanted, list):

@@ -146,7 +146,7 @@ def parse(prompt: str) -> PromptScript:
         ValueError: a tag has an unknown or unreadable attribute; the message is fit to be the answer.
 
     """
-    words = take_apart(prompt)
+    words = split_prompt(prompt)
     attributes = {name: value for name, value in words.attributes.items() if name != "length"}
     fields: dict[str, object] = {name.replace("-", "_"): value for name, value in attributes.items()}
     for name in attributes:
@@ -170,7 +170,7 @@ def parse(prompt: str) -> PromptScript:
         raise ValueError(f"<sim/>: {str(error).replace('$.', '').replace('_', '-')}") from None
 
 
-def take_apart(prompt: str) -> PromptParts:
+def split_prompt(prompt: str) -> PromptParts:
     """Read a prompt.
 
     Raises:
@@ -247,5 +247,5 @@ def tool_for(words: str) -> int | None:
 
 
 def wants_web_images(words: str) -> bool:
-    """Say whether words ask for pictures that exist, not for new ones."""
+    """Return whether words ask for pictures that exist, not for new ones."""
     return _FIND.search(words) is not None

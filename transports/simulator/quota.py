@@ -8,7 +8,7 @@ _UNLIMITED = 1000
 """The total that `qpEbW` names if there is no limit."""
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class QuotaUsage(msgspec.Struct, frozen=True, kw_only=True):
     """One family's limit, as the site reports it."""
 
     percent: int
@@ -28,36 +28,36 @@ class SimulatedQuota:
         self._out: dict[str, float] = {}
 
     def unlimited(self, family: str, now: float) -> bool:
-        """Say whether the family has no limit, and none was asked for."""
-        self._pass(family, now)
+        """Return whether the family has no limit, and none was asked for."""
+        self._start_new_window(family, now)
         return not self._limit and family not in self._out
 
     def exhausted(self, family: str, now: float) -> bool:
-        """Say whether the family has no answer left."""
-        self._pass(family, now)
+        """Return whether the family has no answer left."""
+        self._start_new_window(family, now)
         return bool(self._limit) and self._used[family] >= self._limit
 
     def spend(self, family: str, now: float) -> None:
         """Count an answer."""
-        self._pass(family, now)
+        self._start_new_window(family, now)
         self._resets.setdefault(family, now + self._window)
         self._used[family] += 1
 
-    def run_out(self, family: str, until: float) -> None:
+    def report_exhausted(self, family: str, until: float) -> None:
         """Report the limit as reached until then, without enforcing it."""
         self._out[family] = until
 
-    def standing(self, family: str, now: float) -> Standing:
+    def usage(self, family: str, now: float) -> QuotaUsage:
         """Return the family's limit and use."""
-        self._pass(family, now)
+        self._start_new_window(family, now)
         total = self._limit or _UNLIMITED
         if family in self._out:
-            return Standing(percent=100, reset=_ceil(self._out[family]), total=total, remaining=0)
+            return QuotaUsage(percent=100, reset=_ceil(self._out[family]), total=total, remaining=0)
         used = min(self._used[family], total if self._limit else total - 1)  # what has no limit never runs out
         reset = _ceil(self._resets.get(family, now + self._window))
-        return Standing(percent=100 * used // total, reset=reset, total=total, remaining=total - used)
+        return QuotaUsage(percent=100 * used // total, reset=reset, total=total, remaining=total - used)
 
-    def _pass(self, family: str, now: float) -> None:
+    def _start_new_window(self, family: str, now: float) -> None:
         """Start a new window where the last one has ended."""
         if now >= self._resets.get(family, now + 1):
             del self._resets[family]

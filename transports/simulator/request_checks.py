@@ -106,7 +106,7 @@ def require(condition: object, what: str) -> None:
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Say whether two JSON values are written alike: `true` and `1.0` are not `1`."""
+    """Return whether two JSON values are written alike: `true` and `1.0` are not `1`."""
     return json.dumps(value, sort_keys=True) == json.dumps(wanted, sort_keys=True)
 
 
@@ -180,17 +180,17 @@ def at(value: Any, *path: int) -> Any:
 
 
 def is_list(value: Any, length: int) -> bool:
-    """Say whether it is a list of this length."""
+    """Return whether it is a list of this length."""
     return isinstance(value, list) and len(cast("list[Any]", value)) == length
 
 
 def is_number(value: Any) -> bool:
-    """Say whether it is a whole number, and no boolean."""
+    """Return whether it is a whole number, and no boolean."""
     return type(value) is int
 
 
 def is_uuid(value: Any) -> bool:
-    """Say whether it is a UUID's text."""
+    """Return whether it is a UUID's text."""
     return isinstance(value, str) and UUID.fullmatch(value) is not None
 
 

@@ -81,9 +81,9 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
         return ResearchWork(report=self.report, started=now, seconds=self.seconds, refused=self.refused)
 
 
-def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, PlannedWork]:
+def make_plan(context: TurnContext, identity: str) -> tuple[SimulatedAnswer, PlannedWork]:
     """Plan a research."""
-    script = scene.script
+    script = context.script
     subject = " ".join(script.asked.split())[:60] or "what was asked"
     title = f"Research: {subject}"
     steps = [
@@ -106,7 +106,7 @@ def make_plan(scene: TurnContext, identity: str) -> tuple[SimulatedAnswer, Plann
         task=f"task-{identity}",
         citations=rich_content.citations(body, sources),
     )
-    seconds = scene.config.research_seconds if script.ready is None else script.ready
+    seconds = context.config.research_seconds if script.ready is None else script.ready
     return plan, PlannedWork(plan=plan, report=report, seconds=seconds, refused=script.refuse == "research")
 
 

@@ -112,7 +112,7 @@ class Site:
         """Answer `POST /RotateCookies`."""
         self.seen["rotate"] += 1
         cookies = cookies_of(request)
-        with self.accounts.named(cookies).record.rotating.one():
+        with self.accounts.named(cookies).record.rotating.hold():
             return self.faults.take("rotate") or await self._rotated(request, cookies)
 
     async def _rotated(self, request: Request, cookies: dict[str, str]) -> Response:
@@ -124,9 +124,9 @@ class Site:
             return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": self._new_sidcc(request)})
         if body != wire.ROTATE_BODY:
             return self._departed("RotateCookies: body")
-        await self._half_a_rotation()
+        await self._wait_half_rotation()
         status, value = self.accounts.rotate(cookies)
-        await self._half_a_rotation()
+        await self._wait_half_rotation()
         response = PlainTextResponse(self._rotation_body(status), status)
         if value is not None:
             response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {self._flags(request)}")
@@ -139,7 +139,7 @@ class Site:
         parts = [*([["identity.hfcr", told]] if told else []), ["di", 44]]
         return f"{wire.FRAMES_PREFIX}\n\n{json.dumps(parts, separators=(',', ':'))}" if status in {200, 403} else ""
 
-    async def _half_a_rotation(self) -> None:
+    async def _wait_half_rotation(self) -> None:
         if self._config.rotation_seconds:
             await self._clock.sleep(self._config.rotation_seconds / 2)
 
@@ -162,7 +162,7 @@ class Site:
             context = batch.BatchContext(session=session, now=now, exact=exact, find_original=find_original)
             return fault or Response(
                 batch.answer(calls, context),
-                headers=self._now_and_then(session, request),
+                headers=self._cookie_headers(session, request),
                 media_type=_JSON,
             )
         except _REFUSALS as refusal:
@@ -184,8 +184,8 @@ class Site:
         except _REFUSALS as refusal:
             return self._refused(session, refusal)
         if isinstance(answer, BreakableStream):
-            answer.while_open = session.record.generating.one()
-            answer.headers |= self._now_and_then(session, request)
+            answer.while_open = session.record.generating.hold()
+            answer.headers |= self._cookie_headers(session, request)
         return answer
 
     async def upload(self, request: Request) -> Response:
@@ -243,7 +243,7 @@ class Site:
         accounts = self.accounts.shown()
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
 
-    def _now_and_then(self, session: SimulatedSession, request: Request) -> dict[str, str]:
+    def _cookie_headers(self, session: SimulatedSession, request: Request) -> dict[str, str]:
         """Return the header that sets a cookie, if it is due: never a guest's."""
         every = self.rules.cookie_every if self._config.cookie_every is None else self._config.cookie_every
         if session.account is None or not every or session.record.signed_in % every:

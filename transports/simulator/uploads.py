@@ -52,15 +52,15 @@ class UploadHost:
         until = self._clock.monotonic() + self._seconds
         self._kept[path] = StoredUpload(content=stored, mime=mime_of(content), until=until)
         self._bytes += len(content)
-        self._forget()
+        self._evict()
         return path
 
     def find(self, path: str) -> StoredUpload | None:
         """Return the file of a path, while it is kept."""
-        self._forget()
+        self._evict()
         return self._kept.get(path)
 
-    def _forget(self) -> None:
+    def _evict(self) -> None:
         now = self._clock.monotonic()
         while self._kept and (self._bytes > self._most or next(iter(self._kept.values())).until <= now):
             self._bytes -= len(self._kept.popitem(last=False)[1].content)

@@ -49,15 +49,15 @@ class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
         return SimulatedAnswer(text=PENDING.format(link=LINK), rich=fields, complete=False)
 
 
-def make_video(scene: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
+def make_video(context: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
     """Begin a video."""
-    script, now = scene.script, scene.now
-    seconds = scene.config.video_seconds if script.ready is None else script.ready
-    content = sample_media.TALL_VIDEO if scene.ask.aspect == 17 else sample_media.WIDE_VIDEO
+    script, now = context.script, context.now
+    seconds = context.config.video_seconds if script.ready is None else script.ready
+    content = sample_media.TALL_VIDEO if context.ask.aspect == 17 else sample_media.WIDE_VIDEO
     clip = Clip(content=content, mime="video/mp4", ready=now + seconds, envelope=script.envelope)
     work = VideoWork(
-        thumbnail=picture_url(scene.origin, scene.draw(1)),
-        url=clip_url(scene.origin, scene.media.add(scene.owner, clip), "video.mp4"),
+        thumbnail=picture_url(context.origin, context.draw(1)),
+        url=clip_url(context.origin, context.media.add(context.owner, clip), "video.mp4"),
         named=now + seconds / 2,
         ready=now + seconds,
         refused=script.refuse == "video",
@@ -66,20 +66,20 @@ def make_video(scene: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
     return msgspec.structs.replace(work.pending, thoughts=script.thoughts), work
 
 
-def make_music(scene: TurnContext) -> SimulatedAnswer:
+def make_music(context: TurnContext) -> SimulatedAnswer:
     """Return an answer with a song, as sound and as film."""
-    thumbnail = picture_url(scene.origin, scene.draw(1))
+    thumbnail = picture_url(context.origin, context.draw(1))
     songs = [
-        clip_url(scene.origin, scene.media.add(scene.owner, Clip(content=content, mime=mime)), name)
+        clip_url(context.origin, context.media.add(context.owner, Clip(content=content, mime=mime)), name)
         for content, mime, name in (
             (sample_media.SONG, "audio/mpeg", "music.mp3"),
             (sample_media.SONG_VIDEO, "video/mp4", "music.mp4"),
         )
     ]
-    text = scene.script.text if scene.script.given else "Here is your (simulated) song."
+    text = context.script.text if context.script.given else "Here is your (simulated) song."
     link = "http://googleusercontent.com/music_generation_content/0"
     return SimulatedAnswer(
         text=f"{text}\n\n{link}",
-        thoughts=scene.script.thoughts,
+        thoughts=context.script.thoughts,
         rich={rich_content.MUSIC: rich_content.music(thumbnail, *songs)},
     )

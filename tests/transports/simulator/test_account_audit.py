@@ -18,7 +18,7 @@ from transports.web.codec import encode
 def test_a_gauge_keeps_the_most_at_once():
     gauge = Gauge()
     for _ in range(2):
-        with gauge.one(), gauge.one():
+        with gauge.hold(), gauge.hold():
             assert gauge.now == 2
     assert (gauge.now, gauge.most) == (0, 2)
 

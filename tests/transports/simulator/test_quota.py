@@ -6,17 +6,17 @@ def test_what_has_no_limit_is_never_told_to_be_used_up():
     for _ in range(2000):
         assert not quota.exhausted("pro", 100.0)
         quota.spend("pro", 100.0)
-    assert quota.standing("pro", 100.0).remaining >= 1
+    assert quota.usage("pro", 100.0).remaining >= 1
 
 
 def test_a_limit_is_used_up_answer_by_answer_until_its_reset():
     quota = SimulatedQuota(2, 3600.0)
     left = []
     for _ in range(2):
-        left.append(quota.standing("pro", 100.0).remaining)
+        left.append(quota.usage("pro", 100.0).remaining)
         quota.spend("pro", 100.0)
-    told = quota.standing("pro", 100.0)
+    told = quota.usage("pro", 100.0)
     assert [*left, told.remaining] == [2, 1, 0]
     assert quota.exhausted("pro", 100.0)
     assert not quota.exhausted("pro", float(told.reset))
-    assert quota.standing("pro", float(told.reset)).remaining == 2
+    assert quota.usage("pro", float(told.reset)).remaining == 2
