@@ -5,7 +5,7 @@ import anyio.lowlevel
 
 
 class ManualClock:
-    """Stands still until `advance`; whoever sleeps past the new time wakes."""
+    """Stands still until `advance`, which wakes the sleepers whose time has come."""
 
     def __init__(self, now=1000.0):
         self.now = now

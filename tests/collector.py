@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 
 class Seen:
-    """A span as it was told."""
+    """An exported span."""
 
     def __init__(self, span, resource):
         self.name, self.id, self.parent, self.trace = span.name, span.span_id, span.parent_span_id, span.trace_id.hex()
@@ -52,7 +52,7 @@ class Collector:
             self._moved.notify_all()
 
     def wait_for(self, done):
-        """Return the spans when `done` says of them that they are all."""
+        """Wait until `done(spans)` is true; return the spans."""
         with self._moved:
             assert self._moved.wait_for(lambda: done(self.spans), 20), self.spans
             return list(self.spans)

@@ -1,4 +1,4 @@
-"""Parts that many tests stand on."""
+"""Fixtures and processes that many tests use, reruns of process tests, and the seconds of each area."""
 
 import signal
 import subprocess
@@ -132,7 +132,7 @@ class Process:
         return self._popen.wait(seconds)
 
     def stop(self):
-        """End it and what it started, however it is."""
+        """End it and its children in any state."""
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
@@ -171,7 +171,7 @@ class Gateway(Process):
 
 @pytest.fixture(autouse=True)
 def logs_of_its_own(monkeypatch):
-    """Let no test's settings of the log outlive it: a logger that was used with them would keep them."""
+    """Reset the log settings after each test: a logger that was used with them would keep them."""
     configure = structlog.configure
     monkeypatch.setattr(
         structlog, "configure", lambda **settings: configure(**settings | {"cache_logger_on_first_use": False})

@@ -1,7 +1,7 @@
-"""Lets the n-th thing that a request waits for go wrong, for every n and in every way, until there is none left.
+"""Makes the n-th operation of a request fail, for each n and in each way.
 
-The ports count what is done through them (the store's methods, and what the HTTP client sends and reads); the request's
-own task counts every time that it is suspended at all. What background tasks do meanwhile is not counted.
+The ports count their operations (methods of the store; sends and reads of the HTTP client), and the request's
+own task counts its suspensions. Background tasks are not counted.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ _planned = ContextVar("planned", default=None)
 
 
 class Plan:
-    """What goes wrong in one run: the n-th operation, or else the n-th suspension, in this way; 0: nothing."""
+    """The fault of one run: the n-th operation, or else the n-th suspension, in this way; 0: none."""
 
     def __init__(self, way="", *, operation=0, suspension=0):
         self.way, self.operation, self.suspension = way, operation, suspension
         self.leave = None
-        """Cancels the request, as its client's going does."""
+        """Cancels the request, as a disconnect of its client does."""
         self.reset()
 
     def reset(self):
@@ -62,7 +62,7 @@ class Plan:
 
 
 class _Steps:
-    """Awaits a coroutine, and tells the plan whenever it is suspended."""
+    """Awaits a coroutine and reports each of its suspensions to the plan."""
 
     def __init__(self, coroutine, plan):
         self._coroutine, self._plan = coroutine, plan
@@ -89,7 +89,7 @@ async def _hour():
 
 
 async def done(name, operation, errors, hang=_hour):
-    """Do a port's operation, unless it is the one that goes wrong; `errors` are its ways to fail and to be late."""
+    """Run an operation of a port unless the plan makes it fail; `errors` make its failure and its timeout."""
     plan = _planned.get()
     if plan is None:
         return await operation()
@@ -116,7 +116,7 @@ async def done(name, operation, errors, hang=_hour):
 
 
 class CountedStore:
-    """A store that counts what is asked of it, and remembers which locks and slots are held."""
+    """A store that counts its operations, and remembers which locks and slots are held."""
 
     def __init__(self, store):
         self._store = store
@@ -126,7 +126,7 @@ class CountedStore:
         method = getattr(self._store, name)
 
         async def operation(*arguments, **options):
-            await anyio.lowlevel.checkpoint()  # as a store does that is elsewhere: before and after
+            await anyio.lowlevel.checkpoint()  # as a store over a network does, before and after
             found = await method(*arguments, **options)
             self._note(name, arguments, found)
             await anyio.lowlevel.checkpoint()
@@ -169,7 +169,7 @@ async def _nothing_comes(stream):
 
 @contextmanager
 def counted_client():
-    """Count what every HTTP client sends and reads meanwhile."""
+    """Count what every HTTP client sends and reads while the context lasts."""
     send, read = aiohttp.ClientSession._request, aiohttp.StreamReader.readany
     errors = (aiohttp.ServerDisconnectedError, aiohttp.SocketTimeoutError)
 

@@ -1,8 +1,8 @@
-"""An observer for tests that look elsewhere."""
+"""An observer that ignores everything."""
 
 
 class NullObserver:
-    """Hears nothing."""
+    """Implements the observer protocol and does nothing."""
 
     def upstream_request(self, transport):
         """Ignore a request."""

@@ -1,4 +1,4 @@
-"""Pools as a test wants them, with no background work of their own."""
+"""Pools for tests, without background work."""
 
 from contextlib import asynccontextmanager
 
@@ -9,7 +9,7 @@ from transports.store import ChangeFeed, MemoryStore, Store
 
 
 class Heard(NullObserver):
-    """Remembers what it hears of accounts, and how many wait."""
+    """An observer that records events of accounts and the number of waiting requests."""
 
     def __init__(self):
         self.changes, self.waits, self.held_back, self.seen, self.verdicts, self.retries = [], [], 0, [], [], 0

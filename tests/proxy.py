@@ -1,4 +1,4 @@
-"""A TCP proxy that passes bytes on as a test wants, to whichever port it wants."""
+"""A TCP proxy that changes or drops bytes, and whose target a test can change."""
 
 from contextlib import asynccontextmanager
 
@@ -59,7 +59,7 @@ def twice(piece):
 
 
 def cut_at(length):
-    """Pass so many bytes of a piece, and cut the connection."""
+    """Pass the first `count` bytes of a piece, and cut the connection."""
     return lambda piece: [piece[:length], None]
 
 

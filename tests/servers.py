@@ -95,7 +95,7 @@ class RedisServer:
         os.kill(self._popen.pid, number)
 
     def kill(self):
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         self._popen.kill()
         self._popen.wait()
 
@@ -106,7 +106,7 @@ class RedisServer:
         self.signal(signal.SIGCONT)
 
     def stop(self):
-        """End it however it is."""
+        """Kill it in any state, and remove its folder."""
         if self._popen is not None and self._popen.poll() is None:
             self.kill()
         self._folder.cleanup()
@@ -129,14 +129,14 @@ def servers_of(program):
 
 
 class StoreEar:
-    """Hears of a store, and keeps what it heard."""
+    """An observer of a store that keeps its events."""
 
     def __init__(self):
         self.calls, self.breaker, self.evicts = [], [], None
         self._moved = anyio.Event()
 
     async def until_breaker(self, *, is_open):
-        """Wait until the breaker was last heard to open, or to close."""
+        """Wait until the last event of the breaker was that it opened, or closed."""
         while self.breaker[-1:] != [is_open]:
             await self._moved.wait()
 

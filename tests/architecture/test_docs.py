@@ -1,4 +1,4 @@
-"""What the code cites can be read: every `Source:` of a module leads to a part of a page in docs."""
+"""Each `Source:` citation of a module names a section of a page in docs."""
 
 import re
 from functools import cache
@@ -17,7 +17,7 @@ def parts(page):
     return {part.partition(" (")[0].strip(" .") for part in found}
 
 
-def test_what_a_module_cites_is_a_part_of_a_page():
+def test_each_citation_of_a_module_names_a_section_of_a_page():
     wire, numbers = parts("gemini-web-protocol.md"), {part.split(" ")[0] for part in parts("reliability.md")}
     for name, text in ((name, text) for name, cited in CITING for text in cited):
         quoted, numbered = re.findall(r'"([^"]+)"', text), re.findall(r"reliability (\d[\w.]*\w)", text)
@@ -26,7 +26,7 @@ def test_what_a_module_cites_is_a_part_of_a_page():
         assert set(numbered) <= numbers, name
 
 
-def test_code_cites_in_no_other_way():
+def test_citations_have_one_form():
     text = "".join(path.read_text() for path in MODULES)
     assert not re.findall(r"(?<!Source: )reliability \d|design page", text)
     assert len(CITING) > 30

@@ -1,4 +1,4 @@
-"""The shape of the code: who imports whom is `lint-imports`' business, the rest is here."""
+"""The shape of the code, apart from imports, which `lint-imports` checks."""
 
 import ast
 import re
@@ -145,7 +145,7 @@ def weighs(path):
     return len(statements) >= SMALL_STATEMENTS
 
 
-def test_the_two_package_faces_stay_empty():
+def test_the_top_level_packages_stay_empty():
     assert (ROOT / "protocol" / "__init__.py").read_text() == ""
     assert (ROOT / "transports" / "__init__.py").read_text() == ""
 

@@ -1,4 +1,4 @@
-"""Measures the gateway against a bare pass-through of its own stack, and prints what came of it."""
+"""Measures the gateway against a bare pass-through of its own stack, and prints the report."""
 
 import argparse
 import asyncio

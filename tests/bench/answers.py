@@ -1,4 +1,4 @@
-"""The fake upstream's answers as ready HTTP bytes, and the words by which they are asked for and found again."""
+"""The fake upstream's answers as ready HTTP bytes, and the words that request and identify them."""
 
 from transports.simulator import batch, encode, request_checks
 from transports.simulator.accounts import SimulatedSession
@@ -20,7 +20,7 @@ LARGE = "bench-large"
 MEGABYTE = {"ASCII": "bench-ascii", "Chinese": "bench-chinese", "emoji": "bench-emoji"}
 """Prompts that get an answer of a megabyte in cumulative frames, by what it is written in.
 
-A number of frames may follow, as in `bench-ascii-500`: they hold so many thousandths of the megabyte.
+A number of frames may follow, as in `bench-ascii-500`: they hold this number of thousandths of the megabyte.
 """
 FINE = "bench-fine"
 """Prompts that get an answer in cumulative frames, each a hundred bytes longer than the last; their number follows."""
@@ -97,7 +97,7 @@ def _frame(text: str, *, complete: bool, rich: dict | None = None) -> bytes:
 
 
 def text_of(frames: int) -> str:
-    """Return the text that so many frames hold."""
+    """Return the text that `count` frames hold."""
     return "".join(f"Lorem ipsum dolor {number:05}" for number in range(frames))
 
 
@@ -133,7 +133,7 @@ def picture(origin: str) -> bytes:
 
 
 def large() -> bytes:
-    """Return a picture that is no picture behind its first bytes."""
+    """Return bytes that only begin like a picture."""
     data = b"\x89PNG\r\n\x1a\n" + b"Lorem" + bytes(PICTURE_BYTES - 13)
     head = b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(data)
     return _OK + head + data

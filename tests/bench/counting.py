@@ -34,7 +34,7 @@ TRIES = 4
 
 @dataclass
 class Counts:
-    """What was counted in a while."""
+    """Counts of a period."""
 
     store: int = 0
     """Calls of the store, but for writes of several changes together: their number depends on time."""
@@ -49,7 +49,7 @@ class Counts:
 
 
 class Stand:
-    """The gateway, and what counts."""
+    """The gateway and the counters."""
 
     def __init__(self, base_url):
         self.base_url = base_url
@@ -73,7 +73,7 @@ class Stand:
             self.counts.libraries += 1
 
     async def count(self, work):
-        """Return what is counted while some work is done, its functions called in threads."""
+        """Run some work, its functions in threads, and return the counts."""
         self.counts = counts = Counts()
         sys.setprofile(self.called)
         try:
@@ -171,7 +171,7 @@ class Client:
 
 
 async def chunks(response, count):
-    """Read so many chunks of a stream."""
+    """Read a number of chunks of a stream."""
 
     def read():
         for _ in range(count):

@@ -76,7 +76,7 @@ class Span(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """Asks again as soon as it has its answer, until `more` says no."""
+    """Sends the next request as soon as it has its answer, until `more` returns False."""
 
     def __init__(self, ask, tally, more):
         self._ask, self._tally, self._more = ask, tally, more
@@ -97,7 +97,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def waiting(self):
-        """Return how long the first word of its answer has been waited for, None where it is there."""
+        """Return the seconds since the request; None if its answer has begun."""
         return None if self._first else time.perf_counter() - self._sent
 
     def _send(self):

@@ -1,4 +1,4 @@
-"""What is measured, of whom, and in which order."""
+"""The measurements, their subjects and their order."""
 
 import asyncio
 import os
@@ -18,11 +18,11 @@ _LOOK_SECONDS = 0.05
 
 
 class Plan:
-    """How much of everything."""
+    """The amounts to measure."""
 
     rounds, seconds, settle_seconds, one_by_one = 4, 0.7, 0.1, 80
     least_answers, least_hundreds = 200, 24
-    """So many are waited for, on a busy machine."""
+    """The least number of answers; a busy machine takes longer for them."""
     whole_connections, stream_connections, paced_connections, held = 32, 8, 100, 1000
     crowd, crowd_seconds, crowd_rounds = 500, 5.0, 1
     large_rounds, large_frames, pictures, histories = 2, answers.THOUSAND, 3, 10
@@ -32,7 +32,7 @@ class Plan:
     kept, licenses, accounts = 100_000, 5000, 200
     profile_seconds = 3.0
     stage_seconds = 60.0
-    """A stage begins no further round when it has taken so long."""
+    """A stage that has taken longer begins no further round."""
 
 
 class Long(Plan):
@@ -42,7 +42,7 @@ class Long(Plan):
 
 
 class Quick(Plan):
-    """Just enough to see that it works."""
+    """Just enough to test the benchmark."""
 
     rounds, seconds, settle_seconds, one_by_one = 1, 0.2, 0.05, 10
     least_answers, least_hundreds = 10, 2
@@ -170,7 +170,7 @@ class Bench:
         self.samples.note("history", subject.name, span.processor / span.answers)
 
     async def _megabytes(self, subject):
-        """Measure large answers, and one in many small pieces beside one of half the size in half as many."""
+        """Measure large answers, and one in many small pieces against one of half the size in half as many."""
         large = [(kind, word, self.plan.large_frames) for kind, word in answers.MEGABYTE.items()]
         fine = [(name, answers.FINE, self.plan.fine_frames // part) for name, part in (("half fine", 2), ("fine", 1))]
         for name, word, count in (*large, *fine):

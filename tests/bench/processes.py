@@ -1,4 +1,4 @@
-"""The processes of a run: each is started here, and ended here whatever happens."""
+"""The processes of a run: each is started here and is always ended here."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ import psutil
 ROOT = Path(__file__).parents[2]
 KEY = "sk-bench-0123456789abcdef"
 _LIFETIME_SECONDS = 420
-"""No process outlives it, even if nobody ends it: an alarm survives exec."""
+"""No process lives longer, even if it is not ended: an alarm survives exec."""
 _PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
 _SCHEDULED_TIME = 2
@@ -229,7 +229,7 @@ def _schedule(pids, policy, priority):
 
 
 def shares():
-    """Return the processors of what is measured, and those of all else; nothing where there is but one."""
+    """Return the processors for the subject and those for everything else; empty on a single processor."""
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (set(cpus[:1]), set(cpus[1:])) if len(cpus) > 1 else (set(), set())
 

@@ -1,4 +1,4 @@
-"""What was measured, as a text: each figure beside its goal, the upstream's own rate, and where the time goes."""
+"""The report as text: each figure with its goal, the upstream's own rate, and where the time goes."""
 
 import os
 import statistics
@@ -9,7 +9,7 @@ from tests.bench import answers, processes
 from tests.bench.samples import FEW, GATEWAY, PASS, UPSTREAM, VALKEY
 
 _ENOUGH = 2.0
-"""An upstream so many times as fast as the pass-through does not hold it up."""
+"""An upstream that is this many times as fast as the pass-through does not limit it."""
 _PACKAGES_SHOWN = 9
 _FUNCTIONS_SHOWN = 14
 _HEADING = f"{'':46}{PASS:>14}{GATEWAY:>12}{VALKEY:>12}   ratio, lowest to highest   goal"
@@ -36,7 +36,7 @@ def _percent(share):
 
 
 class Goal(NamedTuple):
-    """What a figure should be: at least, or at most, so much."""
+    """The lower or upper bound of a figure."""
 
     of: Callable
     """Returns the figure, of the samples and a measure."""

@@ -24,7 +24,7 @@ BEGIN = signal.SIGUSR2
 
 
 class Sampler:
-    """Counts samples, by package and by function of ours; the standard library works for whoever calls it."""
+    """Counts samples, by package and by function of ours; the standard library counts as its caller."""
 
     def __init__(self):
         self.samples = 0

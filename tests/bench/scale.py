@@ -1,4 +1,4 @@
-"""Gateways of two sizes, asked in turn: what a request costs must not depend on how much there is beside it."""
+"""Gateways of two sizes, asked in turn: the cost of a request must not depend on what else is stored."""
 
 import asyncio
 import sqlite3
@@ -51,7 +51,7 @@ async def _pair(bench, measure, setups):
 
 
 async def _kept(bench, count):
-    """Return a gateway's folder whose store keeps so many conversations."""
+    """Return a gateway's folder whose store keeps `count` conversations."""
     folder = bench.folder / f"kept-{count}"
     folder.mkdir()
     path = folder / "gateway.sqlite3"

@@ -1,4 +1,4 @@
-"""Those that are measured, and what each is asked."""
+"""The subjects of the benchmark, and the requests for each."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.bench.samples import PASS, UPSTREAM
 _CHAT_PATH = "/v1/chat/completions"
 _HISTORY_TURNS, _HISTORY_BYTES = 40, 200_000
 _NOISE_SIDE = 1632
-"""A picture of noise with so many pixels each way has eight megabytes as PNG."""
+"""Width and height of a picture of noise that has eight megabytes as PNG."""
 
 
 class Subject:

@@ -19,7 +19,7 @@ def bench():
             running.terminate()
 
 
-def test_a_quick_run_tells_figures_beside_their_goals_and_where_the_time_goes():
+def test_a_quick_run_reports_figures_with_their_goals_and_where_the_time_goes():
     with bench() as running:
         told, errors = running.communicate(timeout=280)
     assert running.returncode == 0, errors

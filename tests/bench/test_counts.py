@@ -46,7 +46,7 @@ READ = 2.5
 READ_OF_A_FRAME = 250
 """… how many bytes more of each frame: what stands behind its text."""
 CHATS, CHUNKS = 10, 10
-"""So many in a row are counted together."""
+"""Number of requests in a row that are counted together."""
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ async def test_a_paced_chunk_leaves_next_to_nothing_in_memory(gateway):
 
 
 async def blocks_after(response, count):
-    """Return how many blocks of memory are there more once so many chunks have been read."""
+    """Return by how many blocks the memory grew while `count` chunks were read."""
     gc.collect()
     before = sys.getallocatedblocks()
     await chunks(response, count)
@@ -224,7 +224,7 @@ GROWING = {
 
 
 @pytest.mark.parametrize("kind", GROWING)
-def test_an_answer_of_many_frames_is_read_once_whatever_it_is_written_in(monkeypatch, kind):
+def test_an_answer_of_many_frames_is_read_once_in_any_script(monkeypatch, kind):
     read, count = [], 2000
     grown, units, loads = answer.SnapshotReader.grown, frames.utf16_units, answer.loads
     monkeypatch.setattr(answer.SnapshotReader, "grown", lambda self, fresh: read.append(fresh) or grown(self, fresh))

@@ -1,6 +1,6 @@
 """The fake upstream: every answer is ready before it is asked for, so that others are what is measured.
 
-It reads of a request its path, its Content-Length and the first word of its body that begins with `bench-`. It takes
+Of a request it reads the path, the Content-Length and the first token of the body that begins with `bench-`. It takes
 every upload and refuses none.
 """
 

@@ -1,6 +1,6 @@
 """`gemini-gateway`, with the rotation's times divided: `python -m tests.chaos.gateway DIVISOR serve …`.
 
-Nothing else of it is other than what is shipped; the proportions of the times to one another stay. Once a second it
+Everything else is as shipped, and the ratios between the times stay the same. Once a second it
 writes how many tasks the event loop has.
 """
 

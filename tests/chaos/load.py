@@ -1,4 +1,4 @@
-"""Clients of the gateways: they ask all the time, and count how it went."""
+"""Clients that send requests to the gateways all the time and count the outcomes."""
 
 import random
 from collections import Counter
@@ -10,7 +10,7 @@ from tests.conftest import KEY
 
 
 class Load:
-    """Chats over all gateways that are there."""
+    """Chats over all gateways that run."""
 
     def __init__(self, cluster, *, at_once=6):
         self._cluster, self._at_once = cluster, at_once

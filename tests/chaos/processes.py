@@ -21,7 +21,7 @@ PACE = simulator.Pace(first_token_seconds=0.1, tokens_per_second=0.0)
 
 
 class Process:
-    """A Python module of this repository as a process; each of its lines is heard as soon as it is written."""
+    """A Python module of this repository as a process; each of its lines is read as soon as it is written."""
 
     def __init__(self, folder, name, *words, port):
         self.name, self.port, self.log = name, port, Path(folder) / f"{name}.log"
@@ -65,7 +65,7 @@ class Process:
                 elif self.hear is not None:
                     self.hear(self, line)
                 log.write(line)
-        self._up.set()  # it has ended: nobody waits for it
+        self._up.set()  # it has ended: end the wait for its start
 
     def signal(self, number):
         os.kill(self._popen.pid, number)
@@ -105,7 +105,7 @@ class Process:
 
 
 class Cluster:
-    """All of them; `store` names a store for each gateway, the same for all unless a test wants otherwise."""
+    """All processes; `store` names the store of each gateway, by default the same for all."""
 
     def __init__(self, folder, *, accounts, divisor, site, gateways=3, apart=False, rotate_seconds, wires=()):
         self.folder, self._divisor, self._rotate_seconds = Path(folder), divisor, rotate_seconds

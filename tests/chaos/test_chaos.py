@@ -1,4 +1,4 @@
-"""Three gateways, one store, one site that judges: whatever is killed or stopped around a rotation, no account is lost.
+"""Three gateways and one store: no account is lost if processes are killed or stopped around a rotation.
 
 `CHAOS_TRIALS` says how many trials there are: 100, and 1,000 with `make test-chaos`.
 """
@@ -27,7 +27,7 @@ SITE = {
 
 
 @pytest.mark.parametrize(("number", "trials"), list(enumerate(ROUNDS)))
-async def test_no_account_is_lost_whatever_is_killed_or_stopped_around_a_rotation(tmp_path, number, trials):
+async def test_no_account_is_lost_if_processes_are_killed_or_stopped_around_a_rotation(tmp_path, number, trials):
     site = {**SITE, "grace_seconds": GRACE_SECONDS}
     cluster = Cluster(tmp_path, accounts=40, divisor=DIVISOR, site=site, rotate_seconds=6.5)
     async with cluster, anyio.create_task_group() as tasks:

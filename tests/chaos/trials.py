@@ -1,9 +1,9 @@
-"""Trials: a gateway is killed or stopped the moment it says that a rotation is at a mark; the site judges.
+"""Trials: a gateway is killed or stopped at the moment when a rotation reaches a mark; the site decides the outcome.
 
 A trial is one kill, or one stop, of one process at one mark of one account's rotation; all accounts that this process
 was rotating are in it. It is over for each when the site has seen another rotation, and its newest value in use. Who
-takes over such an account is left alone meanwhile, and one of the gateways is always able to rotate: a value that the
-site has given and nobody has can be got only within the grace, so that no gateway survives any number of failures.
+takes over such an account is left alone meanwhile, and one of the gateways can always rotate: a new value that the
+site has issued and no gateway has received can be fetched only within the grace, so endless failures lose the account.
 """
 
 import json
@@ -28,7 +28,7 @@ HEARD = (b'"rotation_', b'"session_rotated"', b'"account_attention_required"')
 
 
 class Armed:
-    """What happens to the first gateway that comes to a mark."""
+    """The fault of the first gateway that reaches a mark."""
 
     def __init__(self, mark, way):
         self.mark, self.way, self.hit = mark, way, None
@@ -36,7 +36,7 @@ class Armed:
 
 
 class Flights:
-    """Which accounts each gateway is rotating, by its own words; strikes while it has a trial to make."""
+    """The accounts that each gateway is rotating, by its log; injects the fault of the next trial."""
 
     def __init__(self, spared):
         self.armed = None
@@ -51,7 +51,7 @@ class Flights:
             self._flying[gateway].clear()
 
     def hear(self, gateway, line):
-        """Hear a line in the thread that reads it, and strike there: nothing is faster."""
+        """Read a line and inject the fault in the same thread, without delay."""
         if not any(word in line for word in HEARD):
             return
         try:
@@ -73,7 +73,7 @@ class Flights:
 
 
 class Verdict(msgspec.Struct):
-    """What came of all trials."""
+    """The outcomes of all trials."""
 
     trials: Counter
     unsettled: list
@@ -134,7 +134,7 @@ class Trials:
         armed = Armed(self._random.choice(MARKS), self._random.choice(WAYS))
         self._flights.armed = armed
         happened = await anyio.to_thread.run_sync(armed.happened.wait, SETTLED_SECONDS)
-        assert happened, f"nobody came to {armed.mark}: {self.trials}"
+        assert happened, f"no gateway reached {armed.mark}: {self.trials}"
         gateway, _ = armed.hit
         self._disturbed.add(gateway)
         self._take(gateway)

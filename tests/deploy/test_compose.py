@@ -1,4 +1,4 @@
-"""`deploy/compose.yaml`: what it mounts exists, what it sets is a setting, and nothing in it has more than it needs."""
+"""`deploy/compose.yaml`: its mounts and settings exist, and it grants no more than is needed."""
 
 import subprocess
 
@@ -15,14 +15,14 @@ COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 
 
-def test_it_is_two_gateways_on_one_store_watched():
+def test_it_runs_two_gateways_on_one_store_with_monitoring():
     assert set(SERVICES) == {"gateway", "balancer", "valkey", "prometheus", "grafana"}
     assert SERVICES["gateway"]["deploy"]["replicas"] == 2
     assert SERVICES["gateway"]["image"] == f"gemini-gateway:{PROJECT['version']}"
     assert (ROOT / "deploy" / SERVICES["gateway"]["build"]["context"] / dockerfile.PATH.relative_to(ROOT)).exists()
 
 
-def test_what_it_sets_is_what_the_gateway_reads():
+def test_its_settings_are_settings_of_the_gateway():
     environment = SERVICES["gateway"]["environment"]
     assert all(name.startswith(ENVIRONMENT_PREFIX) for name in environment)
     settings = load(None, {**dockerfile.variables(), **environment})

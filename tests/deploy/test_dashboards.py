@@ -48,7 +48,7 @@ def test_a_dashboard_reads_as_it_was_written(path):
     assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False) + "\n"
 
 
-def test_grafana_is_told_where_they_are_and_where_prometheus_is():
+def test_grafana_is_configured_with_the_dashboards_and_prometheus():
     services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
     mounted = {one.split(":")[0]: one.split(":")[1] for one in services["grafana"]["volumes"]}
     (provider,) = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "gemini-gateway.yml").read_text())[

@@ -1,4 +1,4 @@
-"""What the image is made of, by its Dockerfile; `make image-test` builds it and runs it."""
+"""The Dockerfile of the image; `make image-test` builds the image and runs it."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from tests.deploy import dockerfile
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_what_is_installed_is_known_by_its_hash_and_is_built_by_nobody_else():
+def test_packages_are_installed_by_hash_and_nothing_else_is_fetched():
     installs = [words for words in dockerfile.of("RUN") if "pip install" in words]
     for words in installs:
         assert "--require-hashes --only-binary :all: -r deploy/requirements.txt" in words or (
@@ -26,7 +26,7 @@ def test_what_is_installed_is_known_by_its_hash_and_is_built_by_nobody_else():
     assert not [words for words in dockerfile.of("RUN") if "://" in words or "curl" in words]
 
 
-def test_what_is_copied_exists_and_comes_through_and_nothing_else_does():
+def test_only_copied_files_pass_dockerignore_and_all_exist():
     sources = dockerfile.copied()
     assert {"service", "protocol", "transports", "deploy/requirements.txt"} <= set(sources)
     for source in sources:
@@ -45,7 +45,7 @@ def test_its_base_is_named_by_a_version():
     assert [words.split()[0] for words in dockerfile.of("FROM")] == ["${BASE}", "${BASE}"]
 
 
-def test_it_runs_as_nobody_and_ends_by_a_signal_that_the_process_hears():
+def test_it_runs_without_privileges_and_stops_by_a_handled_signal():
     assert dockerfile.last("USER") == "10001:10001"
     assert dockerfile.last("STOPSIGNAL") == "SIGTERM"
     assert dockerfile.last("ENTRYPOINT") == ["gemini-gateway"]
@@ -55,7 +55,7 @@ def test_it_runs_as_nobody_and_ends_by_a_signal_that_the_process_hears():
     assert not [name for name in names[names.index("USER") :] if name in {"RUN", "COPY"}]
 
 
-def test_its_health_is_asked_by_a_command_that_there_is_at_a_port_that_it_has():
+def test_its_health_check_uses_an_existing_command_and_port():
     command = dockerfile.last("HEALTHCHECK").partition(" CMD ")[2].strip('[]"').split('", "')
     assert command[0] == "gemini-gateway"
     assert is_probe(command[1:])

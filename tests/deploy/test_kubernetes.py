@@ -1,4 +1,4 @@
-"""Kubernetes' manifests: they are valid, fit what the gateway does, and nothing in them has more than it needs."""
+"""The Kubernetes manifests are valid, fit the gateway and grant no more than is needed."""
 
 import base64
 import json
@@ -77,7 +77,7 @@ def test_every_secret_that_the_settings_name_is_mounted_as_a_file_and_none_is_a_
     assert "envFrom" not in manifests.container(name)
 
 
-def test_the_secrets_of_the_repository_open_nothing():
+def test_the_secrets_of_the_repository_are_placeholders():
     store, license_key = (
         base64.b64decode(manifests.secret_of("demo")["data"][key]) for key in ("store-url", "license")
     )
@@ -88,7 +88,7 @@ def test_the_secrets_of_the_repository_open_nothing():
 
 
 @overlays
-def test_a_pod_is_given_the_time_that_its_end_takes(name, tmp_path):
+def test_a_pod_has_enough_time_for_its_shutdown(name, tmp_path):
     _, settings = manifests.settings_of(name, tmp_path)
     pause = manifests.container(name)["lifecycle"]["preStop"]["sleep"]["seconds"]
     grace = manifests.pod(name)["terminationGracePeriodSeconds"]
@@ -97,7 +97,7 @@ def test_a_pod_is_given_the_time_that_its_end_takes(name, tmp_path):
 
 
 @overlays
-def test_a_rollout_takes_nothing_away_before_the_new_is_ready(name):
+def test_a_rollout_removes_no_pod_before_the_new_one_is_ready(name):
     spec = manifests.deployment(name)["spec"]
     assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert spec["minReadySeconds"] >= 10
@@ -145,7 +145,7 @@ def test_every_pod_keeps_to_the_restricted_profile(name):
 
 
 @overlays
-def test_all_is_forbidden_on_the_network_but_what_is_named(name):
+def test_the_network_policy_forbids_everything_that_is_not_listed(name):
     policies = manifests.of(name, "NetworkPolicy")
     assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     gateway = policies["gemini-gateway"]["spec"]
@@ -192,7 +192,7 @@ def test_the_pod_monitor_finds_the_pods_and_their_port():
     assert set(spec) == {"selector", "podMetricsEndpoints"}
 
 
-def test_the_ways_in_let_answers_stream(tmp_path):
+def test_ingresses_do_not_buffer_streams(tmp_path):
     _, settings = manifests.settings_of("production", tmp_path)
     longest = settings.deadlines.research_seconds
     ingress = manifests.example("ingress.yaml")

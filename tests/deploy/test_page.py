@@ -62,7 +62,7 @@ def test_the_container_is_run_as_it_wants_to_be():
     assert built[built.index("-f") + 1] == str(dockerfile.PATH.relative_to(ROOT))
 
 
-def test_what_kubernetes_is_asked_about_is_there():
+def test_the_kubernetes_objects_of_its_commands_exist():
     for line in COMMANDS:
         words = shlex.split(line)
         if words[0] != "kubectl":
@@ -78,7 +78,7 @@ def test_what_kubernetes_is_asked_about_is_there():
     assert {words[words.index("-n") + 1] for words in map(shlex.split, COMMANDS) if "-n" in words} == {space}
 
 
-def test_what_it_says_to_watch_is_recorded_or_shown(metrics):
+def test_the_metrics_that_it_names_exist(metrics):
     named = set(re.findall(r"\bgateway[_:][a-z][a-z0-9_:]+", PAGE))
     recorded = set(re.findall(r"(?m)record: (\S+)$", RULES.read_text()))
     assert len(named) >= 7

@@ -1,4 +1,4 @@
-"""What others' scanners say of the container, of compose and of Kubernetes' manifests."""
+"""Public scanners check the container, compose and the Kubernetes manifests."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A real Prometheus watches two gateways; all that its rules, our dashboards and our runbooks ask it has an answer."""
+"""A real Prometheus watches two gateways; all queries of rules, dashboards and runbooks have results."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -132,9 +132,7 @@ def groups_of(prometheus):
 
 
 @pytest.mark.parametrize(("name", "expression"), [*PANELS, *ASKED])
-def test_what_is_asked_is_of_series_that_a_gateway_has_and_has_a_result_where_they_do(
-    name, expression, prometheus, shown
-):
+def test_panels_query_series_of_the_gateway_and_have_results(name, expression, prometheus, shown):
     known(expression, shown)
     found = prometheus.result(expression)
     if all(prometheus.result(series + labels) for series, labels in selectors(expression)):
@@ -149,7 +147,7 @@ def test_an_alert_is_of_series_that_a_gateway_has(name, prometheus, shown):
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_what_is_recorded_is_of_series_that_a_gateway_has_and_has_a_result(name, prometheus, shown):
+def test_recording_rules_use_series_of_the_gateway_and_have_results(name, prometheus, shown):
     known(RECORDED[name]["expr"], shown)
     assert prometheus.result(RECORDED[name]["expr"])
 
@@ -160,7 +158,7 @@ def known(expression, shown):
     assert set(named) - {"up", *RECORDED} <= families(shown), expression
 
 
-def test_most_of_what_is_asked_has_a_result(prometheus):
+def test_most_queries_have_a_result(prometheus):
     answered = [expression for _, expression in PANELS if prometheus.result(expression)]
     assert len(answered) >= len(PANELS) * 0.9, sorted({expression for _, expression in PANELS} - set(answered))
 
@@ -174,14 +172,14 @@ def test_variables_of_dashboards_have_values(prometheus):
             assert [row for row in prometheus.result(series.replace("$job", ".+")) if row["metric"].get(label)], query
 
 
-def test_replicas_tell_the_same_of_the_accounts_which_are_counted_once(prometheus):
+def test_replicas_report_the_same_accounts_and_each_is_counted_once(prometheus):
     everywhere = prometheus.result('sum by (instance) (gateway_accounts{capability="chat"})')
     (once,) = prometheus.result('sum(gateway:accounts:max{capability="chat"})')
     assert {row["value"][1] for row in everywhere} == {once["value"][1]}
     assert len(everywhere) == 2
 
 
-def test_the_age_of_a_session_is_told_of_but_where_a_person_is_awaited(prometheus):
+def test_the_age_of_a_session_alerts_unless_the_account_needs_attention(prometheus):
     asked = "time() - max by (account) (gateway_session_rotated_timestamp_seconds)"
     prometheus.until(lambda: len(prometheus.result(asked)) == 1)
     (row,) = prometheus.result(asked)
@@ -208,6 +206,6 @@ def test_the_configuration_of_compose_is_one():
     assert checked.returncode == 0, checked.stderr
 
 
-def test_what_a_gateway_shows_is_well_named(shown):
+def test_metric_names_follow_the_conventions(shown):
     checked = promtool("check", "metrics", input=shown)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

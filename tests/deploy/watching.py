@@ -1,4 +1,4 @@
-"""A Prometheus of Debian's that watches gateways, and what its rules, dashboards and runbooks ask it."""
+"""Debian's Prometheus, which watches gateways, and the queries of rules, dashboards and runbooks."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def panel_expressions(path):
 
 
 def runbook_expressions(path):
-    """Return what a runbook's page would have somebody ask."""
+    """Return the queries of a runbook's page."""
     return [
         code for code in re.findall(r"`([^`]+)`", path.read_text()) if SELECTOR.search(code) and " " not in code[:3]
     ]

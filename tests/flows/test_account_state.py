@@ -1,4 +1,4 @@
-"""What the gateway itself finds out about its accounts sets their state: no request is tried with a dead one."""
+"""The gateway's own checks set the state of its accounts: a signed-out account gets no request."""
 
 import signal
 import time
@@ -63,7 +63,7 @@ def start(start_command, start_gateway):
 
 
 @pytest.mark.parametrize("second", [SIGNED_OUT, REJECTED, NOBODY], ids=["signed out", "rejected", "unknown"])
-def test_an_account_that_is_found_dead_gets_no_request_and_one_with_other_cookies_is_ready_by_itself(start, second):
+def test_a_signed_out_account_gets_no_request_until_it_has_new_cookies(start, second):
     gateway, files = start(second)
     eventually(lambda: metric(gateway, NEEDS_ATTENTION) == 1)
     assert metric(gateway, SENT) == 0

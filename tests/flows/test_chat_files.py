@@ -60,7 +60,7 @@ def data_url(data, mime):
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def test_a_picture_is_a_link_that_opens_and_an_entry_beside_it(client):
+def test_a_picture_comes_as_a_link_that_opens_and_as_an_entry(client):
     message = answer(client, user(text("A red cat")), model="gemini-3-pro-imagen")
     links = IMAGE_LINK.findall(message.content)
     assert [entry["image_url"]["url"] for entry in message.images] == links
@@ -75,7 +75,7 @@ def test_a_picture_is_a_link_that_opens_and_an_entry_beside_it(client):
 
 
 @pytest.mark.parametrize("part", ["content", "images"])
-def test_a_conversation_goes_on_with_the_picture_of_an_earlier_answer(client, part):
+def test_a_conversation_continues_with_the_picture_of_an_earlier_answer(client, part):
     drawn = answer(client, user(text("A red cat")), model="gemini-3-pro-imagen")
     said = {"role": "assistant", "content": drawn.content if part == "content" else "Here it is."}
     if part == "images":
@@ -94,7 +94,7 @@ def test_citations_index_the_report_as_it_is(client):
 
 @contextmanager
 def listening(came):
-    """Yield the URL of a listener that notes who comes."""
+    """Yield the URL of a listener that records its connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.setblocking(False)
@@ -103,7 +103,7 @@ def listening(came):
 
 
 def test_fields_and_headers_that_name_other_hosts_change_nothing(gateway):
-    """Whoever is named there is never asked."""
+    """The named hosts get no request."""
     came = []
     with listening(came) as place:
         headers = {"Authorization": f"Bearer {gateway.key}", "x-base-url": place, "x-forwarded-host": "evil.example"}

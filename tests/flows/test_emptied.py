@@ -103,7 +103,7 @@ def listed(gateway):
     return [name for name in ("first", "second") if name in run(gateway, "accounts", "list")]
 
 
-def test_two_gateways_go_on_and_a_third_finds_everything(start_gateway, server, settings):
+def test_two_gateways_keep_working_and_a_third_finds_everything(start_gateway, server, settings):
     pair = [start_gateway(settings), start_gateway(settings)]
     kept, revoked = fill(pair[0])
     until_status(pair[1], kept, 200)
@@ -128,7 +128,7 @@ def test_two_gateways_go_on_and_a_third_finds_everything(start_gateway, server, 
     assert listed(pair[0]) == ["first"]
 
 
-def test_a_gateway_that_starts_after_the_loss_has_what_its_copy_alone_knows(start_gateway, server, settings):
+def test_a_gateway_that_starts_after_the_loss_restores_what_only_its_copy_has(start_gateway, server, settings):
     gateway = start_gateway(settings)
     kept, revoked = fill(gateway)
     gateway.stop()

@@ -1,4 +1,4 @@
-"""A license that keeps all accounts busy starves no other one: each gets its share, and keeps the rest in turn."""
+"""A license that keeps all accounts busy does not starve other licenses: each gets its share of the slots."""
 
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -149,7 +149,7 @@ async def crowd_at(folder, more="", guest="false"):
 
 
 @pytest.mark.parametrize("clients", [1, 6, 15])
-async def test_short_chats_have_their_turn_beside_streams_that_hold_all_slots(tmp_path, clients):
+async def test_short_chats_get_slots_though_streams_hold_all_slots(tmp_path, clients):
     async with crowd_at(tmp_path) as crowd:
         crowd.keep_streams("a", STREAMS)
         await crowd.until_streams(SLOTS)
@@ -168,7 +168,7 @@ async def test_short_chats_have_their_turn_beside_streams_that_hold_all_slots(tm
         assert 0 < turns.count("a") <= 5 * CHATS  # twenty of its requests wait
 
 
-async def test_licenses_of_different_appetites_all_get_what_they_want(tmp_path):
+async def test_licenses_with_different_loads_are_all_served(tmp_path):
     async with crowd_at(tmp_path) as crowd:
         crowd.keep_streams("a", STREAMS)
         await crowd.until_streams(SLOTS)
@@ -185,7 +185,7 @@ async def test_licenses_of_different_appetites_all_get_what_they_want(tmp_path):
         assert statuses == {"b": [200] * 40, "c": [200] * 5}
 
 
-async def test_a_license_that_has_no_slot_outlasts_streams_longer_than_any_other_wait(tmp_path):
+async def test_a_license_without_a_slot_waits_beyond_the_queue_timeout(tmp_path):
     async with crowd_at(tmp_path, "[pool]\nqueue_timeout_seconds = 0.2\n") as crowd:
         crowd.keep_streams("a", STREAMS)
         await crowd.until_streams(SLOTS)

@@ -1,4 +1,4 @@
-"""What a client can do wrong, over a real socket, and how it is told."""
+"""Client errors over a real socket, and the responses to them."""
 
 import json
 import socket
@@ -92,7 +92,7 @@ def test_files_that_cannot_be_taken_are_named_by_their_path(http, kind, field):
     assert "messages[0].content[1]" in error["message"]
 
 
-def test_where_fetching_is_off_a_url_is_refused_before_anything_is_looked_up(http):
+def test_a_url_is_refused_without_a_lookup_if_fetching_is_off(http):
     content = [{"type": "image_url", "image_url": {"url": "https://images.example/a.png"}}]
     response = http.post("/chat/completions", json={**HELLO, "messages": [{"role": "user", "content": content}]})
     error = error_of(response)
@@ -206,7 +206,7 @@ def test_wrong_methods_and_paths(gateway, method, path, status, code):
     ids=range(9),
 )
 @pytest.mark.parametrize("path", ["/v1/models", "/gemini_official/v1/models/gemini-3-pro", "/v1/chat/completions"])
-def test_no_valid_license_is_401_everywhere_with_the_same_words(gateway, headers, path):
+def test_an_invalid_license_is_401_with_the_same_message_on_every_route(gateway, headers, path):
     method = "POST" if "chat" in path else "GET"
     response = httpx.request(method, gateway.origin + path, headers=headers, content=b"x" if method == "POST" else None)
     assert response.status_code == 401
@@ -280,7 +280,7 @@ def test_a_body_that_does_not_come_is_408(start_gateway):
     ],
     ids=["431", "cl-te", "websocket", "nonsense"],
 )
-def test_what_is_no_proper_request_is_refused_and_the_connection_closed(gateway, head, status):
+def test_a_malformed_request_is_refused_and_the_connection_closed(gateway, head, status):
     answer = raw(gateway, head.encode("latin-1"))
     if "HTTP/1.1" in head and "Upgrade" not in head:  # else it is the server that answers, before any app
         assert b"x-request-id: req_" in answer
@@ -288,7 +288,7 @@ def test_what_is_no_proper_request_is_refused_and_the_connection_closed(gateway,
     assert httpx.get(f"{gateway.origin}/healthz").status_code == 200
 
 
-def test_what_is_no_proper_request_is_logged_by_its_code_and_not_to_be_tried_again(start_gateway):
+def test_a_malformed_request_is_logged_with_its_code_and_is_not_retryable(start_gateway):
     gateway = start_gateway()
     answer = raw(gateway, b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * 40_000 + b"\r\n\r\n")
     assert b"x-should-retry: false" in answer
@@ -296,7 +296,7 @@ def test_what_is_no_proper_request_is_logged_by_its_code_and_not_to_be_tried_aga
     assert '"status": 431' in gateway.wait_for('"error": "headers_too_large"')
 
 
-def test_http2_without_tls_is_told_505(gateway):
+def test_http2_without_tls_gets_505(gateway):
     import h2.connection
     import h2.events
 
@@ -321,10 +321,10 @@ EXPECTING = f"{HEAD}Authorization: Bearer {KEY}\r\nExpect: 100-continue\r\nConte
 
 @pytest.mark.parametrize(
     ("head", "status"),
-    [(EXPECTING, b"413"), (EXPECTING.replace(KEY, "somebody-elses"), b"401")],
+    [(EXPECTING, b"413"), (EXPECTING.replace(KEY, "another-key"), b"401")],
     ids=["too-large", "no-license"],
 )
-def test_a_body_that_was_declared_and_not_taken_closes_the_connection(gateway, head, status):
+def test_a_declared_body_that_is_not_read_closes_the_connection(gateway, head, status):
     answer = raw(gateway, head.encode()).removeprefix(b"HTTP/1.1 100 \r\n")
     head, _, _ = answer[answer.index(b"HTTP/1.1 " + status) :].partition(b"\r\n\r\n")
     assert b"connection: close" in head.lower().split(b"\r\n")
@@ -338,14 +338,14 @@ PREFLIGHT = {
 }
 
 
-def test_without_a_setting_no_web_page_may_call(gateway):
+def test_cors_is_off_by_default(gateway):
     response = httpx.get(f"{gateway.base_url}/models", headers=AUTH | ORIGIN)
     assert "access-control-allow-origin" not in response.headers
     assert httpx.options(f"{gateway.base_url}/models", headers=PREFLIGHT).status_code == 405
 
 
 @pytest.mark.parametrize(("allowed", "answer"), [("https://chat.example", "https://chat.example"), ("*", "*")])
-def test_web_pages_of_the_settings_origins_may_call(start_gateway, allowed, answer):
+def test_cors_allows_the_origins_of_the_settings(start_gateway, allowed, answer):
     text = SETTINGS.format(key=KEY).replace("port = 0", f'port = 0\ncors_origins = ["{allowed}"]')
     gateway = start_gateway(text)
     url = f"{gateway.base_url}/chat/completions"
@@ -368,7 +368,7 @@ def test_web_pages_of_the_settings_origins_may_call(start_gateway, allowed, answ
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
-def test_a_token_limit_ends_the_answer_and_says_so(http, field):
+def test_a_token_limit_ends_the_answer_with_its_finish_reason(http, field):
     body = {**HELLO, "messages": [{"role": "user", "content": "<echo>" + "word " * 200 + "</echo>"}], field: 5}
     whole = http.post("/chat/completions", json=body).json()
     assert (whole["choices"][0]["message"]["content"], whole["choices"][0]["finish_reason"]) == ("word " * 4, "length")
@@ -442,7 +442,7 @@ def eventually(check):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_frees_lease_and_upstream_at_once(start_gateway, stream):
+def test_a_client_that_disconnects_frees_lease_and_upstream_at_once(start_gateway, stream):
     gateway = start_gateway()
     content = '<sim stall-after="2" frames="6"/><echo>some words and then nothing for hours</echo>'
     body = json.dumps({**HELLO, "stream": stream, "messages": [{"role": "user", "content": content}]}).encode()
@@ -459,7 +459,7 @@ def test_a_client_that_leaves_frees_lease_and_upstream_at_once(start_gateway, st
     assert metric(gateway, "gateway_requests_in_flight") == 1.0  # the request for the metrics itself
 
 
-def test_metrics_tell_requests_tokens_and_upstream_errors(start_gateway):
+def test_metrics_count_requests_tokens_and_upstream_errors(start_gateway):
     gateway = start_gateway()
     httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
     httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json={**HELLO, "stream": True})
@@ -477,7 +477,7 @@ def test_metrics_tell_requests_tokens_and_upstream_errors(start_gateway):
     assert KEY not in httpx.get(f"{gateway.origin}/metrics").text
 
 
-def test_the_access_line_tells_all_and_no_secret(start_gateway):
+def test_the_access_log_line_is_complete_and_holds_no_secret(start_gateway):
     gateway = start_gateway()
     response = httpx.post(f"{gateway.base_url}/chat/completions", headers=AUTH, json=HELLO)
     line = json.loads(gateway.wait_for(response.headers["x-request-id"]))
@@ -496,7 +496,7 @@ def test_prompts_are_logged_only_when_switched_on(start_gateway):
     assert json.loads(gateway.wait_for('"request": "req_'))["prompt"] == "<echo>hi</echo>"
 
 
-def test_more_requests_than_admitted_are_503(start_gateway):
+def test_requests_beyond_the_concurrency_limit_are_503(start_gateway):
     gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nconcurrency = 1\n")
     stuck = {
         **HELLO,
@@ -510,7 +510,7 @@ def test_more_requests_than_admitted_are_503(start_gateway):
     assert int(response.headers["retry-after"]) >= 1
 
 
-def test_more_requests_of_one_license_than_it_may_have_are_429_and_others_get_in(start_gateway):
+def test_requests_beyond_the_limit_of_a_license_are_429_and_other_licenses_are_served(start_gateway):
     other = '[[licenses]]\nid = "other"\nkey = "sk-other-0123456789"\n'
     gateway = start_gateway(other + SETTINGS.format(key=KEY) + "[limits]\nconcurrency_per_license = 1\n")
     url = f"{gateway.base_url}/chat/completions"

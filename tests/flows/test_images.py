@@ -97,13 +97,13 @@ def test_a_picture_comes_in_base64(client):
 
 
 @pytest.mark.parametrize("model", ["gemini-3-pro", "gemini-3.6-flash", "gemini-2.5-flash-imagen", None])
-def test_a_base_model_or_none_is_taken_as_one_that_draws(client, model):
+def test_a_base_model_or_none_selects_an_image_model(client, model):
     more = {} if model is None else {"model": model}
     assert len(client.images.generate(prompt="a fox", **more).data) == 1
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_more_pictures_than_a_turn_gives_come_from_several(client, response_format):
+def test_more_pictures_than_a_turn_gives_come_from_several_turns(client, response_format):
     answer = client.images.generate(prompt="three foxes", n=3, response_format=response_format)
     assert len(answer.data) == 3
     for image in answer.data:
@@ -193,7 +193,7 @@ def test_a_streamed_edit_is_an_event_of_its_own(client):
     assert has_colour(inline(event), MAGENTA)
 
 
-def test_a_stream_is_refused_with_a_status_where_the_model_declines(client):
+def test_a_stream_is_refused_with_a_status_if_the_model_declines(client):
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.generate(prompt='<sim refuse="safety"/>', stream=True)
     assert caught.value.code == "content_filter"
@@ -217,7 +217,7 @@ def test_several_pictures_are_edited_as_one(client):
     assert has_colour(inline(answer.data[0]), MAGENTA)
 
 
-def test_a_mask_is_put_into_words(client):
+def test_a_mask_is_described_in_the_prompt(client):
     answer = client.images.edit(image=drawn(), mask=mask(), prompt="a hat")
     words = answer.data[0].revised_prompt
     assert "between 0% and 50% of its width" in words
@@ -229,7 +229,7 @@ def test_a_mask_is_put_into_words(client):
     [mask((32, 32)), mask(hole=None), drawn(), drawn(name="JPEG"), mask()[:60], b""],
     ids=["other size", "no hole", "no alpha", "no PNG", "cut", "empty"],
 )
-def test_a_mask_that_cannot_be_honoured_is_refused(client, unfit):
+def test_a_mask_that_cannot_be_used_is_refused(client, unfit):
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.edit(image=drawn(), mask=("mask.png", unfit), prompt="a hat")
     assert caught.value.param == "mask"
@@ -258,7 +258,7 @@ def test_a_picture_that_was_made_here_is_edited_by_its_link(http, client):
     assert has_colour(fetched(response.json()["data"][0]["url"]), MAGENTA)
 
 
-def test_a_url_is_not_fetched_where_the_settings_do_not_say_so(http):
+def test_a_url_is_not_fetched_unless_the_settings_allow_it(http):
     response = http.post("/images/edits", json={"prompt": "x", "images": ["http://127.0.0.1/x.png"]})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "image_url_not_allowed"
@@ -316,7 +316,7 @@ def test_an_unknown_model_is_404(client):
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
-def test_a_model_that_gives_no_picture_is_a_400_with_its_words(client):
+def test_a_model_that_returns_no_picture_is_a_400_with_its_text(client):
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.generate(prompt='<sim refuse="safety"/>a fox', n=2)
     assert caught.value.code == "content_filter"
@@ -373,13 +373,13 @@ def claiming(width, height):
     ],
     ids=["bomb", "svg", "html", "tiff", "text", "empty"],
 )
-def test_what_is_no_picture_to_edit_is_refused(client, data, code):
+def test_a_file_that_is_not_a_picture_cannot_be_edited(client, data, code):
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.edit(image=("x.png", data), prompt="x")
     assert (caught.value.code, caught.value.param) == (code, "image")
 
 
-def test_a_license_without_images_is_told_so(start_gateway):
+def test_a_license_without_images_is_refused(start_gateway):
     settings = SETTINGS.format(key=KEY).replace('id = "tester"', 'id = "tester"\nfeatures = ["chat"]')
     gateway = start_gateway(settings)
     with openai.OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0) as client:
@@ -389,7 +389,7 @@ def test_a_license_without_images_is_told_so(start_gateway):
     assert "'images'" in caught.value.message
 
 
-def test_an_upstream_error_is_a_status_and_the_log_tells_the_model(start_gateway):
+def test_an_upstream_error_is_a_status_and_the_log_names_the_model(start_gateway):
     gateway = start_gateway()
     with openai.OpenAI(base_url=gateway.base_url, api_key=gateway.key, max_retries=0) as client:
         client.images.generate(prompt="a fox", model="gemini-3-pro")

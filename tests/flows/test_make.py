@@ -1,4 +1,4 @@
-"""The Makefile where the machine is not as it should be."""
+"""The Makefile on a machine with a broken venv or an old Python."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ def make(tmp_path):
     return run
 
 
-def test_what_a_failed_attempt_left_behind_is_made_anew(make, tmp_path):
+def test_a_venv_of_a_failed_attempt_is_replaced(make, tmp_path):
     failed = make(FAILING)
     assert failed.returncode != 0
     assert "ensurepip is not available" in failed.stderr
@@ -40,7 +40,7 @@ def test_what_a_failed_attempt_left_behind_is_made_anew(make, tmp_path):
     assert subprocess.run([tmp_path / ".venv/bin/pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
-def test_a_python_that_is_too_old_is_said_before_anything_is_made(make, tmp_path):
+def test_a_python_that_is_too_old_is_refused_before_anything_is_made(make, tmp_path):
     failed = make(OLD)
     assert failed.returncode != 0
     assert "Python 3.11 or newer" in failed.stderr

@@ -1,4 +1,4 @@
-"""Many large pictures at once, in a gateway that may take 512 MiB: it lives, and goes on with all else.
+"""Many large pictures at once in a gateway with 512 MiB: it survives and keeps serving other requests.
 
 `MEMORY_CLIENTS=64` sends as many at once; a few are enough to see the difference.
 """
@@ -135,7 +135,7 @@ def ask(address, pieces, outcomes):
 
 
 def stream(address, ends):
-    """Read a stream that goes on until all pictures are answered."""
+    """Read a stream that lasts until all pictures are answered."""
     connection = http.client.HTTPConnection(address, timeout=120)
     text = '<sim length="600" tokens-per-second="30"/>'
     body = json.dumps({"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": text}]})
@@ -175,7 +175,7 @@ def drawing(address, number, outcomes):
 
 
 def survives(confined, begin):
-    """Do what `begin` begins beside streams and small chats; return its outcomes."""
+    """Run what `begin` starts while streams and small chats run; return the outcomes."""
     outcomes, chats, ends = [], [], []
     streams = [started(stream, confined.address, ends) for _ in range(STREAMS)]
     while len(ends) < STREAMS:
@@ -206,5 +206,5 @@ def test_many_pictures_at_once_neither_kill_the_gateway_nor_hold_up_small_chats(
     survives(confined, lambda number, outcomes: started(ask, confined.address, picture(number), outcomes))
 
 
-def test_many_pictures_in_base64_on_their_way_out_do_neither(confined):
+def test_many_pictures_in_base64_responses_do_neither(confined):
     survives(confined, lambda number, outcomes: started(drawing, confined.address, number, outcomes))

@@ -190,7 +190,7 @@ async def measured():
     return min(plans, key=lambda plan: (plan.operations, plan.suspensions))
 
 
-async def test_whatever_operation_goes_wrong_nothing_is_left_behind():
+async def test_a_failure_of_any_operation_leaks_nothing():
     with counted_client(), captured_logs() as written:
         whole = await measured()
         assert whole.operations > 12
@@ -202,7 +202,7 @@ async def test_whatever_operation_goes_wrong_nothing_is_left_behind():
     assert "never retrieved" not in written.getvalue()
 
 
-async def test_wherever_a_client_leaves_nothing_is_left_behind():
+async def test_a_client_that_disconnects_at_any_await_leaks_nothing():
     with counted_client(), captured_logs() as written:
         whole = await measured()
         plans = [Plan("cancel", suspension=n) for n in range(1, whole.suspensions + 1)]
@@ -213,7 +213,7 @@ async def test_wherever_a_client_leaves_nothing_is_left_behind():
     assert not told(written.getvalue(), SECRETS)
 
 
-async def test_a_lease_that_is_not_given_back_when_its_client_leaves_is_noticed(monkeypatch):
+async def test_a_lease_that_is_not_released_is_noticed(monkeypatch):
     lend, lent = Pool.lease, []
 
     async def careless(*arguments):
@@ -230,7 +230,7 @@ async def test_a_lease_that_is_not_given_back_when_its_client_leaves_is_noticed(
 
 
 @pytest.mark.parametrize("spelling", sorted(spellings(ACCOUNT.psid)))
-def test_a_secret_is_found_however_it_is_spelled(spelling):
+def test_a_secret_is_found_in_each_encoding(spelling):
     assert told(f'{{"event": "leak", "what": "{spelling}"}}', SECRETS) == [ACCOUNT.psid]
 
 

@@ -69,5 +69,5 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_node_sdk_sees_what_it_should(results, name):
+def test_the_node_sdk_works(results, name):
     assert EXPECTED[name].items() <= results[name].items()

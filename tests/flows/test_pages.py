@@ -70,7 +70,7 @@ def run(command, folder):
     )
 
 
-def test_the_accounts_page_is_true(here):
+def test_the_commands_of_the_accounts_page_work(here):
     folder, gateway = here
     told = commands("docs/accounts.md")
     assert len(told) >= 6

@@ -1,4 +1,4 @@
-"""The process as its supervisor sees it: start, signals, drain, exit status; on every Python and loop there is."""
+"""The process as its supervisor sees it: start, signals, drain and exit status, on each Python and event loop."""
 
 import json
 import signal
@@ -65,7 +65,7 @@ def test_a_stream_within_the_grace_ends_whole_and_the_exit_is_clean(start_gatewa
 
 
 @every_python_and_loop
-def test_a_stream_beyond_the_grace_is_told_and_the_exit_is_clean(start_gateway, python, loop):
+def test_a_stream_beyond_the_grace_gets_an_error_and_the_exit_is_clean(start_gateway, python, loop):
     gateway = start_gateway(settings(grace=0.5, loop=loop), python=python)
     with httpx.Client() as client, stream(client, gateway, STUCK) as response:
         lines = response.iter_lines()
@@ -99,7 +99,7 @@ def test_a_second_signal_ends_open_streams_at_once(start_gateway):
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway, loop):
+def test_a_client_that_has_stopped_reading_does_not_spoil_the_shutdown(start_gateway, loop):
     gateway = start_gateway(settings(loop=loop, more="[limits]\nwrite_timeout_seconds = 1\n"))
     content = '<sim length="8000000" flicker="false"/>'
     body = json.dumps({"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": content}]})
@@ -116,7 +116,7 @@ def test_a_client_that_has_stopped_reading_does_not_spoil_the_end(start_gateway,
     assert '"level": "error"' not in gateway.text()
 
 
-def test_a_body_half_sent_at_the_end_is_told_and_does_not_delay_it(start_gateway):
+def test_a_half_sent_body_gets_503_at_shutdown_and_does_not_delay_it(start_gateway):
     gateway = start_gateway(settings(grace=1, more="[limits]\nbody_timeout_seconds = 60\n"))
     host, port = gateway.origin.removeprefix("http://").split(":")
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -135,7 +135,7 @@ def test_a_body_half_sent_at_the_end_is_told_and_does_not_delay_it(start_gateway
     assert gateway.status() == 0
 
 
-def test_a_whole_answer_under_way_is_told_too(start_gateway):
+def test_an_open_answer_that_is_not_streamed_gets_503_at_shutdown(start_gateway):
     gateway = start_gateway(settings(grace=0.5))
     with httpx.Client() as client:
         import threading
@@ -203,7 +203,7 @@ def test_workers_end_with_a_supervisor_that_was_killed(start_gateway):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_cannot_start_never_says_that_it_listens(start_command, tmp_path, workers):
+def test_a_gateway_that_cannot_start_announces_no_address(start_command, tmp_path, workers):
     (tmp_path / "gateway.toml").write_text(settings().replace("port = 0", f"port = 0\nworkers = {workers}"))
     (tmp_path / "gateway.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     process = start_command("serve")
@@ -254,7 +254,7 @@ def wait_until(what):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_takes_over_licenses_in_every_worker_and_ends_nothing(start_gateway, workers):
+def test_sighup_reloads_licenses_in_every_worker_and_ends_no_request(start_gateway, workers):
     gateway = start_gateway(settings().replace("port = 0", f"port = 0\nworkers = {workers}"))
     path = gateway.log.parent / "gateway.toml"
     with httpx.Client() as client, stream(client, gateway, SLOW) as response:
@@ -275,7 +275,7 @@ def test_a_hangup_takes_over_licenses_in_every_worker_and_ends_nothing(start_gat
     assert gateway.status() == 0
 
 
-def test_probes_and_metrics_on_a_listener_of_their_own_are_not_on_the_apis(start_gateway):
+def test_probes_and_metrics_with_a_separate_listener_are_not_on_the_api(start_gateway):
     port = free_port()
     gateway = start_gateway(
         settings(more=f"[operations]\nport = {port}\n").replace("port = 0", "port = 0\nworkers = 2")
@@ -298,7 +298,7 @@ def test_probes_and_metrics_on_a_listener_of_their_own_are_not_on_the_apis(start
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_it_says_once_what_it_is_before_it_says_that_it_listens(start_gateway, workers):
+def test_the_startup_summary_is_printed_once_before_the_address(start_gateway, workers):
     text = settings(more='[log]\nformat = "console"\n').replace("port = 0", f"port = 0\nworkers = {workers}")
     told = start_gateway(text).text()
     block = told.partition("Listening on")[0]

@@ -1,4 +1,4 @@
-"""What the pages show works when pasted: each command with curl, in order, in one shell, against the demo."""
+"""The commands of the pages work when pasted: each command, in order, in one shell, against the demo."""
 
 import json
 import os
@@ -23,7 +23,7 @@ LINK = re.compile(r"\]\((http[^)]+)\)")
 
 
 class Shown(NamedTuple):
-    """A command of a page, and what came of it."""
+    """A command of a page, and its result."""
 
     folder: Path
     command: str
@@ -155,7 +155,7 @@ def test_pictures_and_films_in_chat_open_without_a_key(answers):
             assert httpx.get(link).headers["content-type"].startswith(kind)
 
 
-def test_what_is_sent_along_is_seen(answers):
+def test_attached_files_reach_the_model(answers):
     assert "image/png" in message(answers, "image_url")["content"]
     assert "notes.txt (text/plain" in message(answers, "notes.txt")["content"]
 

@@ -65,8 +65,8 @@ def calls(start_gateway):
         client.close()
 
 
-def goes_on(caller):
-    """See that what needs no store is answered, and what does is refused, for now."""
+def check_works_without_store(caller):
+    """Check that chats are answered without the store, and that requests which need it are refused."""
     assert [caller.chat().status_code for _ in range(20)] == [200] * 20
     refused = caller.video()
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "state_unavailable")
@@ -75,7 +75,7 @@ def goes_on(caller):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_no_chat_fails_while_the_store_is_away_and_all_works_again_when_it_is_back(start, calls, how):
+def test_no_chat_fails_while_the_store_is_down_and_everything_works_when_it_is_back(start, calls, how):
     server = start()
     caller = calls(server.url)
     assert caller.chat().status_code == 200
@@ -84,7 +84,7 @@ def test_no_chat_fails_while_the_store_is_away_and_all_works_again_when_it_is_ba
         server.kill()
     else:
         server.pause()
-    goes_on(caller)
+    check_works_without_store(caller)
     caller.until(is_open=True)
     if how == "killed":
         server.start()
@@ -95,7 +95,7 @@ def test_no_chat_fails_while_the_store_is_away_and_all_works_again_when_it_is_ba
     assert caller.video().status_code == 200
 
 
-def test_a_store_that_came_back_empty_is_worked_with(start, calls):
+def test_a_store_that_came_back_empty_is_used(start, calls):
     server = start()
     caller = calls(server.url)
     assert caller.chat().status_code == 200
@@ -106,22 +106,22 @@ def test_a_store_that_came_back_empty_is_worked_with(start, calls):
     assert caller.video().status_code == 200
 
 
-def test_a_gateway_starts_without_its_store_and_works_with_it_once_it_is_there(start, calls):
+def test_a_gateway_starts_without_its_store_and_uses_it_once_it_is_up(start, calls):
     server = start()
     server.kill()
     caller = calls(server.url)
-    goes_on(caller)
+    check_works_without_store(caller)
     server.start()
     caller.until(is_open=False)
     assert caller.chat().status_code == 200
     assert caller.video().status_code == 200
 
 
-def test_a_replica_that_takes_over_is_worked_with_once_it_was_promoted(start, calls):
+def test_a_replica_that_takes_over_is_used_once_it_was_promoted(start, calls):
     first, second = start(), start()
     second.ask("REPLICAOF", "127.0.0.1", first.port)
     caller = calls(second.url)  # what was the first one's address is now the replica's
-    goes_on(caller)
+    check_works_without_store(caller)
     second.ask("REPLICAOF", "NO", "ONE")
     caller.until(is_open=False)
     assert caller.chat().status_code == 200

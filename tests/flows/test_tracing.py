@@ -1,4 +1,4 @@
-"""What a collector is told of requests, by a gateway on a socket; and that it is told nobody's words."""
+"""The spans that a gateway on a socket exports to a collector; they hold no prompt and no secret."""
 
 import json
 import os
@@ -148,7 +148,7 @@ def test_an_answer_that_breaks_off_is_an_error_of_the_request_and_of_the_chat(as
     assert root.attributes["http.response.status_code"] == 200
 
 
-def test_a_client_that_leaves_ends_every_span_and_is_nobodys_error(ask):
+def test_a_client_that_disconnects_ends_every_span_without_an_error(ask):
     _, root, (lease, chat) = ask(STUCK, stream=True, leave=True)
     assert root.attributes["http.response.status_code"] == 499
     assert root.attributes["error.type"] == "client_closed_request"
@@ -156,15 +156,15 @@ def test_a_client_that_leaves_ends_every_span_and_is_nobodys_error(ask):
     assert chat.events == ["first_token", "cancelled"]
 
 
-def test_a_wrong_key_is_a_request_and_no_more(ask):
-    answer, root, others = ask("x", key="sk-canary-key-of-nobody")
+def test_a_wrong_key_makes_a_request_span_only(ask):
+    answer, root, others = ask("x", key="sk-canary-unknown-key")
     assert answer.status_code == 401
     assert (root.attributes["http.response.status_code"], root.status, others) == (401, UNSET, [])
     assert root.attributes["error.type"] == "invalid_api_key"
     assert "gateway.license" not in root.attributes
 
 
-def test_a_path_that_leads_nowhere_is_not_told(traced, collector):
+def test_an_unknown_path_is_not_exported(traced, collector):
     headers = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "user-agent": "canary-agent"}
     assert httpx.get(f"{traced.origin}/canary-path?canary-query", headers=headers).status_code == 404
     spans = collector.wait_for(lambda spans: any(span.trace == "ab" * 16 for span in spans))
@@ -178,7 +178,7 @@ def listed(gateway):
     return [json.loads(line) for line in gateway.text().splitlines() if '"/v1/models"' in line]
 
 
-def test_what_the_caller_does_not_keep_is_not_told_and_still_in_the_log(traced, collector):
+def test_an_unsampled_trace_is_not_exported_but_its_id_is_logged(traced, collector):
     headers = {**AUTH, "traceparent": f"00-{'12' * 16}-{'34' * 8}-00"}
     assert httpx.get(f"{traced.base_url}/models", headers=headers).status_code == 200
     headers["traceparent"] = "no trace at all"
@@ -191,7 +191,7 @@ def test_what_the_caller_does_not_keep_is_not_told_and_still_in_the_log(traced, 
     assert not any(span.trace == "12" * 16 for span in spans)
 
 
-def test_prometheus_is_shown_the_traces_of_what_it_counts(ask, traced):
+def test_metrics_have_exemplars_with_trace_ids(ask, traced):
     _, root, _ = ask("<echo>counted</echo>", stream=True)
     shown = httpx.get(f"{traced.origin}/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
     assert shown.headers["content-type"].startswith("application/openmetrics-text")
@@ -206,7 +206,7 @@ def test_prometheus_is_shown_the_traces_of_what_it_counts(ask, traced):
     assert "trace_id" not in plain.text
 
 
-def test_the_collector_is_told_no_secret_and_no_words(traced, collector, ask):
+def test_the_collector_gets_no_secret_and_no_prompt(traced, collector, ask):
     ask("<echo>canary-answer</echo>")
     ask('<sim error="1037" once="told"/><echo>canary-answer</echo>', stream=True)
     assert collector.headers[0]["authorization"] == "Bearer canary-collector"
@@ -232,7 +232,7 @@ def start_traced(tmp_path):
         gateway.stop()
 
 
-def test_what_is_left_is_told_at_the_end(start_traced):
+def test_remaining_spans_are_exported_at_shutdown(start_traced):
     with collecting() as collector:
         gateway = start_traced(collector.url, "600000")
         assert httpx.get(f"{gateway.base_url}/models", headers=AUTH).status_code == 200
@@ -242,7 +242,7 @@ def test_what_is_left_is_told_at_the_end(start_traced):
         assert [span.name for span in collector.spans] == ["GET /v1/models"]
 
 
-def test_streams_that_the_end_of_the_process_cuts_off_are_told_by_every_worker(start_traced):
+def test_every_worker_exports_the_streams_that_its_shutdown_cuts_off(start_traced):
     body = {"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": STUCK}]}
     with collecting() as collector:
         gateway = start_traced(collector.url, "600000", workers=2, grace=0.3)
@@ -264,7 +264,7 @@ def test_streams_that_the_end_of_the_process_cuts_off_are_told_by_every_worker(s
 
 
 @pytest.mark.parametrize("listening", [False, True])
-def test_a_collector_that_is_away_is_one_warning_and_delays_no_end(start_traced, listening):
+def test_an_unreachable_collector_is_one_warning_and_does_not_delay_the_shutdown(start_traced, listening):
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>x</echo>"}]}
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Which model really answered: told in a header, the log and metrics; a downgrade is counted, or refused."""
+"""The model that really answered is in a header, the log and metrics; a downgrade is counted or refused."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_a_whole_answer_and_a_stream_name_the_model_that_answers(client, model, 
     assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed.parse()) == "hi"
 
 
-def test_where_the_site_does_not_say_who_answers_nothing_is_claimed(client):
+def test_no_model_is_named_if_the_site_does_not_name_one(client):
     answer = client.chat.completions.with_raw_response.create(
         model="gemini-3-pro", messages=says('<sim answered-by="unknown"/><echo>hi</echo>')
     )
@@ -113,11 +113,11 @@ def test_a_downgrade_is_passed_on_and_counted(start_web):
     assert metric(gateway, answers.format("flash-lite", "3.5 Flash-Lite")) == 1
     assert metric(gateway, answers.format("unknown", "Nano Banana 2")) == 1
     shown = httpx.get(f"{gateway.origin}/metrics").text
-    assert shown.count("gateway_upstream_model_mismatches_total{") == 1  # a picture model is no downgrade
+    assert shown.count("gateway_upstream_model_mismatches_total{") == 1  # a picture model is not a downgrade
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_downgrade_is_refused_and_another_account_answers_where_the_settings_say_so(start_web, stream):
+def test_a_downgrade_is_refused_and_another_account_answers_if_the_settings_say_so(start_web, stream):
     gateway = start_web('model_mismatch = "refuse"')
     with client_of(gateway) as client:
         answer = client.chat.completions.with_raw_response.create(
@@ -137,10 +137,10 @@ def test_a_downgrade_is_refused_and_another_account_answers_where_the_settings_s
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_where_every_account_downgrades_the_client_is_told_so(start_web, stream):
+def test_the_client_gets_an_error_if_every_account_downgrades(start_web, stream):
     gateway = start_web('model_mismatch = "refuse"')
     with client_of(gateway) as client:
-        for _ in range(7):  # no account is put aside for it: the next request is told the same
+        for _ in range(7):  # no account cools down for it: the next request fails alike
             with pytest.raises(openai.InternalServerError) as caught:
                 client.chat.completions.create(
                     model="gemini-3-pro", messages=says(f"{LITE}<echo>less</echo>"), stream=stream

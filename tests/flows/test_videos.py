@@ -106,7 +106,7 @@ def test_a_range_and_the_head_of_a_video(gateway, client):
     assert (part.status_code, part.content) == (206, b"ftyp")
 
 
-def test_what_is_not_ready_is_409_and_what_was_refused_says_why(client):
+def test_a_video_that_is_not_ready_is_409_and_a_refused_one_says_why(client):
     slow = client.videos.create(model=VIDEO, prompt='<sim ready="60"/> a whale')
     with pytest.raises(openai.ConflictError) as caught:
         client.videos.download_content(slow.id)
@@ -134,7 +134,7 @@ def test_videos_are_listed_page_by_page_and_deleted(gateway, stranger):
     assert [video.id for video in stranger.videos.list()] == made[:0:-1]
 
 
-def test_anothers_video_is_as_unknown_as_one_that_never_was(client, stranger):
+def test_a_video_of_another_license_is_as_unknown_as_one_that_never_existed(client, stranger):
     video = client.videos.create(model=VIDEO, prompt="mine")
     errors = []
     for identity in (video.id, "video_none"):
@@ -159,7 +159,7 @@ def test_anothers_video_is_as_unknown_as_one_that_never_was(client, stranger):
         ({"input_reference": ("a.txt", b"words", "text/plain")}, 400, "unsupported_image", "input_reference"),
     ],
 )
-def test_what_cannot_be_made_is_refused_with_the_field(client, fields, status, code, param):
+def test_an_invalid_video_request_is_refused_with_the_field(client, fields, status, code, param):
     with pytest.raises(openai.APIStatusError) as caught:
         client.videos.create(**{"model": VIDEO, "prompt": "a cat", **fields})
     error = caught.value
@@ -217,7 +217,7 @@ def test_a_research_whose_client_left_is_picked_up_by_its_id(client):
     assert done.choices[0].message.content.startswith("# tea")
 
 
-def test_whoever_asks_meanwhile_waits_for_the_one_who_is_at_it(client):
+def test_a_request_for_an_open_research_waits_until_it_is_finished(client):
     stream = chat(client, RESEARCH, '<sim ready="2"/> tea', stream=True)
     chunk = next(chunk for chunk in stream if getattr(chunk.choices[0].delta, "reasoning_content", None))
     with ThreadPoolExecutor(4) as pool:
@@ -250,7 +250,7 @@ def site_settings(site):
 
 
 def begin_both(client, site):
-    """Begin a video and a research; return their ids when both are under way."""
+    """Begin a video and a research; return their ids when the site works on both."""
     video = client.videos.create(model=VIDEO, prompt='<sim ready="3"/> a cat')
     while not httpx.get(f"{site_url(site)}/simulator/state").json()["seen"].get("rpc_hNvQHb"):
         assert client.videos.retrieve(video.id).status != "failed"
@@ -285,7 +285,7 @@ def test_a_video_just_asked_for_survives_the_end_of_the_process(start_command, t
         gateway.stop()
 
 
-def test_a_research_whose_client_left_at_its_first_word_is_picked_up(start_command, tmp_path):
+def test_a_research_whose_client_left_at_its_first_event_is_picked_up(start_command, tmp_path):
     site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced")
     gateway = Gateway(tmp_path, site_settings(site))
     try:

@@ -1,7 +1,7 @@
 """Runs gemini-webapi, as its users install it, against a simulated site; prints one JSON line for each step.
 
 It runs in a venv of its own, where the gateway cannot be imported. Arguments: the proxy that leads to the simulator,
-and a folder for what is downloaded. Every coroutine `step_<name>` is a step; those in `SLOW` run beside the others.
+and a folder for what is downloaded. Every coroutine `step_<name>` is a step; those in `SLOW` run while the others do.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ MARKDOWN = (
 
 
 class World:
-    """Where the site is, and one client of the main account that the quick steps share."""
+    """The site's address, and one client of the main account that the quick steps share."""
 
     def __init__(self, proxy, folder):
         self._proxy, self.folder = proxy, folder
@@ -348,7 +348,7 @@ async def step_guest(world):
 
 @contextmanager
 def cookies_kept_in(folder):
-    """Let the client find no cookies of the other accounts, which it would take in place of none."""
+    """Hide the cookies of the other accounts, which the client would use if it has none."""
     before, os.environ["GEMINI_COOKIE_PATH"] = os.environ["GEMINI_COOKIE_PATH"], str(folder)
     try:
         yield
@@ -402,7 +402,7 @@ async def run(name, world):
     try:
         async with asyncio.timeout(STEP_SECONDS):
             data = await globals()[f"step_{name}"](world)
-    except Exception:  # noqa: BLE001 -- whatever it is, the next step goes on
+    except Exception:  # noqa: BLE001 -- any error ends this step only
         report(name, started, traceback.format_exc())
     else:
         report(name, started, data=data)

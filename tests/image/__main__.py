@@ -1,6 +1,6 @@
 """Builds the image and runs what is in it: `python -m tests.image [FOLDER]`, as root.
 
-FOLDER holds, or is given, Debian's base system; by default it is made anew. Takes buildah and debootstrap.
+FOLDER holds, or is given, Debian's base system; by default it is made each time. Takes buildah and debootstrap.
 """
 
 import gzip
@@ -27,7 +27,7 @@ SIMULATED = {
 
 def main():
     if os.getuid() != 0:
-        sys.exit("It takes root: to bootstrap a base, to mount, and to be nobody then.")
+        sys.exit("Run this as root: it bootstraps a base system, mounts folders and drops its privileges.")
     with tempfile.TemporaryDirectory(prefix="image-") as folder:
         tree = base_tree(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "base")
         builder = Builder(Path(folder))
@@ -46,7 +46,7 @@ def say(words):
 
 
 def files(root):
-    """No installer, nothing that lends its owner's rights, nothing that runs by itself, nothing of ours writable."""
+    """No installer, no setuid or setgid file, no `.pth` file, no writable file of ours."""
     paths = [path for path in root.rglob("*") if not path.is_symlink()]
     modes = {path: path.lstat() for path in paths}
     lending = [path for path in paths if path.is_file() and modes[path].st_mode & (stat.S_ISUID | stat.S_ISGID)]
@@ -57,7 +57,7 @@ def files(root):
     ours = [path for path in paths if path.is_relative_to(root / OURS)]
     assert len(ours) > 1000
     assert not [path for path in ours if modes[path].st_uid != 0 or modes[path].st_mode & 0o022]
-    say("no installer, no setuid or setgid file, no .pth file; what is ours belongs to root and nobody may write it")
+    say("no installer, no setuid or setgid file, no .pth file; our files belong to root and are not writable")
 
 
 def bytecode(root):
@@ -95,7 +95,7 @@ def told(config):
 
 
 def runs(root, config):
-    """It says its version, serves, answers, tells of its health, and ends when it is told to."""
+    """It prints its version, serves, answers, reports its health, and stops on a signal."""
     once = Container(root, config, "--version")
     assert once.status() == 0, once.text()
     say(once.text().strip())
@@ -122,7 +122,7 @@ def confined(container):
     assert found["capabilities"] == {"CapEff": 0, "CapPrm": 0, "CapBnd": 0}
     assert found["no new privileges"] == 1
     assert found["interfaces"] == ["lo"]
-    say("runs as nobody, process 1, with no capability, no network and a root that is read only")
+    say("runs without privileges, as process 1, with no capability, no network and a root that is read only")
 
 
 def answers(container):
@@ -136,7 +136,7 @@ def healthy(container, health):
     assert asked.returncode == 0, asked.stderr
     wrong = container.run(*health[:-1], health[-1].replace("9090", "9099"))
     assert wrong.returncode == 1
-    say("its healthcheck says that it is well, and where nobody answers, that it is not")
+    say("its health check succeeds, and fails if the port does not answer")
 
 
 if __name__ == "__main__":

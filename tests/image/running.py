@@ -1,4 +1,4 @@
-"""The image's files run as a container runs them: process 1, nobody's user, a root that is read only, no network."""
+"""The image's files run as a container runs them: process 1, no privileges, a read-only root, no network."""
 
 import json
 import subprocess

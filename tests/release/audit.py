@@ -15,7 +15,7 @@ _WAIT_SECONDS = "15"
 
 
 def verdict(report, said):
-    """Return the status for what pip-audit reports, None where it reports nothing, and says; and lines that tell it."""
+    """Return the exit status and the lines to print for a report of pip-audit; None is a missing report."""
     if report is None:
         return UNKNOWN, ["It could not be found out:", *said.strip().splitlines()[-1:]]
     packages = report["dependencies"]
@@ -36,7 +36,7 @@ def verdict(report, said):
 
 
 def ask(program, lock, service):
-    """Run pip-audit; return its report, None where there is none, and what else it says."""
+    """Run pip-audit; return its report, or None, and its other output."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"
         command = [

@@ -55,12 +55,12 @@ def _differing(held, wanted):
 
 
 def _telling(held, tree):
-    """Return the files that tell where they were made."""
-    return [f"{name} tells of {tree}" for name, data in held.items() if str(tree).encode() in data]
+    """Return the files that contain the path of the build."""
+    return [f"{name} contains {tree}" for name, data in held.items() if str(tree).encode() in data]
 
 
 def _wrong_about(text, tree):
-    """Return what is wrong with what a package tells of itself."""
+    """Return the errors in the metadata of a package."""
     about, said = Parser().parsestr(text), project(tree)
     wanted = {
         "Name": said["name"],

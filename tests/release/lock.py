@@ -41,5 +41,5 @@ def pinned(text):
         elif match := _VIA.match(line):
             found[-1].via.append(plain(match[1]))
         elif line.strip() != "# via":
-            raise ValueError(f"is no line of a lock: {line!r}")
+            raise ValueError(f"is not a line of a lock: {line!r}")
     return found

@@ -1,7 +1,7 @@
 """Says what the gateway is made of, as CycloneDX: what the lock pins, and what each of it is there for.
 
 The same lock gives the same file, with the license that each package installed here tells. No place to fetch from is
-named: whoever installs chooses it.
+named: the installing person chooses it.
 """
 
 import json

@@ -20,13 +20,13 @@ LEFT_OUT = {"name": "c", "skip_reason": "not found"}
         (None, UNKNOWN, "Name or service not known"),
     ],
 )
-def test_a_package_that_was_left_out_is_not_called_well(report, status, words):
+def test_a_package_that_was_left_out_is_not_called_safe(report, status, words):
     said = "Traceback:\nName or service not known"
     found, lines = verdict(None if report is None else {"dependencies": report}, said)
     assert found == status
     assert any(words in line for line in lines)
 
 
-def test_a_program_that_reports_nothing_is_no_good_news(capsys):
+def test_a_scanner_that_reports_nothing_is_an_error(capsys):
     assert main(sys.executable, "requirements.txt") == UNKNOWN
     assert "It could not be found out" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What is installed is what the locks pin, and nothing of it runs before the gateway does."""
+"""The installed packages are those of the locks, and none runs before the gateway does."""
 
 import hashlib
 import sys
@@ -42,7 +42,7 @@ def test_nothing_unexpected_runs_when_python_starts(site, lock):
 
 
 @FOUND
-def test_what_our_own_start_finds_is_this_checkout(site, lock):
+def test_the_command_runs_this_checkout(site, lock):
     (finder,) = site.glob("__editable___gemini_gateway_*_finder.py")
     line = next(line for line in finder.read_text().splitlines() if line.startswith("MAPPING"))
     assert sorted(Path(word) for word in line.split("'") if word.startswith("/")) == [

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.release.building import build, copy, project
 from tests.release.content import packed, wrong_with_archive, wrong_with_wheel
-from tests.release.trying import install_beside, smoke
+from tests.release.trying import install_without_dependencies, smoke
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def built(tree):
     return build(tree, tree.parent / "out")
 
 
-def test_both_hold_what_they_should_and_nothing_else(built, tree):
+def test_wheel_and_source_archive_hold_the_right_files(built, tree):
     wheel, archive = built
     assert wrong_with_wheel(wheel, tree) == []
     assert wrong_with_archive(archive, tree) == []
@@ -31,12 +31,12 @@ def test_both_hold_what_they_should_and_nothing_else(built, tree):
 
 
 def test_the_wheel_serves_where_only_it_is_installed(built, tree, tmp_path):
-    programs, more = install_beside(built[0], tmp_path / "venv")
+    programs, more = install_without_dependencies(built[0], tmp_path / "venv")
     smoke(programs, tmp_path / "empty", project(tree)["version"], more)
 
 
 @pytest.mark.parametrize("name", ["tests/test_x.py", "service/gateway.sqlite3", "evil.pth"])
-def test_what_does_not_belong_into_a_wheel_is_found(built, tree, tmp_path, name):
+def test_a_file_that_does_not_belong_into_a_wheel_is_found(built, tree, tmp_path, name):
     with zipfile.ZipFile(built[0]) as given, zipfile.ZipFile(tmp_path / built[0].name, "w") as made:
         for one in given.namelist():
             made.writestr(one, given.read(one))
@@ -44,13 +44,13 @@ def test_what_does_not_belong_into_a_wheel_is_found(built, tree, tmp_path, name)
     assert wrong_with_wheel(tmp_path / built[0].name, tree) == [f"has {name}"]
 
 
-def test_what_a_wheel_lacks_or_tells_is_found(built, tree, tmp_path):
+def test_missing_files_and_build_paths_in_a_wheel_are_found(built, tree, tmp_path):
     with zipfile.ZipFile(built[0]) as given, zipfile.ZipFile(tmp_path / built[0].name, "w") as made:
         for one in given.namelist():
             if one != "service/py.typed":
                 made.writestr(one, f"# {tree}" if one == "service/cli/options.py" else given.read(one))
     wrong = wrong_with_wheel(tmp_path / built[0].name, tree)
-    assert wrong == ["lacks service/py.typed", f"service/cli/options.py tells of {tree}"]
+    assert wrong == ["lacks service/py.typed", f"service/cli/options.py contains {tree}"]
 
 
 def test_a_file_of_the_machine_is_found_in_a_source_archive(built, tree, tmp_path):

@@ -14,7 +14,7 @@ def bill():
     return sbom((ROOT / LOCK).read_text(), project(ROOT))
 
 
-def test_it_lists_what_the_lock_pins_and_nothing_else(bill):
+def test_it_lists_the_packages_of_the_lock_and_no_others(bill):
     lines = re.findall(r"(?m)^([\w.-]+)(?:\[.*\])?==(\S+)", (ROOT / LOCK).read_text())
     assert sorted((one["name"], one["version"]) for one in bill["components"]) == sorted(lines)
     assert len({one["bom-ref"] for one in bill["components"]}) == len(lines) > 20
@@ -25,7 +25,7 @@ def test_every_hash_of_the_lock_is_there(bill):
     assert sorted(listed) == sorted(re.findall(r"sha256:(\w+)", (ROOT / LOCK).read_text()))
 
 
-def test_everything_is_there_for_something(bill):
+def test_each_package_has_a_dependent(bill):
     needs = {one["ref"]: one["dependsOn"] for one in bill["dependencies"]}
     assert set(needs) == {one["bom-ref"] for one in (*bill["components"], bill["metadata"]["component"])}
     reached, ahead = set(), [bill["metadata"]["component"]["bom-ref"]]
@@ -37,7 +37,7 @@ def test_everything_is_there_for_something(bill):
     assert reached == set(needs)
 
 
-def test_what_only_building_takes_is_marked(bill):
+def test_packages_that_only_the_build_needs_are_marked(bill):
     assert [one["name"] for one in bill["components"] if one["scope"] == "excluded"] == ["setuptools"]
 
 
@@ -50,6 +50,6 @@ def test_no_registry_is_named_and_the_same_lock_gives_the_same_file(tmp_path):
     assert re.findall(r"\w+://[^\s\"]+", first.read_text()) == [bill["$schema"]]
 
 
-def test_what_is_no_lock_is_not_read():
+def test_a_file_that_is_not_a_lock_is_refused():
     with pytest.raises(ValueError, match="no line of a lock"):
         pinned("--index-url x\n")

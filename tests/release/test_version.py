@@ -23,11 +23,11 @@ SAID = {
 @pytest.mark.parametrize(
     ("name", "pattern"), [(name, pattern) for name, patterns in SAID.items() for pattern in patterns]
 )
-def test_a_file_says_the_version(name, pattern):
+def test_a_file_names_the_version(name, pattern):
     assert set(re.findall(pattern, (ROOT / name).read_text())) == {VERSION}
 
 
-def test_no_other_file_says_another():
+def test_no_file_names_another_version():
     text = {path: path.read_text() for room in ("deploy", "k8s", "docs") for path in (ROOT / room).rglob("*.[my]*")}
     said = {
         version for one in text.values() for version in re.findall(r"gemini-gateway:(\d[\w.-]*)|newTag: (\S+)", one)
@@ -35,7 +35,7 @@ def test_no_other_file_says_another():
     assert {version for pair in said for version in pair if version} == {VERSION}
 
 
-def test_the_command_and_what_is_installed_say_it():
+def test_the_command_and_the_installed_package_name_it():
     done = subprocess.run(
         [sys.executable, "-m", "service", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

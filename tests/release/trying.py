@@ -21,7 +21,7 @@ def install(built, folder, lock):
     return programs
 
 
-def install_beside(wheel, folder):
+def install_without_dependencies(wheel, folder):
     """Install the wheel alone; what it takes is this environment's. Return the programs and their environment."""
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     programs = folder / "bin"

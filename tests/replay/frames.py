@@ -64,7 +64,7 @@ def snapshot(*candidates, cid="c_00000000000000a1", rid="r_00000000000000a1", mo
 
 
 def text_frames(*texts, **options):
-    """Return a frame for each text, the last of them complete."""
+    """Return a frame for each text; the last frame is complete."""
     last = len(texts) - 1
     return [[snapshot(candidate(text, done=at == last), **options)] for at, text in enumerate(texts)]
 

@@ -201,7 +201,7 @@ class Site:
         self._loop.call_soon_threadsafe(stop.set)
 
     async def _new_proxy(self):
-        """Leave each test a way out of its own: the gateway remembers what became of one.
+        """Return a new proxy for each test: the gateway remembers failures of a proxy.
 
         Earlier ones are closed a few tests later: asyncio loses a connection that comes while its server is closed.
         """
@@ -252,7 +252,7 @@ class Site:
                 if answers := getattr(self.scene, kind):
                     answer = take(answers)
                     return answer(self) if callable(answer) else answer
-        return Answer(b"no such thing in this scene", 404)
+        return Answer(b"not in this scene", 404)
 
     def _batch(self, call):
         if self.scene.batch:
@@ -336,7 +336,7 @@ async def _connect(port, reader, writer):
 
 @contextmanager
 def replayed_site(folder):
-    """Run the site beside the test, in a thread of its own."""
+    """Run the site in a thread."""
     site, started, stop = Site(folder), threading.Event(), asyncio.Event()
 
     thread = threading.Thread(target=lambda: asyncio.run(site.run(started, stop)), name="replayed site")

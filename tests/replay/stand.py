@@ -44,7 +44,7 @@ poll_seconds = 0.1
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client sees of a chat completion."""
+    """The parts of a chat completion that a client sees."""
 
     text: str = ""
     reason: str | None = None
@@ -52,7 +52,7 @@ class Seen:
     code: str | None = None
     headers: dict | None = None
     whole: object = None
-    """The SDK's own answer, where there is one."""
+    """The SDK's own answer, if the call succeeded."""
 
 
 class Stand:
@@ -101,7 +101,7 @@ class Stand:
             assert answer.status_code == 204, answer.text
 
     def row(self, psid):
-        """Return how an account stands, as the admin API says."""
+        """Return an account as the admin API shows it."""
         return self.admin.get(f"/v1/accounts/{psid.removeprefix('psid-')}").json()
 
     def check(self, psid):

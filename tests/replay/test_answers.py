@@ -203,7 +203,7 @@ def test_an_answer_that_ends_before_it_is_complete_is_an_error(stand, behind):
     assert seen.reason is None
 
 
-def test_an_answer_of_bookkeeping_alone_is_no_answer(stand):
+def test_an_answer_of_bookkeeping_alone_is_an_error(stand):
     stand.begin(Scene(generate=[Answer(frames.body(frames.BOOKKEEPING, frames.END))]))
     assert stand.chat().status >= 429
 

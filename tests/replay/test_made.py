@@ -1,4 +1,4 @@
-"""What turns make besides text, over the replayed site: canvases, research, music, films, images, and guests."""
+"""Results of turns besides text, over the replayed site: canvases, research, music, films, images, and guests."""
 
 import base64
 
@@ -42,7 +42,7 @@ def test_a_canvas_comes_in_its_fence_also_in_an_ordinary_turn(stand, model, stre
 
 
 @MODES
-def test_a_canvas_that_is_rewritten_is_no_error(stand, stream):
+def test_a_canvas_that_is_rewritten_is_not_an_error(stand, stream):
     other = "```html\n<p>Quite another page.</p>\n```\n"
     first = frames.candidate("Here it is.", done=False, f30=[document(PAGE_BODY)])
     stand.begin(Scene(generate=[turn_of(first, frames.candidate("Here it is.", f30=[document(other)]))]))
@@ -63,7 +63,7 @@ def test_a_picture_that_comes_behind_the_whole_text_is_shown(stand, stream):
 
 
 @MODES
-def test_a_card_of_a_web_video_is_no_document(stand, stream):
+def test_a_card_of_a_web_video_is_not_a_document(stand, stream):
     card = frames.candidate("See this film.", f30=[["yt_1", None, "A film", None, "A film about foxes"]])
     stand.begin(Scene(generate=[turn_of(card)]))
     assert stand.chat(stream=stream).text.strip() == "See this film."

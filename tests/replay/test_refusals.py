@@ -1,4 +1,4 @@
-"""What the gateway does when the site refuses: codes, statuses, redirects and pages, over one account and over two."""
+"""Reactions to refusals of the site: codes, statuses, redirects and pages, over one account and over two."""
 
 import pytest
 
@@ -186,7 +186,7 @@ def test_a_page_that_redirects_to_the_app_is_followed(stand, location):
     assert stand.chat().text == "A good answer."
 
 
-def test_a_page_that_redirects_to_itself_is_no_loop(stand):
+def test_a_page_that_redirects_to_itself_causes_no_loop(stand):
     [psid] = stand.begin(Scene(page=[redirect("/app")], generate=[GOOD]))
     assert stand.chat().status == 502
     assert len(stand.site.asked("page")) <= 10

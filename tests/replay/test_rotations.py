@@ -1,4 +1,4 @@
-"""Cookie rotation over the replayed site: what is sent, and what becomes of the account."""
+"""Cookie rotation over the replayed site: the requests, and the state of the account afterwards."""
 
 import json
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_the_next_rotation_is_when_the_site_says(stand, said, kept):
     assert json.loads(line)["interval"] == kept
 
 
-def test_a_session_that_is_never_rotated_still_serves_and_the_operator_is_told(stand):
+def test_a_session_that_is_never_rotated_still_serves_and_a_warning_is_logged(stand):
     [psid] = stand.begin(Scene(rotate=[NEVER], generate=[GOOD]))
     stand.poll(lambda: stand.site.asked("rotate"))
     assert stand.chat().text == "A good answer."

@@ -28,7 +28,7 @@ def mismatches(stand):
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "in a dict"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("model", [FLASH, FREE, ("fbb127bbb056c959", "3.9 Flash Extended"), ("0123", "4 Flash")])
-def test_a_client_is_told_which_model_answered(stand, model, stream, dense):
+def test_a_client_sees_which_model_answered(stand, model, stream, dense):
     stand.begin(Scene(generate=[answered_by(model, dense=dense)]))
     before = mismatches(stand)
     seen = stand.chat("gemini-2.5-flash", stream=stream)

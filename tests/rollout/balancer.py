@@ -1,4 +1,4 @@
-"""HAProxy before gateways of this machine, by the logic of `deploy/haproxy.cfg`, and what it thinks of them."""
+"""HAProxy in front of gateways of this machine, with the logic of `deploy/haproxy.cfg`, and its view of the servers."""
 
 import csv
 import re
@@ -59,7 +59,7 @@ class Balancer:
             await anyio.to_thread.run_sync(self._popen.wait)
 
     def sees(self):
-        """Return what it thinks of each server: its status, and what its last check came to, as `DOWN`, `503`."""
+        """Return its view of each server: the status and the result of the last check, as `DOWN`, `503`."""
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(str(self._stats))
             asking.sendall(b"show stat\n")
@@ -68,7 +68,7 @@ class Balancer:
         return {row["svname"]: (row["status"].split()[0], row["check_code"]) for row in rows if row["type"] == "2"}
 
     async def until(self, name, status, seconds=90):
-        """Wait until it thinks so of a server; return what its last check came to."""
+        """Wait until a server has a status; return the result of its last check."""
         with anyio.fail_after(seconds):
             while True:
                 seen, code = self.sees()[name]

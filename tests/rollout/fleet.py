@@ -68,17 +68,17 @@ cookies = "{second}"
 concurrency = 200
 per_minute = 0
 """
-"""A machine that is busy with tests is late all the time: what is judged here is not how late."""
+"""A machine that is busy with tests is always late, and lateness is not tested here."""
 
 
 class Fleet:
-    """All of it; its secrets are files that may be changed."""
+    """All processes; their secrets are files that a test can change."""
 
     def __init__(self, folder, gateways=3):
         self._folder = Path(folder)
         self.sessions = [
             simulator.SimulatedAccount(psid=f"psid-{name}-{os.urandom(6).hex()}", psidts=f"psidts-{name}", quota=_MANY)
-            for name in ("first", "second", "anew")
+            for name in ("first", "second", "third")
         ]
         config = simulator.SimulatorConfig(accounts=tuple(self.sessions), pace=_PACE)
         (self._folder / "site.json").write_bytes(msgspec.json.encode(config))

@@ -1,4 +1,4 @@
-"""Clients that ask so many times a second, come what may, and never try again."""
+"""Clients that send requests at a fixed rate and never retry."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ import anyio
 
 PER_SECOND = 50
 STREAMS = 6
-"""So many answers come slowly, in pieces, at any time."""
+"""Number of answers that come slowly, in pieces, at any time."""
 SLOW = '<sim tokens-per-second="6"/>'
 
 
@@ -28,7 +28,7 @@ class Load:
         self._stop.set()
 
     async def run(self):
-        """Ask until `stop`; what is open then is waited for."""
+        """Send requests until `stop`, then wait for the open ones."""
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as http, anyio.create_task_group() as tasks:
             for number in range(STREAMS):

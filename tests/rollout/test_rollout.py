@@ -5,7 +5,7 @@ from tests.rollout.trial import trial
 REQUESTS = 600
 
 
-async def test_no_request_fails_while_gateways_are_restarted_and_secrets_change_and_a_lost_ones_video_is_finished(
+async def test_a_rollout_fails_no_request_and_loses_no_video(
     tmp_path,
 ):
     seen = await trial(tmp_path, REQUESTS)

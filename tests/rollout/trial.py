@@ -9,7 +9,7 @@ from tests.rollout.rollout import change_secrets, lose, restart
 
 
 class Seen(msgspec.Struct):
-    """What has come of it."""
+    """The results."""
 
     requests: int = 0
     failures: list = []
@@ -20,7 +20,7 @@ class Seen(msgspec.Struct):
 
 
 async def trial(folder, requests, tell=lambda _: None):
-    """Ask for at least so many answers while all of it is done."""
+    """Run all steps under load until there are at least `requests` answers."""
     seen = Seen()
     async with Fleet(folder) as fleet:
         load = Load(fleet.balancer.url, STEADY)

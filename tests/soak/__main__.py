@@ -1,4 +1,4 @@
-"""`python -m tests.soak MINUTES`: mixed load on three gateways, a fault every ten seconds, and what came of it."""
+"""`python -m tests.soak MINUTES`: mixed load on three gateways, a fault every ten seconds, and a report."""
 
 import math
 import sys
@@ -53,7 +53,7 @@ async def sample(cluster, samples):
 
 
 def tasks_of(gateway):
-    """Return how many tasks a gateway has said it has, lately."""
+    """Return the number of tasks that a gateway last reported."""
     said = [line for line in list(gateway.last) if line.startswith(b"tasks: ")]
     return {"tasks": int(said[-1].removeprefix(b"tasks: "))} if said else {}
 
@@ -77,7 +77,7 @@ class Slope(NamedTuple):
     error: float
 
     def leaks(self, limit):
-        """Return whether it surely grows, and by more than a limit an hour."""
+        """Return whether it grows for certain, and by more than a limit an hour."""
         return self.an_hour - self.error > limit
 
 
@@ -169,7 +169,7 @@ async def soak(minutes, folder):
 
 
 def report(console, cluster, run, verdict):
-    """Print what came of it; return whether it is well."""
+    """Print the report; return whether all is well."""
     (mixture, faults, samples), (count, accounts) = run, verdict
     table, leaking = growth(samples)
     console.print(table, outcomes(mixture))

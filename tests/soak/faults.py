@@ -1,4 +1,4 @@
-"""What goes wrong, one after the other."""
+"""Faults, one after the other."""
 
 import random
 import signal
@@ -18,14 +18,14 @@ ORDERS = (
 
 
 class Faults:
-    """Makes one every so many seconds; the first gateway is never killed, so that its growth can be seen."""
+    """Injects one at a fixed interval; the first gateway is never killed, so that its growth can be measured."""
 
     def __init__(self, cluster, wires, *, every=10.0):
         self._cluster, self._wires, self._every = cluster, {wire.name: wire for wire in wires}, every
         self.made = Counter()
 
     async def run(self, seconds):
-        """Make faults for so long; return when all is mended."""
+        """Inject faults for `seconds`; return when everything is repaired."""
         until = anyio.current_time() + seconds
         kinds = [
             self.order, self.kill_gateway, self.stop_gateway, self.stop_store, self.kill_store, self.cut_store,

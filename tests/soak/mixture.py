@@ -1,4 +1,4 @@
-"""Clients of all kinds; what each was answered is well-formed or it is not."""
+"""Clients of all kinds, which check that each answer is well-formed."""
 
 import json
 import random
@@ -15,7 +15,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=40)
 
 
 class Mixture:
-    """Asks all gateways for everything, all the time."""
+    """Sends requests of all kinds to all gateways, all the time."""
 
     def __init__(self, cluster):
         self._cluster = cluster
@@ -77,8 +77,8 @@ class Mixture:
         return "left"
 
     async def wrong_key(self, http, origin):
-        async with post(http, origin, "chat/completions", chat_body(), key="sk-of-nobody") as response:
-            assert response.status in {401, 503}  # 503: nobody can look whether there is such a key
+        async with post(http, origin, "chat/completions", chat_body(), key="sk-unknown-key") as response:
+            assert response.status in {401, 503}  # 503: the store is down and the key cannot be checked
             return await whole(response)
 
     async def image(self, http, origin):

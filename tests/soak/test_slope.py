@@ -1,4 +1,4 @@
-"""A slope is told from noise, and only a sure one is a leak."""
+"""A slope is distinguished from noise, and only a certain one is a leak."""
 
 import random
 
@@ -21,13 +21,13 @@ def test_a_slope_is_found_within_its_error():
     assert found.leaks(20)
 
 
-def test_noise_alone_is_no_leak():
+def test_noise_alone_is_not_a_leak():
     found = slope(measured(0.0, noise=30.0))
     assert not found.leaks(0)
 
 
 @pytest.mark.parametrize("points", [[], [(0.0, 1.0)], [(0.0, 1.0), (1.0, 2.0)]])
-def test_too_few_values_say_nothing(points):
+def test_too_few_values_are_inconclusive(points):
     assert not slope(points).leaks(0)
 
 

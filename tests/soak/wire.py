@@ -1,4 +1,4 @@
-"""A wire between two processes, to be cut."""
+"""A connection between two processes that a test can cut."""
 
 import anyio
 

@@ -1,4 +1,4 @@
-"""Measures the gateway beside other gateways on the same work: as many events, and the same texts.
+"""Measures the gateway against other gateways on the same work: as many events, and the same texts.
 
 The others know OpenAI's API, so their upstream speaks it; the gateway's speaks as the site does, whose frames repeat
 the answer so far. A pass-through before each upstream shows what the bytes alone cost.
@@ -48,7 +48,7 @@ class PeersPlan(Plan):
 
 
 class Peer(processes.Child):
-    """A process that is told the port to listen on, and says in words of its own that it does."""
+    """A process that listens on a given port and prints a line when it does."""
 
     start_seconds = 120.0
     port = 0
