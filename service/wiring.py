@@ -25,10 +25,10 @@ from transports.accounts import (
     Reports,
     SharedState,
 )
+from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Kind, Serve, Transport
 from transports.clock import Clock
-from transports.conversations import ConversationStore
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
@@ -62,7 +62,7 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     local_replica: Records | None = None
     """The local replica of a shared store."""
-    conversations: ConversationStore
+    conversations: Conversations
     observer: Observer
     serve: Serve
     files: FileKeeper

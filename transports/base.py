@@ -19,9 +19,9 @@ from protocol.model import (
 )
 from transports.account import Account, Finding, Report
 from transports.accounts.configured import AccountSettings, AccountType
+from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.clock import Clock
-from transports.conversations import ConversationStore
 from transports.observer import Observer
 from transports.store import ChangeFeed, Records, Store
 
@@ -106,7 +106,7 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
     registry: AccountRegistry
     change_feed: ChangeFeed
     """Tells of changes in the store; runs for as long as the transport is connected."""
-    conversations: ConversationStore
+    conversations: Conversations
     observer: Observer
     shutting_down: Callable[[], bool] = lambda: False
     """Whether the process is about to end: what can wait for another one is not begun."""

@@ -17,16 +17,16 @@ from service.storage.factory import StoreLocation, cipher_of, location_at, locat
 from service.storage.migrate import MigrateError, StoreEndpoint, all_records, migrate
 from service.telemetry import logs
 from transports.clock import SystemClock
-from transports.store import COLLECTIONS, Cipher, Collection, Locks, Records, Unreadable
+from transports.store import COLLECTIONS, Cipher, Collection, Records, Unreadable
 from transports.store.encryption import is_encrypted
 
 _CALL_SECONDS = 10.0
 """Longer than in a gateway, because no request waits for it."""
-_LEASE, _OWNER = "store-check", "store-check"
+_LOCK, _OWNER = "store-check", "store-check"
 
 
 class CollectionCounts(msgspec.Struct, kw_only=True):
-    """What a collection holds."""
+    """Number of records of a collection."""
 
     records: int = 0
     plain: int = 0
@@ -91,15 +91,15 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
     if ends[0] == ends[1]:
         raise click.BadParameter("is the same store as --from", param_hint="--to")
     if ends[0].path is not None and not ends[0].path.exists():
-        raise SettingsError(f"--from: {ends[0].path}: there is no such file")
+        raise SettingsError(f"--from: {ends[0].path}: no such file")
     plain = cipher_of(settings.store, origin)
     ciphers = [
         plain if path is None else Cipher(read_key(path, f"--{name.replace('_', '-')}"), ())
         for name, path in keys.items()
     ]
-    calm = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
+    patient = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
     try:
-        anyio.run(_migrate, ends, ciphers, calm, force)
+        anyio.run(_migrate, ends, ciphers, patient, force)
     except MigrateError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -123,36 +123,31 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
     """Print the store's location, state and contents; return whether it is writable and readable."""
     async with open_location(location, settings, SystemClock()) as store:
         click.echo(f"Store: {location}")
-        writable = await _is_writable(store.locks)
+        try:
+            await store.locks.acquire(_LOCK, _OWNER, 1.0)
+            await store.locks.release(_LOCK, _OWNER)
+            writable = "yes"
+        except OSError as error:
+            writable = f"no: {error}"
+        click.echo(f"Writable: {writable}")
         click.echo(_encryption(cipher))
-        held = {collection: await _count(store.records, cipher, collection) for collection in COLLECTIONS}
+        counts = {collection: await _count(store.records, cipher, collection) for collection in COLLECTIONS}
     click.echo("Records:")
-    for collection, found in held.items():
+    for collection, found in counts.items():
         click.echo(f"  {found.line(collection)}")
-    return writable and not any(found.unreadable for found in held.values())
+    return writable == "yes" and not any(found.unreadable for found in counts.values())
 
 
-async def _is_writable(locks: Locks) -> bool:
-    try:
-        await locks.acquire(_LEASE, _OWNER, 1.0)
-        await locks.release(_LEASE, _OWNER)
-    except OSError as error:
-        click.echo(f"Writable: no: {error}")
-        return False
-    click.echo("Writable: yes")
-    return True
-
-
-async def _count(stored: Records, cipher: Cipher, collection: Collection) -> CollectionCounts:
-    held = CollectionCounts()
-    async for record in all_records(stored, collection):
-        held.records += 1
-        held.plain += not is_encrypted(record.value)
+async def _count(records: Records, cipher: Cipher, collection: Collection) -> CollectionCounts:
+    counts = CollectionCounts()
+    async for record in all_records(records, collection):
+        counts.records += 1
+        counts.plain += not is_encrypted(record.value)
         try:
             cipher.decrypt(collection, record.key, record.value)
         except Unreadable:
-            held.unreadable += 1
-    return held
+            counts.unreadable += 1
+    return counts
 
 
 async def _migrate(

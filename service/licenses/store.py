@@ -1,4 +1,4 @@
-"""Licenses in the store, each with the digest of its key, and a cache of them that follows changes of other processes.
+"""Licenses in the store, with the digests of their keys, and a cache that follows changes of other processes.
 
 With a SQLite store, every lookup checks for changes; with Redis, that happens once a second, and for every unknown key.
 While the store cannot be reached, cached licenses stay valid for a day.
@@ -22,6 +22,7 @@ from transports.store.port import LICENSES
 KEY = re.compile(rb"[\x21-\x7e]{8,256}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _KNOWN_SECONDS = 86400.0
+"""How long cached licenses are used while the store cannot be reached."""
 _ALL = "*"
 """Stored for all features, including future ones."""
 
@@ -72,8 +73,8 @@ class LicenseStore:
         self._ids: dict[bytes, str] = {}
         """Ids of the licenses that are not revoked, by the digests of their keys."""
         self._revision = -1
-        self._looks, self._down = 0, False
-        self._looked = self._known = -math.inf
+        self._checks, self._down = 0, False
+        self._checked_at = self._known_at = -math.inf
         """Start times of the last check, and of the last check that succeeded."""
         self._lock = anyio.Lock(fast_acquire=True)
 
@@ -107,7 +108,7 @@ class LicenseStore:
         there = await self._records.get(LICENSES, identity) if _ID.fullmatch(identity) else None
         entry = _entry(there) if there is not None else None
         if there is None or entry is None or entry.revoked is not None:
-            raise LicenseError(f"there is no license {identity!r} that is not revoked already")
+            raise LicenseError(f"no license {identity!r}: it does not exist, or is revoked already")
         value = _encode(msgspec.structs.replace(entry, revoked=now))
         if await self._records.put(LICENSES, identity, value, expected=there.version) is None:
             raise LicenseError(f"the license {identity!r} was changed at the same time: try again")
@@ -119,39 +120,39 @@ class LicenseStore:
 
     async def find(self, digest: bytes) -> License | None:
         """Return the valid license with this key digest."""
-        await self._look()
+        await self._refresh()
         if digest not in self._ids:
-            await self._look(force=True)
+            await self._refresh(force=True)
         identity = self._ids.get(digest)
         return _license(identity, self._entries[identity]) if identity is not None else None
 
     async def valid(self, identity: str) -> bool:
         """Return whether there is a license with this id that is not revoked."""
-        await self._look()
+        await self._refresh()
         if identity not in self._entries:
-            await self._look(force=True)
+            await self._refresh(force=True)
         return identity in self._entries and self._entries[identity].revoked is None
 
-    async def _look(self, *, force: bool = False) -> None:
-        """Check for changes if it is time to, with `force` in any case; simultaneous callers share one check.
+    async def _refresh(self, *, force: bool = False) -> None:
+        """Check for changes if the last check is too old, with `force` always; simultaneous callers share one check.
 
         Raises:
             StoreDown: the check failed, and the cached licenses cannot be used.
 
         """
-        now, looks = self._clock.monotonic(), self._looks
-        lasting = now - self._known < _KNOWN_SECONDS
-        if not force and lasting and (now - self._looked < self._fresh or self._lock.locked()):
+        now, checks = self._clock.monotonic(), self._checks
+        usable = now - self._known_at < _KNOWN_SECONDS
+        if not force and usable and (now - self._checked_at < self._fresh or self._lock.locked()):
             return
         async with self._lock:
-            if self._looks == looks:
-                await self._read()
-        if self._down and (force or not lasting):
+            if self._checks == checks:
+                await self._check()
+        if self._down and (force or not usable):
             raise StoreDown("licenses cannot be looked up")
 
-    async def _read(self) -> None:
+    async def _check(self) -> None:
         """Update the cached licenses, and note whether the store answers."""
-        self._looks, self._looked = self._looks + 1, self._clock.monotonic()
+        self._checks, self._checked_at = self._checks + 1, self._clock.monotonic()
         try:
             revision = (await self._records.revisions()).get(LICENSES.name, 0)
             if revision != self._revision:
@@ -161,7 +162,7 @@ class LicenseStore:
         except OSError:
             self._down = True
             return
-        self._down, self._known = False, self._looked
+        self._down, self._known_at = False, self._checked_at
 
     async def _scan(self) -> dict[str, _Entry]:
         read = {record.key: _entry(record) for record in await self._records.scan(LICENSES)}

@@ -6,9 +6,8 @@ from contextlib import ExitStack, closing
 
 from tests.bench import answers, load
 from tests.bench.samples import FEW, GATEWAY
-from transports.accounts.conversations import Conversations
+from transports.accounts.conversations import Conversations, StoredConversation
 from transports.clock import SystemClock
-from transports.conversations import StoredConversation
 from transports.store.sqlite import SqliteStore
 
 _CONNECTIONS = 16

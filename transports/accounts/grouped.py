@@ -1,10 +1,13 @@
-"""Writes of conversations that share one call of the store: a group commit.
+"""Writes that share one call of the store: a group commit.
 
-With other processes at the store, a change must be in the store before its caller goes on. `GroupedWrites` takes the
-changes that come while the previous call is under way, or within `_GATHER_SECONDS` after it, and makes them in one
-call. A change that comes alone is written at once.
+If other processes use the store, a change must be in the store before its caller continues. `GroupedWrites` collects
+the changes that arrive during the previous call, or within `_GATHER_SECONDS` after it, and writes them in one call. A
+single change is written at once.
 
-A caller that is cancelled before its change is written withdraws it. Once the call is under way, the change is made.
+Example: A's change is written alone. During that call, B's and C's arrive; both are written in the next call, and each
+caller gets the result of its own change.
+
+A caller that is cancelled before its change is written withdraws it. Once the call has begun, the change is applied.
 """
 
 import asyncio
@@ -24,51 +27,53 @@ _MOST_AT_ONCE = 200
 
 
 class GroupedWrites:
-    """Puts and removals as a store's, made together while it is open."""
+    """Puts and removes records as `Records` does, several in one call, while it is open."""
 
     def __init__(self, records: Records) -> None:
         """Write to `store`."""
         self._records = records
         self._waiting: dict[asyncio.Future[int | None], Change] = {}
-        """Changes that are not written yet, by what their callers wait for."""
-        self._news = anyio.Event()
+        """Changes that are not written yet, by the futures that their callers await."""
+        self._added = anyio.Event()
 
     async def put(
         self,
-        place: Collection,
+        collection: Collection,
         key: str,
         value: bytes,
         *,
         expected: int | None = None,
         seconds: float | None = None,
     ) -> int | None:
-        """Keep a value; return its version, None where another than the expected one is kept.
+        """Write a record; return its version, or None if the expected version did not match.
 
         Raises:
-            StoreDown: the store is out of order. Whether the value was kept is not known.
+            StoreDown: the store failed. The record may or may not have been written.
 
         """
-        return await self._write(Change(collection=place, key=key, value=value, expected=expected, seconds=seconds))
+        return await self._write(
+            Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
+        )
 
-    async def remove(self, place: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Forget a record; return whether it was there, in the expected version.
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
+        """Remove a record; return whether it was removed.
 
         Raises:
-            StoreDown: the store is out of order. Whether the record was removed is not known.
+            StoreDown: the store failed. The record may or may not have been removed.
 
         """
-        return await self._write(Change(collection=place, key=key, value=None, expected=expected)) is not None
+        return await self._write(Change(collection=collection, key=key, value=None, expected=expected)) is not None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Write for as long as the context lasts, and what still waits at its end."""
+        """Write while the context lasts; at its end, write what still waits."""
         async with background_tasks_with_final((self._run,), self._write_all, _LAST_SECONDS):
             yield
 
     async def _write(self, change: Change) -> int | None:
         written: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._waiting[written] = change
-        self._news.set()
+        self._added.set()
         try:
             return await written
         finally:
@@ -77,11 +82,11 @@ class GroupedWrites:
 
     async def _run(self) -> None:
         while True:
-            await self._news.wait()
-            self._news = anyio.Event()
+            await self._added.wait()
+            self._added = anyio.Event()
             await self._write_all()
             ended = anyio.current_time()
-            await self._news.wait()
+            await self._added.wait()
             left = ended + _GATHER_SECONDS - anyio.current_time()
             if left > 0:
                 await anyio.sleep(left)
@@ -93,7 +98,7 @@ class GroupedWrites:
                 del self._waiting[written]
             try:
                 await self._write_batch(batch)
-            finally:  # at the end of the context: what the call may not have done is written again then
+            finally:  # cancelled at the end of the context: what the call may not have written is written again
                 left = {written: change for written, change in batch.items() if not written.done()}
                 self._waiting = left | self._waiting
 
@@ -103,7 +108,7 @@ class GroupedWrites:
         except OSError as error:
             for written in batch:
                 if not written.done():
-                    written.set_exception(StoreDown(str(error)))  # each its own, with no other caller's frames
+                    written.set_exception(StoreDown(str(error)))  # one each, without the other callers' frames
             return
         for written, version in zip(batch, versions, strict=True):
             if not written.done():

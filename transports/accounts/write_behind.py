@@ -1,11 +1,13 @@
 """Changes of conversations that are written together, a moment after they were made.
 
-One process alone has no need for a write of its own for each change: it answers from memory what is not written yet.
-`WriteBehind` holds at most one change per name, the last one, for up to `_HOLD_SECONDS`. A conversation that is kept
-and continued within that time is never written.
+A single process need not write each change at once: it answers from memory until the change is written. `WriteBehind`
+holds the last change of each name for up to `_HOLD_SECONDS`. A conversation that is kept and continued within that time
+is never written.
 
-If the process is killed, the changes of that time are lost: such a conversation is not continued, and stays at the
-site. At a regular end all is written. While the store is down, the changes are held until it is back.
+Example: `put("a", 1)`, `put("b", 2)` and `cancel("a")` within 50 ms become one call of the store that puts `b`.
+
+If the process is killed, the changes of the last moment are lost: such a conversation is not continued, and stays at
+the upstream. At a normal shutdown all changes are written. While the store is down, changes are held until it is back.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -36,7 +38,7 @@ class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
     expected: int
     """The version of the record that it replaces; 0: none is known."""
     until: float = 0.0
-    """How long the record is kept, by the monotonic clock."""
+    """When the record expires, by the monotonic clock."""
 
 
 Written = Callable[[str, PendingChange, int | None], Awaitable[None]]
@@ -54,7 +56,7 @@ class WriteBehind:
         self.works = True
         """False while the store is down."""
         self.rounds = 0
-        """How often changes were written: what was read before the last one may be out of date."""
+        """Number of batches begun; what was read before the last one may be outdated."""
 
     def find(self, name: str) -> PendingChange | None:
         """Return the pending change of a name."""
@@ -84,7 +86,7 @@ class WriteBehind:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Write what is pending for as long as the context lasts, and the rest at its end."""
+        """Write pending changes while the context lasts, and the rest at its end."""
         writes = partial(self._changes.run, self._write_pending, self._failed, self._clock, delay=_HOLD_SECONDS)
         async with background_tasks_with_final((writes,), self._write_last, _LAST_SECONDS):
             yield
@@ -119,7 +121,7 @@ class WriteBehind:
                 for (name, pending), version in zip(batch.items(), versions, strict=True):
                     await self._written(name, pending, version)
                 self._writing = {}
-            finally:  # what was not written, or may not have been, is tried again; nothing else has changed it
+            finally:  # what may not have been written is written again; no other process changes it meanwhile
                 self._pending = self._writing | self._pending
                 self._writing = {}
                 self._idle.set()

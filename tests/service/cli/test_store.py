@@ -159,7 +159,7 @@ def test_migrate_tells_of_what_is_no_store(folder, source, target, words):
 
 
 def test_migrate_makes_no_source(folder):
-    with pytest.raises(SettingsError, match="there is no such file"):
+    with pytest.raises(SettingsError, match="no such file"):
         run("migrate", "--from", "sqlite:nowhere.sqlite3", "--to", "sqlite:new.sqlite3")
     assert not (folder / "nowhere.sqlite3").exists()
 

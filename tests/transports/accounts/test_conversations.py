@@ -9,8 +9,8 @@ import pytest
 from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.accounts import Conversations
+from transports.accounts.conversations import StoredConversation
 from transports.clock import SystemClock
-from transports.conversations import StoredConversation
 from transports.store import MemoryStore, SqliteStore, StoreDown
 from transports.store.port import CONVERSATIONS
 

@@ -40,8 +40,8 @@ from protocol.model import (
     Turn,
     WebImage,
 )
+from transports.accounts.conversations import Conversations, StoredConversation
 from transports.clock import Clock
-from transports.conversations import ConversationStore, StoredConversation
 from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
@@ -111,7 +111,7 @@ class ConversationReuse:
 
     def __init__(
         self,
-        kept: ConversationStore,
+        kept: Conversations,
         session_of: Callable[[str], Session | None],
         clock: Clock,
         seconds: float,

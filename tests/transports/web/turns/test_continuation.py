@@ -33,7 +33,7 @@ from tests.clock import ManualClock
 from tests.transports.conftest import CATALOGUE, asking, deps_for, request_for
 from transports import simulator, web
 from transports.accounts import Conversations
-from transports.conversations import StoredConversation
+from transports.accounts.conversations import StoredConversation
 from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
 from transports.web.codec.answer import SiteConversation
