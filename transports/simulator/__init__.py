@@ -1,6 +1,6 @@
-"""An upstream of our own: `KIND` registers it as a transport, `create_site` is the site alone.
+"""A simulated Gemini website: `KIND` registers it as a transport, `create_site` returns the site alone.
 
-The site is imported when one is made: a gateway with other upstreams has no need of it.
+The site is imported when it is created, because a gateway with other upstreams does not need it.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulated site's accounts: cookies that really expire, plans, quotas, conversations."""
+"""The simulated site's accounts: cookies that expire, plans, quotas and conversations."""
 
 import hmac
 import secrets
@@ -15,12 +15,12 @@ _PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
 
 
 class Cookies:
-    """The cookies of one browser profile; the accounts that it is signed in with share them."""
+    """The cookies of one browser profile, which all accounts that are signed in there share."""
 
     def __init__(self, account: SimulatedAccount | None) -> None:
         """Start with the account's first cookies."""
         self.account = account
-        """The profile's first account, which its rotations are counted with; None for a guest."""
+        """The profile's first account, for which rotations are counted; None for a guest."""
         self.psidts = account.psidts if account else ""
         self.generation = 0
         self.rotated_at: float | None = None
@@ -28,7 +28,7 @@ class Cookies:
         self.since: float | None = None
         """When the rolling cookie was last renewed, or first seen."""
         self.killed = False
-        """A value that had been rotated already was rotated again, and the settings say that this ends it."""
+        """Whether the session has ended because an old value was rotated again (`fork`)."""
 
 
 class SimulatedSession:
@@ -41,12 +41,12 @@ class SimulatedSession:
         self.account = account
         self.cookies = cookies or Cookies(account)
         self.tokens = 0
-        """How many of its access tokens have ended."""
+        """Number of its access tokens that have ended."""
         config = config or SimulatorConfig()
         self.quota = SimulatedQuota(account.quota if account else 0, config.quota_seconds)
         self.history = History()
         self.unlisted = History()
-        """Conversations that go on and are not kept: temporary ones, and a guest's."""
+        """Conversations that can be continued and are not listed: temporary ones, and a guest's."""
         self.gems = Gems()
         self.record = AccountAudit()
         self._rotates_token = config.profile == "strict"
@@ -78,7 +78,7 @@ class SimulatedAccounts:
     """All sessions by their cookies."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
-        """Know the accounts of the settings."""
+        """Create the sessions of the accounts in the settings."""
         self._clock, self._config = clock, config
         profiles: dict[str, Cookies] = {}
         for account in config.accounts:
@@ -97,7 +97,7 @@ class SimulatedAccounts:
         return next(chosen, found[0] if found else self.guest)
 
     def find(self, cookies: dict[str, str], user: int = 0) -> SimulatedSession:
-        """Return the session that the cookies open; unknown or expired ones are a guest's, as at the site.
+        """Return the session that the cookies open; unknown or expired cookies are a guest's, as at the site.
 
         `user` is N of a path `/u/N/…`, for one of several accounts of a browser profile; an unknown N is the first one.
         """
@@ -138,19 +138,19 @@ class SimulatedAccounts:
         return 200, kept.psidts
 
     def end_tokens(self) -> None:
-        """Let no access token that was given so far be good any more."""
+        """Invalidate all access tokens that were given out so far."""
         for session in self._sessions:
             session.tokens += 1
 
     def shown(self) -> list[dict[str, int | bool]]:
-        """Return what was noticed of each account, in the settings' order."""
+        """Return the counts of each account, in the order of the settings."""
         return [
             {**session.record.shown(), "dead": session.cookies.killed or self._died(session.cookies)}
             for session in self._sessions
         ]
 
     def _opens(self, session: SimulatedSession, cookies: dict[str, str]) -> bool:
-        """Return whether the cookies that name a session open it."""
+        """Return whether the cookies open the session that they name."""
         kept = session.cookies
         if session.account is None or kept.killed or self._died(kept):
             return False

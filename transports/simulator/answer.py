@@ -13,9 +13,9 @@ class SimulatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     thoughts: str = ""
     rich: dict[int, Any] = {}
-    """Comes with the last frames."""
+    """Rich content of the last frames."""
     meanwhile: dict[int, Any] = {}
-    """Comes with the frames before those."""
+    """Rich content of the frames before the last."""
     tool: str = ""
     """Name of the tool that runs before the last frames."""
     tool_words: str = ""

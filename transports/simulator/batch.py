@@ -26,7 +26,7 @@ _QUOTA_FAMILIES = {(1, 11): "flash", (2, 11): "flash-thinking", (6, 11): "flash-
 _OF_PAGES = frozenset(
     {"cYRIkd", "whPPme", "ku4Jyf", "Te6DCf", "sJBwce", "L5adhe", "K4WWud", "o30O0e", "Bsxleb", "qWymEb"},
 )
-"""RPCs that browsers send for their pages; they tell nothing that a client needs."""
+"""RPCs that browsers send for their pages; clients do not need their answers."""
 _MOST_TURNS = 100
 
 FindOriginal = Callable[[str], str | None]
@@ -34,7 +34,7 @@ FindOriginal = Callable[[str], str | None]
 
 
 class BatchContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What batch calls are answered from."""
+    """The context in which batch calls are answered."""
 
     session: SimulatedSession
     now: float
@@ -155,7 +155,7 @@ def _quota(context: BatchContext, payload: Any) -> list[Any]:
 
 @_answers("MaZiqc")
 def _chats(context: BatchContext, payload: Any) -> list[Any]:
-    """Return a page of the conversations, newest first; its token is where the next begins."""
+    """Return a page of the conversations, newest first, and the token of the next page."""
     count, token, pinned = at(payload, 0), at(payload, 1), at(payload, 2, 0) == 1
     _fit(is_number(count) and (token is None or isinstance(token, str)))
     chats = [] if pinned else context.session.history.newest_first()
@@ -263,7 +263,7 @@ def _delete_gem(context: BatchContext, payload: Any) -> list[Any]:
 
 @_answers("c8o8Fe")
 def _original(context: BatchContext, payload: Any) -> Any:
-    """Return where the original of a saved turn's picture is."""
+    """Return the URL of the original of a saved turn's picture."""
     identity = _text(payload, 0, 1, 0)
     rid, rcid, cid = (_text(payload, 1, index) for index in range(3))
     conversation = context.session.history.find(cid)

@@ -1,4 +1,4 @@
-"""An ASGI response that can break off, and that notices when its reader has left."""
+"""An ASGI response that can break off, and that stops when its client disconnects."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -9,17 +9,17 @@ import anyio
 
 
 class BreakableStream:
-    """Sends chunks until they end, break off or the reader leaves; counts which of it happened."""
+    """Sends chunks until they end, break off or the client disconnects, and counts the outcome."""
 
     def __init__(self, chunks: AsyncIterator[bytes | None], seen: Counter[str], done: Callable[[], None]) -> None:
-        """Count into `seen`; call `done` after a whole answer."""
+        """Count outcomes in `seen`; call `done` after a whole answer."""
         self._chunks, self._seen, self._done = cast("AsyncGenerator[bytes | None]", chunks), seen, done
         self.while_open: AbstractContextManager[None] = nullcontext()
-        """Entered for as long as it is sent."""
+        """Context that is open while the response is sent."""
         self.headers = {"content-type": "application/json; charset=utf-8"}
 
     async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
+        """Send the response."""
         self._seen["streams_open"] += 1
         outcome = "streams_left"
         try:

@@ -1,4 +1,7 @@
-"""What each kind of turn is answered with. Source: "Capabilities as turns"."""
+"""Composes the answer to each kind of turn: text, images, canvas, storybook, video, music or research.
+
+Source: "Capabilities as turns"
+"""
 
 import secrets
 from typing import Any
@@ -22,7 +25,7 @@ _MARKUPS = {
     "widget": '\n\n<GenerateWidget height="200px"><button>Simulated</button></GenerateWidget>',
 }
 _MARKUP = _MARKUPS | {"all": "".join(_MARKUPS.values())}
-"""What only the site's own page understands, behind the text."""
+"""Markup after the text that only the site's own page understands."""
 _PAGE = "\n\n---\n\n"
 _PAGES = 3
 _CANVAS = """<!doctype html>
@@ -38,7 +41,7 @@ _CANVAS = """<!doctype html>
 
 
 def compose(context: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
-    """Return a turn's answer, and what goes on after it."""
+    """Return a turn's answer, and the work that continues after it."""
     tool, script = context.ask.tool, context.script
     planned = context.previous.work if context.previous else None
     if script.refuse == "safety":
@@ -56,7 +59,7 @@ def compose(context: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
 
 
 def _at_once(context: TurnContext) -> SimulatedAnswer:
-    """Return an answer that is whole when its stream is."""
+    """Return an answer without work that continues after it."""
     tool = context.ask.tool
     if tool == MUSIC:
         return make_music(context)

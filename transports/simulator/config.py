@@ -26,16 +26,16 @@ class SimulatedAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     quota: int = 0
     """Answers per model family until the limit (1037); 0: no limit."""
     status: int = 1000
-    """What `otAQ7b` says of it; 0: nothing, which means available."""
+    """The status that `otAQ7b` reports; 0: none, which means available."""
     rotates: bool = True
-    """Its rotation gives a new value; else it answers 200 without one."""
+    """Whether its rotation gives a new value; otherwise it answers 200 without one."""
     bound: bool = False
-    """Its browser bound the session to a device: rotation answers 401 from the start."""
+    """Whether its browser bound the session to a device: rotation answers 401 from the start."""
     never_rotated: bool = False
-    """Its rotation answers 403 and says "never"."""
+    """Whether its rotation answers 403 and names the interval "never"."""
 
     def __repr__(self) -> str:
-        """Show no cookie."""
+        """Hide the cookies."""
         return f"SimulatedAccount(plan={self.plan!r})"
 
 
@@ -46,7 +46,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tokens_per_second: float = 60.0
     """0: as fast as the client reads."""
     max_seconds: float = 3.0
-    """A long answer speeds up to end within this; 0: it does not."""
+    """A long answer speeds up to end within this time; 0: it does not."""
     chunk_bytes: int = 0
     """Size of the chunks of a body, in bytes; they may cut frames and characters. 0: one chunk per frame."""
     flicker: bool = True
@@ -54,7 +54,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The simulator as a transport."""
+    """Settings of the simulator as a transport."""
 
     profile: Profile = "strict"
     """`strict` refuses what our own client should not send; `site` only what the site is known to refuse."""
@@ -71,17 +71,17 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     grace_seconds: float = 60.0
     """How long an old `__Secure-1PSIDTS` still works after its rotation."""
     min_rotation_interval_seconds: float = 60.0
-    """Rotations nearer to one another are answered 429."""
+    """Rotations that follow one another sooner are answered 429."""
     rotation_seconds: Seconds = 0.0
     """How long a rotation takes; the new value is valid from its middle on, also if the client leaves."""
     rotation_interval_seconds: Annotated[int, msgspec.Meta(ge=0)] = 600
     """The seconds until the next rotation that a rotation's body names; 0: the body names none."""
     page_token: PageToken = "SNlM0e"  # noqa: S105 -- a key of the page
-    """The key under which `/app` carries the access token; `cycle`: each page load takes the next way."""
+    """Key of the access token in `/app`; `cycle`: each page load uses the next one."""
     build_seconds: Seconds = 0.0
     """Seconds after which the site has a new build and answers 405 to the last one's `bl`; 0: never."""
     fork: Literal["survives", "dies"] = "survives"
-    """What rotating an old value within the grace does to the session."""
+    """What happens to the session when an old value is rotated within the grace time."""
     cookie_every: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Every n-th answer to an account's turns and calls sets a cookie (`SIDCC`); 0: none does.
     None: every answer does in `site`, and none in `strict`."""
@@ -102,9 +102,9 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     video_first_turn_refused: bool = True
     """A video in a conversation's first turn is refused (1053)."""
     video_refused_but_generated: bool = False
-    """A video refused with 1053 is made all the same, and paid for: its conversation is kept."""
+    """A video that is refused with 1053 is made and counted nevertheless, and its conversation is kept."""
     temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 1096
-    """The code behind answers of temporary chats that are asked for as browsers do, in `site`; 0: none."""
+    """Error code after answers of temporary chats that are requested as browsers do, in `site`; 0: none."""
     video_seconds: Seconds = 4.0
     """How long a video takes."""
     research_seconds: Seconds = 5.0
@@ -115,7 +115,7 @@ def read_account(text: str) -> SimulatedAccount:
     """Read an account that is written `PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]`.
 
     Raises:
-        ValueError: it is not; the message says what was expected.
+        ValueError: the text is not written so; the message says what was expected.
 
     """
     psid, psidts, plan, quota, status, *more = [*text.split(":"), "", "", "", ""]

@@ -1,4 +1,4 @@
-"""Writes the site's frames, with code of its own: what the web transport reads is not what wrote it. No I/O."""
+"""Writes the site's frames. It shares no code with the web transport, which reads them. No I/O."""
 
 import json
 from typing import Any
@@ -37,11 +37,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     rich: dict[int, Any] = {}
     document: SiteDocument | None = None
     tool: str = ""
-    """What runs just now."""
+    """Name of the running tool."""
     seconds: float | None = None
-    """When it was, in epoch seconds."""
+    """Time of the answer, in epoch seconds."""
     card: bool = False
-    """The text stands where a card's does."""
+    """Whether the text is at the place of a card's text."""
     others: tuple[str, ...] = ()
     """Further candidates' texts."""
     model: tuple[str, str] | None = None
@@ -49,7 +49,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[Any] = []
     """Search sources, as they stand in a candidate's `[2][1]`."""
     exact: bool = False
-    """Write in the site's own form: dense, but for rich content, whose fields stand in a dict."""
+    """Write in the site's own form: dense, except for the fields of rich content, which are in a dict."""
 
 
 def _json(value: Any) -> str:
@@ -105,7 +105,7 @@ def candidates(snapshot: Snapshot) -> list[Any]:
 
 
 def _document(document: SiteDocument, *, sparse: bool) -> list[Any]:
-    """Lay a document out; its citations stand in one of two places."""
+    """Lay a document out; its citations are in one of two places."""
     fields: dict[int, Any] = {0: document.id, 2: document.title, 4: document.body, 17: [document.body]}
     if document.task:
         fields[3] = document.task
@@ -116,7 +116,7 @@ def _document(document: SiteDocument, *, sparse: bool) -> list[Any]:
 
 
 def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
-    """Return a content frame; `more` parts stand in the same frame, behind the content or before it."""
+    """Return a content frame; `more` parts are in the same frame, after the content or before it."""
     fields: dict[int, Any] = {1: [snapshot.cid, snapshot.rid], 4: candidates(snapshot)}
     if snapshot.tool:
         fields[6] = [None, [snapshot.tool]]
@@ -134,12 +134,12 @@ def answer(snapshot: Snapshot, *more: Any, first: bool = True) -> bytes:
 
 
 def inner(value: list[Any]) -> bytes:
-    """Return a frame of anything else that stands where an answer does."""
+    """Return a frame with another value at the place of an answer."""
     return frame(["wrb.fr", None, _json(value)])
 
 
 def queued(number: int = 0) -> bytes:
-    """Return a frame of a request that still waits; the first comes with bookkeeping."""
+    """Return a frame of a queued request; the first one has bookkeeping."""
     if number == 0:
         return frame(["wrb.fr", None, None, None, None, [4]], *_parts_of_bookkeeping(6669))
     return frame(["wrb.fr", None, None, None, None, [13]])
@@ -152,7 +152,7 @@ def error(code: int) -> bytes:
 
 
 def refused(token: str = "", account: str = "") -> bytes:
-    """Return the body of HTTP 400; with a token, of a call that came without a good one. Source: "Codes"."""
+    """Return the body of HTTP 400; with a token, the answer to a call without a valid one. Source: "Codes"."""
     fresh = [{"48448350": ["xsrf", token, [account]]}] if token else []
     part = ["er", None, None, None, None, 400, None, None, None, 3, *([fresh] if fresh else [])]
     return PREFIX + frame(part, *_parts_of_bookkeeping(11)) + frame(["e", 4, None, None, 139])
@@ -163,7 +163,7 @@ def _parts_of_bookkeeping(milliseconds: int) -> list[list[Any]]:
 
 
 def bookkeeping(milliseconds: int) -> bytes:
-    """Return a frame that says nothing."""
+    """Return a frame without content."""
     return frame(*_parts_of_bookkeeping(milliseconds))
 
 

@@ -1,4 +1,4 @@
-"""Faults of whole endpoints, ordered at `POST /simulator/faults`: faults that no prompt can cause."""
+"""Faults of whole endpoints, which prompts cannot cause. They are ordered at `POST /simulator/faults`."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ SIGN_IN = "https://accounts.google.com/ServiceLogin"
 
 
 class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an endpoint answers instead of its own answer, `times` times."""
+    """An answer that an endpoint gives in place of its own, `times` times."""
 
     where: Literal[
         "app", "rotate", "batch", "generate", "upload", "resumable", "media",
@@ -30,7 +30,7 @@ class SiteFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Where a redirect leads."""
     retry_after: Retry = ""
     html: bool = False
-    """A page without a session, 200."""
+    """Whether to answer a page without a session, with status 200."""
     times: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
 
 
@@ -38,7 +38,7 @@ _decode: Callable[[bytes], list[SiteFault] | SiteFault] = msgspec.json.Decoder(l
 
 
 class Faults:
-    """The faults that wait."""
+    """The faults that have been ordered and not yet used."""
 
     def __init__(self, changes: Mapping[str, Callable[[], None]]) -> None:
         """Start with none; `changes` maps the faults that take effect at once to what they do."""
@@ -46,7 +46,7 @@ class Faults:
         self._changes = changes
 
     def take(self, *places: str) -> Response | None:
-        """Return what one of these places answers instead, if something waits for it."""
+        """Return the ordered answer of one of these endpoints, if there is one, and use it up."""
         for number, fault in enumerate(self._waiting):
             if fault.where in places:
                 if fault.times > 1:
@@ -57,7 +57,7 @@ class Faults:
         return None
 
     async def order(self, request: Request) -> Response:
-        """Answer `POST /simulator/faults` (one fault as JSON, or a list) and `DELETE`, which forgets all."""
+        """Answer `POST /simulator/faults` (one fault as JSON, or a list) and `DELETE`, which removes all."""
         if request.method == "DELETE":
             self._waiting.clear()
             return JSONResponse({"waiting": 0})

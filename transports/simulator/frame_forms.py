@@ -17,7 +17,7 @@ _WITHOUT_END_EVERY = 4
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True):
-    """The names the site gives a turn."""
+    """The ids that the site gives a turn."""
 
     cid: str
     rid: str
@@ -29,7 +29,7 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     """Title of the conversation; the first turn's answer names it."""
     number: int = 0
-    """How many turns the site answered before."""
+    """Number of turns that the site has answered before."""
 
 
 class FrameForm:
@@ -46,7 +46,7 @@ class FrameForm:
         return number % 2 == 1 if self._sparse is None else self._sparse
 
     def opening(self) -> Iterator[bytes]:
-        """Yield what comes before the first snapshot."""
+        """Yield the frames before the first snapshot."""
         yield encode.bookkeeping(37)
 
     def tool(self, words: str) -> Iterator[bytes]:
@@ -55,18 +55,18 @@ class FrameForm:
         return iter(())
 
     def flicker(self, number: int, text: str, following: str) -> str:
-        """Return what a frame shows behind its text that the next takes back."""
+        """Return text that a frame shows after its own and that the next frame removes."""
         _ = text, following
         return _FLICKERS[number % len(_FLICKERS)]
 
     def snapshot(self, snapshot: encode.Snapshot, number: int) -> bytes:
-        """Return a snapshot's frame; bookkeeping stands in it now and then, in front or behind."""
+        """Return a snapshot's frame; some frames have bookkeeping, before or after the content."""
         if number % 7 == 6:
             return encode.answer(snapshot, ["di", number], first=number % 2 == 0)
         return encode.answer(snapshot)
 
     def behind(self) -> Iterator[bytes]:
-        """Yield what comes behind the whole answer."""
+        """Yield the frames after the whole answer."""
         return iter(())
 
     def closing(self, length: int) -> Iterator[bytes]:
@@ -86,7 +86,7 @@ class ExactForm(FrameForm):
     exact = True
 
     def sparse(self, number: int) -> bool:
-        """Write dense arrays, unless told otherwise."""
+        """Write dense arrays unless `sparse` is set."""
         _ = number
         return bool(self._sparse)
 

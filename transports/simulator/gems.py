@@ -26,7 +26,7 @@ class Gems:
     """One account's gems."""
 
     def __init__(self) -> None:
-        """Begin with one of the account's own."""
+        """Start with one gem of the account's own."""
         self._own = dict(_OWN)
 
     def find(self, identity: str) -> Gem | None:

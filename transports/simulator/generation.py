@@ -1,4 +1,7 @@
-"""One turn at the simulated site: from a checked request to the answer's course. Source: "StreamGenerate", "Codes"."""
+"""Handles one turn at the simulated site, from a checked request to the streamed answer.
+
+Source: "StreamGenerate", "Codes"
+"""
 
 import secrets
 from collections import Counter
@@ -26,23 +29,23 @@ from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000
 _WEB_IMAGES = 3
-"""How many web pictures an answer has when the prompt asks for some in words."""
+"""Number of web pictures in an answer to a prompt that asks for some in words."""
 _FAULTS = (
     "error", "http", "html", "delay", "queue", "after", "drop_after", "eof_after", "stall_after", "garbage_after",
     "switch_after", "answered_by", "late_error", "refuse",
 )  # fmt: skip
 """Fields of a script that a prompt with `once` loses the second time."""
 _RESET_SECONDS = 10.0
-"""When a usage limit that a prompt asked for ends, if the prompt names no time."""
+"""Length of a usage limit that a prompt asks for, if the prompt names no time."""
 
 
 class TurnHandler:
-    """Answers turns."""
+    """Answers the turns of all accounts."""
 
     def __init__(
         self, config: SimulatorConfig, clock: Clock, rules: Rules, *, uploads: UploadHost, media: SimulatedMedia
     ) -> None:
-        """Answer with what is uploaded and drawn here."""
+        """Answer with these uploads and media."""
         self._config, self._clock, self._rules = config, clock, rules
         self._uploads, self._media = uploads, media
         self._once: set[str] = set()
@@ -54,7 +57,7 @@ class TurnHandler:
         """Answer a turn.
 
         Raises:
-            Departure: it names what does not exist.
+            Departure: the turn names a file, gem or conversation that does not exist.
 
         """
         files = self._files(session, ask)
@@ -94,9 +97,9 @@ class TurnHandler:
         return tuple(found)
 
     def _previous(self, session: SimulatedSession, ask: TurnRequest) -> tuple[TurnRequest, SavedHistoryTurn | None]:
-        """Return the turn that another goes on from, and what is asked then.
+        """Return the request and the turn that it continues.
 
-        At the site a temporary turn behind a kept one is a fresh conversation, and the other way round.
+        At the site a temporary turn after a saved one is a fresh conversation, and vice versa.
         """
         if ask.place is None:
             return ask, None
@@ -161,7 +164,7 @@ class TurnHandler:
         return family
 
     def _stream(self, context: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
-        """Return the answer's stream, which keeps the turn when it has been sent whole."""
+        """Return the answer's stream, which saves the turn after it has been sent completely."""
         session, ask, script = context.owner, context.ask, context.script
         made_all_the_same = self._config.video_refused_but_generated and ask.tool == composition.VIDEO
         refused = isinstance(served, int)
@@ -200,7 +203,7 @@ class TurnHandler:
         )
 
     def _ids(self, context: TurnContext, family: str) -> Ids:
-        """Return a turn's names."""
+        """Return a turn's ids, model and title."""
         ask, script, token = context.ask, context.script, secrets.token_hex(8)
         number, self._answered = self._answered, self._answered + 1
         family = script.answered_by or family
@@ -223,7 +226,7 @@ class TurnHandler:
 
 
 def shortened(prompt: str) -> str:
-    """Return what the site reads of a prompt; a long one loses its tail, no half character is left."""
+    """Return the part of a prompt that the site reads: a long one is cut between two characters."""
     if len(prompt) * 4 <= _MOST_PROMPT_BYTES:
         return prompt
     encoded = prompt.encode("utf-8", "surrogatepass")
@@ -236,7 +239,7 @@ def shortened(prompt: str) -> str:
 
 
 def _refusal(script: PromptScript) -> Response | None:
-    """Return the page or status that comes instead of an answer, if the prompt asks for one."""
+    """Return the page or status that the prompt asks for in place of an answer."""
     if script.http is None and not script.html:
         return None
     fault = SiteFault(

@@ -1,4 +1,4 @@
-"""Draws text in which each character has a glyph: Pillow's own font where it has one, else a bitmap of GNU Unifont.
+"""Draws text in which each character has a glyph, from Pillow's own font or from GNU Unifont's bitmaps.
 
 `font/glyphs.xz` holds Unifont's bitmaps: the number of ranges, then per range its first character, its length and the
 width of its glyphs in bytes (1 or 2), then the bitmaps themselves, 16 rows each, in the ranges' order. All numbers are
@@ -29,7 +29,7 @@ class Typesetter:
     """Measures and draws lines of one size, in pixels."""
 
     def __init__(self, size: float) -> None:
-        """Choose the size."""
+        """Draw with this line size."""
         self._size = max(1.0, size)
         self._font = ImageFont.load_default(size=self._size)
         self._pixel = self._size / _ROWS
@@ -82,7 +82,7 @@ class Typesetter:
 
 
 def _runs(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield a text's runs, and whether Pillow's font has their glyphs."""
+    """Split a text into runs, each with whether Pillow's font has its glyphs."""
     for own, characters in groupby(text, _is_own):
         yield own, "".join(characters)
 

@@ -18,9 +18,9 @@ class SavedHistoryTurn(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     answer: SimulatedAnswer
     seconds: float
-    """When it was, in epoch seconds."""
+    """Time of the turn, in epoch seconds."""
     model_id: str | None = None
-    """Of the model that answered."""
+    """Id of the model that answered."""
     work: PendingWork | None = None
 
     @property
@@ -29,7 +29,7 @@ class SavedHistoryTurn(msgspec.Struct, frozen=True, kw_only=True):
         return self.rcid, *(f"{self.rcid}{number}" for number in range(2, len(self.answer.others) + 2))
 
     def now(self, now: float) -> SimulatedAnswer:
-        """Return its answer as it stands at `now`."""
+        """Return its answer at this time."""
         return self.answer if self.work is None else self.work.answer(now)
 
 
@@ -42,7 +42,7 @@ class SavedConversation(msgspec.Struct, kw_only=True):
 
     @property
     def last(self) -> SavedHistoryTurn:
-        """Its last turn; no conversation is without one."""
+        """Its last turn; every conversation has one."""
         return self.turns[-1]
 
 
@@ -50,10 +50,10 @@ class History:
     """Conversations by their id, the one with the newest turn last."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without conversations."""
         self._kept: OrderedDict[str, SavedConversation] = OrderedDict()
         self.read = 0
-        """How often conversations were read."""
+        """Number of times that conversations were read."""
 
     def save(self, cid: str, turn: SavedHistoryTurn) -> None:
         """Save a turn."""
@@ -68,11 +68,11 @@ class History:
         return self._kept.get(cid)
 
     def delete(self, cid: str) -> None:
-        """Forget a conversation."""
+        """Delete a conversation."""
         self._kept.pop(cid, None)
 
     def newest_first(self) -> list[SavedConversation]:
-        """Return all conversations."""
+        """Return all conversations, the newest first."""
         return list(reversed(self._kept.values()))
 
     def find_last_turn(self, place: list[str]) -> SavedHistoryTurn | None:

@@ -19,11 +19,11 @@ _SIDE = 1024
 
 
 class DrawnPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """What to draw."""
+    """The description of a picture."""
 
     prompt: str
     number: int = 1
-    """Pictures of one turn differ in this."""
+    """Number of the picture within its turn."""
     aspect: float = 1.0
     """Width by height."""
     source: "bytes | DrawnPicture | None" = None
@@ -88,7 +88,7 @@ def _background(picture: DrawnPicture, size: tuple[int, int]) -> Image.Image:
 
 
 def _show_source(image: Image.Image, source: bytes) -> float:
-    """Paste a picture into the upper half; return where it ends, 0 where it cannot be read."""
+    """Paste a picture into the upper half; return its lower edge, or 0 if it cannot be read."""
     width, height = image.size
     try:
         with Image.open(BytesIO(source)) as opened:

@@ -22,7 +22,7 @@ from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.images import DrawnPicture, draw
 
 FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
-"""Where pictures are, and where they lead."""
+"""Folders of picture URLs, and of those that they redirect to."""
 
 _MOST_MEDIA = 2000
 _MOST_CACHED_BYTES = 64_000_000
@@ -34,7 +34,7 @@ _PIECE = 128 * 1024
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """A film or a song; until `ready` (epoch seconds) its URL answers that it is not."""
+    """A video or a song; until `ready` (epoch seconds) its URL answers 206 without content."""
 
     content: bytes
     mime: str
@@ -43,7 +43,7 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Medium(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a URL of the media host names."""
+    """A medium that a URL of the media host names."""
 
     owner: SimulatedSession
     what: DrawnPicture | Clip
@@ -52,14 +52,14 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Refuse = Callable[[str, int], Response]
-"""Notes why a request was refused, and answers it with a status."""
+"""Records why a request was refused, and returns a response with a status."""
 
 
 class SimulatedMedia:
     """All media of a simulated site."""
 
     def __init__(self, clock: Clock, *, seconds: float, redirect: str) -> None:
-        """Keep each for `seconds`; `redirect` says where a picture's first URL leads."""
+        """Keep each medium for `seconds`; `redirect` decides the target of a picture's first URL."""
         self._clock, self._seconds, self._redirect = clock, seconds, redirect
         self._media: OrderedDict[str, Medium] = OrderedDict()
         self._drawn: OrderedDict[tuple[DrawnPicture, int, bool, bool], bytes] = OrderedDict()
@@ -67,7 +67,7 @@ class SimulatedMedia:
         self._drawers: anyio.CapacityLimiter | None = None
 
     def add(self, owner: SimulatedSession, what: DrawnPicture | Clip, step: str = "") -> str:
-        """Keep a picture or a clip of an account's; return its token."""
+        """Keep a picture or a clip of an account; return its token."""
         token = "sim-" + secrets.token_urlsafe(24)
         step = step or ("preview" if isinstance(what, DrawnPicture) else "clip")
         until = self._clock.monotonic() + self._seconds
@@ -78,14 +78,14 @@ class SimulatedMedia:
         return token
 
     def picture(self, token: str) -> DrawnPicture | None:
-        """Return the picture of a token, while it is kept."""
+        """Return the picture of a token if it is still kept."""
         medium = self._media.get(token)
         return medium.what if medium is not None and isinstance(medium.what, DrawnPicture) else None
 
     async def serve_picture(
         self, request: Request, session: SimulatedSession, refuse: Refuse
     ) -> Response | BreakableStream:
-        """Answer `GET /gg/<token>[=options]` and what it leads to."""
+        """Answer `GET /gg/<token>[=options]` and the URLs that follow it."""
         name, _, options = request.path_params["name"].partition("=")
         medium = self._find(name, session)
         if isinstance(medium, str):
@@ -117,7 +117,7 @@ class SimulatedMedia:
         return Response(clip.content, media_type=clip.mime)
 
     def _find(self, token: str, session: SimulatedSession) -> Medium | str:
-        """Return what a token names for an account, or why not."""
+        """Return the medium of a token, or why the account may not have it."""
         now = self._clock.monotonic()
         while self._media and next(iter(self._media.values())).until <= now:
             self._media.popitem(last=False)
@@ -129,7 +129,7 @@ class SimulatedMedia:
         return medium if medium.owner is session else "another account's"
 
     def _hop(self, request: Request, medium: Medium, options: str, refuse: Refuse) -> Response:
-        """Answer a hop to the original: its text is the next URL."""
+        """Answer a step to the original: the body is the next URL."""
         first = medium.step == "original"
         if first and (options != _ASK_ORIGINAL or request.query_params.get("alr") != "yes"):
             return refuse("media: an original is asked for with =d-I?alr=yes", 403)
@@ -167,29 +167,29 @@ def picture_url(origin: str, token: str) -> str:
 
 
 def clip_url(origin: str, token: str, name: str) -> str:
-    """Return the URL of a film or song."""
+    """Return the URL of a video or song."""
     return f"{origin}/download?c={token}&filename={name}&opi=103135050"
 
 
 def origin_of(request: Request) -> str:
-    """Return where the client reached the site."""
+    """Return the site's URL as the client sees it."""
     return f"{request.scope['scheme']}://{request.headers.get('host', '')}"
 
 
 def spellings_of(request: Request) -> tuple[str, str]:
-    """Return this host as the client wrote it, and otherwise: the site and its upload host may differ in that."""
+    """Return both URLs of this host, the client's first: the site and its upload host may differ in the spelling."""
     return origin_of(request), _elsewhere(request)
 
 
 def _elsewhere(request: Request) -> str:
-    """Return another spelling of this host."""
+    """Return the URL of this host with its other name: localhost or 127.0.0.1."""
     host, colon, port = request.headers.get("host", "").rpartition(":")
     other = {"127.0.0.1": "localhost", "localhost": "127.0.0.1"}.get(host, host)
     return f"{request.scope['scheme']}://{other}{colon}{port}"
 
 
 async def _padded(content: bytes, length: int, cut: int | None) -> AsyncIterator[bytes | None]:
-    """Yield a file of this length, in pieces; None where it breaks off."""
+    """Yield a file of this length in pieces; None marks the place where it breaks off."""
     for at in range(0, length, _PIECE):
         piece = content[at : at + _PIECE].ljust(min(_PIECE, length - at), b"\0")
         if cut is not None and at + len(piece) > cut:
@@ -199,7 +199,7 @@ async def _padded(content: bytes, length: int, cut: int | None) -> AsyncIterator
 
 
 def _rendition(options: str) -> tuple[int, bool] | None:
-    """Return the longest side and whether it is PNG, as size options choose; None: the site knows no such."""
+    """Return the longest side and whether it is PNG, from size options; None: the site does not know them."""
     if not options:
         return _PREVIEW, False
     size = _SIZE.fullmatch(options)

@@ -1,4 +1,7 @@
-"""The simulated site's models: who may ask for which, and which one answers. No I/O. Source: "Common request parts"."""
+"""The simulated site's models: which plans may use which model, and which one answers. No I/O.
+
+Source: "Common request parts"
+"""
 
 from typing import Any
 
@@ -9,10 +12,10 @@ from transports.web import wire
 
 DEFAULT = "flash"
 SMALLEST = "flash-lite"
-"""Answers those who ask for more than their plan has."""
+"""Answers requests for a model that the plan does not include."""
 FAMILIES = tuple(wire.MODEL_IDS)
 PICTURES = "Nano Banana 2"
-"""The name that answers of image turns carry."""
+"""Model name in answers of image turns."""
 
 _NAMES = {
     "flash": "3.6 Flash",
@@ -29,7 +32,7 @@ _ABOUT = {
 }
 _QUOTA_IDS = {"flash": 20, "pro": 4, "flash-thinking": 15, "flash-lite": 1}
 _LISTED = ("flash-lite", "flash", "pro")
-"""The models that the site offers nowadays; the ids of the others still work."""
+"""The models that the site lists now; the ids of the others still work."""
 _ALIASES = {"a74ec8485b3b5ce4": "flash", "797f3d0293f288ad": "flash"}
 
 

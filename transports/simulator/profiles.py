@@ -54,7 +54,7 @@ _PICTURE = [None, None, None, [None, None, None, None, None, ""]]
 
 
 _TEXT = str
-"""In a payload's pattern: any text."""
+"""Matches any text in a payload's pattern."""
 _PAYLOADS: dict[str, tuple[Any, ...]] = {
     "otAQ7b": ([],),
     "jSf9Qc": ([],),
@@ -74,7 +74,7 @@ _PAYLOADS: dict[str, tuple[Any, ...]] = {
         ],
     ),
 }
-"""What our client sends to each RPC that it knows."""
+"""The payloads that the gateway's client sends to each RPC."""
 
 
 class Rules:
@@ -83,9 +83,9 @@ class Rules:
     exact = True
     """Answer in the site's own form; otherwise alternate between the forms that a decoder must read."""
     words_decide = True
-    """A plain turn whose words ask for a picture, film or song is answered with one."""
+    """Whether a plain turn whose words ask for a picture, film or song is answered with one."""
     cookie_every = 1
-    """Which answers set a cookie, where the settings do not say: every one, every second, none (0)."""
+    """Every n-th answer sets a cookie unless the settings say otherwise; 0: none does."""
 
     def call(self, headers: Mapping[str, str], query: Pairs, page: PageRequest, *, batch: bool) -> None:
         """Check a call's headers and query."""
@@ -112,7 +112,7 @@ class Rules:
         return ""
 
     def can_continue(self, ask: TurnRequest, *, guest: bool) -> bool:
-        """Return whether a turn may go on from the place that it names."""
+        """Return whether a turn may continue the conversation that it names."""
         _ = ask, guest
         return True
 
@@ -141,7 +141,7 @@ class StrictRules(Rules):
     cookie_every = 0
 
     def call(self, headers: Mapping[str, str], query: Pairs, page: PageRequest, *, batch: bool) -> None:
-        """Check what both endpoints want. Source: "Common request parts"."""
+        """Check what both endpoints require. Source: "Common request parts"."""
         content_type = headers.get("content-type")
         require(content_type == "application/x-www-form-urlencoded;charset=utf-8", "header Content-Type")
         require(headers.get("origin") == page.site, "header Origin")
@@ -157,7 +157,7 @@ class StrictRules(Rules):
         require(re.fullmatch(r"[0-9]{5,12}", values["_reqid"]), "query _reqid")
 
     def form(self, pairs: Pairs, *, guest: bool, lost: bool) -> None:
-        """Take `f.req`, and `at` of those who are signed in, or do not know yet that their session is `lost`."""
+        """Require `f.req`, and `at` from signed-in clients; allow it if the session was `lost` without notice."""
         names = sorted(name for name, _ in pairs)
         require(
             names == (["f.req"] if guest else ["at", "f.req"]) or (lost and names == ["at", "f.req"]), "form fields"
@@ -205,7 +205,7 @@ class StrictRules(Rules):
         require(is_uuid(flags[16]), f"header {wire.MODEL_HEADER}: uuid")
 
     def rotation(self, headers: Mapping[str, str], cookies: Mapping[str, str]) -> tuple[str, int] | None:
-        """Take the PSID pair and nothing else. Source: "Session", step 2."""
+        """Require the PSID pair and no other cookie. Source: "Session", step 2."""
         if headers.get("content-type") != wire.ROTATE_CONTENT_TYPE:
             return "RotateCookies: Content-Type", 400
         if set(cookies) - {wire.PSID, wire.PSIDTS}:
@@ -232,11 +232,11 @@ class StrictRules(Rules):
         return ""
 
     def can_continue(self, ask: TurnRequest, *, guest: bool) -> bool:
-        """Go on only in conversations that are kept: our client does no other."""
+        """Continue only saved conversations, because the gateway's client continues no other."""
         return not guest and not ask.temporary
 
     def family(self, session: SimulatedSession, ask: TurnRequest) -> str | int:
-        """Refuse a model that does not fit the account, so that a wrong choice of ours is seen."""
+        """Refuse a model that does not fit the account, so that a wrong choice of the gateway is noticed."""
         if session.account is None:  # a guest asking for more silently gets the smaller model
             return DEFAULT
         known = of_plan(session.plan)
@@ -249,12 +249,12 @@ class StrictRules(Rules):
         return family
 
     def files_refused(self) -> int:
-        """Refuse the request: our client sends no path that it did not get."""
+        """Refuse the request: the gateway's client sends only paths that it got from an upload."""
         raise Departure("slot 0: a guest's file, no such upload, or an expired one")
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Return whether a payload is written as a pattern wants it."""
+    """Return whether a payload matches a pattern."""
     if wanted is _TEXT:
         return isinstance(value, str)
     if not isinstance(wanted, list):
@@ -303,7 +303,7 @@ def _check_files(value: Any) -> None:
 
 
 def _check_tool_slots(slots: list[Any]) -> None:
-    """Check what research and videos say in slots 54 and 55."""
+    """Check slots 54 and 55, which research and videos set."""
     tool = slots[49]
     if tool == _VIDEO:
         require(same(slots[54], []), "slot 54")

@@ -1,4 +1,4 @@
-"""What a prompt makes the simulator do. No I/O.
+"""Reads what a prompt makes the simulator do. No I/O.
 
 `<echo>` gives the answer, `<document>` its document, and `<sim …/>` the way in which it comes; docs/simulator.md
 lists the attributes. In the profile `site` the words of a plain prompt count too: "draw a cat" makes a picture. Reading
@@ -58,7 +58,7 @@ _WISHES = (
 
 
 class PromptDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A document to answer with, as the prompt gives it."""
+    """A document that the prompt gives as its answer."""
 
     title: str
     lang: str
@@ -66,26 +66,26 @@ class PromptDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptParts(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt, taken apart."""
+    """The parts of a prompt."""
 
     echo: str | None
     """The last echo's content."""
     document: PromptDocument | None
     """The last document outside an echo."""
     attributes: dict[str, str]
-    """Those of all tags outside echoes and documents."""
+    """The attributes of all tags outside echoes and documents."""
     rest: str
-    """What a person would read of it."""
+    """The prompt without echoes, documents and tags."""
 
 
 class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer's course. `after` counts the text frames sent before what goes wrong goes wrong."""
+    """How one answer comes. `after` counts the text frames that are sent before a fault."""
 
     text: str
     given: bool = True
-    """The words of `text` are the prompt's, not the simulator's own."""
+    """Whether `text` comes from the prompt and not from the simulator."""
     asked: str = ""
-    """The prompt without the simulator's words."""
+    """The prompt without echoes, documents and tags."""
     document: PromptDocument | None = None
     thoughts: str = ""
     error: Code | None = None
@@ -124,26 +124,26 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     ready: Seconds | None = None
     envelope: bool = False
     answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
-    """The family of the model that answers in place of the one that was asked for; unknown: the site does not say."""
+    """Family of the model that answers in place of the requested one; unknown: the site does not name it."""
     refuse: Literal["", "safety", "video", "research"] = ""
 
     @property
     def most_before(self) -> int:
-        """How many text frames must come before what goes wrong goes wrong."""
+        """Number of text frames that must come before the fault."""
         counts = (self.drop_after, self.eof_after, self.stall_after, self.garbage_after, self.switch_after)
         wrong = [count for count in counts if count is not None]
         return max([self.after if self.error is not None else 0, *wrong])
 
 
 OWN = ("given", "asked", "document")
-"""Fields that no attribute sets."""
+"""Fields that attributes cannot set."""
 
 
 def parse(prompt: str) -> PromptScript:
     """Read a prompt.
 
     Raises:
-        ValueError: a tag has an unknown or unreadable attribute; the message is fit to be the answer.
+        ValueError: a tag has an unknown or unreadable attribute; the message can be sent as the answer.
 
     """
     words = split_prompt(prompt)
@@ -174,7 +174,7 @@ def split_prompt(prompt: str) -> PromptParts:
     """Read a prompt.
 
     Raises:
-        ValueError: a tag is not written as tags are; the message is fit to be the answer.
+        ValueError: a tag is not written as tags are; the message can be sent as the answer.
 
     """
     document, rest = _split_document(prompt)
@@ -202,7 +202,7 @@ def _split_echo(prompt: str) -> tuple[str | None, str]:
 
 
 def _split_document(prompt: str) -> tuple[PromptDocument | None, str]:
-    """Return the last document outside an echo, and the prompt without any such."""
+    """Return the last document outside an echo, and the prompt without such documents."""
     document: PromptDocument | None = None
     kept: list[str] = []
     position, echoing = 0, False
@@ -242,10 +242,10 @@ def _shortened(text: str) -> str:
 
 
 def tool_for(words: str) -> int | None:
-    """Return the tool that words ask for: the first kind that they name; None: they ask for text."""
+    """Return the tool for the first kind of media that the words ask for; None: they ask for text."""
     return next((tool for tool, wish in _WISHES if wish.search(words)), None)
 
 
 def wants_web_images(words: str) -> bool:
-    """Return whether words ask for pictures that exist, not for new ones."""
+    """Return whether the words ask for existing pictures and not for new ones."""
     return _FIND.search(words) is not None

@@ -28,7 +28,7 @@ class SimulatedQuota:
         self._out: dict[str, float] = {}
 
     def unlimited(self, family: str, now: float) -> bool:
-        """Return whether the family has no limit, and none was asked for."""
+        """Return whether the family has no limit, and no prompt has asked for one."""
         self._start_new_window(family, now)
         return not self._limit and family not in self._out
 

@@ -32,7 +32,7 @@ class AccessTokenMissing(Exception):
 
 
 class BuildOutdated(Exception):
-    """The call names a build that the site has left."""
+    """The call names a build that the site no longer uses."""
 
 
 class UnfitPayload(Exception):
@@ -40,7 +40,7 @@ class UnfitPayload(Exception):
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bootstrap page told the client, and where."""
+    """What the bootstrap page told the client, and its URL."""
 
     site: str
     prefix: str
@@ -57,7 +57,7 @@ class BatchCall(msgspec.Struct, frozen=True, kw_only=True):
 
     rpc: str
     text: str
-    """The payload, as it was sent."""
+    """The payload as it was sent."""
     name: Any
     """The fourth field, which the answer repeats."""
 
@@ -91,7 +91,7 @@ class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
     files: list[tuple[str, str]]
     """Upload path and name; the path is empty where the site would not find one."""
     aspect: int | None
-    """A video's."""
+    """Aspect of a video."""
     model_id: str | None
     """None: no model was chosen; empty: the model header cannot be read."""
     capacity: int | None
@@ -106,7 +106,7 @@ def require(condition: object, what: str) -> None:
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Return whether two JSON values are written alike: `true` and `1.0` are not `1`."""
+    """Return whether two JSON values are written the same: `true` and `1.0` are not `1`."""
     return json.dumps(value, sort_keys=True) == json.dumps(wanted, sort_keys=True)
 
 
@@ -198,7 +198,7 @@ def slots_of(request: Any) -> list[Any]:
     """Return the slots of a request.
 
     Raises:
-        Departure: there are none, or too few.
+        Departure: the request has no slots, or too few.
 
     """
     match request:
@@ -215,7 +215,7 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
     """Return what the slots and the model header ask for.
 
     Raises:
-        Departure: the site would refuse it.
+        Departure: the site would refuse the request.
 
     """
     prompt, tool, aspect = at(slots[0], 0), at(slots, 49), at(slots, 55, 0, 0)

@@ -36,7 +36,7 @@ _REFUSAL = "I couldn't complete that (simulated) research."
 
 
 class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
-    """A research in the making."""
+    """A running research."""
 
     report: encode.SiteDocument
     started: float
@@ -44,7 +44,7 @@ class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
     refused: bool
 
     def answer(self, now: float) -> SimulatedAnswer:
-        """Return the turn's answer as it stands: the phases so far, at the end the report."""
+        """Return the turn's answer at this time: the phases so far, at the end the report."""
         passed = now - self.started
         done = passed >= self.seconds
         if done and self.refused:
@@ -64,7 +64,7 @@ class ResearchWork(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan: what its research will report. Nothing goes on until it is confirmed."""
+    """A plan, with the report of its research. The research starts when the plan is confirmed."""
 
     plan: SimulatedAnswer
     report: encode.SiteDocument
@@ -77,12 +77,12 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
         return self.plan
 
     def confirmed(self, now: float) -> ResearchWork:
-        """Begin the research."""
+        """Start the research."""
         return ResearchWork(report=self.report, started=now, seconds=self.seconds, refused=self.refused)
 
 
 def make_plan(context: TurnContext, identity: str) -> tuple[SimulatedAnswer, PlannedWork]:
-    """Plan a research."""
+    """Return the plan of a research."""
     script = context.script
     subject = " ".join(script.asked.split())[:60] or "what was asked"
     title = f"Research: {subject}"
@@ -111,5 +111,5 @@ def make_plan(context: TurnContext, identity: str) -> tuple[SimulatedAnswer, Pla
 
 
 def started(work: ResearchWork, now: float) -> SimulatedAnswer:
-    """Return what the confirmation's stream says; it ends without completing."""
+    """Return the answer to the confirmation, which ends without being complete."""
     return msgspec.structs.replace(work.answer(now), text=_STARTED, document=None, complete=False)

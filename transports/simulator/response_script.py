@@ -14,7 +14,7 @@ from transports.simulator.frame_forms import FrameForm
 from transports.simulator.prompt_directives import PromptScript
 
 CUT = None
-"""Instead of bytes: cut the connection here."""
+"""Yielded in place of bytes to cut the connection."""
 
 _CHARACTERS_PER_TOKEN = 4
 _FRAMES_PER_SECOND = 25
@@ -68,7 +68,7 @@ class ResponseScript:
             yield piece
 
     async def _before(self) -> AsyncIterator[bytes]:
-        """Yield what comes before the answer's own text: ids, a tool's progress, thoughts, text that is rewritten."""
+        """Yield the frames before the answer's own text: ids, a tool's progress, thoughts, text that is rewritten."""
         for piece in self._form.opening():
             yield piece
         if self._answer.tool_words:
@@ -81,7 +81,7 @@ class ResponseScript:
             yield encode.answer(self._snapshot(0, text=self._script.rewrite[:end], sparse=self._form.sparse(end)))
 
     def _steps(self) -> list[int]:
-        """Return the lengths of the answer's growing prefixes; one that replaces another text comes at once."""
+        """Return the lengths of the answer's growing prefixes; a rewritten answer comes in one step."""
         if self._script.rewrite:
             return [self._length]
         frames, rate = self._script.frames, self._rate()
@@ -108,7 +108,7 @@ class ResponseScript:
         yield b"".join([*pieces, *form.closing(self._length)])
 
     def _frame(self, number: int, end: int, *, late: bool) -> bytes:
-        """Return a frame that ends in the text, or in the document that grows behind it."""
+        """Return a frame of the answer up to `end`, in its text or in the document after it."""
         flicker = ""
         if self._pace.flicker and self._script.flicker and end < self._length:
             following = self._answer.text[end : end + 1]
@@ -123,7 +123,7 @@ class ResponseScript:
         return self._form.snapshot(snapshot, number)
 
     def _snapshot(self, end: int, flicker: str = "", **fields: Any) -> encode.Snapshot:
-        """Return the answer up to a place in its text and, behind that, in its document."""
+        """Return the answer up to `end`, in its text or in the document after it."""
         answer = self._answer
         text, document = answer.text[:end], None
         if answer.document is not None and end > len(answer.text):
@@ -149,7 +149,7 @@ class ResponseScript:
         return msgspec.structs.replace(snapshot, **fields) if fields else snapshot
 
     def _fault(self, number: int, *, last: bool = False) -> "Fault | None":
-        """Return what goes wrong before the text frame `number`; where the text is shorter, at its end."""
+        """Return the fault before the text frame `number`; if the text is shorter, at its end."""
         script = self._script
         plans: tuple[tuple[Fault, int | None], ...] = (
             ("error", script.after if script.error is not None else None),
@@ -179,7 +179,7 @@ class ResponseScript:
                 yield b"12\nthis is no frame\n"
 
     def _rate(self) -> float:
-        """Tokens per second; 0: no pause at all."""
+        """Return the tokens per second; 0: no pauses."""
         if self._script.tokens_per_second is not None:
             return self._script.tokens_per_second
         rate, longest = self._pace.tokens_per_second, self._pace.max_seconds

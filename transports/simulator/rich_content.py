@@ -1,4 +1,4 @@
-"""Rich content as the site lays it out: what stands in a candidate's field 12. No I/O. Source: "Response"."""
+"""Lays out rich content as the site does, in a candidate's field 12. No I/O. Source: "Response"."""
 
 import re
 from hashlib import sha256
@@ -68,7 +68,7 @@ def citations(text: str, sources: int) -> list[Any]:
 
 
 def marked(text: str, sources: int) -> str:
-    """Return a text with a marker for each source and one for all; a text that has markers of its own as it is."""
+    """Return a text with a marker for each source and one for all; a text with its own markers is unchanged."""
     if not sources or _MARKER.search(text):
         return text
     each = "".join(f" One fact [cite: {number}]." for number in range(1, sources + 1))
@@ -77,7 +77,7 @@ def marked(text: str, sources: int) -> str:
 
 
 def progress(lines: list[str]) -> list[Any]:
-    """Return what is being done."""
+    """Return progress lines."""
     return [[line] for line in lines]
 
 
@@ -87,7 +87,7 @@ def plan(title: str, steps: list[tuple[str, str]], estimate: str, confirm: str) 
 
 
 def video_pending(link: str, job: str) -> list[Any]:
-    """Return what stands in place of a video that is being made."""
+    """Return the placeholder of a video that is being made."""
     return [[link], job]
 
 

@@ -1,4 +1,4 @@
-"""The simulated site: an ASGI app that answers as the wire protocol page says; the profile decides what it refuses.
+"""The simulated site: an ASGI app that answers as the wire protocol page says. The profile decides what it refuses.
 
 All of the site's hosts live on one port, by path: the site's own (`/app`, `/_/BardChatUi/…`), the accounts'
 (`/RotateCookies`), the upload host's (`/upload`, `/upload/`) and the media hosts' (`/gg/…`, `/download`).
@@ -51,14 +51,14 @@ _log = structlog.get_logger()
 
 
 class _TooLongError(ValueError):
-    """A file is longer than this site takes."""
+    """An uploaded file is too long."""
 
 
 class Site:
-    """The site's state and pages."""
+    """State and pages of the site."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
-        """Know the accounts of the settings."""
+        """Create the site of these settings."""
         self._config, self._clock = config, clock
         self.accounts = SimulatedAccounts(config, clock)
         self.uploads = uploads.UploadHost(clock, seconds=config.upload_seconds, most_bytes=config.upload_bytes)
@@ -229,7 +229,7 @@ class Site:
         return self._departed(f"upload: {error}", 413 if isinstance(error, _TooLongError) else 400)
 
     async def serve_picture(self, request: Request) -> Response | BreakableStream:
-        """Answer `GET /gg/…` and what it leads to."""
+        """Answer `GET /gg/…` and the URLs that follow it."""
         refused = self._media_refused(request)
         return refused or await self.media.serve_picture(request, self._session(request), self._departed)
 
@@ -239,7 +239,7 @@ class Site:
         return refused or self.media.serve_clip(request, self._session(request), self._departed)
 
     async def state(self, _: Request) -> Response:
-        """Answer `GET /simulator/state`: what was seen, and why requests were refused."""
+        """Answer `GET /simulator/state`: counts of requests, and why requests were refused."""
         accounts = self.accounts.shown()
         return JSONResponse({"seen": dict(self.seen), "departures": self.departures, "accounts": accounts})
 
@@ -251,13 +251,13 @@ class Site:
         return {"set-cookie": self._new_sidcc(request)}
 
     def _new_sidcc(self, request: Request) -> str:
-        """Return a header that sets the cookie which the site renews with answers of all kinds."""
+        """Return a header that sets the cookie that the site renews with any answer."""
         return f"__Secure-1PSIDCC=sidcc-{secrets.token_urlsafe(8)}; {self._flags(request)}"
 
     def _flags(self, request: Request) -> str:
-        """Return what the site says of its cookies; a host that is not Google's cannot set them for Google's domain.
+        """Return the attributes of the site's cookies.
 
-        A cookie jar that obeys the rules would drop them.
+        A host that is not Google's cannot set them for Google's domain: a correct cookie jar would drop them.
         """
         host = request.headers.get("host", "").partition(":")[0]
         ours = host == _COOKIE_DOMAIN or host.endswith(f".{_COOKIE_DOMAIN}")
@@ -287,7 +287,7 @@ class Site:
         return form
 
     def _page(self, request: Request) -> request_checks.PageRequest:
-        """Return what a page that is loaded now tells."""
+        """Return what a page that is loaded now contains."""
         seconds, now = self._config.build_seconds, self._clock.monotonic()
         if seconds and now - self._built_at >= seconds:
             self._move_build()
@@ -303,11 +303,11 @@ class Site:
         )
 
     def _move_build(self) -> None:
-        """Let the site have a new build."""
+        """Start the site's next build."""
         self._build, self._built_at = self._build + 1, self._clock.monotonic()
 
     def _refused(self, session: SimulatedSession, refusal: Exception) -> Response:
-        """Answer a call that the site does not take. Source: "Codes"."""
+        """Answer a call that the site refuses. Source: "Codes"."""
         match refusal:
             case request_checks.AccessTokenMissing():
                 self.seen["token_refused"] += 1
@@ -337,13 +337,13 @@ async def _content_of(request: Request) -> bytes:
 
 
 def cookies_of(request: Request) -> dict[str, str]:
-    """Return a request's cookies, as they stand between its semicolons."""
+    """Return a request's cookies without decoding their values."""
     pairs = (piece.strip().partition("=") for piece in request.headers.get("cookie", "").split(";"))
     return {name: value for name, equals, value in pairs if equals}
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Log a fault of the simulator's own."""
+    """Log an unexpected error of the simulator."""
     _log.error("simulator_failed", path=request.url.path, exc_info=error)
     return PlainTextResponse("", 500)
 

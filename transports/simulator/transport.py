@@ -1,4 +1,4 @@
-"""The simulator as a transport: its site on a port of its own, and the web transport pointed at it."""
+"""The simulator as a transport: its site on its own port, and the web transport connected to it."""
 
 import secrets
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 def with_accounts(config: SimulatorConfig) -> SimulatorConfig:
-    """Return the settings with an account of the simulator's own making where they name none."""
+    """Return the settings; if they name no account, with a new one."""
     if config.accounts:
         return config
     account = SimulatedAccount(psid=f"sim-{secrets.token_hex(8)}", psidts=f"sidts-{secrets.token_hex(8)}")

@@ -25,14 +25,14 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
     """Answer in the site's own form."""
     gem: Gem | None = None
     origin: str
-    """Where the client reached the site."""
+    """The site's URL as the client sees it."""
     files: tuple[StoredUpload, ...] = ()
     previous: SavedHistoryTurn | None = None
     now: float
     """In epoch seconds."""
 
     def draw(self, number: int, words: str = "") -> str:
-        """Draw a picture of what was asked, or of other words, and return its token.
+        """Draw a picture of the prompt, or of other words, and return its token.
 
         It shows the picture to edit: the first that was sent along, else the previous turn's first.
         """

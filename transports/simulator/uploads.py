@@ -26,15 +26,15 @@ class StoredUpload(msgspec.Struct, frozen=True, kw_only=True):
     mime: str
     until: float
     name: str = ""
-    """What the turn that sends it calls it."""
+    """Its name in the turn that sends it."""
 
     def line(self) -> str:
-        """Return a line that says what it is."""
+        """Return a line with name, type and length."""
         return f"- {self.name} ({self.mime}, {len(self.content)} bytes)"
 
 
 class UploadHost:
-    """Keeps uploads on disk for a while, by their path."""
+    """Keeps uploads on disk by their path for a limited time."""
 
     def __init__(self, clock: Clock, *, seconds: float, most_bytes: int) -> None:
         """Keep each upload for `seconds`, and at most `most_bytes` in all."""
@@ -56,7 +56,7 @@ class UploadHost:
         return path
 
     def find(self, path: str) -> StoredUpload | None:
-        """Return the file of a path, while it is kept."""
+        """Return the file of a path if it is still kept."""
         self._evict()
         return self._kept.get(path)
 
@@ -71,10 +71,10 @@ class RefusedError(ValueError):
 
 
 class Resumable:
-    """Uploads that have been started and not finished."""
+    """Uploads in two requests that have been started and not finished."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without uploads."""
         self._open: OrderedDict[str, int | None] = OrderedDict()
 
     def start(self, headers: Mapping[str, str]) -> str:
@@ -114,7 +114,7 @@ def only_file(content_type: str, body: bytes) -> bytes:
     """Return the content of a multipart body that has exactly one part, `file`.
 
     Raises:
-        ValueError: it is none; the message says why.
+        ValueError: the body is not of this form; the message says why.
 
     """
     boundary = _BOUNDARY.fullmatch(content_type)

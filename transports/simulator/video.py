@@ -1,4 +1,4 @@
-"""Videos and music. Source: "Media out", "Capabilities as turns"."""
+"""Makes videos and music. Source: "Media out", "Capabilities as turns"."""
 
 import uuid
 
@@ -16,19 +16,19 @@ REFUSAL = "I can't make that (simulated) video. Please try another prompt."
 
 
 class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
-    """A video in the making: at first it has no URL, then one that is not ready, then it is there."""
+    """A video that is being made: first it has no URL, then a URL that is not ready, then one that works."""
 
     thumbnail: str
     url: str
     named: float
-    """When the URL turns up."""
+    """Time at which the URL appears."""
     ready: float
-    """When it works."""
+    """Time at which the URL works."""
     refused: bool
     job: str
 
     def answer(self, now: float) -> SimulatedAnswer:
-        """Return the turn's answer as it stands."""
+        """Return the turn's answer at this time."""
         if self.refused and now >= self.ready:
             return SimulatedAnswer(text=REFUSAL)
         if now < self.ready:
@@ -44,13 +44,13 @@ class VideoWork(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pending(self) -> SimulatedAnswer:
-        """The answer of the turn that asks for it, whose state stays that of one that runs."""
+        """The answer of the turn that asks for the video; it stays incomplete."""
         fields = {rich_content.VIDEO_PENDING: rich_content.video_pending(LINK, self.job)}
         return SimulatedAnswer(text=PENDING.format(link=LINK), rich=fields, complete=False)
 
 
 def make_video(context: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
-    """Begin a video."""
+    """Start a video."""
     script, now = context.script, context.now
     seconds = context.config.video_seconds if script.ready is None else script.ready
     content = sample_media.TALL_VIDEO if context.ask.aspect == 17 else sample_media.WIDE_VIDEO
@@ -67,7 +67,7 @@ def make_video(context: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
 
 
 def make_music(context: TurnContext) -> SimulatedAnswer:
-    """Return an answer with a song, as sound and as film."""
+    """Return an answer with a song, as audio and as video."""
     thumbnail = picture_url(context.origin, context.draw(1))
     songs = [
         clip_url(context.origin, context.media.add(context.owner, Clip(content=content, mime=mime)), name)
