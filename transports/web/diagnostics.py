@@ -3,7 +3,7 @@
 Source: "Session", "Codes", "Field notes".
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from protocol.model import Certainty, GatewayError, SignedOut
@@ -23,17 +23,10 @@ _MINUTE = 60.0
 _LATER = "The failure may be temporary; check again in a minute."
 _CHECK_STORE = "Check that the store runs, and check its address in the settings."
 
-Step = Callable[[], Awaitable[Finding]]
 
-
-async def examine(connected: SiteAccount, clock: Clock) -> AsyncGenerator[Finding]:
+def examine(connected: SiteAccount, clock: Clock) -> AsyncGenerator[Finding]:
     """Run the checks and yield a finding after each; a failure skips the checks that depend on it."""
-    examination = _Examination(connected, clock)
-    for step in examination.before:
-        finding = await step()
-        yield finding
-    async for finding in examination.at_the_site():
-        yield finding
+    return _Examination(connected, clock).run()
 
 
 class _Examination:
@@ -43,22 +36,27 @@ class _Examination:
         self._connected, self._session, self._clock = connected, connected.session, clock
         self._session_store = connected.session.site.session_store
         self._signed_out = False
-        self.before: list[Step] = []
-        if self._session_store is not None:
-            session_store = self._session_store
-            self.before = [lambda: self._credential(session_store), lambda: self._stored(session_store)]
 
-    async def at_the_site(self) -> AsyncGenerator[Finding]:
-        """Run the checks that need the site."""
+    async def run(self) -> AsyncGenerator[Finding]:
+        """Run all checks."""
+        if self._session_store is not None:
+            cookies = self._session_store.cookies
+            without = "" if wire.PSIDTS in cookies else f", without {wire.PSIDTS}. Some accounts have none"
+            yield ok("credential", f"The export is readable; the session has {len(cookies)} cookies{without}.")
+            yield await self._stored(self._session_store)
         page: AppPage | None = None
         failure: GatewayError | None = None
         try:
             page = await self._session.page()
         except GatewayError as error:
             failure = error
-        yield self._egress(failure)
+        egress = self._connected.account.egress
+        way = f"the proxy {egress}" if egress else "this machine"
         if failure is not None and failure.certainty is Certainty.NOT_SENT:
+            advice = f"Check that {way} runs and may connect to {self._session.site.config.hosts.site}."
+            yield failed("way out", f"The site is not reachable from {way}. {failure.message}", advice)
             return
+        yield ok("way out", f"The site is reachable from {way}.")
         yield self._page(page, failure)
         if page is None:
             return
@@ -87,16 +85,14 @@ class _Examination:
                 self._signed_out = True
                 return
             if status.problem is None:
-                yield self._models(status)
+                if status.models:
+                    names = ", ".join(model.name or model.id for model in status.models)
+                    yield ok("models", f"Available: {names}.")
+                else:
+                    listed = "The site lists no models for the account; the built-in table of models is used."
+                    yield warning("models", listed, "If requests are refused, set the models' ids (models.upstream).")
                 yield await self._quota(page)
         yield await self._rotation()
-
-    async def _credential(self, session_store: SessionStore) -> Finding:
-        names = len(session_store.cookies)
-        if wire.PSIDTS in session_store.cookies:
-            return ok("credential", f"The export is readable; the session has {names} cookies.")
-        words = f"The export is readable; its session has {names} cookies, without {wire.PSIDTS}."
-        return ok("credential", f"{words} Some accounts have none.")
 
     async def _stored(self, session_store: SessionStore) -> Finding:
         try:
@@ -113,14 +109,6 @@ class _Examination:
             return ok("stored session", f"The session was renewed {_span(age)} ago.")
         words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
         return warning("stored session", words, "If the page check fails, give the account a new export.")
-
-    def _egress(self, failure: GatewayError | None) -> Finding:
-        egress = self._connected.account.egress
-        way = f"the proxy {egress}" if egress else "this machine"
-        if failure is None or failure.certainty is not Certainty.NOT_SENT:
-            return ok("way out", f"The site is reachable from {way}.")
-        advice = f"Check that {way} runs and may connect to {self._session.site.config.hosts.site}."
-        return failed("way out", f"The site is not reachable from {way}. {failure.message}", advice)
 
     def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
@@ -141,12 +129,6 @@ class _Examination:
             words = f"The account is available on the plan {status.plan}, except for some features."
             return warning("account", words, "Open gemini.google.com with it: the site may ask for a confirmation.")
         return ok("account", f"The account is available on the plan {status.plan}.")
-
-    def _models(self, status: SiteStatus) -> Finding:
-        if status.models:
-            return ok("models", f"Available: {', '.join(model.name or model.id for model in status.models)}.")
-        words = "The site lists no models for the account; the built-in table of models is used."
-        return warning("models", words, "If requests are refused, set the models' ids (models.upstream).")
 
     async def _quota(self, page: AppPage) -> Finding:
         await self._session.refresh_quotas(page)

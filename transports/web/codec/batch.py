@@ -46,8 +46,13 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
     answers: dict[str, Any] = {}
     rejections: dict[str, int] = {}
     for part in _parts(parser, data):
+        code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
         rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
-        error = _batch_error(part)
+        error: GatewayError | None = None
+        if jspb.text(part, wire.PART_KIND) == wire.PART_FAILURE:
+            error = error_for_http(status_in(part), token=token_of(part))
+        elif code is not None and rpc is None:
+            error = error_for_code(code)
         if error is not None and not answers:
             raise error
         if rpc is not None and error is None:
@@ -67,14 +72,6 @@ def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
         for part in jspb.array([loads(frame)], 0):
             if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}:
                 yield part
-
-
-def _batch_error(part: Any) -> GatewayError | None:
-    """Return the error of a part that fails the whole batch; None if the part answers or rejects one call."""
-    if jspb.text(part, wire.PART_KIND) == wire.PART_FAILURE:
-        return error_for_http(status_in(part), token=token_of(part))
-    code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
-    return error_for_code(code) if code is not None and jspb.text(part, wire.PART_RPC) is None else None
 
 
 LONGEST_REFUSAL = 64 * 1024

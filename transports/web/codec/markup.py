@@ -173,10 +173,10 @@ class Cleaner:
         while (found := self._token.search(text, position, limit)) is not None:
             self._extend(text[position : found.start()])
             position = found.end()
-            if self._starts_fence(found):
+            run = found["ticks"] or found["tildes"] or ""
+            if len(run) >= 3 and _opens_line(self._line) and not self._in_spans(found.start()):
                 self._mode = _Mode.FENCE_LINE
             elif found["ticks"] is not None:
-                run = found["ticks"]
                 end = found.end()
                 if self._in_spans(found.start()):
                     end = self._spans.get(self._at + found.start(), self._at + end) - self._at
@@ -208,10 +208,6 @@ class Cleaner:
     def _extend(self, text: str) -> None:
         """Add plain text to the current line."""
         self._line = _lengthened(self._line, text)
-
-    def _starts_fence(self, found: re.Match[str]) -> bool:
-        run = found["ticks"] or found["tildes"] or ""
-        return len(run) >= 3 and _opens_line(self._line) and not self._in_spans(found.start())
 
     def _in_spans(self, position: int) -> bool:
         return self._at + position < self._spans_until
@@ -457,12 +453,9 @@ def _settled(text: str, *, markup: bool, runs: bool) -> int:
     if runs and text[-1:] in _RUNNING:
         ticks = len(text.rstrip("`"))
         end = min(len(text[:ticks].rstrip("\\")) if markup else ticks, len(text.rstrip("~")))
-    return end if end < len(text) or not markup else _before_beginning(text)
-
-
-def _before_beginning(text: str) -> int:
-    """Return where an incomplete tag or placeholder link at the end of the text starts, or the text's length."""
-    end = len(text)
+    if end < len(text) or not markup:
+        return end
+    # an incomplete tag or placeholder link at the end of the text is held back
     floor = max(0, end - _LONGEST_LINK)
     if text.find("<", floor) >= 0:
         tag = _TAG_TAIL.search(text, floor)

@@ -67,7 +67,13 @@ def decode_status(payload: Any, problem: GatewayError | None, tier: str | None =
     tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
     flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
     models = tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS))))
-    flagged = _plan(tiers, flags)
+    flagged = "free"
+    if wire.PLAN_PLUS in flags:
+        flagged = "plus"
+    elif wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
+        flagged = "pro"
+    elif wire.PLAN_ADVANCED[0] in tiers or wire.PLAN_ADVANCED[1] in flags:
+        flagged = "advanced"
     offered = "advanced" if any(model.id in _PAID for model in models) else "free"
     plan = tier or (flagged if flagged != "free" else offered)
     late = next((capacity for flag, capacity in wire.FIELD_13_CAPACITIES.items() if flag in tiers), None)
@@ -81,15 +87,6 @@ _PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identi
 
 def _integers(values: list[Any]) -> list[int]:
     return [value for value in values if isinstance(value, int)]
-
-
-def _plan(tiers: set[int], flags: set[int]) -> str:
-    """Return the plan that an account's flags name."""
-    if wire.PLAN_PLUS in flags:
-        return "plus"
-    if wire.PLAN_PRO[0] in tiers or wire.PLAN_PRO[1] in flags:
-        return "pro"
-    return "advanced" if wire.PLAN_ADVANCED[0] in tiers or wire.PLAN_ADVANCED[1] in flags else "free"
 
 
 def _model(entry: Any) -> DiscoveredModel | None:

@@ -290,9 +290,11 @@ class ScriptText:
             if not claim.text:
                 found += inside[:1]
                 continue
-            exact = [place for place in inside if self._text[slice(*place)] == claim.text] or self._of_bytes(
-                claim, start
-            )
+            exact = [place for place in inside if self._text[slice(*place)] == claim.text]
+            encoded = claim.text.encode("utf-8", "surrogatepass")
+            if not exact and start >= 0 and self._bytes.startswith(encoded, start):
+                first = len(self._bytes[:start].decode("utf-8", "surrogatepass"))
+                exact = [(first, first + len(claim.text))]
             like = [place for place in inside if _letters(self._text[slice(*place)]) == _letters(claim.text)]
             found += (exact or like)[:1]
         return found
@@ -302,14 +304,6 @@ class ScriptText:
         before = bisect_left(self._pairs, units)
         inside = before > 0 and self._pairs[before - 1] == units - 1
         return -1 if inside else units - before
-
-    def _of_bytes(self, claim: Claim, start: int) -> list[tuple[int, int]]:
-        """Return the range of a claim if `start` counts UTF-8 bytes."""
-        words = claim.text.encode("utf-8", "surrogatepass")
-        if start < 0 or not self._bytes.startswith(words, start):
-            return []
-        first = len(self._bytes[:start].decode("utf-8", "surrogatepass"))
-        return [(first, first + len(claim.text))]
 
 
 def _letters(text: str) -> str:

@@ -68,10 +68,7 @@ async def open_work(
         retry_video=config.video_1053 == "search",
     )
     work = LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
-    if request.handle is not None:
-        work_events = _pick_up(deps, work, request, location_of(request.handle))
-    else:
-        work_events = _ask(deps, work, request, prompt)
+    work_events = _start_or_resume(deps, work, request, prompt)
     watched = _delete_if_abandoned(deps, asked.account, work_events)
     stack.push_async_callback(watched.aclose)
     events = PutBack(watched)
@@ -96,45 +93,31 @@ async def _delete_if_abandoned(
             yield event
 
 
-async def _ask(
+async def _start_or_resume(
     deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, prompt: Prompt
 ) -> AsyncGenerator[Event]:
-    if request.selection.capability is Capability.VIDEO:
-        begun = video.begin(work, prompt, request.aspect)
+    """Start the work, or continue at the location of the request's handle; then yield events up to the result."""
+
+    async def is_ready(ref: MediaRef) -> bool:
+        try:
+            async with deps.open_media(ref):
+                return True
+        except UpstreamFailed as error:
+            if error.code != "media_not_ready":
+                raise
+            return False
+
+    makes_video = request.selection.capability is Capability.VIDEO
+    if request.handle is not None:
+        begun = work.move_to(location_of(request.handle))
+        await work.read_turns()
+        yield begun
     else:
-        begun = research.begin(work, prompt)
-    async with aclosing(begun):
-        async for event in begun:
-            yield event
-    watched = _watch(deps, work, request)
+        start = video.begin(work, prompt, request.aspect) if makes_video else research.begin(work, prompt)
+        async with aclosing(start):
+            async for event in start:
+                yield event
+    watched = video.watch(work, is_ready) if makes_video else research.watch(work)
     async with aclosing(watched):
         async for event in watched:
             yield event
-
-
-async def _pick_up(
-    deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest, location: WorkLocation
-) -> AsyncGenerator[Event]:
-    begun = work.move_to(location)
-    await work.read_turns()
-    yield begun
-    watched = _watch(deps, work, request)
-    async with aclosing(watched):
-        async for event in watched:
-            yield event
-
-
-def _watch(deps: LongRunningDeps, work: LongRunningWork, request: GenerationRequest) -> AsyncGenerator[Event]:
-    if request.selection.capability is Capability.VIDEO:
-
-        async def is_ready(ref: MediaRef) -> bool:
-            try:
-                async with deps.open_media(ref):
-                    return True
-            except UpstreamFailed as error:
-                if error.code != "media_not_ready":
-                    raise
-                return False
-
-        return video.watch(work, is_ready)
-    return research.watch(work)

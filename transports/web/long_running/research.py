@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from protocol.model import Begun, Citation, Document, Event, Text, Thought, Waiting
+from protocol.model import Begun, Document, Event, Text, Thought, Waiting
 from transports.web import wire
 from transports.web.codec.candidate import Candidate, Opened, ResearchPlan, read_candidate
 from transports.web.codec.markup import clean
@@ -79,9 +79,12 @@ async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
     progress = _Progress(work.clock.monotonic())
     while True:
         turns = await work.read_turns()
-        _check(work, turns)
-        report = _finished(turns)
         candidate = _newest(turns)
+        if candidate is not None and candidate.plan is not None and len(turns) == 1:
+            work.note_miss()  # the confirmation is missing; it is not sent again
+        elif candidate is not None:
+            work.reset_misses()
+        report = _finished(turns)
         if report is not None or (
             candidate is not None
             and candidate.complete
@@ -98,25 +101,11 @@ async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
         yield work.finish(text)
         return
     yield Document(title=report.title, kind="markdown")
-    for event in _report_text(report):
+    prose = Prose()
+    prose.learn(report.citations)
+    for event in [*prose.push(clean(report.body)), *prose.flush()]:
         yield event
     yield work.finish(report.body)
-
-
-def _check(work: LongRunningWork, turns: list[SavedTurn]) -> None:
-    """Check that the conversation contains the confirmation.
-
-    Raises:
-        UpstreamFailed: it is still missing after many reads; it is not sent again.
-
-    """
-    newest = _newest(turns)
-    if newest is None:
-        return
-    if newest.plan is not None and len(turns) == 1:
-        work.note_miss()
-    else:
-        work.reset_misses()
 
 
 def _newest(turns: list[SavedTurn]) -> Candidate | None:
@@ -145,13 +134,6 @@ def _finished(turns: list[SavedTurn]) -> Opened | None:
             if ready and candidate.plan is None:
                 return document
     return None
-
-
-def _report_text(report: Opened) -> list[Text | Citation]:
-    """Return a report's text with its citation markers replaced by links."""
-    prose = Prose()
-    prose.learn(report.citations)
-    return [*prose.push(clean(report.body)), *prose.flush()]
 
 
 class _Progress:

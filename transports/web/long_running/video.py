@@ -76,21 +76,14 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
 async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, sent_at: float) -> AsyncGenerator[Event]:
     """Request a video; if the site refuses but still makes it, continue with that one."""
     try:
-        async with aclosing(_ask(work, prompt, slots)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
+            async for event in events:  # the saved conversation has the answer's text in a better form
+                yield event if isinstance(event, Begun | Thought) else Waiting()
     except Unsupported:
         taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None
         if taken is None:
             raise
         yield work.resume_at(taken, Phase.VIDEO, prompt)
-
-
-async def _ask(work: LongRunningWork, prompt: Prompt, slots: Slots) -> AsyncGenerator[Event]:
-    """Send the turn; drop its stream's answer, which the saved conversation has in a better form."""
-    async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
-        async for event in events:
-            yield event if isinstance(event, Begun | Thought) else Waiting()
 
 
 async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Event]:

@@ -7,7 +7,7 @@ tried; if that works, all accounts of the process use it from then on.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from io import BytesIO
 from typing import Any, TypeVar
 
@@ -203,9 +203,11 @@ class AccountUploads:
             "Content-Type": wire.FORM_CONTENT_TYPE,
         }
         body = f"{wire.RESUMABLE_NAME}{name}".encode("utf-8", "replace")
+        url: URL | None = None
         async with self._post(config.hosts.upload + wire.RESUMABLE_PATH, start, body) as response:
             _check(response)
-            url = _url(response.headers.get(wire.RESUMABLE_URL_HEADER, ""))
+            with suppress(ValueError):
+                url = URL(response.headers.get(wire.RESUMABLE_URL_HEADER, ""), encoded=True)
         if url is None or not upload_allowed(url, config):
             raise _FormRefusedError("The upstream returned no usable upload URL for a file.")
         finish = {**wire.RESUMABLE_FINISH, "Content-Type": file.mime}
@@ -226,13 +228,6 @@ def upload_allowed(url: URL, config: WebConfig) -> bool:
     if url.origin() == URL(config.hosts.upload).origin():
         return True
     return url.scheme == "https" and url.host in wire.UPLOAD_HOSTS and url.is_default_port()
-
-
-def _url(text: str) -> URL | None:
-    try:
-        return URL(text, encoded=True)
-    except ValueError:
-        return None
 
 
 def _check(response: aiohttp.ClientResponse) -> None:

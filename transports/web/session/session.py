@@ -70,10 +70,6 @@ ReportCheck = Callable[[str, SignedOut | None], None]
 CHECK_SESSION, CHECK_ROTATION = "session", "rotation"
 
 
-def _ignore_report(_check: str, _error: SignedOut | None) -> None:
-    """Ignore a report."""
-
-
 class SessionFailure(msgspec.Struct, frozen=True):
     """Fetch attempts in a row that found that the account needs attention."""
 
@@ -101,7 +97,7 @@ class Session:
 
         `capacity` and `field13` override the account's plan and flags; see `AccountStatus`.
         """
-        self.report: ReportCheck = _ignore_report
+        self.report: ReportCheck = lambda _check, _error: None
         """Receives the results of the session's checks."""
         self.needs_attention: SessionFailure | None = None
         """Set while the account needs attention, as the last attempt found."""

@@ -144,30 +144,27 @@ class SessionStore:
         """Save the noted cookies, then use them; a rolling cookie survives store errors and cancellation."""
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                await self._save_noted()
-
-    async def _save_noted(self) -> None:
-        heard, self._noted, self._save_planned = self._noted, None, False
-        rolling = heard is not None and not same_credentials(heard, self.cookies)
-        if heard is None or self._has_unused_value or (self.unsaved and not rolling):
-            return
-        self._noted_saved_at = self._clock.monotonic()
-        fresh = self._next(heard)
-        if rolling:
-            now = self.saved.rotated_at
-            with suppress(OSError):
-                now = await self._records.now()
-            fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=now)
-            self.wanted.set()
-            await self._keep_copy(fresh)
-        self._unsaved = fresh
-        try:
-            await self._sync()
-        except OSError:
-            _log.warning("session_save_failed", account=self._account)
-            self._use(newer(fresh, self.saved) if rolling else self.saved)
-        if self._unsaved is fresh and not rolling:
-            self._unsaved = None  # minor cookies may be lost
+                heard, self._noted, self._save_planned = self._noted, None, False
+                rolling = heard is not None and not same_credentials(heard, self.cookies)
+                if heard is None or self._has_unused_value or (self.unsaved and not rolling):
+                    return
+                self._noted_saved_at = self._clock.monotonic()
+                fresh = self._next(heard)
+                if rolling:
+                    now = self.saved.rotated_at
+                    with suppress(OSError):
+                        now = await self._records.now()
+                    fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=now)
+                    self.wanted.set()
+                    await self._keep_copy(fresh)
+                self._unsaved = fresh
+                try:
+                    await self._sync()
+                except OSError:
+                    _log.warning("session_save_failed", account=self._account)
+                    self._use(newer(fresh, self.saved) if rolling else self.saved)
+                if self._unsaved is fresh and not rolling:
+                    self._unsaved = None  # minor cookies may be lost
 
     async def renew(
         self, sent: SessionRecord, set_cookies: Iterable[str], *, at: float, by: str, interval: float | None = None

@@ -195,7 +195,6 @@ class ConversationReuse:
     async def _delete_expired(self, account: str) -> None:
         try:
             while found := await self._kept.overdue(account, most=_SWEEP_BATCH):
-                # Decode stored conversations; log and skip the unreadable.
                 over: list[ExpiredConversation] = []
                 for one in found:
                     try:
