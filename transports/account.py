@@ -42,6 +42,10 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing remains of the quota."""
         return not self.remaining and not self.unlimited
 
+    def has_more_than(self, before: "Quota") -> bool:
+        """Return whether more remains than before."""
+        return self.remaining > before.remaining or (self.unlimited and not before.unlimited)
+
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What a transport knows about an account besides its settings; it changes over time."""

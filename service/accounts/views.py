@@ -1,13 +1,20 @@
 """Account views: state merged from the settings, the store and all processes, without secrets."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from transports.account import Account, Facts, Quota
-from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
+from transports.accounts.records import (
+    AccountLoad,
+    AccountStatus,
+    AttentionRecord,
+    CooldownReason,
+    CooldownRecord,
+    ReplicaRecord,
+    status_of,
+)
 from transports.accounts.registry import AccountRecord, PauseRecord
 
 _REASONS = {
@@ -16,22 +23,6 @@ _REASONS = {
     CooldownReason.ADDRESS: "the upstream refuses its IP address",
     CooldownReason.ERRORS: "its requests failed repeatedly",
 }
-
-
-class AccountStatus(StrEnum):
-    """State of an account: whether it receives requests, and if not, why."""
-
-    READY = "ready"
-    COOLING_DOWN = "cooling_down"
-    NEEDS_ATTENTION = "needs_attention"
-    PAUSED = "paused"
-    UNUSABLE = "unusable"
-    """Its record is invalid."""
-
-    @property
-    def label(self) -> str:
-        """The state in words for a terminal."""
-        return self.value.replace("_", " ")
 
 
 class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,21 +126,21 @@ def _added(entry: AccountRecord | None) -> dict[str, Any]:
 
 def _state(account: str, cooldowns: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
     paused, attention = seen.pauses.get(account), seen.attention.get(account)
+    state = {"state": status_of(paused, attention, cooldowns)}
     if paused is not None:
         message = paused.reason or f"until `gemini-gateway accounts resume {account}`"
-        return {"state": AccountStatus.PAUSED, "reason": "paused", "message": message, "paused_by": paused.by}
+        return {**state, "reason": "paused", "message": message, "paused_by": paused.by}
     if attention is not None:
-        return {"state": AccountStatus.NEEDS_ATTENTION, "reason": attention.reason, "message": attention.message}
+        return {**state, "reason": attention.reason, "message": attention.message}
     if cooldowns:
         first = min(cooldowns, key=lambda cooldown: cooldown.until)
-        return {"state": AccountStatus.COOLING_DOWN, "reason": first.reason.value, "message": _REASONS[first.reason]}
-    return {"state": AccountStatus.READY}
+        return {**state, "reason": first.reason.value, "message": _REASONS[first.reason]}
+    return state
 
 
 def _cooldowns(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
     for cooldown, seconds in seen.cooldowns:
-        everybody = not cooldown.account and cooldown.egress == account.egress
-        if cooldown.account == account.id or everybody:
+        if cooldown.account == account.id or (not cooldown.account and cooldown.egress == account.egress):
             scope = f"{cooldown.family or '*'}/{cooldown.capability or '*'}"
             yield CooldownView(scope=scope, reason=cooldown.reason, until=seen.now + seconds)
 

@@ -1,16 +1,14 @@
-"""The pool of accounts: who may be asked now, and the lease that says who is being asked."""
+"""Accounts of all transports: their configuration, their state over all processes, and the pool that leases them."""
 
-from transports.accounts.config import PoolConfig
 from transports.accounts.conversations import Conversations
 from transports.accounts.heartbeat import Heartbeat
 from transports.accounts.limits import ConcurrencyLimits
 from transports.accounts.pool import Lease, Pool, held_back
 from transports.accounts.queue import LeaseRequest
 from transports.accounts.records import CooldownReason
-from transports.accounts.reports import Reports
 from transports.accounts.shared_state import SharedState
 from transports.accounts.state import Requirement
-from transports.accounts.states import AccountStates, PoolDeps, reset_seconds
+from transports.accounts.states import AccountStates, PoolConfig, PoolDeps, Reports, reset_seconds
 from transports.accounts.throttle import Throttle
 
 __all__ = [

@@ -8,14 +8,12 @@ import msgspec
 
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.account import Account
-from transports.accounts.config import PoolConfig
 from transports.accounts.limits import ConcurrencyLimits
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
 from transports.accounts.selection import choose, next_free, usable
 from transports.accounts.state import AccountState, Cooldown, Requirement
-from transports.accounts.states import AccountStates
-from transports.accounts.stats import account_stats
+from transports.accounts.states import AccountStates, PoolConfig, account_stats
 from transports.observer import AccountStats
 from transports.store.port import FULL
 from transports.tasks import every
@@ -116,7 +114,9 @@ class Pool:
             request, until, max(until, min(request.until, now + terms.fair_queue_timeout_seconds))
         )
 
-    def _claim(self, request: LeaseRequest, waiter: Waiter | None, *, desperate: bool = False) -> AccountState | None:
+    def _claim(
+        self, request: LeaseRequest, waiter: Waiter | None, *, include_ejected: bool = False
+    ) -> AccountState | None:
         """Reserve a slot on an account, unless a request that waits for it comes before.
 
         Raises:
@@ -135,7 +135,7 @@ class Pool:
                 tried=tried,
                 home=home,
                 rng=self._rng,
-                include_ejected=desperate,
+                include_ejected=include_ejected,
             )
             if state is None:
                 break
@@ -161,7 +161,7 @@ class Pool:
         """Wait for a busy account; it is counted in with it. None: look again."""
         request, first = waiter.request, waiter.given is None and not waiter.woken.is_set()
         if not self._worth_waiting(request, request.tried):
-            state = self._claim(request, waiter, desperate=True)
+            state = self._claim(request, waiter, include_ejected=True)
             if state is None:
                 raise self._refusal(request)
             return state

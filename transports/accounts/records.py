@@ -1,5 +1,6 @@
 """Store records about account states, read by all processes, the command line and the admin API."""
 
+from collections.abc import Sized
 from enum import StrEnum
 
 import msgspec
@@ -23,6 +24,31 @@ class CooldownReason(StrEnum):
     """Consecutive requests failed."""
 
 
+class AccountStatus(StrEnum):
+    """State of an account: whether it receives requests, and if not, why."""
+
+    READY = "ready"
+    COOLING_DOWN = "cooling_down"
+    NEEDS_ATTENTION = "needs_attention"
+    PAUSED = "paused"
+    UNUSABLE = "unusable"
+    """Its record is invalid."""
+
+    @property
+    def label(self) -> str:
+        """The state in words for a terminal."""
+        return self.value.replace("_", " ")
+
+
+def status_of(paused: object | None, attention: object | None, cooldowns: Sized) -> AccountStatus:
+    """Return an account's status: a pause outranks the attention state, which outranks cooldowns."""
+    if paused is not None:
+        return AccountStatus.PAUSED
+    if attention is not None:
+        return AccountStatus.NEEDS_ATTENTION
+    return AccountStatus.COOLING_DOWN if cooldowns else AccountStatus.READY
+
+
 class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Record that an account needs attention."""
 
@@ -37,6 +63,11 @@ class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
     check: str = ""
     """The transport's own check that found it, and that reports when it is over: until then no request is tried with
     the account. Empty: a request found it, and a request is tried now and then."""
+
+    @property
+    def finding(self) -> tuple[str, str]:
+        """The reason and the check; another time or message is not news."""
+        return self.reason, self.check
 
 
 class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):

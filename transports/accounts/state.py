@@ -23,27 +23,27 @@ EVERYTHING: Scope = (None, None)
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account is wanted for."""
+    """What a request requires of an account."""
 
     family: str
     capability: Capability
     guest: bool
-    """A guest will do."""
+    """Whether a guest account can serve it."""
 
     @classmethod
     def of(cls, selection: Selection) -> "Requirement":
-        """Return what a selection wants."""
+        """Return what a selection requires."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
         return cls(family=selection.model.family, capability=selection.capability, guest=guest)
 
     @property
     def key(self) -> Scope:
-        """What is limited together."""
+        """The scope of a cooldown that this request can cause."""
         return (self.family, self.capability)
 
 
 class Cooldown(msgspec.Struct, frozen=True):
-    """End of a cooldown, and its reason."""
+    """The end of a cooldown, and its reason."""
 
     until: float
     reason: CooldownReason
@@ -55,28 +55,28 @@ def covers(scope: Scope, key: Scope) -> bool:
 
 
 class AccountState:
-    """One account's fitness."""
+    """The availability of one account."""
 
     def __init__(self, account: Account, *, throttle_ratio: float = 2.0, probe_seconds: float = 60.0) -> None:
-        """Begin fit and idle."""
+        """Start available and without requests."""
         self.account = account
         self.in_flight = 0
         self.used_at = float("-inf")
         self.attention: AttentionRecord | None = None
         self.paused: PauseRecord | None = None
         self.retired = False
-        """It is no account of the transport's any more."""
+        """Whether the account was removed from its transport."""
         self.blocked: Cooldown | None = None
-        """Its address is not welcome."""
+        """The cooldown of its egress, whose address the upstream refuses."""
         self.cooldowns: dict[Scope, Cooldown] = {}
         self.pace: dict[Capability, Cooldown] = {}
-        """It may begin no more of these for now."""
+        """Cooldowns of its own rate limits, by capability."""
         self.quotas: tuple[Quota, ...] = ()
-        """What was last heeded of what the upstream says of its limits."""
+        """The quotas that were last applied."""
         self.full_until = float("-inf")
-        """All its slots are taken, by other processes too."""
+        """Until when all its slots count as taken, over all processes."""
         self.errors = 0
-        """Failures in a row, none of them a refusal."""
+        """Consecutive failures, refusals excluded."""
         self.ejections = 0
         self.throttle = Throttle(throttle_ratio)
         self._probe_seconds, self._probe_at = probe_seconds, float("-inf")
@@ -85,7 +85,7 @@ class AccountState:
         self._failures: dict[tuple[Scope, CooldownReason], int] = {}
 
     def supports(self, requirement: Requirement) -> bool:
-        """Say whether the account can ever do it."""
+        """Return whether the account can serve this at all."""
         account = self.account
         if (
             self.retired
@@ -99,36 +99,38 @@ class AccountState:
         """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for errors."""
         if self.paused is not None or self.full_until > now or not self.supports(requirement):
             return False
-        return not self.busy(requirement) and self.available_at(requirement, now, desperate=include_ejected) <= now
+        return (
+            not self.busy(requirement) and self.available_at(requirement, now, include_ejected=include_ejected) <= now
+        )
 
     def busy(self, requirement: Requirement) -> bool:
-        """Say whether it carries all that it may at once."""
+        """Return whether the account is at its concurrency limit."""
         if self.in_flight >= self.account.concurrency:
             return True
         return bool(self._slow_start) and self.in_flight_with(requirement) >= self.allowed(requirement)
 
     def allowed(self, requirement: Requirement) -> int:
-        """Return the current concurrency limit for such requests: one right after a cooldown, then more."""
+        """Return the concurrency limit for such requests now; after a cooldown it starts at one."""
         most = self.account.concurrency
         return min((most, *(slow for scope, slow in self._slow_start.items() if covers(scope, requirement.key))))
 
     def in_flight_with(self, requirement: Requirement) -> int:
-        """Return how many requests it carries of those that are limited together with this now."""
-        wide = [scope for scope in self._slow_start if covers(scope, requirement.key)]
+        """Return the number of open requests in the slow starts that apply to this."""
+        scopes = [scope for scope in self._slow_start if covers(scope, requirement.key)]
         return sum(
-            count for key, count in self._in_flight_by_scope.items() if any(covers(scope, key) for scope in wide)
+            count for key, count in self._in_flight_by_scope.items() if any(covers(scope, key) for scope in scopes)
         )
 
     def load(self, requirement: Requirement) -> float:
-        """Return how much it carries, as a part of what it may."""
+        """Return its load relative to its limit and weight."""
         most = self.allowed(requirement) if self._slow_start else self.account.concurrency
         return self.in_flight / (most * self.account.weight)
 
-    def available_at(self, requirement: Requirement, now: float, *, desperate: bool = False) -> float:
-        """Return when it may be asked: `now` or earlier is at once."""
+    def available_at(self, requirement: Requirement, now: float, *, include_ejected: bool = False) -> float:
+        """Return when it can take a request; `now` or earlier means at once."""
         free = now
         if self.limited:
-            cooldown = self.active_cooldown(requirement, now, desperate=desperate)
+            cooldown = self.active_cooldown(requirement, now, include_ejected=include_ejected)
             free = cooldown.until if cooldown is not None else now
         if self.attention is not None and not self.renewed:
             return max(free, self._probe_at)
@@ -136,13 +138,15 @@ class AccountState:
 
     @property
     def renewed(self) -> bool:
-        """Whether its credential has changed since it needed attention, or since it was last tried."""
+        """Whether its credential has changed since it needed attention, or since the last attempt."""
         return self.attention is not None and self.account.facts().credential != self.attention.credential
 
-    def active_cooldown(self, requirement: Requirement, now: float, *, desperate: bool = False) -> Cooldown | None:
-        """Return the cooldown for this requirement that ends last, or None."""
+    def active_cooldown(
+        self, requirement: Requirement, now: float, *, include_ejected: bool = False
+    ) -> Cooldown | None:
+        """Return the cooldown that ends last of those that apply to this; None: there is none."""
         cooldowns = [cooldown for scope, cooldown in self.cooldowns.items() if covers(scope, requirement.key)]
-        if desperate:
+        if include_ejected:
             cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.ERRORS]
         cooldowns += [
             cooldown for cooldown in (self.blocked, self.pace.get(requirement.capability)) if cooldown is not None
@@ -150,8 +154,25 @@ class AccountState:
         longest = max(cooldowns, key=lambda cooldown: cooldown.until, default=None)
         return longest if longest is not None and longest.until > now else None
 
+    def cooldowns_of(self, capability: Capability, now: float) -> list[Cooldown]:
+        """Return the cooldowns that apply to a capability, for some models at least."""
+        found = [cooldown for scope, cooldown in self.cooldowns.items() if scope[1] in {None, capability}]
+        found += [one for one in (self.blocked, self.pace.get(capability)) if one is not None]
+        return [cooldown for cooldown in found if cooldown.until > now]
+
+    def is_ejected(self, now: float) -> bool:
+        """Return whether it has a cooldown because its requests failed repeatedly."""
+        cooldown = self._cooldown_of(EVERYTHING, now)
+        return cooldown is not None and cooldown.reason is CooldownReason.ERRORS
+
+    def is_available(self, now: float) -> bool:
+        """Return whether it is a signed-in account that takes requests now."""
+        if self.paused is not None or self.attention is not None or self.account.guest:
+            return False
+        return self._cooldown_of(EVERYTHING, now) is None and (self.blocked is None or self.blocked.until <= now)
+
     def begin(self, requirement: Requirement, now: float) -> None:
-        """Count a request in."""
+        """Count a request that begins."""
         self.in_flight += 1
         self._in_flight_by_scope[requirement.key] += 1
         self.used_at = now
@@ -159,7 +180,7 @@ class AccountState:
             self._schedule_probe(self.attention, now)
 
     def end(self, requirement: Requirement) -> None:
-        """Count a request out."""
+        """Count a request that ended."""
         self.in_flight -= 1
         self._in_flight_by_scope[requirement.key] -= 1
         if not self._in_flight_by_scope[requirement.key]:
@@ -167,33 +188,33 @@ class AccountState:
         self.full_until = float("-inf")
 
     def failures(self, scope: Scope, reason: CooldownReason, now: float) -> int:
-        """Return the number of consecutive cooldowns of this kind that have ended before."""
+        """Return the number of consecutive cooldowns for this before the current one."""
         count = self._failures.get((scope, reason), 0)
-        under_way = self._cooldown_of(scope, now)
-        return count - 1 if under_way is not None and under_way.reason is reason else count
+        current = self._cooldown_of(scope, now)
+        return count - 1 if current is not None and current.reason is reason else count
 
     def cool_down(self, until: float, scope: Scope, reason: CooldownReason, now: float) -> bool:
-        """Start a cooldown; return whether it is new or has another reason.
+        """Start a cooldown, or extend one; return whether it is new.
 
         Refusals that arrive during a cooldown do not make the next cooldown longer.
         """
-        under_way = self._cooldown_of(scope, now)
-        if until <= (under_way.until if under_way is not None else now):
+        current = self._cooldown_of(scope, now)
+        if until <= (current.until if current is not None else now):
             return False
-        news = under_way is None or under_way.reason is not reason
-        if news:
+        is_new = current is None or current.reason is not reason
+        if is_new:
             self._failures[scope, reason] = self._failures.get((scope, reason), 0) + 1
         self.cooldowns[scope] = Cooldown(until, reason)
         self._slow_start[scope] = 1
-        return news
+        return is_new
 
     def block_egress(self, until: float, now: float) -> bool:
-        """Start a cooldown for everything because the IP address is refused; return whether it is new."""
-        news = self.blocked is None or self.blocked.until <= now
-        if news or (self.blocked is not None and self.blocked.until < until):
+        """Start a cooldown of everything because of the egress's address; return whether it is new."""
+        is_new = self.blocked is None or self.blocked.until <= now
+        if is_new or (self.blocked is not None and self.blocked.until < until):
             self.blocked = Cooldown(until, CooldownReason.ADDRESS)
         self._slow_start[EVERYTHING] = 1
-        return news
+        return is_new
 
     def end_cooldown(self, scope: Scope) -> Cooldown | None:
         """End a cooldown and return it."""
@@ -202,27 +223,27 @@ class AccountState:
 
     @property
     def limited(self) -> bool:
-        """Whether anything keeps it, or has kept it of late, from being asked for some of what it can do."""
+        """Whether it has cooldowns; those that are over count until `sweep`."""
         return bool(self.cooldowns or self.pace) or self.blocked is not None
 
     def sweep(self, now: float) -> list[tuple[Scope, Cooldown]]:
-        """Remove the cooldowns that have ended, and return them."""
+        """Remove the cooldowns that are over, and return them."""
         if not self.limited:
             return []
-        over = [(scope, cooldown) for scope, cooldown in self.cooldowns.items() if cooldown.until <= now]
-        for scope, _ in over:
+        ended = [(scope, cooldown) for scope, cooldown in self.cooldowns.items() if cooldown.until <= now]
+        for scope, _ in ended:
             del self.cooldowns[scope]
         if self.blocked is not None and self.blocked.until <= now:
-            over.append((EVERYTHING, self.blocked))
+            ended.append((EVERYTHING, self.blocked))
             self.blocked = None
         self.pace = {capability: cooldown for capability, cooldown in self.pace.items() if cooldown.until > now}
-        return over
+        return ended
 
     def mark_needs_attention(self, record: AttentionRecord, now: float) -> bool:
-        """Set the attention state; return whether it is new or has another reason."""
+        """Set the attention state; return whether it is new."""
         before, self.attention = self.attention, record
         self._probe_at = self._next_probe(record, now)
-        return before is None or (before.reason, before.check) != (record.reason, record.check)
+        return before is None or before.finding != record.finding
 
     def clear_attention(self) -> bool:
         """Clear the attention state; return whether it was set."""
@@ -230,12 +251,12 @@ class AccountState:
         return record is not None
 
     def succeed(self, requirement: Requirement, now: float) -> None:
-        """Record that an answer has begun: the limit after a cooldown doubles."""
+        """Note that it began to answer: this doubles the limit of a slow start."""
         if self._failures or self._slow_start:
             self._recover(requirement, now)
 
     def finish(self, now: float) -> None:
-        """Record that an answer was completed."""
+        """Note that an answer is complete."""
         self.errors = 0
         if self.ejections and self._cooldown_of(EVERYTHING, now) is None:
             self.ejections = 0
@@ -260,5 +281,5 @@ class AccountState:
         self.attention = msgspec.structs.replace(record, credential=self.account.facts().credential)
 
     def _next_probe(self, record: AttentionRecord, now: float) -> float:
-        """Return when a request may be tried: never while a check of the transport's own looks after the account."""
+        """Return when a request may be tried; never if a check of the transport watches the account."""
         return float("inf") if record.check else now + self._probe_seconds

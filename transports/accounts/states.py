@@ -1,30 +1,81 @@
-"""The states of one transport's accounts, shared with all processes and reported to the observer."""
+"""The states of one transport's accounts, shared with all processes and reported to the observer.
 
-from collections.abc import Callable, Mapping, Sequence
+Theory of operation. `state.AccountState` decides what one account may do; `AccountStates` connects the states of a
+transport to the world. A change reaches a state in one of three ways:
+
+- failover reports what a request has found (`cool_down`, `mark_needs_attention`, `mark_working`, `count_failure`). The
+  change is applied here, written to the store by `shared_state`, and emitted to the observer.
+- the transport reports what its own checks have found (`apply_report`), or its facts change (`tick` reads the quotas).
+- another process, an operator or a command has changed the store: `shared_state` calls `pauses_changed`,
+  `attention_changed` and `cooldowns_changed` with all records, and the states are made to agree with them.
+
+Example: process 1 gets a 429 for account `a`. Its `cool_down` starts a cooldown and writes it. The change feed of
+process 2 sees the record within a second, and its `cooldowns_changed` starts the same cooldown there, `by` another
+process.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 import structlog
+from msgspec import Meta
 
-from transports.account import Account, Facts, Quota, Report
-from transports.accounts.config import PoolConfig
-from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord
+from protocol.model import Capability
+from transports.account import Account, Facts, Report
+from transports.accounts.records import (
+    AccountLoad,
+    AccountStatus,
+    AttentionRecord,
+    CooldownReason,
+    CooldownRecord,
+    status_of,
+)
 from transports.accounts.registry import PauseRecord
 from transports.accounts.selection import Rng
 from transports.accounts.shared_state import ActiveCooldown, SharedState
 from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
 from transports.clock import Clock
-from transports.observer import ELSEWHERE, AccountChange, Observer
+from transports.observer import ELSEWHERE, AccountChange, AccountStats, Observer
 from transports.tracing import NO_TRACER, Tracer
 
 _log = structlog.get_logger()
 
 _LONGEST_RESET = 86400.0
 _SAME_SECONDS = 2.0
-"""Two processes' words on when a rest ends are no more apart than this."""
+"""Two processes compute the end of a cooldown with at most this difference."""
+
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class PoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Account pool: queue, cooldown, throttling and shared state."""
+
+    queue_timeout_seconds: Seconds = 5.0
+    """How long a request waits for a free account."""
+    fair_queue_timeout_seconds: Seconds = 60.0
+    """The same, while its license uses less than its fair share of the account slots and another license more."""
+    queue_per_slot: Annotated[float, Meta(ge=0)] = 2.0
+    """Queue length per account slot; when the queue is full, requests fail with 503 at once."""
+    consecutive_failures: Count = 5
+    """Consecutive failures, refusals excluded, that start a cooldown of an account, unless it is the last one."""
+    ejection_seconds: Seconds = 30.0
+    """Length of that cooldown; it grows each time the account fails again."""
+    max_ejection_seconds: Seconds = 300.0
+    """Maximum length of that cooldown."""
+    throttle_ratio: Annotated[float, Meta(ge=0)] = 2.0
+    """Requests sent per accepted request while an upstream fails; 0: no throttling."""
+    slot_ttl_seconds: Annotated[float, Meta(ge=5)] = 60.0
+    """Time after which other processes reclaim the account slots of a process that died."""
+    probe_seconds: Seconds = 60.0
+    """Interval between retries of an account that needs attention, if no other account is left."""
 
 
 class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """What all pools of a process stand on."""
+    """Dependencies of all pools of a process."""
 
     clock: Clock
     shared_state: SharedState
@@ -33,37 +84,54 @@ class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
     tracer: Tracer = NO_TRACER
 
 
+class Reports:
+    """Passes a transport's reports on to its pool; those that come before the pool exists are kept for it."""
+
+    def __init__(self) -> None:
+        """Start without a pool: a transport is connected before its pool is made."""
+        self._waiting: list[Report] = []
+        self._handle: Callable[[Report], None] = self._waiting.append
+
+    def __call__(self, report: Report) -> None:
+        """Pass a report on, or keep it."""
+        self._handle(report)
+
+    def connect(self, handle: Callable[[Report], None]) -> None:
+        """Call `handle` with the reports that were kept, and with all later ones."""
+        self._handle = handle
+        while self._waiting:
+            handle(self._waiting.pop(0))
+
+
 class AccountStates:
-    """What is known of each of them."""
+    """The states of the accounts of one transport."""
 
     def __init__(
         self, transport: str, source: Callable[[], Sequence[Account]], deps: PoolDeps, config: PoolConfig
     ) -> None:
-        """Know those that `source` returns: another sequence whenever they are others."""
+        """Follow the accounts that `source` returns; it returns another sequence when they have changed."""
         self.transport, self.deps, self._config = transport, deps, config
         self._source, self._accounts = source, source()
         self.states = [self._new_state(account) for account in self._accounts]
-        self._by_id = {state.account.id: state for state in self.states}
-        self.guests = _guests(self.states)
+        self._index()
         self._draining: list[AccountState] = []
         self._pending_reports: dict[tuple[str, str], Report] = {}
         """Reports on accounts that are not among the states yet."""
         deps.shared_state.add_listener(self)
 
     def state_of(self, account: str) -> AccountState | None:
-        """Return what is known of an account."""
+        """Return the state of an account."""
         return self._by_id.get(account)
 
     def sync(self) -> bool:
-        """Look whether the transport has other accounts now; say so. What is known of those that stay is kept."""
+        """Add and remove states if the transport's accounts have changed; return whether they have."""
         now = self._source()
         if now is self._accounts:
             return False
         self._accounts = now
         known = {state.account.id: state for state in self.states}
         self.states = [self._update_state(known.pop(account.id, None), account) for account in now]
-        self._by_id = {state.account.id: state for state in self.states}
-        self.guests = _guests(self.states)
+        self._index()
         for gone in known.values():
             gone.retired = True
             self._emit(gone, "removed", by=self.deps.shared_state.actor_of(gone.account.id, "removed"))
@@ -77,18 +145,18 @@ class AccountStates:
         return True
 
     def apply_report(self, report: Report) -> None:
-        """Set an account's state by what its transport has found out by itself.
+        """Apply what a check of the transport has found.
 
-        A check ends what it has found itself. One that was served with another credential also ends what was found
-        before. What a request has found with this credential is ended by a request, or by a person.
+        A check clears the attention state that it has set itself. A check that was served with a new credential also
+        clears what was found with the old one. What a request has found is cleared by a request or by an operator.
         """
         self.sync()
         state = self.state_of(report.account)
         if state is None:
             self._pending_reports[report.account, report.check] = report
         elif report.error is not None:
-            words = report.error.advice or report.error.message
-            if self.mark_needs_attention(state, report.error.reason, words, check=report.check):
+            message = report.error.advice or report.error.message
+            if self.mark_needs_attention(state, report.error.reason, message, check=report.check):
                 _log.error(
                     "account_attention_required", account=report.account, reason=report.error.reason, check=report.check
                 )
@@ -99,7 +167,7 @@ class AccountStates:
             _log.info("account_recovered", account=report.account, check=report.check)
 
     def tick(self) -> bool:
-        """Do what time brings; say whether an account may be free that was not."""
+        """End cooldowns that are over and apply new quotas; return whether an account may have become available."""
         now = self.deps.clock.monotonic()
         changed = self.sync()
         for state in self.states:
@@ -111,7 +179,7 @@ class AccountStates:
         return changed
 
     def loads(self) -> dict[str, AccountLoad]:
-        """Return what each account carries here, and what is known of it."""
+        """Return the open requests and facts of each account in this process."""
         found: dict[str, AccountLoad] = {}
         for state in [*self.states, *self._draining]:
             facts = state.account.facts()
@@ -125,18 +193,18 @@ class AccountStates:
         return found
 
     def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
-        """Start a cooldown; return whether it is new."""
+        """Start a cooldown of an account; return whether it is new."""
         now = self.deps.clock.monotonic()
-        news = state.cool_down(now + seconds, scope, reason, now)
+        started = state.cool_down(now + seconds, scope, reason, now)
         cooldown = state.cooldowns.get(scope)
         if cooldown is not None and cooldown.until == now + seconds and not state.retired:
             self.deps.shared_state.set_cooldown(self._cooldown_record(state, scope, reason, now), seconds)
-        if news:
+        if started:
             self._emit(state, "cooldown_started", scope=scope, reason=reason, seconds=seconds)
-        return news
+        return started
 
     def block_egress(self, egress: str, seconds: float) -> None:
-        """Start a cooldown of all accounts that use this proxy: the upstream refuses its IP address."""
+        """Start a cooldown of every account that uses this egress, because the upstream refuses its address."""
         self._block(egress, self.deps.clock.monotonic() + seconds, by="")
         self.deps.shared_state.set_cooldown(
             CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
@@ -144,14 +212,14 @@ class AccountStates:
         self.deps.shared_state.notify_others(self)
 
     def mark_needs_attention(self, state: AccountState, reason: str, message: str = "", *, check: str = "") -> bool:
-        """Mark an account as needing attention; return whether it is new.
+        """Set an account's attention state; return whether it is new.
 
-        `check` names the transport's own check that found it: what that has found, a request does not change.
+        `check` names the transport's check that found the reason: only the same check may then change it.
         """
         now = self.deps.clock
         credential = state.account.facts().credential
-        held = state.attention.check if state.attention is not None and state.attention.credential == credential else ""
-        if held and held != check:
+        before = state.attention
+        if before is not None and before.credential == credential and before.check not in {"", check}:
             return False
         record = AttentionRecord(reason=reason, message=message, at=now.wall(), credential=credential, check=check)
         if not state.mark_needs_attention(record, now.monotonic()):
@@ -162,7 +230,7 @@ class AccountStates:
         return True
 
     def mark_working(self, state: AccountState, requirement: Requirement) -> bool:
-        """Record that an account answered; return whether it needed attention until now."""
+        """Note that an account answered; return whether this cleared its attention state."""
         now = self.deps.clock.monotonic()
         state.throttle.accept(now)
         state.succeed(requirement, now)
@@ -177,9 +245,7 @@ class AccountStates:
         self._emit(state, "recovered")
 
     def count_failure(self, state: AccountState) -> bool:
-        """Count a failure that was no refusal; return whether it starts a cooldown.
-
-        The last available account gets none.
+        """Count a failure, refusals excluded; return whether it started a cooldown. The last account never gets one.
 
         Source: reliability 6.6.
         """
@@ -192,13 +258,14 @@ class AccountStates:
         return self.cool_down(state, EVERYTHING, seconds, CooldownReason.ERRORS)
 
     def _may_eject(self, state: AccountState) -> bool:
+        """Return whether another account is available, and at most half of all accounts would be ejected."""
         now = self.deps.clock.monotonic()
-        ejected = [other for other in self.states if _ejected(other, now)]
-        left = [other for other in self.states if other is not state and _is_available(other, now)]
-        return bool(left) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
+        ejected = [other for other in self.states if other.is_ejected(now)]
+        available = [other for other in self.states if other is not state and other.is_available(now)]
+        return bool(available) and state not in ejected and len(ejected) + 1 <= len(self.states) / 2
 
     def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
-        """Take these accounts, and no others, as paused."""
+        """Mark exactly these accounts as paused."""
         for state in self.states:
             before, state.paused = state.paused, pauses.get(state.account.id)
             if before is None and state.paused is not None:
@@ -214,11 +281,13 @@ class AccountStates:
             if record is None:
                 if state.clear_attention():
                     self._emit(state, "resumed", by=self._resumed_by(state))
-            elif _differs(state.attention, record) and state.mark_needs_attention(record, now):
+            elif state.attention is not None and state.attention.finding == record.finding:
+                continue
+            elif state.mark_needs_attention(record, now):
                 self._emit(state, "needs_attention", reason=record.reason, message=record.message, by=ELSEWHERE)
 
     def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
-        """Set exactly these cooldowns."""
+        """Apply exactly these cooldowns."""
         now = self.deps.clock.monotonic()
         of: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
@@ -238,46 +307,44 @@ class AccountStates:
 
     def _apply_cooldowns(self, state: AccountState, cooldowns: Mapping[Scope, ActiveCooldown], now: float) -> None:
         for scope in [scope for scope in state.cooldowns if scope not in cooldowns]:
-            over = state.end_cooldown(scope)
-            if over is not None:
-                self._emit(state, "cooldown_ended", scope=scope, reason=over.reason, by=self._resumed_by(state))
-        for scope, cooldown in cooldowns.items():
-            there = state.cooldowns.get(scope)
-            if there is not None and cooldown.until - there.until < _SAME_SECONDS:
+            ended = state.end_cooldown(scope)
+            if ended is not None:
+                self._emit(state, "cooldown_ended", scope=scope, reason=ended.reason, by=self._resumed_by(state))
+        for scope, active in cooldowns.items():
+            current = state.cooldowns.get(scope)
+            if current is not None and active.until - current.until < _SAME_SECONDS:
                 continue
-            if state.cool_down(cooldown.until, scope, cooldown.record.reason, now):
-                seconds = cooldown.until - now
+            if state.cool_down(active.until, scope, active.record.reason, now):
+                seconds = active.until - now
                 self._emit(
-                    state, "cooldown_started", scope=scope, reason=cooldown.record.reason, seconds=seconds, by=ELSEWHERE
+                    state, "cooldown_started", scope=scope, reason=active.record.reason, seconds=seconds, by=ELSEWHERE
                 )
 
     def _apply_quotas(self, state: AccountState, now: float) -> None:
-        """Start cooldowns for model families whose quota is used up, and end them when it is refilled.
+        """Start cooldowns for quotas that are used up, and end those whose quota has some left again.
 
-        Only what is new is heeded: what was told a while ago says nothing against another process, nor a person.
+        Only quotas that have changed are applied: an old one must not override another process or an operator.
         """
         quotas = state.account.facts().quotas
         if quotas == state.quotas:
             return
         before, state.quotas = {quota.name: quota for quota in state.quotas}, quotas
         for quota in state.quotas:
-            known = before.get(quota.name)
-            if known == quota or not quota.family:
+            old = before.get(quota.name)
+            if old == quota or not quota.family:
                 continue
             scope = (quota.family, None)
             cooldown = state.cooldowns.get(scope)
             seconds = reset_seconds(quota.resets_at, self.deps.clock.wall()) if quota.used_up else None
             if seconds and (cooldown is None or cooldown.until < now + seconds - _SAME_SECONDS):
                 self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
-            elif (
-                known and _more_left(quota, known) and cooldown is not None and cooldown.reason is CooldownReason.QUOTA
-            ):
+            elif old and quota.has_more_than(old) and cooldown is not None and cooldown.reason is CooldownReason.QUOTA:
                 state.end_cooldown(scope)
                 self.deps.shared_state.clear_cooldown(self._cooldown_record(state, scope, cooldown.reason, now))
                 self._emit(state, "cooldown_ended", scope=scope, reason=cooldown.reason)
 
     def _resumed_by(self, state: AccountState) -> str:
-        """Return who has ended what an account waited for."""
+        """Return who has resumed an account or ended its cooldown."""
         return self.deps.shared_state.actor_of(state.account.id, "resumed", ELSEWHERE)
 
     def _block(self, egress: str, until: float, *, by: str) -> None:
@@ -298,8 +365,12 @@ class AccountStates:
         return state
 
     def _new_state(self, account: Account) -> AccountState:
-        terms = self._config
-        return AccountState(account, throttle_ratio=terms.throttle_ratio, probe_seconds=terms.probe_seconds)
+        config = self._config
+        return AccountState(account, throttle_ratio=config.throttle_ratio, probe_seconds=config.probe_seconds)
+
+    def _index(self) -> None:
+        self._by_id = {state.account.id: state for state in self.states}
+        self.guests = [state for state in self.states if state.account.guest]
 
     @staticmethod
     def _cooldown_record(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
@@ -308,7 +379,7 @@ class AccountStates:
             account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures
         )
 
-    def _emit(  # noqa: PLR0913 -- what a Change says
+    def _emit(  # noqa: PLR0913 -- the fields of an AccountChange
         self,
         state: AccountState,
         event: str,
@@ -333,35 +404,33 @@ class AccountStates:
         self.deps.observer.changed(change)
 
 
-def _guests(states: Sequence[AccountState]) -> list[AccountState]:
-    return [state for state in states if state.account.guest]
-
-
-def _more_left(now: Quota, before: Quota) -> bool:
-    return now.remaining > before.remaining or (now.unlimited and not before.unlimited)
-
-
 def reset_seconds(reset: float | None, wall: float) -> float | None:
-    """Return the seconds to a reset that an upstream tells, as far as it can be believed. Source: reliability 6.5."""
+    """Return the seconds until an upstream's reset time, at most a day; None: it is past. Source: reliability 6.5."""
     return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
 
 
-def _differs(known: AttentionRecord | None, told: AttentionRecord) -> bool:
-    return known is None or (known.reason, known.check) != (told.reason, told.check)
-
-
 def _settings(account: Account) -> Account:
-    """Return an account but for what changes with time."""
+    """Return an account without its facts, which change over time."""
     return msgspec.structs.replace(account, facts=Facts)
 
 
-def _ejected(state: AccountState, now: float) -> bool:
-    cooldown = state.cooldowns.get(EVERYTHING)
-    return cooldown is not None and cooldown.until > now and cooldown.reason is CooldownReason.ERRORS
-
-
-def _is_available(state: AccountState, now: float) -> bool:
-    """Say whether an account is asked for something now."""
-    everything = state.cooldowns.get(EVERYTHING)
-    cooldowns = [cooldown for cooldown in (everything, state.blocked) if cooldown is not None and cooldown.until > now]
-    return state.paused is None and state.attention is None and not cooldowns and not state.account.guest
+def account_stats(transport: str, states: Iterable[AccountState], now: float) -> AccountStats:
+    """Count accounts by kind, capability and status; an account with a cooldown of some models is cooling down."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    ready: Counter[tuple[str, frozenset[Capability]]] = Counter()
+    rotated: dict[str, float] = {}
+    for state in states:
+        account = state.account
+        if state.paused is None and state.attention is None and not state.limited:
+            ready[account.kind.value, account.capabilities] += 1
+        else:
+            for capability in account.capabilities:
+                status = status_of(state.paused, state.attention, state.cooldowns_of(capability, now))
+                counts[account.kind.value, capability.value, status.value] += 1
+        at = account.facts().rotated_at
+        if at is not None and state.attention is None:
+            rotated[account.id] = at
+    for (kind, capabilities), count in ready.items():
+        for capability in capabilities:
+            counts[kind, capability.value, AccountStatus.READY.value] += count
+    return AccountStats(transport=transport, by_status=dict(counts), rotated=rotated)

@@ -113,34 +113,3 @@ def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
 def test_a_session_without_a_rolling_cookie_has_no_end_that_is_known():
     assert expiry({"__Secure-1PSID": "p"}, 1000.0) is None
     assert expiry({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}, 0.0) is None
-
-
-OTHER = "__Secure-1PSID=psid-other; __Secure-1PSIDTS=ts-other"
-THIRD = "__Secure-1PSID=psid-third; __Secure-1PSIDTS=ts-third"
-
-
-def config(**accounts):
-    return tuple(web.WebAccount(id=name, cookies=text) for name, text in accounts.items())
-
-
-def psids(found):
-    return {name: ACCOUNTS.identity(known.credential) for name, known in found.items()}
-
-
-@pytest.mark.parametrize(
-    ("after", "found", "useless"),
-    [
-        ({"a": THIRD, "b": OTHER}, {"a": "psid-third", "b": "psid-other"}, []),
-        ({"a": OTHER, "b": EXPORT}, {"a": "psid-other", "b": "psid-secret"}, []),
-        ({"b": OTHER, "c": THIRD}, {"b": "psid-other", "c": "psid-third"}, []),
-        ({"a": "[", "b": OTHER, "c": "["}, {"a": "psid-secret", "b": "psid-other"}, ["a", "c"]),
-        ({"a": OTHER, "b": OTHER}, {"a": "psid-secret", "b": "psid-other"}, ["a"]),
-        ({"a": "[", "b": EXPORT}, {"a": "psid-secret", "b": "psid-other"}, ["a", "b"]),
-        ({"a": EXPORT, "b": OTHER, "c": EXPORT}, {"a": "psid-secret", "b": "psid-other"}, ["c"]),
-    ],
-)
-def test_accounts_declared_anew_hold_where_they_can_be_used_and_the_earlier_ones_elsewhere(after, found, useless):
-    known, places = ACCOUNTS.reconfigure(config(**after), ACCOUNTS.configure(config(a=EXPORT, b=OTHER)))
-    assert psids(known) == found
-    assert list(known) == [name for name in after if name in found]
-    assert places == useless
