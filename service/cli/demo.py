@@ -129,7 +129,14 @@ def simulate(
     url = url_of(listening, "https" if tls else "http")
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
         clock = SystemClock()
-        files = _certificate(Path(folder), clock.wall(), tls_names) if tls else None
+        files = None
+        if tls:
+            from service.server.certificate import write_certificate
+
+            try:
+                files = Tls(*write_certificate(Path(folder), clock.wall(), tls_names))
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--tls-name") from None
 
         def started() -> None:
             click.echo(f"Base URL: {url}")
@@ -139,12 +146,3 @@ def simulate(
                 click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
 
         run_app(simulator.create_site(config, clock), listening, tls=files, started=started)
-
-
-def _certificate(folder: Path, now: float, names: tuple[str, ...]) -> Tls:
-    from service.server.certificate import write_certificate
-
-    try:
-        return Tls(*write_certificate(folder, now, names))
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--tls-name") from None

@@ -65,9 +65,17 @@ class TurnHandler:
         gem = session.gems.find(ask.gem) if ask.gem is not None else None
         require(ask.gem is None or gem is not None, "slot 19: no such gem")
         script = self._script(shortened(ask.prompt))
-        refusal = _refusal(script)
-        if refusal is not None:
-            return refusal
+        if script.http is not None or script.html:  # the prompt asks for a page or status in place of an answer
+            location, retry_after = script.location or SIGN_IN, script.retry_after
+            return answer_of(
+                SiteFault(
+                    where="generate",
+                    status=script.http,
+                    location=location,
+                    retry_after=retry_after,
+                    html=script.html,
+                )
+            )
         asked = ask.tool
         ask, script = self._read_words(session, ask, script)
         served = files if isinstance(files, int) else self._served(session, ask, script, by_words=asked is None)
@@ -236,17 +244,3 @@ def shortened(prompt: str) -> str:
     while encoded[end] & 0xC0 == 0x80:
         end -= 1
     return encoded[:end].decode("utf-8", "surrogatepass")
-
-
-def _refusal(script: PromptScript) -> Response | None:
-    """Return the page or status that the prompt asks for in place of an answer."""
-    if script.http is None and not script.html:
-        return None
-    fault = SiteFault(
-        where="generate",
-        status=script.http,
-        location=script.location or SIGN_IN,
-        retry_after=script.retry_after,
-        html=script.html,
-    )
-    return answer_of(fault)

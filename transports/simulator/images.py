@@ -62,8 +62,14 @@ def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes
             source = draw(source, _SIDE, png=False, mark=False)
         below = _show_source(image, source)
     _write(image, picture, below, scale)
-    if mark:
-        _mark(image, scale)
+    if mark:  # in the lower right corner
+        reach, inner = 28 * scale, 8 * scale
+        x, y = size[0] - 2 * reach, size[1] - 2 * reach
+        points = [
+            (x + radius * math.cos(turn * math.pi / 4), y + radius * math.sin(turn * math.pi / 4))
+            for turn, radius in enumerate([reach, inner] * 4)
+        ]
+        ImageDraw.Draw(image).polygon(points, fill="white")
     out = BytesIO()
     if png:
         image.save(out, "PNG", compress_level=1)
@@ -136,15 +142,3 @@ def _wrapped(text: str, setter: Typesetter, width: float) -> list[str]:
                 lines.append("")
             lines[-1] += character
     return [line for line in lines if line]
-
-
-def _mark(image: Image.Image, scale: float) -> None:
-    """Put the visible mark into the lower right corner."""
-    width, height = image.size
-    reach, inner = 28 * scale, 8 * scale
-    x, y = width - 2 * reach, height - 2 * reach
-    points = [
-        (x + radius * math.cos(turn * math.pi / 4), y + radius * math.sin(turn * math.pi / 4))
-        for turn, radius in enumerate([reach, inner] * 4)
-    ]
-    ImageDraw.Draw(image).polygon(points, fill="white")

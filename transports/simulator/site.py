@@ -342,15 +342,15 @@ def cookies_of(request: Request) -> dict[str, str]:
     return {name: value for name, equals, value in pairs if equals}
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    """Log an unexpected error of the simulator."""
-    _log.error("simulator_failed", path=request.url.path, exc_info=error)
-    return PlainTextResponse("", 500)
-
-
 def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
     """Return the simulated site as an ASGI app."""
     site = Site(config, clock)
+
+    async def log_failure(request: Request, error: Exception) -> Response:
+        """Log an unexpected error of the simulator."""
+        _log.error("simulator_failed", path=request.url.path, exc_info=error)
+        return PlainTextResponse("", 500)
+
     return Starlette(
         routes=[
             Route("/", site.start_page),
@@ -374,5 +374,5 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             Route("/simulator/state", site.state),
             Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
         ],
-        exception_handlers={Exception: _failed},
+        exception_handlers={Exception: log_failure},
     )
