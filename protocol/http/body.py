@@ -1,9 +1,9 @@
 """Reads request bodies under a size limit, a deadline and a memory budget, and decodes them.
 
-A body of up to 64 KiB takes no part of the budget; how many there are at once is bounded otherwise. Of a longer one no
-more than that is read before its part is reserved, so a client that sends nothing holds nothing; one that stops later
-is cut off when others wait. A body of up to 1 MiB is read whole. A longer one is handed on in blocks, beside the event
-loop, to what keeps its long parts on disk; the budget has to hold what stays in memory.
+A body of up to 64 KiB is not counted in the budget: the limit of concurrent requests bounds these. Of a longer body,
+at most 64 KiB are read before memory is reserved, so a client that sends nothing reserves nothing. A client that stops
+later is disconnected when other requests wait for memory. A body of up to 1 MiB is read whole. A longer body is passed
+in blocks, in a worker thread, to a sink that keeps its long parts on disk; the budget counts the parts in memory.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from protocol.model import BadRequest, GatewayError
 ValueT = TypeVar("ValueT")
 
 FREE_BYTES = 64 * 1024
-"""A body of up to this many bytes takes no part of the budget."""
+"""A body of up to this many bytes is not counted in the budget."""
 _BYTES_PER_SECOND = 256 * 1024
 _LONGEST_FACTOR = 4
 _LEAST_SECONDS = 0.1
-"""What a client has at least from a look at its body during which the gateway works on it."""
+"""The least time that a client has after the gateway worked on its body."""
 _OFF_LOOP_BYTES = 1024 * 1024
 _BLOCK_BYTES = 512 * 1024
 _WORKING_BYTES = 2 * 1024 * 1024
-"""What a long body takes in memory while its blocks are worked on."""
+"""The memory that a long body takes while its blocks are processed."""
 _FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _BLOCK_BYTES + _WORKING_BYTES
-"""What a long body reserves before it is read; where it stays in memory it reserves more as it grows."""
+"""The memory that a long body reserves before it is read; a body that stays in memory reserves more as it grows."""
 _BYTES_PER_OBJECT = 256
 _BYTES_PER_VALUE = 64
 _DISCARDED_BYTES = 1024 * 1024
@@ -51,16 +51,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Sink(Protocol):
-    """Takes a long body in blocks and keeps what is long in it on disk."""
+    """Takes a long body in blocks and keeps its long parts on disk."""
 
     @property
     def resident(self) -> int:
-        """How many bytes of it are in memory."""
+        """The number of its bytes in memory."""
         ...
 
     @property
     def stored(self) -> int:
-        """How many bytes of it are on disk."""
+        """The number of its bytes on disk."""
         ...
 
     def feed(self, block: bytes) -> None:
@@ -69,7 +69,7 @@ class Sink(Protocol):
 
 
 class _NoSink:
-    """Takes a body that is never long."""
+    """Keeps a body in memory."""
 
     def __init__(self) -> None:
         self._body = bytearray()
@@ -90,9 +90,9 @@ async def read_body(scope: Any, receive: Callable[[], Any], context: RequestCont
     """Return the request's body, in memory.
 
     Raises:
-        HttpFault: it is too long (413), too slow (408) or compressed (415).
-        Saturated: there is no memory for it, or the process ends.
-        ClientGone: the client left before the end.
+        HttpError: it is too long (413), too slow (408) or compressed (415).
+        Saturated: the memory budget is full, or the process shuts down.
+        ClientGone: the client disconnected before the end.
 
     """
     sink = _NoSink()
@@ -103,13 +103,13 @@ async def read_body(scope: Any, receive: Callable[[], Any], context: RequestCont
 async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> ValueT:
     """Read a JSON body and decode it with a msgspec decoder's `decode`.
 
-    Strings of base64 that are long are in `context.long_strings`.
+    Long strings of base64 are decoded into `context.long_strings`.
 
     Raises:
         BadRequest: as `decode_body`.
-        HttpFault: as `read_body`.
-        Saturated: there is no memory or no space on disk for it.
-        ClientGone: the client left before the end.
+        HttpError: as `read_body`.
+        Saturated: the memory budget or the disk is full.
+        ClientGone: the client disconnected before the end.
 
     """
     context = context_of(request.scope)
@@ -132,23 +132,23 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
 
 
 def _decoded_bytes(body: bytes) -> int:
-    """Return what a JSON body takes at most when it is decoded: `[[],[],[]]` takes twenty times its length."""
+    """Return the most memory that a JSON body takes when decoded: `[[],[],[]]` takes twenty times its length."""
     objects, values = body.count(b"{"), body.count(b"[") + body.count(b",")
     return max(len(body), objects * _BYTES_PER_OBJECT + values * _BYTES_PER_VALUE)
 
 
 def settle(context: RequestContext, resident: int, stored: int) -> None:
-    """Reserve no more than what a request holds from now on."""
+    """Lower the reservation to the bytes that the request keeps."""
     if context.hold is not None:
         context.hold.lower_to(_kept(context, resident if resident > FREE_BYTES else 0, stored))
 
 
 async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestContext, sink: Sink) -> bytes:
-    """Receive a body; return all of it where it is short, else the rest that `sink` has not got yet.
+    """Receive a body; return all of it if it is short, else the last part, which is not in `sink` yet.
 
     Raises:
         GatewayError: as `read_json`, or as the sink does.
-        ClientGone: the client left before the end.
+        ClientGone: the client disconnected before the end.
 
     """
     scope[UNREAD] = True
@@ -183,27 +183,27 @@ class _Receiving:
         self._receive, self._context, self._limits, self._sink = receive, context, context.limits, sink
         self._block = bytearray()
         self._first = min(_FIRST_BYTES, context.memory.total)
-        """What a long body reserves at first."""
+        """The memory that a long body reserves at first."""
         self._seen = 0
         self._time = asyncio.get_running_loop().time
         self._until = math.inf
-        """When the body is too late, by the event loop's clock, if nothing has come of it and no work was done."""
+        """The deadline by the event loop's clock, before the extension for received bytes."""
         self._working_since: float | None = None
-        """When work on it began; None: it is waited for."""
+        """When work on received bytes began; None while waiting for the client."""
         self._patience = anyio.CancelScope()
         self._sender: Sender | None = None
         self._slow = False
         self._closed = False
 
     def expect(self, length: int) -> None:
-        """Refuse a body that says that it is too long."""
+        """Refuse a body whose declared length is too large."""
         if length > self._limits.body_bytes:
             raise _too_large(self._limits)
         if length:
             self._first = min(2 * length, self._first)
 
     def failure(self) -> GatewayError:
-        """Return why a body was given up."""
+        """Return the error of a body that was not received."""
         if self._closed:
             return shutting_down()
         why = "The request's body did not arrive in time."
@@ -212,7 +212,7 @@ class _Receiving:
         return HttpError(408, "request_timeout", why)
 
     async def run(self) -> bytes | None:
-        """Return what the sink has not got of it; None: it was given up."""
+        """Return the last part, which is not in the sink yet; None: see `failure`."""
         timer = self._context.timers.of(self._limits.body_timeout_seconds)
         self._until = self._time() + self._limits.body_timeout_seconds
         timer.add(self)
@@ -231,26 +231,27 @@ class _Receiving:
 
     @property
     def due(self) -> float:
-        """When the body is too late (`protocol.http.timers.Timeout`)."""
-        due = self._until + self._earned()
+        """When the body times out (`protocol.http.timers.Timeout`)."""
+        extension = min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_timeout_seconds)
+        due = self._until + extension
         if self._working_since is None:
             return due
         now = self._time()
         return max(due + now - self._working_since, now + _LEAST_SECONDS)
 
     def expire(self) -> None:
-        """Wait for the body no longer."""
+        """Stop waiting for the body."""
         self._patience.cancel()
 
     def _watch(self, *, on: bool) -> None:
-        """Have a client that sends too slowly cut off while others wait for memory, or not any more."""
+        """Start or stop watching the client: it is disconnected if it sends too slowly while others wait for memory."""
         if self._sender is not None:
             self._sender.close()
         context = self._context
         self._sender = Sender(context.memory, self._cut, context.reserved().owner) if on else None
 
     def _close(self) -> None:
-        """Wait no longer: the process ends."""
+        """Stop waiting: the process shuts down."""
         self._closed = True
         self._patience.cancel()
 
@@ -259,34 +260,23 @@ class _Receiving:
         self._patience.cancel()
 
     async def _receive_more(self) -> bool:
-        """Receive a message, and work on what has come; say whether more comes."""
+        """Receive a message and process it; return whether more will follow."""
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        self._take(message.get("body", b""))
-        if self._has_work():
-            await self._work()
-        return message.get("more_body", False)
-
-    def _earned(self) -> float:
-        """Return the seconds that a body gets for what has come of it."""
-        return min(self._seen / _BYTES_PER_SECOND, (_LONGEST_FACTOR - 1) * self._limits.body_timeout_seconds)
-
-    def _take(self, data: bytes) -> None:
+        data = message.get("body", b"")
         self._block += data
         self._seen += len(data)
         if self._seen > self._limits.body_bytes:
             raise _too_large(self._limits)
         if self._sender is not None:
             self._sender.received(len(data))
-
-    def _has_work(self) -> bool:
-        if self._seen <= FREE_BYTES:
-            return False
-        return self._need() > self._context.reserved().size or self._is_full()
+        if self._seen > FREE_BYTES and (self._need() > self._context.reserved().size or self._is_full()):
+            await self._work()
+        return message.get("more_body", False)
 
     def _need(self) -> int:
-        """Return the memory that the body takes until it is decoded."""
+        """Return the memory that the body needs until it is decoded."""
         need = 2 * (len(self._block) + self._sink.resident)
         if self._seen > _OFF_LOOP_BYTES:
             need = _kept(self._context, need + _WORKING_BYTES, self._sink.stored)
@@ -296,7 +286,7 @@ class _Receiving:
         return self._seen > _OFF_LOOP_BYTES and len(self._block) >= _BLOCK_BYTES
 
     async def _work(self) -> None:
-        """Reserve memory for what has come, and hand a full block on; the time for that is not the client's."""
+        """Reserve memory for the received bytes, and pass a full block to the sink; extend the client's deadline."""
         self._working_since = start = self._time()
         self._watch(on=False)
         hold, need = self._context.reserved(), self._need()
@@ -312,23 +302,23 @@ class _Receiving:
 
 
 def _kept(context: RequestContext, resident: int, stored: int) -> int:
-    """Return the memory that a request holds; files count where they are in memory too."""
+    """Return the memory that a request holds; files on a disk in memory count, too."""
     return resident + (stored if context.spool.in_memory else 0)
 
 
 async def _in_block_thread(work: Callable[[bytes], None], block: bytes) -> None:
-    """Work on a block in a thread; no more than two blocks at once."""
+    """Process a block in a thread; at most two blocks at once."""
     await _threads.run(partial(work, block))
 
 
 ENDED = "gemini_gateway.body_ended"
-"""A key of the scope, set when the last message of the body has been received: nothing of it is left to discard."""
+"""A key of the scope, set when the whole body was received: there is nothing to discard."""
 UNREAD = "gemini_gateway.unread"
-"""A key of the scope, set where a part of the body was left unread: the connection cannot be used again."""
+"""A key of the scope, set if a part of the body was not read: the connection cannot be used again."""
 
 
 async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
-    """Take a little of what still comes, so that a client that is sending sees the answer."""
+    """Read some of the rest of the body, so that a client that is still sending sees the answer."""
     if ENDED in scope:
         return
     seen = 0
@@ -346,7 +336,7 @@ def _too_large(limits: Limits) -> HttpError:
 
 
 async def decode_body(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
-    """Decode a body with a msgspec decoder's `decode`; a long one beside the event loop.
+    """Decode a body with a msgspec decoder's `decode`; a long one in a worker thread.
 
     Raises:
         BadRequest: `invalid_json`, `invalid_utf8`, or `invalid_value` with the field's path in `param`.
@@ -372,7 +362,7 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
     except UnicodeDecodeError:
         raise BadRequest("The request's body is not valid UTF-8.", code="invalid_utf8") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else _printable(str(error))
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else _printable(str(error))
         raise BadRequest(f"The request's body is not valid JSON: {reason}.", code="invalid_json") from None
 
 

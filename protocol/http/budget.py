@@ -1,12 +1,17 @@
 """A memory budget that all requests of a process share.
 
-A request reserves bytes before it takes them, and waits a short time where there is no room. A request whose owner (a
-license) holds more than its fair share of the bytes for other requests comes after those of other owners. Among the
-rest, a request that holds bytes and needs more goes before those that hold none: it gives back sooner. Those are served
-in turns of one per owner, first come first served within an owner.
+A request reserves bytes before it uses them, and waits a short time if the budget is full. The queue has this order:
 
-While requests wait, clients that hold bytes are cut off: one that sends next to nothing, the slowest first; and, where
-a request of another owner has waited for a while, one of several clients of an owner that holds more than its share.
+1. Requests whose owner (a license) holds at most its fair share for its other requests, before the other requests.
+2. Among these, requests that hold bytes and need more, since they give their bytes back sooner.
+3. Then one request per owner in turn; within an owner, in the order of arrival.
+
+While requests wait, a client that sends less than 64 KiB in two seconds is disconnected, the slowest first. If there is
+none and a request has waited for two seconds, a client of an owner that holds more than its fair share is disconnected,
+if the owner has another one.
+
+Example: 256 MiB, licenses A and B. A holds 200 MiB for four uploads; a request of B needs 100 MiB and waits. The fair
+share is 128 MiB, so after two seconds A's slowest upload is disconnected, and B gets its bytes.
 """
 
 from collections import Counter
@@ -22,62 +27,63 @@ TOTAL = 256 * MIB
 WAIT_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 _BYTES_PER_WAITING = 2 * MIB
-"""The server has read up to 1 MiB of a request that waits: this bounds the number of those."""
+"""Bounds the number of waiting requests: the server has read up to 1 MiB of each."""
 _SLOW_SECONDS = 2.0
 _PROGRESS_BYTES = 64 * 1024
-"""A client that sends less in that time is cut off while others wait."""
+"""A client that sends less in that time is disconnected while others wait."""
 _LOOK_SECONDS = 0.5
 
 
 class ByteBudget:
-    """Bytes that all requests of a process share."""
+    """The bytes that all requests of a process share."""
 
     def __init__(
         self, total: int = TOTAL, wait_seconds: float = WAIT_SECONDS, *, most_waiting: int | None = None
     ) -> None:
-        """Let requests hold `total` bytes at once, and wait at most `wait_seconds` for them.
+        """Allow `total` reserved bytes, and let requests wait for bytes for at most `wait_seconds`.
 
         At most `most_waiting` requests wait, by default one per 2 MiB of the total.
         """
         self.total, self.wait_seconds = total, wait_seconds
         self.most_waiting = max(1, total // _BYTES_PER_WAITING) if most_waiting is None else most_waiting
         self.refused = 0
-        """How many requests found no room in time, since the process began."""
+        """The number of requests that got no bytes in time, since the process began."""
         self.used = self.peak = 0
-        """What is reserved now, and the most that was since `peak` was set."""
+        """The bytes that are reserved now, and the maximum since `peak` was set."""
         self._held: Counter[str] = Counter()
         """Reserved bytes by owner."""
         self._waiting: list[_Waiting] = []
-        """In the order of arrival."""
+        """Waiting requests in the order of arrival."""
         self._turns: list[str] = []
-        """Owners that were served while requests waited, the last one at the end."""
+        """Owners that got bytes while requests waited; the latest at the end."""
         self.senders: set[Sender] = set()
-        """The clients that send what bytes are reserved for."""
+        """The clients that are sending a body for which bytes are reserved."""
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return len(self._waiting)
 
     def reserve(self, hold: "Reservation", size: int) -> bool:
-        """Reserve `size` more bytes for a hold at once; False: there is no room, or others wait."""
+        """Reserve `size` more bytes at once; return False if the budget is full or others wait."""
         if self._waiting or self.used + size > self.total:
             return False
         self._grant(hold, size)
         return True
 
     async def wait(self, hold: "Reservation", size: int) -> None:
-        """Wait until `size` more bytes are reserved for a hold.
+        """Wait until `size` more bytes are reserved.
 
         Raises:
-            Saturated: there was no room in time, or too many requests wait.
+            Saturated: the wait timed out, or too many requests wait.
 
         """
         waiting = _Waiting(hold, size)
         self._waiting.append(waiting)
         self._serve()
-        if len(self._waiting) > self.most_waiting:
-            self._refuse_surplus()
+        if len(self._waiting) > self.most_waiting:  # refuse the latest request of the owner with the most
+            counts = Counter(waiting.hold.owner for waiting in self._waiting)
+            self._refuse(max(reversed(self._waiting), key=lambda one: counts[one.hold.owner]))
         try:
             with anyio.move_on_after(self.wait_seconds):
                 while not waiting.over.is_set():
@@ -90,10 +96,11 @@ class ByteBudget:
                 self._serve()
         if not waiting.granted:
             self.refused += 1
-            raise _no_room()
+            message = "The gateway has no memory left for a body of this size."
+            raise Saturated(message, retry_after=_RETRY_SECONDS)
 
     def give_back(self, hold: "Reservation", size: int) -> None:
-        """Take back bytes, and let those that wait have them."""
+        """Take back bytes, and serve waiting requests."""
         hold.size -= size
         self.used -= size
         self._held[hold.owner] -= size
@@ -108,25 +115,28 @@ class ByteBudget:
         hold.size += size
 
     def _share(self) -> float:
-        """Return the fair share of each owner that holds bytes or waits for some."""
+        """Return the fair share of an owner: the total, divided by the owners that hold or wait for bytes."""
         owners = self._held.keys() | {waiting.hold.owner for waiting in self._waiting}
         return self.total / max(1, len(owners))
 
     def _serve(self) -> None:
-        """Serve those that wait in their order, as far as there is room."""
+        """Serve waiting requests in the order of the queue until the budget is full."""
         while self._waiting:
             first = self._first()
             if self.used + first.size > self.total:
-                self._refuse_stuck()
+                self._refuse_deadlocked()
                 return
             self._grant(first.hold, first.size)
-            self._take_turn(first.hold.owner)
+            owner = first.hold.owner
+            if owner in self._turns:
+                self._turns.remove(owner)
+            self._turns.append(owner)
             first.end(granted=True)
             self._waiting.remove(first)
         self._turns.clear()
 
     def _first(self) -> "_Waiting":
-        """Return the one that is served next."""
+        """Return the request that is served next."""
         share = self._share()
 
         def order(waiting: _Waiting) -> tuple[bool, bool, int]:
@@ -136,18 +146,8 @@ class ByteBudget:
 
         return min(self._waiting, key=order)
 
-    def _take_turn(self, owner: str) -> None:
-        if owner in self._turns:
-            self._turns.remove(owner)
-        self._turns.append(owner)
-
-    def _refuse_surplus(self) -> None:
-        """Refuse the last request of the owner with the most that wait."""
-        counts = Counter(waiting.hold.owner for waiting in self._waiting)
-        self._refuse(max(reversed(self._waiting), key=lambda waiting: counts[waiting.hold.owner]))
-
-    def _refuse_stuck(self) -> None:
-        """Refuse a request if all that hold bytes wait for more: none of them would give any back."""
+    def _refuse_deadlocked(self) -> None:
+        """Refuse a request if every request that holds bytes waits for more, so that none would be given back."""
         growing = [waiting for waiting in self._waiting if waiting.hold.size]
         if growing and sum({id(waiting.hold): waiting.hold.size for waiting in growing}.values()) >= self.used:
             self._refuse(max(reversed(growing), key=lambda waiting: self._held[waiting.hold.owner]))
@@ -157,7 +157,7 @@ class ByteBudget:
         waiting.end(granted=False)
 
     def _cut_one(self, waiting: "_Waiting") -> None:
-        """Cut off a client that sends too slowly, or one of an owner that holds more than its share."""
+        """Disconnect a client that sends too slowly, or one of an owner that holds more than its share."""
         now = anyio.current_time()
         sender = min(self.senders, key=_since, default=None)
         if sender is None or now - sender.since < _SLOW_SECONDS:
@@ -167,7 +167,7 @@ class ByteBudget:
             sender.cut()
 
     def _unfair(self, waiting: "_Waiting") -> "Sender | None":
-        """Return the slowest client of the owner that holds the most, if a waiting request's owner holds too little."""
+        """Return the slowest client of the owner that holds the most, if that is unfair to a waiting request."""
         share, (owner, held) = self._share(), self._held.most_common(1)[0]
         senders = [sender for sender in self.senders if sender.owner == owner]
         if len(senders) < 2 or held <= share or self._held[waiting.hold.owner] + waiting.size > share:
@@ -184,11 +184,11 @@ class Reservation:
         self.size = 0
 
     async def raise_to(self, size: int) -> None:
-        """Reserve bytes until there are `size` of them; wait for room.
+        """Reserve up to `size` bytes in total, waiting if necessary.
 
         Raises:
-            HttpFault: there can never be as many (413).
-            Saturated: there was no room in time.
+            HttpError: the size exceeds the whole budget (413).
+            Saturated: the wait timed out.
 
         """
         more = size - self.size
@@ -201,10 +201,10 @@ class Reservation:
             await self._budget.wait(self, more)
 
     async def add(self, size: int) -> None:
-        """Reserve `size` more bytes; several tasks may do so for one hold.
+        """Reserve `size` more bytes; several tasks may do so for one reservation.
 
         Raises:
-            HttpFault, Saturated: as `raise_to`.
+            HttpError, Saturated: as `raise_to`.
 
         """
         await self.raise_to(self.size + size)
@@ -220,18 +220,18 @@ class Reservation:
             self._budget.give_back(self, less)
 
     def release(self) -> None:
-        """Give all back."""
+        """Give all bytes back."""
         self.lower_to(0)
 
 
 class Sender:
-    """A client that sends a body which bytes are reserved for."""
+    """A client that is sending a body for which bytes are reserved."""
 
     def __init__(self, budget: ByteBudget, cut: Callable[[], None], owner: str = "") -> None:
-        """Watch an owner's client from now on; `cut` is called when it is too slow while others wait."""
+        """Begin to watch a client of an owner; `cut` is called to disconnect it."""
         self._budget, self.cut, self.owner = budget, cut, owner
         self.since = anyio.current_time()
-        """Since when less than 64 KiB have come."""
+        """The start of the period in which less than 64 KiB arrived."""
         self._size = 0
         budget.senders.add(self)
 
@@ -242,7 +242,7 @@ class Sender:
             self._size, self.since = 0, anyio.current_time()
 
     def close(self) -> None:
-        """Watch the client no more."""
+        """Stop watching the client."""
         self._budget.senders.discard(self)
 
 
@@ -256,14 +256,10 @@ class _Waiting:
         self.granted = False
 
     def end(self, *, granted: bool) -> None:
-        """Wait no longer."""
+        """End the wait."""
         self.granted = granted
         self.over.set()
 
 
 def _since(sender: Sender) -> float:
     return sender.since
-
-
-def _no_room() -> Saturated:
-    return Saturated("The gateway has no memory left for a body of this size.", retry_after=_RETRY_SECONDS)

@@ -34,24 +34,24 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     mime: str | None
     """The media type that the caller sent."""
     data: Content
-    """Where it is longer than a file may be, the end is missing; its length tells."""
+    """The content; a file that is too long is cut, and its length exceeds the limit."""
 
     def __repr__(self) -> str:
-        """Show no content."""
+        """Return a text without the content."""
         return f"Upload(field={self.field!r}, bytes={len(self.data)})"
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """A form, read."""
+    """The fields and files of a form."""
 
     fields: dict[str, str]
-    """The parts that are text; each name once."""
+    """Text parts by name."""
     files: tuple[Upload, ...]
-    """The parts that are files, in the caller's order."""
+    """File parts in order."""
 
 
 def is_form(request: Request) -> bool:
-    """Say whether a request's body is a form."""
+    """Return whether a request's body is a form."""
     content_type = request.headers.get("content-type", "")
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
@@ -60,10 +60,10 @@ async def read_form(request: Request) -> Form:
     """Read a form.
 
     Raises:
-        BadRequest: it is malformed, has no end, has too many or too large parts, or says something twice.
-        HttpFault: as `protocol.http.body.read_body`.
-        Saturated: there is no memory or no space on disk for it.
-        ClientGone: the client left before the end.
+        BadRequest: it is malformed or truncated, has too many or too large parts, or a field twice.
+        HttpError: as `protocol.http.body.read_body`.
+        Saturated: the memory budget or the disk is full.
+        ClientGone: the client disconnected before the end.
 
     """
     from python_multipart.multipart import parse_options_header
@@ -85,7 +85,7 @@ async def read_form(request: Request) -> Form:
 
 
 class _Parts:
-    """Parts in the making."""
+    """Collects the parts of a form (a `Sink` of `protocol.http.body`)."""
 
     def __init__(self, boundary: bytes, spool: Spool, most: int) -> None:
         self._boundary = boundary
@@ -104,15 +104,15 @@ class _Parts:
 
     @property
     def resident(self) -> int:
-        """How many bytes of the body are in memory."""
+        """The number of bytes in memory."""
         return self._kept + len(self._data)
 
     def feed(self, block: bytes) -> None:
-        """Take the next part of the body; a long one beside the event loop.
+        """Parse the next block of the body.
 
         Raises:
-            BadRequest: the form is wrong.
-            Saturated: there is no space for a file.
+            BadRequest: the form is malformed.
+            Saturated: the disk is full.
 
         """
         with _refusing():
@@ -122,7 +122,7 @@ class _Parts:
         """Return the form.
 
         Raises:
-            BadRequest: it has no end.
+            BadRequest: it is truncated.
 
         """
         with _refusing():
@@ -132,43 +132,35 @@ class _Parts:
         return Form(fields=self._fields, files=tuple(self._files))
 
     def close(self) -> None:
-        """Drop the parser, which refers to this object: only the garbage collector would free them, and the files."""
+        """Drop the parser, which refers to this object: only the garbage collector would free this cycle."""
         self._parser = None
 
     def _opened(self) -> "MultipartParser":
         if not self._boundary:
             raise BadRequest("The request's Content-Type names no boundary of the form's parts.")
-        self._parser = self._parser or self._new_parser()
+        if self._parser is None:
+            from python_multipart.multipart import MultipartParser
+
+            self._parser = MultipartParser(
+                self._boundary,
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._end_headers,
+                    "on_part_data": self._more_data,
+                    "on_part_end": self._end,
+                    "on_end": lambda: setattr(self, "_ended", True),
+                },
+            )
         return self._parser
-
-    def _new_parser(self) -> "MultipartParser":
-        from python_multipart.multipart import MultipartParser
-
-        return MultipartParser(
-            self._boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._more_header,
-                "on_header_value": self._more_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._end_headers,
-                "on_part_data": self._more_data,
-                "on_part_end": self._end,
-                "on_end": self._finish,
-            },
-        )
 
     def _begin(self) -> None:
         self._count += 1
         if self._count > _MOST_PARTS:
             raise BadRequest(f"The form has more than {_MOST_PARTS} parts.")
         self._headers, self._data, self._file = {}, bytearray(), None
-
-    def _more_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _more_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
 
     def _end_header(self) -> None:
         self._headers[bytes(self._header).lower()] = bytes(self._value)
@@ -224,13 +216,10 @@ class _Parts:
         self._write(self._file)
         return self._file.finish()
 
-    def _finish(self) -> None:
-        self._ended = True
-
 
 @contextmanager
 def _refusing() -> Generator[None]:
-    """Refuse a form that the parser cannot read."""
+    """Turn errors of the parser into BadRequest."""
     from python_multipart.exceptions import FormParserError
 
     try:

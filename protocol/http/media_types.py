@@ -1,8 +1,8 @@
-"""Detects a file's media type by its first bytes, and a picture's size by its header, without decoding it."""
+"""Detects a file's media type by its first bytes, and an image's size by its header, without decoding it."""
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from protocol.model import View, media_type_of
@@ -38,21 +38,21 @@ _MARKUP = re.compile(
 
 
 def sniff(data: View) -> str | None:
-    """Return the media type of what may be passed on; None for all else.
+    """Return a file's media type, or None if it is not supported.
 
-    Pictures (PNG, JPEG, WebP, GIF), PDF, film (MP4, MOV, WebM), sound (MP3, WAV, OGG, FLAC, M4A) and UTF-8 text.
-    Never SVG or HTML, and no picture that is a document or an archive as well.
+    Supported are images (PNG, JPEG, WebP, GIF), PDF, video (MP4, MOV, WebM), audio (MP3, WAV, OGG, FLAC, M4A) and UTF-8
+    text, but never SVG or HTML, nor an image that is a document or an archive as well (a polyglot file).
     """
     mime = media_type_of(data)
     if mime is None:
         return "text/plain" if _is_text(data) else None
-    if mime not in _PASSED_ON or (mime.startswith("image/") and _is_two_things(data)):
+    if mime not in _PASSED_ON or (mime.startswith("image/") and _is_polyglot(data)):
         return None
     return mime
 
 
-def _is_two_things(data: View) -> bool:
-    """Say whether a picture is at the same time a PDF (whose header may come late) or a ZIP (whose index is last)."""
+def _is_polyglot(data: View) -> bool:
+    """Return whether an image is also a PDF, whose header may come late, or a ZIP, whose index is at the end."""
     if b"%PDF-" in data[:_HEAD]:
         return True
     tail = data[-_ZIP_TAIL:]
@@ -75,26 +75,24 @@ def _is_text(data: View) -> bool:
 
 
 def picture_size(data: View) -> tuple[int, int] | None:
-    """Return a picture's width and height as its header has them; None where it is broken, or no picture."""
-    measure = _SIZES.get(sniff(data[:_HEAD]) or "")
-    size = measure(data) if measure is not None else None
+    """Return a picture's width and height, as its header says; None if it is broken or not a picture."""
+    size: tuple[int, int] | None = None
+    match sniff(data[:_HEAD]):
+        case "image/png" if len(data) >= 24 and data[12:16] == b"IHDR":
+            size = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+        case "image/gif" if len(data) >= 10:
+            size = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+        case "image/jpeg":
+            size = _jpeg_size(data)
+        case "image/webp":
+            size = _webp_size(data)
+        case _:
+            pass
     return size if size is not None and min(size) > 0 else None
 
 
-def _png_size(data: View) -> tuple[int, int] | None:
-    if len(data) < 24 or data[12:16] != b"IHDR":
-        return None
-    return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-
-
-def _gif_size(data: View) -> tuple[int, int] | None:
-    if len(data) < 10:
-        return None
-    return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-
-
 def _jpeg_size(data: View) -> tuple[int, int] | None:
-    """Walk the segments to the frame's header."""
+    """Return the size in the frame header, which follows other segments."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
         if len(data) < at + 9 or data[at] != 0xFF:
@@ -126,16 +124,8 @@ def _webp_size(data: View) -> tuple[int, int] | None:
     return None
 
 
-_SIZES: dict[str, Callable[[View], tuple[int, int] | None]] = {
-    "image/png": _png_size,
-    "image/gif": _gif_size,
-    "image/jpeg": _jpeg_size,
-    "image/webp": _webp_size,
-}
-
-
 def has_frames(data: View, most: int) -> bool:
-    """Say whether a moving picture has more than `most` frames; looks no further than that."""
+    """Return whether an animation has more than `most` frames; reads no further than that."""
     if data[:4] == b"\x89PNG":
         said = next((data[at + 8 : at + 12] for kind, at in _png_chunks(data) if kind == b"acTL"), b"")
         return int.from_bytes(said) > most
@@ -144,15 +134,15 @@ def has_frames(data: View, most: int) -> bool:
 
 
 def _gif_frames(data: View) -> Iterator[int]:
-    """Yield where each frame begins."""
+    """Yield the offset of each frame."""
     at = 13 + _palette(data, 10)
     while at < len(data):
         block = data[at]
         if block == 0x2C:
             yield at
-            at = _behind_blocks(data, at + 11 + _palette(data, at + 9))
+            at = _after_blocks(data, at + 11 + _palette(data, at + 9))
         elif block == 0x21:
-            at = _behind_blocks(data, at + 2)
+            at = _after_blocks(data, at + 2)
         else:
             return
 
@@ -162,7 +152,7 @@ def _palette(data: View, at: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _behind_blocks(data: View, at: int) -> int:
+def _after_blocks(data: View, at: int) -> int:
     size = len(data)
     while at < size and (length := data[at]):
         at += length + 1
@@ -170,7 +160,7 @@ def _behind_blocks(data: View, at: int) -> int:
 
 
 def _png_chunks(data: View) -> Iterator[tuple[bytes, int]]:
-    """Yield kind and place of the chunks before the pixels."""
+    """Yield type and offset of the chunks before the pixels."""
     at = 8
     for _ in range(_MOST_SEGMENTS):
         kind = data[at + 4 : at + 8]
@@ -181,7 +171,7 @@ def _png_chunks(data: View) -> Iterator[tuple[bytes, int]]:
 
 
 def _webp_frames(data: View) -> Iterator[int]:
-    """Yield where each frame begins."""
+    """Yield the offset of each frame."""
     at = 12 if data[:4] == b"RIFF" else len(data)
     while len(kind := data[at : at + 4]) == 4:
         if kind == b"ANMF":

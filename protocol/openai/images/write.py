@@ -8,7 +8,6 @@ from msgspec import UNSET
 
 from protocol.http.body import encode_json
 from protocol.http.embed import Embedding, Pieces
-from protocol.http.stream import CountedStep
 from protocol.model import Content, GatewayError, Usage
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
@@ -21,7 +20,7 @@ _AUTO = "auto"
 Kind = Literal["image_generation.completed", "image_edit.completed"]
 
 
-class Delivered(CountedStep, frozen=True, kw_only=True):
+class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     """An image that is ready for the response; unknown fields are None."""
 
     url: str | None = None
@@ -30,6 +29,7 @@ class Delivered(CountedStep, frozen=True, kw_only=True):
     size: tuple[int, int] | None
     format: str | None
     revised_prompt: str
+    usage: Usage
 
     def __repr__(self) -> str:
         """Return a text without link and content."""
