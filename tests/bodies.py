@@ -4,7 +4,7 @@ import time
 
 from starlette.requests import Request
 
-from protocol.http.context import Limits, RequestContext, RequestRecord, attach
+from protocol.http.context import RequestContext, RequestLimits, RequestRecord, attach
 from protocol.http.disconnect import ShutdownEvent
 
 
@@ -17,7 +17,7 @@ def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()
         now=time.monotonic,
         closing=ShutdownEvent(),
         record=RequestRecord(),
-        limits=Limits(),
+        limits=RequestLimits(),
         links=None,
         fetch=None,
         jobs=None,

@@ -20,7 +20,7 @@ from starlette.requests import Request
 
 from protocol.http.budget import Sender
 from protocol.http.concurrency import WorkerThreads, in_thread
-from protocol.http.context import Limits, RequestContext, context_of
+from protocol.http.context import RequestContext, RequestLimits, context_of
 from protocol.http.errors import ClientGone, HttpError, shutting_down
 from protocol.http.long_strings import LongStrings
 from protocol.model import BadRequest, GatewayError
@@ -331,7 +331,7 @@ async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
     scope[UNREAD] = True
 
 
-def _too_large(limits: Limits) -> HttpError:
+def _too_large(limits: RequestLimits) -> HttpError:
     return HttpError(413, "request_too_large", f"The request's body is longer than {limits.body_bytes} bytes.")
 
 

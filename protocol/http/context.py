@@ -21,7 +21,7 @@ Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one request."""
 
     body_bytes: Count = 30 * 1024 * 1024
@@ -141,7 +141,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     closing: ShutdownEvent
     """Set when shutdown closes open requests."""
     record: RequestRecord
-    limits: Limits
+    limits: RequestLimits
     links: Links
     fetch: Fetch
     jobs: Jobs

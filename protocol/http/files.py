@@ -10,7 +10,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from protocol.http.concurrency import run_in_worker
-from protocol.http.context import Limits, RequestContext
+from protocol.http.context import RequestContext, RequestLimits
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.media_types import has_frames, picture_size, sniff
@@ -191,13 +191,13 @@ def _decode(text: str) -> bytes:
     return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
 
 
-def _check(data: Content, declared: str, param: str, limits: Limits) -> str:
+def _check(data: Content, declared: str, param: str, limits: RequestLimits) -> str:
     """Check a file and return its type."""
     with viewed(data) as view:
         return _checked(view, declared, param, limits)
 
 
-def _checked(data: View, declared: str, param: str, limits: Limits) -> str:
+def _checked(data: View, declared: str, param: str, limits: RequestLimits) -> str:
     mime = sniff(data)
     if mime is None:
         message = f"The file at '{param}' has an unsupported type: send {_TAKEN}."
@@ -224,7 +224,7 @@ def _agrees(declared: str, mime: str) -> bool:
     return family == mime.partition("/")[0] or (mime == "audio/ogg" and declared == "application/ogg")
 
 
-def _check_size(data: View, param: str, limits: Limits) -> None:
+def _check_size(data: View, param: str, limits: RequestLimits) -> None:
     size = picture_size(data)
     if size is None:
         message = f"The image at '{param}' is broken: its header has no size."
@@ -238,7 +238,7 @@ def _no_base64(param: str) -> BadRequest:
     return BadRequest(f"The file at '{param}' is not valid base64.", param=param, code="invalid_image")
 
 
-def _too_long(limits: Limits, param: str) -> HttpError:
+def _too_long(limits: RequestLimits, param: str) -> HttpError:
     message = f"The file at '{param}' is too large: send at most {limits.file_bytes} bytes."
     fault = HttpError(413, "request_too_large", message)
     fault.param = param

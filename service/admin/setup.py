@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.context import Limits
+from protocol.http.context import RequestLimits
 from service import wiring
 from service.accounts.service import AccountError, AccountService, OpenTransport
 from service.admin.app import BODY_BYTES, admin_app
@@ -95,5 +95,5 @@ def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTra
     return open_transport
 
 
-def _capped_limits(limits: Limits) -> Limits:
+def _capped_limits(limits: RequestLimits) -> RequestLimits:
     return msgspec.structs.replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.http.context import Limits
+from protocol.http.context import RequestLimits
 from protocol.model import Feature, Model
 from service.config.loader import (
     ENVIRONMENT_PREFIX,
@@ -60,7 +60,7 @@ class ServerSettings(Section, frozen=True):
     """Timeout of idle connections and of request headers. Set it above the ingress's own timeout."""
 
 
-class LimitSettings(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LimitSettings(RequestLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits on a single request and on all requests together."""
 
     memory_bytes: Count | None = None

@@ -15,7 +15,7 @@ import structlog
 
 from protocol.http.body import ENDED, UNREAD
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Fetch, Limits, Links, RequestContext, RequestRecord, attach, detach
+from protocol.http.context import Fetch, Links, RequestContext, RequestLimits, RequestRecord, attach, detach
 from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -42,7 +42,7 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     shutdown: Shutdown
-    limits: Limits
+    limits: RequestLimits
     links: Callable[[Any], Links]
     """Makes media URLs below the public address of a scope's request."""
     fetch: Fetch

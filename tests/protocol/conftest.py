@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from protocol.http.context import Limits, RequestContext, RequestRecord
+from protocol.http.context import RequestContext, RequestLimits, RequestRecord
 from protocol.model import BadRequest, Caller
 
 BASE = "https://gateway.example/gemini_official/media/"
@@ -48,7 +48,13 @@ async def pieces_of(data):
 
 def make_context(**given):
     needed = {field.name: None for field in msgspec.structs.fields(RequestContext) if field.required}
-    filled = {"id": "req_1", "record": RequestRecord(), "limits": Limits(), "links": PlainLinks(), "fetch": Web()}
+    filled = {
+        "id": "req_1",
+        "record": RequestRecord(),
+        "limits": RequestLimits(),
+        "links": PlainLinks(),
+        "fetch": Web(),
+    }
     return RequestContext(**{**needed, **filled, "caller": Caller(id="me"), **given})
 
 

@@ -5,7 +5,7 @@ import time
 import anyio
 import pytest
 
-from protocol.http.context import Limits, RequestContext, RequestRecord, attach
+from protocol.http.context import RequestContext, RequestLimits, RequestRecord, attach
 from protocol.http.disconnect import CLIENT, ShutdownEvent
 
 
@@ -27,7 +27,7 @@ class Connection:
             now=time.monotonic,
             closing=self.closing,
             record=RequestRecord(),
-            limits=limits or Limits(),
+            limits=limits or RequestLimits(),
             links=None,
             fetch=None,
             jobs=None,

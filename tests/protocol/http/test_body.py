@@ -9,7 +9,7 @@ import pytest
 
 from protocol.http.body import UNREAD, decode_body, encode_json, read_body, read_json
 from protocol.http.budget import MIB, ByteBudget, Reservation
-from protocol.http.context import Limits, context_of
+from protocol.http.context import RequestLimits, context_of
 from protocol.http.errors import ClientGone, HttpError
 from protocol.http.form import read_form
 from protocol.http.spool import Spool
@@ -22,7 +22,7 @@ def part(data, more=True):
 
 
 async def read(connection, **limits):
-    connection.context.limits = Limits(**limits)
+    connection.context.limits = RequestLimits(**limits)
     return await read_body(connection.scope, connection.receive, connection.context)
 
 

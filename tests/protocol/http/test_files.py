@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from protocol.http import files
-from protocol.http.context import Limits
+from protocol.http.context import RequestLimits
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
@@ -62,7 +62,7 @@ async def test_a_file_on_disk_is_taken_as_one_in_memory(context, form):
 
 
 async def test_a_file_on_disk_that_was_not_kept_whole_is_too_long():
-    context = make_context(limits=Limits(file_bytes=50))
+    context = make_context(limits=RequestLimits(file_bytes=50))
     assert await refusal(take(on_disk(PNG + bytes(100), 50), context), HttpError) == "request_too_large"
 
 
@@ -116,7 +116,7 @@ async def test_any_word_for_text_is_good_for_text(context, said):
 
 
 async def test_sizes_are_limited_by_header_and_length():
-    context = make_context(limits=Limits(file_bytes=50_000, pixels=100))
+    context = make_context(limits=RequestLimits(file_bytes=50_000, pixels=100))
     assert (await take(picture("PNG", (10, 10)), context)).mime == "image/png"
     assert await refusal(take(png(101, 1), context)) == "image_too_large"
     assert await refusal(take(b"", context)) == "invalid_image"

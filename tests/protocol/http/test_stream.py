@@ -5,7 +5,7 @@ import anyio
 import anyio.lowlevel
 from starlette.responses import Response
 
-from protocol.http.context import Limits
+from protocol.http.context import RequestLimits
 from protocol.http.embed import Embedding
 from protocol.http.stream import EventStream
 from protocol.model import Finish, Served, Text, UpstreamFailed, UpstreamModel, Usage, Waiting
@@ -125,7 +125,7 @@ async def test_a_bug_of_ours_does_not_look_like_the_end(connect):
 
 
 async def test_silence_before_the_first_event_commits_to_a_stream(connect):
-    connection = connect(limits=Limits(heartbeat_seconds=0.01))
+    connection = connect(limits=RequestLimits(heartbeat_seconds=0.01))
     ready = anyio.Event()
     exchange = Exchange(refusal=UpstreamFailed("x", code="upstream_reset"), wait=ready)
     async with anyio.create_task_group() as tasks:
@@ -138,7 +138,7 @@ async def test_silence_before_the_first_event_commits_to_a_stream(connect):
 
 
 async def test_a_piece_waits_for_the_comment_that_is_being_sent(connect):
-    connection, taken, ready = connect(limits=Limits(heartbeat_seconds=0.01)), anyio.Event(), anyio.Event()
+    connection, taken, ready = connect(limits=RequestLimits(heartbeat_seconds=0.01)), anyio.Event(), anyio.Event()
     taking, send = [], connection.send
 
     async def slowly(message):
@@ -160,7 +160,7 @@ async def test_a_piece_waits_for_the_comment_that_is_being_sent(connect):
 
 
 async def test_no_comment_is_sent_into_a_piece_nor_after_the_end(connect):
-    connection, taken = connect(limits=Limits(heartbeat_seconds=0.005)), anyio.Event()
+    connection, taken = connect(limits=RequestLimits(heartbeat_seconds=0.005)), anyio.Event()
     send, looks = connection.send, []
 
     async def slowly(message):
@@ -224,7 +224,7 @@ async def test_the_record_tells_who_answers_when_the_stream_begins_and_when_it_e
 
 
 async def test_no_comment_comes_between_the_pieces_of_one_event(connect):
-    connection = connect(limits=Limits(heartbeat_seconds=0.01))
+    connection = connect(limits=RequestLimits(heartbeat_seconds=0.01))
     embedding = Embedding()
     data = bytes(1_000_000)
     exchange = Exchange(Text(text=embedding.placeholder(data)), FINISH)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
-from protocol.http.context import Limits, Look, RequestContext, RequestRecord, attach
+from protocol.http.context import Look, RequestContext, RequestLimits, RequestRecord, attach
 from protocol.http.disconnect import ShutdownEvent
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai.errors import error_response
@@ -73,7 +73,7 @@ def serve():
                     now=lambda: 0.0,
                     closing=ShutdownEvent(),
                     record=RequestRecord(),
-                    limits=Limits(),
+                    limits=RequestLimits(),
                     links=None,
                     fetch=None,
                     jobs=None,

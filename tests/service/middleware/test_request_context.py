@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from protocol.http.body import discard_body
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Limits, context_of
+from protocol.http.context import RequestLimits, context_of
 from protocol.http.download import Content, Download
 from protocol.http.pixels import PixelPool
 from protocol.http.response import WholeResponse
@@ -58,7 +58,7 @@ def observing(app, limits=None):
     means = RequestDeps(
         clock=ManualClock(),
         shutdown=Shutdown(),
-        limits=limits or Limits(),
+        limits=limits or RequestLimits(),
         links=links,
         fetch=None,
         jobs=None,
@@ -151,7 +151,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_a_client_that_takes_nothing_is_given_up_whatever_it_is_answered(kind):
-    ended, limits = anyio.Event(), Limits(write_timeout_seconds=0.05, heartbeat_seconds=0.01)
+    ended, limits = anyio.Event(), RequestLimits(write_timeout_seconds=0.05, heartbeat_seconds=0.01)
     observed = observing(ANSWERS[kind](), limits)
 
     async def app(scope, receive, send):
@@ -172,7 +172,7 @@ async def test_an_answer_may_take_long_while_nothing_is_sent():
         await anyio.sleep(0.2)
         return PlainTextResponse("done")
 
-    observed = observing(WholeResponse(slow, error_response), Limits(write_timeout_seconds=0.05))
+    observed = observing(WholeResponse(slow, error_response), RequestLimits(write_timeout_seconds=0.05))
     async with serve_loopback(observed) as url, httpx.AsyncClient(base_url=url) as client:
         assert (await client.get("/")).text == "done"
 

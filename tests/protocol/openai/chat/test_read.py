@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from protocol.http.body import decode_body
-from protocol.http.context import Limits
+from protocol.http.context import RequestLimits
 from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, Unsupported
 from protocol.openai.chat import wire
 from protocol.openai.chat.read import bounds, read
@@ -274,14 +274,14 @@ async def test_files_are_fetched_side_by_side_and_alike_ones_once():
 
 
 async def test_there_is_a_limit_to_the_number_of_files():
-    context = make_context(limits=Limits(files=3))
+    context = make_context(limits=RequestLimits(files=3))
     assert len((await parts(user(*[image()] * 3), context=context))[0]) == 3
     error = await refusal(user(image()), user(text("x"), *[image()] * 3), context=context)
     assert error.param == "messages[1].content[3]"
 
 
 async def test_a_conversation_may_hold_more_files_than_are_sent_at_once_but_not_any_number():
-    context, answer = make_context(limits=Limits(files=1)), {"role": "assistant", "content": "ok"}
+    context, answer = make_context(limits=RequestLimits(files=1)), {"role": "assistant", "content": "ok"}
     turns = [message for _ in range(9) for message in (user(image()), answer)]
     assert len(await parts(*turns, user(image()), context=context)) == 19
     error = await refusal(*turns, user(image()), answer, user(image()), context=context)
@@ -330,7 +330,7 @@ async def test_links_that_do_not_open_are_text_and_a_user_may_send_those_that_do
 
 
 async def test_of_many_pictures_in_a_history_the_newest_are_kept_and_each_once():
-    context = make_context(limits=Limits(files=2))
+    context = make_context(limits=RequestLimits(files=2))
     links = [context.links.sign(ref(n), context.caller) for n in "abc"]
     history = [{"role": "assistant", "content": f"![x]({links[n]})"} for n in (0, 1, 2, 1)]
     found = [
