@@ -132,7 +132,9 @@ class JobStore:
                 return None
             job = await self._read(job_id)
             if job is None or job.over:  # it cannot be resumed: do not offer it again
-                await self._close(job_id)
+                for key in await self._records.keys(JOB_INDEX, f"{_OPEN}/"):
+                    if _id(key) == job_id:
+                        await self._records.remove(JOB_INDEX, key)
             if job is None:
                 await self._locks.release(_lock_name(job_id), lock.holder)
                 return None
@@ -175,12 +177,6 @@ class JobStore:
                 return True
         return False
 
-    async def _close(self, job_id: str) -> None:
-        """Remove a job from the index of unfinished jobs."""
-        for key in await self._records.keys(JOB_INDEX, f"{_OPEN}/"):
-            if _id(key) == job_id:
-                await self._records.remove(JOB_INDEX, key)
-
     async def _read(self, job_id: str) -> Job | None:
         record = await self._get(job_id) if _ID.fullmatch(job_id) else None
         return _unpack(job_id, record.value) if record is not None else None
@@ -222,21 +218,17 @@ def _lock_name(job_id: str) -> str:
 
 
 def _pack(job: Job) -> bytes:
-    job = _loaded(job)
-    try:
-        return _encode(job)
-    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
-        return json.dumps(msgspec.to_builtins(job)).encode()
-
-
-def _loaded(job: Job) -> Job:
-    """Return a job whose files are in memory."""
+    """Encode a job, with its files in memory."""
     replace = msgspec.structs.replace
     turns = tuple(
         replace(turn, parts=tuple(part.loaded() if isinstance(part, FilePart) else part for part in turn.parts))
         for turn in job.request.turns
     )
-    return replace(job, request=replace(job.request, turns=turns))
+    job = replace(job, request=replace(job.request, turns=turns))
+    try:
+        return _encode(job)
+    except UnicodeEncodeError:  # a lone surrogate: only an escape can carry it
+        return json.dumps(msgspec.to_builtins(job)).encode()
 
 
 def _unpack(job_id: str, body: bytes) -> Job | None:

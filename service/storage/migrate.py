@@ -52,7 +52,7 @@ async def migrate(
         await _check_readable(source)
         await _check_empty(source, target)
     for collection in MIGRATED:
-        yield await _move(collection, source, target)
+        yield await _copy(collection, source, target)
 
 
 async def all_records(records: Records, collection: Collection) -> AsyncGenerator[Record]:
@@ -100,27 +100,24 @@ async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
                 )
 
 
-async def _move(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MigratedCollection:
+async def _copy(collection: Collection, source: StoreEndpoint, target: StoreEndpoint) -> MigratedCollection:
+    """Copy a collection; raise MigrateError unless each record, with its expiry, reads back as it was written."""
     count, unreadable = 0, list[str]()
     async for record in all_records(source.records, collection):
         value = _decrypted(source, collection, record)
         if value is None:
             unreadable.append(record.key)
-        kept = record.value if value is None else target.cipher.encrypt(collection, record.key, value)
-        await target.records.put(collection, record.key, kept, seconds=record.seconds)
-        await _check_there(collection, target, msgspec.structs.replace(record, value=kept))
+        stored = record.value if value is None else target.cipher.encrypt(collection, record.key, value)
+        await target.records.put(collection, record.key, stored, seconds=record.seconds)
+        found = await target.records.get(collection, record.key)
+        expired = found is None and record.seconds is not None
+        same = found is not None and found.value == stored and (found.seconds is None) == (record.seconds is None)
+        if not (expired or same):
+            raise MigrateError(
+                f"{target.name}: {record.key!r} of {collection.name!r} reads back differently than written",
+            )
         count += 1
     return MigratedCollection(collection=collection, records=count, unreadable=tuple(unreadable))
-
-
-async def _check_there(collection: Collection, target: StoreEndpoint, wanted: Record) -> None:
-    """Raise MigrateError unless the target holds a record with its expiry; a record that has expired may be missing."""
-    found = await target.records.get(collection, wanted.key)
-    if found is None and wanted.seconds is not None:
-        return
-    timed = found is not None and (found.seconds is None) == (wanted.seconds is None)
-    if found is None or not timed or found.value != wanted.value:
-        raise MigrateError(f"{target.name}: {wanted.key!r} of {collection.name!r} reads back differently than written")
 
 
 def _decrypted(endpoint: StoreEndpoint, collection: Collection, record: Record) -> bytes | None:

@@ -25,7 +25,7 @@ from service.server.hypercorn import listen, serve_loopback, serving, url_of
 from service.server.listeners import API
 from tests.bench import processes
 from tests.bench.processes import KEY, ROOT
-from transports.store.metrics import PrometheusStoreObserver
+from transports.metrics import PrometheusStoreObserver
 
 ROOMS = tuple(f"{ROOT}/{room}/" for room in ("service", "protocol", "transports"))
 _GENERATORS = inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR

@@ -1,7 +1,7 @@
 from prometheus_client import CollectorRegistry, generate_latest
 
 from protocol.model import Served, UpstreamModel
-from transports.metrics import PrometheusObserver
+from transports.metrics import PrometheusObserver, PrometheusStoreObserver
 from transports.observer import ELSEWHERE, AccountChange, AccountStats, Fanout
 
 
@@ -94,3 +94,22 @@ def test_answers_are_counted_by_family_and_name_and_names_are_bounded():
     assert found[answers.format("flash", "other")] == 200 - (len(found) - 3)
     assert len(found) < 40
     assert found['gateway_upstream_model_mismatches_total{answered="flash",requested="pro",transport="t"}'] == 1
+
+
+def test_store_calls_the_breaker_and_the_eviction_policy_are_shown():
+    registry = CollectorRegistry()
+    observer = PrometheusStoreObserver(registry)
+    observer.store_call("get", 0.002, "ok")
+    observer.store_call("get", 0.25, "timeout")
+    labels = {"operation": "get", "outcome": "ok"}
+    assert registry.get_sample_value("gateway_store_call_duration_seconds_count", labels) == 1.0
+    assert registry.get_sample_value("gateway_store_call_duration_seconds_sum", labels | {"outcome": "timeout"}) == 0.25
+    for sample, tell in (
+        ("gateway_store_breaker_open", lambda yes: observer.store_breaker(is_open=yes)),
+        ("gateway_store_eviction_enabled", lambda yes: observer.store_evicts(evicts=yes)),
+    ):
+        assert registry.get_sample_value(sample) == 0.0
+        tell(True)
+        assert registry.get_sample_value(sample) == 1.0
+        tell(False)
+        assert registry.get_sample_value(sample) == 0.0

@@ -117,7 +117,18 @@ class WriteBehind:
             self._writing, self._idle = batch, anyio.Event()
             self.rounds += 1
             try:
-                versions = await self._records.write([self._change(*item) for item in batch.items()])
+                now = self._clock.monotonic()
+                changes = [
+                    Change(
+                        collection=CONVERSATIONS,
+                        key=name,
+                        value=pending.value,
+                        expected=pending.expected,
+                        seconds=pending.until - now if pending.value is not None else None,
+                    )
+                    for name, pending in batch.items()
+                ]
+                versions = await self._records.write(changes)
                 for (name, pending), version in zip(batch.items(), versions, strict=True):
                     await self._written(name, pending, version)
                 self._writing = {}
@@ -125,13 +136,3 @@ class WriteBehind:
                 self._pending = self._writing | self._pending
                 self._writing = {}
                 self._idle.set()
-
-    def _change(self, name: str, pending: PendingChange) -> Change:
-        seconds = pending.until - self._clock.monotonic() if pending.value is not None else None
-        return Change(
-            collection=CONVERSATIONS,
-            key=name,
-            value=pending.value,
-            expected=pending.expected,
-            seconds=seconds,
-        )
