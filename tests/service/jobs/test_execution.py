@@ -1,0 +1,88 @@
+import anyio
+import msgspec
+import pytest
+
+from protocol.model import Begun, FilePart, JobState, RateLimited, Saturated, SignedOut, TextPart, UpstreamFailed
+from service.jobs.execution import JobExecution, pause, trimmed
+from tests.service.jobs.test_runner import ANSWER, FINISH, HANDLE, LATER, Engine, job
+from tests.transports.conftest import request_for
+
+
+class Saved:
+    """Records every state that a job is saved in."""
+
+    def __init__(self):
+        self.jobs = []
+
+    async def __call__(self, saved):
+        self.jobs.append(saved)
+
+
+async def test_a_run_saves_the_start_and_the_handle_and_returns_the_whole_answer():
+    saved, engine = Saved(), Engine(ANSWER)
+    reply = await JobExecution(job(), saved).run(engine)
+    assert reply.text == "done"
+    assert [(one.state, one.handle) for one in saved.jobs] == [
+        (JobState.IN_PROGRESS, None),
+        (JobState.IN_PROGRESS, HANDLE),
+    ]
+
+
+async def test_a_job_with_a_handle_is_resumed_by_it_and_a_later_handle_replaces_it():
+    saved, engine = Saved(), Engine([Begun(handle=LATER), FINISH])
+    await JobExecution(msgspec.structs.replace(job(), handle=HANDLE), saved).run(engine)
+    assert engine.asked[0].handle == HANDLE
+    assert saved.jobs[-1].handle == LATER
+
+
+@pytest.mark.parametrize("refusal", [RateLimited("x"), Saturated("x"), SignedOut("x")])
+async def test_a_job_that_is_refused_before_it_begins_is_queued_again(refusal):
+    saved = Saved()
+    with pytest.raises(type(refusal)):
+        await JobExecution(job(), saved).run(Engine([refusal]))
+    assert saved.jobs[-1].state is JobState.QUEUED
+
+
+async def test_a_job_that_fails_after_it_began_is_not_queued_again():
+    saved = Saved()
+    with pytest.raises(RateLimited):
+        await JobExecution(job(), saved).run(Engine([Begun(handle=HANDLE), RateLimited("x")]))
+    assert {one.state for one in saved.jobs} == {JobState.IN_PROGRESS}
+
+
+async def test_a_run_is_settled_once_the_request_has_been_sent():
+    sent, end = anyio.Event(), anyio.Event()
+    engine = Engine([Begun(handle=HANDLE, settled=False), sent, Begun(handle=LATER), end, FINISH])
+    execution = JobExecution(job(), Saved())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(execution.run, engine)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.move_on_after(0.01) as waiting:
+            await execution.settled()
+        assert waiting.cancelled_caught
+        sent.set()
+        await execution.settled()
+        assert not end.is_set()
+        end.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "begun", "seconds"),
+    [
+        (Saturated("x", retry_after=30.0), False, 30.0),
+        (Saturated("x", retry_after=1.0), False, 5.0),
+        (RateLimited("x"), True, 60.0),
+        (RateLimited("x"), False, None),
+        (UpstreamFailed("x"), True, None),
+    ],
+)
+def test_only_errors_that_pass_are_retried(error, begun, seconds):
+    assert pause(error, begun=begun) == seconds
+
+
+def test_a_trimmed_job_keeps_its_words_and_loses_its_files():
+    whole = job()
+    parts = (TextPart(text="a cat"), FilePart(name="a.png", mime="image/png", data=b"x"))
+    turn = msgspec.structs.replace(request_for("x").turns[0], parts=parts)
+    whole = msgspec.structs.replace(whole, request=msgspec.structs.replace(whole.request, turns=(turn,)))
+    assert trimmed(whole).request.turns[0].parts == parts[:1]
