@@ -73,12 +73,12 @@ class _Examination:
             status = await self._session.status(page)
         except SignedOut as error:
             self._signed_out = True
-            words = f"The site refuses the account's status call ({error.reason})."
-            yield failed("account", words, error.advice)
+            message = f"The site refuses the account's status call ({error.reason})."
+            yield failed("account", message, error.advice)
             return
         except GatewayError as error:
-            words = f"The site did not report the account's status; requests are still served. {error.message}"
-            yield warning("account", words, _LATER)
+            message = f"The site did not report the account's status; requests are still served. {error.message}"
+            yield warning("account", message, _LATER)
         else:
             yield self._status(status)
             if isinstance(status.problem, SignedOut) and status.problem.reason == AttentionReason.SIGNED_OUT:
@@ -98,8 +98,8 @@ class _Examination:
         try:
             await session_store.load()
         except OSError:
-            words = "The store is unavailable; this process uses its own copy of the session."
-            return warning("stored session", words, _CHECK_STORE)
+            message = "The store is unavailable; this process uses its own copy of the session."
+            return warning("stored session", message, _CHECK_STORE)
         if not session_store.version:
             return ok("stored session", "No session is stored yet; the exported one is used.")
         if not session_store.saved.rotated_at:
@@ -107,8 +107,8 @@ class _Examination:
         age = self._clock.wall() - session_store.saved.rotated_at
         if age < wire.UNREFRESHED_SECONDS:
             return ok("stored session", f"The session was renewed {_span(age)} ago.")
-        words = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
-        return warning("stored session", words, "If the page check fails, give the account a new export.")
+        message = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
+        return warning("stored session", message, "If the page check fails, give the account a new export.")
 
     def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
         if isinstance(failure, SignedOut):
@@ -123,21 +123,21 @@ class _Examination:
 
     def _status(self, status: SiteStatus) -> Finding:
         if isinstance(status.problem, SignedOut):
-            words = f"The site reports that the account cannot be served ({status.problem.reason})."
-            return failed("account", words, status.problem.advice)
+            message = f"The site reports that the account cannot be served ({status.problem.reason})."
+            return failed("account", message, status.problem.advice)
         if not status.trusted:
-            words = f"The account is available on the plan {status.plan}, except for some features."
-            return warning("account", words, "Open gemini.google.com with it: the site may ask for a confirmation.")
+            message = f"The account is available on the plan {status.plan}, except for some features."
+            return warning("account", message, "Open gemini.google.com with it: the site may ask for a confirmation.")
         return ok("account", f"The account is available on the plan {status.plan}.")
 
     async def _quota(self, page: AppPage) -> Finding:
         await self._session.refresh_quotas(page)
         if not self._session.quotas:
             return warning("quota", "The site does not report the account's quotas.", "No action is needed.")
-        words = f"{'; '.join(map(_left, self._session.quotas))}."
+        message = f"{'; '.join(map(_left, self._session.quotas))}."
         if not any(one.used_up for one in self._session.quotas):
-            return ok("quota", words)
-        return warning("quota", words, "Wait for the reset, or add an account: other accounts serve until then.")
+            return ok("quota", message)
+        return warning("quota", message, "Wait for the reset, or add an account: other accounts serve until then.")
 
     async def _rotation(self) -> Finding:
         rotation, session_store = self._connected.rotation, self._session_store
@@ -145,8 +145,8 @@ class _Examination:
             return warning("rotation", "Session renewal is off in the settings.", "Set rotate_seconds.")
         age = self._clock.wall() - session_store.saved.rotated_at
         if 0 <= age < _JUST_SECONDS and not session_store.saved.never:
-            words = f"Not tried: the session was renewed {_span(age)} ago, and the site allows one renewal a minute."
-            return ok("rotation", words)
+            message = f"Not tried: the session was renewed {_span(age)} ago, and the site allows one renewal a minute."
+            return ok("rotation", message)
         try:
             return await _rotated(rotation, session_store, self._clock)
         except SignedOut as error:
@@ -172,9 +172,9 @@ async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock
     if not await rotation.rotate_now():
         return ok("rotation", "Not tried: another process is renewing it.")
     if session_store.saved.never:
-        words = "The site never renews this session: it works until the site ends it, after hours or days."
+        message = "The site never renews this session: it works until the site ends it, after hours or days."
         return warning(
-            "rotation", words, "Watch the account, and give it a new export when it ends. See docs/accounts.md."
+            "rotation", message, "Watch the account, and give it a new export when it ends. See docs/accounts.md."
         )
     if session_store.saved.rotated_at == before.rotated_at:
         return ok("rotation", f"Not tried: the session was renewed {_span(clock.wall() - before.rotated_at)} ago.")
@@ -186,25 +186,25 @@ async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock
 def _not_renewed(error: SignedOut) -> Finding:
     """Return the finding for a session that the site accepts but refuses to renew, even without its rolling cookie."""
     if error.reason == AttentionReason.BOUND:
-        words = (
+        message = (
             "The site accepts the session but has refused to renew it from the start: its browser has bound it to the "
             "device (DBSC)."
         )
-        return failed("rotation", words, ADVICE[AttentionReason.BOUND])
-    words = (
+        return failed("rotation", message, ADVICE[AttentionReason.BOUND])
+    message = (
         "The site still accepts the session but no longer renews it: something else may have renewed it, such as the "
         "browser that it was exported from."
     )
-    return failed("rotation", words, error.advice)
+    return failed("rotation", message, error.advice)
 
 
 def _left(one: Quota) -> str:
     if one.unlimited:
         return f"{one.name}: unlimited"
-    words = f"{one.name}: {one.remaining} of {one.total} left"
+    message = f"{one.name}: {one.remaining} of {one.total} left"
     if one.resets_at is None:
-        return words
-    return f"{words} until {datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
+        return message
+    return f"{message} until {datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _span(seconds: float) -> str:

@@ -94,8 +94,8 @@ class WebTransport:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
         connected, reuse = self._accounts.of(account.id), self._reuse
         session, capability = connected.session, request.selection.capability
-        teller = MediaRefs(transport=self.name, account=account.id, capability=capability)
-        sender = TurnSender(session, request.selection, teller, self._clock)
+        media_refs = MediaRefs(transport=self.name, account=account.id, capability=capability)
+        sender = TurnSender(session, request.selection, media_refs, self._clock)
         connected.use()
         stack.callback(self._leave, connected)
         if capability.lasting:
@@ -110,21 +110,21 @@ class WebTransport:
             return await open_work(stack, deps, request, await self._prompt(request, connected))
         if not reuse.seconds or account.guest:
             temporary = session.site.config.temporary
-            answer = await self._said(stack, sender, request, connected, temporary=temporary)
+            answer = await self._send_turn(stack, sender, request, connected, temporary=temporary)
             return Exchange(lambda: answer.served, answer.events)
         resumed = await reuse.take(request, account.id)
         answer = await self._resumed(stack, sender, resumed, connected) if resumed is not None else None
         if answer is None:
             try:
-                answer = await self._said(stack, sender, request, connected, temporary=False)
+                answer = await self._send_turn(stack, sender, request, connected, temporary=False)
             except BaseException:
                 if sender.conversation is not None:  # its state is unknown, so it is not continued
                     reuse.delete_soon(account.id, sender.conversation)
                 raise
-        told = answer
-        followed = reuse.record(request, told)
-        stack.callback(followed.close)
-        return Exchange(lambda: told.served, followed.events())
+        started = answer
+        recorder = reuse.record(request, started)
+        stack.callback(recorder.close)
+        return Exchange(lambda: started.served, recorder.events())
 
     def _leave(self, connected: SiteAccount) -> None:
         """Release an account; if due, read its quotas in the background."""
@@ -147,7 +147,7 @@ class WebTransport:
         reuse = self._reuse
         sender.conversation = resumed.conversation
         try:
-            return await self._said(stack, sender, resumed.request, connected, temporary=False)
+            return await self._send_turn(stack, sender, resumed.request, connected, temporary=False)
         except BaseException as error:
             downgraded = isinstance(error, ModelDowngraded)  # the site answered, so the conversation has a new turn
             refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
@@ -162,7 +162,7 @@ class WebTransport:
         sender.conversation = None
         return None
 
-    async def _said(
+    async def _send_turn(
         self,
         stack: AsyncExitStack,
         sender: TurnSender,
@@ -178,11 +178,11 @@ class WebTransport:
         before = sender.conversation
         while True:
             prompt = await self._prompt(request, connected)
-            words = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
+            content = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             if image and not slots:
-                words = without_tool(words)
+                content = without_tool(content)
             try:
-                answer = await sender.answer(stack, words)
+                answer = await sender.answer(stack, content)
             except RequestRejected:  # the site may have deleted an uploaded file
                 if not connected.uploads.forget(prompt.files):
                     raise
@@ -191,21 +191,21 @@ class WebTransport:
                     raise
                 slots, plain, sender.conversation = {}, False, before
             else:
-                again = partial(self._without_tool, stack, sender, words, connected)
+                again = partial(self._without_tool, stack, sender, content, connected)
                 return ImageAnswer(answer, again) if plain and before is None else answer
 
     async def _without_tool(
         self,
         stack: AsyncExitStack,
         sender: TurnSender,
-        words: TurnContent,
+        content: TurnContent,
         connected: SiteAccount,
         first: SiteConversation | None,
     ) -> TurnAnswer:
-        """Ask for an image in words, without the tool's number, and delete the `first` conversation at the site."""
+        """Ask for an image in content, without the tool's number, and delete the `first` conversation at the site."""
         sender.conversation = None
-        answer = await sender.answer(stack, without_tool(words))
-        if first is not None and not words.temporary:
+        answer = await sender.answer(stack, without_tool(content))
+        if first is not None and not content.temporary:
             self._reuse.delete_soon(connected.account.id, first)
         return answer
 

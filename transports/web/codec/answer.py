@@ -419,8 +419,8 @@ class AnswerReader:
 
 def _progress_line(inner: Any) -> str:
     """Return a progress line for the tool that runs: the site's own text, else the tool's name; empty if none runs."""
-    news = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
-    for tool in (news, jspb.field(inner, wire.INNER_TOOL)):
+    running = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
+    for tool in (running, jspb.field(inner, wire.INNER_TOOL)):
         name = jspb.text(tool, *wire.TOOL_NAME)
         if name and jspb.integer(tool, *wire.TOOL_STATE) != wire.TOOL_DONE:
             return jspb.text(tool, *wire.TOOL_WORDS) or f"Running {name}…"

@@ -148,10 +148,10 @@ def read_candidate(candidate: Any, known: str = "") -> Candidate:
     if rich is None and not documents:
         return plain
     film = jspb.array(rich, wire.RICH_FILM, *wire.FILM)
-    mp3, mp4 = (jspb.array(rich, wire.RICH_MUSIC, *place) for place in (wire.MUSIC_MP3, wire.MUSIC_MP4))
+    mp3, mp4 = (jspb.array(rich, wire.RICH_MUSIC, *path) for path in (wire.MUSIC_MP3, wire.MUSIC_MP4))
     return msgspec.structs.replace(
         plain,
-        pending=any(jspb.field(rich, place) for place in wire.RICH_PENDING),
+        pending=any(jspb.field(rich, path) for path in wire.RICH_PENDING),
         pictures=tuple(
             SitePicture(url=url, id=jspb.identifier(entry, *wire.PICTURE_ID))
             for entry in jspb.array(rich, wire.RICH_PICTURES, 0)
@@ -215,21 +215,21 @@ def _longest_document(entries: list[Any]) -> Opened | None:
         body = jspb.text(entry, wire.DOCUMENT_BODY) or jspb.text(entry, *wire.DOCUMENT_MIRROR) or ""
         if not task and not body:  # a card, for example of a video, uses the same field
             continue
-        places = (jspb.path(entry, *place) for place in wire.DOCUMENT_RICH)
+        paths = (jspb.path(entry, *path) for path in wire.DOCUMENT_RICH)
         document = Opened(
             id=jspb.text(entry, wire.DOCUMENT_ID) or "",
             title=jspb.text(entry, wire.DOCUMENT_TITLE) or "",
             body=body,
             task_id="" if task == wire.TASK_PLACEHOLDER else task,
             marked=bool(task),
-            citations=next((cited for place in places if (cited := _citations(place))), ()),
+            citations=next((cited for path in paths if (cited := _citations(path))), ()),
         )
         documents.append(document)
     return max(documents, key=lambda document: (len(document.body), bool(document.task_id)), default=None)
 
 
 def _plan(rich: Any) -> ResearchPlan | None:
-    plan = next((found for place in wire.RICH_PLAN if (found := jspb.array(rich, place))), None)
+    plan = next((found for path in wire.RICH_PLAN if (found := jspb.array(rich, path))), None)
     title = jspb.text(plan, wire.PLAN_TITLE)
     if title is None:
         return None

@@ -52,12 +52,12 @@ class ContinuationRefused(UpstreamFailed):
 class Action(Enum):
     """How the gateway reacts to a code, apart from counting and logging it."""
 
-    TELL_CALLER = "tell the caller"
+    RETURN_ERROR = "return the error to the caller"
     SAME_AGAIN = "send the same call to the same account once more, then try another account"
-    NEW_TOKEN = "fetch a new token, send the same call once more, then try another account"  # noqa: S105 -- words
+    NEW_TOKEN = "fetch a new token, send the same call once more, then try another account"  # noqa: S105 -- a description
     NEW_MODELS = "discover the account's models, send the call once more, then try another account"
     FRESH_CONVERSATION = "drop the conversation and send the whole history as a fresh one; there, try another account"
-    ANOTHER_TRANSPORT = "try another transport; without one, tell the caller"
+    ANOTHER_TRANSPORT = "try another transport; without one, return the error to the caller"
     COOL_DOWN = "cool the account down for this model family and try another account"
     COOL_DOWN_ADDRESS = "cool down all accounts behind this address and try another one"
     NEEDS_ATTENTION = "mark the account as needing attention and try another account"
@@ -80,7 +80,7 @@ CODES: tuple[Code, ...] = (
     Code(
         number=wire.CODE_IMAGE_REFUSED,
         error=lambda: ImageRefused("The upstream refuses to generate an image for this prompt. Change the prompt."),
-        action=Action.TELL_CALLER,
+        action=Action.RETURN_ERROR,
     ),
     Code(
         number=wire.CODE_TEMPORARY,
@@ -130,7 +130,7 @@ CODES: tuple[Code, ...] = (
     Code(
         number=wire.CODE_ATTACHMENT_NOT_ACCEPTED,
         error=lambda: AttachmentRefused("The upstream does not accept an attachment.", param="messages"),
-        action=Action.TELL_CALLER,
+        action=Action.RETURN_ERROR,
     ),
     Code(
         number=wire.CODE_BROKEN_OFF,

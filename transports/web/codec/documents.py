@@ -108,7 +108,7 @@ class Book:
         self._held += self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
         events += self._turn_pages(last=last)
         if last:
-            events += self._said(self._held.rstrip())
+            events += self._page_text(self._held.rstrip())
             self._held = ""
             events += self._pictures[self._shown :]
             self._shown = len(self._pictures)
@@ -117,7 +117,7 @@ class Book:
     def _turn_pages(self, *, last: bool) -> list[Event]:
         events: list[Event] = []
         while end := _PAGE_BREAK.search(self._held):
-            events += self._said(self._held[: end.start()].rstrip())
+            events += self._page_text(self._held[: end.start()].rstrip())
             self._held = self._held[end.start() :]
             if self._shown >= len(self._pictures) and not last:
                 return events
@@ -127,11 +127,11 @@ class Book:
             events.append(Text(text="\n\n"))
             self._turned = True
         settled = max(0, len(self._held) - _LONGEST_BREAK)
-        events += self._said(self._held[:settled])
+        events += self._page_text(self._held[:settled])
         self._held = self._held[settled:]
         return events
 
-    def _said(self, text: str) -> list[Event]:
+    def _page_text(self, text: str) -> list[Event]:
         """Return text of a page; white space at the start of a page is dropped."""
         text = text.lstrip() if self._turned else text
         self._turned = self._turned and not text

@@ -155,11 +155,11 @@ class EventBuilder:
             again._pictures = list(self._pictures)
             again._seen_media = {picture.id or picture.url for picture in self._last.pictures}
             self._final = again.update(self._last)
-            said, whole = "".join(self._sent_text), _text(self._final)
-            if self._document(last) is None and len(whole) > len(said) and whole.startswith(said):
+            sent, whole = "".join(self._sent_text), _text(self._final)
+            if self._document(last) is None and len(whole) > len(sent) and whole.startswith(sent):
                 # only text that was held back differs, so what follows it can still be sent
-                cited = [event for event in self._final if isinstance(event, Citation) and event.start >= len(said)]
-                rest: list[Event] = [Text(text=whole[len(said) :]), *cited]
+                cited = [event for event in self._final if isinstance(event, Citation) and event.start >= len(sent)]
+                rest: list[Event] = [Text(text=whole[len(sent) :]), *cited]
                 self._count(rest)
                 events += rest
         return events
@@ -172,8 +172,8 @@ class EventBuilder:
         if self._thinking.contradicted_by(self._last.thoughts):
             thoughts = "".join(f"{line}\n" for line in self._thinking.lines) + clean(self._last.thoughts)
         pieces = tuple(event for event in self._final if isinstance(event, Piece))
-        said = ("".join(self._sent_text), "".join(self._sent_thoughts))
-        if (_text(self._final), thoughts) == said and all(isinstance(piece, Text) for piece in pieces):
+        sent = ("".join(self._sent_text), "".join(self._sent_thoughts))
+        if (_text(self._final), thoughts) == sent and all(isinstance(piece, Text) for piece in pieces):
             return None  # only text that was held back has changed
         return Rewritten(
             pieces=pieces,
@@ -209,10 +209,10 @@ class EventBuilder:
         found: set[tuple[int, int, str, str]] = set()
         for claim in now.claims:
             for start, end in script.find(claim):
-                kept = self._cleaner.place(start), self._cleaner.place(end)
-                place = self._prose.range_of(*kept) if end <= agreed else None
-                if place is not None:
-                    found |= {(*place, source.url, source.title) for source in claim.sources}
+                kept = self._cleaner.map_index(start), self._cleaner.map_index(end)
+                bounds = self._prose.range_of(*kept) if end <= agreed else None
+                if bounds is not None:
+                    found |= {(*bounds, source.url, source.title) for source in claim.sources}
         events: list[Event] = []
         for start, end, url, title in sorted(found):
             if (start, end, url) not in self._cited and url.startswith(("http://", "https://")):
@@ -228,7 +228,7 @@ class EventBuilder:
         asked = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
         return document if asked or document.marked or fenced(document.body) else None
 
-    def _say(self, *, last: bool) -> list[Event]:
+    def _write_text(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
         fresh = self._text.flush(text) if last else self._text.push(text)
         return [*self._prose.push(self._clean(fresh, last=last)), *(self._prose.flush() if last else ())]
@@ -240,12 +240,12 @@ class EventBuilder:
         """Return text and document: the text received before the document started, the document, then the rest."""
         document = self._document(now)
         if document is None:
-            return self._say(last=now.complete)
+            return self._write_text(last=now.complete)
         events: list[Event] = []
         if not self._paused:
             late, self._seen_before = self._seen_before, True
             if not (late or settled):
-                return self._say(last=False)
+                return self._write_text(last=False)
             self._paused = True
             # the text before the document
             text = now.text or ""
@@ -286,10 +286,10 @@ class EventBuilder:
         return [*events, *self._prose.verbatim("\n\n"), *self._verbatim(self._open(document).grow(document, last=True))]
 
     def _verbatim(self, events: list[Event]) -> list[Event]:
-        said: list[Event] = []
+        sent: list[Event] = []
         for event in events:
-            said += self._prose.verbatim(event.text) if isinstance(event, Text) else [event]
-        return said
+            sent += self._prose.verbatim(event.text) if isinstance(event, Text) else [event]
+        return sent
 
     def _behind_document(self, now: Candidate) -> list[Event]:
         fresh = self._clean(self._text.flush(now.text or ""), last=True)

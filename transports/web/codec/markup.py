@@ -132,7 +132,7 @@ class Cleaner:
         self._unread += "".join(self._more)
         self._more.clear()
 
-    def place(self, index: int) -> int:
+    def map_index(self, index: int) -> int:
         """Map an index of the text to the returned text; a removed character maps to the next character kept."""
         before = bisect_right(self._cut_ends, index)
         shift = self._cut_before[before - 1] if before else 0
@@ -434,12 +434,12 @@ def _pairs(runs: list[tuple[int, int, bool]]) -> list[tuple[int, int]]:
     index = 0
     while index < len(runs):
         start, length, escaped = runs[index]
-        places = later.get(length - escaped, [])
-        following = bisect_left(places, index + 1)
-        if following < len(places):
-            index = places[following]
-            place, length, _ = runs[index]
-            pairs.append((start + escaped if start >= 0 else start, place + length if place >= 0 else -1))
+        indexes = later.get(length - escaped, [])
+        following = bisect_left(indexes, index + 1)
+        if following < len(indexes):
+            index = indexes[following]
+            position, length, _ = runs[index]
+            pairs.append((start + escaped if start >= 0 else start, position + length if position >= 0 else -1))
         index += 1
     return pairs
 

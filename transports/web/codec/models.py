@@ -98,12 +98,12 @@ def _model(entry: Any) -> DiscoveredModel | None:
         name=_first_text(entry, wire.DISCOVERED_NAME),
         family=_first_text(entry, wire.DISCOVERED_FAMILY),
         number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
-        default=any(jspb.path(entry, place) is True for place in wire.DISCOVERED_DEFAULT),
+        default=any(jspb.path(entry, path) is True for path in wire.DISCOVERED_DEFAULT),
     )
 
 
-def _first_text(entry: Any, places: tuple[tuple[int], tuple[int]]) -> str:
-    return next((text for place in places if (text := jspb.encodable(entry, *place))), "")
+def _first_text(entry: Any, paths: tuple[tuple[int], tuple[int]]) -> str:
+    return next((text for path in paths if (text := jspb.encodable(entry, *path))), "")
 
 
 _FAMILY_OF_ID: dict[str, str] = {

@@ -172,8 +172,8 @@ class Prose:
         first, last = self._span_at(start), self._span_at(end - 1)
         if start >= end or first is None or last is None:
             return None
-        begin = first.said if first.link else first.said + start - first.taken
-        finish = last.said + last.length if last.link else last.said + end - last.taken
+        begin = first.sent if first.link else first.sent + start - first.taken
+        finish = last.sent + last.length if last.link else last.sent + end - last.taken
         return (begin, finish)
 
     def _span_at(self, index: int) -> "_TextRange | None":
@@ -185,12 +185,12 @@ class Prose:
         """Record that the next `size` characters of the site's text became the last `length` characters sent."""
         last = self._spans[-1] if self._spans else None
         start = self._sent - length
-        adjacent = last is not None and (last.taken + last.size, last.said + last.length) == (self._taken, start)
+        adjacent = last is not None and (last.taken + last.size, last.sent + last.length) == (self._taken, start)
         if last is not None and adjacent and not (link or last.link):
             last.size += size
             last.length += length
         else:
-            self._spans.append(_TextRange(taken=self._taken, size=size, said=start, length=length, link=link))
+            self._spans.append(_TextRange(taken=self._taken, size=size, sent=start, length=length, link=link))
         self._taken += size
 
     def _replace_markers(self, *, last: bool) -> list[Text | Citation]:
@@ -226,9 +226,9 @@ class Prose:
     def _plain(self, text: str) -> list[Text | Citation]:
         if not text:
             return []
-        said = self._text(text)
+        event = self._text(text)
         self._note(len(text), len(text), link=False)
-        return [said]
+        return [event]
 
     def _text(self, text: str) -> Text:
         self._sent += len(text)
@@ -241,17 +241,17 @@ class Prose:
         links = ""
         citations: list[Citation] = []
         events = self._plain(before)
-        for place, (number, source) in enumerate(zip(numbers, sources, strict=True)):
-            links += " " if place else ""
+        for index, (number, source) in enumerate(zip(numbers, sources, strict=True)):
+            links += " " if index else ""
             url = link_to(source.url)
             link = f"[[{number}]]({url})" if url else f"[{number}]"
             start = self._sent + len(links)
             links += link
             if url:
                 citations.append(Citation(start=start, end=start + len(link), url=source.url, title=source.title))
-        said = self._text(links)
+        event = self._text(links)
         self._note(len(marker), len(links), link=True)
-        return [*events, said, *citations]
+        return [*events, event, *citations]
 
 
 class _TextRange(msgspec.Struct, kw_only=True):
@@ -260,7 +260,7 @@ class _TextRange(msgspec.Struct, kw_only=True):
     taken: int
     """Start in the site's text."""
     size: int
-    said: int
+    sent: int
     """Start in the sent text."""
     length: int
     link: bool
@@ -285,17 +285,17 @@ class ScriptText:
         """
         found: list[tuple[int, int]] = []
         for start, end in claim.ranges:
-            places = [(self._index(start), self._index(end)), (start, end)]
-            inside = [(first, last) for first, last in places if 0 <= first < last <= len(self._text)]
+            candidates = [(self._index(start), self._index(end)), (start, end)]
+            inside = [(first, last) for first, last in candidates if 0 <= first < last <= len(self._text)]
             if not claim.text:
                 found += inside[:1]
                 continue
-            exact = [place for place in inside if self._text[slice(*place)] == claim.text]
+            exact = [bounds for bounds in inside if self._text[slice(*bounds)] == claim.text]
             encoded = claim.text.encode("utf-8", "surrogatepass")
             if not exact and start >= 0 and self._bytes.startswith(encoded, start):
                 first = len(self._bytes[:start].decode("utf-8", "surrogatepass"))
                 exact = [(first, first + len(claim.text))]
-            like = [place for place in inside if _letters(self._text[slice(*place)]) == _letters(claim.text)]
+            like = [bounds for bounds in inside if _letters(self._text[slice(*bounds)]) == _letters(claim.text)]
             found += (exact or like)[:1]
         return found
 

@@ -48,7 +48,7 @@ _GONE = frozenset({404, 410})
 _RENDITION = re.compile(r"=[a-z][A-Za-z0-9-]{0,40}\Z")
 _PORTS = {"http": 80, "https": 443}
 
-_place = msgspec.json.Decoder(tuple[str, str, str, str]).decode
+_decode_original = msgspec.json.Decoder(tuple[str, str, str, str]).decode
 """Reads `MediaRef.original`: rid, rcid, cid and image id."""
 
 _log = structlog.get_logger()
@@ -147,10 +147,10 @@ def allowed(url: URL, config: WebConfig) -> bool:
     return known and url.port == _PORTS.get(url.scheme)
 
 
-async def _original(session: Session, words: str) -> str:
+async def _original(session: Session, original: str) -> str:
     """Return the URL that leads to the original, through two more URLs. Source: "Media out"."""
     try:
-        rid, rcid, cid, image = _place(words)
+        rid, rcid, cid, image = _decode_original(original)
     except msgspec.MsgspecError:
         raise UpstreamFailed("The reference to the original picture is invalid.", code="media_gone") from None
     payload = encode.original_payload(rid, rcid, cid, image)

@@ -80,7 +80,7 @@ def decode_windows(payload: Any, known: Iterable[Quota] = ()) -> tuple[Quota, ..
         used = jspb.number(window, wire.WINDOW_USED)
         known_ratio = used is not None and 0 <= used < 1 and left
         total = (round(left / (1 - used)) if used is not None and known_ratio else 0) or totals.get(name) or _WHOLE
-        resets = (jspb.seconds(window, *place, 0) or jspb.seconds(window, *place) for place in wire.WINDOW_RESETS)
+        resets = (jspb.seconds(window, *path, 0) or jspb.seconds(window, *path) for path in wire.WINDOW_RESETS)
         reset = next((reset for reset in resets if reset is not None), None)
         quota = Quota(name=name, total=max(total, left), remaining=left, resets_at=reset)
         if name not in found or left > found[name].remaining:

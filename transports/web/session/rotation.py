@@ -99,8 +99,8 @@ class SessionRotation:
             delay = self.seconds_until_due()
             while True:
                 await wait_for(self._wake, delay, self._clock)
-                news, self._wake = self._wake.is_set(), anyio.Event()
-                delay = self.seconds_until_due() if news and self._other_intent is None else await self.run_once()
+                woken, self._wake = self._wake.is_set(), anyio.Event()
+                delay = self.seconds_until_due() if woken and self._other_intent is None else await self.run_once()
         finally:
             with anyio.move_on_after(_FLUSH_SECONDS, shield=True):
                 await self._session_store.save(_FLUSH_SECONDS)

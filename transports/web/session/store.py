@@ -144,12 +144,12 @@ class SessionStore:
         """Save the noted cookies, then use them; a rolling cookie survives store errors and cancellation."""
         with anyio.CancelScope(shield=True):
             async with self._lock:
-                heard, self._noted, self._save_planned = self._noted, None, False
-                rolling = heard is not None and not same_credentials(heard, self.cookies)
-                if heard is None or self._has_unused_value or (self.unsaved and not rolling):
+                noted, self._noted, self._save_planned = self._noted, None, False
+                rolling = noted is not None and not same_credentials(noted, self.cookies)
+                if noted is None or self._has_unused_value or (self.unsaved and not rolling):
                     return
                 self._noted_saved_at = self._clock.monotonic()
-                fresh = self._next(heard)
+                fresh = self._next(noted)
                 if rolling:
                     now = self.saved.rotated_at
                     with suppress(OSError):

@@ -321,7 +321,7 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
         found = turn.digests.get(__name__)
         if found is None:
             calls = ([call.id, call.name, call.arguments] for call in turn.tool_calls)
-            said = _packed(
+            content = _packed(
                 [
                     turn.role.value,
                     turn.name,
@@ -330,7 +330,7 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
                     *_content(turn),
                 ]
             )
-            found = turn.digests[__name__] = blake2b(said, digest_size=32).digest()
+            found = turn.digests[__name__] = blake2b(content, digest_size=32).digest()
         digest.update(found)
     return digest.digest()
 
@@ -346,9 +346,9 @@ def _content(turn: Turn) -> Iterator[str | bytes]:
     text = turn.text
     if turn.role is Role.ASSISTANT and "](" in text:
         text = _SHOWN.sub("\n", text)
-    said = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
+    lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
     yield (
-        said if said.isascii() else said.encode("utf-8", "replace").decode()
+        lines if lines.isascii() else lines.encode("utf-8", "replace").decode()
     )  # half of a surrogate pair cannot be encoded
     for part in turn.parts:
         if isinstance(part, FilePart):

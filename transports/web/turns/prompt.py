@@ -77,8 +77,8 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
     marks = [
         [
             f"[attached: {one.name}]" if one.name in kept else f"[attached earlier, and not sent again: {one.name}]"
-            for place, one in attached
-            if place == index
+            for owner, one in attached
+            if owner == index
         ]
         for index in range(len(turns))
     ]

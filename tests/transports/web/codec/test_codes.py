@@ -29,7 +29,7 @@ from transports.web.codec.codes import error_for_code as error_of
 from transports.web.errors import ModelMismatch, Temporary
 
 ROWS = [
-    (1003, ImageRefused, Refused, Action.TELL_CALLER, 400, "content_filter"),
+    (1003, ImageRefused, Refused, Action.RETURN_ERROR, 400, "content_filter"),
     (1013, Temporary, UpstreamFailed, Action.SAME_AGAIN, 502, "upstream_rejected"),
     (1037, RateLimited, RateLimited, Action.COOL_DOWN, 429, "upstream_quota_exhausted"),
     (1050, ModelMismatch, UpstreamFailed, Action.NEW_MODELS, 502, "upstream_rejected"),
@@ -39,7 +39,7 @@ ROWS = [
     (1095, SignedOut, SignedOut, Action.NEEDS_ATTENTION, 503, "no_account_available"),
     (1096, TokenRefused, UpstreamFailed, Action.NEW_TOKEN, 502, "upstream_rejected"),
     (1097, ContinuationRefused, UpstreamFailed, Action.FRESH_CONVERSATION, 502, "upstream_rejected"),
-    (1100, AttachmentRefused, BadRequest, Action.TELL_CALLER, 400, "attachment_not_accepted"),
+    (1100, AttachmentRefused, BadRequest, Action.RETURN_ERROR, 400, "attachment_not_accepted"),
     (1155, Temporary, UpstreamFailed, Action.SAME_AGAIN, 502, "upstream_rejected"),
     (1157, TokenRefused, UpstreamFailed, Action.NEW_TOKEN, 502, "upstream_rejected"),
 ]

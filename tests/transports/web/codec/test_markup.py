@@ -141,9 +141,9 @@ def test_one_character_at_a_time_gives_the_same(text):
 def test_what_is_returned_is_the_text_without_what_was_cut_and_places_say_where(text):
     cleaner = Cleaner()
     out = cleaner.push(text) + cleaner.flush()
-    kept = [index for index in range(len(text)) if cleaner.place(index + 1) > cleaner.place(index)]
+    kept = [index for index in range(len(text)) if cleaner.map_index(index + 1) > cleaner.map_index(index)]
     assert "".join(text[index] for index in kept) == out
-    assert [cleaner.place(index) for index in kept] == list(range(len(out)))
+    assert [cleaner.map_index(index) for index in kept] == list(range(len(out)))
 
 
 @given(st.text(st.characters(exclude_characters="<`~"), max_size=100).filter(lambda text: "googleuser" not in text))
