@@ -45,7 +45,7 @@ from service.middleware.request_context import RequestContextMiddleware, Request
 from service.reload import Reload
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
-from service.server.memory import Memory, Trimmer
+from service.server.memory import CgroupMemory, MemoryTrimmer
 from service.server.shutdown import Shutdown
 from service.storage.factory import location_of, open_stores, store_errors
 from service.telemetry.budgets import BudgetMetrics
@@ -122,7 +122,7 @@ async def open_app(
             shutdown=Shutdown(),
             memory=_memory(settings),
             spool=_spool(settings.limits),
-            load_monitor=LoadMonitor(Memory().ratio, clock, settings.overload, registry),
+            load_monitor=LoadMonitor(CgroupMemory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry),
             change_feed=ChangeFeed(store.records, clock),
             feed=Feed(),
@@ -131,7 +131,7 @@ async def open_app(
         conversations = Conversations(store.records, clock)
         async with (
             base.load_monitor.open(),
-            Trimmer(base.memory, clock).open(),
+            MemoryTrimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
             conversations.write_behind() if settings.alone else conversations.write_together(),
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
@@ -306,7 +306,7 @@ def _media_cache(media: MediaSettings) -> MediaCache | None:
 
 def _memory(settings: Settings) -> ByteBudget:
     """Return the memory budget of request bodies."""
-    limits, container = settings.limits, Memory().limit()
+    limits, container = settings.limits, CgroupMemory().limit()
     total = limits.memory_bytes
     if total is None:
         part = container // (_CONTAINER_FRACTION * settings.server.workers) if container is not None else TOTAL

@@ -14,7 +14,7 @@ import structlog
 
 from service.app import Running, open_app
 from service.config.schema import DrainSettings, Origin, Settings
-from service.server.garbage_collection import Collector
+from service.server.garbage_collection import GarbageCollector
 from service.server.hypercorn import run_loop, serve_loopback, serving
 from service.server.listeners import Sockets
 from service.server.memory import set_allocator
@@ -85,8 +85,8 @@ def run_gateway(
                 app = serving(running.apps[name], one, settings.server, header_bytes=settings.limits.header_bytes)
                 await stack.enter_async_context(app)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                collector = Collector(lambda: running.shutdown.in_flight, SystemClock())
-                collector.begin()
+                collector = GarbageCollector(lambda: running.shutdown.in_flight, SystemClock())
+                collector.configure()
                 async with background_tasks() as tasks:
                     tasks.start_soon(collector.run)
                     await tasks.start(_reload_on_sighup, running)

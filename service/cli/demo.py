@@ -14,7 +14,7 @@ from service.config.schema import DrainSettings, FetchSettings, LicenseSettings,
 from service.gateway import Supervisor, run_gateway
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError, check_license
-from service.server.hypercorn import Tls, run_app, url_of
+from service.server.hypercorn import TlsFiles, run_app, url_of
 from service.server.listeners import API
 from service.telemetry import logs
 from transports import simulator
@@ -134,7 +134,7 @@ def simulate(
             from service.server.certificate import write_certificate
 
             try:
-                files = Tls(*write_certificate(Path(folder), clock.wall(), tls_names))
+                files = TlsFiles(*write_certificate(Path(folder), clock.wall(), tls_names))
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--tls-name") from None
 

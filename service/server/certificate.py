@@ -1,4 +1,4 @@
-"""A certificate for `gemini-gateway simulate --tls`: self-signed, valid for loopback and for a day."""
+"""Creates the certificate of `gemini-gateway simulate --tls`: self-signed, valid for loopback and for one day."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 def write_certificate(folder: Path, now: float, names: Sequence[str] = ()) -> tuple[Path, Path]:
     """Write a certificate and its key into `folder`; return their paths.
 
-    `now` is in epoch seconds. `names` are DNS names that the certificate carries besides those of loopback.
+    `now` is in epoch seconds. `names` are DNS names in addition to those of loopback.
 
     Raises:
         ValueError: a name is not ASCII.

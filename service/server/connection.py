@@ -1,11 +1,11 @@
-"""HTTP/1.1 connections of hypercorn that cost less: h11 reads requests, and answers are framed here.
+"""Faster HTTP/1.1 connections for hypercorn: h11 parses requests, `Framing` writes responses.
 
-hypercorn 0.18 sends an answer's head, each piece of its body and its end through its layers and h11 one by one, looks
-through a request's headers four times, and ends and begins a task with a timeout around each request. Of its 170 µs
-per request that takes 110. What it does for requests that ask for another protocol stays as it is.
+hypercorn 0.18 passes the head of a response, each piece of its body and its end through its layers and h11 one by one,
+scans the headers of a request four times, and restarts a task with a timeout around each request. That takes 110 of its
+170 µs per request. Requests that ask for another protocol (WebSockets, HTTP/2) take hypercorn's own path.
 
-h11 knows nothing of the answers. It has a new `h11.Connection` for each request, which begins with the bytes that the
-last one had left:
+h11 only parses requests and never sees a response. Each request has a new `h11.Connection`, which starts with the bytes
+that the previous one did not use:
 
     bytes ─ h11.Connection ─ Request, Data, EndOfMessage ─ Protocol ─ messages ─ app
     bytes ─────────────────────────────── Framing ─ Stream ─ messages ─┘
@@ -39,45 +39,45 @@ from protocol.http.timers import Timers
 from service.server.framing import Framing, tokens_of
 
 _OPEN = {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}  # pyright: ignore[reportPrivateImportUsage]
-"""States of a client whose request has come to its end, so that another may follow."""
+"""States of a client whose request is complete, so that another one may follow."""
 
 _timers: RunVar[Timers] = RunVar("gemini_gateway.connection_timers")
 
 
-class Paused(Event):
-    """Nothing is read until the request under way is answered: the next one has begun to arrive."""
+class ReadPaused(Event):
+    """Stop reading until the current request is answered: the client has begun to send the next one."""
 
     def __init__(self, answered: Any, left: Callable[[], None]) -> None:
-        """Wait for `answered`; call `left` if the client leaves before."""
+        """Wait for `answered`; call `left` if the client disconnects first."""
         self.answered, self.left = answered, left
 
 
-class Connection(TCPServer):
-    """A connection, closed by a timer when it is idle for too long, and at once when the process ends."""
+class ServerConnection(TCPServer):
+    """A connection. A timer closes it when it is idle for too long; shutdown closes it at once if it is idle."""
 
     def __init__(self, *arguments: Any) -> None:
-        """Take what hypercorn gives."""
+        """Take hypercorn's arguments."""
         super().__init__(*arguments)
-        self.idle_task: Any = _Idle(self.config.keep_alive_timeout, self._close_idle)
+        self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self._close_idle)
 
     async def run(self) -> None:
-        """Serve the connection to its end; then let go of what refers back to it, so that it is freed at once."""
+        """Serve the connection until it closes; then break reference cycles, so that it is freed at once."""
         try:
             await super().run()
         finally:
             vars(self).clear()
 
     async def protocol_send(self, event: Any) -> None:
-        """Write bytes, or do what else the protocol asks for."""
+        """Handle an event of the protocol: write bytes, pause reading, or start the idle timer."""
         if type(event) is Updated:
-            self.idle_task.change(idle=event.idle)
+            self.idle_task.set_idle(idle=event.idle)
         elif type(event) is RawData:
             try:
                 self.writer.write(event.data)
                 await self.writer.drain()
-            except (OSError, RuntimeError):  # a client that takes nothing is a TimeoutError
+            except (OSError, RuntimeError):  # TimeoutError: the client stopped reading
                 await self.protocol.handle(Closed())
-        elif type(event) is Paused:
+        elif type(event) is ReadPaused:
             with _watching(self.reader, event.left):
                 await event.answered.wait()
         else:
@@ -95,11 +95,11 @@ class Connection(TCPServer):
             await self.idle_task.stop()
 
     async def _close(self) -> None:
-        with suppress(OSError):  # of a client that has taken nothing for too long
+        with suppress(OSError):  # the client stopped reading
             await super()._close()
 
     def end(self) -> None:
-        """Close the connection at the process's end if it is idle then; a request's answer closes it otherwise."""
+        """Close the connection at shutdown if it is idle; otherwise the end of the response closes it."""
         if self.idle_task.running:
             self._close_idle()
 
@@ -110,9 +110,9 @@ class Connection(TCPServer):
 
 @contextmanager
 def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
-    """Call `left` when a client leaves whose last bytes are not read yet; it is found out once there is room for them.
+    """Call `left` when the client disconnects while its last bytes are still unread.
 
-    A stream reader reports the end only when its buffer is empty.
+    A stream reader itself reports the disconnect only when its buffer is empty.
     """
 
     def feed_eof() -> None:
@@ -123,7 +123,7 @@ def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
         asyncio.StreamReader.set_exception(reader, error)
         left()
 
-    if reader._eof or reader.exception() is not None:  # noqa: SLF001 -- `at_eof` is about the buffer too
+    if reader._eof or reader.exception() is not None:  # noqa: SLF001 -- `at_eof` is false while the buffer is not empty
         left()
     reader.feed_eof, reader.set_exception = feed_eof, set_exception
     try:
@@ -133,11 +133,11 @@ def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
 
 
 class _Terminated(EventWrapper):
-    """The event of the process's end; ends its connections when it is set: none has a task that waits for it."""
+    """The shutdown event. Setting it ends all connections, so that none needs a task that waits for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.connections: set[Connection] = set()
+        self.connections: set[ServerConnection] = set()
 
     async def set(self) -> None:
         await super().set()
@@ -145,16 +145,16 @@ class _Terminated(EventWrapper):
             one.end()
 
 
-class Context(WorkerContext):
-    """What the connections of one server share."""
+class ServerContext(WorkerContext):
+    """State that the connections of one server share."""
 
     def __init__(self, max_requests: int | None) -> None:
-        """Take what hypercorn gives."""
+        """Take hypercorn's arguments."""
         super().__init__(max_requests)
         self.terminated = _Terminated()
 
 
-class _Idle:
+class _IdleTimer:
     """Calls `close` when a connection has been idle for `seconds`; replaces hypercorn's `AsyncioSingleTask`."""
 
     def __init__(self, seconds: float, close: Callable[[], None]) -> None:
@@ -172,8 +172,8 @@ class _Idle:
         """Whether the connection is idle."""
         return self.due is not None
 
-    def change(self, *, idle: bool) -> None:
-        """Take it that the connection is idle from now on, or not."""
+    def set_idle(self, *, idle: bool) -> None:
+        """Start or stop the timer."""
         if idle:
             self.due = self._time() + self._seconds
             self._timer.add(self)
@@ -182,36 +182,36 @@ class _Idle:
             self._timer.discard(self)
 
     async def restart(self, _task_group: object, _action: Callable[..., Awaitable[None]]) -> None:
-        """Take it that the connection is idle from now on."""
-        self.change(idle=True)
+        """Start the timer."""
+        self.set_idle(idle=True)
 
     async def stop(self) -> None:
-        """Take it that the connection is not idle."""
-        self.change(idle=False)
+        """Stop the timer."""
+        self.set_idle(idle=False)
 
     def expire(self) -> None:
         """Close the connection."""
         self._close()
 
 
-class Protocol(H11Protocol):
-    """The requests on a connection, one after the other."""
+class ServerProtocol(H11Protocol):
+    """Handles the requests of a connection, one after the other."""
 
     def __init__(self, *arguments: Any) -> None:
-        """Take what hypercorn gives."""
+        """Take hypercorn's arguments."""
         super().__init__(*arguments)
         self.stream: Any = None
         self.keep_alive_requests: int = 0
         self._ended = False
-        """Nothing more is read."""
+        """Whether reading has ended."""
         self._broken = False
-        """The client broke the protocol: nothing more is written."""
+        """Whether the client broke the protocol; nothing more is written then."""
         self._piece = b""
         self._dated = -1
         self._date: list[bytes] = []
 
     async def handle(self, event: Any) -> None:
-        """Take bytes, or the connection's end."""
+        """Handle bytes, or the end of the connection."""
         await super().handle(event)
         if type(event) is Closed:
             self._ended = True
@@ -229,35 +229,31 @@ class Protocol(H11Protocol):
                 return
             if event is h11.PAUSED:
                 await self.can_read.clear()
-                await self.send(Paused(self.can_read, self._leave))
+                await self.send(ReadPaused(self.can_read, self._leave))
             elif not await self._take(event):
                 return
         if isinstance(self.connection, H11WSConnection):
             await super()._handle_events()
 
     def _leave(self) -> None:
-        """Tell the app that the client has left, though it sent more requests."""
+        """Notify the app that the client disconnected, although it had sent more requests."""
         if self.stream is not None:
             tasks: Any = self.task_group
             tasks.spawn(self.stream.handle, StreamClosed(1))
 
     async def _take(self, event: Any) -> bool:
-        """Take what has come of a request; say whether more may have come already.
+        """Pass an event of a request on to the app; return whether more events may be available.
 
-        A piece of a body waits for the next event: the last piece goes with the word that it is the last.
+        A piece of a body is kept until the next event, so that the last piece is sent with `more_body: False`.
         """
         if isinstance(event, h11.Request):
             await self._begin(event)
             return True
         last = isinstance(event, h11.EndOfMessage)
-        if last or self._piece:
-            await self._put(self._piece, last=last)
+        if (last or self._piece) and self.stream is not None:
+            await self.stream.app_put({"type": "http.request", "body": self._piece, "more_body": not last})
         self._piece = bytes(event.data) if isinstance(event, h11.Data) else b""
         return last or bool(self._piece)
-
-    async def _put(self, body: bytes, *, last: bool) -> None:
-        if self.stream is not None:
-            await self.stream.app_put({"type": "http.request", "body": body, "more_body": not last})
 
     async def _begin(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))
@@ -269,21 +265,21 @@ class Protocol(H11Protocol):
                 await self._create_stream(request)
                 return
         keeps = b"close" not in tokens and request.http_version >= b"1.1" and request.method != b"CONNECT"
-        self.stream = stream = Stream(self, request, keeps=keeps)
+        self.stream = stream = RequestStream(self, request, keeps=keeps)
         scope = self._scope(request, headers)
         scope["extensions"][CLIENT] = stream
-        messages = Messages(self.config.max_app_queue_size)
+        messages = MessageQueue(self.config.max_app_queue_size)
         stream.app_put = messages.put
         tasks: Any = self.task_group
         tasks.spawn(self._run, scope, messages, stream)
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
-    async def _run(self, scope: Any, messages: "Messages", stream: "Stream") -> None:
-        """Run the app for a request; as hypercorn's `TaskGroup.spawn_app`, whose queue takes 3 KiB."""
+    async def _run(self, scope: Any, messages: "MessageQueue", stream: "RequestStream") -> None:
+        """Run the app for a request. It replaces hypercorn's `TaskGroup.spawn_app`, whose queue takes 3 KiB."""
         try:
             await cast("Any", self.app)(scope, messages.get, stream.app_send, None, None)
-        except Exception:  # noqa: BLE001 -- the app's own last resort has failed
+        except Exception:  # noqa: BLE001 -- the app handles its own errors; this is the last resort
             await self.config.log.exception("Error in ASGI Framework")
         finally:
             await stream.app_send(None)
@@ -307,8 +303,8 @@ class Protocol(H11Protocol):
             "extensions": {},
         }
 
-    def own_headers(self) -> list[bytes]:
-        """Return the lines that every answer's head has; they tell the second."""
+    def common_headers(self) -> list[bytes]:
+        """Return the header lines of every response, such as `date`; they are rendered once per second."""
         second = int(asyncio.get_running_loop().time())
         if second != self._dated:
             self._dated = second
@@ -317,16 +313,16 @@ class Protocol(H11Protocol):
 
     @property
     def last(self) -> bool:
-        """Whether the connection has carried as many requests as it may."""
+        """Whether the connection has reached its maximum number of requests."""
         return self.keep_alive_requests >= self.config.keep_alive_max_requests
 
     async def write(self, data: bytes) -> None:
-        """Write a part of an answer, unless the client broke the protocol."""
+        """Write a part of a response, unless the client broke the protocol."""
         if data and not self._broken:
             await self.send(RawData(data=data))
 
     async def finish(self, *, keep_open: bool) -> None:
-        """Close the stream, whose app is done with it; go on with the next request if the connection may stay open."""
+        """Close the stream after its app has ended; read the next request if the connection stays open."""
         await self._close_stream()
         if keep_open and self.connection.their_state in _OPEN and not self.context.terminated.is_set():
             data, closed = self.connection.trailing_data
@@ -343,20 +339,20 @@ class Protocol(H11Protocol):
             await self.send(Closed())
 
     async def _break_off(self, status: int) -> None:
-        """End the connection of a client that broke the protocol; tell it so unless an answer has begun."""
+        """Close the connection of a client that broke the protocol; send an error unless a response has begun."""
         if self.stream is None or not self.stream.begun:
             await self._send_error_response(status)
         self._ended = self._broken = True
         await self.send(Closed())
 
 
-class Messages:
-    """A queue of ASGI messages for an app. An `asyncio.Queue` has four deques of 760 bytes."""
+class MessageQueue:
+    """A queue of ASGI messages for an app, smaller than `asyncio.Queue` with its four deques of 760 bytes."""
 
     __slots__ = ("_messages", "_most", "_waiting")
 
     def __init__(self, most: int) -> None:
-        """Hold `most` messages at once."""
+        """Keep up to `most` messages."""
         self._most = most
         self._messages: list[Any] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -369,7 +365,7 @@ class Messages:
         self._wake()
 
     async def get(self) -> Any:
-        """Return the first message and remove it; wait while there is none."""
+        """Remove and return the first message; wait while there is none."""
         while not self._messages:
             await self._changed()
         message = self._messages.pop(0)
@@ -386,39 +382,39 @@ class Messages:
                 self._waiting.remove(waiting)
 
     def _wake(self) -> None:
-        """Have all waiting tasks look again: one of them may have been cancelled."""
+        """Wake all waiting tasks to check again: the first one may have been cancelled."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
         self._waiting.clear()
 
 
-class Stream:
-    """One request. Head, piece and end of its answer are written together as far as they are known.
+class RequestStream:
+    """One request and its response. Head, body and end of the response are written together where possible.
 
-    The head goes out with the first piece of the body, even an empty one, as ASGI has it.
+    The head is sent with the first piece of the body, even an empty one, as ASGI specifies.
     """
 
     app_put: Callable[[Any], Awaitable[None]]
-    """Hands a message to the app."""
+    """Passes a message to the app."""
 
-    def __init__(self, protocol: Protocol, request: h11.Request, *, keeps: bool) -> None:
-        """Answer on `protocol`; `keeps`: another request may follow on the connection."""
+    def __init__(self, protocol: ServerProtocol, request: h11.Request, *, keeps: bool) -> None:
+        """Respond on `protocol`; `keeps`: the connection stays open for another request."""
         self._protocol, self._request, self._keeps = protocol, request, keeps
         self._state = ASGIHTTPState.REQUEST
         self._framing: Framing | None = None
-        self._held = b""
-        """The head, until the first piece comes."""
+        self._head = b""
+        """The head, until the first piece of the body."""
         self._closed = False
         self._left: Callable[[], None] | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether an answer has begun."""
+        """Whether the response has begun."""
         return self._framing is not None
 
     async def handle(self, event: Any) -> None:
-        """Tell the app that the client is gone, or needs nothing more."""
+        """Notify the app that the client disconnected."""
         if isinstance(event, StreamClosed) and not self._closed:
             self._closed = True
             if self._left is not None:
@@ -432,52 +428,54 @@ class Stream:
             callback()
 
     def clear_callback(self) -> None:
-        """Call the callback no more."""
+        """Remove the callback."""
         self._left = None
 
     async def app_send(self, message: Any) -> None:
-        """Take an ASGI message of the answer; None: there are no more."""
+        """Send an ASGI message of the response; None: the app has ended."""
         if message is None:
             await self._end()
         elif message["type"] == "http.response.start" and self._state is ASGIHTTPState.REQUEST:
             self._begin(message)
         elif message["type"] == "http.response.body" and self._framing is not None:
-            await self._go_on(self._framing, message.get("body", b""), last=not message.get("more_body", False))
+            await self._send_body(self._framing, message.get("body", b""), last=not message.get("more_body", False))
         else:
             raise UnexpectedMessageError(self._state, message["type"])
 
     def _begin(self, message: Any) -> None:
         protocol = self._protocol
-        self._framing = Framing(message, self._request, protocol.own_headers(), close=not self._keeps or protocol.last)
-        self._held = self._framing.head
+        self._framing = Framing(
+            message, self._request, protocol.common_headers(), close=not self._keeps or protocol.last
+        )
+        self._head = self._framing.head
         self._state = ASGIHTTPState.RESPONSE
 
-    async def _go_on(self, framing: Framing, body: bytes, *, last: bool) -> None:
+    async def _send_body(self, framing: Framing, body: bytes, *, last: bool) -> None:
         if self._state is not ASGIHTTPState.RESPONSE:
             raise UnexpectedMessageError(self._state, "http.response.body")
-        data = self._held + framing.piece(body)
+        data = self._head + framing.piece(body)
         if last:
             data += framing.end()
-        self._held = b""
+        self._head = b""
         await self._protocol.write(data)
         if last:
             self._state = ASGIHTTPState.CLOSED
             await self._protocol.finish(keep_open=framing.keeps)
 
     async def _end(self) -> None:
-        """Break the answer off if it is not whole."""
+        """Close the connection if the response is incomplete."""
         if self._state is ASGIHTTPState.CLOSED:
             return
         if self._framing is None and not self._closed:
             self._begin({"status": 500, "headers": [(b"content-length", b"0"), (b"connection", b"close")]})
         self._state = ASGIHTTPState.CLOSED
         if not self._closed:
-            await self._protocol.write(self._held)
+            await self._protocol.write(self._head)
         await self._protocol.finish(keep_open=False)
 
 
 def install() -> None:
-    """Have hypercorn use them for each connection from now on."""
-    hypercorn.asyncio.run.WorkerContext = Context  # pyright: ignore[reportPrivateImportUsage]
-    hypercorn.asyncio.run.TCPServer = Connection  # pyright: ignore[reportPrivateImportUsage]
-    hypercorn.protocol.H11Protocol = Protocol  # pyright: ignore[reportPrivateImportUsage]
+    """Make hypercorn use these classes for new connections."""
+    hypercorn.asyncio.run.WorkerContext = ServerContext  # pyright: ignore[reportPrivateImportUsage]
+    hypercorn.asyncio.run.TCPServer = ServerConnection  # pyright: ignore[reportPrivateImportUsage]
+    hypercorn.protocol.H11Protocol = ServerProtocol  # pyright: ignore[reportPrivateImportUsage]

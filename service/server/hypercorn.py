@@ -32,7 +32,7 @@ _READ_AHEAD = 4
 _log = structlog.get_logger()
 
 
-class Tls:
+class TlsFiles:
     """A certificate and its key, in files."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -63,7 +63,7 @@ async def serving(
     app: Any,
     listening: socket.socket,
     server: ServerSettings,
-    tls: Tls | None = None,
+    tls: TlsFiles | None = None,
     header_bytes: int = _HEADER_BYTES,
 ) -> AsyncGenerator[None]:
     """Serve an app on a listening socket until the context exits; the socket is closed then."""
@@ -113,7 +113,7 @@ async def serve_loopback(app: Any, port: int = 0) -> AsyncGenerator[str]:
         yield url
 
 
-def run_app(app: Any, listening: socket.socket, *, tls: Tls | None, started: Callable[[], None]) -> None:
+def run_app(app: Any, listening: socket.socket, *, tls: TlsFiles | None, started: Callable[[], None]) -> None:
     """Run a bare app until a signal."""
 
     async def main() -> None:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from service.config.schema import Settings
 
 API, OPERATIONS, ADMIN = "api", "operations", "admin"
-"""Which app answers at a socket: names of `service.app.Running.apps`."""
+"""Names of the listeners, and of their apps in `service.app.Running.apps`."""
 
-_TOLD = {API: "Listening on", OPERATIONS: "Probes and metrics on", ADMIN: "Admin API on"}
+_ANNOUNCEMENTS = {API: "Listening on", OPERATIONS: "Probes and metrics on", ADMIN: "Admin API on"}
 
 Sockets = Mapping[str, socket.socket]
-"""Listening sockets by the names of their apps."""
+"""Listening sockets by listener name."""
 
 
 def addresses(settings: Settings, host: str | None = None, port: int | None = None) -> dict[str, tuple[str, int]]:
-    """Return where each app is to answer; `host` and `port` go before what the settings say of the callers'."""
+    """Return the address of each listener; `host` and `port` override the settings of the API listener."""
     server = settings.server
     found: dict[str, tuple[str, int]] = {}
     if settings.operations.port:
@@ -27,16 +27,16 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
 
 
 def announcement(name: str, url: str) -> str:
-    """Return the line that announces a socket."""
-    return f"{_TOLD[name]} {url}"
+    """Return the line that announces a listener."""
+    return f"{_ANNOUNCEMENTS[name]} {url}"
 
 
 def fd_arguments(listening: Sockets) -> list[str]:
-    """Return the sockets as arguments of a process that inherits them."""
-    return [word for name, one in listening.items() for word in ("--fd", f"{name}={one.fileno()}")]
+    """Return command-line arguments that pass the sockets to a worker process."""
+    return [argument for name, one in listening.items() for argument in ("--fd", f"{name}={one.fileno()}")]
 
 
-def inherited_sockets(words: Iterable[str]) -> dict[str, socket.socket]:
-    """Return the sockets that `handed_on` has named, in the process that has inherited them."""
-    pairs = (word.partition("=") for word in words)
+def inherited_sockets(arguments: Iterable[str]) -> dict[str, socket.socket]:
+    """Return the inherited sockets that the arguments of `fd_arguments` name."""
+    pairs = (argument.partition("=") for argument in arguments)
     return {name: socket.socket(fileno=int(number)) for name, _, number in pairs}

@@ -15,14 +15,14 @@ from transports.tasks import background_tasks, every
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")
 _NO_LIMIT = 1 << 60
-"""cgroup v1 says no limit by a number that no machine has."""
+"""cgroup v1 reports no limit as a huge number."""
 _CACHE = frozenset({"inactive_file", "active_file"})
-"""Content of files, which the kernel drops when memory is short. Files in a tmpfs are not counted there."""
+"""Page cache, which the kernel drops when memory is short; files in a tmpfs are not included."""
 _TOTAL_CACHE = frozenset(f"total_{name}" for name in _CACHE)
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MMAP_BYTES = 1024 * 1024
-"""More than a block of a body: to map memory for each of them takes longer than to decode it."""
+"""Larger than a block of a body: mapping memory for each block would take longer than decoding it."""
 _TRIM_BYTES = 4 * 1024 * 1024
 _ARENAS = 2
 _BURST_BYTES = 16 * 1024 * 1024
@@ -30,7 +30,7 @@ _LOOK_SECONDS = 1.0
 
 
 class _CgroupFiles:
-    """One group's files, by the names that its version of cgroups has for them."""
+    """The files of one cgroup; their names depend on the version of cgroups."""
 
     def __init__(self, folder: Path, limit: str, used: str, cache: frozenset[str]) -> None:
         self._limit, self._used, self._stat = folder / limit, folder / used, folder / "memory.stat"
@@ -39,12 +39,12 @@ class _CgroupFiles:
     def limit(self) -> int | None:
         try:
             limit = int(self._limit.read_text("ascii"))
-        except (OSError, ValueError):  # there is none, or it is the word `max`
+        except (OSError, ValueError):  # there is no limit (`max`), or no file
             return None
         return limit if 0 < limit < _NO_LIMIT else None
 
     def ratio(self) -> float | None:
-        """Return what is taken, without files' content that the kernel gives back at once, as a part of the limit."""
+        """Return the memory in use, without page cache, as a ratio of the limit."""
         limit = self.limit()
         if limit is None:
             return None
@@ -59,27 +59,27 @@ class _CgroupFiles:
         return max(0, used) / limit
 
 
-class Memory:
-    """The memory of this process's group, and of those that it is part of, whichever have a limit."""
+class CgroupMemory:
+    """The memory of this process's cgroup and its parents that have a limit."""
 
     def __init__(self, root: Path = _ROOT, groups: Path = _GROUPS) -> None:
-        """Find out which files tell; where none does, nothing is ever short."""
+        """Find the files of the cgroups; without any, there is no limit."""
         self._files = [files for files in _found(root, groups) if files.limit() is not None]
 
     def ratio(self) -> float | None:
-        """Return how much of the limit is taken, of the group that has the least left; None: there is no limit."""
+        """Return memory in use as a ratio of the limit, of the fullest cgroup; None: there is no limit."""
         return max((ratio for files in self._files if (ratio := files.ratio()) is not None), default=None)
 
     def limit(self) -> int | None:
-        """Return the least limit, in bytes; None: there is none."""
+        """Return the lowest limit in bytes; None: there is no limit."""
         return min((limit for files in self._files if (limit := files.limit()) is not None), default=None)
 
 
 def set_allocator() -> None:
-    """Have the allocator keep little of what is freed; only glibc's has to be told.
+    """Configure glibc's allocator to return freed memory to the system.
 
-    By default it raises the size from which it maps memory of its own for an object to that of the largest one that
-    was freed, and then keeps freed memory between objects that live on; and it does so once per thread.
+    By default, glibc raises its mmap threshold to the size of the largest freed object. Large objects then come from
+    the heap, where freed memory stays allocated between objects that live on, once per thread.
     """
     mallopt = _libc("mallopt")
     if mallopt is not None:
@@ -88,35 +88,35 @@ def set_allocator() -> None:
         mallopt(_M_ARENA_MAX, _ARENAS)
 
 
-class Trimmer:
-    """Gives freed memory back to the system after many or long bodies."""
+class MemoryTrimmer:
+    """Returns freed memory to the system after many or long bodies."""
 
     def __init__(self, budget: ByteBudget, clock: Clock) -> None:
-        """Look at what bodies hold of `budget`."""
+        """Watch the memory that bodies take from `budget`."""
         self._budget, self._clock = budget, clock
         self._trim = _libc("malloc_trim")
 
-    async def look(self) -> None:
-        """Give memory back where bodies held much since the last time, and hold little now."""
+    async def trim_if_unused(self) -> None:
+        """Return memory to the system if bodies used much since the last check and use little now."""
         budget = self._budget
         if self._trim is not None and budget.peak >= _BURST_BYTES and budget.used <= budget.peak // 4:
             budget.peak = budget.used
             await anyio.to_thread.run_sync(self._trim, 0)
 
     async def run(self) -> None:
-        """Look for ever."""
-        await every(_LOOK_SECONDS, self.look, self._clock, wait=True)
+        """Check every second until cancelled."""
+        await every(_LOOK_SECONDS, self.trim_if_unused, self._clock, wait=True)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Look for as long as the context lasts."""
+        """Check every second until the context exits."""
         async with background_tasks() as tasks:
             tasks.start_soon(self.run)
             yield
 
 
 def _libc(name: str) -> Callable[..., int] | None:
-    """Return a function of the C library; None: it has none of that name."""
+    """Return a function of the C library, or None."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -135,17 +135,17 @@ def _found(root: Path, groups: Path) -> list[_CgroupFiles]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
-            folders = _up(root, path)
+            folders = _folders(root, path)
             found += [_CgroupFiles(folder, "memory.max", "memory.current", _CACHE) for folder in folders]
         elif "memory" in controllers.split(","):
-            folders = _up(root / "memory", path)
+            folders = _folders(root / "memory", path)
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
             found += [_CgroupFiles(folder, *names, _TOTAL_CACHE) for folder in folders]
     return found
 
 
-def _up(root: Path, path: str) -> list[Path]:
-    """Return a group's folder and those above it; in a container its own may be the root, whatever it is called."""
+def _folders(root: Path, path: str) -> list[Path]:
+    """Return the folders of a cgroup and its parents; in a container, the cgroup may be the root itself."""
     folder = root / path.lstrip("/")
-    inside = [above for above in (folder, *folder.parents) if above.is_relative_to(root)]
-    return [above for above in inside or [root] if above.is_dir()]
+    folders = [each for each in (folder, *folder.parents) if each.is_relative_to(root)]
+    return [each for each in folders or [root] if each.is_dir()]

@@ -42,7 +42,7 @@ class BudgetMetrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Update the metrics."""
         self._reserved.set(self._memory.used)
         self._waiting.set(self._memory.waiting)
@@ -56,5 +56,5 @@ class BudgetMetrics:
     async def open(self, clock: Clock) -> AsyncGenerator[None]:
         """Update the metrics every second until the context exits."""
         async with background_tasks() as tasks:
-            tasks.start_soon(every, _LOOK_SECONDS, self.look, clock)
+            tasks.start_soon(every, _LOOK_SECONDS, self.update, clock)
             yield

@@ -8,7 +8,7 @@ import asyncio
 import sys
 
 from service.cli import main as cli
-from service.server.garbage_collection import Collector
+from service.server.garbage_collection import GarbageCollector
 from transports.web.session import rotation, rotation_lock
 
 TIMES = (
@@ -27,13 +27,13 @@ def main():
                 setattr(module, name, shorter)
                 shortened.add(name)
     assert shortened == set(TIMES), "the rotation's times have other names"
-    look = Collector.look
+    look = GarbageCollector.collect_if_idle
 
     def counted(collector):
         look(collector)
         print(f"tasks: {len(asyncio.all_tasks())}", file=sys.stderr, flush=True)
 
-    Collector.look = counted
+    GarbageCollector.collect_if_idle = counted
     cli.main()
 
 

@@ -16,14 +16,14 @@ class Wrote:
 
     def __init__(self, monkeypatch):
         self.pieces = []
-        send = connection.Connection.protocol_send
+        send = connection.ServerConnection.protocol_send
 
         async def noting(server, event):
             data = getattr(event, "data", None)
             self.pieces += [data] if data is not None else []
             await send(server, event)
 
-        monkeypatch.setattr(connection.Connection, "protocol_send", noting)
+        monkeypatch.setattr(connection.ServerConnection, "protocol_send", noting)
 
 
 @pytest.fixture
@@ -337,13 +337,13 @@ async def test_a_websocket_is_the_apps_to_refuse(connect):
 
 async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
     closed = []
-    close = connection.Connection._initiate_server_close
+    close = connection.ServerConnection._initiate_server_close
 
     async def noting(server):
         closed.append(server)
         await close(server)
 
-    monkeypatch.setattr(connection.Connection, "_initiate_server_close", noting)
+    monkeypatch.setattr(connection.ServerConnection, "_initiate_server_close", noting)
     listening = listen("127.0.0.1", 0, 8)
     port = listening.getsockname()[1]
     async with serving(
@@ -360,7 +360,7 @@ async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
 
 
 async def test_messages_are_handed_over_in_order_and_wait_for_each_other():
-    messages, got = connection.Messages(2), []
+    messages, got = connection.MessageQueue(2), []
 
     async def put():
         for number in range(6):
@@ -376,7 +376,7 @@ async def test_messages_are_handed_over_in_order_and_wait_for_each_other():
 
 
 async def test_a_get_that_is_cancelled_takes_no_message_and_leaves_nothing():
-    messages = connection.Messages(2)
+    messages = connection.MessageQueue(2)
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(messages.get)

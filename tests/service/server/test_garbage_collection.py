@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from service.server.garbage_collection import Collector
+from service.server.garbage_collection import GarbageCollector
 from tests.clock import ManualClock
 
 
@@ -37,8 +37,8 @@ def clock():
 def collector(requests, clock):
     """Yield a collector that has begun; the process's own settings are put back afterwards."""
     before = gc.get_threshold()
-    one = Collector(requests, clock)
-    one.begin()
+    one = GarbageCollector(requests, clock)
+    one.configure()
     try:
         yield one
     finally:
@@ -57,10 +57,10 @@ def aged_cycle():
 def test_a_cycle_that_grew_old_stays_while_requests_are_open(collector, requests):
     requests.open = 1
     cycle = aged_cycle()
-    collector.look()
+    collector.collect_if_idle()
     assert cycle() is not None
     requests.open = 0
-    collector.look()
+    collector.collect_if_idle()
     assert cycle() is None
 
 
@@ -68,10 +68,10 @@ def test_requests_that_never_end_delay_it_by_ten_minutes(collector, requests, cl
     requests.open = 1
     cycle = aged_cycle()
     clock.advance(599)
-    collector.look()
+    collector.collect_if_idle()
     assert cycle() is not None
     clock.advance(1)
-    collector.look()
+    collector.collect_if_idle()
     assert cycle() is None
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_looked_through_while_nothing_has_grown_old(collector):
     gc.disable()
     gc.callbacks.append(lambda phase, info: looks.append((phase, info["generation"])))
     try:
-        collector.look()
+        collector.collect_if_idle()
     finally:
         gc.callbacks.pop()
         gc.enable()

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 from protocol.http.budget import MIB, ByteBudget, Reservation
-from service.server.memory import Memory, Trimmer
+from service.server.memory import CgroupMemory, MemoryTrimmer
 from tests.clock import ManualClock
 
 V2 = ("memory.max", "memory.current", "inactive_file")
@@ -19,7 +19,7 @@ def group(folder, names, limit, used, cached=0):
 
 def memory(tmp_path, groups):
     (tmp_path / "groups").write_text(groups)
-    return Memory(tmp_path / "root", tmp_path / "groups")
+    return CgroupMemory(tmp_path / "root", tmp_path / "groups")
 
 
 def test_what_the_kernel_gives_back_at_once_is_not_taken(tmp_path):
@@ -56,7 +56,7 @@ def test_without_a_limit_there_is_none(tmp_path):
     group(tmp_path / "root" / "memory", V1, 9223372036854771712, 900)
     assert memory(tmp_path, "7:memory:/\n").ratio() is None
     assert memory(tmp_path, "nonsense\n").ratio() is None
-    assert Memory(tmp_path / "root", tmp_path / "nowhere").ratio() is None
+    assert CgroupMemory(tmp_path / "root", tmp_path / "nowhere").ratio() is None
 
 
 def test_files_that_go_away_or_are_no_numbers_are_no_limit(tmp_path):
@@ -72,15 +72,15 @@ async def test_memory_is_given_back_once_after_a_burst(monkeypatch):
     trimmed = []
     monkeypatch.setattr("service.server.memory._libc", lambda name: trimmed.append)
     budget = ByteBudget(100 * MIB)
-    trimmer, hold, small = Trimmer(budget, ManualClock()), Reservation(budget), Reservation(budget)
+    trimmer, hold, small = MemoryTrimmer(budget, ManualClock()), Reservation(budget), Reservation(budget)
     await small.raise_to(MIB)
-    await trimmer.look()
+    await trimmer.trim_if_unused()
     await hold.raise_to(80 * MIB)
-    await trimmer.look()
+    await trimmer.trim_if_unused()
     assert trimmed == []
     hold.release()
-    await trimmer.look()
-    await trimmer.look()
+    await trimmer.trim_if_unused()
+    await trimmer.trim_if_unused()
     assert trimmed == [0]
 
 

@@ -12,7 +12,7 @@ async def test_what_is_held_waits_and_was_refused_is_shown():
     metrics = BudgetMetrics(memory, spool, registry)
 
     def shown(name):
-        metrics.look()
+        metrics.update()
         return registry.get_sample_value(f"gateway_{name}")
 
     hold = Reservation(memory)
