@@ -45,7 +45,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(width):
+def test_the_table_has_at_most_two_lines_per_account_and_advice_below(width):
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
     console.print(accounts_table(ROWS, NOW, width))
@@ -62,7 +62,7 @@ def test_the_list_has_a_line_or_two_for_each_account_and_says_below_what_to_do(w
     assert "allowance" not in told
 
 
-def test_an_allowance_without_a_limit_is_called_unlimited():
+def test_a_quota_without_a_limit_is_shown_as_unlimited():
     row = AccountView(
         id="one",
         transport="web",
@@ -80,7 +80,7 @@ def test_an_allowance_without_a_limit_is_called_unlimited():
     assert "5h 1992/2400" in out.getvalue()
 
 
-def test_a_session_that_is_renewed_in_an_unusual_way_is_said_to_be():
+def test_an_unusual_renewal_of_a_session_is_shown():
     words = "The site never renews this session."
     row = AccountView(
         id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, rotation_note=words

@@ -87,7 +87,7 @@ def test_a_session_is_added_from_every_form_of_export(accounts, export):
     assert (checked.returncode, "✗" in checked.stdout) == (0, False)
 
 
-def test_what_cannot_be_added_is_refused_in_one_line(accounts):
+def test_an_invalid_account_is_refused_in_one_line(accounts):
     assert accounts("add", "first", "--secret-stdin", given=HEADER).returncode == 0
     for name, export, words in (
         ("first", HEADER, "exists already"),
@@ -122,7 +122,7 @@ def test_a_dead_session_fails_its_check_with_advice(accounts):
     assert (done.returncode, "✗" in done.stdout) == (1, True)
 
 
-def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_paused(start_gateway, site):
+def test_a_running_gateway_uses_a_new_account_and_avoids_a_paused_one(start_gateway, site):
     gateway = start_gateway(SETTINGS.format(url=site))
     accounts = Accounts(gateway.log.parent)
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}
@@ -147,7 +147,7 @@ def test_a_running_gateway_takes_an_account_up_and_another_serves_while_it_is_pa
     assert not [canary for canary in CANARIES if canary in gateway.text()]
 
 
-def test_the_session_is_asked_for_in_a_terminal_and_not_shown(accounts, tmp_path):
+def test_a_terminal_prompts_for_the_session_and_does_not_show_it(accounts, tmp_path):
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "service", "accounts", "add", "asked"],

@@ -43,7 +43,7 @@ def check_file(tmp_path, text, store="gateway.sqlite3"):
         (WEB + '[store]\nurl = "redis://h:key-1"', ["store.url", "redis://"]),
     ],
 )
-def test_what_serve_would_refuse_is_named_in_one_line(tmp_path, text, words):
+def test_settings_that_serve_refuses_are_named_in_one_line(tmp_path, text, words):
     with pytest.raises(SettingsError) as caught:
         check_file(tmp_path, text)
     message = str(caught.value)
@@ -52,7 +52,7 @@ def test_what_serve_would_refuse_is_named_in_one_line(tmp_path, text, words):
     assert "key-1" not in message
 
 
-def test_a_store_that_is_none_is_named_and_nothing_is_made(tmp_path):
+def test_an_invalid_store_is_named_and_nothing_is_created(tmp_path):
     (tmp_path / "broken.sqlite3").write_text("this is no database at all")
     for store, words in (
         ("broken.sqlite3", "is not a database"),

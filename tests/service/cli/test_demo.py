@@ -10,7 +10,7 @@ from tests.transports.conftest import Site, asking, request_for
 from transports import web
 
 
-async def test_the_site_alone_prints_where_it_is_and_who_it_knows(start_command):
+async def test_the_site_alone_prints_its_url_and_its_accounts(start_command):
     process = start_command("simulate", "--port", "0", "--account", "a:b:free", "--tokens-per-second", "0")
     cookies = process.wait_for("Account (free)").partition(": ")[2]
     assert cookies == "__Secure-1PSID=a; __Secure-1PSIDTS=b"
@@ -32,7 +32,7 @@ def test_with_tls_it_speaks_https_with_the_certificate_it_names(start_command):
         assert "SNlM0e" in client.get(f"{base}/app").text
 
 
-def test_with_tls_names_the_certificate_is_good_for_them_and_for_no_other(start_command):
+def test_a_certificate_with_tls_names_is_valid_for_them_only(start_command):
     words = ("--tls", "--tls-name", "gemini.google.com", "--tls-name", "accounts.google.com")
     process = start_command("simulate", "--port", "0", *words, "--account", "a:b:pro")
     process.wait_for("Account")

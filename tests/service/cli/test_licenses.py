@@ -46,7 +46,7 @@ def test_a_license_is_for_the_features_that_it_was_added_with(command):
     assert [line for line in command("licenses", "list").stdout.splitlines() if line.startswith("bob\tactive")]
 
 
-def test_a_store_that_is_broken_or_locked_is_told_in_one_line(command, tmp_path):
+def test_a_broken_or_locked_store_is_reported_in_one_line(command, tmp_path):
     import sqlite3
 
     command("licenses", "add", "team")

@@ -16,11 +16,11 @@ NETSCAPE = "# Netscape HTTP Cookie File\n# made by an extension\n\n.google.com\t
     ],
     ids=["an empty line ends it", "empty lines before it do not count", "the end ends it", "comments tell nothing"],
 )
-def test_what_is_pasted_ends_where_it_is_whole(typed, taken):
+def test_a_paste_ends_at_an_empty_line(typed, taken):
     assert read_until_blank(iter(typed.splitlines(keepends=True))) == taken
 
 
-def test_nothing_is_no_session_and_too_much_is_none():
+def test_empty_and_too_long_input_is_refused():
     with pytest.raises(click.Abort):
         read_until_blank(iter(["\n"]))
     with pytest.raises(click.ClickException, match="too long"):

@@ -33,7 +33,7 @@ def server():
         serving.shutdown()
 
 
-def test_an_answer_of_200_is_well_and_anything_else_is_said_in_one_line(server, capfd, monkeypatch):
+def test_status_200_is_success_and_anything_else_is_reported_in_one_line(server, capfd, monkeypatch):
     assert probe(f"{server}/200") == 0
     assert capfd.readouterr().err == ""
     monkeypatch.setattr("service.cli.probe.SECONDS", 0.2)
@@ -51,7 +51,7 @@ def test_an_answer_of_200_is_well_and_anything_else_is_said_in_one_line(server, 
         assert len(told.splitlines()) == 1
 
 
-def test_the_command_is_told_from_its_help():
+def test_the_command_is_distinguished_from_its_help():
     assert is_probe(["probe", "http://x"])
     assert not is_probe(["probe", "--help"])
     assert not is_probe(["serve"])

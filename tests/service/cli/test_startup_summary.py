@@ -21,14 +21,14 @@ async def surveyed(tmp_path, text, store):
     return await startup_summary(settings, origin, location, store, ManualClock())
 
 
-async def test_what_is_missing_is_said_with_the_command_that_helps(tmp_path):
+async def test_missing_parts_are_named_with_the_command_that_adds_them(tmp_path):
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
     told = "\n".join(summary_lines(found))
     for words in ("accounts add NAME", "licenses add NAME", "store.key_file", "not encrypted", "gateway.sqlite3"):
         assert words in told
 
 
-async def test_accounts_are_told_by_how_they_stand_and_no_secret_is(tmp_path):
+async def test_the_summary_counts_accounts_by_state_and_shows_no_secret(tmp_path):
     store = MemoryStore(ManualClock())
     registry = AccountRegistry(store, ManualClock())
     for name in ("dead", "paused", "well"):

@@ -62,7 +62,7 @@ def read(path, key_file):
     return anyio.run(scan)
 
 
-def test_check_says_what_the_store_is_and_holds(folder):
+def test_check_shows_the_store_and_counts_its_records(folder):
     fill(folder / "gateway.sqlite3", folder / "store.key")
     done = run("check")
     assert done.exit_code == 0, done.output
@@ -92,13 +92,13 @@ def test_check_makes_no_file(folder):
     assert not (folder / "gateway.sqlite3").exists()
 
 
-def test_check_tells_of_a_store_that_is_none(folder):
+def test_check_reports_a_file_that_is_not_a_store(folder):
     (folder / "gateway.sqlite3").write_bytes(b"not a database, whatever it is")
     with pytest.raises(SettingsError, match=r"store\.path: .*not a database"):
         run("check")
 
 
-def test_migrate_moves_a_plain_file_into_an_encrypted_one_and_says_what_it_moved(folder):
+def test_migrate_encrypts_a_plain_file_and_counts_what_it_moved(folder):
     fill(folder / "old.sqlite3")
     done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", "sqlite:new.sqlite3")
     assert done.exit_code == 0, done.output
@@ -150,7 +150,7 @@ def test_migrate_leaves_a_target_with_other_records_alone(folder):
         ("sqlite:old.sqlite3", "sqlite:old.sqlite3", "is the same store as --from"),
     ],
 )
-def test_migrate_tells_of_what_is_no_store(folder, source, target, words):
+def test_migrate_reports_a_location_that_is_not_a_store(folder, source, target, words):
     fill(folder / "old.sqlite3")
     done = run("migrate", "--from", source, "--to", target)
     assert done.exit_code == 2
@@ -177,7 +177,7 @@ def test_all_goes_to_a_server_and_back(folder, server):
     assert 500.0 < records[-1].seconds <= 600.0
 
 
-def test_check_says_what_a_server_holds_and_that_it_is_gone(folder, server):
+def test_check_counts_the_records_of_a_server_and_reports_that_it_is_down(folder, server):
     (folder / "gateway.toml").write_text(f'[store]\nkey_file = "store.key"\nurl = "{server.url}"\n')
     fill(folder / "old.sqlite3")
     run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)

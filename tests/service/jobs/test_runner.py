@@ -103,7 +103,7 @@ async def over(jobs, identity="video_1"):
     return await until(jobs, lambda found: found.over, identity)
 
 
-async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
+async def test_a_job_finishes_without_a_waiting_client(ledger):
     engine = Engine(ANSWER)
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
@@ -113,7 +113,7 @@ async def test_a_job_is_done_though_nobody_waits_for_it(ledger):
     assert done.expires == pytest.approx(done.completed + JobSettings().retention_seconds)
 
 
-async def test_what_an_upstream_refuses_is_the_jobs_error(ledger):
+async def test_a_refusal_of_the_upstream_is_the_error_of_the_job(ledger):
     async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         done = await over(jobs)
@@ -136,7 +136,7 @@ async def test_a_job_waits_for_a_busy_account():
         assert (await over(jobs)).reply.text == "done"
 
 
-async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
+async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(ledger):
     engine = Engine([Begun(handle=HANDLE), Begun(handle=LATER), anyio.Event()], ANSWER)
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
@@ -148,7 +148,7 @@ async def test_a_job_under_way_goes_on_by_its_handle_after_a_restart(ledger):
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
-async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_asked(ledger):
+async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(ledger):
     go = anyio.Event()
     engine = Engine([go, Begun(handle=HANDLE), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
@@ -166,7 +166,7 @@ async def test_the_end_of_the_process_waits_a_little_for_what_is_just_being_aske
     assert [request.handle for request in engine.asked] == [None, HANDLE]
 
 
-async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_it_has_begun(ledger):
+async def test_shutdown_waits_for_a_request_that_is_sent_after_it_has_begun(ledger):
     go = anyio.Event()
     engine = Engine([Begun(handle=HANDLE, settled=False), go, Begun(handle=LATER), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
@@ -184,7 +184,7 @@ async def test_the_end_of_the_process_waits_for_what_is_still_being_said_though_
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
-async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, monkeypatch):
+async def test_a_job_whose_outcome_is_unknown_is_not_sent_again(ledger, monkeypatch):
     monkeypatch.setattr("service.jobs.runner._CLOSE_SECONDS", 0.01)
     engine = Engine([anyio.Event()])
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
@@ -196,7 +196,7 @@ async def test_a_job_that_was_sent_to_who_knows_where_is_not_sent_again(ledger, 
     assert len(engine.asked) == 1
 
 
-async def test_a_job_that_was_never_sent_is_done_by_the_next_process(ledger):
+async def test_a_job_that_was_never_sent_is_run_by_the_next_process(ledger):
     await ledger.put(job(), 9e9)
     async with open_jobs(ledger, Engine(ANSWER), SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).reply.text == "done"
@@ -227,7 +227,7 @@ async def test_a_job_that_is_removed_stops(ledger):
         assert await jobs.find("me", JobKind.VIDEO, "video_1") is None
 
 
-async def test_a_license_has_so_many_unfinished_jobs_and_no_more(ledger):
+async def test_the_unfinished_jobs_of_a_license_are_limited(ledger):
     engine = Engine([anyio.Event()])
     async with open_jobs(ledger, engine, SystemClock(), JobSettings(unfinished_per_license=1)) as jobs:
         await jobs.submit(job())

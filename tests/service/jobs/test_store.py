@@ -73,7 +73,7 @@ async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):
 
 
 @pytest.mark.parametrize("identity", ["", "a/b", "a b", "\n", "ü", "x" * 1000, "*", "../video_1"])
-async def test_what_is_no_id_is_nobodys_job(ledger, identity):
+async def test_an_invalid_id_names_no_job(ledger, identity):
     assert await ledger.find("me", JobKind.VIDEO, identity) is None
     assert not await ledger.remove("me", JobKind.VIDEO, identity)
     assert await ledger.acquire(identity, JobLock("a", 60.0)) is None
@@ -118,7 +118,7 @@ async def test_one_holder_at_a_time_until_it_lets_go_or_dies(world, ledger):
     assert await ledger.acquire("video_1", JobLock("c", 60.0)) is not None
 
 
-async def test_only_the_holder_changes_a_job_and_nobody_one_that_is_gone(world, ledger):
+async def test_only_the_lock_holder_changes_a_job_that_exists(world, ledger):
     other = await world.process()
     await ledger.put(job(), FOREVER, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
@@ -146,7 +146,7 @@ async def test_a_process_whose_hold_is_over_changes_nothing_any_more(world, ledg
     assert (await ledger.find("me", JobKind.VIDEO, "video_1")).state is JobState.COMPLETED
 
 
-async def test_what_is_unfinished_is_offered_to_all_but_its_holder_until_it_has_expired(world, ledger):
+async def test_an_unfinished_job_is_offered_to_other_processes_until_it_expires(world, ledger):
     await ledger.put(job("held", created=3.0), FOREVER, JobLock("a", 60.0))
     await ledger.put(job("over", state=JobState.FAILED), FOREVER)
     await ledger.put(job("free"), world.clock.wall() + world.seconds)
@@ -161,7 +161,7 @@ async def test_what_is_unfinished_is_offered_to_all_but_its_holder_until_it_has_
     assert await ledger.unfinished("me", JobKind.VIDEO) == 1
 
 
-async def test_a_job_that_is_over_lives_as_long_as_it_says_last_in_lists_too(world, ledger):
+async def test_a_finished_job_is_kept_and_listed_until_it_expires(world, ledger):
     await ledger.put(job(), world.clock.wall() + world.seconds, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
     assert await ledger.change(done, FOREVER, "a")
@@ -189,7 +189,7 @@ class Failing(MemoryStore):
 
 
 @pytest.mark.parametrize("writes", range(3))
-async def test_a_job_whose_making_breaks_off_is_in_nobodys_way(writes):
+async def test_a_job_that_fails_while_it_is_created_blocks_no_other(writes):
     clock = ManualClock()
     store = Failing(clock)
     ledger = JobStore(Store.of(store), clock)
@@ -239,7 +239,7 @@ async def test_a_store_that_is_down_says_when_to_come_again():
 
 
 @pytest.mark.parametrize("body", [b'{"id": "odd"}', b"\xff", b"", b'{"id": 1', b'{"id": "\\ud800"}'])
-async def test_a_job_that_cannot_be_read_is_named_once_and_is_in_nobodys_way(body):
+async def test_an_unreadable_job_is_logged_once_and_blocks_no_other(body):
     clock = ManualClock()
     store = MemoryStore(clock)
     ledger = JobStore(Store.of(store), clock)
@@ -264,7 +264,7 @@ async def test_no_prompt_is_in_a_key(ledger, open_store):
     assert not [key for key in keys if "cat" in key]
 
 
-async def test_a_job_is_kept_whole_though_whoever_asked_for_it_leaves_meanwhile(ledger):
+async def test_a_job_is_saved_completely_if_its_client_disconnects(ledger):
     with anyio.CancelScope() as scope:
         scope.cancel()
         await ledger.put(job(), FOREVER)

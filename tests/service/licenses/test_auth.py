@@ -108,7 +108,7 @@ async def test_the_caller_has_the_licenses_features(book):
     assert (await caller(licenses, "fixed-key-1")).features == (Feature.IMAGES,)
 
 
-async def test_a_store_that_is_down_is_told_to_whom_it_does_not_know_and_the_others_go_on(book, store):
+async def test_while_the_store_is_down_known_licenses_stay_valid_and_unknown_ones_get_an_error(book, store):
     known, unknown = new_key(), new_key()
     await book.add(License(id="team"), known)
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)

@@ -122,7 +122,7 @@ async def test_features_are_kept(book):
     assert (await find(book, every)).features == tuple(Feature)
 
 
-async def test_a_license_that_cannot_be_read_is_in_nobodys_way(book, open_store):
+async def test_an_unreadable_license_blocks_no_other(book, open_store):
     key = new_key()
     await book.add(License(id="team"), key)
     await (await open_store()).put(LICENSES, "odd", b"nonsense")
@@ -195,7 +195,7 @@ async def test_far_away_a_new_key_holds_at_once_and_a_revoked_one_for_a_second_m
     assert await find(distant, key) is None
 
 
-async def test_far_away_all_who_come_with_unknown_keys_at_once_look_twice_at_most(distant, far):
+async def test_simultaneous_unknown_keys_cause_at_most_two_checks(distant, far):
     await find(distant, new_key())
     looks, far.gate, found = far.looks, anyio.Event(), []
 
@@ -211,7 +211,7 @@ async def test_far_away_all_who_come_with_unknown_keys_at_once_look_twice_at_mos
     assert far.looks - looks <= 2
 
 
-async def test_a_known_key_does_not_wait_for_somebody_elses_look(distant, far, clock):
+async def test_a_known_key_does_not_wait_for_a_check_in_progress(distant, far, clock):
     key = new_key()
     await distant.add(License(id="team"), key)
     await find(distant, key)
@@ -224,7 +224,7 @@ async def test_a_known_key_does_not_wait_for_somebody_elses_look(distant, far, c
         far.gate.set()
 
 
-async def test_what_is_known_goes_on_for_a_day_without_the_store_and_no_longer(distant, far, clock):
+async def test_cached_licenses_stay_valid_for_a_day_without_the_store(distant, far, clock):
     key = new_key()
     await distant.add(License(id="team"), key)
     assert (await find(distant, key)).id == "team"
@@ -240,7 +240,7 @@ async def test_what_is_known_goes_on_for_a_day_without_the_store_and_no_longer(d
     assert (await find(distant, key)).id == "team"
 
 
-async def test_a_book_that_was_never_read_knows_nobody(distant, far):
+async def test_licenses_that_were_never_read_are_unknown(distant, far):
     far.down = True
     for _ in range(2):
         with pytest.raises(OSError, match="cannot be looked up"):

@@ -41,7 +41,7 @@ async def take(shelf, name, source):
         return stream.mime, stream.length, b"".join([piece async for piece in stream])
 
 
-async def test_what_was_opened_once_is_not_asked_for_again(tmp_path):
+async def test_cached_media_are_not_fetched_again(tmp_path):
     shelf, source = MediaCache(tmp_path / "kept", 1000), Source(b"picture", "image/jpeg")
     for _ in range(3):
         assert await take(shelf, "one", source) == ("image/jpeg", 7, b"picture")
@@ -61,19 +61,19 @@ async def test_the_longest_unused_makes_room(tmp_path):
     assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["a", "c"]
 
 
-async def test_what_is_larger_than_the_room_is_still_answered(tmp_path):
+async def test_media_larger_than_the_cache_are_passed_on(tmp_path):
     shelf, source = MediaCache(tmp_path, 3), Source(b"1234")
     assert (await take(shelf, "a", source))[2] == b"1234"
 
 
-async def test_what_breaks_off_is_not_kept(tmp_path):
+async def test_media_that_break_off_are_not_cached(tmp_path):
     with pytest.raises(UpstreamFailed):
         await take(MediaCache(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("step", ["utime", "open"])
-async def test_what_another_process_makes_room_of_just_then_is_asked_for_again(tmp_path, monkeypatch, step):
+async def test_a_file_that_another_process_evicts_is_fetched_again(tmp_path, monkeypatch, step):
     shelf, source = MediaCache(tmp_path, 1000), Source(b"picture")
     await take(shelf, "one", source)
     utime, opened = os.utime, Path.open
@@ -98,7 +98,7 @@ async def test_what_another_process_makes_room_of_just_then_is_asked_for_again(t
     assert source.opened == 2
 
 
-async def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path, monkeypatch):
+async def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path, monkeypatch):
     def full(self, partial, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -135,7 +135,7 @@ anyio.run(main)
 """
 
 
-def test_what_a_process_began_is_removed_when_it_was_killed_and_not_before(tmp_path):
+def test_partial_files_are_removed_only_after_their_process_was_killed(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KEEPING, tmp_path], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"begun\n"
@@ -161,7 +161,7 @@ async def test_where_files_cannot_be_locked_only_old_ones_are_removed(tmp_path, 
     assert list(tmp_path.iterdir()) == [new]
 
 
-async def test_what_there_is_no_room_for_while_others_arrive_is_passed_on(tmp_path):
+async def test_media_are_passed_on_while_the_cache_is_filling(tmp_path):
     shelf, stuck, go_on = MediaCache(tmp_path, 10), anyio.Event(), anyio.Event()
 
     class Slow:

@@ -160,7 +160,7 @@ ODD += ["http://images.example/" + "x" * 9000, "http://images.example/\x00", "ht
 
 
 @pytest.mark.parametrize("url", LITERALS + ODD)
-async def test_what_is_no_public_address_is_refused_by_its_text_or_address(site, url):
+async def test_private_addresses_are_refused_by_text_or_address(site, url):
     names = Names(site.port)
     texts = {await refused(url, FetchPolicy(), names), await refused("http://images.example/", FetchPolicy(), Names(1))}
     assert len(texts) == 1
@@ -169,12 +169,12 @@ async def test_what_is_no_public_address_is_refused_by_its_text_or_address(site,
 
 
 @pytest.mark.parametrize("answer", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
-async def test_a_name_that_leads_inside_is_refused_even_where_it_leads_outside_too(site, answer):
+async def test_a_name_with_a_private_address_is_refused_even_if_it_has_a_public_one(site, answer):
     await refused("http://images.example/", FetchPolicy(), Names(site.port, answer))
     assert site.connects == 0
 
 
-async def test_the_socket_has_the_last_look_whatever_the_resolver_said(site):
+async def test_the_socket_checks_the_address_again_after_the_resolver(site):
     class Rebound(FetchPolicy, frozen=True):
         def allows_address(self, address, seen=[]):  # noqa: B006 -- what it is for
             seen.append(address)
@@ -263,7 +263,7 @@ BAD_BODIES = {
 }
 
 
-async def test_whatever_goes_wrong_is_told_in_the_same_words(site):
+async def test_all_failures_have_the_same_message(site):
     texts = set()
     for answer in BAD_BODIES.values():
         site.answers["/"] = answer

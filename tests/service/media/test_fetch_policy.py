@@ -15,7 +15,7 @@ fe80::1%eth0 fec0::1 ff02::1 ff0e::1 2001:db8::1 2001:0:4136:e378:8000:63bf:3fff
 
 
 @pytest.mark.parametrize("address", INSIDE.split())
-def test_what_is_not_on_the_public_internet_is_out_of_reach(address):
+def test_only_the_public_internet_can_be_reached(address):
     assert not is_public(address)
     assert not FetchPolicy().allows_address(address)
 

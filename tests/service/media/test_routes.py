@@ -123,7 +123,7 @@ async def test_a_look_is_obeyed(serve):
         assert server.engine.asked == [(REF, Rendition.ORIGINAL)]
 
 
-async def test_whatever_is_wrong_with_a_link_it_is_the_same_404(serve):
+async def test_all_invalid_links_get_the_same_404(serve):
     async with serve() as server:
         good = server.links.sign(REF, ME)
         other = "B" if good[-3] == "A" else "A"  # the last character may hold bits that decoding drops
@@ -136,7 +136,7 @@ async def test_whatever_is_wrong_with_a_link_it_is_the_same_404(serve):
         assert server.engine.asked == []
 
 
-async def test_what_is_gone_or_no_media_is_a_502_that_tells_nothing(serve):
+async def test_missing_or_other_content_is_a_502_without_details(serve):
     gone = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x/gone")
     async with serve(Engine(b"<html>", "text/html")) as server:
         for ref in (REF, gone):
@@ -145,7 +145,7 @@ async def test_what_is_gone_or_no_media_is_a_502_that_tells_nothing(serve):
             assert "html" not in answer.text
 
 
-async def test_what_is_kept_outlives_the_upstreams(serve, tmp_path):
+async def test_cached_media_outlive_the_upstreams(serve, tmp_path):
     engine = Engine()
     async with serve(engine, MediaCache(tmp_path, 1_000_000)) as server:
         link = server.links.sign(REF, ME)

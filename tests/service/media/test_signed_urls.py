@@ -21,13 +21,13 @@ def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():
     assert links(key=b"x" * KEY_BYTES).open(link, ME) is None
 
 
-def test_a_link_tells_nothing_and_no_two_are_alike():
+def test_a_link_reveals_nothing_and_is_unique():
     link = links().sign(REF, ME)
     assert "secret-place" not in link
     assert link != links().sign(REF, ME)
 
 
-def test_a_link_that_was_changed_at_any_place_is_none():
+def test_a_link_that_was_changed_anywhere_is_invalid():
     token = links().sign(REF, ME).rpartition("/")[2]
     seal = UrlSigner(b"k" * KEY_BYTES, ManualClock(), 60.0)
     assert seal.open(token) is not None
@@ -38,12 +38,12 @@ def test_a_link_that_was_changed_at_any_place_is_none():
         assert seal.open(nonsense) is None
 
 
-def test_what_a_client_puts_behind_a_link_does_not_matter():
+def test_a_query_or_fragment_after_a_link_is_ignored():
     link = links().sign(REF, ME)
     assert links().open(f"{link}?a=b", ME) == links().open(f"{link}#here", ME) == REF
 
 
-def test_it_knows_where_its_links_lead_though_they_do_not_open():
+def test_links_of_this_gateway_are_recognised_even_if_invalid():
     clock = ManualClock()
     link = links(clock).sign(REF, ME)
     clock.advance(61)

@@ -42,7 +42,7 @@ async def test_a_file_is_the_same_key_at_every_replica(tmp_path):
     assert [len(key) for key in keys] == [KEY_BYTES]
 
 
-async def test_a_store_that_is_down_makes_no_key_of_its_own():
+async def test_no_key_is_made_while_the_store_is_down():
     class Down(MemoryStore):
         async def get(self, *arguments, **options):
             raise StoreDown("out of order")
@@ -63,7 +63,7 @@ class Away(MemoryStore):
 REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/place")
 
 
-async def test_a_store_that_is_away_at_first_gives_its_key_when_it_is_back():
+async def test_a_store_that_is_down_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
     async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=True) as seal:

@@ -44,7 +44,7 @@ async def test_two_rotations_at_once_are_noticed(open_site):
         assert (judged["rotating"], judged["most_rotating"], judged["rotations"], judged["hasty"]) == (0, 2, 1, 1)
 
 
-async def test_a_rotation_is_done_though_nobody_waits_for_its_answer(open_site):
+async def test_a_rotation_takes_effect_even_if_its_client_disconnects(open_site):
     clock = ManualClock()
     async with open_site(clock=clock, rotation_seconds=2) as site:
         async with aiohttp.ClientSession() as http, anyio.create_task_group() as tasks:

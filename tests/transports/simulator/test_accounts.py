@@ -36,7 +36,7 @@ def test_rotations_keep_a_distance():
     assert accounts.rotate(cookies(fresh))[0] == 200
 
 
-def test_whoever_is_not_known_is_a_guest_and_cannot_rotate():
+def test_an_unknown_client_is_a_guest_and_cannot_rotate():
     accounts = accounts_of(ACCOUNT, ManualClock())
     for stranger in (cookies("x"), cookies(psid="q"), {}):
         assert accounts.find(stranger).account is None
@@ -88,7 +88,7 @@ def test_a_bound_session_works_and_never_rotates():
     assert accounts.find(cookies()).account is bound
 
 
-def test_an_old_value_that_is_rotated_once_more_gives_the_session_another_or_ends_it():
+def test_rotating_an_old_value_gives_a_new_one_or_ends_the_session():
     for rule, status, dead in (("survives", 200, False), ("dies", 401, True)):
         accounts = accounts_of(ACCOUNT, ManualClock(), min_rotation_interval_seconds=0, grace_seconds=300, fork=rule)
         _, first = accounts.rotate(cookies())

@@ -7,7 +7,7 @@ from transports.simulator import SimulatedAccount
 from transports.web.codec import jspb
 
 
-async def test_chats_are_in_the_order_of_their_last_turns_and_tell_its_time(open_site):
+async def test_chats_are_ordered_by_the_time_of_their_last_turn(open_site):
     clock = ManualClock(0.0)
     async with open_site(clock=clock) as site, visit(site.base) as browser:
         first = await browser.say("one")
@@ -29,7 +29,7 @@ async def test_at_most_ten_turns_are_read_newest_first(browser):
     assert [turn[2][0][0] for turn in turns] == [f"turn {number}" for number in range(11, 1, -1)]
 
 
-async def test_models_stand_in_either_place_and_form(browser):
+async def test_models_are_listed_in_both_places_and_forms(browser):
     entries = jspb.field(await browser.call("otAQ7b", []), 15)
     assert [jspb.field(entry, 1) or jspb.field(entry, 10) for entry in entries] == [
         "flash",
@@ -50,7 +50,7 @@ async def test_a_status_can_be_absent(open_site):
         assert jspb.field(status, 15)
 
 
-async def test_gems_are_told_and_can_answer(browser):
+async def test_gems_are_listed_and_answer(browser):
     own = (await browser.call("CNgdBe", [2, ["en"], 0]))[2]
     premade = (await browser.call("CNgdBe", [3, ["en"], 0]))[2]
     assert "storybook" in [gem[0] for gem in premade]
@@ -76,7 +76,7 @@ async def test_no_other_payload_is_taken(browser, rpc, payload):
     assert (await browser.batch((rpc, json.dumps(payload))))[0] == 400
 
 
-async def test_a_guest_is_told_nothing_but_its_status(open_site):
+async def test_a_guest_may_only_ask_for_its_status(open_site):
     async with open_site(ACCOUNT) as site, visit(site.base, None) as guest:
         assert await guest.call("CNgdBe", [2, ["en"], 0]) is None
         assert await guest.call("GzXR5e", ["c_1"]) is None

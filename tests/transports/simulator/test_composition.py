@@ -5,7 +5,7 @@ from transports.web.codec import jspb
 FENCE = "```"
 
 
-async def test_a_picture_turn_has_as_many_pictures_as_asked_and_links_where_they_stand(browser):
+async def test_a_picture_turn_has_the_requested_pictures_and_links_to_them(browser):
     answer = await browser.say('a fox <sim images="2" alt="Red fox"/>', {49: 14})
     pictures = answer.rich(7)[0]
     assert all(re.fullmatch(r"\d{19}\.png", picture[0][3][2]) for picture in pictures)
@@ -33,7 +33,7 @@ async def test_a_canvas_grows_behind_the_text_and_is_the_prompts_document(browse
     assert len(set(lengths)) > 3
 
 
-async def test_a_canvas_can_open_by_itself_and_has_a_page_of_its_own(browser):
+async def test_a_plain_prompt_can_open_a_canvas_with_a_page(browser):
     assert (await browser.say("x <document>y</document>")).document[4] == f"{FENCE}html\ny\n{FENCE}"
     assert (await browser.say("make a page", {49: 2})).document[4].startswith(f"{FENCE}html\n<!doctype html>")
     assert jspb.field((await browser.say("make a page")).candidate, 30) is None

@@ -10,6 +10,6 @@ def test_an_account_is_read_from_one_line():
 
 
 @pytest.mark.parametrize("text", ["", ":b", "a:b:golden", "a:b:pro:x", "a:b:pro:-1", "a:b:pro:1:1000:more"])
-def test_what_is_no_account_is_said_in_words(text):
+def test_an_invalid_account_is_explained(text):
     with pytest.raises(ValueError, match="PSID:PSIDTS:PLAN"):
         read_account(text)

@@ -30,7 +30,7 @@ def test_its_settings_are_the_simulators():
     assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()
 
 
-def test_its_judgement_is_told_whole():
+def test_the_state_shows_all_counts():
     from transports.simulator.accounts import SimulatedAccounts
     from transports.simulator.config import SimulatedAccount, SimulatorConfig
 

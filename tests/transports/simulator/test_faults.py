@@ -50,7 +50,7 @@ async def test_one_call_a_turn_an_upload_and_a_rotation_can_fail(browser, site, 
     "fault",
     [{"where": "moon", "status": 500}, {"where": "app", "status": 200}, {"where": "app"}, {"more": 1}, 5, [1]],
 )
-async def test_an_order_that_is_none_is_told_why(order, fault):
+async def test_an_invalid_fault_is_refused_with_the_reason(order, fault):
     status, why = await order(fault)
     assert status == 400
     assert why

@@ -71,7 +71,7 @@ async def test_a_turn_is_ids_snapshots_title_and_end(opened):
     assert shape(last[4][0]) == shape(recorded[4][0])
 
 
-async def test_a_turn_that_goes_on_has_no_title(opened):
+async def test_a_turn_that_continues_a_conversation_has_no_title(opened):
     first = await opened.say("<echo>one</echo>")
     assert "1144" not in frames_of(await opened.say("<echo>two</echo>", place=first.place))
 
@@ -81,7 +81,7 @@ async def test_one_turn_of_four_ends_with_a_frame_of_state(opened):
     assert lasts == ["e", "e", "e", "37"] * 2
 
 
-async def test_rich_content_stands_in_a_dict_and_nothing_else_does(opened):
+async def test_only_rich_content_is_in_a_dict(opened):
     cited = await opened.say('<echo>So [cite: 1].</echo><sim citations="1"/>')
     assert [list(one) for one in cited.candidate[12]] == [["44"]]
     assert not isinstance(cited.snapshot[-1], dict)
@@ -140,7 +140,7 @@ async def test_chats_come_in_pages(opened):
     assert titles == [["chat 4", "chat 3"], ["chat 2", "chat 1"], ["chat 0"]]
 
 
-async def test_where_there_is_no_limit_the_quota_is_nothing_of_nothing(opened):
+async def test_without_a_limit_the_quota_has_zeros(opened):
     ((item,),) = await opened.call("qpEbW", [[[1, 11]]])
     assert (item[2], item[4], item[5]) == (0, 0, 0)
     await opened.say('<sim error="1037"/>')
@@ -169,7 +169,7 @@ async def test_a_code_can_come_behind_the_answer(open_site, profile):
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
 @pytest.mark.parametrize(("text", "after", "shown"), [("abc", 3, 3), ("abcdef", 2, 2), ("ab", 3, 2), ("abc", 0, 0)])
-async def test_an_error_comes_after_as_many_text_frames_as_asked(open_site, profile, text, after, shown):
+async def test_an_error_comes_after_the_requested_text_frames(open_site, profile, text, after, shown):
     async with open_site(profile=profile) as site, visit(site.base) as browser:
         answer = await browser.say(f'<echo>{text}</echo><sim error="1037" after="{after}" frames="2"/>')
         texts = [jspb.field(inner, 4)[0][1][0] for inner in answer.inner if jspb.field(inner, 4)]
@@ -204,7 +204,7 @@ async def test_markup_is_put_behind_the_text(opened, markup):
     assert text.startswith("x\n\n<")
 
 
-async def test_flicker_stands_only_before_marks_and_in_open_fences(opened):
+async def test_flicker_appears_only_before_marks_and_in_open_fences(opened):
     fence = "```"
     text = f"some plain words, then **bold** ones\n\n{fence}\ncode\nmore\n{fence}\n\nand words again"
     answer = await opened.say(f'<echo>{text}</echo><sim frames="200"/>')

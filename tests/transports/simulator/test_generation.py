@@ -11,7 +11,7 @@ OTHER = SimulatedAccount(psid="psid-2", psidts="psidts-2")
 QUOTAS = [[[1, 4], [6, 6], [1, 15]]]
 
 
-async def test_a_conversation_goes_on_from_its_last_turn_only(browser):
+async def test_a_conversation_is_continued_from_its_last_turn_only(browser):
     first = await browser.say("<echo>one</echo>")
     second = await browser.say("<echo>two</echo>", place=first.place)
     assert second.place[0] == first.place[0]
@@ -25,7 +25,7 @@ async def test_a_conversation_goes_on_from_its_last_turn_only(browser):
     assert (await browser.say("x", place=[*second.place[:9], ""])).status == 200
 
 
-async def test_nobody_elses_no_temporary_and_no_deleted_conversation_goes_on(open_site):
+async def test_only_the_own_saved_conversations_can_be_continued(open_site):
     async with open_site(ACCOUNT, OTHER) as site, visit(site.base) as browser, visit(site.base, OTHER) as other:
         kept = await browser.say("one")
         assert (await other.say("x", place=kept.place)).status == 400
@@ -41,7 +41,7 @@ async def test_nobody_elses_no_temporary_and_no_deleted_conversation_goes_on(ope
             assert (await guest.say("x", place=alone.place)).status == 400
 
 
-async def test_a_limit_that_was_asked_for_is_told_and_ends_soon(open_site):
+async def test_a_limit_from_a_prompt_is_reported_and_ends_soon(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, visit(site.base) as browser:
         assert (await browser.say('<sim error="1037"/>')).code == 1037
@@ -82,7 +82,7 @@ def test_a_long_prompt_loses_its_tail_and_no_half_character_stays(character):
     assert shortened("." + character * 130_000) == "." + character * (129_999 // size)
 
 
-async def test_what_it_does_not_understand_is_answered_with_the_reason(browser):
+async def test_an_unknown_directive_is_answered_with_the_reason(browser):
     for tag, reason in (
         ("<sim error=1037/>", 'name="value"'),
         ('<sim drop_after="3"/>', "drop_after"),

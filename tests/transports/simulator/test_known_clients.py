@@ -263,7 +263,7 @@ async def test_the_slots_alone_choose_no_model(site):
     assert "Flash" in answer.snapshots[-1][42]
 
 
-async def test_a_guest_goes_on_with_no_candidate_named(site):
+async def test_a_guest_continues_a_conversation_without_naming_a_candidate(site):
     async with visit(site, Z, account=None) as visitor:
         first = await visitor.say("<echo>one</echo>", token="")
         place = [*first.place[:2], "", *[None] * 6, ""]
@@ -279,7 +279,7 @@ async def test_a_guest_is_answered_without_a_token(site, client):
 
 
 @every_client
-async def test_a_temporary_chat_is_answered_and_not_kept(site, client):
+async def test_a_temporary_chat_is_answered_and_not_saved(site, client):
     async with visit(site, client) as visitor:
         answer = await visitor.say("<echo>hush</echo>", temporary=True)
         listed = await visitor.batch(("MaZiqc", "[13,null,[0,null,1]]", "generic"))
@@ -289,7 +289,7 @@ async def test_a_temporary_chat_is_answered_and_not_kept(site, client):
 
 @pytest.mark.parametrize("client", [Browser, BrowserOfT, Z], ids=lambda client: client.__name__)
 @pytest.mark.parametrize("temporary", [False, True])
-async def test_a_conversation_goes_on(site, client, temporary):
+async def test_a_conversation_can_be_continued(site, client, temporary):
     async with visit(site, client) as visitor:
         first = await visitor.say("<echo>one</echo>", temporary=temporary)
         second = await visitor.say("<echo>two</echo>", place=first.place, temporary=temporary)
@@ -297,7 +297,7 @@ async def test_a_conversation_goes_on(site, client, temporary):
 
 
 @pytest.mark.parametrize("temporary", [False, True])
-async def test_a_turn_that_is_kept_otherwise_than_the_last_is_a_fresh_conversation(site, temporary):
+async def test_a_temporary_turn_after_a_saved_one_starts_a_fresh_conversation(site, temporary):
     async with visit(site, Browser) as visitor:
         first = await visitor.say("<echo>one</echo>", temporary=temporary)
         second = await visitor.say("<echo>two</echo>", place=first.place, temporary=not temporary)
@@ -307,7 +307,7 @@ async def test_a_turn_that_is_kept_otherwise_than_the_last_is_a_fresh_conversati
     assert (again.text, again.place[0]) == ("three", first.place[0])
 
 
-async def test_a_conversation_goes_on_from_its_name_alone(site):
+async def test_a_conversation_is_continued_by_its_id_alone(site):
     async with visit(site, Browser) as visitor:
         first = await visitor.say("<echo>one</echo>")
         second = await visitor.say("<echo>two</echo>", place=[first.place[0], "", "", *[None] * 6, ""])
@@ -346,7 +346,7 @@ async def test_short_forms_of_attachments_are_seen_too(site, form):
     assert "- a.txt (text/plain, 5 bytes)" in answer.text
 
 
-async def test_words_alone_make_a_picture_in_a_browsers_turn(site):
+async def test_a_plain_prompt_of_a_browser_makes_a_picture(site):
     async with visit(site, Browser) as visitor:
         answer = await visitor.say("Generate an image of a fox")
     rich = answer.snapshots[-1][4][0][12]
@@ -356,7 +356,7 @@ async def test_words_alone_make_a_picture_in_a_browsers_turn(site):
 
 
 @every_client
-async def test_it_is_told_which_model_answered(site, client):
+async def test_the_answer_names_its_model(site, client):
     async with visit(site, client) as visitor:
         answer = await visitor.say("<echo>hello</echo>")
     who = [(inner[39], inner[42]) for inner in answer.snapshots if len(inner) > 42]
@@ -365,7 +365,7 @@ async def test_it_is_told_which_model_answered(site, client):
 
 
 @every_client
-async def test_a_signed_in_call_with_no_good_token_is_told_one(site, client):
+async def test_a_signed_in_call_without_a_valid_token_gets_one(site, client):
     async with visit(site, client) as visitor:
         for token in ("", "stale:1700000000000"):
             refused = await visitor.say("<echo>hello</echo>", token=token)
@@ -384,7 +384,7 @@ async def test_a_signed_in_call_with_no_good_token_is_told_one(site, client):
     ],
     ids=["empty texts for nulls", "foreign ids"],
 )
-async def test_a_conversation_that_is_none_is_a_plain_400(site, slots):
+async def test_an_unknown_conversation_is_a_plain_400(site, slots):
     async with visit(site, Browser) as visitor:
         refused = await visitor.say("<echo>hello</echo>", slots=slots)
     assert refused.status == 400
@@ -423,7 +423,7 @@ async def test_a_model_beyond_the_plan_is_answered_by_flash_lite_which_says_so(s
     assert "Lite" in last[42]
 
 
-async def test_an_answer_that_breaks_off_names_the_model_that_was_asked_for(site):
+async def test_an_answer_that_breaks_off_names_the_requested_model(site):
     async with visit(site, Browser) as visitor:
         answer = await visitor.say('<echo>abcd</echo><sim error="1037" after="2"/>', model=PRO_PAID)
     assert (answer.codes, answer.snapshots[-1][39]) == ([1037], PRO_PAID)
@@ -455,7 +455,7 @@ async def test_a_browsers_batch_is_answered_call_by_call(site):
     assert (answered["2"], answered["generic"], answered["5"]) == ([], [], [])
 
 
-async def test_calls_that_do_not_fit_are_rejected_in_their_place(site):
+async def test_invalid_calls_are_rejected_and_the_others_answered(site):
     async with visit(site, Z) as visitor:
         answer = await visitor.batch(("hNvQHb", "{}", "a"), ("XyZ123", "[]", "b"), ("otAQ7b", "[]", "c"))
     rejected = {part[6]: part[5][0] for part in answer.content if part[2] is None}

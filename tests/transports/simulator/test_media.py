@@ -44,7 +44,7 @@ async def test_each_rendition_has_its_size_and_type(browser):
         assert (await browser.get(url + odd))[0].status == 403
 
 
-async def test_a_picture_wants_its_own_accounts_current_cookies(open_site):
+async def test_a_picture_needs_the_current_cookies_of_its_account(open_site):
     async with open_site(ACCOUNT, OTHER) as site, visit(site.base) as browser, visit(site.base, OTHER) as other:
         _, url, _ = await picture_of(browser)
         assert (await browser.get(url))[0].status == 200

@@ -16,7 +16,7 @@ from transports.simulator.prompt_directives import (
 )
 
 
-def test_a_document_is_verbatim_and_one_inside_an_echo_is_words():
+def test_a_document_is_verbatim_and_has_no_effect_inside_an_echo():
     words = split_prompt('a <document lang="md" title="T"><echo>x</echo> <sim error="1"/></document> b<echo>y</echo>')
     assert (words.document.lang, words.document.title) == ("md", "T")
     assert words.document.body == '<echo>x</echo> <sim error="1"/>'
@@ -26,7 +26,7 @@ def test_a_document_is_verbatim_and_one_inside_an_echo_is_words():
     assert inside.document.body == "z"
 
 
-def test_what_is_not_closed_is_no_document():
+def test_an_unclosed_document_is_text():
     assert split_prompt("a <document> b").document is None
     assert split_prompt("a <documents>b</document>").document is None
 
@@ -68,7 +68,7 @@ def test_the_last_echo_is_the_answer_verbatim():
     assert parse("<echo></echo>").text == ""
 
 
-def test_what_is_echoed_is_not_obeyed():
+def test_tags_inside_an_echo_have_no_effect():
     script = parse('<echo><sim error="1037"/></echo>')
     assert (script.text, script.error) == ('<sim error="1037"/>', None)
 
@@ -83,13 +83,13 @@ def test_an_answer_says_that_it_is_simulated():
     assert "What is the weather?" in parse("What is the weather?").text
 
 
-def test_a_length_is_kept_to_the_character():
+def test_a_length_is_exact():
     assert [len(parse(f'<sim length="{length}"/>').text) for length in (0, 1, 10, 100_000)] == [0, 1, 10, 100_000]
     assert parse('<sim text="these"/><echo>not these</echo>').text == "these"
 
 
 @pytest.mark.parametrize("tag", ['colour="red"', 'error="x"', 'length="-1"', 'length="99999999999"', 'after="1.5"'])
-def test_what_it_does_not_understand_is_an_error(tag):
+def test_an_unknown_directive_is_an_error(tag):
     with pytest.raises(ValueError, match="sim"):
         parse(f"<sim {tag}/>")
 

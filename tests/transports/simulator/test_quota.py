@@ -1,7 +1,7 @@
 from transports.simulator.quota import SimulatedQuota
 
 
-def test_what_has_no_limit_is_never_told_to_be_used_up():
+def test_an_unlimited_family_is_never_reported_as_used_up():
     quota = SimulatedQuota(0, 3600.0)
     for _ in range(2000):
         assert not quota.exhausted("pro", 100.0)
@@ -9,7 +9,7 @@ def test_what_has_no_limit_is_never_told_to_be_used_up():
     assert quota.usage("pro", 100.0).remaining >= 1
 
 
-def test_a_limit_is_used_up_answer_by_answer_until_its_reset():
+def test_each_answer_counts_against_the_limit_until_its_reset():
     quota = SimulatedQuota(2, 3600.0)
     left = []
     for _ in range(2):

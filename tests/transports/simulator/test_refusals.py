@@ -37,7 +37,7 @@ async def visited(request, open_site):
 
 
 @pytest.mark.parametrize("call", ["generate", "batch"])
-async def test_a_call_without_a_good_token_is_told_one_as_the_capture_shows(visited, call):
+async def test_a_call_without_a_valid_token_gets_one_as_in_the_capture(visited, call):
     site, browser = visited
     capture = capture_of("http400-xsrf.txt")[0]
     good = browser.page.access_token
@@ -56,7 +56,7 @@ async def test_a_call_without_a_good_token_is_told_one_as_the_capture_shows(visi
     assert (await browser.generate())[0] == 200
 
 
-async def test_any_other_refusal_tells_no_token_as_the_capture_shows(visited):
+async def test_any_other_refusal_carries_no_token_as_in_the_capture(visited):
     site, browser = visited
     capture = capture_of("http400-plain.txt")
     status, body = await browser.generate(spoil=lambda headers, query, form: form.update({"f.req": "{"}))

@@ -51,7 +51,7 @@ async def test_an_echo_in_the_first_turn_is_the_report(desk):
     assert jspb.path(await browser.newest(plan.place), 30, 0, 4) == "# Tea\n\nHot."
 
 
-async def test_what_is_no_confirmation_begins_nothing(desk):
+async def test_only_a_confirmation_starts_the_research(desk):
     browser, _ = desk
     plan = await browser.say("tea", RESEARCH)
     other = await browser.say("start research!", RESEARCH, plan.place)

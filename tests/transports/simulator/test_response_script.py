@@ -47,12 +47,12 @@ async def test_queue_states_come_first():
     assert [type(event) for event in seen[:4]] == [Waiting, Waiting, Waiting, Text]
 
 
-async def test_chunks_have_the_size_that_was_asked_for():
+async def test_chunks_have_the_requested_size():
     pieces = await body(PromptScript(text="é😀" * 50, chunk=3))
     assert max(map(len, pieces)) == 3
 
 
-async def test_a_break_comes_where_it_was_asked_for():
+async def test_the_connection_breaks_at_the_requested_frame():
     pieces = await body(PromptScript(text="some words to say", frames=5, drop_after=2))
     assert pieces[-1] is None
     assert sum(b"wrb.fr" in (piece or b"") for piece in pieces) == 3

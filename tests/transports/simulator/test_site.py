@@ -14,7 +14,7 @@ from transports.web.codec import encode
 from transports.web.codec.frames import FrameParser
 
 
-async def test_what_the_web_transport_sends_is_taken(browser):
+async def test_requests_of_the_web_transport_are_accepted(browser):
     assert (await browser.generate())[0] == 200
     assert (await browser.batch(("otAQ7b", "[]")))[0] == 200
 
@@ -68,7 +68,7 @@ async def test_every_form_field_is_looked_at(browser, field):
 
 
 @pytest.mark.parametrize("index", range(17))
-async def test_every_place_of_the_model_header_is_looked_at(browser, index):
+async def test_every_field_of_the_model_header_is_checked(browser, index):
     def spoil(headers, query, form):
         model = json.loads(headers[wire.MODEL_HEADER])
         model[index] = "spoiled" if not isinstance(model[index], str) else 7
@@ -112,7 +112,7 @@ async def test_a_batchs_payloads_are_looked_at(browser, call):
     assert (await browser.batch(call))[0] == 400
 
 
-async def test_rotation_wants_the_sentinel_its_content_type_and_two_cookies_only(site):
+async def test_rotation_requires_the_sentinel_its_content_type_and_two_cookies_only(site):
     good = {"Content-Type": "application/json", "Cookie": export_of(ACCOUNT)}
     attempts = [
         (b"[]", good, 400),
@@ -134,7 +134,7 @@ def parts(body):
     return {part[1]: json.loads(part[2]) for frame in frames for part in frame if part[0] == "wrb.fr"}
 
 
-async def test_a_kept_conversation_is_listed_read_back_and_deleted(browser):
+async def test_a_saved_conversation_is_listed_read_and_deleted(browser):
     await browser.generate(CALL)  # a temporary one is not kept
     await browser.generate(msgspec.structs.replace(CALL, temporary=False, prompt="<echo>kept</echo>"))
     _, body = await browser.batch(("MaZiqc", "[13,null,[0,null,1]]"))

@@ -12,7 +12,7 @@ from transports.simulator.uploads import Resumable, UploadHost, mime_of, only_fi
 PNG = b"\x89PNG\r\n\x1a\n1234"
 
 
-async def test_an_answer_tells_the_files_of_its_turn(browser):
+async def test_an_answer_lists_the_files_of_its_turn(browser):
     _, first = await browser.upload(PNG)
     _, second = await browser.upload("grüß".encode(), name="b.txt")
     files = [[[first], "a.png"], [[second, 3, None, "text/plain"], "b.txt", *[None] * 6, [0]]]
@@ -108,7 +108,7 @@ async def test_a_guest_has_no_files(site, browser):
         assert (await guest.say("x", files=[[[path], "a"]], temporary=True)).status == 400
 
 
-def test_a_file_is_kept_for_its_time_and_within_the_bound():
+def test_an_upload_is_kept_within_its_time_and_the_size_limit():
     clock = ManualClock()
     uploads = UploadHost(clock, seconds=60, most_bytes=10)
     one, two = uploads.keep(b"12345"), uploads.keep(b"12345")
@@ -153,11 +153,11 @@ def test_a_form_has_one_part_called_file():
         (b"\xff\xfe\xfd", "application/octet-stream"),
     ],
 )
-def test_types_are_told_by_their_bytes(content, mime):
+def test_types_are_recognised_by_their_bytes(content, mime):
     assert mime_of(content) == mime
 
 
-def test_files_of_a_crowd_are_kept_until_their_turns_name_them():
+def test_many_uploads_at_once_are_kept_until_their_turns():
     assert SimulatorConfig().upload_bytes >= 64 * 20_000_000
     resumable = Resumable()
     tokens = [resumable.start({"x-goog-upload-command": "start"}) for _ in range(500)]

@@ -67,7 +67,7 @@ def test_with_nothing_yet_the_simulator_is_set_up_and_the_printed_lines_work(run
     assert "simulated" in answer.stdout
 
 
-def test_an_account_is_taken_from_a_file_examined_and_answers(run, tmp_path, site, start_command):
+def test_an_account_from_a_file_is_checked_and_serves(run, tmp_path, site, start_command):
     (tmp_path / "cookies").write_text(HEADER)
     done = run("--yes", "--cookies-file", "cookies", "--account", "mine", "--license", "team", env=site)
     assert done.exit_code == 0, done.output
@@ -96,14 +96,14 @@ def test_a_session_is_pasted_or_in_the_environment(run, site, given, env):
     assert (done.exit_code, "✗" in done.output) == (0, False)
 
 
-def test_what_is_no_session_is_asked_for_again(run, site):
+def test_an_invalid_session_is_prompted_for_again(run, site):
     done = run(given=f"\naccount\n\nnowhere\n\nNID=1\n\n\n{HEADER}\n\n\n", env=site)
     assert done.exit_code == 0
     assert "nowhere cannot be read: No such file or directory. Try again:" in done.output
     assert re.search("first.*__Secure-1PSID.*Try again:", done.output)
 
 
-def test_a_name_that_is_none_is_asked_for_again(run, tmp_path, site):
+def test_an_invalid_name_is_prompted_for_again(run, tmp_path, site):
     done = run(given=f"\naccount\na b\n\n\n{HEADER}\n\nc d\nteam\n", env=site)
     assert done.exit_code == 0, done.output
     assert "'a b' is not a valid account name" in done.output
@@ -111,7 +111,7 @@ def test_a_name_that_is_none_is_asked_for_again(run, tmp_path, site):
     assert "License team:" in done.output
 
 
-def test_a_session_that_does_not_sign_in_is_set_up_and_says_what_to_do(run, tmp_path, site):
+def test_an_account_that_does_not_sign_in_is_set_up_and_gets_advice(run, tmp_path, site):
     (tmp_path / "cookies").write_text("nobodys\nnobodys")
     done = run("--yes", "--cookies-file", "cookies", env=site)
     assert (done.exit_code, "✗" in done.output) == (1, True)
@@ -124,7 +124,7 @@ def test_a_session_that_does_not_sign_in_is_set_up_and_says_what_to_do(run, tmp_
     assert "The previous settings are in gateway.toml.old." in again.output
 
 
-def test_what_is_there_is_written_over_only_when_that_is_said(run, tmp_path):
+def test_existing_settings_are_replaced_only_on_request(run, tmp_path):
     path = tmp_path / "gateway.toml"
     path.write_text("mine")
     assert run("--yes", "--simulator").exit_code == 1
@@ -136,7 +136,7 @@ def test_what_is_there_is_written_over_only_when_that_is_said(run, tmp_path):
     assert "simulator" in (tmp_path / "gateway.toml.old2").read_text()
 
 
-def test_the_store_of_before_is_kept_with_its_accounts_and_licenses(run, tmp_path):
+def test_an_existing_store_is_kept_with_its_accounts_and_licenses(run, tmp_path):
     secret = "a secret of thirty-two bytes or more"
     (tmp_path / "elsewhere").write_text(secret)
     path = tmp_path / "gateway.toml"
@@ -150,7 +150,7 @@ def test_the_store_of_before_is_kept_with_its_accounts_and_licenses(run, tmp_pat
     assert "gateway.key" not in files(tmp_path)
 
 
-def test_other_places_are_named_in_what_comes_next(run, tmp_path):
+def test_the_next_steps_name_other_paths(run, tmp_path):
     done = run("--yes", "--simulator", "--config", "new/its folder/gateway.toml")
     assert done.exit_code == 0
     assert "  gemini-gateway serve --config 'new/its folder/gateway.toml'\n" in done.output
@@ -167,7 +167,7 @@ def test_other_places_are_named_in_what_comes_next(run, tmp_path):
         (["--yes", "--cookies-file", "cookies", "--license", "a b"], "a license's id is"),
     ],
 )
-def test_what_cannot_be_set_up_is_told_and_nothing_is_left(run, tmp_path, arguments, words):
+def test_a_failed_setup_is_explained_and_leaves_nothing(run, tmp_path, arguments, words):
     (tmp_path / "cookies").write_text(HEADER)
     done = run(*arguments)
     assert done.exit_code in {1, 2}
@@ -175,7 +175,7 @@ def test_what_cannot_be_set_up_is_told_and_nothing_is_left(run, tmp_path, argume
     assert files(tmp_path) == {"cookies"}
 
 
-def test_settings_that_the_environment_spoils_are_not_left(run, tmp_path):
+def test_settings_that_the_environment_makes_invalid_are_not_left(run, tmp_path):
     done = run("--yes", "--simulator", env={"GEMINI_GATEWAY__SERVER__PORT": "x"})
     assert "server.port" in str(done.exception)
     assert files(tmp_path) == set()
@@ -289,7 +289,7 @@ def open_terminal(tmp_path):
         terminal.stop()
 
 
-def test_in_a_terminal_a_long_export_is_pasted_unseen_and_no_rest_of_it_is_read_on(open_terminal, site):
+def test_in_a_terminal_a_long_export_is_pasted_unseen_and_its_rest_is_discarded(open_terminal, site):
     cookies = {"__Secure-1PSID": PSID, "__Secure-1PSIDTS": PSIDTS, "NID": "canary" * 2000}
     export = json.dumps([{"name": name, "value": value, "domain": ".google.com"} for name, value in cookies.items()])
     terminal = open_terminal(site)

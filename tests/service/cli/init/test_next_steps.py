@@ -29,7 +29,7 @@ def test_the_base_url_is_one_that_this_machine_can_open(host, url):
     assert base_url(ServerSettings(host=host)) == url
 
 
-def test_the_curl_line_survives_a_shell_whatever_the_key_holds():
+def test_the_curl_line_survives_a_shell_with_any_key():
     words = shlex.split(curl_line("http://h/v1", "it's; a $key"))
     assert words[:2] == ["curl", "http://h/v1/chat/completions"]
     assert "Authorization: Bearer it's; a $key" in words
