@@ -148,7 +148,7 @@ class Failover:
                     lease_request = msgspec.structs.replace(
                         lease_request, tried=lease_request.tried | {lease.account.id}
                     )
-                    if decision.next is NextStep.ONCE and not _harmless_twice(request):
+                    if decision.next is NextStep.RETRY_ONCE and not _harmless_twice(request):
                         raise _unknown(error) from None
                     if time() > least or not self._may_retry(decision, request, len(lease_request.tried)):
                         raise
@@ -331,11 +331,11 @@ class Failover:
 
     def _may_retry(self, decision: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
-        if decision.next in {NextStep.GIVE_UP, NextStep.ANOTHER_TRANSPORT} or self._draining():
+        if decision.next in {NextStep.FAIL, NextStep.OTHER_TRANSPORT} or self._draining():
             return False
         if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
             return False
-        most = min(policy.attempts, 2) if decision.next is NextStep.ONCE else policy.attempts
+        most = min(policy.attempts, 2) if decision.next is NextStep.RETRY_ONCE else policy.attempts
         budget = max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
 

@@ -1,4 +1,4 @@
-"""What a failure means for the account, and whether another may be asked; pure. Source: reliability 6.4."""
+"""Decides after an upstream error whether to retry, and whether the account cools down. Source: reliability 6.4."""
 
 from enum import Enum
 
@@ -28,29 +28,29 @@ _LONGEST_TOLD = 24 * 3600.0
 
 
 class NextStep(Enum):
-    """Whether another account may be asked."""
+    """What to do with the request."""
 
-    GIVE_UP = "give_up"
-    ANOTHER = "another"
-    ONCE = "once"
-    """One more, since this one may have been at work."""
-    ANOTHER_TRANSPORT = "another_transport"
+    FAIL = "fail"
+    OTHER_ACCOUNT = "other_account"
+    RETRY_ONCE = "retry_once"
+    """Retry with one other account only, because the upstream may have accepted the request."""
+    OTHER_TRANSPORT = "other_transport"
 
 
 class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do about a failure."""
+    """What to do after an upstream error."""
 
     next: NextStep
     cooldown: float = 0.0
-    """Seconds for the account to rest from what was wanted of it; if it was `Blocked`, for all on the same way out."""
+    """Seconds of cooldown of the account; after `Blocked`, of all accounts with the same proxy."""
     attention: str = ""
-    """The reason to park it for a person; empty: do not."""
+    """Reason why the account needs attention; empty: it does not."""
     message: str = ""
-    """What that person should know and do."""
+    """Advice for the operator."""
 
     @property
     def label(self) -> str:
-        """What it says, in one of few words: park, rest, or as `next`."""
+        """Label for metrics: `needs_attention`, `cooldown`, or the value of `next`."""
         if self.attention:
             return "needs_attention"
         return "cooldown" if self.cooldown else self.next.value
@@ -60,18 +60,19 @@ def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryD
     """Decide what follows an error: `failures` in a row lengthen cooldowns, `jitter` (0 to 1) spreads short ones."""
     match error:
         case Unsupported():
-            return RetryDecision(next=NextStep.ANOTHER_TRANSPORT)
+            return RetryDecision(next=NextStep.OTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
-            return RetryDecision(next=NextStep.GIVE_UP)
+            return RetryDecision(next=NextStep.FAIL)
         case RateLimited():
-            return RetryDecision(next=NextStep.ANOTHER, cooldown=_cooldown_seconds(error, failures, jitter))
+            return RetryDecision(next=NextStep.OTHER_ACCOUNT, cooldown=_cooldown_seconds(error, failures, jitter))
         case SignedOut():
-            return RetryDecision(next=NextStep.ANOTHER, attention=error.reason, message=error.advice or error.message)
+            advice = error.advice or error.message
+            return RetryDecision(next=NextStep.OTHER_ACCOUNT, attention=error.reason, message=advice)
         case Blocked():
-            return RetryDecision(next=NextStep.ANOTHER, cooldown=_BLOCKED_SECONDS)
+            return RetryDecision(next=NextStep.OTHER_ACCOUNT, cooldown=_BLOCKED_SECONDS)
         case _:
             return RetryDecision(
-                next=NextStep.ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else NextStep.ANOTHER
+                next=NextStep.RETRY_ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else NextStep.OTHER_ACCOUNT
             )
 
 

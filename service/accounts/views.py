@@ -66,7 +66,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     rotated_at: float | None = None
     expires_at: float | None = None
     rotation_note: str = ""
-    """A note about how its session is renewed, if that is unusual."""
+    """A note about how its session is rotated, if that is unusual."""
     added_at: float | None = None
     added_by: str = ""
 

@@ -299,24 +299,25 @@ class Pool:
 
 
 def held_back(jitter: float) -> Saturated:
-    """Return the error of a request that is held back from an upstream that takes too little of what it is sent."""
-    message = "The upstream fails too often to be asked by everybody; try again soon."
+    """Return the error of a request that the throttle refuses."""
+    message = "The upstream rejects most requests, so the gateway sends fewer. Try again soon."
     return Saturated(message, retry_after=1.0 + 4.0 * jitter)
 
 
 def _refusal(fit: Sequence[AccountState], requirement: Requirement, now: float) -> GatewayError:
-    """Return why none of those that suit can be asked."""
+    """Return the error if no suitable account is available."""
     if not any(usable(state, requirement) for state in fit):
         reason = "needs_attention" if fit else "missing"
-        return SignedOut("No account can serve this model until an operator has attended to it.", reason=reason)
+        message = "No account can serve this model until the operator of the gateway repairs or adds one."
+        return SignedOut(message, reason=reason)
     cooldown = next_free(fit, requirement, now)
     seconds = max(1.0, cooldown.until - now) if cooldown is not None else 1.0
     match cooldown.reason if cooldown is not None else CooldownReason.PACE:
         case CooldownReason.ADDRESS:
             return Blocked("The upstream has temporarily blocked this gateway's address.", retry_after=seconds)
         case CooldownReason.QUOTA:
-            message = "The usage limit of all of the gateway's accounts for this model is reached."
+            message = "All accounts of the gateway have reached their usage limit for this model."
             return RateLimited(message, retry_after=seconds)
         case _:
-            message = "The gateway's accounts are asked as often as they may be; try again soon."
+            message = "All accounts of the gateway have reached their rate limit. Try again soon."
             return Throttled(message, retry_after=seconds)

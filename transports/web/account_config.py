@@ -78,7 +78,7 @@ ACCOUNTS = AccountType(
     parse=lambda export: header(parse_export(export)),
     identity=lambda cookies: parse_export(cookies)[wire.PSID],
     duplicate_advice=(
-        "only one account may renew a session, even with another authuser: sign in to it in a separate browser "
+        "only one account may rotate a session, even with another authuser: sign in to it in a separate browser "
         "profile and export that session"
     ),
     egress=_egress,

@@ -25,8 +25,8 @@ class AttentionReason(StrEnum):
 ADVICE: dict[AttentionReason, str] = {
     AttentionReason.SIGNED_OUT: f"The session has ended at the site: {_EXPORT}.",
     AttentionReason.BOUND: (
-        "The browser has bound this session to its device, so the gateway cannot renew it: use a browser that does not "
-        f"bind sessions, such as Firefox; {_EXPORT}."
+        "The browser has bound this session to its device, so the gateway cannot rotate it: use a browser that does "
+        f"not bind sessions, such as Firefox; {_EXPORT}."
     ),
     AttentionReason.CONSENT: (
         "The site asks for consent: open gemini.google.com with this account and answer the page."
@@ -56,6 +56,6 @@ ADVICE: dict[AttentionReason, str] = {
 """One sentence per reason: what happened and what to do."""
 
 NEVER_ROTATED = (
-    "The site never renews this session: the account works until the site ends it; then give the gateway a new export."
+    "The site never rotates this session: the account works until the site ends it; then give the gateway a new export."
 )
-"""Shown to the operator: the session is valid, but cannot be renewed."""
+"""Shown to the operator: the session is valid, but cannot be rotated."""

@@ -103,11 +103,11 @@ class _Examination:
         if not session_store.version:
             return ok("stored session", "No session is stored yet; the exported one is used.")
         if not session_store.saved.rotated_at:
-            return ok("stored session", "A session is stored and has not been renewed yet.")
+            return ok("stored session", "A session is stored and has not been rotated yet.")
         age = self._clock.wall() - session_store.saved.rotated_at
         if age < wire.UNREFRESHED_SECONDS:
-            return ok("stored session", f"The session was renewed {_span(age)} ago.")
-        message = f"It was last renewed {_span(age)} ago: sessions that are not renewed end after 20 to 30 minutes."
+            return ok("stored session", f"The session was rotated {_span(age)} ago.")
+        message = f"It was last rotated {_span(age)} ago: sessions that are not rotated end after 20 to 30 minutes."
         return warning("stored session", message, "If the page check fails, give the account a new export.")
 
     def _page(self, page: AppPage | None, failure: GatewayError | None) -> Finding:
@@ -142,19 +142,19 @@ class _Examination:
     async def _rotation(self) -> Finding:
         rotation, session_store = self._connected.rotation, self._session_store
         if rotation is None or session_store is None or not self._session.site.config.rotate_seconds:
-            return warning("rotation", "Session renewal is off in the settings.", "Set rotate_seconds.")
+            return warning("rotation", "The cookie rotation is off in the settings.", "Set rotate_seconds.")
         age = self._clock.wall() - session_store.saved.rotated_at
         if 0 <= age < _JUST_SECONDS and not session_store.saved.never:
-            message = f"Not tried: the session was renewed {_span(age)} ago, and the site allows one renewal a minute."
+            message = f"Not tried: the session was rotated {_span(age)} ago, and the site allows one rotation a minute."
             return ok("rotation", message)
         try:
             return await _rotated(rotation, session_store, self._clock)
         except SignedOut as error:
-            return _not_renewed(error)
+            return _not_rotated(error)
         except GatewayError as error:
-            return warning("rotation", f"The session was not renewed. {error.message}", _LATER)
+            return warning("rotation", f"The session was not rotated. {error.message}", _LATER)
         except OSError:
-            return warning("rotation", "The store is unavailable, so the session was not renewed.", _CHECK_STORE)
+            return warning("rotation", "The store is unavailable, so the session was not rotated.", _CHECK_STORE)
 
     async def _upload(self) -> Finding:
         host = self._session.site.config.hosts.upload
@@ -167,32 +167,32 @@ class _Examination:
 
 
 async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock: Clock) -> Finding:
-    """Renew the session, unless another process is doing so or just did."""
+    """Rotate the session, unless another process is doing so or just did."""
     before = session_store.saved
     if not await rotation.rotate_now():
-        return ok("rotation", "Not tried: another process is renewing it.")
+        return ok("rotation", "Not tried: another process is rotating it.")
     if session_store.saved.never:
-        message = "The site never renews this session: it works until the site ends it, after hours or days."
+        message = "The site never rotates this session: it works until the site ends it, after hours or days."
         return warning(
             "rotation", message, "Watch the account, and give it a new export when it ends. See docs/accounts.md."
         )
     if session_store.saved.rotated_at == before.rotated_at:
-        return ok("rotation", f"Not tried: the session was renewed {_span(clock.wall() - before.rotated_at)} ago.")
+        return ok("rotation", f"Not tried: the session was rotated {_span(clock.wall() - before.rotated_at)} ago.")
     if session_store.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
-        return ok("rotation", "The session was renewed; the site sent no new value, which is normal.")
-    return ok("rotation", "The session was renewed.")
+        return ok("rotation", "The session was rotated; the site sent no new value, which is normal.")
+    return ok("rotation", "The session was rotated.")
 
 
-def _not_renewed(error: SignedOut) -> Finding:
-    """Return the finding for a session that the site accepts but refuses to renew, even without its rolling cookie."""
+def _not_rotated(error: SignedOut) -> Finding:
+    """Return the finding for a session that the site accepts but refuses to rotate, even without its rolling cookie."""
     if error.reason == AttentionReason.BOUND:
         message = (
-            "The site accepts the session but has refused to renew it from the start: its browser has bound it to the "
+            "The site accepts the session but has refused to rotate it from the start: its browser has bound it to the "
             "device (DBSC)."
         )
         return failed("rotation", message, ADVICE[AttentionReason.BOUND])
     message = (
-        "The site still accepts the session but no longer renews it: something else may have renewed it, such as the "
+        "The site still accepts the session but no longer rotates it: something else may have rotated it, such as the "
         "browser that it was exported from."
     )
     return failed("rotation", message, error.advice)

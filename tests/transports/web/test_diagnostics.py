@@ -48,7 +48,7 @@ async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
         assert "ultra" in findings["account"].message
         assert "3.1 Pro" in findings["models"].message
         assert "pro: 1000 of 1000 left" in findings["quota"].message
-        assert "renewed" in findings["rotation"].message
+        assert "rotated" in findings["rotation"].message
         again = await examined(transport)
         assert "Not tried" in again["rotation"].message
         assert "seconds ago" in again["stored session"].message
@@ -101,7 +101,7 @@ async def test_a_session_that_is_never_renewed_is_recognised_and_asked_for_once(
             findings = await examined(transport)
             assert not failed(findings)
             assert findings["rotation"].level is Level.WARNING
-            assert "never renews" in findings["rotation"].message
+            assert "never rotates" in findings["rotation"].message
         assert await site.seen("rotate") == 1
 
 

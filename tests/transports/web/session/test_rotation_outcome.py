@@ -75,7 +75,7 @@ async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(o
             assert len(heard.calls) == 1
             assert [entry["event"] for entry in logs].count("rotation_disabled") == 1
             assert ("rotation_failed", "never") in ear.changes
-            assert "never renews" in transport.accounts[0].facts().rotation_note
+            assert "never rotates" in transport.accounts[0].facts().rotation_note
             await ask(transport)
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as another:
             heard = Heard(another)
