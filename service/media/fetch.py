@@ -149,17 +149,17 @@ class Fetcher:
 
         """
         start = anyio.current_time()
-        with suppress(_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            with anyio.fail_after(self._total):
-                target = self._read(url, None)
-                async with self._slots:
-                    for _ in range(_MOST_REDIRECTS + 1):
-                        async with self._session.get(target, allow_redirects=False) as response:
-                            if response.status == 200:
-                                return await collect(_body(response, most))
-                            if response.status not in _REDIRECTS:
-                                break
-                            target = self._read(response.headers.get("Location", ""), target)
+        ignored = (_NotFetched, aiohttp.ClientError, TimeoutError, OSError, ValueError)
+        with suppress(*ignored), anyio.fail_after(self._total):
+            target = self._read(url, None)
+            async with self._slots:
+                for _ in range(_MOST_REDIRECTS + 1):
+                    async with self._session.get(target, allow_redirects=False) as response:
+                        if response.status == 200:
+                            return await collect(_body(response, most))
+                        if response.status not in _REDIRECTS:
+                            break
+                        target = self._read(response.headers.get("Location", ""), target)
         await anyio.sleep_until(start + self.failure_after(anyio.current_time() - start))
         message = "The URL cannot be fetched: it must lead to a file at a public address, by http or https."
         raise BadRequest(message, code="image_url_unreachable")
