@@ -1,4 +1,4 @@
-"""Where the store of the settings is, and what is told of it."""
+"""The store that the settings describe."""
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -26,7 +26,7 @@ def opening(tmp_path, **settings):
     return open_store(StoreSettings(**settings), ORIGIN, tmp_path / "gateway.sqlite3", SystemClock())
 
 
-async def test_what_is_secret_is_encrypted_in_the_file_and_nothing_is_warned_of(tmp_path, key_file):
+async def test_secrets_are_encrypted_in_the_file(tmp_path, key_file):
     with capture_logs() as logs:
         async with opening(tmp_path, key_file=key_file) as store:
             await store.records.put(SESSIONS, "a", b"g.a000-cookie")
@@ -35,7 +35,7 @@ async def test_what_is_secret_is_encrypted_in_the_file_and_nothing_is_warned_of(
     assert logs == []
 
 
-async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path):
+async def test_a_gateway_without_a_key_logs_one_warning(tmp_path):
     observer, path = PrometheusStoreObserver(CollectorRegistry()), tmp_path / "gateway.sqlite3"
     with capture_logs() as logs:
         async with opening(tmp_path):
@@ -48,7 +48,7 @@ async def test_without_a_key_one_warning_of_a_gateway_says_what_to_set(tmp_path)
     assert (line["event"], line["log_level"], line["setting"]) == ("store_unencrypted", "warning", "store.key_file")
 
 
-async def test_another_key_reads_what_it_was_told_the_old_one_of(tmp_path, key_file):
+async def test_an_old_key_file_still_decrypts(tmp_path, key_file):
     async with opening(tmp_path, key_file=key_file) as store:
         await store.records.put(SESSIONS, "a", b"1")
     other = tmp_path / "other.key"
@@ -69,7 +69,7 @@ async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):
             raise AssertionError
 
 
-async def test_beside_a_shared_store_this_machine_has_a_copy_of_its_own_sealed_as_the_store_is(tmp_path, key_file):
+async def test_a_shared_store_has_an_encrypted_local_replica(tmp_path, key_file):
     path, clock = tmp_path / "state" / "gateway.sqlite3", SystemClock()
     async with open_copy(StoreSettings(key_file=key_file), ORIGIN, path, clock) as copy:
         assert copy is None
@@ -101,7 +101,7 @@ async def test_beside_a_shared_store_this_machine_has_a_copy_of_its_own_sealed_a
         ('url = "redis://:hidden-word@host:port"', ["store.url", "redis://"]),
     ],
 )
-def test_what_is_wrong_is_told_by_its_setting_and_without_its_value(tmp_path, text, words):
+def test_an_invalid_setting_is_named_without_its_value(tmp_path, text, words):
     (tmp_path / "short.key").write_bytes(b"hidden-word".ljust(31, b" ") + b"\n")
     (tmp_path / "empty").write_bytes(b"\n")
     (tmp_path / "secret").write_bytes(b"rediss://:hidden-word@host?no=option")
@@ -133,12 +133,12 @@ def test_a_url_may_come_from_a_file(tmp_path):
         ("", ""),
     ],
 )
-def test_a_url_is_shown_without_what_signs_in(url, shown):
+def test_a_url_is_shown_without_its_password(url, shown):
     assert shown_url(url) == shown
 
 
 @pytest.mark.parametrize("text", ["", "sqlite:", "gateway.sqlite3", "http://host", "redis://:hidden@host:x/0"])
-def test_what_names_no_store_is_told(text):
+def test_an_invalid_location_is_refused(text):
     with pytest.raises(ValueError, match="is not of the form") as raised:
         location_at(text)
     assert "hidden" not in str(raised.value)

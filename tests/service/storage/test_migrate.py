@@ -1,4 +1,4 @@
-"""What moves from one store to another is all of it, in time, and nothing is lost on the way."""
+"""Migration of a store to another one."""
 
 import msgspec
 import pytest
@@ -47,7 +47,7 @@ async def contents(endpoint):
     return {name: [(record.key, record.value, record.seconds) for record in found] for name, found in scanned.items()}
 
 
-async def test_all_of_every_collection_is_moved_with_the_time_that_it_has_left(clock, source, target):
+async def test_all_collections_are_copied_with_their_expiry(clock, source, target):
     await fill(source)
     clock.advance(20.0)
     before = await contents(source)
@@ -60,7 +60,7 @@ async def test_all_of_every_collection_is_moved_with_the_time_that_it_has_left(c
     assert set(MIGRATED) | {REPLICAS} == set(COLLECTIONS)
 
 
-async def test_more_records_than_a_page_holds_are_moved(source, target):
+async def test_more_than_one_page_is_copied(source, target):
     for number in range(1201):
         await source.records.put(COOLDOWNS, f"{number:04}", b"")
     done = {one.collection: one.records for one in await moved(source, target)}
@@ -68,21 +68,21 @@ async def test_more_records_than_a_page_holds_are_moved(source, target):
     assert len(await target.records.keys(COOLDOWNS)) == 1201
 
 
-async def test_it_can_be_done_twice(source, target):
+async def test_a_migration_can_be_repeated(source, target):
     await fill(source)
     await moved(source, target)
     await moved(source, target)
     assert await contents(target) == await contents(source)
 
 
-async def test_what_a_store_is_recognised_by_moves_too_and_that_of_the_target_is_in_nobodys_way(source, target):
+async def test_the_mark_of_the_source_replaces_the_targets(source, target):
     await source.records.put(MARKS, "mark", b"mine")
     await target.records.put(MARKS, "mark", b"another")
     await moved(source, target)
     assert (await target.records.get(MARKS, "mark")).value == b"mine"
 
 
-async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, source, target):
+async def test_an_interrupted_migration_is_completed_by_the_next_run(clock, source, target):
     await fill(source)
     before = await contents(source)
 
@@ -107,7 +107,7 @@ async def test_what_was_broken_off_anywhere_is_done_by_the_next_run(clock, sourc
 
 
 @pytest.mark.parametrize("key", ["a", "other"])
-async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forced(source, target, key):
+async def test_a_target_with_other_records_needs_force(source, target, key):
     await fill(source)
     await opened(target).put(SESSIONS, key, b"another")
     with pytest.raises(MigrateError, match=f"the new one is not empty: the old one has no equal of its record '{key}'"):
@@ -119,7 +119,7 @@ async def test_a_target_that_holds_other_records_is_left_alone_unless_it_is_forc
 
 
 @pytest.mark.parametrize("endpoint", ["source", "target"])
-async def test_nothing_is_moved_while_gateways_run(source, target, endpoint):
+async def test_a_migration_is_refused_while_gateways_run(source, target, endpoint):
     await fill(source)
     running = {"source": source, "target": target}[endpoint]
     await running.records.put(REPLICAS, "replica", b"{}", seconds=60.0)
@@ -130,7 +130,7 @@ async def test_nothing_is_moved_while_gateways_run(source, target, endpoint):
     assert len(await target.records.keys(SESSIONS)) == 2
 
 
-async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forced(source, target):
+async def test_an_unreadable_record_needs_force_and_is_copied_unchanged(source, target):
     await fill(source)
     wrong = msgspec.structs.replace(source, cipher=Cipher(b"c" * 32))
     with pytest.raises(MigrateError, match="its encryption key is not configured"):
@@ -143,7 +143,7 @@ async def test_what_no_key_opens_stops_it_and_is_moved_as_it_is_where_it_is_forc
     assert found.value == b"session"
 
 
-async def test_a_target_that_does_not_keep_what_it_was_given_is_told(clock, source):
+async def test_a_record_that_reads_back_differently_is_an_error(clock, source):
     class Forgetful(MemoryStore):
         async def get(self, collection, key):
             return None

@@ -1,4 +1,4 @@
-"""One contract for conversations in every kind of store."""
+"""Stored conversations, with every kind of store."""
 
 import sys
 from contextlib import nullcontext
@@ -77,7 +77,7 @@ async def test_a_conversation_is_taken_once(kept):
     assert await kept.account_of(b"k") is None
 
 
-async def test_of_many_who_have_seen_it_one_takes_it(world):
+async def test_one_of_many_requests_takes_a_conversation(world):
     processes = [await world.process() for _ in range(3)]
     await processes[0].keep(b"k", ONE, seconds=60)
     assert [await one.account_of(b"k") for one in processes] == ["a"] * 3
@@ -92,7 +92,7 @@ async def test_of_many_who_have_seen_it_one_takes_it(world):
     assert [found for found in taken if found is not None] == [ONE]
 
 
-async def test_what_was_kept_anew_since_it_was_seen_is_what_is_taken(world):
+async def test_the_latest_stored_conversation_is_taken(world):
     one, other = await world.process(), await world.process()
     await one.keep(b"k", ONE, seconds=60)
     assert await one.account_of(b"k") == "a"
@@ -101,7 +101,7 @@ async def test_what_was_kept_anew_since_it_was_seen_is_what_is_taken(world):
     assert await one.take(b"k", "a") == TWO
 
 
-async def test_when_its_time_is_over_it_is_only_overdue_even_for_who_has_seen_it(world, kept):
+async def test_an_expired_conversation_is_only_overdue(world, kept):
     await kept.keep(b"k", ONE, seconds=world.seconds)
     assert await kept.overdue("a", most=5) == []
     assert await kept.account_of(b"k") == "a"
@@ -113,14 +113,14 @@ async def test_when_its_time_is_over_it_is_only_overdue_even_for_who_has_seen_it
     assert await kept.overdue("a", most=5) == []
 
 
-async def test_what_was_taken_is_never_overdue(world, kept):
+async def test_a_taken_conversation_is_never_overdue(world, kept):
     await kept.keep(b"k", ONE, seconds=world.seconds)
     await kept.take(b"k", "a")
     await world.elapse()
     assert await kept.overdue("a", most=5) == []
 
 
-async def test_what_was_put_back_is_gone_on_with_and_overdue_in_its_new_time(world, kept):
+async def test_a_conversation_put_back_can_be_continued_and_has_a_new_expiry(world, kept):
     await kept.keep(b"k", ONE, seconds=world.seconds)
     await kept.take(b"k", "a")
     await kept.keep(b"k", ONE, seconds=world.seconds)
@@ -130,7 +130,7 @@ async def test_what_was_put_back_is_gone_on_with_and_overdue_in_its_new_time(wor
     assert await kept.overdue("a", most=5) == [ONE]
 
 
-async def test_of_two_conversations_of_one_key_the_older_is_overdue(kept):
+async def test_a_replaced_conversation_is_overdue(kept):
     await kept.keep(b"k", ONE, seconds=60)
     await kept.keep(b"k", ONE, seconds=60)
     assert await kept.overdue("a", most=5) == []
@@ -139,7 +139,7 @@ async def test_of_two_conversations_of_one_key_the_older_is_overdue(kept):
     assert await kept.take(b"k", "a") == TWO
 
 
-async def test_conversations_beyond_the_bound_are_removed_when_overdue_ones_are_asked_for(kept):
+async def test_conversations_over_the_limit_are_overdue(kept):
     for number in range(5):
         await kept.keep(
             b"%d" % number, StoredConversation(account="a", conversation=b"c_%d" % number), seconds=60 + number
@@ -150,7 +150,7 @@ async def test_conversations_beyond_the_bound_are_removed_when_overdue_ones_are_
     assert [await kept.account_of(b"%d" % number) for number in range(5)] == [None, None, "a", "a", "a"]
 
 
-async def test_the_bound_is_shared_by_the_accounts(world):
+async def test_accounts_share_the_limit(world):
     kept = await world.process(most=4)
     for number in range(4):
         for account in ("a", "b"):
@@ -160,14 +160,14 @@ async def test_the_bound_is_shared_by_the_accounts(world):
     assert [found.conversation for found in await kept.overdue("b", most=9)] == [b"b_0", b"b_1"]
 
 
-async def test_what_a_process_that_ended_has_kept_is_forgotten_by_another_once(world, through):
+async def test_conversations_of_an_ended_process_become_overdue_once(world, through):
     await through.keep(b"k", ONE, seconds=world.seconds)
     await world.elapse()
     heirs = [await world.process() for _ in range(2)]
     assert sorted([await heir.overdue("a", most=5) for heir in heirs]) == [[], [ONE]]
 
 
-async def test_what_cannot_be_read_is_in_nobodys_way(world, open_store):
+async def test_an_unreadable_conversation_is_skipped(world, open_store):
     store, kept = await open_store(), await world.process()
     await (await world.process()).keep(b"k", ONE, seconds=60)
     (name,) = await store.keys(CONVERSATIONS)
@@ -205,7 +205,7 @@ class Counted(MemoryStore):
             self.calls = calls
 
 
-async def test_a_turn_of_a_conversation_that_the_process_knows_is_one_removal_and_one_write():
+async def test_a_turn_of_a_known_conversation_costs_one_removal_and_one_put():
     store = Counted(ManualClock())
     kept, other = Conversations(store, ManualClock()), Conversations(store, ManualClock())
     await kept.keep(b"1", ONE, seconds=60)
@@ -220,7 +220,7 @@ async def test_a_turn_of_a_conversation_that_the_process_knows_is_one_removal_an
     assert store.calls == ["get", "remove"]
 
 
-async def test_turns_of_the_same_moment_share_calls_of_the_store():
+async def test_simultaneous_turns_share_store_calls():
     store = Counted(ManualClock())
     kept = Conversations(store, ManualClock())
 
@@ -238,7 +238,7 @@ async def test_turns_of_the_same_moment_share_calls_of_the_store():
     ] * 10
 
 
-async def test_what_another_process_has_taken_and_kept_anew_is_found(world):
+async def test_a_conversation_stored_again_by_another_process_is_found(world):
     one, other = await world.process(), await world.process()
     await one.keep(b"k", ONE, seconds=60)
     await other.keep(b"k", TWO, seconds=60)
@@ -256,7 +256,7 @@ async def elapse(clock, seconds):
     await anyio.wait_all_tasks_blocked()
 
 
-async def test_a_process_alone_writes_changes_together_and_what_comes_to_nothing_not_at_all():
+async def test_a_single_process_writes_changes_together_and_skips_cancelled_ones():
     clock = ManualClock()
     store = Counted(clock)
     kept = Conversations(store, clock)
@@ -301,7 +301,7 @@ class Slow(Counted):
         return done
 
 
-async def test_of_two_that_take_while_the_store_is_slow_one_has_it():
+async def test_one_of_two_requests_takes_it_while_the_store_is_slow():
     clock = ManualClock()
     store = Slow(clock)
     await Conversations(store, clock).keep(b"k", ONE, seconds=60)
@@ -321,7 +321,7 @@ async def test_of_two_that_take_while_the_store_is_slow_one_has_it():
     assert taken == [ONE, None]
 
 
-async def test_what_is_taken_while_it_is_written_is_taken_once_and_removed():
+async def test_a_conversation_taken_during_its_write_is_taken_once():
     clock = ManualClock()
     store = Slow(clock)
     kept, taken = Conversations(store, clock), []
@@ -341,7 +341,7 @@ async def test_what_is_taken_while_it_is_written_is_taken_once_and_removed():
     assert await store.keys(CONVERSATIONS) == []
 
 
-async def test_what_cannot_be_written_is_written_when_the_store_is_back():
+async def test_pending_changes_are_written_when_the_store_is_back():
     clock = ManualClock()
     store = Slow(clock)
     kept = Conversations(store, clock)
@@ -360,7 +360,7 @@ async def test_what_cannot_be_written_is_written_when_the_store_is_back():
 
 
 @pytest.mark.parametrize("most", [10, 1000])
-async def test_a_conversation_costs_one_write_however_many_are_kept(most):
+async def test_the_cost_of_a_conversation_does_not_depend_on_their_number(most):
     store = Counted(ManualClock())
     kept = Conversations(store, ManualClock(), most)
     for number in range(2 * most):
@@ -368,7 +368,7 @@ async def test_a_conversation_costs_one_write_however_many_are_kept(most):
     assert store.calls == ["put"] * (2 * most)
 
 
-async def test_each_conversation_is_removed_once_and_its_record_goes_away():
+async def test_each_conversation_is_removed_once():
     clock = ManualClock()
     store = Counted(clock)
     kept = Conversations(store, clock, 100)
@@ -389,7 +389,7 @@ async def test_each_conversation_is_removed_once_and_its_record_goes_away():
     assert await store.keys(CONVERSATIONS) == []
 
 
-async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done():
+async def test_a_failed_store_raises_oserror_and_leaves_no_partial_change():
     class Moody(MemoryStore):
         down = False
 
@@ -415,7 +415,7 @@ async def test_a_store_that_is_down_is_an_oserror_and_leaves_nothing_half_done()
     assert await kept.overdue("a", most=5) == [ONE]
 
 
-async def test_another_process_takes_it_from_the_file(tmp_path):
+async def test_another_process_takes_a_conversation_from_the_file(tmp_path):
     path, clock = tmp_path / "gateway.sqlite3", SystemClock()
     store = SqliteStore(path, clock)
     try:

@@ -45,7 +45,7 @@ async def put(writes, key, expected=0):
     return await writes.put(CONVERSATIONS, key, b"x", expected=expected)
 
 
-async def test_a_change_alone_is_written_before_its_caller_goes_on(store, writes):
+async def test_a_single_change_is_written_before_its_caller_continues(store, writes):
     version = await put(writes, "a")
     assert await store.there() == ["a"]
     assert await put(writes, "a") is None
@@ -55,7 +55,7 @@ async def test_a_change_alone_is_written_before_its_caller_goes_on(store, writes
     assert store.batches == [["a"]] * 4
 
 
-async def test_changes_that_come_while_others_are_written_share_the_next_call(store, writes):
+async def test_changes_during_a_call_share_the_next_call(store, writes):
     store.go, versions = anyio.Event(), {}
 
     async def keep(key):
@@ -73,7 +73,7 @@ async def test_changes_that_come_while_others_are_written_share_the_next_call(st
     assert len(set(versions.values())) == 4
 
 
-async def test_who_is_cancelled_before_the_call_withdraws_the_change_and_disturbs_no_other(store, writes):
+async def test_a_caller_cancelled_before_the_call_withdraws_its_change(store, writes):
     store.go = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(put, writes, "a")
@@ -89,7 +89,7 @@ async def test_who_is_cancelled_before_the_call_withdraws_the_change_and_disturb
     assert await store.there() == ["a", "c"]
 
 
-async def test_who_is_cancelled_during_the_call_stops_it_for_no_other(store, writes):
+async def test_a_caller_cancelled_during_the_call_does_not_stop_it(store, writes):
     store.go = anyio.Event()
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as waiting:
@@ -101,7 +101,7 @@ async def test_who_is_cancelled_during_the_call_stops_it_for_no_other(store, wri
     assert await store.there() == ["a", "b"]
 
 
-async def test_each_caller_has_an_error_of_its_own_and_the_next_change_is_tried(store, writes):
+async def test_each_caller_gets_its_own_error(store, writes):
     store.go, store.down, errors = anyio.Event(), True, []
 
     async def fail(key):
@@ -122,7 +122,7 @@ async def test_each_caller_has_an_error_of_its_own_and_the_next_change_is_tried(
     assert await store.there() == ["d"]
 
 
-async def test_what_waits_at_the_end_is_written_then(store):
+async def test_waiting_changes_are_written_at_the_end(store):
     writes = GroupedWrites(store)
     store.go = anyio.Event()
     async with anyio.create_task_group() as tasks:

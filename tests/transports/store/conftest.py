@@ -1,4 +1,4 @@
-"""Every kind of store, for one suite of tests, each with time that passes in its own way.
+"""Fixtures for tests that run with every kind of store; each kind has its own way to let time pass.
 
 A kind is an async context manager in KINDS that is given pytest's request and yields a `Stores`.
 """

@@ -44,13 +44,13 @@ def barrier(server, clock):
     return Barrier(server, clock, LEASE)
 
 
-async def test_a_store_that_never_forgets_needs_no_wait(clock):
+async def test_a_store_without_an_epoch_needs_no_wait(clock):
     barrier = Barrier(MemoryStore(clock), clock, LEASE)
     assert await barrier.passed()
     assert await barrier.acquire("lock", "owner", LEASE) is not None
 
 
-async def test_one_lock_passes_after_the_start(barrier, clock):
+async def test_locks_are_granted_after_the_first_wait(barrier, clock):
     assert not await barrier.passed()
     assert await barrier.acquire("lock", "owner", LEASE) is None
     clock.advance(LEASE - 0.1)
@@ -60,7 +60,7 @@ async def test_one_lock_passes_after_the_start(barrier, clock):
     assert await barrier.acquire("lock", "owner", LEASE) is not None
 
 
-async def test_another_server_is_waited_for_anew_and_so_is_the_first_one_after_it(barrier, server, clock):
+async def test_each_change_of_the_server_starts_the_wait_again(barrier, server, clock):
     await barrier.passed()
     clock.advance(LEASE)
     assert await barrier.passed()
@@ -72,7 +72,7 @@ async def test_another_server_is_waited_for_anew_and_so_is_the_first_one_after_i
 
 
 @pytest.mark.parametrize("call", ["look", "lock"])
-async def test_an_outage_is_followed_by_a_wait(barrier, server, clock, call):
+async def test_an_outage_starts_the_wait_again(barrier, server, clock, call):
     await barrier.passed()
     clock.advance(LEASE)
     assert await barrier.passed()
@@ -85,7 +85,7 @@ async def test_an_outage_is_followed_by_a_wait(barrier, server, clock, call):
     assert await barrier.passed()
 
 
-async def test_a_server_that_came_between_the_look_and_the_lock_grants_none(barrier, server, clock):
+async def test_a_server_that_changed_after_the_check_grants_no_lock(barrier, server, clock):
     await barrier.passed()
     clock.advance(LEASE)
     server.changes_after_looks = True

@@ -37,7 +37,7 @@ def fail(breaker, times=5, *, timed_out=False):
         breaker.fail(timed_out=timed_out)
 
 
-def test_it_opens_after_failures_in_a_row(breaker, ear):
+def test_the_breaker_opens_after_consecutive_failures(breaker, ear):
     fail(breaker, 4)
     breaker.succeed()
     fail(breaker, 4)
@@ -47,19 +47,19 @@ def test_it_opens_after_failures_in_a_row(breaker, ear):
     assert ear.breaker == [True]
 
 
-def test_it_opens_at_once_where_a_caller_had_to_wait(breaker, ear):
+def test_the_breaker_opens_at_once_after_a_timeout(breaker, ear):
     fail(breaker, 1, timed_out=True)
     assert breaker.is_open
     assert ear.breaker == [True]
 
 
-async def test_a_late_answer_does_not_close_it(breaker):
+async def test_a_late_success_does_not_close_the_breaker(breaker):
     fail(breaker)
     breaker.succeed()
     assert breaker.is_open
 
 
-async def test_it_is_probed_once_in_a_while_until_the_server_is_there(breaker, clock, ear):
+async def test_an_open_breaker_probes_until_the_server_answers(breaker, clock, ear):
     probes = Probes(False, False, True)
     async with anyio.create_task_group() as group:
         group.start_soon(breaker.run, probes)
@@ -85,7 +85,7 @@ async def until_asked(probes, times):
         await anyio.lowlevel.checkpoint()
 
 
-async def test_a_server_that_was_slow_is_probed_at_once(breaker, clock, ear):
+async def test_a_slow_server_is_probed_at_once(breaker, clock, ear):
     probes = Probes(True)
     async with anyio.create_task_group() as group:
         group.start_soon(breaker.run, probes)

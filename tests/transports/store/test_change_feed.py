@@ -3,7 +3,7 @@ from transports.store import ChangeFeed, MemoryStore
 from transports.store.port import COOLDOWNS, PAUSES
 
 
-async def test_who_is_called_may_ask_to_be_told_of_another_place():
+async def test_a_handler_may_subscribe_to_another_collection():
     clock = ManualClock()
     store = MemoryStore(clock)
     change_feed, told = ChangeFeed(store, clock), []
@@ -21,7 +21,7 @@ async def test_who_is_called_may_ask_to_be_told_of_another_place():
     assert told == ["pauses", "rests"]
 
 
-async def test_a_change_is_told_once_whoever_made_it():
+async def test_a_handler_is_called_once_per_change_of_any_process():
     clock = ManualClock()
     store = MemoryStore(clock)
     change_feed, told = ChangeFeed(store, clock), []

@@ -1,4 +1,4 @@
-"""What is encrypted opens in its own place, whole and with its key, and in no other way."""
+"""Encryption of stored values."""
 
 import msgspec
 import pytest
@@ -37,14 +37,14 @@ async def refuses(store, key="a", collection=SESSIONS):
 
 
 @pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda collection: collection.name)
-async def test_what_is_secret_and_nothing_else_is_encrypted(below, store, collection):
+async def test_only_secret_collections_are_encrypted(below, store, collection):
     await store.put(collection, "a", VALUE)
     assert (VALUE in await kept(below, collection=collection)) == (not collection.encrypted)
     assert (await store.get(collection, "a")).value == VALUE
     assert [record.value for record in await store.scan(collection)] == [VALUE]
 
 
-async def test_the_same_value_looks_different_each_time(below, store):
+async def test_equal_values_have_different_ciphertexts(below, store):
     seen = set()
     for _ in range(10):
         await store.put(SESSIONS, "a", VALUE)
@@ -52,7 +52,7 @@ async def test_the_same_value_looks_different_each_time(below, store):
     assert len(seen) == 10
 
 
-async def test_a_value_that_was_cut_off_anywhere_is_refused(below, store):
+async def test_a_truncated_value_is_unreadable(below, store):
     await store.put(SESSIONS, "a", VALUE)
     whole = await kept(below)
     for size in range(len(whole)):
@@ -62,7 +62,7 @@ async def test_a_value_that_was_cut_off_anywhere_is_refused(below, store):
     await refuses(store)
 
 
-async def test_a_value_with_any_bit_flipped_is_refused(below, store):
+async def test_a_value_with_a_flipped_bit_is_unreadable(below, store):
     await store.put(SESSIONS, "a", VALUE)
     whole = await kept(below)
     for at in range(len(whole)):
@@ -73,7 +73,7 @@ async def test_a_value_with_any_bit_flipped_is_refused(below, store):
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
-async def test_another_accounts_value_is_refused_and_so_is_one_of_another_place(below, store):
+async def test_a_value_of_another_record_or_collection_is_unreadable(below, store):
     await store.put(SESSIONS, "b", VALUE)
     await below.put(SESSIONS, "a", await kept(below, "b"))
     await below.put(ACCOUNTS, "b", await kept(below, "b"))
@@ -87,7 +87,7 @@ async def test_another_accounts_value_is_refused_and_so_is_one_of_another_place(
 @pytest.mark.parametrize(
     "cipher", [Cipher(OTHER), Cipher(OTHER, [EARLIER]), Cipher(None)], ids=["other", "two", "none"]
 )
-async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store, cipher):
+async def test_a_missing_key_is_reported_and_the_record_is_kept(below, store, cipher):
     await store.put(SESSIONS, "a", VALUE)
     before = await kept(below)
     with pytest.raises(Unreadable, match="'a' of 'session' cannot be read: its encryption key is not configured"):
@@ -96,7 +96,7 @@ async def test_a_wrong_key_and_no_key_are_told_and_the_record_stays(below, store
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
-async def test_an_earlier_key_still_opens_and_the_next_write_is_encrypted_with_the_new_one(below, store):
+async def test_an_old_key_decrypts_and_the_next_write_uses_the_current_key(below, store):
     await EncryptedView(below, Cipher(EARLIER)).put(SESSIONS, "a", VALUE)
     record = await store.get(SESSIONS, "a")
     assert record.value == VALUE
@@ -105,7 +105,7 @@ async def test_an_earlier_key_still_opens_and_the_next_write_is_encrypted_with_t
 
 
 @pytest.mark.parametrize("value", [VALUE, b"\x8e" * 32, b"[]", b"g"])
-async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by_the_next_write(below, store, value):
+async def test_a_plain_value_is_read_logged_once_and_encrypted_by_the_next_write(below, store, value):
     for key in "ab":
         await EncryptedView(below, Cipher(None)).put(SESSIONS, key, value)
     assert await kept(below) == value
@@ -117,7 +117,7 @@ async def test_what_was_written_without_a_key_is_read_told_once_and_encrypted_by
     assert value not in await kept(below) or len(value) < 4
 
 
-async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
+async def test_plain_values_are_not_logged_without_a_key(below):
     store = EncryptedView(below, Cipher(None))
     for value in (b"", VALUE):
         await store.put(SESSIONS, "a", value)
@@ -126,7 +126,7 @@ async def test_nothing_is_told_of_what_is_unsealed_where_there_is_no_key(below):
         assert logs == []
 
 
-async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_value(below, store):
+async def test_an_unreadable_record_is_logged_once_without_its_value(below, store):
     await EncryptedView(below, Cipher(OTHER)).put(SESSIONS, "a", VALUE)
     with capture_logs() as logs:
         for _ in range(3):
@@ -141,21 +141,21 @@ async def test_what_cannot_be_read_is_logged_once_by_its_key_and_without_its_val
     assert (await kept(below)).hex() not in str(logs)
 
 
-async def test_what_cannot_be_read_can_be_replaced_in_its_version_and_removed(below, store):
+async def test_an_unreadable_record_can_be_replaced_in_its_version(below, store):
     version = await below.put(SESSIONS, "a", b"\x8fgemini-gateway\x01torn")
     assert await store.put(SESSIONS, "a", VALUE, expected=0) is None
     assert await store.put(SESSIONS, "a", VALUE, expected=version)
     assert (await store.get(SESSIONS, "a")).value == VALUE
 
 
-async def test_the_version_and_the_time_are_the_stores_own(below, store):
+async def test_encryption_keeps_version_and_expiry(below, store):
     version = await store.put(ACCOUNTS, "a", VALUE, seconds=9.0)
     record = await below.get(ACCOUNTS, "a")
     assert await store.get(ACCOUNTS, "a") == msgspec.structs.replace(record, value=VALUE)
     assert (record.version, record.seconds) == (version, 9.0)
 
 
-async def test_a_collection_that_is_not_secret_is_read_whatever_it_holds(below, store):
+async def test_a_plain_collection_is_never_decrypted(below, store):
     await store.put(COOLDOWNS, "a", b"\x8fgemini-gateway\x01")
     assert (await store.get(COOLDOWNS, "a")).value == b"\x8fgemini-gateway\x01"
     assert not Collection("any").encrypted

@@ -19,7 +19,7 @@ class Troubled(MemoryStore):
         raise OSError("what the store does not expect")
 
 
-async def test_every_call_is_heard_of_with_what_came_of_it():
+async def test_each_call_is_reported_with_its_outcome():
     ear, clock = StoreEar(), ManualClock()
     store = instrumented(Troubled(clock), clock, ear)
     version = await store.put(SESSIONS, "a", b"1", expected=0)

@@ -1,4 +1,4 @@
-"""What a shared store loses is put back from the machines' copies, and nothing else is."""
+"""Restoration of an emptied shared store from the local replicas of its machines."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def machine(shared, clock):
     return lambda: Machine(shared, clock)
 
 
-async def test_all_that_lasts_is_there_again_before_anybody_hears_of_a_change(machine, shared):
+async def test_an_emptied_store_is_restored_before_a_change_is_reported(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     await one.registry.pause("a", by="me")
@@ -93,7 +93,7 @@ async def test_all_that_lasts_is_there_again_before_anybody_hears_of_a_change(ma
 
 
 @pytest.mark.parametrize("how", ["scan", "keys", "get"])
-async def test_who_reads_between_two_looks_misses_nothing_either(machine, shared, how):
+async def test_a_read_between_two_polls_restores_an_emptied_store(machine, shared, how):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -101,7 +101,7 @@ async def test_who_reads_between_two_looks_misses_nothing_either(machine, shared
     assert await (one.store.get(ACCOUNTS, "a") if how == "get" else getattr(one.store, how)(ACCOUNTS))
 
 
-async def test_a_gateway_that_starts_after_the_loss_puts_back_what_its_copy_alone_knows(machine, shared):
+async def test_a_gateway_that_starts_after_the_loss_restores_records_only_its_replica_has(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -114,7 +114,7 @@ async def test_a_gateway_that_starts_after_the_loss_puts_back_what_its_copy_alon
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_of_two_copies_the_later_change_holds_whoever_comes_first(machine, shared, first):
+async def test_the_later_change_of_two_replicas_wins_in_either_order(machine, shared, first):
     machines = [machine(), machine()]
     for name in ("changed", "removed", "kept"):
         await machines[0].registry.add(entry(name))
@@ -135,7 +135,7 @@ async def test_of_two_copies_the_later_change_holds_whoever_comes_first(machine,
         assert one.heard[-1] == ["added", "changed", "kept"]
 
 
-async def test_a_removal_is_no_loss_and_the_copy_forgets_what_was_removed(machine, shared):
+async def test_a_removed_record_is_removed_from_the_replica(machine, shared):
     one = machine()
     await one.registry.add(entry("a", "secret-of-a"))
     await one.copy.put(SESSIONS, "a", b"secret-session")
@@ -150,7 +150,7 @@ async def test_a_removal_is_no_loss_and_the_copy_forgets_what_was_removed(machin
     assert one.heard[-1] == []
 
 
-async def test_what_was_removed_or_changed_after_the_loss_stays_so_though_a_copy_comes_back_late(machine, shared):
+async def test_changes_after_the_loss_win_over_a_late_replica(machine, shared):
     one, late = machine(), machine()
     for name in ("a", "b"):
         await one.registry.add(entry(name))
@@ -165,7 +165,7 @@ async def test_what_was_removed_or_changed_after_the_loss_stays_so_though_a_copy
     assert late.heard[-1] == ["b"]
 
 
-async def test_what_was_put_back_and_then_changed_or_removed_holds_over_a_copy_that_knew_more(machine, shared):
+async def test_changes_after_the_restoration_win_over_a_newer_replica(machine, shared):
     one, late = machine(), machine()
     for name in ("a", "b"):
         await one.registry.add(entry(name))
@@ -182,7 +182,7 @@ async def test_what_was_put_back_and_then_changed_or_removed_holds_over_a_copy_t
     assert [(found.id, found.secret) for found in await late.registry.records()] == [("b", "newest")]
 
 
-async def test_what_was_put_back_just_before_a_crash_still_gives_way_to_a_copy_that_knew_more(machine, shared):
+async def test_a_record_restored_before_a_crash_is_replaced_by_a_newer_replica(machine, shared):
     one, late = machine(), machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -207,7 +207,7 @@ async def test_what_was_put_back_just_before_a_crash_still_gives_way_to_a_copy_t
     assert [found.secret for found in await one.registry.records()] == ["newer"]
 
 
-async def test_what_is_lost_while_it_is_copied_is_not_taken_for_removed(machine, shared):
+async def test_a_loss_during_copying_is_not_taken_for_a_removal(machine, shared):
     one = machine()
     await one.store.put(LICENSES, "a", b"license")
     await one.change_feed.poll()
@@ -226,7 +226,7 @@ async def test_what_is_lost_while_it_is_copied_is_not_taken_for_removed(machine,
     assert await one.store.keys(LICENSES) == ["a"]
 
 
-async def test_what_was_added_to_the_empty_store_holds_over_the_copies(machine, shared):
+async def test_records_added_to_the_emptied_store_win_over_replicas(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -236,7 +236,7 @@ async def test_what_was_added_to_the_empty_store_holds_over_the_copies(machine, 
     assert [found.secret for found in await one.registry.records()] == ["new"]
 
 
-async def test_it_is_lost_again_and_again_and_nothing_is_lost(machine, shared):
+async def test_repeated_losses_are_restored(machine, shared):
     one, other = machine(), machine()
     await one.registry.add(entry("a"))
     for _ in range(3):
@@ -251,7 +251,7 @@ async def test_it_is_lost_again_and_again_and_nothing_is_lost(machine, shared):
     assert await one.ids() == await other.ids() == ["a", "b"]
 
 
-async def test_a_newcomer_who_finds_the_store_empty_takes_nothing_from_the_others(machine, shared, clock):
+async def test_a_new_machine_that_finds_the_store_empty_discards_no_replica(machine, shared, clock):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -264,7 +264,7 @@ async def test_a_newcomer_who_finds_the_store_empty_takes_nothing_from_the_other
     assert (one.heard[-1], newcomer.heard[-1]) == (["a"], ["a"])
 
 
-async def test_the_copy_of_one_store_is_not_put_into_another(machine, shared, clock):
+async def test_a_replica_is_not_restored_into_another_store(machine, shared, clock):
     other = Shared(clock)
     await Machine(other, clock).change_feed.poll()
     clock.advance(5.0)
@@ -278,7 +278,7 @@ async def test_the_copy_of_one_store_is_not_put_into_another(machine, shared, cl
     assert await one.copy.keys(ACCOUNTS) == []
 
 
-async def test_while_nothing_changes_a_look_is_one_call(machine, shared):
+async def test_a_poll_without_changes_is_one_call(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     for _ in range(3):
@@ -295,7 +295,7 @@ async def test_while_nothing_changes_a_look_is_one_call(machine, shared):
     assert calls == ["revisions"]
 
 
-async def test_nobody_hears_of_a_change_while_a_store_that_was_emptied_cannot_be_made_whole(machine, shared):
+async def test_no_change_is_reported_while_an_emptied_store_cannot_be_restored(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -310,7 +310,7 @@ async def test_nobody_hears_of_a_change_while_a_store_that_was_emptied_cannot_be
     assert one.heard == [["a"], ["a"]]
 
 
-async def test_what_is_broken_off_at_any_write_is_done_by_the_next_look(machine, shared):
+async def test_an_interrupted_restoration_is_completed_by_the_next_poll(machine, shared):
     one, other = machine(), machine()
     for name in ("a", "b", "c"):
         await one.registry.add(entry(name))
@@ -336,7 +336,7 @@ async def test_what_is_broken_off_at_any_write_is_done_by_the_next_look(machine,
         assert await other.store.keys(PAUSES) == ["a", "b", "c"]
 
 
-async def test_a_copy_that_cannot_be_kept_stops_nothing_but_what_would_be_lost(shared, clock):
+async def test_a_failing_replica_only_stops_restoration(shared, clock):
     one = Machine(shared, clock)
     await one.change_feed.poll()
     one.copy = Broken()
@@ -349,7 +349,7 @@ async def test_a_copy_that_cannot_be_kept_stops_nothing_but_what_would_be_lost(s
     assert one.heard == [["a"]]
 
 
-async def test_a_garbled_copy_is_passed_over(machine, shared):
+async def test_a_damaged_replica_is_ignored(machine, shared):
     one = machine()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
@@ -363,7 +363,7 @@ async def test_a_garbled_copy_is_passed_over(machine, shared):
     assert await one.ids() == ["a"]
 
 
-async def test_processes_of_one_machine_share_its_copy(tmp_path, shared):
+async def test_processes_of_one_machine_share_its_replica(tmp_path, shared):
     clock = SystemClock()
     copies = [SqliteStore(tmp_path / "copy.sqlite3", clock) for _ in range(2)]
     one, two = [ReplicatedRecords(shared, copy, clock) for copy in copies]
@@ -377,5 +377,5 @@ async def test_processes_of_one_machine_share_its_copy(tmp_path, shared):
         copy.close()
 
 
-def test_every_collection_that_commands_write_is_copied():
+def test_all_collections_that_commands_write_are_replicated():
     assert {ACCOUNTS, PAUSES, LICENSES, KEYS} <= set(REPLICATED)

@@ -1,4 +1,4 @@
-"""Real servers that die, stand still, forget, change collections and refuse: what callers see, and the way back."""
+"""Real servers that are killed, hang, lose data, fail over and refuse calls: what callers see, and the recovery."""
 
 import random
 from contextlib import asynccontextmanager
@@ -65,7 +65,7 @@ async def opened(url, *, timeout_seconds=60.0, **options):
         yield Opened(store, clock, ear)
 
 
-async def test_a_server_that_was_killed_is_not_asked_until_a_probe_found_it_again(start):
+async def test_a_killed_server_gets_no_calls_until_a_probe_succeeds(start):
     server = start()
     async with opened(server.url) as seen:
         await seen.store.put(SESSIONS, "a", b"1")
@@ -80,7 +80,7 @@ async def test_a_server_that_was_killed_is_not_asked_until_a_probe_found_it_agai
         assert seen.ear.breaker == [True, False]
 
 
-async def test_a_server_that_stands_still_is_waited_for_once(start):
+async def test_a_hanging_server_causes_one_timeout(start):
     server = start()
     async with proxy_to(server.port) as proxy, opened(proxy.url, timeout_seconds=SHORT) as seen:
         version = await seen.store.put(SESSIONS, "a", b"1")
@@ -96,7 +96,7 @@ async def test_a_server_that_stands_still_is_waited_for_once(start):
         assert (await seen.store.get(SESSIONS, "a")).version == version
 
 
-async def test_a_server_that_was_slow_once_is_asked_again_at_once(start):
+async def test_a_server_that_was_slow_once_is_used_again_at_once(start):
     server = start()
     async with opened(server.url, timeout_seconds=SHORT) as seen:
         assert server.ask("CLIENT", "PAUSE", "400", "ALL").startswith(b"+OK")
@@ -105,7 +105,7 @@ async def test_a_server_that_was_slow_once_is_asked_again_at_once(start):
         assert await seen.store.now()
 
 
-async def test_no_acknowledged_record_is_lost_by_a_server_that_writes_to_disk_and_is_killed_under_load(start):
+async def test_a_persistent_server_killed_under_load_loses_no_acknowledged_record(start):
     server, acknowledged = start("--appendonly", "yes", "--appendfsync", "always"), []
     async with opened(server.url) as seen:
 
@@ -134,7 +134,7 @@ async def test_no_acknowledged_record_is_lost_by_a_server_that_writes_to_disk_an
         assert await seen.store.epoch() != epoch
 
 
-async def test_a_server_that_forgot_all_is_another_and_repeats_no_version(start):
+async def test_an_emptied_server_has_another_epoch_and_repeats_no_version(start):
     server = start()
     async with opened(server.url) as seen:
         version, fence = await seen.store.put(SESSIONS, "a", b"1"), await seen.store.acquire("lock", "me", LONG)
@@ -189,7 +189,7 @@ async def until(server, replication):
         await anyio.sleep(0.01)
 
 
-async def test_what_is_written_is_settled_where_a_replica_has_it_and_not_where_it_was_lost(start):
+async def test_settle_confirms_writes_only_if_a_replica_has_them(start):
     first, second = start(), start()
     async with opened(first.url) as seen:
         assert await seen.store.settle()
@@ -204,7 +204,7 @@ async def test_what_is_written_is_settled_where_a_replica_has_it_and_not_where_i
         assert seen.ear.breaker == []
 
 
-async def test_a_replica_is_read_from_and_not_used_once_it_refused_writes(start):
+async def test_a_read_only_replica_is_not_used_after_a_refused_write(start):
     first, second = start(), start()
     async with opened(second.url) as seen:
         second.ask("REPLICAOF", "127.0.0.1", first.port)
@@ -221,7 +221,7 @@ async def test_a_replica_is_read_from_and_not_used_once_it_refused_writes(start)
         assert await seen.store.put(SESSIONS, "a", b"1", expected=0)
 
 
-async def test_connections_that_the_server_closed_are_made_anew_and_nobody_notices(start):
+async def test_connections_closed_by_the_server_are_replaced(start):
     server = start()
     async with opened(server.url) as seen:
         await many(20, lambda number: seen.store.put(SESSIONS, f"{number}", b""))
@@ -237,7 +237,7 @@ async def many(tasks, call):
             group.start_soon(call, number)
 
 
-async def test_a_full_server_refuses_writes_wholly_and_answers_reads(start):
+async def test_a_full_server_refuses_writes_and_answers_reads(start):
     server = start("--maxmemory-policy", "noeviction")
     async with opened(server.url) as seen:
         version = await seen.store.put(COOLDOWNS, "a", b"1", seconds=LONG)
@@ -257,7 +257,7 @@ async def test_a_full_server_refuses_writes_wholly_and_answers_reads(start):
         assert await seen.store.take_slot("room", "me", slots=1, seconds=LONG, buckets=[bucket]) == 0.0
 
 
-async def test_a_server_that_may_forget_records_for_others_is_complained_of(start):
+async def test_a_server_that_evicts_records_is_logged(start):
     server = start("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     with capture_logs() as logs:
         async with opened(server.url) as seen:
@@ -268,7 +268,7 @@ async def test_a_server_that_may_forget_records_for_others_is_complained_of(star
 
 
 @pytest.mark.parametrize("secret", ["", ":{}-not@", "user:{}@"])
-async def test_a_server_that_does_not_know_us_is_not_used_and_the_log_says_why_and_no_secret(start, secret):
+async def test_a_failed_authentication_is_logged_without_secrets(start, secret):
     server = start("--requirepass", PASSWORD)
     url = server.url.replace("127", secret.format(PASSWORD) + "127")
     with capture_logs() as logs:
@@ -278,7 +278,7 @@ async def test_a_server_that_does_not_know_us_is_not_used_and_the_log_says_why_a
     assert PASSWORD not in str(logs)
 
 
-async def test_a_server_is_signed_in_to(start):
+async def test_the_store_authenticates(start):
     server = start("--requirepass", PASSWORD)
     options = RedisOptions(url=server.url.replace("127", f"default:{PASSWORD}@127"))
     assert PASSWORD not in repr(options)
@@ -286,13 +286,13 @@ async def test_a_server_is_signed_in_to(start):
         assert await seen.store.put(SESSIONS, "a", b"1", expected=0)
 
 
-async def test_a_part_of_a_cluster_is_refused_by_name(start):
+async def test_a_cluster_node_is_refused(start):
     server = start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     async with opened(server.url) as seen:
         assert await seen.fails(seen.store.get(SESSIONS, "a")) == "CLUSTERDOWN"
 
 
-async def test_the_store_opens_without_its_server_and_works_once_it_is_there(start):
+async def test_the_store_opens_before_its_server_is_available(start):
     server = start()
     server.kill()
     async with opened(server.url) as seen:
@@ -307,7 +307,7 @@ async def test_the_store_opens_without_its_server_and_works_once_it_is_there(sta
 
 
 @pytest.mark.parametrize("replies", [swallowed, cut_at(0), cut_at(3)], ids=["swallowed", "cut", "cut inside"])
-async def test_a_write_whose_reply_was_lost_is_recognised_when_it_is_read_again(start, replies):
+async def test_a_write_with_a_lost_reply_is_found_by_reading_again(start, replies):
     server = start()
     async with proxy_to(server.port) as proxy, opened(proxy.url, timeout_seconds=SHORT) as seen:
         first = await seen.store.put(SESSIONS, "a", b"old")
@@ -322,7 +322,7 @@ async def test_a_write_whose_reply_was_lost_is_recognised_when_it_is_read_again(
         assert await seen.store.put(SESSIONS, "a", b"mine", expected=first) is None
 
 
-async def test_a_reply_that_comes_too_late_is_nobodys(start):
+async def test_a_late_reply_is_dropped(start):
     server = start()
     async with proxy_to(server.port) as proxy, opened(proxy.url, timeout_seconds=SHORT) as seen:
         await many(4, lambda number: seen.store.put(SESSIONS, f"{number}", b"%d" % number))
@@ -334,7 +334,7 @@ async def test_a_reply_that_comes_too_late_is_nobodys(start):
             assert (await seen.store.get(SESSIONS, f"{number}")).value == b"%d" % number
 
 
-async def test_a_reply_that_comes_twice_is_read_once(start):
+async def test_a_repeated_reply_is_read_once(start):
     server = start()
     async with proxy_to(server.port) as proxy, opened(proxy.url) as seen:
         await many(4, lambda number: seen.store.put(SESSIONS, f"{number}", b"%d" % number))
@@ -344,7 +344,7 @@ async def test_a_reply_that_comes_twice_is_read_once(start):
             assert (await seen.store.get(SESSIONS, f"{number}")).value == b"%d" % number
 
 
-async def test_changes_keep_their_order_where_the_server_knows_one_script_only(start):
+async def test_changes_keep_their_order_if_the_server_knows_one_script_only(start):
     server = start()
     async with opened(server.url) as seen:
         version = await seen.store.put(SESSIONS, "a", b"old")
@@ -354,7 +354,7 @@ async def test_changes_keep_their_order_where_the_server_knows_one_script_only(s
         assert (await seen.store.get(SESSIONS, "a")).value == b"new"
 
 
-async def test_changes_of_many_records_are_each_made_or_not_in_one_round_trip(start):
+async def test_many_changes_take_one_round_trip(start):
     server = start()
     async with opened(server.url) as seen:
         await seen.store.put(SESSIONS, "there", b"1")
@@ -367,7 +367,7 @@ async def test_changes_of_many_records_are_each_made_or_not_in_one_round_trip(st
         assert len(await seen.store.keys(SESSIONS)) == 50
 
 
-async def test_after_thousands_of_cancelled_calls_everybody_gets_their_own_answer(start):
+async def test_cancelled_calls_do_not_mix_up_answers(start):
     server, luck, wrong = start(), random.Random(1), []
     async with opened(server.url) as seen:
         for number in range(50):
@@ -397,7 +397,7 @@ async def test_after_thousands_of_cancelled_calls_everybody_gets_their_own_answe
 # What is large, and what is many
 
 
-async def test_a_value_of_32_megabytes_is_kept_and_found(start):
+async def test_a_value_of_32_megabytes_can_be_stored(start):
     server, value = start(), random.Random(1).randbytes(32_000_000)
     async with opened(server.url) as seen:
         assert await seen.store.put(SESSIONS, "large", value)
@@ -414,7 +414,7 @@ async def test_many_calls_share_a_few_connections(start):
         assert len(await seen.store.keys(SESSIONS)) == 500
 
 
-async def test_of_records_whose_time_is_over_nothing_is_left(start):
+async def test_expired_records_leave_no_keys(start):
     server = start()
     async with opened(server.url) as seen:
         for number in range(50):
@@ -430,7 +430,7 @@ async def test_of_records_whose_time_is_over_nothing_is_left(start):
         assert server.ask("EXISTS", "gw:revision") == b":1\r\n"
 
 
-async def test_slots_and_buckets_that_nobody_uses_run_out(start):
+async def test_unused_slots_and_buckets_expire(start):
     server, bucket = start(), Bucket(name="b", capacity=1.0, per_second=10.0)
     async with opened(server.url) as seen:
         await seen.store.take_slot("room", "one", slots=3, seconds=60.0, buckets=[bucket])
@@ -439,7 +439,7 @@ async def test_slots_and_buckets_that_nobody_uses_run_out(start):
         assert 0 < int(server.ask("PTTL", "gw:bucket:b")[1:]) <= 1200
 
 
-async def test_two_gateways_with_prefixes_of_their_own_share_nothing(start):
+async def test_gateways_with_different_prefixes_share_nothing(start):
     server = start()
     async with opened(server.url) as one, opened(server.url, prefix="other") as other:
         await one.store.put(SESSIONS, "a", b"1")

@@ -1,4 +1,4 @@
-"""Commands and answers of the Redis protocol, in whatever parts they come."""
+"""Commands and answers of the Redis protocol, which may arrive in parts."""
 
 import anyio
 import anyio.lowlevel
@@ -71,19 +71,19 @@ async def peer():
             group.cancel_scope.cancel()
 
 
-async def test_a_command_is_sent_as_its_words(peer):
+async def test_a_command_is_sent_as_an_array_of_its_arguments(peer):
     peer.line.send("SET", b"\0\xff", 12, 0.5, "ü").cancel()
     assert await peer.hear() == b"*5\r\n$3\r\nSET\r\n$2\r\n\0\xff\r\n$2\r\n12\r\n$3\r\n0.5\r\n$2\r\n\xc3\xbc\r\n"
 
 
-async def test_a_command_that_cannot_be_sent_leaves_no_call_behind(peer):
+async def test_a_command_that_cannot_be_encoded_leaves_no_pending_call(peer):
     with pytest.raises(UnicodeEncodeError):
         peer.line.send("SET", "\ud800")
     assert await peer.ask(b":1\r\n") == 1
 
 
 @pytest.mark.parametrize(("said", "meant"), ANSWERS)
-async def test_an_answer_is_read_whole_and_in_parts(peer, said, meant):
+async def test_an_answer_may_arrive_in_parts(peer, said, meant):
     assert await peer.ask(said) == meant
     middle = len(said) // 2
     assert await peer.ask(said[:1], said[1:middle], said[middle:-1], said[-1:]) == meant
@@ -91,21 +91,21 @@ async def test_an_answer_is_read_whole_and_in_parts(peer, said, meant):
 
 
 @pytest.mark.parametrize(("said", "kind"), [(b"-NOSCRIPT none\r\n", NoScriptError), (b"-OOM full\r\n", ResponseError)])
-async def test_an_error_of_the_servers_leaves_the_connection_open(peer, said, kind):
+async def test_an_error_answer_leaves_the_connection_open(peer, said, kind):
     with pytest.raises(kind):
         await peer.ask(said)
     assert await peer.ask(b":1\r\n") == 1
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 400\r\n", b"$x\r\n", b":\r\n", b"$-2\r\n", b"*99999999999\r\n"])
-async def test_what_is_no_answer_ends_the_connection(peer, said):
+async def test_invalid_data_closes_the_connection(peer, said):
     with pytest.raises(InvalidResponse):
         await peer.ask(said)
     assert not peer.line.is_open
 
 
 @pytest.mark.parametrize("said", [b"+", b"$99999999999\r\n", b"*1\r\n$200000\r\n"])
-async def test_an_answer_longer_than_servers_give_ends_the_connection(peer, monkeypatch, said):
+async def test_a_too_long_answer_closes_the_connection(peer, monkeypatch, said):
     monkeypatch.setattr(module, "_LONGEST_ANSWER", 100_000)
     assert await peer.ask(b"$99000\r\n" + b"x" * 99_000 + b"\r\n") == b"x" * 99_000
     with pytest.raises(InvalidResponse):
@@ -113,19 +113,19 @@ async def test_an_answer_longer_than_servers_give_ends_the_connection(peer, monk
     assert not peer.line.is_open
 
 
-async def test_many_records_are_read_in_whatever_parts_they_come(peer):
+async def test_a_long_list_may_arrive_in_parts(peer):
     record = b"$100\r\n" + b"x" * 100 + b"\r\n"
     said = b"*2000\r\n" + record * 2000
     parts = [said[begin : begin + 4096] for begin in range(0, len(said), 4096)]
     assert await peer.ask(*parts) == [b"x" * 100] * 2000
 
 
-async def test_of_two_answers_at_once_the_first_is_taken_and_the_connection_ends(peer):
+async def test_a_second_answer_closes_the_connection(peer):
     assert await peer.ask(b":1\r\n:2\r\n") == 1
     assert not peer.line.is_open
 
 
-async def test_what_comes_unasked_ends_the_connection(peer):
+async def test_unsolicited_data_closes_the_connection(peer):
     assert await peer.ask(b":1\r\n") == 1
     await peer.say(b":2\r\n")
     while peer.line.is_open:
@@ -133,7 +133,7 @@ async def test_what_comes_unasked_ends_the_connection(peer):
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-async def test_several_commands_have_their_answers_in_order_errors_among_them(peer, size):
+async def test_several_commands_get_their_answers_in_order(peer, size):
     answers = peer.line.send_all([("GET", "a"), ("GET", "b"), ("GET", "c")])
     command = b"*2\r\n$3\r\nGET\r\n$1\r\n%b\r\n"
     assert await peer.hear() == command % b"a" + command % b"b" + command % b"c"
@@ -144,14 +144,14 @@ async def test_several_commands_have_their_answers_in_order_errors_among_them(pe
     assert await peer.ask(b":1\r\n") == 1
 
 
-async def test_an_answer_too_many_after_several_ends_the_connection(peer):
+async def test_one_answer_too_many_closes_the_connection(peer):
     answers = peer.line.send_all([("GET", "a"), ("GET", "b")])
     await peer.say(b":1\r\n:2\r\n:3\r\n")
     assert await answers == [1, 2]
     assert not peer.line.is_open
 
 
-async def test_several_commands_fail_together_with_the_connection(peer):
+async def test_several_commands_fail_with_their_connection(peer):
     answers = peer.line.send_all([("GET", "a"), ("GET", "b")])
     await peer.say(b":1\r\n")
     await peer.close()
@@ -159,7 +159,7 @@ async def test_several_commands_fail_together_with_the_connection(peer):
         await answers
 
 
-async def test_a_call_under_way_ends_with_the_connection(peer):
+async def test_a_pending_call_fails_with_its_connection(peer):
     answer = peer.line.send("PING")
     await peer.close()
     with pytest.raises((EOFError, ConnectionResetError)):
@@ -168,7 +168,7 @@ async def test_a_call_under_way_ends_with_the_connection(peer):
         await peer.line.send("PING")
 
 
-async def test_a_call_after_the_cut_fails_with_its_reason(peer):
+async def test_a_call_after_an_abort_fails_with_its_error(peer):
     peer.line.abort(TimeoutError())
     with pytest.raises(TimeoutError):
         await peer.line.send("PING")
@@ -176,7 +176,7 @@ async def test_a_call_after_the_cut_fails_with_its_reason(peer):
         await peer.line.send_all([("PING",)])
 
 
-async def test_a_call_under_way_fails_with_the_reason_of_the_cut(peer):
+async def test_a_pending_call_fails_with_the_error_of_the_abort(peer):
     answer = peer.line.send("PING")
     peer.line.abort(TimeoutError())
     with pytest.raises(TimeoutError):

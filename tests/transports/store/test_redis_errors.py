@@ -28,7 +28,7 @@ from transports.store.redis_errors import RedisUnavailable, reason_of
         ("ERR something SECRET else", "refusal"),
     ],
 )
-def test_what_a_server_says_is_one_word(said, reason):
+def test_an_error_answer_becomes_one_reason(said, reason):
     assert reason_of(BaseParser.parse_error(said)) == reason
 
 
@@ -55,11 +55,11 @@ def of(cause):
         (ValueError("invalid literal"), "garbled"),
     ],
 )
-def test_what_happened_to_a_connection_is_one_word(error, reason):
+def test_a_connection_error_becomes_one_reason(error, reason):
     assert reason_of(error) == reason
 
 
-def test_an_error_says_where_and_why():
+def test_an_error_names_the_address_and_reason():
     error = RedisUnavailable("cache.example:6379", "OOM")
     assert error.reason == "OOM"
     assert "cache.example:6379" in str(error)

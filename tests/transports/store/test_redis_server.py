@@ -19,7 +19,7 @@ SECRET = "pa55"
         (f"rediss://me:{SECRET}@cache.example?ssl_ca_certs=ca.pem", "cache.example:6379", True),
     ],
 )
-def test_a_url_says_where_the_server_is(url, where, tls):
+def test_a_url_becomes_an_address(url, where, tls):
     address = RedisAddress.of(url)
     assert (address.name, address.tls) == (where, tls)
     assert SECRET not in repr(address)
@@ -36,14 +36,14 @@ def test_a_url_says_where_the_server_is(url, where, tls):
         "",
     ],
 )
-def test_a_url_that_is_wrong_is_refused_without_showing_it(url):
+def test_an_invalid_url_is_refused_without_showing_it(url):
     with pytest.raises(ValueError, match="is not of the form redis://") as caught:
         RedisAddress.of(url)
     assert SECRET not in f"{caught.value!r} {caught.value.__cause__}"
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-async def test_a_server_is_talked_to_over_tls_only_where_its_certificate_is_trusted(tmp_path):
+async def test_tls_needs_a_trusted_certificate(tmp_path):
     certificate, key = write_certificate(tmp_path, SystemClock().wall())
     words = ("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no")
     server = RedisServer(programs()["redis"])

@@ -1,4 +1,4 @@
-"""What is the SQLite store's alone: its file, other processes, and the machine's clock."""
+"""Behaviour of the SQLite store only: its file, other processes, and the machine's clock."""
 
 import resource
 import stat
@@ -90,7 +90,7 @@ def contended(path, opened):
     process.communicate("")
 
 
-async def test_nobody_but_the_owner_may_read_the_file_or_what_belongs_to_it(path, opened):
+async def test_only_the_owner_may_read_the_files(path, opened):
     await opened().put(SESSIONS, "a", b"secret")
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == ["store.sqlite3", "store.sqlite3-shm", "store.sqlite3-wal"]
@@ -98,7 +98,7 @@ async def test_nobody_but_the_owner_may_read_the_file_or_what_belongs_to_it(path
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-async def test_what_was_written_is_there_when_it_is_opened_again(path, opened):
+async def test_records_survive_reopening(path, opened):
     version = await opened().put(SESSIONS, "a", b"1")
     assert (await opened().get(SESSIONS, "a")).version == version
 
@@ -119,7 +119,7 @@ async def test_a_write_waits_for_another_process_and_a_read_does_not(contended):
 
 
 @pytest.mark.parametrize("collection", [SESSIONS, COOLDOWNS], ids=lambda collection: collection.name)
-async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch, collection):
+async def test_a_file_locked_for_too_long_is_an_error(contended, monkeypatch, collection):
     monkeypatch.setattr("transports.store.sqlite._BUSY_SECONDS", 0.01)
     with pytest.raises(StoreDown, match=r"store\.sqlite3 failed: database is locked"):
         await contended[0].put(collection, "a", b"1")
@@ -127,7 +127,7 @@ async def test_another_process_that_never_lets_go_is_told(contended, monkeypatch
 
 
 @pytest.mark.parametrize("collection", [SESSIONS, COOLDOWNS], ids=lambda collection: collection.name)
-async def test_a_full_disk_is_told_and_what_was_there_stays(opened, collection):
+async def test_a_full_disk_is_an_error_and_keeps_the_records(opened, collection):
     store, (soft, hard) = opened(), resource.getrlimit(resource.RLIMIT_FSIZE)
     await store.put(collection, "a", b"1")
     resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
@@ -140,7 +140,7 @@ async def test_a_full_disk_is_told_and_what_was_there_stays(opened, collection):
     assert await store.put(collection, "a", bytes(1024 * 1024)) == 2
 
 
-async def test_a_file_that_may_only_be_read_is_told(opened):
+async def test_a_read_only_file_is_an_error(opened):
     store = opened()
     store._quick.execute("PRAGMA query_only=1")
     with pytest.raises(StoreDown, match="readonly database"):
@@ -148,7 +148,7 @@ async def test_a_file_that_may_only_be_read_is_told(opened):
     assert await store.get(COOLDOWNS, "a") is None
 
 
-async def test_a_file_that_was_cut_off_anywhere_is_refused(path, opened):
+async def test_a_truncated_file_is_refused(path, opened):
     store = opened()
     for number in range(20):
         await store.put(SESSIONS, f"{number}", bytes(1000))
@@ -165,7 +165,7 @@ async def test_a_file_that_was_cut_off_anywhere_is_refused(path, opened):
 
 
 @pytest.mark.parametrize("step", [1, 7])
-async def test_a_file_with_foreign_bytes_is_told_and_nothing_else_breaks(path, opened, step):
+async def test_a_damaged_file_is_an_error(path, opened, step):
     store = opened()
     for number in range(20):
         await store.put(SESSIONS, f"{number}", bytes(1000))
@@ -181,14 +181,14 @@ async def test_a_file_with_foreign_bytes_is_told_and_nothing_else_breaks(path, o
 
 
 @pytest.mark.parametrize("text", [b"not a database", b"not a database, but long enough to be one" * 40])
-def test_another_file_is_refused(path, opened, text):
+def test_a_file_of_another_kind_is_refused(path, opened, text):
     path.parent.mkdir()
     path.write_bytes(text)
     with pytest.raises(StoreDown, match="file is not a database"):
         opened()
 
 
-async def test_a_clock_that_is_set_back_holds_nothing_for_longer(opened):
+async def test_setting_the_clock_back_extends_nothing(opened):
     clock = SetClock()
     store = opened(clock)
     await store.acquire("lock", "one", 45.0)
@@ -205,7 +205,7 @@ async def test_a_clock_that_is_set_back_holds_nothing_for_longer(opened):
     assert await store.get(SESSIONS, "a") is None
 
 
-async def test_a_clock_that_was_set_back_while_nobody_looked_holds_nothing_for_longer(path, opened):
+async def test_setting_the_clock_back_while_closed_extends_nothing(path, opened):
     first = opened(SetClock())
     await first.put(SESSIONS, "a", b"1", seconds=30.0)
     await first.acquire("lock", "one", 45.0)
@@ -218,7 +218,7 @@ async def test_a_clock_that_was_set_back_while_nobody_looked_holds_nothing_for_l
     assert await store.acquire("lock", "two", 45.0)
 
 
-async def test_a_clock_that_is_set_forward_ends_no_lock_and_frees_no_slot(opened):
+async def test_setting_the_clock_forward_ends_no_lock_or_slot(opened):
     clock = SetClock()
     store, other = opened(clock), opened(clock)
     await store.acquire("lock", "one", 45.0)
@@ -231,7 +231,7 @@ async def test_a_clock_that_is_set_forward_ends_no_lock_and_frees_no_slot(opened
     assert await other.take_slot("room", "two", slots=1, seconds=60.0) == 0.0
 
 
-async def test_versions_and_fences_grow_while_the_clock_goes_back(opened):
+async def test_versions_and_tokens_grow_while_the_clock_goes_back(opened):
     clock, versions, fences = SetClock(), [], []
     store = opened(clock)
     for _ in range(3):
@@ -244,7 +244,7 @@ async def test_versions_and_fences_grow_while_the_clock_goes_back(opened):
     assert fences == sorted(set(fences))
 
 
-async def test_locks_that_are_over_leave_nothing_in_the_file(opened):
+async def test_expired_locks_are_deleted(opened):
     clock = ManualClock()
     store = opened(clock)
     for number in range(50):
@@ -254,7 +254,7 @@ async def test_locks_that_are_over_leave_nothing_in_the_file(opened):
     assert store._quick.execute("SELECT COUNT(*) FROM lock").fetchone() == (1,)
 
 
-async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_lock(path, opened):
+async def test_several_processes_keep_all_guarantees(path, opened):
     store = opened()
     for collection in (SESSIONS, COOLDOWNS):
         await store.put(collection, "count", b"0")
@@ -268,7 +268,7 @@ async def test_several_processes_lose_no_write_overfill_no_room_and_share_no_loc
     assert sorted(held for _, held in told) == ["False", "False", "True"]
 
 
-async def test_the_journal_is_brought_to_the_file_by_a_thread_and_stays_small(tmp_path):
+async def test_a_thread_checkpoints_the_journal(tmp_path):
     with closing(SqliteStore(tmp_path / "state.db", ManualClock())) as store:
         for number in range(2000):
             await store.put(COOLDOWNS, f"{number}", b"x" * 3000)

@@ -63,13 +63,13 @@ async def together(*works):
             tasks.start_soon(work)
 
 
-async def test_a_write_that_may_be_lost_is_done_on_the_event_loop(file):
+async def test_a_write_that_need_not_be_durable_runs_on_the_event_loop(file):
     assert [await file.insert(value) for value in (1, 2)] == [1, 2]
     assert file.done == [[LOOP, 1], [LOOP, 1]]
     assert file.connections == 1
 
 
-async def test_writes_that_come_during_another_share_one_transaction_and_one_connection(file):
+async def test_writes_during_another_share_one_transaction(file):
     async def insert(value):
         await file.insert(value, durable=value % 2 == 0)
 
@@ -81,7 +81,7 @@ async def test_writes_that_come_during_another_share_one_transaction_and_one_con
     assert file.done[-1] == [LOOP, 1]
 
 
-async def test_a_write_that_fails_undoes_itself_alone(file):
+async def test_a_failed_write_undoes_only_itself(file):
     errors = []
 
     async def insert(value):
@@ -94,13 +94,13 @@ async def test_a_write_that_fails_undoes_itself_alone(file):
     assert (file.values(), errors) == ([1, 2, 3, 4], [2])
 
 
-async def test_writes_that_follow_soon_share_one_transaction_on_the_event_loop(file):
+async def test_writes_in_quick_succession_share_one_transaction_on_the_event_loop(file):
     await together(*(lambda value=value: file.insert(value) for value in range(50)))
     assert file.values() == list(range(50))
     assert file.done == [[LOOP, 1], [LOOP, 49]]
 
 
-async def test_of_writes_that_share_a_transaction_one_that_fails_undoes_itself_alone(file):
+async def test_a_failed_write_in_a_shared_transaction_undoes_only_itself(file):
     errors = []
 
     async def insert(value):
@@ -122,7 +122,7 @@ def locked(file):
         yield other
 
 
-async def test_a_lock_that_another_process_holds_for_a_moment_needs_no_thread(file, locked):
+async def test_a_briefly_locked_file_needs_no_thread(file, locked):
     async def release():
         await anyio.wait_all_tasks_blocked()
         locked.execute("COMMIT")
@@ -133,7 +133,7 @@ async def test_a_lock_that_another_process_holds_for_a_moment_needs_no_thread(fi
     assert file.connections == 1
 
 
-async def test_a_lock_that_other_processes_hold_again_and_again_needs_no_thread(file, locked):
+async def test_a_repeatedly_locked_file_needs_no_thread(file, locked):
     async def release():
         while len(file.done) < 4:  # the loop has met the lock so often
             await anyio.lowlevel.checkpoint()
@@ -145,7 +145,7 @@ async def test_a_lock_that_other_processes_hold_again_and_again_needs_no_thread(
     assert file.connections == 1
 
 
-async def test_who_is_cancelled_while_another_process_holds_the_lock_writes_nothing_and_stops_no_other(file, locked):
+async def test_a_write_cancelled_while_the_file_is_locked_is_withdrawn(file, locked):
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as leading:
@@ -159,7 +159,7 @@ async def test_who_is_cancelled_while_another_process_holds_the_lock_writes_noth
     assert file.values() == [2]
 
 
-async def test_a_lock_that_another_process_holds_for_long_is_waited_for_in_a_thread_once(file, locked):
+async def test_a_file_locked_for_long_is_waited_for_in_one_thread(file, locked):
     async def release():
         while file.done[-1:] != [[THREAD, 0]]:
             await anyio.lowlevel.checkpoint()
@@ -171,7 +171,7 @@ async def test_a_lock_that_another_process_holds_for_long_is_waited_for_in_a_thr
     assert file.connections == 2
 
 
-async def test_a_write_that_is_cancelled_while_it_waits_is_not_done_and_stops_no_other(file):
+async def test_a_cancelled_waiting_write_is_withdrawn(file):
     started = threading.Event()
 
     def held(database):
@@ -192,7 +192,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_is_not_done_and_stops_no
     assert file.values() == [1, 3]
 
 
-async def test_a_leader_that_is_cancelled_finishes_its_batch_and_passes_the_lead_on(file):
+async def test_a_cancelled_leader_finishes_its_batch_and_passes_the_lead_on(file):
     started = threading.Event()
 
     def held(database):
@@ -211,7 +211,7 @@ async def test_a_leader_that_is_cancelled_finishes_its_batch_and_passes_the_lead
     assert file.values() == [1, 2]
 
 
-async def test_the_journal_is_moved_to_the_file_now_and_then_by_the_thread(file):
+async def test_the_thread_checkpoints_the_journal_periodically(file):
     for value in range(502):
         await file.insert(value)
     assert [where for where, _ in file.done].count(THREAD) == 2

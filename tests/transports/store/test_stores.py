@@ -1,4 +1,4 @@
-"""What every store promises, whatever it is made of: see `transports.store.port`."""
+"""The contract of `transports.store.port`, tested with every kind of store."""
 
 import string
 
@@ -41,7 +41,7 @@ async def all_of(tasks, call):
 # Records
 
 
-async def test_what_is_put_is_got_by_every_view_of_the_store(open_store):
+async def test_a_record_is_visible_to_every_process(open_store):
     one, other = await open_store(), await open_store()
     version = await one.put(SESSIONS, "a", b"value")
     record = await other.get(SESSIONS, "a")
@@ -51,14 +51,14 @@ async def test_what_is_put_is_got_by_every_view_of_the_store(open_store):
 
 
 @pytest.mark.parametrize("value", [b"", b"\0\r\n\xff", bytes(range(256)) * 8192], ids=["empty", "bytes", "2 MiB"])
-async def test_a_value_is_any_bytes(store, value):
+async def test_a_value_may_be_any_bytes(store, value):
     await store.put(SESSIONS, "a", value)
     assert (await store.get(SESSIONS, "a")).value == value
     assert [record.value for record in await store.scan(SESSIONS)] == [value]
 
 
 @pytest.mark.parametrize("key", ["a", "~" * 512, string.printable[:95], "a b", "*", "[a]", "a?", "{a}:b/c", "%_\\"])
-async def test_a_key_is_any_printable_ascii(store, key):
+async def test_a_key_may_be_any_printable_ascii(store, key):
     version = await store.put(SESSIONS, key, b"value")
     assert (await store.get(SESSIONS, key)).version == version
     assert await store.keys(SESSIONS) == [key]
@@ -69,7 +69,7 @@ async def test_a_key_is_any_printable_ascii(store, key):
     assert await store.remove(SESSIONS, key)
 
 
-async def test_a_version_grows_and_never_comes_back_though_the_record_was_removed(store):
+async def test_versions_grow_and_do_not_repeat_after_a_removal(store):
     seen = []
     for _ in range(3):
         seen.append(await store.put(SESSIONS, "a", b"same"))
@@ -79,7 +79,7 @@ async def test_a_version_grows_and_never_comes_back_though_the_record_was_remove
     assert seen[0] > 0
 
 
-async def test_a_version_never_comes_back_though_the_record_ran_out(open_store):
+async def test_versions_do_not_repeat_after_an_expiry(open_store):
     store, seen = await open_store(), []
     for _ in range(2):
         seen.append(await store.put(SESSIONS, "a", b"same", seconds=open_store.short))
@@ -88,7 +88,7 @@ async def test_a_version_never_comes_back_though_the_record_ran_out(open_store):
     assert seen == sorted(set(seen))
 
 
-async def test_what_is_expected_must_be_there(store):
+async def test_a_put_needs_the_expected_version(store):
     assert await store.put(SESSIONS, "a", b"1", expected=7) is None
     assert await store.get(SESSIONS, "a") is None
     first = await store.put(SESSIONS, "a", b"1", expected=0)
@@ -99,7 +99,7 @@ async def test_what_is_expected_must_be_there(store):
     assert (await store.get(SESSIONS, "a")).value == b"2"
 
 
-async def test_a_record_is_removed_in_the_version_that_is_expected_only(store):
+async def test_a_removal_needs_the_expected_version(store):
     version = await store.put(SESSIONS, "a", b"1")
     assert not await store.remove(SESSIONS, "a", expected=version + 1)
     assert not await store.remove(SESSIONS, "a", expected=0)
@@ -110,13 +110,13 @@ async def test_a_record_is_removed_in_the_version_that_is_expected_only(store):
     assert await store.put(SESSIONS, "a", b"2", expected=0)
 
 
-async def test_of_many_who_create_a_record_one_does(open_store):
+async def test_one_of_many_simultaneous_creations_succeeds(open_store):
     views = [await open_store() for _ in range(3)]
     came = await all_of(MANY, lambda number: views[number % 3].put(SESSIONS, "a", b"%d" % number, expected=0))
     assert len([version for version in came if version is not None]) == 1
 
 
-async def test_many_who_count_by_compare_and_set_lose_no_count(open_store):
+async def test_simultaneous_compare_and_set_loses_no_update(open_store):
     views = [await open_store() for _ in range(3)]
     await views[0].put(SESSIONS, "count", b"0")
 
@@ -131,7 +131,7 @@ async def test_many_who_count_by_compare_and_set_lose_no_count(open_store):
     assert (await views[0].get(SESSIONS, "count")).value == b"%d" % MANY
 
 
-async def test_changes_are_made_together_each_as_it_would_be_alone(open_store):
+async def test_each_change_of_a_batch_is_applied_independently(open_store):
     store, other = await open_store(), await open_store()
     await filled(store, "a", "b", "c")
     there = {record.key: record.version for record in await store.scan(SESSIONS)}
@@ -158,7 +158,7 @@ async def test_changes_are_made_together_each_as_it_would_be_alone(open_store):
     assert await store.write([]) == []
 
 
-async def test_a_record_lives_for_its_time(open_store):
+async def test_a_record_expires_after_its_seconds(open_store):
     store = await open_store()
     await store.put(SESSIONS, "a", b"1", seconds=open_store.short)
     await store.put(SESSIONS, "b", b"1", seconds=open_store.long)
@@ -173,7 +173,7 @@ async def test_a_record_lives_for_its_time(open_store):
     assert await store.put(SESSIONS, "a", b"2", expected=0)
 
 
-async def test_another_value_has_a_time_of_its_own(open_store):
+async def test_a_new_value_has_its_own_expiry(open_store):
     store = await open_store()
     await store.put(SESSIONS, "a", b"1", seconds=open_store.short)
     await store.put(SESSIONS, "a", b"2")
@@ -187,7 +187,7 @@ async def test_another_value_has_a_time_of_its_own(open_store):
 # Several records
 
 
-async def test_records_come_in_the_order_of_their_keys(store):
+async def test_records_are_sorted_by_key(store):
     await filled(store, "b", "a/2", "A", "a/10", "a", "~")
     ordered = ["A", "a", "a/10", "a/2", "b", "~"]
     assert await store.keys(SESSIONS) == ordered
@@ -220,14 +220,14 @@ async def test_records_come_in_the_order_of_their_keys(store):
     ],
     ids=str,
 )
-async def test_some_of_the_records_are_found(store, asked, found):
+async def test_a_scan_returns_the_requested_range(store, asked, found):
     await filled(store, "b", "a/3", "a/1", "a0", "a/2")
     await filled(store, "a/4", collection=ATTENTION)
     assert await store.keys(SESSIONS, **asked) == found
     assert [record.key for record in await store.scan(SESSIONS, **asked)] == found
 
 
-async def test_a_page_holds_as_many_as_are_wanted_though_others_ran_out(open_store):
+async def test_expired_records_do_not_shorten_a_page(open_store):
     store = await open_store()
     for number in range(6):
         await store.put(SESSIONS, f"{number}", b"", seconds=open_store.long if number % 2 else open_store.short)
@@ -236,7 +236,7 @@ async def test_a_page_holds_as_many_as_are_wanted_though_others_ran_out(open_sto
     assert await store.keys(SESSIONS, after="1", limit=2) == ["3", "5"]
 
 
-async def test_all_of_many_records_are_found_page_by_page(store):
+async def test_pages_cover_all_records(store):
     for number in range(250):
         await store.put(COOLDOWNS, f"{number:03}", b"")
     found, page = [], await store.keys(COOLDOWNS, limit=99)
@@ -247,7 +247,7 @@ async def test_all_of_many_records_are_found_page_by_page(store):
     assert len(await store.scan(COOLDOWNS)) == 250
 
 
-async def test_a_revision_changes_with_each_change_in_its_collection_and_no_other(store):
+async def test_a_revision_grows_with_each_change_of_its_collection_only(store):
     async def revision(collection):
         return (await store.revisions()).get(collection.name, 0)
 
@@ -272,14 +272,14 @@ async def test_a_revision_changes_with_each_change_in_its_collection_and_no_othe
 # Locks
 
 
-async def test_one_owner_holds_a_lock_at_a_time(open_store):
+async def test_a_lock_has_one_owner_at_a_time(open_store):
     views = [await open_store() for _ in range(3)]
     came = await all_of(MANY, lambda number: views[number % 3].acquire("a", f"owner-{number}", open_store.long))
     assert len([fence for fence in came if fence is not None]) == 1
     assert await views[0].acquire("b", "another", open_store.long)
 
 
-async def test_fences_grow_over_release_expiry_and_renewal(open_store):
+async def test_fencing_tokens_grow_after_release_expiry_and_renewal(open_store):
     store, fences = await open_store(), []
     fences.append(await store.acquire("a", "one", open_store.long))
     fences.append(await store.acquire("a", "one", open_store.long))
@@ -294,7 +294,7 @@ async def test_fences_grow_over_release_expiry_and_renewal(open_store):
     assert fences[0] > 0
 
 
-async def test_a_lock_is_renewed_by_who_holds_it_alone(open_store):
+async def test_only_the_owner_renews_a_lock(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.long)
     assert not await store.renew("a", "two", open_store.long)
@@ -307,7 +307,7 @@ async def test_a_lock_is_renewed_by_who_holds_it_alone(open_store):
     assert await store.renew("a", "two", open_store.long)
 
 
-async def test_a_renewed_lock_is_held_for_the_full_time(open_store):
+async def test_a_renewed_lock_lasts_its_full_time(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.short)
     assert await store.renew("a", "one", open_store.long)
@@ -319,7 +319,7 @@ async def test_a_renewed_lock_is_held_for_the_full_time(open_store):
     assert await store.acquire("b", "two", open_store.long) is None
 
 
-async def test_a_lock_is_released_by_who_holds_it_alone(open_store):
+async def test_only_the_owner_releases_a_lock(open_store):
     store = await open_store()
     await store.acquire("a", "one", open_store.long)
     await store.release("a", "two")
@@ -330,7 +330,7 @@ async def test_a_lock_is_released_by_who_holds_it_alone(open_store):
     assert await store.acquire("a", "two", open_store.long)
 
 
-async def test_a_lock_is_granted_in_the_epoch_that_is_meant_only(open_store):
+async def test_a_lock_is_granted_only_in_the_given_epoch(open_store):
     store = await open_store()
     assert await store.acquire("a", "one", open_store.long, "another server") is None
     assert await store.acquire("a", "one", open_store.long, await store.epoch())
@@ -339,7 +339,7 @@ async def test_a_lock_is_granted_in_the_epoch_that_is_meant_only(open_store):
 # Slots and buckets
 
 
-async def test_no_more_than_the_slots_there_are_is_taken(open_store):
+async def test_at_most_the_given_number_of_slots_is_taken(open_store):
     views = [await open_store() for _ in range(3)]
     came = await all_of(
         MANY, lambda number: views[number % 3].take_slot("a", f"{number}", slots=5, seconds=open_store.long)
@@ -349,7 +349,7 @@ async def test_no_more_than_the_slots_there_are_is_taken(open_store):
     assert await views[0].count_slots("b") == 0
 
 
-async def test_who_is_seated_may_enter_again_where_all_is_full(open_store):
+async def test_a_holder_may_take_its_slot_again_when_all_are_taken(open_store):
     store = await open_store()
     assert await store.take_slot("a", "one", slots=1, seconds=open_store.short) == 0.0
     assert await store.take_slot("a", "one", slots=1, seconds=open_store.long) == 0.0
@@ -359,7 +359,7 @@ async def test_who_is_seated_may_enter_again_where_all_is_full(open_store):
     assert await store.take_slot("b", "one", slots=0, seconds=open_store.long) == FULL
 
 
-async def test_a_slot_is_free_when_it_is_left_and_when_its_time_is_over(open_store):
+async def test_a_slot_is_free_after_its_release_or_expiry(open_store):
     store = await open_store()
     await store.take_slot("a", "one", slots=2, seconds=open_store.short)
     await store.take_slot("a", "two", slots=2, seconds=open_store.long)
@@ -373,7 +373,7 @@ async def test_a_slot_is_free_when_it_is_left_and_when_its_time_is_over(open_sto
     assert await store.take_slot("a", "four", slots=2, seconds=open_store.long) == 0.0
 
 
-async def test_who_stays_keeps_the_slot_and_takes_a_lost_one_again(open_store):
+async def test_a_renewal_keeps_a_slot_and_takes_a_lost_one_again(open_store):
     store = await open_store()
     await store.take_slot("a", "one", slots=1, seconds=open_store.short)
     await store.take_slot("b", "one", slots=1, seconds=open_store.short)
@@ -388,7 +388,7 @@ async def test_who_stays_keeps_the_slot_and_takes_a_lost_one_again(open_store):
     await store.renew_slots([], open_store.long)
 
 
-async def test_a_bucket_is_full_at_first_and_says_when_a_token_may_be_back(open_store):
+async def test_a_bucket_starts_full_and_returns_the_wait_for_a_token(open_store):
     store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
 
     async def take_slot(holder):
@@ -404,7 +404,7 @@ async def test_a_bucket_is_full_at_first_and_says_when_a_token_may_be_back(open_
     assert 0.0 < await take_slot("four") <= open_store.short
 
 
-async def test_a_bucket_holds_no_more_than_it_can(open_store):
+async def test_a_bucket_holds_at_most_its_capacity(open_store):
     store, bucket = await open_store(), minutely(per_second=1.0 / open_store.short)
     await store.take_slot("a", "one", slots=9, seconds=open_store.long, buckets=[bucket])
     await open_store.elapse(3 * open_store.short)
@@ -414,7 +414,7 @@ async def test_a_bucket_holds_no_more_than_it_can(open_store):
     assert await store.take_slot("a", "four", slots=9, seconds=open_store.long, buckets=[slow]) > open_store.short
 
 
-async def test_all_is_taken_or_nothing(open_store):
+async def test_a_slot_and_tokens_are_taken_together_or_not_at_all(open_store):
     store = await open_store()
     day, minute = (
         Bucket(name="day", capacity=2.0, per_second=1e-6),
@@ -431,7 +431,7 @@ async def test_all_is_taken_or_nothing(open_store):
     assert await store.take_slot("a", "three", **alone) > wait
 
 
-async def test_many_who_enter_draw_no_more_tokens_than_there_are(open_store):
+async def test_simultaneous_requests_take_no_more_tokens_than_exist(open_store):
     views, bucket = [await open_store() for _ in range(3)], Bucket(name="a", capacity=4.0, per_second=1e-6)
     came = await all_of(
         MANY,
@@ -446,7 +446,7 @@ async def test_many_who_enter_draw_no_more_tokens_than_there_are(open_store):
 # The store itself
 
 
-async def test_the_time_of_all_views_is_one_and_passes(open_store):
+async def test_all_processes_see_one_clock_that_advances(open_store):
     one, other = await open_store(), await open_store()
     before = await one.now()
     assert before > 1_600_000_000.0
@@ -477,7 +477,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no_other(open_store, name):
+async def test_a_call_may_be_cancelled_at_any_point(open_store, name):
     store = await open_store()
     for steps in range(5):
         before = await store.put(SESSIONS, "a", b"old")
@@ -506,6 +506,6 @@ async def test_a_call_that_is_cancelled_at_any_point_is_done_or_not_and_harms_no
             await store.release_slots([("room", holder)])
 
 
-async def test_a_record_shows_no_value(store):
+async def test_the_repr_of_a_record_hides_its_value(store):
     await store.put(SESSIONS, "a", b"secret")
     assert "secret" not in repr(await store.get(SESSIONS, "a"))
