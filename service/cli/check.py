@@ -43,9 +43,9 @@ def _check_folder(folder: Path, where: str) -> None:
     """Raise SettingsError unless the folder exists or can be created, and is writable."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise SettingsError(f"{where}: {folder}: {there} is not a folder")
+        raise SettingsError(f"{where}: {folder}: {there} is not a folder; choose another path")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise SettingsError(f"{where}: {folder}: no permission to write to {there}")
+        raise SettingsError(f"{where}: {folder}: no permission to write to {there}; allow it, or choose another path")
 
 
 def _check_store(path: Path, where: str) -> None:
@@ -59,4 +59,4 @@ def _check_store(path: Path, where: str) -> None:
     except OSError as error:
         raise SettingsError(f"{where}: {path}: {error.strerror}") from None
     if begin and begin != _SQLITE:
-        raise SettingsError(f"{where}: {path}: is not a database of this gateway")
+        raise SettingsError(f"{where}: {path}: is not a database of this gateway; choose another path")

@@ -125,8 +125,6 @@ def simulate(
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
     config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
-    listening = open_listener(host, port, 2048)
-    url = url_of(listening, "https" if tls else "http")
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
         clock = SystemClock()
         files = None
@@ -137,6 +135,8 @@ def simulate(
                 files = TlsFiles(*write_certificate(Path(folder), clock.wall(), tls_names))
             except ValueError as error:
                 raise click.BadParameter(str(error), param_hint="--tls-name") from None
+        listening = open_listener(host, port, 2048)
+        url = url_of(listening, "https" if tls else "http")
 
         def started() -> None:
             click.echo(f"Base URL: {url}")

@@ -86,7 +86,7 @@ def completion(context: click.Context, shell: str) -> None:
     """Print the shell completion script; source it in the shell's startup file."""
     made = get_completion_class(shell)
     if made is None:  # this version of click does not support the shell
-        raise click.ClickException(f"completion is not supported for {shell}")
+        raise click.ClickException(f"this version of click has no completion for {shell}; update click")
     click.echo(made(context.find_root().command, {}, _COMMAND, _COMPLETION_VARIABLE).source())
 
 

@@ -50,7 +50,7 @@ def read_until_blank(lines: Iterator[str]) -> str:
     for line in lines:
         size += len(line)
         if size > _MAX_LENGTH:
-            raise click.ClickException("the input is too long for a session")
+            raise click.ClickException("the input is too long for a session; paste the cookies only")
         if line.strip():
             found.append(line.rstrip("\r\n"))
         elif any(not line.startswith("#") for line in found):

@@ -77,4 +77,6 @@ def open_listener(host: str, port: int, backlog: int) -> socket.socket:
     try:
         return listen(host, port, backlog)
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise click.ClickException(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another address or port"
+        ) from None

@@ -81,7 +81,7 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
     try:
         own = URL(public_url).raw_host
     except ValueError:
-        raise SettingsError(f"{origin.name}: server.public_url: not a valid URL") from None
+        raise SettingsError(f"{origin.name}: server.public_url: not a valid URL; write it as https://HOST") from None
     try:
         return FetchPolicy.of(settings.allow, (*settings.deny, *((own,) if own else ())))
     except ValueError as error:

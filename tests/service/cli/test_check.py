@@ -79,7 +79,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, modes_hold):
     (tmp_path / "shut").mkdir(mode=0o500)
     check_file(tmp_path, WEB)
     for store in ("shut/x.sqlite3", "shut/deeper/x.sqlite3"):
-        with pytest.raises(SettingsError, match=r"store\.path: .*no permission to write to .*shut$"):
+        with pytest.raises(SettingsError, match=r"store\.path: .*no permission to write to .*shut;"):
             check_file(tmp_path, WEB, store)
-    with pytest.raises(SettingsError, match=r"media\.cache_dir: .*no permission to write to .*shut$"):
+    with pytest.raises(SettingsError, match=r"media\.cache_dir: .*no permission to write to .*shut;"):
         check_file(tmp_path, WEB + '[media]\ncache_dir = "shut/media"')
