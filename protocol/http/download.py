@@ -58,7 +58,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Response headers of a download."""
 
     etag: str
-    """Names the content: the same for the same bytes."""
+    """Identifies the content: equal for equal bytes."""
     headers: Mapping[str, str] = {}
 
 
@@ -129,7 +129,7 @@ class Download:
 
 
 async def _within(stream: MediaStream, span: ByteRange | None) -> AsyncIterator[bytes]:
-    """Yield the bytes of a span; what lies before it is read and dropped, since upstreams take no ranges."""
+    """Yield the bytes of a range; those before it are read and dropped, since upstreams support no ranges."""
     position = 0
     async for piece in stream:
         start, position = position, position + len(piece)

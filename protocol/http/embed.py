@@ -17,14 +17,14 @@ from protocol.http.errors import CLIENT_GONE, shutting_down
 from protocol.model import Content
 
 _SLICE = 3 * 64 * 1024
-"""Of a file; base64 makes four bytes of three."""
+"""The length of a slice; a multiple of three, since base64 encodes three bytes as four."""
 
 
 class Pieces:
     """Bytes to send, some of which are the base64 of files."""
 
     def __init__(self, parts: Iterable[bytes | tuple[Content]]) -> None:
-        """Send these parts one after another; a file stands in a tuple of its own."""
+        """Send these parts in order; a file is in a tuple of one."""
         self._parts = tuple(parts)
         self.length = sum(len(part) if isinstance(part, bytes) else (len(part[0]) + 2) // 3 * 4 for part in self._parts)
         """The number of bytes."""
@@ -42,18 +42,14 @@ class Pieces:
 async def slices(content: Content) -> AsyncIterator[bytes]:
     """Yield content in slices; all but the last have a length that is a multiple of three."""
     for at in range(0, len(content), _SLICE):
-        yield await _slice(content, at)
-
-
-async def _slice(content: Content, at: int) -> bytes:
-    """Read a slice of a file; in a thread where it is not in the page cache."""
-    size = min(_SLICE, len(content) - at)
-    if isinstance(content, bytes):
-        return content[at : at + size]
-    piece = content.read_cached(at, size)
-    if piece is None or len(piece) < size:
-        piece = await anyio.to_thread.run_sync(content.read, at, size)
-    return piece
+        size = min(_SLICE, len(content) - at)
+        if isinstance(content, bytes):
+            yield content[at : at + size]
+            continue
+        piece = content.read_cached(at, size)
+        if piece is None or len(piece) < size:  # not in the page cache
+            piece = await anyio.to_thread.run_sync(content.read, at, size)
+        yield piece
 
 
 class Embedding:

@@ -70,7 +70,7 @@ async def take(
         raise _too_long(context.limits, param)
     if not data:
         raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
-    mime = await _run(len(data), _check, data, declared or "", param, context.limits)
+    mime = await _run(len(data), _checked_type, data, declared or "", param, context.limits)
     if isinstance(data, bytes):
         return FilePart(data=data, mime=mime, name=_name(name, mime))
     return FilePart(stored=data, mime=mime, name=_name(name, mime))
@@ -191,22 +191,18 @@ def _decode(text: str) -> bytes:
     return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
 
 
-def _check(data: Content, declared: str, param: str, limits: RequestLimits) -> str:
+def _checked_type(data: Content, declared: str, param: str, limits: RequestLimits) -> str:
     """Check a file and return its type."""
     with viewed(data) as view:
-        return _checked(view, declared, param, limits)
-
-
-def _checked(data: View, declared: str, param: str, limits: RequestLimits) -> str:
-    mime = sniff(data)
-    if mime is None:
-        message = f"The file at '{param}' has an unsupported type: send {_TAKEN}."
-        raise BadRequest(message, param=param, code="unsupported_image")
-    if not _agrees(declared.strip().lower(), mime):
-        message = f"The file at '{param}' does not match its declared type: its content is '{mime}'."
-        raise BadRequest(message, param=param, code="unsupported_image")
-    if mime.startswith("image/"):
-        _check_size(data, param, limits)
+        mime = sniff(view)
+        if mime is None:
+            message = f"The file at '{param}' has an unsupported type: send {_TAKEN}."
+            raise BadRequest(message, param=param, code="unsupported_image")
+        if not _agrees(declared.strip().lower(), mime):
+            message = f"The file at '{param}' does not match its declared type: its content is '{mime}'."
+            raise BadRequest(message, param=param, code="unsupported_image")
+        if mime.startswith("image/"):
+            _check_size(view, param, limits)
     return mime
 
 

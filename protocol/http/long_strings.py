@@ -1,15 +1,15 @@
-r"""Takes the long strings of a JSON body out of it while it arrives, and decodes their base64 into files.
+r"""Decodes the long base64 strings of a JSON body into files while the body arrives.
 
-A picture of 20 MB is a string of 27 MB in a body of little else. The body is read in blocks. A block that ends with a
-long run without a quotation mark may end within such a string. It does if the text before the run opens the value of
-a field that holds files:
+An image of 20 MB is a string of 27 MB, and the rest of the body is short. The body is read in blocks. A block that ends
+with a long run without a quotation mark may end within such a string. It does if the text before the run opens the
+value of a field that holds files:
 
     {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVB…
                                                                                   ^^^^^^^^^ the opening
 
-In valid JSON an unescaped `"url": "` can only be a key and the begin of its value, so nothing before it has to be
-parsed. From there to its closing quotation mark, the string is decoded piece by piece into a file. In the body a short
-word is left in its place: the body's decoder sees a short string, and `LongStrings.found` says which file it is.
+In valid JSON an unescaped `"url": "` can only be a key and the beginning of its value, so the text before it need not
+be parsed. From there to its closing quotation mark, the string is decoded piece by piece into a file. A short
+placeholder replaces it in the body: the body's decoder sees a short string, and `LongStrings.found` has the file.
 """
 
 import binascii
@@ -21,7 +21,7 @@ from protocol.http.spool import Spool, Spooled
 from protocol.model import StoredFile
 
 _LONG = 256 * 1024
-"""A run without a quotation mark that is as long may be a file."""
+"""A run of this length without a quotation mark may be a file."""
 _MOST_OPENING = 4096
 _MOST_HEAD = 512
 _OPENING = re.compile(
@@ -29,9 +29,9 @@ _OPENING = re.compile(
     rb'(?:\[\s*(?:"[^"\\]*"\s*,\s*)*)?"\Z'
 )
 _BARE = re.compile(rb'"(?:file_data|data)"\s*:\s*"\Z')
-"""A value that is base64 without a `data:` before it."""
+"""The beginning of a value that is base64 without `data:`."""
 _ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
-"""An escape sequence that goes on in the next piece."""
+"""An incomplete escape sequence at the end of a piece."""
 _INSIDE = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
 """A string up to its closing quotation mark."""
 _SPACE = b" \t\r\n\f"
@@ -43,13 +43,13 @@ class LongString(msgspec.Struct, frozen=True, kw_only=True):
     """A string of base64, decoded."""
 
     head: str
-    """What stands before the base64, the comma included: of a data URL, `data:image/png;base64,`."""
+    """The text before the base64, with the comma: for a data URL, `data:image/png;base64,`."""
     file: StoredFile | None
     """The content; None: it is not valid base64."""
 
 
 class LongStrings:
-    """A JSON body in the making."""
+    """Collects a JSON body without its long strings (a `Sink` of `protocol.http.body`)."""
 
     def __init__(self, spool: Spool, most: int) -> None:
         """Keep files in `spool`, each up to `most` bytes."""
@@ -57,31 +57,31 @@ class LongStrings:
         self._body = bytearray()
         self._open: _Decoding | None = None
         self.found: dict[str, LongString] = {}
-        """The strings that were taken out, by the words in their place."""
+        """The decoded strings by their placeholders."""
         self._stored = 0
 
     @property
     def resident(self) -> int:
-        """How many bytes of the body are in memory."""
+        """The number of the body's bytes in memory."""
         return len(self._body)
 
     @property
     def stored(self) -> int:
-        """How many bytes of it are on disk."""
+        """The number of decoded bytes on disk."""
         return self._stored + (self._open.size if self._open is not None else 0)
 
     def feed(self, block: bytes) -> None:
-        """Take the next part of the body; do this beside the event loop.
+        """Take the next block of the body; call this in a worker thread.
 
         Raises:
-            Saturated: there is no space for a file.
+            Saturated: the disk is full.
 
         """
         if self._open is not None:
             block = self._continue(self._open, block)
         self._body += block
         if self._open is None:
-            self._look()
+            self._open_string()
 
     def finish(self) -> bytes:
         """Return the body without its long strings."""
@@ -89,8 +89,8 @@ class LongStrings:
             self._open = None
         return bytes(self._body)
 
-    def _look(self) -> None:
-        """Begin a file where the body ends within a long string of a field that holds files."""
+    def _open_string(self) -> None:
+        """Begin to decode a string if the body ends within a long string of a field that holds files."""
         quote = self._body.rfind(b'"')
         if len(self._body) - quote - 1 < _LONG or quote < 0:
             return
@@ -111,7 +111,7 @@ class LongStrings:
         self._open.feed(content)
 
     def _continue(self, decoding: "_Decoding", block: bytes) -> bytes:
-        """Take a block's part of the open string; return what is left of the block."""
+        """Decode the part of a block that belongs to the open string; return the rest of the block."""
         end = decoding.end(block)
         if end < 0:
             decoding.feed(block)
@@ -120,32 +120,32 @@ class LongStrings:
         string = decoding.finish()
         self._open = None
         self._stored += string.file.size if string.file is not None else 0
-        word = f"{'data:' if string.head else ''}file-{len(self.found)}"
-        self.found[word] = string
-        self._body += word.encode()
+        placeholder = f"{'data:' if string.head else ''}file-{len(self.found)}"
+        self.found[placeholder] = string
+        self._body += placeholder.encode()
         return block[end:]
 
 
 class _Decoding:
-    """A string of base64 that is being decoded."""
+    """Decodes one string of base64."""
 
     def __init__(self, head: str, file: Spooled) -> None:
         self._head, self._file = head, file
         self._coded = b""
-        """The last characters, as long as they are no four."""
+        """The last characters, fewer than four."""
         self._escape = b""
-        """An escape sequence without its end."""
+        """An incomplete escape sequence."""
         self._backslash = False
-        """The last piece ended in an odd number of backslashes."""
+        """Whether the last piece ended with an odd number of backslashes."""
         self._padded = self._broken = False
 
     @property
     def size(self) -> int:
-        """How many bytes were decoded."""
+        """The number of decoded bytes."""
         return self._file.size
 
     def end(self, block: bytes) -> int:
-        """Return where the string ends in a block, that is at its closing quotation mark; -1: not there."""
+        """Return the offset of the closing quotation mark in a block, or -1."""
         at = block.find(b'"')
         if at > 0 and block[at - 1] != ord("\\"):
             return at

@@ -210,7 +210,8 @@ class Operation(Generic[BodyT]):
     ) -> ASGIResponse:
         context = context_of(request.scope)
         record, caller = context.record, caller_of(context)
-        context.attempts_before = _attempts_before(request)
+        sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
+        context.attempts_before = int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
         body = await self.read(request)
         selection, name = self.select(body, engine.catalogue, caller)
         caller.permit(selection, name)
@@ -238,11 +239,6 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
     context.record.note_usage(reply.usage)
     body = answer.writer.whole(reply)
     return Payload(body, headers) if isinstance(body, bytes) else PiecesResponse(body, headers)
-
-
-def _attempts_before(request: Request) -> int:
-    sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
-    return int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
 
 
 class Deprecations:

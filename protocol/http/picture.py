@@ -1,7 +1,7 @@
 """Converts an upstream's picture to the requested size and format.
 
-The picture fills the frame and is cropped evenly ("cover"). Metadata such as camera and location is removed; the
-colour profile is kept.
+The picture fills the requested size and is cropped evenly ("cover"). Metadata such as camera and location is removed;
+the color profile is kept.
 """
 
 import struct
@@ -18,10 +18,10 @@ from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-"""What can be made, and its media type."""
+"""The formats of results, with their media types."""
 
 MOST_BYTES = 64 * 1024 * 1024
-"""A picture that has more is not accepted."""
+"""A larger picture is not accepted."""
 _READ = ("PNG", "JPEG", "WEBP", "GIF")
 _JPEG_QUALITY = 92
 _WEBP_QUALITY = 90
@@ -34,16 +34,16 @@ _BROKEN = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What Pillow says of bytes that it cannot or will not read; a warning is an error only where they are made so."""
+"""What Pillow raises for bytes that it cannot read; a warning, only if warnings are errors."""
 _PROFILED = frozenset({"RGB", "RGBA"})
 
 
 async def whole_picture(stream: MediaStream, context: RequestContext) -> Content:
-    """Return the content of a picture, collected for a request.
+    """Collect a picture for a request.
 
     Raises:
-        UpstreamFailed: it has more bytes than any picture has, or breaks off.
-        Saturated: there is no memory, or no space on disk.
+        UpstreamFailed: the picture is too large, or its stream breaks.
+        Saturated: the memory budget or the disk is full.
 
     """
     try:
@@ -53,11 +53,11 @@ async def whole_picture(stream: MediaStream, context: RequestContext) -> Content
 
 
 async def fitted(data: Content, look: Look, context: RequestContext) -> tuple[Content, str]:
-    """Do `fit` in the pool of threads for pictures.
+    """Run `fit` in the pool of threads for pictures.
 
     Raises:
-        UpstreamFailed: the upstream's bytes are no picture that can be read.
-        Saturated: there is no memory, or no space on disk.
+        UpstreamFailed: the picture cannot be read.
+        Saturated: the memory budget or the disk is full.
 
     """
     pixels = await in_thread(partial(_pixels, data))
@@ -71,7 +71,7 @@ async def fitted(data: Content, look: Look, context: RequestContext) -> tuple[Co
 
 
 def _pixels(data: Content) -> int:
-    """Return how many pixels a picture has, by its header."""
+    """Return the number of pixels, as the header says."""
     try:
         with viewed(data) as view, _opened(view) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -84,12 +84,12 @@ def _pixels(data: Content) -> int:
 def fit(data: Content, look: Look, spool: Spool) -> tuple[Content, str]:
     """Return a picture of exactly `look.size` in `look.format` (a key of `FORMATS`), and its media type.
 
-    None leaves it as it is; what already is as asked is returned byte for byte. `look.quality` (0 to 100) is for the
-    formats that lose something. This decodes: do it in a thread.
+    None keeps the size or format. A picture that needs no change is returned byte for byte. `look.quality` (0 to 100)
+    is for lossy formats. Call this in a thread, since it decodes the picture.
 
     Raises:
-        UpstreamFailed: these bytes are no picture that can be read, or one of too many pixels.
-        Saturated: there is no space on disk for the result.
+        UpstreamFailed: the picture cannot be read, or has too many pixels.
+        Saturated: the disk is full.
 
     """
     try:
@@ -120,7 +120,7 @@ def _made(data: Content, image: Image.Image, look: Look, out: ContentWriter) -> 
 
 
 def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
-    """Return a picture in red, green, blue and, where it has and may have one, alpha."""
+    """Return a picture as RGB or, if it has transparency and need not be opaque, as RGBA."""
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image if image.mode == "RGBA" else image.convert("RGBA")

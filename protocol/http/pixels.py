@@ -1,7 +1,7 @@
 """Runs work on decoded pictures in threads, limited by the total number of pixels being processed.
 
-Small pictures are worked on side by side, one of 50 megapixels alone. Waiting work is served in turns of one per
-license. What takes more than 64 MiB decoded is reserved from the budget of memory first.
+Small pictures are processed concurrently, one of 50 megapixels alone. Waiting work is served in turn, one picture per
+license. A picture that takes more than 64 MiB when decoded first reserves bytes of the memory budget.
 """
 
 import math
@@ -17,44 +17,44 @@ from protocol.http.concurrency import in_thread
 ValueT = TypeVar("ValueT")
 
 MOST_PIXELS = 50_000_000
-"""Pixels of all pictures in work. A picture that has more is not decoded."""
+"""The limit of pixels in all pictures being processed. A larger picture is not decoded."""
 _BYTES_PER_PIXEL = 8
-"""A decoded picture, and what is made of it."""
+"""For the decoded picture and the result."""
 _UNRESERVED = 64 * MIB
 _MOST_THREADS = 4
 _MOST_WAITING = 1000
 
 
 class PixelPool:
-    """Threads that work on pictures."""
+    """A pool of threads that process pictures."""
 
     def __init__(self, most: int = MOST_PIXELS, threads: int | None = None) -> None:
-        """Work on pictures of `most` pixels in all at once; by default in one thread per processor, up to four."""
+        """Process at most `most` pixels at once, by default in one thread per processor, up to four."""
         self._pixels = ByteBudget(most, math.inf, most_waiting=_MOST_WAITING)
         self._threads = threads or min(_MOST_THREADS, os.cpu_count() or 1)
         self._limiter: CapacityLimiter | None = None
 
     @property
     def at_work(self) -> int:
-        """The pixels of all pictures in work."""
+        """The pixels of all pictures being processed."""
         return self._pixels.used
 
     async def run(self, work: Callable[[], ValueT], pixels: int, memory: ByteBudget, owner: str) -> ValueT:
         """Run work on a picture of `pixels` pixels and return its result; `owner` is the license.
 
         Raises:
-            Saturated: there is no memory for it.
+            Saturated: the memory budget is full.
 
         """
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
         size = pixels * _BYTES_PER_PIXEL
-        reserved, place = Reservation(memory, owner), Reservation(self._pixels, owner)
+        reserved, slot = Reservation(memory, owner), Reservation(self._pixels, owner)
         try:
             if size > _UNRESERVED:
                 await reserved.raise_to(min(size, memory.total))
-            await place.raise_to(min(pixels, self._pixels.total))
+            await slot.raise_to(min(pixels, self._pixels.total))
             return await in_thread(work, self._limiter)
         finally:
-            place.release()
+            slot.release()
             reserved.release()

@@ -1,7 +1,7 @@
 """Keeps large files of requests on disk, so that they use no memory.
 
-A file is made without a name (or loses it at once), for its owner alone: nothing is left of it when the process ends,
-however that happens. A folder that is memory itself (tmpfs) gains nothing: its files count as memory.
+A file has no name and is readable by its owner alone, so the system deletes it when the process ends in any way. A
+folder in memory (tmpfs) saves nothing: its files count as memory.
 """
 
 import os
@@ -30,27 +30,27 @@ class Spool:
     """Creates temporary files and limits their total size."""
 
     def __init__(self, folder: Path | None = None, total: int = TOTAL) -> None:
-        """Make files in `folder`, by default the system's for temporary files; `total` is in bytes."""
+        """Create files in `folder`, by default the system's folder for temporary files; `total` is in bytes."""
         self.folder = Path(tempfile.gettempdir()) if folder is None else folder
         self.total = total
         self.in_memory = is_memory(self.folder)
         self.refused = 0
-        """How many files found no space, since the process began."""
+        """The number of files that were refused, since the process began."""
         self._used = self._files = 0
         self._returned: deque[int] = deque()
-        """Bytes of files that were closed: that can happen anywhere, so it takes no lock."""
+        """Sizes of closed files; without a lock, since a file may be closed in any thread at any time."""
         self._lock = threading.Lock()
 
     @property
     def used(self) -> int:
-        """How many bytes all files hold."""
+        """The size of all files."""
         with self._lock:
             self._count_returned()
             return self._used
 
     @property
     def files(self) -> int:
-        """How many files there are."""
+        """The number of open files."""
         with self._lock:
             self._count_returned()
             return self._files
@@ -61,10 +61,10 @@ class Spool:
             self._files -= 1
 
     def file(self, most: int) -> "Spooled":
-        """Return a file to write to, which keeps `most` bytes.
+        """Create a file that keeps at most `most` bytes.
 
         Raises:
-            Saturated: it cannot be made.
+            Saturated: the file cannot be created.
 
         """
         try:
@@ -78,10 +78,10 @@ class Spool:
         return Spooled(self, descriptor, most)
 
     def take(self, size: int) -> None:
-        """Count bytes in.
+        """Count bytes that are written.
 
         Raises:
-            Saturated: there are too many.
+            Saturated: the total is exceeded.
 
         """
         if self.used + size > self.total:
@@ -94,13 +94,13 @@ class Spool:
         self._returned.append(size)
 
     def no_space(self) -> Saturated:
-        """Count a refusal; return the error of a file that there is no space for."""
+        """Count a refusal and return its error."""
         self.refused += 1
         return Saturated("The gateway has no space left for files.", retry_after=_RETRY_SECONDS)
 
 
 class _Closed(msgspec.Struct):
-    """Counts the bytes of a file out when it is closed."""
+    """Gives the bytes of a file back when it is closed."""
 
     spool: Spool
     size: int = 0
@@ -122,14 +122,14 @@ class Spooled:
 
     @property
     def size(self) -> int:
-        """How many bytes came, kept or not."""
+        """The number of written bytes, kept or not."""
         return self._file.size
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append data; what comes after `most` bytes is counted and not kept.
+        """Append data; bytes beyond `most` are counted and dropped.
 
         Raises:
-            Saturated: there is no space.
+            Saturated: the disk is full.
 
         """
         self._file.size += len(data)
@@ -146,7 +146,7 @@ class Spooled:
             raise self._spool.no_space() from None
 
     def finish(self) -> StoredFile:
-        """Return the file; its size tells whether all of it was kept."""
+        """Return the file; its size exceeds the limit if it is incomplete."""
         self._file.digest = self._digest.digest()
         return self._file
 
@@ -171,14 +171,14 @@ _SHORT_BYTES = 256 * 1024
 """A longer file goes to disk."""
 _BLOCK_BYTES = 512 * 1024
 _WORKING_BYTES = 2 * 1024 * 1024
-"""What a file takes in memory while it is collected."""
+"""The memory that a file takes while it is collected."""
 _FREE_BYTES = 64 * 1024
 
 _threads = WorkerThreads("collect")
 
 
 class ContentWriter:
-    """A binary file to write to, as `Image.save` takes one; one of more than 256 KiB goes to disk."""
+    """A writable binary file, as `Image.save` takes one; more than 256 KiB go to disk."""
 
     def __init__(self, spool: Spool, most: int) -> None:
         """Take at most `most` bytes."""
@@ -191,8 +191,8 @@ class ContentWriter:
         """Append data; return its length.
 
         Raises:
-            TooLong: there are more bytes than may be.
-            Saturated: there is no space on disk.
+            TooLong: the content is too long.
+            Saturated: the disk is full.
 
         """
         self.size += len(data)
@@ -206,10 +206,10 @@ class ContentWriter:
         return len(data)
 
     def flush(self) -> None:
-        """Write what is still in memory of a long file.
+        """Write the part of a long file that is still in memory.
 
         Raises:
-            Saturated: there is no space on disk.
+            Saturated: the disk is full.
 
         """
         if self._file is not None:
@@ -221,10 +221,10 @@ class ContentWriter:
         self._file, self._block = None, bytearray()
 
     def finish(self) -> Content:
-        """Return what was written.
+        """Return the content.
 
         Raises:
-            Saturated: there is no space on disk.
+            Saturated: the disk is full.
 
         """
         self.flush()
@@ -232,11 +232,11 @@ class ContentWriter:
 
 
 async def collect(pieces: AsyncIterable[bytes], hold: Reservation, spool: Spool, most: int) -> Content:
-    """Return the content of a file of at most `most` bytes; `hold` keeps what of it is in memory reserved.
+    """Collect a file of at most `most` bytes; `hold` keeps the memory of its content reserved.
 
     Raises:
-        TooLong: there are more bytes.
-        Saturated: there is no memory, or no space on disk.
+        TooLong: the file is larger.
+        Saturated: the memory budget or the disk is full.
         GatewayError: as the iteration of `pieces` does.
 
     """
@@ -268,7 +268,7 @@ async def collect(pieces: AsyncIterable[bytes], hold: Reservation, spool: Spool,
 
 
 async def _in_writer(writer: ContentWriter, block: bytearray) -> None:
-    """Write a block, in a thread where it may go to disk; no more than two at once."""
+    """Write a block, in a thread if it may go to disk; at most two at once."""
     if writer.size + len(block) <= _SHORT_BYTES:
         writer.write(block)
         return
@@ -279,7 +279,7 @@ class Files:
     """Collects files outside of a request's context (`protocol.model.FileKeeper`)."""
 
     def __init__(self, memory: ByteBudget, spool: Spool) -> None:
-        """Reserve memory of `memory`, and keep long files in `spool`."""
+        """Reserve bytes of `memory`, and keep long files in `spool`."""
         self._memory, self._spool = memory, spool
 
     @asynccontextmanager

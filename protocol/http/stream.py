@@ -165,7 +165,7 @@ class _Sender:
         self._sending = True
         try:
             if isinstance(data, bytes):
-                await self._put(opened + data, last=last)
+                await self._put(opened + data if opened else data, last=last)
                 return
             await self._put(opened)
             async for piece in data:

@@ -1,8 +1,8 @@
 """Timeouts of equal length that share one timer of the event loop.
 
-Each request has several timeouts, and next to none of them ever ends. A timer of uvloop's costs 2 µs to set and to
-cancel; to be in a set costs a twentieth. So all timeouts of the same length are looked through when the first of them
-may be over. There are at most 64 looks in that length: a timeout may be late by a 64th of it.
+Each request has several timeouts, and they almost never expire. Setting and canceling a timer of uvloop takes 2 µs;
+adding to a set takes a twentieth of that. So all timeouts of the same length are in one set, which is checked when the
+first one may expire, at most 64 times in that length. A timeout may be late by a 64th of its length.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ _LOOKS = 64
 
 
 class Timeout(Protocol):
-    """A timeout that may be put off."""
+    """A timeout whose end may move."""
 
     @property
     def due(self) -> float | None:
-        """When it is over, by the event loop's clock; None: it does not run now.
+        """When it expires, by the event loop's clock; None while it is suspended.
 
         It may change at any time, to a time that is at least the timer's length ahead.
         """
         ...
 
     def expire(self) -> None:
-        """Act: it is over. Where `due` does not change then, it is called again after the timer's length."""
+        """Called when it expires, and again after the timer's length unless `due` changes."""
         ...
 
 
@@ -43,11 +43,11 @@ class SharedTimer:
             self._handle = asyncio.get_running_loop().call_later(self._seconds, self._look)
 
     def discard(self, timeout: Timeout) -> None:
-        """Expire a timeout no more."""
+        """Remove a timeout."""
         self._timeouts.discard(timeout)
 
     def _look(self) -> None:
-        """Expire what is due, and look again when the next timeout may be, if there is one."""
+        """Expire the timeouts that are due, and schedule the next check."""
         self._handle = None
         if not self._timeouts:
             return
@@ -69,7 +69,7 @@ class Timers:
     """The shared timers of an app, by length."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start with no timer."""
         self._timers: dict[float, SharedTimer] = {}
 
     def of(self, seconds: float) -> SharedTimer:

@@ -65,13 +65,6 @@ class _Pieces:
             self._text.clear()
 
 
-def _reply(whole: Rewritten) -> Reply:
-    pieces = _Pieces()
-    for piece in whole.pieces:
-        pieces.add(piece)
-    return Reply(pieces=pieces.all(), thoughts=whole.thoughts, finish=whole.reason, usage=whole.usage)
-
-
 async def fold(events: AsyncIterable[Event]) -> Reply:
     """Fold events into the whole answer.
 
@@ -91,7 +84,10 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
             case Thought():
                 thoughts.append(event.text)
             case Finish(rewritten=Rewritten() as whole):
-                reply = _reply(whole)
+                rewritten = _Pieces()
+                for piece in whole.pieces:
+                    rewritten.add(piece)
+                reply = Reply(pieces=rewritten.all(), thoughts=whole.thoughts, finish=whole.reason, usage=whole.usage)
             case Finish():
                 reply = Reply(
                     pieces=pieces.all(),

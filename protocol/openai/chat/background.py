@@ -81,19 +81,15 @@ class _Keeper:
                 self._seen.append(event)
             if isinstance(event, Begun):
                 await self._keep(state=JobState.IN_PROGRESS, handle=event.handle)
-                await self._lock()
+                hold, self._hold = self._hold, None
+                if hold is not None:
+                    try:
+                        await hold.enter_async_context(self._jobs.hold(self._job.id))
+                    except GatewayError as error:
+                        self._log_failure(error)
             elif isinstance(event, Finish) and self._job.handle is not None:
                 await self._keep(state=JobState.COMPLETED, reply=await fold(_each(self._seen)))
             yield event
-
-    async def _lock(self) -> None:
-        if self._hold is None:
-            return
-        hold, self._hold = self._hold, None
-        try:
-            await hold.enter_async_context(self._jobs.hold(self._job.id))
-        except GatewayError as error:
-            self._log_failure(error)
 
     async def _keep(self, **changes: object) -> None:
         model = self._exchange.served.model or self._job.upstream_model

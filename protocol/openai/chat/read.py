@@ -146,28 +146,23 @@ def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int
     for index in reversed(range(len(messages))):
         message = messages[index]
         if isinstance(message, wire.AssistantMessage):
-            refs = dict.fromkeys(ref for ref in _refs(message, context) if ref not in seen)
+            refs = dict.fromkeys(ref for ref in _linked_media(message, context) if ref not in seen)
             kept = list(refs)[: max(0, context.limits.files - len(seen))]
             seen.update(kept)
             by_message[index] = tuple(MediaPart(ref=ref) for ref in kept)
     return by_message
 
 
-def _refs(message: wire.AssistantMessage, context: RequestContext) -> Iterator[MediaRef]:
-    caller = context.caller
-    for url in (*_links(message.content), *(image.image_url.url for image in message.images or ())):
-        ref = context.links.open(url, caller) if caller is not None and not _is_data(url) else None
-        if ref is not None:
-            yield ref
-
-
-def _links(content: wire.Content | None) -> Iterator[str]:
-    """Yield the URLs of the Markdown links and images in a message."""
+def _linked_media(message: wire.AssistantMessage, context: RequestContext) -> Iterator[MediaRef]:
+    caller, content = context.caller, message.content
     texts = (
         [content] if isinstance(content, str) else [p.text for p in content or () if isinstance(p, wire.ContentText)]
     )
-    for text in texts:
-        yield from _LINK.findall(text)
+    links = [link for text in texts for link in _LINK.findall(text)]
+    for url in (*links, *(image.image_url.url for image in message.images or ())):
+        ref = context.links.open(url, caller) if caller is not None and not _is_data(url) else None
+        if ref is not None:
+            yield ref
 
 
 def _is_data(url: str) -> bool:
@@ -196,7 +191,7 @@ async def read(
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _ConversationFiles(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
-    if not any(turn.text or _has_files(turn) for turn in turns):
+    if not any(turn.text or any(not isinstance(part, TextPart) for part in turn.parts) for turn in turns):
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
     return GenerationRequest(
         id=context.id,
@@ -234,10 +229,6 @@ def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: 
     for several, limit, what in ((fresh, most, "at once"), (found, most * _TURNS_WITH_FILES, "in one conversation")):
         if len(several) > limit:
             raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
-
-
-def _has_files(turn: Turn) -> bool:
-    return any(not isinstance(part, TextPart) for part in turn.parts)
 
 
 def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:

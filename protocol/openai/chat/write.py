@@ -5,6 +5,7 @@ import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import assert_never
+from urllib.parse import quote
 
 import msgspec
 
@@ -171,12 +172,10 @@ def _image(alt: str, url: str) -> str:
 def _link(text: str, url: str) -> str:
     """Return a Markdown link whose text and URL cannot end it early."""
     plain = "".join(c if c.isprintable() else " " for c in text[:_ALT_SHOWN]).strip()
-    address = "".join(c if c.isprintable() and c not in " ()<>\\" else _quoted(c) for c in url)
+    address = "".join(
+        c if c.isprintable() and c not in " ()<>\\" else quote(c, safe="", errors="surrogatepass") for c in url
+    )
     return f"[{_SPECIAL.sub(_ESCAPED, plain)}]({address})"
-
-
-def _quoted(character: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 _DONE = b"data: [DONE]\n\n"
@@ -233,7 +232,11 @@ class CompletionWriter:
             case Thought():
                 return self._chunk(response_wire.Delta(reasoning_content=event.text))
             case Finish():
-                return self._chunks(self._rendering.finish()) + self._finish(event)
+                self.finished = True
+                data = self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), event.reason)
+                if self._usage is None:
+                    data += self._event(self._object([], usage_of(event.usage)))
+                return data + _DONE
             case Waiting() | Begun():
                 return b""
             case _:
@@ -265,13 +268,6 @@ class CompletionWriter:
                 usage=usage_of(reply.usage),
             ),
         )
-
-    def _finish(self, event: Finish) -> bytes:
-        self.finished = True
-        data = self._chunk(response_wire.Delta(), event.reason)
-        if self._usage is None:
-            data += self._event(self._object([], usage_of(event.usage)))
-        return data + _DONE
 
     def _chunks(self, deltas: list[response_wire.Delta]) -> bytes:
         return b"".join(map(self._chunk, deltas))

@@ -169,7 +169,10 @@ def _url(source: str | wire.Source, param: str) -> str:
 async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs:
     """Replace the last image, a mask for the first, by its black-and-white form."""
     first, mask = taken[0], taken[-1]
-    size = _size(first) if isinstance(first, FilePart) else None
+    size = None
+    if isinstance(first, FilePart):
+        with viewed(first.content) as view:
+            size = picture_size(view)
     if size is None or not isinstance(mask, FilePart):
         message = "A mask needs its own file and that of the first image: send both, not links of this gateway."
         raise BadRequest(message, param=_MASK)
@@ -177,11 +180,6 @@ async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs
     understood = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
     part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
     return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)
-
-
-def _size(picture: FilePart) -> tuple[int, int] | None:
-    with viewed(picture.content) as view:
-        return picture_size(view)
 
 
 def _meaning(mask: FilePart, size: tuple[int, int]) -> "Meaning":

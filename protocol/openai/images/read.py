@@ -70,13 +70,16 @@ def understand(body: wire.Ask, selection: Selection) -> Wanted:
     """
     refuse_unsupported(body)
     size = _size(body.size)
+    rendition = Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
+    if body.return_origin_image:  # only on request, since the original may carry a watermark
+        rendition = Rendition.ORIGINAL
     return Wanted(
         selection=selection,
         prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
         n=body.n or 1,
         aspect=closest(size) if size is not None else None,
         look=Look(
-            rendition=_rendition(size, original=bool(body.return_origin_image)),
+            rendition=rendition,
             size=size,
             format=body.output_format,
             quality=body.output_compression,
@@ -85,13 +88,6 @@ def understand(body: wire.Ask, selection: Selection) -> Wanted:
         stream=bool(body.stream),
         quality=body.quality if body.quality in _QUALITIES else None,
     )
-
-
-def _rendition(size: tuple[int, int] | None, *, original: bool) -> Rendition:
-    """Return the rendition to fetch; the original only on request, since it may carry a watermark."""
-    if original:
-        return Rendition.ORIGINAL
-    return Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:

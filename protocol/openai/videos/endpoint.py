@@ -98,8 +98,14 @@ class StoredVideos:
         job = await _job(request, context)
         film = write.film(job)
         if film is None:
-            raise _not_there(job, context)
-        return Download(self._media(film), Content(etag=_etag(job), headers=_HEADERS), error_response)
+            error = write.video(job, context.created).error
+            if error is not None:
+                raise HttpError(404, "not_found", f"The video failed: {error.message}")
+            message = "The video is not ready yet: poll its status until it is 'completed'."
+            raise HttpError(409, "video_not_ready", message)
+        return Download(
+            self._media(film), Content(etag=sha256(job.id.encode()).hexdigest()[:32], headers=_HEADERS), error_response
+        )
 
     @asynccontextmanager
     async def _media(self, film: MediaRef) -> AsyncGenerator[MediaStream]:
@@ -118,17 +124,6 @@ async def _job(request: Request, context: RequestContext) -> Job:
 
 def _unknown() -> HttpError:
     return HttpError(404, "not_found", "No video has this id: list the videos at '/v1/videos'.")
-
-
-def _not_there(job: Job, context: RequestContext) -> HttpError:
-    error = write.video(job, context.created).error
-    if error is not None:
-        return HttpError(404, "not_found", f"The video failed: {error.message}")
-    return HttpError(409, "video_not_ready", "The video is not ready yet: poll its status until it is 'completed'.")
-
-
-def _etag(job: Job) -> str:
-    return sha256(job.id.encode()).hexdigest()[:32]
 
 
 def _response(value: wire.Video | wire.VideoList | wire.VideoDeleted) -> Response:

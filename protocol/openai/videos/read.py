@@ -49,17 +49,13 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
     if not is_form(request):
         return await read_json(request, wire.decode_request), None
     form = await read_form(request)
-    body = await decode_body(b"", lambda _: msgspec.convert(_nested(form.fields), wire.VideoRequest))
+    inner = {found[1]: value for name, value in form.fields.items() if (found := _INNER.fullmatch(name))}
+    fields = {**form.fields, **({_REFERENCE: inner} if inner else {})}
+    body = await decode_body(b"", lambda _: msgspec.convert(fields, wire.VideoRequest))
     files = [upload for upload in form.files if upload.name or upload.data]
     if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
         raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)
     return body, files[0] if files else None
-
-
-def _nested(fields: Mapping[str, str]) -> dict[str, object]:
-    """Return the fields of a form; those named `input_reference[…]` become one object."""
-    inner = {found[1]: value for name, value in fields.items() if (found := _INNER.fullmatch(name))}
-    return {**fields, **({_REFERENCE: inner} if inner else {})}
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:

@@ -164,8 +164,8 @@ async def test_a_data_url_is_taken_however_it_is_spelled(context, head):
 
 async def test_a_long_file_is_decoded_beside_the_loop_whole(context, monkeypatch):
     threads = []
-    check = files._check
-    monkeypatch.setattr(files, "_check", lambda *a: (threads.append(threading.current_thread()), check(*a))[1])
+    check = files._checked_type
+    monkeypatch.setattr(files, "_checked_type", lambda *a: (threads.append(threading.current_thread()), check(*a))[1])
     data = b"some words\n" * 300_000
     for coded in (base64.b64encode(data), base64.encodebytes(data)):
         part = await files.from_base64(coded.decode(), name="", param=AT, context=context)
