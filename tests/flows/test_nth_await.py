@@ -41,6 +41,12 @@ LEAK_SECONDS = 20.0
 """After this time, what is still held counts as leaked."""
 
 
+@pytest.fixture(autouse=True)
+def unused_slots_are_released_soon(monkeypatch):
+    """Shorten the time for which a process keeps an unused slot: each run waits for its end."""
+    monkeypatch.setattr("transports.accounts.limits._IDLE_SECONDS", 0.01)
+
+
 class Engine:
     """A gateway's engine over a simulated site, for one run; `timeouts` are the transport's."""
 
