@@ -1,4 +1,4 @@
-"""One way to Gemini, and how it is registered."""
+"""The interface of a transport, and how it is registered."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -32,11 +32,11 @@ Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
 
 
 class Transport(Protocol):
-    """One way to Gemini. `connect` of its Kind yields it and owns its lifetime."""
+    """A way to reach Gemini. `Kind.connect` yields it and owns its lifetime."""
 
     @property
     def name(self) -> str:
-        """The name it has in the settings."""
+        """Its name in the settings."""
         ...
 
     @property
@@ -46,82 +46,74 @@ class Transport(Protocol):
 
     @property
     def accounts(self) -> Sequence[Account]:
-        """Its accounts now: another sequence whenever one was added, changed or removed."""
+        """Its accounts; another sequence object after one was added, changed or removed."""
         ...
 
     def offers(self, selection: Selection) -> bool:
-        """Say whether it has the model and capability."""
+        """Return whether it has the model and capability."""
         ...
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
-        """Return the upstream's model that the account is asked for; None where that is not known yet. No I/O."""
+        """Return the upstream model that the account would be asked for; None: not known yet. No I/O."""
         ...
 
     async def home(self, request: GenerationRequest) -> str | None:
-        """Return the account that this request is best asked of, where something of it is there already."""
+        """Return the account that should serve this request, because it has the conversation; None: any account."""
         ...
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request with the account and wait for the first event; closing `stack` closes the response at once.
 
         Raises:
-            GatewayError: with the certainty that rotation needs to decide whether to go on.
+            GatewayError: its class and certainty decide whether failover asks another account.
 
         """
         ...
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
-        """Open a piece of media of one of its accounts; as `protocol.model.Engine.media`."""
+        """Open a media file of one of its accounts; as `protocol.model.Engine.media`."""
         ...
 
     def examine(self, account: str) -> AsyncIterator[Finding]:
-        """Walk the whole path with one account; tell each step when it is done. What fails is a finding, no error."""
+        """Check the path of an account's requests step by step; a failure is a finding, not an error."""
         ...
 
     async def export(self, account: str) -> str:
-        """Return what signs the account's requests as it is now, in a form that `AccountType.parse` accepts: secret.
+        """Return the account's current credential, in a form that `AccountType.parse` accepts: secret.
 
         Raises:
-            OSError: the store is out of order.
+            OSError: the store is unavailable.
 
         """
         ...
 
 
-def _unheard(_: Report) -> None:
-    """Drop a report."""
-
-
 class Deps(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transport is given besides its own settings."""
+    """Dependencies of a transport."""
 
     name: str
-    """The name it has in the settings."""
+    """Its name in the settings."""
     replica: str
-    """This process's own word: who holds leases, and who is there."""
+    """Id of this process."""
     clock: Clock
     store: Store
     local_replica: Records | None = None
-    """This machine's own copy of the sessions, beside a store that other machines share."""
+    """This machine's copy of the sessions, if the store is shared with other machines."""
     registry: AccountRegistry
     change_feed: ChangeFeed
-    """Tells of changes in the store; runs for as long as the transport is connected."""
+    """Announces changes of the store; runs while the transport is connected."""
     conversations: Conversations
     observer: Observer
     shutting_down: Callable[[], bool] = lambda: False
-    """Whether the process is about to end: what can wait for another one is not begun."""
-    report: Callable[[Report], None] = _unheard
-    """Takes what the transport finds out about its accounts by itself; the pool sets their state by it."""
+    """Whether shutdown was announced: background work that another process can do is not begun."""
+    report: Callable[[Report], None] = lambda _: None
+    """Called with the results of the transport's own checks of its accounts; the pool applies them."""
     only: str | None = None
-    """Connect this account alone, and begin nothing with it that was not asked for: others are at work beside."""
+    """Connect only this account, without background work, because gateways may be running; None: all accounts."""
     serve: Serve
-    """Serves an ASGI app beside the gateway."""
+    """Serves an ASGI app on a loopback port."""
     files: FileKeeper
     """Collects files within the process's budgets."""
-
-
-def _accept(_: object) -> None:
-    """Accept any settings."""
 
 
 async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:
@@ -135,7 +127,7 @@ class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
     config: type[ConfigT]
     """A frozen Struct that forbids unknown fields: the transport's part of the settings."""
     connect: Callable[[ConfigT, Deps], AbstractAsyncContextManager[Transport]]
-    check: Callable[[ConfigT], None] = _accept
+    check: Callable[[ConfigT], None] = lambda _: None
     """Raises ValueError for settings, accounts apart, that `connect` would refuse; the message contains no secret."""
     secrets: frozenset[str] = frozenset()
     """Names of the settings, anywhere in `config`, whose values are never shown."""

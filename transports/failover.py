@@ -1,4 +1,14 @@
-"""One request over as many accounts as it takes, until the first event; after it there is no way back."""
+"""Failover: sends a request with one account after the other until one answers.
+
+Theory of operation. An attempt leases an account from the pool and opens the exchange, which waits for the first event.
+For an error before it, `retry_policy.decide` says what follows: the account gets a cooldown or needs attention, and
+another one is asked. Retries are limited by the number of attempts, by the deadline, and by a budget over all requests,
+so that a failing upstream is not flooded. After the first event the client has a part of the answer, so an error ends
+it.
+
+Example: `a` answers 429, so it cools down for the model family; `b` is leased and its first event arrives. The client
+sees one answer, and `gateway_retries_total` has counted one.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -40,8 +50,8 @@ from transports.accounts import (
     Pool,
     Requirement,
     Throttle,
-    held_back,
     reset_seconds,
+    throttled_error,
 )
 from transports.base import Transport
 from transports.retry_policy import NextStep, RetryDecision, decide
@@ -51,7 +61,7 @@ _SDK_GAVE_UP = 2
 """Attempts by the client's own SDK from which the gateway does not retry."""
 
 _LEAST_LEFT = 0.3
-"""No retry when less than this part of the time is left."""
+"""No retry when less than this share of the time is left."""
 
 _log = structlog.get_logger()
 
@@ -71,17 +81,13 @@ class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Number of concurrent retries that are always allowed."""
 
 
-def _never() -> bool:
-    return False
-
-
 class Call:
-    """One request to the upstream: what it holds, how long it may take, and how far it is."""
+    """One request to an upstream, over all its attempts."""
 
     __slots__ = ("begun", "deadline", "failure", "lease", "request", "requirement", "span", "stack", "timeout")
 
     def __init__(self, request: GenerationRequest, deadline: float) -> None:
-        """Cancel what is done within `patience` at `deadline`, which is a time of the event loop's clock."""
+        """Cancel what runs inside `timeout` at `deadline`, a time of the event loop's clock."""
         self.request, self.deadline = request, deadline
         self.requirement = Requirement.of(request.selection)
         self.stack = AsyncExitStack()
@@ -90,24 +96,24 @@ class Call:
         self.lease: Lease | None = None
         """The account that is asked."""
         self.begun = False
-        """Its first event has come."""
+        """Whether the first event has arrived."""
         self.failure: GatewayError | None = None
-        """The error of the account that was asked before."""
+        """The error of the previous attempt."""
         self.span = Span()
         """The span of the current attempt."""
 
 
 class Failover:
-    """One transport and its pool."""
+    """Sends requests through one transport, with one account after the other until one accepts."""
 
     def __init__(
         self,
         transport: Transport,
         pool: Pool,
         policy: FailoverPolicy,
-        draining: Callable[[], bool] = _never,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Ask `transport` with the accounts of `pool`; while it is `draining`, nothing is tried again."""
+        """Ask `transport` with the accounts of `pool`; nothing is retried while the process is `draining`."""
         self.transport, self.pool = transport, pool
         self._policy, self._draining = policy, draining
         deps = pool.accounts.deps
@@ -116,10 +122,10 @@ class Failover:
         self._in_flight = self._retrying = 0
 
     async def open(self, call: Call) -> Exchange:
-        """Open the request with the first account that takes it, within `call.patience`.
+        """Open the request with the first account that accepts it; call this inside `call.timeout`.
 
         Raises:
-            GatewayError: no account took it; the last refusal, or the pool's.
+            GatewayError: no account accepted it; the last error, or the pool's.
 
         """
         request, transport = call.request, self.transport
@@ -148,7 +154,7 @@ class Failover:
                     lease_request = msgspec.structs.replace(
                         lease_request, tried=lease_request.tried | {lease.account.id}
                     )
-                    if decision.next is NextStep.RETRY_ONCE and not _harmless_twice(request):
+                    if decision.next is NextStep.RETRY_ONCE and not _may_run_twice(request):
                         raise _unknown(error) from None
                     if time() > least or not self._may_retry(decision, request, len(lease_request.tried)):
                         raise
@@ -161,17 +167,17 @@ class Failover:
             self._retrying -= retrying
 
     async def _lease(self, call: Call, lease_request: LeaseRequest) -> Lease:
-        """Lease an account, unless the upstream as a whole takes too little of what it is sent.
+        """Lease an account, unless requests to the failing upstream are throttled.
 
         Raises:
-            GatewayError: there is none; or the error of the account that was asked before, where that says more.
+            GatewayError: no account is available; or the error of the previous attempt, if it says more.
 
         """
         now, name, observer = self._clock.monotonic(), self.transport.name, self._observer
         try:
             if not self._throttle.admit(now, self._rng()):
                 observer.throttled(name)
-                raise held_back(self._rng())
+                raise throttled_error(self._rng())
             try:
                 lease = await self.pool.lease(lease_request)
             except BaseException:
@@ -180,17 +186,14 @@ class Failover:
         except (Blocked, RateLimited, SignedOut, Saturated) as pool_error:
             raise _sum_up(call.failure, pool_error) from None
         call.lease = lease
-        call.stack.callback(self._release, lease)
+        call.stack.callback(lease.release)
+        call.stack.callback(observer.leased, name, -1)
         observer.upstream_request(name)
         observer.leased(name, 1)
         return lease
 
-    def _release(self, lease: Lease) -> None:
-        self._observer.leased(self.transport.name, -1)
-        lease.release()
-
     def timed_out(self, call: Call) -> GatewayError:
-        """Note that the deadline of a request has passed; return the error to raise."""
+        """Record that the deadline of a request has passed; return the error to raise."""
         lease = call.lease
         if lease is None:
             return _sum_up(call.failure, Saturated("All of the gateway's accounts are busy.", retry_after=2.0))
@@ -200,7 +203,7 @@ class Failover:
             return error
         error = UpstreamTimeout("The upstream did not answer in time.")
         self._failed(error, call, lease)
-        return error if _harmless_twice(call.request) else _unknown(error)
+        return error if _may_run_twice(call.request) else _unknown(error)
 
     def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
         """Yield the upstream model that each account that can serve a selection would be asked for."""
@@ -210,7 +213,7 @@ class Failover:
                 yield found
 
     def has(self, account: str) -> bool:
-        """Say whether an account of this id is among the pool's."""
+        """Return whether the pool has an account with this id."""
         self.pool.accounts.sync()
         return self.pool.accounts.state_of(account) is not None
 
@@ -222,24 +225,24 @@ class Failover:
         call.span = call.stack.enter_context(self._tracer.span(name, known, SpanKind.CLIENT))
 
     def _opened(self, call: Call, lease: Lease, exchange: Exchange) -> Exchange:
-        """Note that the upstream answers; return its answer, whose end is noted too."""
+        """Record that the upstream answers; return the answer, whose end is recorded too."""
         call.begun = True
-        call.stack.callback(self._left, exchange, call)
+        call.stack.callback(self._answer_ended, exchange, call)
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
         if self.pool.accounts.mark_working(lease.state, call.requirement):
             _log.info("account_recovered", account=lease.account.id)
-        return exchange.over(self._noted(exchange, call, lease))
+        return exchange.over(self._observed(exchange, call, lease))
 
-    def _left(self, exchange: Exchange, call: Call) -> None:
-        """Note that an answer is over, however it ended."""
+    def _answer_ended(self, exchange: Exchange, call: Call) -> None:
+        """Record that an answer ended, in any way."""
         self._in_flight -= 1
         if exchange.served.model:
             call.span.set({"gen_ai.response.model": exchange.served.model})
         self._note_model(exchange.served, call.request)
 
-    async def _noted(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
-        """Yield the events, and note how the answer ends."""
+    async def _observed(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
+        """Yield the events, and record how the answer ends."""
         span, waiting = call.span, call.span.recording
         try:
             async for event in exchange.events:
@@ -256,12 +259,12 @@ class Failover:
         lease.state.finish(self._clock.monotonic())
 
     def _failed(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
-        """Note an error that came before the first event."""
+        """Record an error that came before the first event."""
         call.span.failed(error.code)  # the stack is closed without the error when another account is asked
         decision = self._apply_decision(error, call, lease)
         call.lease = None
         if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
-            self._withdraw(lease)  # neither the account's health nor the upstream's is at fault
+            self._withdraw(lease)  # says nothing about the health of the account or the upstream
             return decision
         now = self._clock.monotonic()
         self._throttle.fail(now)
@@ -289,7 +292,7 @@ class Failover:
         lease.state.throttle.withdraw(now)
 
     def _apply_decision(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
-        """Let the accounts bear what an error means for them; say what it means for the request."""
+        """Apply to the accounts what an error means for them; return the decision."""
         requirement, now = call.requirement, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
         reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
@@ -303,7 +306,7 @@ class Failover:
             accounts.block_egress(lease.account.egress, decision.cooldown)
         elif decision.cooldown:
             accounts.cool_down(state, requirement.key, decision.cooldown, reason)
-        elif isinstance(error, ModelDowngraded):  # the account is sound: other models are answered as they should be
+        elif isinstance(error, ModelDowngraded):  # the account works with other models
             self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
         elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
             _log.warning("account_ejected", account=lease.account.id)
@@ -340,21 +343,21 @@ class Failover:
         return attempts < most and (attempts > 1 or self._retrying < budget)
 
 
-def _harmless_twice(request: GenerationRequest) -> bool:
-    """Say whether nothing is lost when two accounts do it: text comes twice, a picture or a video costs twice."""
+def _may_run_twice(request: GenerationRequest) -> bool:
+    """Return whether two accounts may do the work: a second text costs little, a second picture or video a quota."""
     return request.handle is not None or request.selection.capability in {Capability.CHAT, Capability.CANVAS}
 
 
 def _unknown(error: GatewayError) -> GatewayError:
-    """Return the error of work that may be under way, and is not asked for again."""
+    """Return the error of work that the upstream may have begun, so it is not retried."""
     if isinstance(error, DriftDetected):
         return error
-    message = "The connection to the upstream was lost while it may have been at work; nothing was sent again."
+    message = "The connection to the upstream was lost, and it may have begun the work; the request was not sent again."
     return UpstreamFailed(message, code="upstream_outcome_unknown")
 
 
 def _sum_up(failure: GatewayError | None, pool_error: GatewayError) -> GatewayError:
-    """Return what the caller should know: the pool's word on quota, else what the last account said."""
+    """Return the more useful error for the client: the pool's about quotas, else that of the last attempt."""
     if failure is None or isinstance(failure, RateLimited | SignedOut):
         return pool_error
     return failure if isinstance(failure, UpstreamFailed) else pool_error

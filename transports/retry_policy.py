@@ -1,4 +1,8 @@
-"""Decides after an upstream error whether to retry, and whether the account cools down. Source: reliability 6.4."""
+"""Decides what follows an upstream error: a cooldown or attention for the account, and which retry is allowed. No I/O.
+
+Example: a 429 without `Retry-After` is `RateLimited`. The account's first cooldown for the model family is an hour, the
+next ones two and four, at most six; another account is asked meanwhile. Source: reliability 6.4.
+"""
 
 from enum import Enum
 
@@ -24,7 +28,7 @@ _THROTTLED_SECONDS = 60.0
 _LONGEST_THROTTLED = 1800.0
 _LEAST_SECONDS = 1.0
 _BLOCKED_SECONDS = 600.0
-_LONGEST_TOLD = 24 * 3600.0
+_LONGEST_RETRY_AFTER = 24 * 3600.0
 
 
 class NextStep(Enum):
@@ -78,7 +82,7 @@ def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryD
 
 def _cooldown_seconds(error: RateLimited, failures: int, jitter: float) -> float:
     if error.retry_after is not None:
-        return min(error.retry_after, _LONGEST_TOLD)
+        return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, Throttled):
         return max(_LEAST_SECONDS, jitter * _doubled(_THROTTLED_SECONDS, failures, _LONGEST_THROTTLED))
     return _doubled(_LIMIT_SECONDS, failures, _LONGEST_LIMIT)

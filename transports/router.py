@@ -67,17 +67,17 @@ class Router:
         return self._failovers
 
     def offers(self, selection: Selection) -> bool:
-        """Say whether some transport has this model and capability now."""
-        return any(rotation.transport.offers(selection) for rotation in self._failovers)
+        """Return whether a transport has this model and capability now."""
+        return any(failover.transport.offers(selection) for failover in self._failovers)
 
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
-        offering = (rotation for rotation in self._failovers if rotation.transport.offers(selection))
-        return tuple(dict.fromkeys(model for rotation in offering for model in rotation.served_by(selection)))
+        offering = (failover for failover in self._failovers if failover.transport.offers(selection))
+        return tuple(dict.fromkeys(model for failover in offering for model in failover.served_by(selection)))
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:
-        """Open the request with the first transport that has it and takes it.
+        """Open the request with the first transport that offers the model and accepts the request.
 
         Raises:
             Unsupported: no transport has this model and capability.
@@ -86,28 +86,30 @@ class Router:
         """
         seconds = self._deadlines.seconds(request.selection.capability)
         call = Call(request, asyncio.get_running_loop().time() + seconds)
-        rotation, *others = self._offering(request)
+        failover, *others = self._offering(request)
         async with call.stack:
             with call.timeout:
                 while True:
                     try:
-                        exchange = await rotation.open(call)
+                        exchange = await failover.open(call)
                         break
                     except GatewayError as error:
                         if not others or not _elsewhere(error):
                             raise
-                        rotation = others.pop(0)
+                        failover = others.pop(0)
                 yield exchange
             if call.timeout.cancelled_caught:
-                raise rotation.timed_out(call)
+                raise failover.timed_out(call)
 
     def _offering(self, request: GenerationRequest) -> list[Failover]:
-        """Return the transports that can be asked for this, at least one."""
-        offering = [rotation for rotation in self._failovers if rotation.transport.offers(request.selection)]
+        """Return the transports that offer this, at least one."""
+        offering = [failover for failover in self._failovers if failover.transport.offers(request.selection)]
         if request.handle is not None:
-            offering = [rotation for rotation in offering if rotation.transport.name == request.handle.transport]
-            if not any(rotation.has(request.handle.account) for rotation in offering):
-                raise UpstreamFailed("The account that is at work on this is not here any more.", code="account_gone")
+            offering = [failover for failover in offering if failover.transport.name == request.handle.transport]
+            if not any(failover.has(request.handle.account) for failover in offering):
+                raise UpstreamFailed(
+                    "The account that works on this request was removed from this gateway.", code="account_gone"
+                )
         if not offering:
             raise Unsupported(
                 f"The model '{request.selection.id}' is not available here: no upstream of this gateway offers it.",
@@ -117,10 +119,12 @@ class Router:
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
-        """Open a piece of media with the account whose it is; as `Engine.media`."""
+        """Open a media file with the account that owns it; as `Engine.media`."""
         owner = next((r.transport for r in self._failovers if r.transport.name == ref.transport), None)
         if owner is None or ref.account not in {account.id for account in owner.accounts}:
-            raise UpstreamFailed("The account that made this is not here any more.", code="media_gone")
+            raise UpstreamFailed(
+                "The account that generated this media was removed from this gateway.", code="media_gone"
+            )
         async with owner.media(ref, rendition) as stream:
             yield stream
 

@@ -3,7 +3,7 @@
 from transports.accounts.conversations import Conversations
 from transports.accounts.heartbeat import Heartbeat
 from transports.accounts.limits import ConcurrencyLimits
-from transports.accounts.pool import Lease, Pool, held_back
+from transports.accounts.pool import Lease, Pool, throttled_error
 from transports.accounts.queue import LeaseRequest
 from transports.accounts.records import CooldownReason
 from transports.accounts.shared_state import SharedState
@@ -26,6 +26,6 @@ __all__ = [
     "Requirement",
     "SharedState",
     "Throttle",
-    "held_back",
     "reset_seconds",
+    "throttled_error",
 ]

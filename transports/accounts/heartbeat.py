@@ -1,4 +1,4 @@
-"""That this process is there, and what it carries: so that the others, and people, know."""
+"""Heartbeat of this process: a record of the store with its load, which other processes and operators read."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Announces this process, and counts the others."""
+    """Announces this process and counts the others."""
 
     def __init__(self, records: Records, clock: Clock, replica: str, *, least: int = 1) -> None:
         """Announce `replica`; assume at least `least` processes, even if no other one is visible."""
@@ -35,31 +35,32 @@ class Heartbeat:
         self._last_record: tuple[float, ReplicaRecord] | None = None
 
     def replicas(self) -> int:
-        """Return how many processes there are, as was last seen."""
+        """Return the number of processes, as of the last heartbeat."""
         return max(self._least, self._count)
 
     def add_accounts(self, accounts: Callable[[], Mapping[str, AccountLoad]]) -> None:
-        """Tell of these accounts too."""
+        """Announce the load of these accounts too."""
         self._accounts.append(accounts)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Be seen for as long as the context lasts."""
+        """Send heartbeats for the duration of the context."""
         beats = partial(every, _LOOK_SECONDS, self._try_beat, self._clock)
         async with background_tasks_with_final((beats,), self._remove_record, _LAST_SECONDS):
             yield
 
     async def beat(self) -> None:
-        """Tell of this process where there is something new or it is time to, and count who is there."""
-        now, what = self._clock.monotonic(), self._record()
+        """Write this process's record if it has changed or is due, and count the processes."""
+        accounts = {name: load for loads in self._accounts for name, load in loads().items()}
+        now, record = self._clock.monotonic(), ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)
         if (
             self._last_record is not None
-            and self._last_record[1] == what
+            and self._last_record[1] == record
             and now - self._last_record[0] < _LONGEST_SILENCE
         ):
             return
-        await self._records.put(REPLICAS, self._replica, msgspec.json.encode(what), seconds=_LIVES_SECONDS)
-        self._last_record = (now, what)
+        await self._records.put(REPLICAS, self._replica, msgspec.json.encode(record), seconds=_LIVES_SECONDS)
+        self._last_record = (now, record)
         self._count = max(1, len(await self._records.keys(REPLICAS)))
 
     async def _try_beat(self) -> None:
@@ -73,7 +74,3 @@ class Heartbeat:
             await self._records.remove(REPLICAS, self._replica)
         except OSError:
             _log.debug("heartbeat_removal_failed")
-
-    def _record(self) -> ReplicaRecord:
-        accounts = {name: carried for told in self._accounts for name, carried in told().items()}
-        return ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)

@@ -1,4 +1,15 @@
-"""Hands out accounts, one lease per request, in an order that is fair between licenses."""
+"""The account pool: leases an account to each request, in an order that is fair between licenses.
+
+Theory of operation. `lease` first claims an account in memory: `selection.choose` picks one that is available, and a
+request in the queue that comes before gets it instead. Then `limits` takes a slot of the account, which counts over all
+processes; if other processes have all slots, the account counts as full for a moment and another one is claimed. If no
+account is free, the request waits in `queue` until a lease is released, another process has given a slot back, or its
+time is over. A request waits only if waiting can help: if all accounts cool down, it is refused at once, with the time
+at which the first one is available again.
+
+Example: accounts `a` and `b` have one slot each, and both are in use. The next request waits. When `a` is released, it
+gets `a` at once, without another choice.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +30,7 @@ from transports.store.port import FULL
 from transports.tasks import every
 
 _LOOK_SECONDS = 0.25
-"""How often those who wait look whether another process has given a slot back, or a rest is over."""
+"""How often waiting requests look for slots of other processes and for cooldowns that are over."""
 
 _MINUTE = 60.0
 
@@ -30,11 +41,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     account: Account
     state: AccountState
     release: Callable[[], None]
-    """Ends the lease; to be called once. A request that waits for the account has it then, or as soon as it may."""
+    """Ends the lease; call it once. A request that waits for the account gets it then, or as soon as it may."""
 
 
 class Pool:
-    """The accounts of one transport, and who waits for one."""
+    """The accounts of one transport, and the requests that wait for them."""
 
     def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig) -> None:
         """Lease `accounts` within `limits`."""
@@ -67,14 +78,14 @@ class Pool:
             self._observer.account_stats(now)
 
     async def lease(self, request: LeaseRequest) -> Lease:
-        """Return an account that is fit now; waits for a busy one only. The caller releases it in any case.
+        """Lease an account that is available, or wait for a busy one. The caller must release it.
 
         Raises:
             RateLimited: all suitable accounts are cooling down; the first one that is free again had used up its quota.
-            Throttled: … or it was asked too often.
-            Blocked: … or the address that it is asked from is at fault. All three say until when.
-            SignedOut: all that suit wait for a person.
-            Saturated: all that are fit stayed busy, too many wait already, or too little of what is sent is taken.
+            Throttled: the same, and that account had reached a rate limit.
+            Blocked: the same, and the upstream refused its address. All three contain the time left.
+            SignedOut: all suitable accounts need attention.
+            Saturated: all available accounts stayed busy, the queue is full, or requests are throttled.
 
         """
         began = self._clock.monotonic()
@@ -108,10 +119,10 @@ class Pool:
             self._note_full(state, request, wait)
 
     def _new_waiter(self, request: LeaseRequest) -> Waiter:
-        now, terms = anyio.current_time(), self.config
-        until = min(request.until, now + terms.queue_timeout_seconds)
+        now, config = anyio.current_time(), self.config
+        until = min(request.until, now + config.queue_timeout_seconds)
         return self._queue.ticket(
-            request, until, max(until, min(request.until, now + terms.fair_queue_timeout_seconds))
+            request, until, max(until, min(request.until, now + config.fair_queue_timeout_seconds))
         )
 
     def _claim(
@@ -120,7 +131,7 @@ class Pool:
         """Reserve a slot on an account, unless a request that waits for it comes before.
 
         Raises:
-            Saturated: all that would do take too little of what they are sent.
+            Saturated: requests to all suitable accounts are throttled.
 
         """
         now, tried, throttled = self._clock.monotonic(), request.tried, False
@@ -148,7 +159,7 @@ class Pool:
             tried |= {state.account.id}
         if throttled and not self._worth_waiting(request, tried):
             self._observer.throttled(self.accounts.transport)
-            raise held_back(self._rng())
+            raise throttled_error(self._rng())
         return None
 
     def _candidates(self, request: LeaseRequest) -> Sequence[AccountState]:
@@ -158,7 +169,7 @@ class Pool:
         return [only] if only is not None else []
 
     async def _wait(self, waiter: Waiter) -> AccountState | None:
-        """Wait for a busy account; it is counted in with it. None: look again."""
+        """Wait for a busy account, and return it with the request counted; None: choose again."""
         request, first = waiter.request, waiter.given is None and not waiter.woken.is_set()
         if not self._worth_waiting(request, request.tried):
             state = self._claim(request, waiter, include_ejected=True)
@@ -186,7 +197,7 @@ class Pool:
         return _refusal(fit, request.requirement, self._clock.monotonic())
 
     def _prolong(self, waiter: Waiter) -> bool:
-        """Let a request wait on whose license is owed a slot; return whether it may."""
+        """Let a request whose license is owed a slot wait longer; return whether it may."""
         now = anyio.current_time()
         if now >= waiter.last or not self._owes(waiter.request):
             return False
@@ -203,7 +214,7 @@ class Pool:
         )
 
     def _capacity(self, request: LeaseRequest) -> int:
-        """Return how many such requests the accounts that can serve one soon may carry at once."""
+        """Return the concurrency limit for such requests over all accounts that can serve one soon."""
         soon, requirement = self._clock.monotonic() + self.config.queue_timeout_seconds, request.requirement
         return sum(
             state.allowed(requirement)
@@ -212,7 +223,7 @@ class Pool:
         )
 
     def _worth_waiting(self, request: LeaseRequest, tried: frozenset[str]) -> bool:
-        """Say whether an account that would do is only busy, or may begin the next request soon."""
+        """Return whether a suitable account is only busy, or may begin a request soon."""
         now, requirement = self._clock.monotonic(), request.requirement
         for state in self._candidates(request):
             if state.account.id in tried or state.paused is not None or not state.supports(requirement):
@@ -229,7 +240,7 @@ class Pool:
         return False
 
     def _begin(self, state: AccountState, request: LeaseRequest, now: float) -> None:
-        """Count a request in with an account."""
+        """Count a request that begins."""
         state.begin(request.requirement, now)
         self._queue.begin(request, state)
 
@@ -238,7 +249,7 @@ class Pool:
         self._queue.end(request, state)
 
     def _end(self, state: AccountState, request: LeaseRequest) -> None:
-        """Count a request out and give its account to the next request that waits for it."""
+        """Count a request that ended, and give its account to the next waiting request."""
         self._count_out(state, request)
         if self._queue and not self._pass_on(state):
             self._serve()
@@ -246,7 +257,7 @@ class Pool:
     def _pass_on(self, state: AccountState, request: LeaseRequest | None = None, waiter: Waiter | None = None) -> bool:
         """Give an account that may be free to the first request that waits for it; return whether one took it.
 
-        With `request`, only to those that come before it; `waiter` is its own place in the queue.
+        With `request`, only to requests that come before it; `waiter` is its own entry in the queue.
         """
         now = self._clock.monotonic()
         for other in self._queue:
@@ -264,7 +275,7 @@ class Pool:
         return False
 
     def _serve(self) -> None:
-        """Look at all who wait: give what is free, and let those go who wait for nothing any more."""
+        """Give free accounts to waiting requests, and wake those for which waiting cannot help."""
         now, none = self._clock.monotonic(), set[tuple[Requirement, frozenset[str], str | None]]()
         for waiter in self._queue:
             request = waiter.request
@@ -284,7 +295,7 @@ class Pool:
                 none.add(alike)
 
     def _note_full(self, state: AccountState, request: LeaseRequest, wait: float) -> None:
-        """Note that all processes together use all slots of an account, or may begin no more for now."""
+        """Record that all slots of an account are taken over all processes, or that its rate limit is reached."""
         now, requirement = self._clock.monotonic(), request.requirement
         state.throttle.withdraw(now)
         self._count_out(state, request)
@@ -298,7 +309,7 @@ class Pool:
         )
 
 
-def held_back(jitter: float) -> Saturated:
+def throttled_error(jitter: float) -> Saturated:
     """Return the error of a request that the throttle refuses."""
     message = "The upstream rejects most requests, so the gateway sends fewer. Try again soon."
     return Saturated(message, retry_after=1.0 + 4.0 * jitter)

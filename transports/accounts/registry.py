@@ -1,4 +1,12 @@
-"""Accounts added by command or admin API, and pauses of accounts, in the store."""
+"""The registry of accounts: accounts added by command or admin API, and the pauses of all accounts, in the store.
+
+Theory of operation. Commands, the admin API and all gateways use the same records; there is no other channel between
+them. A change writes its record, and the change feed of each gateway reads it within a second or two. Before a change,
+a short-lived record says who is about to make it, so that every gateway can name the actor in its feed and logs.
+
+Example: `accounts remove a` writes the action `a/removed` and removes the record of `a`. A gateway sees that `a` is
+gone, sends it no more requests, and emits the change `removed` by `cli:me@host`.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +19,7 @@ from transports.clock import Clock
 from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Records, decode_record
 
 _ACTION_SECONDS = 10.0
-"""How long other processes can look up who made a change."""
+"""How long other processes can read who made a change."""
 
 AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
 
@@ -19,22 +27,22 @@ _log = structlog.get_logger()
 
 
 class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An account as the store holds it."""
+    """An account that was added by command."""
 
     id: AccountId
     transport: str
     """The name that its transport has in the settings."""
     secret: str
-    """What signs its requests, in the normal form of its transport's `AccountType`."""
+    """The credential, in the normal form of its transport's `AccountType`."""
     options: dict[str, Any] = {}
-    """What else the transport's settings would say of an account, as `concurrency` or `proxy`."""
+    """Other settings of the account, such as `concurrency` or `proxy`."""
     created: float
     """Epoch seconds."""
     by: str
     """Who added it."""
 
     def __repr__(self) -> str:
-        """Show no secret."""
+        """Hide the credential."""
         return f"AccountRecord(id={self.id!r}, transport={self.transport!r})"
 
 
@@ -48,7 +56,7 @@ class PauseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountAction(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is about to change an account."""
+    """Who is about to change an account, and how."""
 
     account: str
     action: str
@@ -57,13 +65,13 @@ class AccountAction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AddResult(StrEnum):
-    """What came of adding an account."""
+    """The result of adding an account."""
 
     NEW = "new"
     CHANGED = "changed"
-    """Another credential, or other options, for one that was there."""
+    """An existing account has another credential or other options."""
     THERE = "there"
-    """It was there already, and `replace` was not said: nothing is changed."""
+    """An account of this id exists, and `replace` was not set: nothing changed."""
 
 
 _decode_account = msgspec.json.Decoder(AccountRecord).decode
@@ -72,14 +80,14 @@ _decode_action = msgspec.json.Decoder(AccountAction).decode
 
 
 class AccountRegistry:
-    """The accounts of the store; every method may raise OSError: the store is out of order."""
+    """The accounts of the store. Every method may raise OSError if the store is unavailable."""
 
     def __init__(self, records: Records, clock: Clock) -> None:
-        """Keep them in `store`."""
+        """Use the records of the store."""
         self._records, self._clock = records, clock
 
     async def records(self, transport: str | None = None) -> list[AccountRecord]:
-        """Return the accounts of a transport, or of all; one that cannot be read is logged and left out."""
+        """Return the accounts of a transport, or of all; one that cannot be read is logged and skipped."""
         found: list[AccountRecord] = []
         for record in await self._records.scan(ACCOUNTS):
             try:
@@ -92,7 +100,7 @@ class AccountRegistry:
         return found
 
     async def add(self, entry: AccountRecord, *, replace: bool = False) -> AddResult:
-        """Add an account; with `replace`, one of this id that is there is changed."""
+        """Add an account; with `replace`, change it if it exists."""
         value = msgspec.json.encode(entry)
         await self._record_action(AccountAction(account=entry.id, action="added", by=entry.by))
         if await self._records.put(ACCOUNTS, entry.id, value, expected=0) is not None:
@@ -103,7 +111,7 @@ class AccountRegistry:
         return AddResult.CHANGED
 
     async def remove(self, account: str, *, by: str = "") -> bool:
-        """Forget an account, its session and all that is known of it; say whether it was one of these."""
+        """Remove an account, its session and its state; return whether it existed."""
         await self._record_action(AccountAction(account=account, action="removed", by=by))
         removed = await self._records.remove(ACCOUNTS, account)
         if removed:
@@ -112,7 +120,7 @@ class AccountRegistry:
         return removed
 
     async def pause(self, account: str, *, by: str, reason: str = "") -> None:
-        """Have no gateway ask an account until it is resumed; what it is asked already goes on."""
+        """Stop all gateways from sending requests to an account until it is resumed; open requests continue."""
         paused = PauseRecord(by=by, at=self._clock.wall(), reason=reason)
         await self._records.put(PAUSES, account, msgspec.json.encode(paused))
 
@@ -122,11 +130,11 @@ class AccountRegistry:
         return await self._clear_blocks(account)
 
     async def pauses(self) -> dict[str, PauseRecord]:
-        """Return who is paused, by the accounts' ids."""
+        """Return the pauses by account id."""
         return {one.key: decode_record(PAUSES, one, _decode_pause) for one in await self._records.scan(PAUSES)}
 
     async def recent_actions(self) -> list[tuple[AccountAction, float]]:
-        """Return who has just changed which accounts, each with the seconds that it is worth knowing."""
+        """Return the recent actions, each with the seconds for which it stays readable."""
         return [
             (decode_record(ACTIONS, one, _decode_action), one.seconds or 0.0)
             for one in await self._records.scan(ACTIONS)
@@ -134,14 +142,14 @@ class AccountRegistry:
 
     async def _clear_blocks(self, account: str) -> bool:
         """End the pause, attention state and cooldowns of an account; return whether there were any."""
-        ended = [await self._records.remove(place, account) for place in (PAUSES, ATTENTION)]
+        ended = [await self._records.remove(collection, account) for collection in (PAUSES, ATTENTION)]
         ended += [
             await self._records.remove(COOLDOWNS, key) for key in await self._records.keys(COOLDOWNS, f"{account}/")
         ]
         return any(ended)
 
     async def _record_action(self, action: AccountAction) -> None:
-        """Say who is about to change an account."""
+        """Record who is about to change an account."""
         if action.by:
             key, value = f"{action.account}/{action.action}", msgspec.json.encode(action)
             await self._records.put(ACTIONS, key, value, seconds=_ACTION_SECONDS)

@@ -1,16 +1,22 @@
-"""Which account to ask; a pure function of what is known."""
+"""Selection of an account for a request: pure functions of the accounts' states.
+
+The account is the less loaded of two that are picked at random. This "power of two choices" spreads the load nearly as
+evenly as asking for the least loaded one, but does not send all processes to the same account at the same moment.
+
+Example: of the accounts `a` (2 of 5 requests), `b` (0 of 5) and `c` (1 of 5), `a` and `c` are picked: `c` is chosen.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from transports.accounts.state import AccountState, Cooldown, Requirement
 
 Rng = Callable[[], float]
-"""Returns anything from 0 up to 1, as `random.random` does."""
+"""Returns a number from 0 up to 1, like `random.random`."""
 
 _CANDIDATES = 2
 
 
-def choose(  # noqa: PLR0913 -- all that is known
+def choose(  # noqa: PLR0913 -- a pure function
     states: Sequence[AccountState],
     requirement: Requirement,
     now: float,
@@ -40,7 +46,7 @@ def choose(  # noqa: PLR0913 -- all that is known
 
 
 def _less_loaded_of_two(fit: Iterable[AccountState], requirement: Requirement) -> AccountState | None:
-    """Return the better of the first two that need no person, else one that does."""
+    """Return the less loaded of the first two that need no attention, else one that does."""
     found: list[AccountState] = []
     attention: AccountState | None = None
     for state in fit:

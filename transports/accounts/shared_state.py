@@ -21,7 +21,7 @@ from transports.store import ChangeFeed, Store
 from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES, Collection, Unreadable
 from transports.tasks import Trigger, background_tasks_with_final
 
-_LAST_WORDS_SECONDS = 2.0
+_LAST_SAVE_SECONDS = 2.0
 
 _log = structlog.get_logger()
 ValueT = TypeVar("ValueT")
@@ -35,32 +35,32 @@ class ActiveCooldown(msgspec.Struct, frozen=True):
 
 
 class StateListener(Protocol):
-    """Who wants to know how accounts stand: told all that is so whenever another process has changed some of it."""
+    """Is called with all records of a kind when another process has changed one of them."""
 
     def pauses_changed(self, pauses: Mapping[str, PauseRecord]) -> None:
-        """Take these accounts, and no others, as paused."""
+        """Mark exactly these accounts as paused."""
         ...
 
     def attention_changed(self, attention: Mapping[str, AttentionRecord]) -> None:
-        """Take these accounts, and no others, as needing attention."""
+        """Mark exactly these accounts as needing attention."""
         ...
 
     def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
-        """Take these cooldowns, by their keys, and no others."""
+        """Apply exactly these cooldowns, by their keys."""
         ...
 
 
 class _Table(Generic[ValueT]):
-    """What is known of one place: as the store says, but for what it has not been told yet."""
+    """The records of one collection: as in the store, except for changes that are not written yet."""
 
-    def __init__(self, place: Collection) -> None:
-        self.place = place
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
         self.known: dict[str, ValueT] = {}
         self.unsaved: set[str] = set()
         self._epoch: str | None = None
 
     def merge(self, there: dict[str, ValueT], epoch: str) -> None:
-        """Take what the store says; a server that is another than before is told again what it has forgotten."""
+        """Merge the store's records; records that a new or emptied server lacks are written again."""
         if self._epoch not in {None, epoch}:
             self.unsaved |= self.known.keys() - there.keys()
         self._epoch = epoch
@@ -69,7 +69,7 @@ class _Table(Generic[ValueT]):
 
 
 class SharedState:
-    """What this process knows of all accounts' standing."""
+    """This process's copy of all account states."""
 
     def __init__(self, store: Store, change_feed: ChangeFeed, clock: Clock) -> None:
         """Read changes that `change_feed` announces; write changes while the context of `open` lasts."""
@@ -80,16 +80,13 @@ class SharedState:
         self._pauses = _Table[PauseRecord](PAUSES)
         self._cooldowns = _Table[ActiveCooldown](COOLDOWNS)
         self._actions: dict[tuple[str, str], tuple[str, float]] = {}
-        """By accounts and what was done: who did it, and until when that is worth knowing."""
+        """Actor of each recent action by account and action, and until when it counts."""
         self._lock = anyio.Lock()
         self._changes = Trigger()
-        change_feed.subscribe(ACTIONS, self._load_actions)  # before what they are about
-        for place, load in (
-            (ATTENTION, self._load_attention),
-            (PAUSES, self._load_pauses),
-            (COOLDOWNS, self._load_cooldowns),
-        ):
-            change_feed.subscribe(place, load)
+        change_feed.subscribe(ACTIONS, self._load_actions)  # before the changes that they announce
+        change_feed.subscribe(ATTENTION, self._load_attention)
+        change_feed.subscribe(PAUSES, self._load_pauses)
+        change_feed.subscribe(COOLDOWNS, self._load_cooldowns)
 
     def add_listener(self, listener: StateListener) -> None:
         """Notify a listener of all states, now and whenever they change."""
@@ -103,23 +100,23 @@ class SharedState:
         listener.cooldowns_changed(self._active_cooldowns())
 
     def notify_others(self, listener: StateListener) -> None:
-        """Tell everybody but one of all that is known."""
+        """Notify all listeners but one of all states."""
         for other in self._listeners:
             if other is not listener:
                 self.notify(other)
 
     def actor_of(self, account: str, what: str, otherwise: str = "") -> str:
-        """Return who has just done this to an account, as far as it is known."""
+        """Return who has just done this to an account, or `otherwise`."""
         by, until = self._actions.get((account, what), ("", 0.0))
         return by if until > self._clock.monotonic() else otherwise
 
     def set_attention(self, account: str, attention: AttentionRecord) -> None:
-        """Say that an account waits for a person."""
+        """Set an account's attention state."""
         self._attention.known[account] = attention
         self._mark_unsaved(self._attention, account)
 
     def clear_attention(self, account: str) -> None:
-        """Say that it does not any more."""
+        """Clear an account's attention state."""
         self._attention.known.pop(account, None)
         self._mark_unsaved(self._attention, account)
 
@@ -135,9 +132,9 @@ class SharedState:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Tell the store what happens, for as long as the context lasts; what is not told at its end, is told then."""
+        """Write changes to the store for the duration of the context, and the last ones at its end."""
         saves = partial(self._changes.run, self._save, lambda: _log.debug("account_state_write_failed"), self._clock)
-        async with background_tasks_with_final((saves,), self._save_last, _LAST_WORDS_SECONDS):
+        async with background_tasks_with_final((saves,), self._save_last, _LAST_SAVE_SECONDS):
             yield
 
     def _mark_unsaved(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
@@ -152,32 +149,31 @@ class SharedState:
 
     async def _save(self) -> None:
         async with self._lock:
-            await self._save_table(self._attention, self._put_attention)
-            await self._save_table(self._pauses, self._put_pause)
+            await self._save_table(
+                self._attention, lambda key, record: self._records.put(ATTENTION, key, msgspec.json.encode(record))
+            )
+            await self._save_table(
+                self._pauses,
+                lambda key, record: self._records.put(PAUSES, key, msgspec.json.encode(record), expected=0),
+            )
             await self._save_table(self._cooldowns, self._put_cooldown)
 
     async def _save_table(
         self,
         table: "_Table[ValueT]",
-        put: Callable[[str, ValueT], Awaitable[None]],
+        put: Callable[[str, ValueT], Awaitable[object]],
     ) -> None:
-        """Tell what is untold; what changes meanwhile is told next."""
+        """Write unsaved records; those that change meanwhile are written next."""
         for key in list(table.unsaved):
             value = table.known.get(key)
             if value is None:
-                await self._records.remove(table.place, key)
+                await self._records.remove(table.collection, key)
             else:
                 await put(key, value)
             if table.known.get(key) is value:
                 table.unsaved.discard(key)
             else:
                 self._changes.set()
-
-    async def _put_attention(self, key: str, attention: AttentionRecord) -> None:
-        await self._records.put(ATTENTION, key, msgspec.json.encode(attention))
-
-    async def _put_pause(self, key: str, paused: PauseRecord) -> None:
-        await self._records.put(PAUSES, key, msgspec.json.encode(paused), expected=0)
 
     async def _put_cooldown(self, key: str, cooldown: ActiveCooldown) -> None:
         """Write a cooldown to the store, unless a longer one is there."""
@@ -197,7 +193,7 @@ class SharedState:
 
     async def _load_attention(self) -> None:
         async with self._lock:
-            if await self._load_table(self._attention, self._read_attention):
+            if await self._load_table(self._attention, partial(read_attention, self._records)):
                 for listener in self._listeners:
                     listener.attention_changed(self._attention.known)
 
@@ -214,19 +210,16 @@ class SharedState:
                     listener.cooldowns_changed(self._active_cooldowns())
 
     async def _load_table(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
-        """Hear what the store says of a place; say whether it could be understood."""
+        """Read the records of a collection; return whether they could be read."""
         try:
             there, epoch = await read(), await self._locks.epoch()
         except Unreadable as error:
-            _log.error("account_state_unreadable", collection=table.place.name, error=str(error))
+            _log.error("account_state_unreadable", collection=table.collection.name, error=str(error))
             return False
         table.merge(there, epoch)
         if table.unsaved:
             self._changes.set()
         return True
-
-    async def _read_attention(self) -> dict[str, AttentionRecord]:
-        return await read_attention(self._records)
 
     async def _read_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()
